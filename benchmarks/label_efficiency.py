@@ -1,0 +1,84 @@
+"""Label efficiency: acquisition functions against random, paired by seed, on real images.
+
+    python benchmarks/label_efficiency.py digits
+    python benchmarks/label_efficiency.py fashion_mnist
+
+Runs what is missing of the grid (a run that was cut off goes on), then writes a dated table, the summary as CSV and the
+learning curves to benchmarks/results/. Every run is ``dal run`` in a process of its own with one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from dal.environment import environment
+from dal.report import report
+
+HERE = Path(__file__).parent
+FUNCTIONS = ("random", "margin", "bald", "badge")
+CAMPAIGN = ["campaign.initial_size=100", "campaign.query_size=100", "campaign.budget=1000"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", help="an experiment of configs/experiment, such as digits or fashion_mnist")
+    parser.add_argument("--functions", nargs="+", default=list(FUNCTIONS), metavar="NAME")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
+    parser.add_argument("--runs", type=Path, default=Path("runs/label_efficiency"), help="where the run folders are")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+
+    grid = [(function, seed) for seed in range(options.seeds) for function in options.functions]
+    folders = [options.runs / options.experiment / function / f"seed{seed}" for function, seed in grid]
+    commands = [
+        ["run", f"experiment={options.experiment}", *CAMPAIGN, f"acquisition={f}", f"seed={s}", f"run_dir={folder}"]
+        for (f, s), folder in zip(grid, folders, strict=True)
+    ]
+    started = time.perf_counter()
+    with ThreadPoolExecutor(options.jobs) as jobs:
+        failed = [command for command, ok in zip(commands, jobs.map(run, commands), strict=True) if not ok]
+    if failed:
+        print(f"{len(failed)} of {len(commands)} runs failed; start the command again to resume them.")
+        return 1
+
+    target = options.results / f"label_efficiency_{options.experiment}_{datetime.now(UTC):%Y-%m-%d}"
+    with Console(record=True, width=110) as console:
+        report(folders, target, console)
+        table = console.export_text()
+    write_results(target, table, options.seeds, len(commands), time.perf_counter() - started)
+    print(f"Written: {target}")
+    return 0
+
+
+def run(command: list[str]) -> bool:
+    """One campaign in a process of its own; its last words where it fails."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", "dal", *command], env=environment, capture_output=True, text=True)
+    print(f"{'done' if done.returncode == 0 else 'FAILED'}: dal {' '.join(command)}", flush=True)
+    if done.returncode:
+        print(done.stderr[-2000:], file=sys.stderr, flush=True)
+    return done.returncode == 0
+
+
+def write_results(target: Path, table: str, seeds: int, num_runs: int, seconds: float) -> None:
+    """The table with everything needed to make it again."""
+    facts = environment() | {"command": " ".join(["python", "benchmarks/label_efficiency.py", *sys.argv[1:]])}
+    facts |= {"seeds": list(range(seeds)), "runs": num_runs, "minutes_of_this_call": round(seconds / 60, 1)}
+    lines = ["# Label efficiency", "", "```text", table.rstrip(), "```", ""]
+    lines += ["![learning curves](learning_curve.png)", "", "```json", json.dumps(facts, indent=1), "```", ""]
+    (target / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

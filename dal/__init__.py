@@ -1,0 +1,28 @@
+"""dal: deep active learning on images that pays for itself."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dal.loop import ActiveLearner, run
+    from dal.models import Classifier, adapt
+    from dal.pool import Pool
+
+__version__ = "0.1.0"
+
+__all__ = ["ActiveLearner", "Classifier", "Pool", "adapt", "run"]
+
+_HOMES = {
+    "ActiveLearner": "dal.loop",
+    "Classifier": "dal.models",
+    "Pool": "dal.pool",
+    "adapt": "dal.models",
+    "run": "dal.loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``dal --help`` and ``dal report`` need not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dal' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,43 @@
+"""Entropy: label where the predicted class distribution is the most spread out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, normalized_log_probs
+
+__all__ = ["Entropy", "entropy_scores"]
+
+
+def entropy_scores(logits: Tensor) -> Tensor:
+    """The entropy of the class probabilities (Shannon, 1948; for labeling, Settles, 2009).
+
+    Args:
+        logits: (N, C), any floating dtype; log-probabilities are logits too. -inf is a probability of 0, and
+            0 · log 0 is 0.
+
+    Returns:
+        (N,) float64 in nats, from 0 (certain) to ln C (uniform).
+
+    Raises:
+        DalError: the shape is not (N, C).
+        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+
+    >>> entropy_scores(torch.tensor([[0.5, 0.5], [1.0, 0.0]]).log())
+    tensor([0.6931, 0.0000], dtype=torch.float64)
+    """
+    check_dims("logits", logits, "N, C")
+    probs = normalized_log_probs("logits", logits).exp()
+    entropies: Tensor = torch.special.entr(probs).sum(dim=1)
+    return entropies
+
+
+@dataclass(frozen=True)
+class Entropy(ScoreFunction):
+    """Highest ``entropy_scores`` first."""
+
+    def score(self, model: PoolModel, x: Tensor) -> Tensor:
+        return entropy_scores(model.head(model.features(x)))

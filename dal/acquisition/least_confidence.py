@@ -1,0 +1,40 @@
+"""Least confidence: label where the most probable class is the least probable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, normalized_log_probs
+
+__all__ = ["LeastConfidence", "least_confidence_scores"]
+
+
+def least_confidence_scores(logits: Tensor) -> Tensor:
+    """One minus the largest class probability (Lewis and Gale, arXiv:cmp-lg/9407020).
+
+    Args:
+        logits: (N, C), any floating dtype; log-probabilities are logits too. -inf is a probability of 0.
+
+    Returns:
+        (N,) float64 from 0 (certain) to 1 - 1/C (uniform).
+
+    Raises:
+        DalError: the shape is not (N, C).
+        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+
+    >>> import torch
+    >>> least_confidence_scores(torch.tensor([[0.5, 0.5], [1.0, 0.0]]).log())
+    tensor([0.5000, 0.0000], dtype=torch.float64)
+    """
+    check_dims("logits", logits, "N, C")
+    return 1 - normalized_log_probs("logits", logits).amax(dim=1).exp()
+
+
+@dataclass(frozen=True)
+class LeastConfidence(ScoreFunction):
+    """Highest ``least_confidence_scores`` first."""
+
+    def score(self, model: PoolModel, x: Tensor) -> Tensor:
+        return least_confidence_scores(model.head(model.features(x)))

@@ -1,0 +1,33 @@
+"""Random choice: the baseline that every other function has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_query_size
+
+__all__ = ["Random"]
+
+
+@dataclass(frozen=True)
+class Random(AcquisitionFunction):
+    """A uniformly random choice, all scores 0; the pool is never read.
+
+    >>> Random().select((torch.empty(5, 0),), (), 2, torch.Generator().manual_seed(0)).scores
+    tensor([0., 0.], dtype=torch.float64)
+    """
+
+    needs_pass: ClassVar[bool] = False
+
+    def summarize(self, model: PoolModel, x: Tensor) -> Summary:
+        return (torch.empty(len(x), 0),)
+
+    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
+        (rows,) = pool
+        check_query_size(query_size, len(rows))
+        positions = torch.randperm(len(rows), generator=generator)[:query_size]
+        return Selection(positions, torch.zeros(query_size, dtype=torch.float64))

@@ -1,0 +1,55 @@
+"""Finds the acquisition functions: a function exists because its file is in this folder."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from dal.acquisition.base import AcquisitionFunction
+from dal.errors import bad_value
+
+_NOT_FUNCTIONS = {"base", "registry"}
+
+
+def modules() -> list[ModuleType]:
+    """The modules of this folder that may hold an acquisition function, by name.
+
+    >>> [module.__name__ for module in modules()][:2]
+    ['dal.acquisition.badge', 'dal.acquisition.bald']
+    """
+    package = __name__.rpartition(".")[0]
+    names = sorted(found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    return [import_module(f"{package}.{name}") for name in names if name not in _NOT_FUNCTIONS]
+
+
+def registry() -> dict[str, type[AcquisitionFunction]]:
+    """Every acquisition function by its name, which is that of its module; modules without one are helpers.
+
+    Raises:
+        DalError: a module defines more than one that is not abstract, so its name would not say which.
+
+    >>> registry()["bald"].__name__
+    'BALD'
+    """
+    found = {}
+    for module in modules():
+        classes = [value for value in vars(module).values() if _is_function_of(module, value)]
+        name = module.__name__.rpartition(".")[2]
+        if len(classes) > 1:
+            expected = "one acquisition function a file"
+            raise bad_value(f"acquisition module {name}", expected, [c.__name__ for c in classes])
+        if classes:
+            found[name] = classes[0]
+    return found
+
+
+def _is_function_of(module: ModuleType, value: object) -> bool:
+    return (
+        inspect.isclass(value)
+        and issubclass(value, AcquisitionFunction)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
+    )

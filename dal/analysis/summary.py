@@ -1,0 +1,102 @@
+"""A line of numbers for each group of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from dal.analysis.curves import area_under_curve, mean_and_interval, paired_difference
+from dal.analysis.groups import Group, group_runs, num_common_rounds
+from dal.analysis.runs import Run
+
+BASELINE = "random"
+
+
+def summarize_runs(runs: Iterable[Run]) -> pd.DataFrame:
+    """A line for each group of runs that differ in their seed only, best final accuracy of a data set first.
+
+    Columns, where accuracies are fractions, ``..._interval`` is half the width of the 95 % t interval over seeds (NaN
+    for one seed), and everything stands at the rounds that all runs of the group have:
+
+    - ``data``, ``acquisition``, and ``settings``: what else differs between the given runs of the data set
+    - ``seeds``, ``rounds``, ``labels``: how many runs, rounds, and labels bought at the end, validation included
+    - ``test_accuracy``, ``test_accuracy_interval``: after the last round
+    - ``area``, ``area_interval``: the mean height of the learning curve (NaN for one round)
+    - ``area_minus_random``, ``area_minus_random_interval``, ``pairs``: its difference to random with the same other
+      settings, over the seeds (``pairs``) and rounds that both have; NaN where there is no such run
+    - ``seconds_train``, ``seconds_score_select``, ``seconds_total``, ``updates``: means a run
+    - ``note``: where a group was cut to the rounds that all its runs have, or has unfinished runs
+
+    Raises DalError as group_runs does.
+    """
+    groups = group_runs(runs)
+    return pd.DataFrame([_line(group, _baseline(group, groups)) for group in groups])
+
+
+def _line(group: Group, baseline: Group | None) -> dict[str, object]:
+    final, final_interval = mean_and_interval(group.accuracy[:, -1])
+    area, area_interval = _area(group)
+    difference, difference_interval, pairs, note = _difference(group, baseline)
+    return {
+        "data": group.data,
+        "acquisition": group.acquisition,
+        "settings": group.settings,
+        "seeds": len(group.runs),
+        "rounds": len(group.labels),
+        "labels": int(group.labels[-1]),
+        "test_accuracy": float(final),
+        "test_accuracy_interval": float(final_interval),
+        "area": area,
+        "area_interval": area_interval,
+        "area_minus_random": difference,
+        "area_minus_random_interval": difference_interval,
+        "pairs": pairs,
+        "seconds_train": _mean_cost(group, ["seconds_train"]),
+        "seconds_score_select": _mean_cost(group, ["seconds_score", "seconds_select"]),
+        "seconds_total": _mean_cost(group, [c for c in map(str, group.runs[0].rounds) if c.startswith("seconds_")]),
+        "updates": _mean_cost(group, ["updates"]),
+        "note": "; ".join(filter(None, [group.note, note])),
+    }
+
+
+def _area(group: Group) -> tuple[float, float]:
+    if len(group.labels) < 2:
+        return np.nan, np.nan
+    mean, half_width = mean_and_interval(_areas(group, group.seeds, len(group.labels)))
+    return float(mean), float(half_width)
+
+
+def _areas(group: Group, seeds: Iterable[int], num_rounds: int) -> list[float]:
+    """One a seed, over the first rounds."""
+    curves = (group.accuracy[group.seeds.index(seed), :num_rounds] for seed in seeds)
+    return [area_under_curve(group.labels[:num_rounds], curve) for curve in curves]
+
+
+def _baseline(group: Group, groups: Sequence[Group]) -> Group | None:
+    """The runs of random selection in which all but the acquisition function is the same."""
+    if group.acquisition == BASELINE:
+        return None
+    same = (g for g in groups if g.acquisition == BASELINE and g.other_settings == group.other_settings)
+    return next(same, None)
+
+
+def _difference(group: Group, baseline: Group | None) -> tuple[float, float, int, str]:
+    """Mean, half width, number of pairs, and what was left out of the comparison."""
+    if baseline is None:
+        return np.nan, np.nan, 0, ""
+    seeds = sorted(set(group.seeds) & set(baseline.seeds))
+    num_rounds = num_common_rounds([group.labels.tolist(), baseline.labels.tolist()])
+    if not seeds or num_rounds < 2:
+        return np.nan, np.nan, 0, f"no {'seed' if not seeds else 'two rounds'} in common with {BASELINE}"
+    mean, half_width = paired_difference(_areas(group, seeds, num_rounds), _areas(baseline, seeds, num_rounds))
+    whole = len(seeds) == len(group.seeds) and num_rounds == len(group.labels)
+    extent = f"{len(seeds)} of {len(group.seeds)} seeds, up to {group.labels[num_rounds - 1]} labels"
+    return mean, half_width, len(seeds), "" if whole else f"difference to {BASELINE}: {extent}"
+
+
+def _mean_cost(group: Group, columns: Sequence[str]) -> float:
+    """The sum over the compared rounds, averaged over runs."""
+    totals = [run.rounds[columns].iloc[: len(group.labels)].to_numpy(np.float64).sum() for run in group.runs]
+    return float(np.mean(totals))

@@ -1,0 +1,69 @@
+"""The command line: thin, no logic."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+_EPILOG = """examples:
+  dal run                                                   active learning on handwritten digits, a minute
+  dal run experiment=fashion_mnist acquisition=badge seed=1
+  dal run --multirun acquisition=random,margin seed=range(3)
+  dal report runs                                           compare everything below a folder
+  dal rank runs/digits/margin/seed0 acquisition=bald        what to label next
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Exit status: 0 done, 1 a campaign of a sweep failed, 2 bad input, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    from dal.errors import DalError
+
+    try:
+        sys.exit(_dispatch(arguments))
+    except DalError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] == ["run"]:  # its arguments are Hydra's, not argparse's
+        from dal.run_command import run_command
+
+        return run_command(arguments[1:])
+    options = _parser().parse_args(arguments)
+    if options.command == "report":
+        from dal.report import report
+
+        report(options.runs, options.output)
+        return 0
+    from dal.rank_command import rank_command
+
+    rank_command(options.run, options.overrides, options.pool, options.top, options.output)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from dal import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="dal",
+        description="Deep active learning on images.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"dal {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("run", help="start a campaign, or resume the one in run_dir (dal run --help: all settings)")
+    rank = commands.add_parser("rank", help="order a pool from most to least useful, with the model of a run, as CSV")
+    rank.add_argument("run", help="the folder of a run")
+    rank.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes to its configuration")
+    rank.add_argument("--pool", metavar="FOLDER", help="rank the images of this folder (runs on data=image_folder)")
+    rank.add_argument("--top", type=int, metavar="N", help="only the N most useful")
+    rank.add_argument("--output", metavar="FILE", help="where to write (RUN/ranking_NAME.csv)")
+    report = commands.add_parser("report", help="table and learning curves of runs")
+    report.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or folders that hold some")
+    report.add_argument("--output", metavar="FOLDER", help="where to write (the folder that holds the runs)")
+    return parser

@@ -1,0 +1,167 @@
+"""The dataclass tree of a run, registered with Hydra, and the objects that it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from dal.acquisition.base import AcquisitionFunction
+from dal.acquisition.registry import registry as acquisition_functions
+from dal.data.base import DataConfig, ImageSplits
+from dal.data.registry import registry as data_sets
+from dal.errors import bad_value, unknown_choice
+from dal.loop import ActiveLearner
+from dal.models import Classifier, ModelConfig
+from dal.oracle import Oracle, OracleConfig
+from dal.progress import OnProgress, silent
+from dal.scoring import ScoringConfig
+from dal.stopping import CampaignConfig
+from dal.training import TrainingConfig
+
+ROOT_NAME = "run"
+
+
+def trainer_defaults() -> dict[str, Any]:
+    """Lightning's own options that people set most; any other is added with +trainer.NAME=VALUE."""
+    return {
+        "accelerator": "auto",
+        "devices": 1,
+        "num_nodes": 1,
+        "strategy": "auto",
+        "precision": "32-true",
+        "gradient_clip_val": None,
+        "accumulate_grad_batches": 1,
+        "sync_batchnorm": False,
+        "deterministic": "warn",
+    }
+
+
+@dataclass
+class RunConfig:
+    """All that decides a run. ``data`` and ``acquisition`` are Hydra groups; their options are found in the package."""
+
+    defaults: list[Any] = field(
+        default_factory=lambda: ["_self_", {"data": "digits"}, {"acquisition": "margin"}, {"experiment": "digits"}]
+    )
+    seed: int = 0
+    run_dir: str = "runs/${data.name}/${acquisition.name}/seed${seed}"
+    data: Any = MISSING
+    model: ModelConfig = field(default_factory=ModelConfig)
+    acquisition: Any = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    campaign: CampaignConfig = field(default_factory=CampaignConfig)
+    oracle: OracleConfig = field(default_factory=OracleConfig)
+    trainer: dict[str, Any] = field(default_factory=trainer_defaults)
+
+
+def register() -> None:
+    """Put the tree and the options of its groups into Hydra's store."""
+    store = ConfigStore.instance()
+    store.store(name=ROOT_NAME, node=RunConfig)
+    options: dict[str, Mapping[str, type[Any]]] = {"data": data_sets(), "acquisition": acquisition_functions()}
+    for group, found in options.items():
+        for name, cls in found.items():
+            store.store(group=group, name=name, node=_option(name, cls))
+
+
+def config_folder() -> Path:
+    """Where the ready experiments are: in the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def _option(name: str, cls: type[Any]) -> type[Any]:
+    """A dataclass with the fields of ``cls`` and its name on the command line in front."""
+    members: list[Any] = [("name", str, field(default=name))]
+    for f in fields(cls):
+        default: dict[str, Any] = (
+            {"default": f.default} if f.default is not NO_DEFAULT else {"default_factory": f.default_factory}
+        )
+        members.append((f.name, f.type, field(**default)))
+    made = make_dataclass(f"{cls.__name__}Option", members)
+    made.__module__ = cls.__module__  # where the names in the fields' types are looked up
+    return made
+
+
+@dataclass(frozen=True)
+class Built:
+    """The objects of a run whose images have not been read yet."""
+
+    seed: int
+    run_dir: str
+    data: DataConfig
+    model: ModelConfig
+    acquisition: AcquisitionFunction
+    training: TrainingConfig
+    scoring: ScoringConfig
+    campaign: CampaignConfig
+    oracle: OracleConfig
+    trainer: dict[str, Any]
+
+    def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
+        """The learner over these images."""
+        train = splits.train
+
+        def new_model() -> Classifier:
+            return self.model.build(train.image_shape, train.num_classes)
+
+        return ActiveLearner(
+            new_model,
+            train,
+            self.acquisition,
+            training=self.training,
+            scoring=self.scoring,
+            trainer=self.trainer,
+            initial=self.campaign.initial,
+            seed=self.seed,
+            on_progress=on_progress,
+        )
+
+    def oracle_for(self, splits: ImageSplits) -> Oracle:
+        """Who answers about these images."""
+        return self.oracle.build(splits.train, self.seed)
+
+
+def build(config: Mapping[str, Any]) -> Built:
+    """Check a resolved configuration and make what it describes.
+
+    Raises DalError, naming the key, for a value out of range or an unknown name.
+
+    >>> build({"acquisition": {"name": "bald", "num_draws": 10}, "data": {"name": "digits"}}).acquisition
+    BALD(num_draws=10)
+    """
+    known = {f.name for f in fields(Built)}
+    for key in config:
+        if key not in known:
+            raise unknown_choice("config", known, key)
+    seed = config.get("seed", 0)
+    if seed < 0:
+        raise bad_value("seed", "at least 0", seed)
+    return Built(
+        seed=seed,
+        run_dir=config.get("run_dir", ""),
+        data=_named("data", data_sets(), config["data"]),
+        model=ModelConfig(**config.get("model", {})),
+        acquisition=_named("acquisition", acquisition_functions(), config["acquisition"]),
+        training=TrainingConfig(**config.get("training", {})),
+        scoring=ScoringConfig(**config.get("scoring", {})),
+        campaign=CampaignConfig(**config.get("campaign", {})),
+        oracle=OracleConfig(**config.get("oracle", {})),
+        trainer=dict(config.get("trainer", {})),
+    )
+
+
+def _named(group: str, options: Mapping[str, type[Any]], chosen: Mapping[str, Any]) -> Any:
+    values = dict(chosen)
+    name = values.pop("name")
+    if name not in options:
+        raise unknown_choice(group, options, name)
+    return options[name](**values)

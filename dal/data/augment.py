@@ -1,0 +1,126 @@
+"""Random augmentations of a whole batch at once, whose randomness comes from a generator alone.
+
+Each is a frozen dataclass and a callable ``(images, generator) -> images``: (B, C, H, W) pixels, usually uint8, and a
+CPU ``torch.Generator`` to new pixels of the same shape, dtype and device. The input is never changed. Draws are made on
+the CPU, so the same generator draws the same on every device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dal.data.base import Augmentation
+from dal.errors import bad_value
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """Pad by ``padding`` zero pixels on every side, then cut the original size out at a random place.
+
+    Raises DalError where padding is less than 1.
+
+    >>> images = torch.full((4, 1, 8, 8), 255, dtype=torch.uint8)
+    >>> RandomCrop(padding=1)(images, torch.Generator().manual_seed(0)).shape
+    torch.Size([4, 1, 8, 8])
+    """
+
+    padding: int
+
+    def __post_init__(self) -> None:
+        if self.padding < 1:
+            raise bad_value("padding", "at least 1 pixel", self.padding)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        count, _, height, width = images.shape
+        device = images.device
+        top, left = torch.randint(2 * self.padding + 1, (2, count), generator=generator).to(device)
+        rows = top[:, None] + torch.arange(height, device=device)
+        columns = left[:, None] + torch.arange(width, device=device)
+        points = torch.arange(count, device=device)
+        padded = F.pad(images, (self.padding,) * 4)
+        # Indices on both sides of the slice put the channels last: (B, H, W, C).
+        crops = padded[points[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+        return crops.permute(0, 3, 1, 2).contiguous()
+
+
+@dataclass(frozen=True)
+class HorizontalFlip:
+    """Mirror each image left to right with this probability.
+
+    Raises DalError where the probability is not from 0 to 1.
+
+    >>> HorizontalFlip(probability=1.0)(torch.tensor([[[[1, 2, 3]]]]), torch.Generator())
+    tensor([[[[3, 2, 1]]]])
+    """
+
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise bad_value("probability", "a number from 0 to 1", self.probability)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        flipped = torch.rand(len(images), generator=generator).to(images.device) < self.probability
+        return torch.where(flipped[:, None, None, None], images.flip(-1), images)
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """Cut out a random rectangle and stretch it to the original size (bilinear), as in arXiv:1409.4842, section 6.
+
+    ``scale`` bounds the drawn area as a share of the image, ``ratio`` bounds width over height in pixels (drawn evenly
+    in its logarithm). A side longer than the image is shortened to the image. Corners need not fall on whole pixels.
+
+    Raises DalError where scale or ratio is not an ordered pair of positive numbers, or scale exceeds 1.
+
+    >>> images = torch.full((2, 3, 8, 8), 7, dtype=torch.uint8)
+    >>> RandomResizedCrop(scale=(0.6, 1.0))(images, torch.Generator().manual_seed(0)).unique()
+    tensor([7], dtype=torch.uint8)
+    """
+
+    scale: tuple[float, float] = (0.6, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise bad_value("scale", "two shares of the area, 0 < low <= high <= 1", self.scale)
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise bad_value("ratio", "two positive ratios, low <= high", self.ratio)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        height, width = images.shape[2:]
+        draws = torch.rand(4, len(images), generator=generator)
+        area = self.scale[0] + (self.scale[1] - self.scale[0]) * draws[0]
+        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        # Width over height of the rectangle in shares of the image, which need not be square.
+        stretch = torch.exp(low + (high - low) * draws[1]) * height / width
+        wide, tall = (area * stretch).sqrt().clamp(max=1), (area / stretch).sqrt().clamp(max=1)
+        middle_x, middle_y = (2 * draws[2] - 1) * (1 - wide), (2 * draws[3] - 1) * (1 - tall)
+        zero = torch.zeros_like(wide)
+        theta = torch.stack([wide, zero, middle_x, zero, tall, middle_y], dim=1).view(-1, 2, 3).to(images.device)
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        crops = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+        return crops.to(images.dtype) if images.is_floating_point() else crops.round().to(images.dtype)
+
+
+@dataclass(frozen=True)
+class Compose:
+    """One augmentation after the other, all from the same generator.
+
+    >>> twice = Compose([HorizontalFlip(1.0), HorizontalFlip(1.0)])
+    >>> twice(torch.tensor([[[[1, 2, 3]]]]), torch.Generator())
+    tensor([[[[1, 2, 3]]]])
+    """
+
+    steps: Sequence[Augmentation]
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        for step in self.steps:
+            images = step(images, generator)
+        return images

@@ -1,0 +1,101 @@
+"""Which images a folder holds and what is known of their labels, without opening an image."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from dal.errors import DalError, bad_value
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""What counts as an image, in upper or lower case."""
+
+
+def existing_folder(argument: str, folder: str) -> Path:
+    """The folder as a path. Raises DalError where it is empty text or no folder."""
+    if not folder or not Path(folder).is_dir():
+        raise bad_value(argument, "a folder of images that exists", folder)
+    return Path(folder)
+
+
+def image_files(root: Path) -> list[str]:
+    """Sorted posix paths, relative to root, of all images in it and below; names that begin with a dot are left out.
+
+    Linked folders are followed, but never round in a circle.
+
+    >>> image_files(Path("no/such/folder"))
+    []
+    """
+    if not root.is_dir():
+        return []
+    found: list[str] = []
+    pending = [(root, "", frozenset({os.path.realpath(root)}))]
+    while pending:
+        folder, prefix, above = pending.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    real = os.path.realpath(entry.path)
+                    if real not in above:
+                        pending.append((Path(entry.path), f"{prefix}{entry.name}/", above | {real}))
+                elif entry.name.lower().endswith(SUFFIXES):
+                    found.append(prefix + entry.name)
+    return sorted(found)
+
+
+def folder_labels(files: Sequence[str]) -> dict[str, str]:
+    """Image to class, the first folder of its path. An image in no folder has no label.
+
+    >>> folder_labels(["cat/1.jpg", "cat/more/2.jpg", "3.jpg"])
+    {'cat/1.jpg': 'cat', 'cat/more/2.jpg': 'cat'}
+    """
+    return {file: file.split("/", 1)[0] for file in files if "/" in file}
+
+
+def csv_labels(path: Path, files: Collection[str]) -> dict[str, str]:
+    """Image to class from a CSV file (UTF-8, comma) with the columns id and label; other columns are ignored.
+
+    An id is a path relative to the folder of images. A row whose label is empty is a point without a label.
+
+    Raises DalError where the file cannot be read, a column is missing, an id repeats or is not one of the files.
+    """
+    known, labels, seen = set(files), dict[str, str](), set[str]()
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            rows = csv.DictReader(lines)
+            columns = [column.strip() for column in rows.fieldnames or []]
+            if not {"id", "label"} <= set(columns):
+                raise bad_value("csv", f"the columns id and label in {path}", columns)
+            rows.fieldnames = columns
+            for row in rows:
+                image = PurePosixPath((row["id"] or "").strip()).as_posix()
+                if image not in known:
+                    expected = f"image files that exist below the root as ids (line {rows.line_num} of {path})"
+                    raise bad_value("csv", expected, row["id"])
+                if image in seen:
+                    raise bad_value("csv", f"each id once (line {rows.line_num} of {path})", image)
+                seen.add(image)
+                if label := (row["label"] or "").strip():
+                    labels[image] = label
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DalError(f"csv: expected a CSV file in UTF-8 that can be read at {path}, got {reason}.") from error
+    return labels
+
+
+def class_numbers(argument: str, names: Mapping[str, str], classes: Sequence[str]) -> dict[str, int]:
+    """Image to position in classes. Raises DalError for a label that is none of them.
+
+    >>> class_numbers("root", {"1.jpg": "dog"}, ["cat", "dog"])
+    {'1.jpg': 1}
+    """
+    number = {name: position for position, name in enumerate(classes)}
+    for image, name in names.items():
+        if name not in number:
+            shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
+            raise bad_value(argument, f"one of the classes {shown} as the label of {image}", name)
+    return {image: number[name] for image, name in names.items()}

@@ -1,0 +1,63 @@
+"""Smaller and unbalanced versions of a training set, the same on every machine and for every run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dal.data.base import UNKNOWN, ImageData
+from dal.errors import bad_value
+from dal.seeding import derive_seed
+
+
+def random_subset(data: ImageData, size: int) -> ImageData:
+    """``size`` points drawn with a fixed seed, in their order in ``data``.
+
+    A smaller subset is part of a larger one, and which points are drawn depends on their ids alone.
+
+    Raises DalError where size is not from 1 to len(data).
+
+    >>> import torch
+    >>> from dal.data.base import TensorSource
+    >>> data = ImageData("toy", TensorSource(torch.zeros(4, 1, 8, 8, dtype=torch.uint8)), ["a", "b", "c", "d"],
+    ...                  torch.tensor([0, 1, 0, 1]), ["cat", "dog"], mean=[0.5], std=[0.5])
+    >>> len(random_subset(data, 3))
+    3
+    """
+    if not 1 <= size <= len(data):
+        raise bad_value("size (data.max_train)", f"from 1 to {len(data)}, the training points there are", size)
+    return data.subset(_drawn(data, range(len(data)), size))
+
+
+def imbalanced(data: ImageData, factor: float) -> ImageData:
+    """A long-tailed version (arXiv:1901.05555): class c of C keeps ``n_max * factor ** (-c / (C - 1))`` points, rounded
+    down and at least one, where n_max is the size of the largest class. A class that has fewer keeps what it has.
+
+    Raises DalError where factor is less than 1 or a label is unknown.
+
+    >>> import torch
+    >>> from dal.data.base import TensorSource
+    >>> data = ImageData("toy", TensorSource(torch.zeros(20, 1, 8, 8, dtype=torch.uint8)), list("abcdefghijklmnopqrst"),
+    ...                  torch.arange(20) % 2, ["cat", "dog"], mean=[0.5], std=[0.5])
+    >>> imbalanced(data, factor=5).labels.bincount()
+    tensor([10,  2])
+    """
+    if not factor >= 1:
+        raise bad_value("factor (data.imbalance_factor)", "at least 1", factor)
+    if bool((data.labels == UNKNOWN).any()):
+        unknown = int((data.labels == UNKNOWN).sum())
+        raise bad_value(
+            "factor (data.imbalance_factor)", "data whose labels are all known", f"{unknown} unknown labels"
+        )
+    largest = int(data.labels.bincount().max())
+    kept: list[int] = []
+    for number in range(data.num_classes):
+        members = (data.labels == number).nonzero().flatten().tolist()
+        # The small amount keeps an exact count such as 500 / 100 from being rounded down to 4.
+        wanted = int(largest * factor ** (-number / (data.num_classes - 1)) + 1e-6)
+        kept += _drawn(data, members, max(wanted, 1))
+    return data.subset(sorted(kept))
+
+
+def _drawn(data: ImageData, positions: Sequence[int], size: int) -> list[int]:
+    """At most ``size`` of these positions, sorted: those whose ids have the smallest hashes."""
+    return sorted(sorted(positions, key=lambda position: derive_seed(0, "subset", data.ids[position]))[:size])

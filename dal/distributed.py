@@ -1,0 +1,39 @@
+"""The little that a campaign needs to know of other processes: who writes, and what rank zero decided."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+T = TypeVar("T")
+
+
+def is_rank_zero() -> bool:
+    """Whether this process writes the records. Known from the launcher's environment, before any Trainer exists."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
+
+
+def from_rank_zero(value: T) -> T:
+    """Rank zero's value on every rank."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def scoring_device(accelerator: str = "auto") -> torch.device:
+    """The device that Lightning would take for this accelerator, for the pass over the pool.
+
+    >>> scoring_device("cpu")
+    device(type='cpu')
+    """
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    if accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")

@@ -1,0 +1,68 @@
+"""Writing so that a crash leaves the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a binary file beside ``path``, which takes its place when the block ends well."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file's text."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def save_tensors(path: Path, state: dict[str, Tensor]) -> None:
+    """Replace the file by a state dict, to be read with weights_only=True."""
+    import torch  # here, so that reports start without it
+
+    with replacing(path) as file:
+        torch.save(state, file)
+
+
+def append_text(path: Path, text: str) -> int:
+    """Append, and return the size of the file in bytes once the disk has it."""
+    with path.open("a", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+        return file.tell()
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut off what a crash left behind the last commit."""
+    if path.exists() and path.stat().st_size > size:
+        with path.open("rb+") as file:
+            file.truncate(size)
+            os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

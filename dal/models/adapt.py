@@ -1,0 +1,165 @@
+"""adapt(): anybody's LightningModule as a model that dal can train and score, and the view of it that scoring has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from dal.errors import DalError, bad_value, unknown_choice
+from dal.models.backbones.base import last_linear
+from dal.models.classifier import Classifier
+from dal.models.mc_dropout import DropoutDraws
+from dal.seeding import isolated_rng
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptedModel:
+    """A LightningModule and the name of its last layer, whose output is logits. Made by adapt()."""
+
+    module: pl.LightningModule
+    head: str
+
+    @property
+    def head_layer(self) -> nn.Module:
+        return self.module.get_submodule(self.head)
+
+
+def adapt(module: pl.LightningModule, head: str) -> AdaptedModel:
+    """A user's own LightningModule, with its own training_step, as a model that dal can train and score.
+
+    ``head`` names the layer that ends in logits, for example ``"model.fc"``: its input (B, D) are the features and its
+    output (B, C) the logits, whatever forward() does with them afterwards. ``module(x)`` must pass through it.
+
+    Raises DalError where the module has no such layer or cannot be trained.
+
+    >>> class Mine(pl.LightningModule):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    ...     def forward(self, x):
+    ...         return self.model(x).softmax(dim=1)
+    ...     def training_step(self, batch, batch_idx):
+    ...         return nn.functional.cross_entropy(self.model(batch[0]), batch[1])
+    ...     def configure_optimizers(self):
+    ...         return torch.optim.SGD(self.parameters(), lr=0.1)
+    >>> adapt(Mine(), head="model.1").head_layer
+    Linear(in_features=64, out_features=3, bias=True)
+    """
+    if not isinstance(module, pl.LightningModule):
+        raise bad_value("module", "a LightningModule", type(module).__name__)
+    names = [name for name, _ in module.named_modules() if name]
+    if head not in names:
+        if (last := last_linear(module)) is not None:
+            raise bad_value("head", f"the name of the last layer, perhaps {last[0]!r}", head)
+        raise unknown_choice("head", names, head)
+    return AdaptedModel(module, head)
+
+
+def as_adapted(model: AdaptedModel | Classifier) -> AdaptedModel:
+    """A Classifier needs no adapt(): its head is known."""
+    if isinstance(model, AdaptedModel):
+        return model
+    if isinstance(model, Classifier):
+        return AdaptedModel(model, "head")
+    raise bad_value("model", "a Classifier or adapt(module, head=...)", type(model).__name__)
+
+
+class ScoringModel:
+    """The PoolModel that acquisition functions see. Made by scoring_view()."""
+
+    def __init__(self, adapted: AdaptedModel, seed: int) -> None:
+        self.module, self.head_layer, self.seed = adapted.module, adapted.head_layer, seed
+        self.head_name = adapted.head
+        self._draws: DropoutDraws | None = None
+        self._wide_input = False
+
+    def features(self, x: Tensor) -> Tensor:
+        return self._forward(x)[0]
+
+    def head(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.head_layer(features)
+        return logits.float()
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(B, ...) images to (B, C) logits, float32."""
+        return self._forward(x)[1].float()
+
+    def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
+        if self._draws is None or self._draws.num_draws != num_draws:
+            self._draws = self._set_up(x[:3], num_draws)
+        return self._wide_pass(self._draws, x, self._wide_input)
+
+    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        seen: list[tuple[Tensor, Tensor]] = []
+        handle = self.head_layer.register_forward_hook(lambda m, args, out: seen.append((args[0], out)))
+        try:
+            self.module(x)
+        finally:
+            handle.remove()
+        if len(seen) != 1:
+            raise DalError(f"head: expected {self.head_name!r} to run once in forward(), got {len(seen)} runs.")
+        features, logits = seen[0]
+        if features.ndim != 2 or logits.ndim != 2:
+            shapes = f"{tuple(features.shape)} to {tuple(logits.shape)}"
+            raise bad_value("head", f"a layer from (B, D) features to (B, C) logits at {self.head_name!r}", shapes)
+        return features, logits
+
+    def _wide_pass(self, draws: DropoutDraws, x: Tensor, wide_input: bool) -> Tensor:
+        if wide_input:
+            with draws.wide_input():
+                logits = self.logits(x.repeat_interleave(draws.num_draws, dim=0))
+        else:
+            with draws.widening():
+                logits = self.logits(x)
+        return logits.log_softmax(dim=1).view(len(x), draws.num_draws, -1)
+
+    def _set_up(self, x: Tensor, num_draws: int) -> DropoutDraws:
+        """Choose where to widen, having checked on a few images that one wide pass equals K plain ones."""
+        draws = DropoutDraws(self.module, num_draws, self.seed)
+        plain = []
+        for k in range(num_draws):
+            with draws.single(k):
+                plain.append(self.logits(x).log_softmax(dim=1))
+        reference = torch.stack(plain, dim=1)
+        if num_draws > 1 and bool((reference == reference[:, :1]).all()):
+            raise DalError(
+                "model: expected the dropout draws to differ, got the same output from every draw; put a dropout layer "
+                "(nn.Dropout, p > 0) on the way to the last layer."
+            )
+        for self._wide_input in (False, True):
+            try:
+                wide = self._wide_pass(draws, x, self._wide_input)
+            except (RuntimeError, DalError):
+                # A skip connection round the first dropout meets two batch sizes: widen at the input instead.
+                continue
+            if torch.allclose(wide, reference, rtol=1e-2, atol=1e-3, equal_nan=True):
+                return draws
+        raise DalError(
+            "model: expected K dropout draws in one wide batch to equal K passes, got other numbers; forward() must "
+            "treat the images of a batch independently, with the batch as first dimension of every dropout layer."
+        )
+
+
+@contextmanager
+def scoring_view(adapted: AdaptedModel, seed: int = 0, device: torch.device | None = None) -> Iterator[ScoringModel]:
+    """The model in eval mode, without gradients, on a device. On leaving, train/eval flags, the device and the global
+    random state are as they were; buffers were never written."""
+    module = adapted.module
+    modes = [(m, m.training) for m in module.modules()]
+    home = next(iter(module.parameters())).device
+    try:
+        with isolated_rng(seed, "scoring"), torch.inference_mode():
+            module.eval()
+            if device is not None and device != home:
+                module.to(device)
+            yield ScoringModel(adapted, seed)
+    finally:
+        for m, training in modes:
+            m.training = training
+        if device is not None and device != home:
+            module.to(home)

@@ -1,0 +1,26 @@
+"""What a backbone is: a network from images to features, with a way to build it by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module, ABC):
+    """(B, C, H, W) images to (B, num_features) features, the input of the last layer."""
+
+    num_features: int
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor: ...
+
+
+def last_linear(module: nn.Module) -> tuple[str, nn.Linear] | None:
+    """The name and the layer of the last nn.Linear, in order of definition; None where there is none.
+
+    >>> last_linear(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
+    ('2', Linear(in_features=3, out_features=2, bias=True))
+    """
+    found = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+    return found[-1] if found else None

@@ -1,0 +1,81 @@
+"""Any torchvision classification model by name, its last linear layer taken off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from dal.errors import DalError, unknown_choice
+from dal.models.backbones.base import Backbone, last_linear
+
+
+class TorchvisionBackbone(Backbone):
+    """(B, C, H, W) to the (B, D) features of a torchvision model; grey images are repeated to three channels.
+
+    ``weights`` is None for random ones, ``"DEFAULT"`` for torchvision's best (downloaded on first use), or the path of
+    a state dict, which is loaded with ``weights_only=True``. ``cifar_stem`` replaces a ResNet's first 7 x 7 convolution
+    and its pooling by one 3 x 3 convolution, as is usual for images of 32 pixels (arXiv:1512.03385, section 4.2).
+
+    Raises DalError for an unknown name, a model without a linear head, or weights that cannot be had.
+
+    >>> TorchvisionBackbone("resnet18", cifar_stem=True)(torch.zeros(2, 1, 32, 32)).shape
+    torch.Size([2, 512])
+    """
+
+    def __init__(self, name: str, weights: str | None = None, cifar_stem: bool = False) -> None:
+        super().__init__()
+        known = torchvision.models.list_models(module=torchvision.models)
+        if name not in known:
+            raise unknown_choice("backbone", known, name)
+        # The auxiliary heads of these two return several outputs in training.
+        extra: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+        model: nn.Module = torchvision.models.get_model(name, weights=None, **extra)
+        if weights is not None:
+            _load(model, name, weights)
+        if extra:
+            for auxiliary in ("aux1", "aux2", "AuxLogits"):
+                if hasattr(model, auxiliary):
+                    setattr(model, auxiliary, None)
+            model.aux_logits = False  # type: ignore[assignment]
+        head = last_linear(model)
+        if head is None:
+            raise DalError(f"backbone: expected a model whose last layer is linear, got {name!r}, which has none.")
+        path, layer = head
+        model.set_submodule(path, nn.Identity())
+        self.num_features = layer.in_features
+        if cifar_stem:
+            model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+            model.maxpool = nn.Identity()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        features: Tensor = self.model(x)
+        return features
+
+
+def _load(model: nn.Module, name: str, weights: str) -> None:
+    path = Path(weights)
+    try:
+        if path.suffix in (".pt", ".pth"):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            available = torchvision.models.get_model_weights(name)
+            if weights not in available.__members__:
+                names = [*available.__members__, "a path ending in .pt or .pth"]
+                raise unknown_choice("weights", names, weights)
+            state = available[weights].get_state_dict(progress=False, check_hash=True, weights_only=True)
+        model.load_state_dict(state)
+    except OSError as error:
+        raise DalError(
+            f"weights: expected a file or a network to download {name}/{weights} from, got {type(error).__name__}: "
+            f"{error}."
+        ) from error
+    except RuntimeError as error:
+        first = str(error).splitlines()[0]
+        raise DalError(f"weights: expected a state dict of {name}, got one that does not fit ({first}).") from error

@@ -1,0 +1,130 @@
+"""Classifier: dal's own LightningModule, a backbone, dropout and a linear head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from dal.errors import bad_value, unknown_choice
+from dal.models.backbones import Backbone, build_backbone
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass
+class ModelConfig:
+    """What to train, and how a step is taken."""
+
+    backbone: str = "small_cnn"
+    weights: str | None = None  # null, DEFAULT (torchvision's), or the path of a state dict
+    dropout: float = 0.5  # before the head
+    backbone_dropout: float = 0.25  # inside small_cnn
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9  # of sgd
+    schedule: str = "constant"
+
+    def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Classifier:
+        """A Classifier for these images, initialised from the global generator."""
+        backbone = build_backbone(self.backbone, image_shape, self.weights, self.backbone_dropout)
+        return Classifier(
+            backbone,
+            num_classes,
+            dropout=self.dropout,
+            optimizer=self.optimizer,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            schedule=self.schedule,
+        )
+
+
+class Classifier(pl.LightningModule):
+    """Images (B, C, H, W) to logits (B, num_classes): ``head(dropout(backbone(x)))``, trained with cross-entropy.
+
+    ``backbone`` is a module with ``num_features``. Works with any Lightning Trainer; logs ``train_loss``,
+    ``val_loss``, ``val_accuracy``, ``test_loss`` and ``test_accuracy``. Raises DalError for an unknown optimizer or
+    schedule and for numbers out of range.
+
+    >>> from dal.models.backbones import SmallCNN
+    >>> model = Classifier(SmallCNN(1, (8, 8)), num_classes=10)
+    >>> model(torch.zeros(2, 1, 8, 8)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        dropout: float = 0.5,
+        optimizer: str = "adam",
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        momentum: float = 0.9,
+        schedule: str = "constant",
+    ) -> None:
+        super().__init__()
+        if optimizer not in OPTIMIZERS:
+            raise unknown_choice("optimizer", OPTIMIZERS, optimizer)
+        if schedule not in SCHEDULES:
+            raise unknown_choice("schedule", SCHEDULES, schedule)
+        if not 0 <= dropout < 1:
+            raise bad_value("dropout", "a probability from 0 to below 1", dropout)
+        if not lr > 0:
+            raise bad_value("lr", "a number above 0", lr)
+        if num_classes < 2:
+            raise bad_value("num_classes", "at least 2", num_classes)
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(backbone.num_features, num_classes)
+        self.optimizer, self.schedule = optimizer, schedule
+        self.lr, self.weight_decay, self.momentum = lr, weight_decay, momentum
+        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.dropout(self.backbone(x)))
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        x, y = batch
+        loss = F.cross_entropy(self(x), y)
+        self.log("train_loss", loss)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._evaluate("val", self.val_accuracy, batch)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self._evaluate("test", self.test_accuracy, batch)
+
+    def _evaluate(self, split: str, accuracy: MulticlassAccuracy, batch: tuple[Tensor, Tensor]) -> None:
+        x, y = batch
+        logits = self(x)
+        accuracy(logits, y)
+        self.log(f"{split}_loss", F.cross_entropy(logits, y), on_step=False, on_epoch=True, batch_size=len(x))
+        self.log(f"{split}_accuracy", accuracy, on_step=False, on_epoch=True, batch_size=len(x))
+
+    def configure_optimizers(self) -> Any:
+        optimizer: torch.optim.Optimizer
+        if self.optimizer == "sgd":
+            optimizer = torch.optim.SGD(
+                self.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+            )
+        else:
+            family = torch.optim.AdamW if self.optimizer == "adamw" else torch.optim.Adam
+            optimizer = family(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        if self.schedule == "constant":
+            return optimizer
+        updates = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

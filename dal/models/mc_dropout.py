@@ -1,0 +1,120 @@
+"""MC dropout that draws K networks: the masks of draw k are the same for every image (arXiv:1506.02142).
+
+The layers before the first dropout run once. The first dropout met widens the batch from B rows to B * K (row b * K + k
+is image b under draw k), and what comes after it just sees a larger batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from dal.errors import DalError
+from dal.seeding import generator
+
+_ELEMENTWISE = (nn.Dropout, nn.AlphaDropout)
+_CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
+_ALPHA = -1.7580993408473766  # the value SELU networks saturate at, which alpha dropout sets (arXiv:1706.02515)
+
+
+def dropout_layers(module: nn.Module) -> dict[str, _DropoutNd]:
+    """The dropout layers that would drop something, by name.
+
+    >>> dropout_layers(nn.Sequential(nn.Dropout(0.0), nn.Dropout(0.5)))
+    {'1': Dropout(p=0.5, inplace=False)}
+    """
+    return {name: m for name, m in module.named_modules() if isinstance(m, _DropoutNd) and m.p > 0}
+
+
+class DropoutDraws:
+    """K fixed sets of masks for the dropout layers of one module, which stays in eval mode.
+
+    Masks depend on (seed, layer, call within the pass, draw) and on nothing else. ``seed`` is of the run's (seed,
+    round).
+    """
+
+    def __init__(self, module: nn.Module, num_draws: int, seed: int) -> None:
+        self.layers = dropout_layers(module)
+        if not self.layers:
+            raise DalError(
+                "model: expected a dropout layer for MC dropout, got a network without one (or with p = 0); add "
+                "nn.Dropout(0.5) before the last layer, or choose a function that needs no draws, such as margin."
+            )
+        self.module, self.num_draws, self.seed = module, num_draws, seed
+        self._masks: dict[tuple[str, int, torch.Size, torch.device], Tensor] = {}
+        self._calls: dict[str, int] = {}
+        self._widened = False
+
+    @contextmanager
+    def widening(self) -> Iterator[None]:
+        """One pass for all draws: inside, the first dropout met widens (B, ...) to (B * K, ...)."""
+        with self._hooked(None):
+            self._widened = False
+            yield
+
+    @contextmanager
+    def wide_input(self) -> Iterator[None]:
+        """One pass for all draws over an input whose rows the caller has repeated K times."""
+        with self._hooked(None):
+            self._widened = True
+            yield
+
+    @contextmanager
+    def single(self, draw: int) -> Iterator[None]:
+        """One plain pass of the network of one draw."""
+        with self._hooked(draw):
+            yield
+
+    @contextmanager
+    def _hooked(self, draw: int | None) -> Iterator[None]:
+        self._calls = {}
+        handles = [
+            layer.register_forward_hook(lambda m, args, out, name=name: self._drop(name, m, out, draw))
+            for name, layer in self.layers.items()
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _drop(self, name: str, layer: _DropoutNd, x: Tensor, draw: int | None) -> Tensor:
+        call = self._calls[name] = self._calls.get(name, -1) + 1
+        masks = self._mask(name, call, layer, x)
+        if draw is not None:
+            return _apply(layer, x, masks[draw])
+        if not self._widened:
+            self._widened = True
+            return _apply(layer, x.unsqueeze(1), masks).flatten(0, 1)
+        if len(x) % self.num_draws:
+            raise DalError(f"model: expected dropout layer {name!r} to see images first, got shape {tuple(x.shape)}.")
+        return _apply(layer, x.reshape(-1, self.num_draws, *x.shape[1:]), masks).flatten(0, 1)
+
+    def _mask(self, name: str, call: int, layer: _DropoutNd, x: Tensor) -> Tensor:
+        key = (name, call, x.shape[1:], x.device)
+        if key not in self._masks:
+            shape = x.shape[1:]
+            if isinstance(layer, _CHANNELWISE):
+                shape = torch.Size([shape[0], *[1] * (len(shape) - 1)])
+            elif not isinstance(layer, _ELEMENTWISE):
+                raise DalError(f"model: expected PyTorch's own dropout layers, got {type(layer).__name__} at {name!r}.")
+            # On the CPU, so that a GPU draws the same networks.
+            uniform = torch.rand(self.num_draws, *shape, generator=generator(self.seed, name, call))
+            self._masks[key] = (uniform >= float(layer.p)).to(x.device)
+        return self._masks[key]
+
+
+def _apply(layer: _DropoutNd, x: Tensor, keep: Tensor) -> Tensor:
+    p = float(layer.p)
+    if p == 1:
+        return torch.zeros_like(x * keep)
+    if isinstance(layer, nn.AlphaDropout | nn.FeatureAlphaDropout):
+        scale = ((1 - p) * (1 + p * _ALPHA**2)) ** -0.5
+        dropped: Tensor = torch.where(keep, x, _ALPHA) * scale - scale * _ALPHA * p
+    else:
+        dropped = x * keep / (1 - p)
+    return dropped

@@ -1,0 +1,12 @@
+"""What long work tells whoever watches. The loop knows only this; the terminal's bars are in the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+OnProgress = Callable[[str, int, int], None]
+"""(phase, done, total), for example ("score", 512, 60000)."""
+
+
+def silent(phase: str, done: int, total: int) -> None:
+    """Nobody watches."""

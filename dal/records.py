@@ -1,0 +1,273 @@
+"""The records of a run: an append-only journal in a folder, readable with pandas and jq, and the state for resuming.
+
+``state.json`` is the commit: it names how many bytes of each journal count and which weights belong to them, and it is
+replaced atomically. What a crash left behind it is cut off at the next start.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
+
+from dal.distributed import is_rank_zero
+from dal.environment import environment
+from dal.errors import DalError
+from dal.files import append_text, save_tensors, truncate, write_text
+from dal.run_config import Config, check_same_config, dump_config
+
+Weights = Mapping[str, Tensor]
+
+ROUNDS, SELECTIONS, VALIDATION = "rounds.jsonl", "selections.csv", "validation.csv"
+STATE, CONFIG, ENVIRONMENT, TENSORBOARD = "state.json", "config.yaml", "environment.jsonl", "tensorboard"
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """A line of selections.csv: what was labeled for which round. The score is None in the initial set."""
+
+    round: int
+    rank: int
+    index: int
+    id: str
+    label: int
+    score: float | None
+
+
+class Records:
+    """What happened in a campaign so far, in memory. RunFolder keeps it on disk.
+
+    ``stage`` is what comes next: ``select`` labels for the next round, ``train`` on those selected, or ``done``.
+    """
+
+    def __init__(self) -> None:
+        self.stage = "select"
+        self.rows: list[dict[str, Any]] = []
+        self.selections: list[Labeled] = []
+        self.validation: list[Labeled] = []
+        self.costs: dict[str, Any] = {}
+        self.weights: Weights | None = None
+
+    def commit_validation(self, points: Sequence[Labeled]) -> None:
+        """Labels bought for validation."""
+        self.validation = list(points)
+
+    def commit_selection(self, points: Sequence[Labeled], costs: Mapping[str, Any]) -> None:
+        """Labels bought for the next round of training, and what choosing them cost."""
+        self.selections.extend(points)
+        self.costs, self.stage = dict(costs), "train"
+
+    def commit_round(self, row: Mapping[str, Any], weights: Weights) -> None:
+        """A trained and tested round."""
+        self.rows.append(dict(row))
+        self.weights, self.costs = weights, {}
+        self.stage = "done" if row["campaign_stopped"] else "select"
+
+    def lightning_logger(self, round: int) -> Any:
+        """Where Lightning logs this round."""
+        return False
+
+
+class RunFolder(Records):
+    """Records in a folder, which is made, or resumed where it holds a run of the same configuration.
+
+    Raises DalError, having changed nothing, where the folder holds another configuration (naming the first key that
+    differs), other files, other data, or a run that another process is working on.
+    """
+
+    def __init__(self, path: str | Path, config: Config, fingerprint: str) -> None:
+        super().__init__()
+        self.path, self._fingerprint = Path(path), fingerprint
+        self._writes = is_rank_zero()
+        self._bytes: dict[str, int] = {}
+        self._lock = FileLock(self.path / ".lock")
+        if not self._writes:
+            if (self.path / STATE).exists():
+                self._bytes = _fill(self, self.path, fingerprint)
+            return
+        if self.path.is_file():
+            raise DalError(f"run_dir: expected a folder, got the file {str(self.path)!r}.")
+        if self.path.exists() and not (self.path / STATE).exists() and any(self._strangers()):
+            strange = next(iter(self._strangers()))
+            raise DalError(f"run_dir: expected an empty folder or a run, got {str(path)!r} with {strange!r} in it.")
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            message = f"run_dir: expected a run that nobody works on, got {str(path)!r}, held by another process."
+            raise DalError(message) from None
+        try:
+            if (self.path / STATE).exists():
+                check_same_config(self.path / CONFIG, config)
+                self._bytes = _fill(self, self.path, fingerprint)
+                self._cut_off_leftovers()
+            else:
+                write_text(self.path / CONFIG, dump_config(config))
+                self._commit()
+        except BaseException:
+            self.close()
+            raise
+        append_text(self.path / ENVIRONMENT, json.dumps(environment()) + "\n")
+        self._write_tensorboard(self.rows)
+
+    def close(self) -> None:
+        """Let other processes work on the folder."""
+        self._lock.release()
+
+    def commit_validation(self, points: Sequence[Labeled]) -> None:
+        super().commit_validation(points)
+        if self._writes:
+            write_text(self.path / VALIDATION, _csv_lines(points, header=True))
+            self._commit()
+
+    def commit_selection(self, points: Sequence[Labeled], costs: Mapping[str, Any]) -> None:
+        first = not self.selections
+        super().commit_selection(points, costs)
+        if self._writes:
+            self._bytes[SELECTIONS] = append_text(self.path / SELECTIONS, _csv_lines(points, header=first))
+            self._commit()
+
+    def commit_round(self, row: Mapping[str, Any], weights: Weights) -> None:
+        super().commit_round(row, weights)
+        if not self._writes:
+            return
+        save_tensors(self._weights_file(len(self.rows)), {k: v.detach().cpu() for k, v in weights.items()})
+        self._bytes[ROUNDS] = append_text(self.path / ROUNDS, json.dumps(_finite(row), allow_nan=False) + "\n")
+        self._commit()
+        self._weights_file(len(self.rows) - 1).unlink(missing_ok=True)
+        self._write_tensorboard(self.rows[-1:])
+
+    def lightning_logger(self, round: int) -> Any:
+        folder = self.path / TENSORBOARD
+        if self._writes:  # what a training that was cut off logged
+            shutil.rmtree(folder / f"round_{round:03d}", ignore_errors=True)
+        return TensorBoardLogger(save_dir=str(folder), name="", version=f"round_{round:03d}")
+
+    def _strangers(self) -> list[str]:
+        ours = {CONFIG, ".lock", SELECTIONS, ROUNDS, VALIDATION, ENVIRONMENT, TENSORBOARD, f".{STATE}.new"}
+        return sorted(p.name for p in self.path.iterdir() if p.name not in ours and not p.name.startswith(".config"))
+
+    def _weights_file(self, rounds: int) -> Path:
+        return _weights_file(self.path, rounds)
+
+    def _commit(self) -> None:
+        state = {
+            "stage": self.stage,
+            "rounds": len(self.rows),
+            "bytes": self._bytes,
+            "costs": self.costs,
+            "num_validation": len(self.validation),
+            "data": self._fingerprint,
+        }
+        write_text(self.path / STATE, json.dumps(state, indent=1) + "\n")
+
+    def _cut_off_leftovers(self) -> None:
+        for name in (ROUNDS, SELECTIONS):
+            truncate(self.path / name, self._bytes.get(name, 0))
+        for stray in self.path.glob("weights_*.pt"):
+            if stray != self._weights_file(len(self.rows)):
+                stray.unlink()
+
+    def _write_tensorboard(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        folder = self.path / TENSORBOARD / "campaign"
+        if len(rows) == len(self.rows):
+            shutil.rmtree(folder, ignore_errors=True)
+        if not rows:
+            return
+        writer = SummaryWriter(str(folder))
+        for row in rows:
+            for key, value in row.items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    writer.add_scalar(key, value, row["num_labeled"])
+        writer.close()
+
+
+def read_run_folder(path: Path, fingerprint: str) -> Records:
+    """The records in a folder, to look at: nothing is locked or written. Raises DalError where there are none."""
+    if not (path / STATE).exists():
+        raise DalError(f"run: expected the folder of a run, got {str(path)!r}, which has no {STATE}.")
+    records = Records()
+    _fill(records, path, fingerprint)
+    return records
+
+
+def _weights_file(folder: Path, rounds: int) -> Path:
+    return folder / f"weights_{rounds - 1:03d}.pt"
+
+
+def _fill(records: Records, folder: Path, fingerprint: str) -> dict[str, int]:
+    """Load what was committed, and return how many bytes of each journal that is."""
+    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    if state["data"] != fingerprint:
+        raise DalError(
+            f"data: expected the images that {str(folder)!r} was started with, got others (their ids or classes "
+            "differ); choose another run_dir."
+        )
+    committed: dict[str, int] = state["bytes"]
+    records.stage, records.costs = state["stage"], state["costs"]
+    records.rows = [json.loads(line) for line in _committed_text(folder / ROUNDS, committed).splitlines()]
+    records.selections = _read_csv(_committed_text(folder / SELECTIONS, committed))
+    if state["num_validation"]:
+        records.validation = _read_csv((folder / VALIDATION).read_text(encoding="utf-8"))
+    if records.rows:
+        file = _weights_file(folder, len(records.rows))
+        records.weights = torch.load(file, map_location="cpu", weights_only=True)
+    return committed
+
+
+def _committed_text(journal: Path, committed: Mapping[str, int]) -> str:
+    size = committed.get(journal.name, 0)
+    if not size:
+        return ""
+    with journal.open("rb") as file:
+        data = file.read(size)
+    if len(data) < size:
+        raise DalError(f"run_dir: expected {size} bytes in {str(journal)!r}, got {len(data)}.")
+    return data.decode()
+
+
+def _csv_lines(points: Sequence[Labeled], header: bool) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(field.name for field in fields(Labeled))
+    writer.writerows(["" if value is None else value for value in astuple(p)] for p in points)
+    return text.getvalue()
+
+
+def _read_csv(text: str) -> list[Labeled]:
+    return [
+        Labeled(
+            int(line["round"]),
+            int(line["rank"]),
+            int(line["index"]),
+            line["id"],
+            int(line["label"]),
+            float(line["score"]) if line["score"] else None,
+        )
+        for line in csv.DictReader(io.StringIO(text))
+    ]
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: null stands for it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

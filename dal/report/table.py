@@ -1,0 +1,93 @@
+"""The summary of runs as a table in the terminal, and as CSV."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Group as Stack
+from rich.table import Table
+from rich.text import Text
+
+from dal.files import write_text
+
+_CAPTION = (
+    "Means over seeds ± half the width of their 95 % t interval. Accuracy: on the test set after the last round. Area: "
+    "mean accuracy along the learning curve. Δ random: area minus that of random, seed by seed, same settings. "
+    "Seconds a run: training; scoring and selecting; everything. Updates: optimizer updates a run."
+)
+
+
+def summary_table(summary: pd.DataFrame) -> Stack:
+    """What summarize_runs gave, as something that a rich Console prints: a table a data set, accuracies in percent, and
+    a caption that says what the columns mean.
+
+    >>> from rich.console import Console
+    >>> line = {"data": "digits", "acquisition": "margin", "settings": "", "seeds": 1, "labels": 60, "updates": 300.0,
+    ...         "test_accuracy": 0.9123, "area": 0.8, "area_minus_random": 0.05, "note": "", "seconds_train": 1.0,
+    ...         "seconds_score_select": 0.5, "seconds_total": 2.0}
+    >>> with (console := Console(width=100)).capture() as captured:
+    ...     console.print(summary_table(pd.DataFrame([line])))
+    >>> [text for text in captured.get().splitlines() if "margin" in text][0].split()
+    ['margin', '1', '60', '91.2', '80.0', '+5.0', '1.0', '0.5', '2.0', '300']
+    """
+    tables: list[Table | Text] = []
+    for data, lines in summary.groupby("data", sort=False):
+        tables.append(_table(str(data), lines))
+    return Stack(*tables, Text(_CAPTION, style="dim"))
+
+
+def write_csv(summary: pd.DataFrame, path: Path) -> None:
+    """What summarize_runs gave, with its columns and units; an undefined number is an empty field."""
+    write_text(path, summary.to_csv(index=False, lineterminator="\n"))
+
+
+def _table(data: str, lines: pd.DataFrame) -> Table:
+    table = Table(
+        title=Text(data, style="bold"),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,  # without it 100 columns leave too little for the names
+    )
+    table.add_column("acquisition", overflow="fold")
+    for column in ("seeds", "labels", "accuracy\n%", "area\n%", "Δ random\npoints"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("train\ns", "score\ns", "total\ns", "updates"):
+        table.add_column(column, justify="right", no_wrap=True)
+    notes = []
+    for _, line in lines.iterrows():
+        name = ", ".join(filter(None, [line["acquisition"], line["settings"]]))
+        table.add_row(
+            Text("\n".join(filter(None, [line["acquisition"], *line["settings"].split(", ")]))),
+            str(line["seeds"]),
+            f"{line['labels']:,}",
+            _percent(line, "test_accuracy"),
+            _percent(line, "area"),
+            _percent(line, "area_minus_random", sign="+"),
+            _seconds(line["seconds_train"]),
+            _seconds(line["seconds_score_select"]),
+            _seconds(line["seconds_total"]),
+            f"{line['updates']:,.0f}",
+        )
+        if line["note"]:
+            notes.append(f"{name}: {line['note']}.")
+    if notes:
+        table.caption = Text("\n".join(notes))
+    return table
+
+
+def _percent(line: pd.Series, column: str, sign: str = "") -> str:
+    """A fraction and its interval, where they are defined."""
+    value, half_width = line[column], line.get(f"{column}_interval", math.nan)
+    if math.isnan(value):
+        return "–"
+    mean = f"{100 * value:{sign}.1f}"
+    return mean if math.isnan(half_width) else f"{mean} ± {100 * half_width:.1f}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.1f}" if seconds < 100 else f"{seconds:,.0f}"

@@ -1,0 +1,54 @@
+"""A run's configuration as a nested dict: how it is written, and how two of them are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dal.errors import DalError
+
+Config = Mapping[str, Any]
+
+FREE = {"run_dir", "scoring.batch_size", "scoring.num_workers", "training.num_workers"}
+"""Keys that cannot change a result, and so may differ when a run is resumed."""
+
+
+def dump_config(config: Config) -> str:
+    """YAML, in the order of the configuration."""
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """The configuration of a run. Raises DalError where there is none."""
+    if not path.exists():
+        raise DalError(f"run: expected the folder of a run, got {str(path.parent)!r}, which has no {path.name}.")
+    loaded: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return loaded
+
+
+def flatten(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values.
+
+    >>> list(flatten({"a": {"b": 1}, "c": 2}))
+    [('a.b', 1), ('c', 2)]
+    """
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def check_same_config(path: Path, config: Config) -> None:
+    """Raise DalError, naming the first key that differs, unless the run was started with this configuration."""
+    old, new = dict(flatten(load_config(path))), dict(flatten(config))
+    for key in [*new, *old]:
+        if key not in FREE and old.get(key, "nothing") != new.get(key, "nothing"):
+            before, now = old.get(key, "nothing"), new.get(key, "nothing")
+            raise DalError(
+                f"{key}: expected {before!r}, as the run in {str(path.parent)!r} was started with, got {now!r}; choose "
+                "another run_dir, or remove the folder."
+            )

@@ -1,0 +1,71 @@
+"""Early stopping in optimiser updates. The reason for stopping is data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dal.errors import NonFiniteError
+from dal.training.config import TrainingConfig
+
+Check = Callable[[], tuple[float, float]]
+"""Measures the model now: (accuracy, loss)."""
+
+
+class UpdateStopping(pl.Callback):
+    """Measures the model every so many updates, keeps the best weights, and says when and why to stop."""
+
+    def __init__(self, config: TrainingConfig, monitor: str, check: Check, on_update: Callable[[int], None]) -> None:
+        self.config, self.monitor, self.check, self.on_update = config, monitor, check, on_update
+        self.updates = 0
+        self.reason: str | None = None
+        self.best: tuple[float, float] | None = None
+        self.best_update = 0
+        self.best_state: dict[str, Tensor] | None = None
+        self.history: list[dict[str, float]] = []
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.updates:  # gradients are still being accumulated
+            return
+        self.updates = trainer.global_step
+        self.on_update(self.updates)
+        if self.updates % self.config.check_every == 0 or self.updates >= self.config.max_updates:
+            self._look(pl_module)
+        if self.reason is not None:
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.reason = self.reason or "max_updates"
+
+    def _look(self, module: pl.LightningModule) -> None:
+        accuracy, loss = self.check()
+        self.history.append({"update": self.updates, "accuracy": accuracy, "loss": loss})
+        # Between equal accuracies the lower loss is better; small sets tie often.
+        value = (-loss, accuracy) if self.monitor == "val_loss" else (accuracy, -loss)
+        if self.best is None or value > self.best:
+            self.best, self.best_update = value, self.updates
+            self.best_state = {k: v.detach().to("cpu", copy=True) for k, v in module.state_dict().items()}
+        if self.updates >= self.config.max_updates:
+            self.reason = "max_updates"
+        elif self.updates >= self.config.min_updates:
+            if self.monitor == "train_accuracy" and accuracy >= self.config.target_train_accuracy:
+                self.reason = "train_accuracy_reached"
+            elif self.updates - self.best_update >= self.config.patience:
+                self.reason = "no_improvement"
+
+
+class FiniteLoss(pl.Callback):
+    """Ends training on a loss that is not a finite number, before a gradient or a weight is touched."""
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        if not bool(torch.isfinite(loss).all()):
+            raise NonFiniteError(
+                f"loss: expected a finite number, got {loss.item()} at update {trainer.global_step}; the weights are "
+                "those of the update before. A lower learning rate or trainer.gradient_clip_val may help."
+            )

@@ -1,0 +1,203 @@
+"""fit(): one round of training with a new Trainer, a new optimiser and early stopping in updates."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch import Tensor
+
+from dal.data.base import ImageData
+from dal.data.datamodule import RoundData
+from dal.errors import DalError, bad_value
+from dal.evaluation import predict
+from dal.ledger import Ledger
+from dal.models.adapt import AdaptedModel
+from dal.models.classifier import Classifier
+from dal.progress import OnProgress, silent
+from dal.scoring import ScoringConfig
+from dal.seeding import generator, isolated_rng
+from dal.training.config import TrainingConfig
+from dal.training.early_stopping import FiniteLoss, UpdateStopping
+
+Points = tuple[Tensor, Tensor]
+"""(L,) int64 indices and their (L,) int64 told labels."""
+
+MAX_CHECKED = 2048
+"""Training accuracy is watched on at most so many labeled points."""
+
+RESERVED = {
+    "max_epochs": "training.max_updates",
+    "max_steps": "training.max_updates",
+    "min_epochs": "training.min_updates",
+    "min_steps": "training.min_updates",
+    "enable_checkpointing": "the run folder",
+    "limit_train_batches": "training.max_updates",
+    "val_check_interval": "training.check_every",
+    "check_val_every_n_epoch": "training.check_every",
+    "use_distributed_sampler": "dal's own sampler",
+}
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What happened in a round of training. ``history`` has a dict a check: update, accuracy, loss."""
+
+    updates: int
+    best_update: int
+    stopped_because: str  # no_improvement, train_accuracy_reached or max_updates
+    monitor: str
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    model: AdaptedModel,
+    data: ImageData,
+    labeled: Points,
+    validation: Points | None = None,
+    *,
+    config: TrainingConfig | None = None,
+    scoring: ScoringConfig | None = None,
+    trainer_options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    round: int = 0,
+    ledger: Ledger | None = None,
+    on_progress: OnProgress = silent,
+) -> FitResult:
+    """Train the module in place and leave it with the best weights seen.
+
+    ``trainer_options`` are Lightning's own (accelerator, devices, strategy, precision, logger, callbacks, ...).
+    Raises NonFiniteError for a loss that is not finite, DalError for options that dal sets itself.
+    """
+    config, ledger = config or TrainingConfig(), ledger or Ledger()
+    options = _check_options(trainer_options or {})
+    if not len(labeled[0]):
+        raise bad_value("labeled", "at least one labeled point", 0)
+    monitor = config.monitor
+    if monitor == "auto":
+        monitor = "train_accuracy" if validation is None else "val_loss"
+    elif monitor.startswith("val_") and validation is None:
+        raise bad_value("training.monitor", "train_accuracy or auto, as there are no validation points", monitor)
+    watched = _watched(labeled if monitor == "train_accuracy" else validation, seed, round)
+    assert watched is not None
+
+    def check() -> tuple[float, float]:
+        with ledger.phase("validate"):
+            logits = predict(model, data, watched[0], config=scoring)
+            ledger.add("validate", samples_forward=len(logits))
+            accuracy = float((logits.argmax(dim=1) == watched[1]).double().mean())
+            return accuracy, float(F.cross_entropy(logits.double(), watched[1]))
+
+    stopping = UpdateStopping(config, monitor, check, lambda done: on_progress("train", done, config.max_updates))
+    module = model.module
+    # A user's own validation_step may feed a scheduler of theirs; the Classifier's would only repeat check().
+    own_validation = validation is not None and is_overridden("validation_step", module)
+    own_validation = own_validation and not isinstance(module, Classifier)
+    counter = _SampleCounter()
+    loaders = RoundData(
+        data,
+        labeled,
+        validation if own_validation else None,
+        batch_size=config.batch_size,
+        min_batches=config.check_every,
+        seed=seed,
+        round=round,
+        num_workers=config.num_workers,
+    )
+    with ledger.phase("train"), isolated_rng(seed, round, "train"), _quiet(), _keyboard_interrupt():
+        callbacks = [*options.pop("callbacks", []), stopping, FiniteLoss(), counter]
+        trainer = pl.Trainer(
+            **{
+                "logger": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "num_sanity_val_steps": 0,
+                "log_every_n_steps": 10,
+                "limit_val_batches": 1.0 if own_validation else 0,
+            }
+            | options,
+            callbacks=callbacks,
+            max_epochs=-1,
+            max_steps=config.max_updates,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,
+        )
+        module.train()
+        trainer.fit(module, datamodule=loaders)
+    if stopping.best_state is not None:
+        module.load_state_dict(stopping.best_state)
+    ledger.add("train", samples_forward=counter.samples, samples_backward=counter.samples)
+    assert stopping.reason is not None
+    return FitResult(stopping.updates, stopping.best_update, stopping.reason, monitor, stopping.history)
+
+
+class _SampleCounter(pl.Callback):
+    """Counts the images of all devices that went through training_step."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.samples += len(batch[1]) * trainer.world_size
+
+
+def _watched(points: Points | None, seed: int, round: int) -> Points | None:
+    if points is None or len(points[0]) <= MAX_CHECKED:
+        return points
+    chosen = torch.randperm(len(points[0]), generator=generator(seed, round, "checked"))[:MAX_CHECKED]
+    return points[0][chosen], points[1][chosen]
+
+
+def _check_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    for name in options:
+        if name in RESERVED:
+            raise DalError(f"trainer.{name}: expected to be left out, since {RESERVED[name]} decides it, got a value.")
+    return {k: v for k, v in options.items() if v is not None}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's notes on hardware and loaders, once a round, would bury what matters."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+            warnings.filterwarnings("ignore", message=".*val_dataloader.*validation_step.*")
+            warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
+            warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.`.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _keyboard_interrupt() -> Iterator[None]:
+    """Lightning turns Ctrl-C into SystemExit(1) and leaves SIGINT ignored; give the caller KeyboardInterrupt back."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,220 @@
+"""BADGE: the weights of gradients that are formed, and the distribution of exact k-means++ on them."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from dal.acquisition import BADGE, badge, badge_select, badge_weights
+from dal.errors import DalError, NonFiniteError
+
+
+def drawn(seed, num_points, num_classes, num_features, spread=1.0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    probs = (spread * torch.randn(num_points, num_classes, generator=generator, dtype=torch.float64)).softmax(dim=1)
+    return probs, torch.randn(num_points, num_features, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def assert_weights(references, probs, features, chosen, rtol=1e-9, atol=0.0):
+    points = references.gradients(probs.double().numpy(), features.double().numpy())
+    for count in range(len(chosen) + 1):
+        found = badge_weights(probs, features, chosen[:count])
+        assert found.dtype == torch.float64
+        expected = torch.from_numpy(references.k_means_weights(points, chosen[:count]))
+        torch.testing.assert_close(found, expected, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_weights_at_every_step_are_those_of_formed_gradients(seed, references):
+    dtype = [torch.float64, torch.float32, torch.float16, torch.bfloat16][seed % 4]
+    probs, features = drawn(seed, 40, 2 + seed, 3 + 2 * seed, spread=1 + seed, dtype=dtype)
+    chosen = badge_select(probs, features, 12, torch.Generator().manual_seed(seed)).tolist()
+    assert_weights(references, probs, features, chosen)
+
+
+def test_weights_by_hand():
+    # Gradients: (-1/2, 1/2) x (2, 0), (1/4, -1/4) x (0, 4) and (0, 0) x (3, 3).
+    probs = torch.tensor([[0.5, 0.5], [0.25, 0.75], [0.0, 1.0]])
+    features = torch.tensor([[2.0, 0.0], [0.0, 4.0], [3.0, 3.0]])
+    assert badge_weights(probs, features, []).tolist() == [1.0, 1.0, 1.0]
+    assert badge_weights(probs, features, [2]).tolist() == [2.0, 2.0, 0.0]
+    assert badge_weights(probs, features, [0]).tolist() == [0.0, 4.0, 2.0]
+
+
+def test_duplicates_weigh_exactly_nothing_and_near_ones_keep_their_digits(references):
+    probs, features = drawn(0, 6, 5, 7, spread=2.0)
+    probs, features = probs[[0, 0, 0, 0, 1, 2]], features[[0, 0, 0, 0, 1, 2]].clone()
+    features[2] *= 1 + 1e-7
+    features[3, 0] += 1e-9
+    found = badge_weights(probs, features, [0])
+    assert found[:2].tolist() == [0.0, 0.0]
+    points = references.gradients(probs.numpy(), features.numpy())
+    expected = torch.from_numpy(references.k_means_weights(points, [0]))
+    # Formed gradients lose digits here themselves: seven of sixteen are left at a relative distance of 1e-9.
+    torch.testing.assert_close(found[2:4], expected[2:4], rtol=1e-6, atol=0)
+    torch.testing.assert_close(found[4:], expected[4:], rtol=1e-9, atol=0)
+    # Beside the length of the center, |g|² (1e-7)² is the whole difference of a point that is only longer.
+    assert float(found[2]) == pytest.approx(float((points[0] ** 2).sum()) * 1e-14, rel=1e-6)
+
+
+@pytest.mark.parametrize("apart", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
+def test_digits_are_kept_however_near_the_points_are(apart, references):
+    generator = torch.Generator().manual_seed(0)
+    logits, features = (torch.randn(1, 6, generator=generator, dtype=torch.float64).repeat(20, 1) for _ in range(2))
+    logits = logits + apart * torch.randn(20, 6, generator=generator, dtype=torch.float64)
+    features = features + apart * torch.randn(20, 6, generator=generator, dtype=torch.float64)
+    assert_weights(references, logits.softmax(dim=1), features, [0], rtol=1e-10)
+
+
+def test_form_for_near_points_is_exact_for_far_ones_too():
+    generator = torch.Generator().manual_seed(0)
+    a, h, a_center, h_center = (torch.randn(20, 4, generator=generator, dtype=torch.float64) for _ in range(4))
+    a_center[0], h_center[1] = 0, 0
+    for i in range(20):
+        formed = a[i, :, None] * h[i] - a_center[i, :, None] * h_center[i]
+        found = badge._squared_distances_of_close(a[i : i + 1], h[i : i + 1], a_center[i], h_center[i])
+        assert float(found) == pytest.approx(float(formed.square().sum()), rel=1e-12)
+
+
+def test_equal_gradients_of_unequal_factors_weigh_nothing():
+    # Twice the features at half the error of prediction: the same gradient.
+    probs = torch.tensor([[0.4, 0.6], [0.2, 0.8], [0.7, 0.3]], dtype=torch.float64)
+    features = torch.tensor([[1.0, 2.0], [2.0, 4.0], [1.0, 1.0]], dtype=torch.float64)
+    weights = badge_weights(probs, features, [0])
+    assert float(weights[1]) < 1e-30 < float(weights[2])
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-18, 1e18, 1e150])
+def test_weights_follow_the_scale_of_the_features(scale):
+    probs, features = drawn(2, 30, 4, 5)
+    weights = badge_weights(probs, features, [3, 8])
+    torch.testing.assert_close(badge_weights(probs, features * scale, [3, 8]) / scale**2, weights, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("scale", [2.0**-700, 2.0**700])
+def test_choice_does_not_depend_on_a_scale_that_cannot_be_squared(scale):
+    probs, features = drawn(2, 30, 4, 5)
+    select = BADGE().select
+    expected, found = (select((probs, features * s), (), 10, torch.Generator().manual_seed(0)) for s in (1.0, scale))
+    assert torch.equal(found.positions, expected.positions) and torch.equal(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize("kind", ["sure", "zero features", "all equal", "two kinds"])
+def test_weights_of_degenerate_pools(kind, references):
+    probs, features = drawn(3, 12, 4, 5)
+    if kind == "sure":
+        probs = torch.eye(4, dtype=torch.float64)[torch.arange(12) % 4]
+    elif kind == "zero features":
+        features = torch.zeros_like(features)
+    elif kind == "all equal":
+        probs, features = probs[:1].repeat(12, 1), features[:1].repeat(12, 1)
+    elif kind == "two kinds":
+        probs, features = probs[torch.arange(12) % 2], features[torch.arange(12) % 2]
+    assert_weights(references, probs, features, [4, 7, 2])
+    orders = {tuple(badge_select(probs, features, 3, torch.Generator().manual_seed(s)).tolist()) for s in range(60)}
+    assert all(len(set(order)) == 3 for order in orders)
+    if kind == "two kinds":
+        assert all((order[0] - order[1]) % 2 == 1 for order in orders)
+    # Nothing but chance decides where nothing is left to tell points apart.
+    assert len({order[2] for order in orders}) > 6
+
+
+def test_scores_are_the_probabilities_of_the_draws(references):
+    probs, features = drawn(4, 15, 3, 4)
+    positions, scores = BADGE().select((probs, features), (), 15, torch.Generator().manual_seed(0))
+    points = references.gradients(probs.numpy(), features.numpy())
+    for step, score in enumerate(scores.tolist()):
+        weights = references.k_means_weights(points, positions[:step].tolist())
+        assert score == pytest.approx(weights[positions[step]] / weights.sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2.0**-53])
+def test_points_without_weight_are_never_drawn(monkeypatch, uniform):
+    monkeypatch.setattr(torch, "rand", lambda *size, **kwargs: torch.tensor(uniform, dtype=torch.float64))
+    for weight in (5e-324, 1e-300, 0.1, 1.0, 3.0, 7e200):
+        weights = torch.tensor([0, 0, weight, 0, 0], dtype=torch.float64)
+        assert badge._draw(weights, torch.Generator()) == (2, 1.0)
+
+
+SMALL = drawn(5, 6, 3, 2)
+NUM_SEEDS = 3000
+
+
+@pytest.fixture(scope="module")
+def first_three():
+    """How often each ordered choice of three came, over many seeds."""
+    counts = {}
+    for seed in range(NUM_SEEDS):
+        order = tuple(badge_select(*SMALL, 3, torch.Generator().manual_seed(seed)).tolist())
+        counts[order] = counts.get(order, 0) + 1
+    return counts
+
+
+def p_value(counts, probabilities):
+    """Of a chi-square test; the choices that are expected less than 5 times are counted as one."""
+    assert set(counts) <= set(probabilities)
+    rare = [order for order, p in probabilities.items() if p * NUM_SEEDS < 5]
+    common = [order for order in probabilities if order not in rare]
+    observed = [counts.get(order, 0) for order in common]
+    expected = [probabilities[order] * NUM_SEEDS for order in common]
+    if rare:
+        observed.append(sum(counts.get(order, 0) for order in rare))
+        expected.append(sum(probabilities[order] for order in rare) * NUM_SEEDS)
+    return chisquare(observed, np.array(expected) * (sum(observed) / sum(expected))).pvalue
+
+
+def test_first_three_follow_exact_k_means_seeding(first_three, references):
+    points = references.gradients(*(part.numpy() for part in SMALL))
+    assert p_value(first_three, references.k_means_orders(points, 3)) > 1e-4
+
+
+@pytest.mark.parametrize("wrong", ["distance", "last center only", "origin as a center", "largest norm"])
+def test_wrong_weights_would_be_seen(first_three, references, wrong):
+    points = references.gradients(*(part.numpy() for part in SMALL))
+    right = references.k_means_weights
+
+    def weights_of(points, chosen):
+        weights = right(points, chosen)
+        if wrong == "distance":
+            return np.sqrt(weights)
+        if wrong == "last center only":
+            last = right(points, chosen[-1:])
+            last[list(chosen)] = 0
+            return last
+        norms = (points**2).sum(axis=1)
+        if wrong == "origin as a center":
+            return np.minimum(weights, norms) if len(chosen) else weights
+        return weights if len(chosen) else norms
+
+    assert p_value(first_three, references.k_means_orders(points, 3, weights_of)) < 1e-10
+
+
+def test_one_number_is_drawn_for_each_point():
+    generator, counted = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    badge_select(*SMALL, 4, generator)
+    for _ in range(4):
+        torch.rand((), generator=counted, dtype=torch.float64)
+    assert torch.equal(generator.get_state(), counted.get_state())
+
+
+def test_no_large_tensor_is_made(largest_tensor):
+    probs, features = drawn(6, 20_000, 10, 256, dtype=torch.float32)
+    with largest_tensor(probs, features) as largest:
+        badge_select(probs, features, 4, torch.Generator().manual_seed(0))
+    # Not even a copy of the features: formed gradients would be 400 MB, N x N 3 GB.
+    assert 0 < largest.num_bytes < features.untyped_storage().nbytes()
+
+
+def test_features_that_are_not_numbers_are_named_and_not_the_logits_they_spoil(fake_model):
+    model = fake_model.random(5)
+    model.feature_table[3, 0] = torch.nan
+    with pytest.raises(NonFiniteError, match=r"^features: expected finite numbers, got nan at row 3 of 5\.$"):
+        BADGE().summarize(model, torch.arange(5))
+
+
+def test_what_is_no_distribution_is_refused():
+    for probs in (torch.tensor([[0.5, 0.5], [2.0, -1.0]]), torch.tensor([[0.5, 0.5], [0.3, 0.3]])):
+        with pytest.raises(DalError, match=r"probs: expected rows of probabilities that sum to 1, got .* at row 1"):
+            badge_select(probs, torch.zeros(2, 3), 1, torch.Generator())
+    with pytest.raises(DalError, match="features: expected 2 rows, as in probs, got 3"):
+        badge_select(torch.full((2, 2), 0.5), torch.zeros(3, 3), 1, torch.Generator())

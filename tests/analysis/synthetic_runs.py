@@ -1,0 +1,80 @@
+"""Small run folders for the tests of analysis and report."""
+
+import copy
+import json
+
+import torch
+import yaml
+
+from dal.records import Labeled, RunFolder
+
+CONFIG = {
+    "seed": 0,
+    "run_dir": "elsewhere",
+    "data": {"name": "digits", "max_train": None},
+    "acquisition": {"name": "margin"},
+    "scoring": {"batch_size": 256, "num_workers": 0},
+    "campaign": {"query_size": 10, "budget": 100},
+}
+
+
+def config_of(data="digits", acquisition="margin", seed=0, **changes):
+    """``campaign__query_size=20`` changes a nested key; a value of None in it stays None."""
+    config = copy.deepcopy(CONFIG)
+    config["seed"], config["data"]["name"], config["acquisition"]["name"] = seed, data, acquisition
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        section = config
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[last] = value
+    return config
+
+
+def rows_of(accuracies, labels=None, stopped="budget"):
+    labels = labels or [10 * (i + 1) for i in range(len(accuracies))]
+    return [
+        {
+            "round": i,
+            "num_labeled": bought,
+            "labels_bought": bought,
+            "test_accuracy": accuracy,
+            "test_recall": [accuracy, None],
+            "test_confusion_matrix": [[1, 0], [0, 1]],
+            "updates": 100 + i,
+            "training_stopped": "patience",
+            "samples_forward_train": 640,
+            "seconds_train": 1.0 + i,
+            "seconds_score": 0.5,
+            "seconds_select": 0.25,
+            "seconds_test": 0.125,
+            "campaign_stopped": stopped if i == len(accuracies) - 1 else None,
+        }
+        for i, (accuracy, bought) in enumerate(zip(accuracies, labels, strict=True))
+    ]
+
+
+def write_run(path, accuracies, labels=None, stopped="budget", fingerprint="aaaa", **config):
+    """The files that a report reads, as RunFolder writes them, without its syncing of the disk."""
+    path.mkdir(parents=True)
+    rounds = "".join(json.dumps(row) + "\n" for row in rows_of(accuracies, labels, stopped))
+    (path / "rounds.jsonl").write_text(rounds)
+    (path / "config.yaml").write_text(yaml.safe_dump(config_of(**config), sort_keys=False))
+    state = {
+        "stage": "done" if stopped else "train",
+        "rounds": len(accuracies),
+        "bytes": {"rounds.jsonl": len(rounds.encode())} if accuracies else {},
+        "data": fingerprint,
+    }
+    (path / "state.json").write_text(json.dumps(state))
+    return path
+
+
+def write_real_run(path, accuracies, stopped="budget", **config):
+    """The same by the package's own RunFolder."""
+    folder = RunFolder(path, config_of(**config), "aaaa")
+    for row in rows_of(accuracies, stopped=stopped):
+        folder.commit_selection([Labeled(row["round"], 0, row["round"], "image", 0, None)], {})
+        folder.commit_round(row, {"weight": torch.zeros(1)})
+    folder.close()
+    return path

@@ -1,0 +1,101 @@
+import itertools
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from dal.analysis import read_run, summarize_runs
+
+
+@pytest.fixture
+def make(synthetic, tmp_path):
+    numbers = itertools.count()
+    return lambda accuracies, **options: read_run(
+        synthetic.write_run(tmp_path / f"{next(numbers)}", accuracies, **options)
+    )
+
+
+def test_one_run_by_hand(make):
+    (line,) = summarize_runs([make([0.4, 0.6, 0.7], labels=[10, 20, 50])]).to_dict("records")
+    assert (line["data"], line["acquisition"], line["settings"], line["note"]) == ("digits", "margin", "", "")
+    assert (line["seeds"], line["rounds"], line["labels"], line["pairs"]) == (1, 3, 50, 0)
+    assert line["test_accuracy"] == 0.7
+    assert line["area"] == pytest.approx((10 * 0.5 + 30 * 0.65) / 40)
+    for column in ("test_accuracy_interval", "area_interval", "area_minus_random", "area_minus_random_interval"):
+        assert np.isnan(line[column]), column
+    assert line["seconds_train"] == 1 + 2 + 3
+    assert line["seconds_score_select"] == 3 * 0.75
+    assert line["seconds_total"] == 6 + 3 * 0.875
+    assert line["updates"] == 100 + 101 + 102
+
+
+def test_difference_to_random_is_paired_by_seed(make):
+    # by seed margin is 0.1, 0.2, 0.3 better, while seeds differ by far more; given in another order
+    base = {0: 0.1, 1: 0.6, 2: 0.3}
+    runs = [make([v + 0.1 * (s + 1)] * 2, seed=s) for s, v in base.items()]
+    runs += [make([v, v], seed=s, acquisition="random") for s, v in reversed(base.items())]
+    table = summarize_runs(runs).set_index("acquisition")
+    line = table.loc["margin"]
+    assert line["area_minus_random"] == pytest.approx(0.2)
+    assert line["area_minus_random_interval"] == pytest.approx(scipy.stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3))
+    assert (line["pairs"], line["note"]) == (3, "")
+    assert np.isnan(table.loc["random", "area_minus_random"])
+    areas = [v + 0.1 * (s + 1) for s, v in base.items()]
+    assert line["area_interval"] == pytest.approx(scipy.stats.t.ppf(0.975, 2) * scipy.stats.sem(areas))
+
+
+def test_only_shared_seeds_and_rounds_are_compared_with_random_and_it_is_said(make):
+    runs = [make([0.5, 0.5, 0.9], seed=s) for s in (0, 1)]
+    runs += [make([0.4, 0.4], seed=s, acquisition="random", stopped=None) for s in (1, 2)]
+    line = summarize_runs(runs).set_index("acquisition").loc["margin"]
+    assert line["area_minus_random"] == pytest.approx(0.1)
+    assert np.isnan(line["area_minus_random_interval"])
+    assert line["pairs"] == 1
+    assert line["note"] == "difference to random: 1 of 2 seeds, up to 20 labels"
+    assert line["labels"] == 30
+
+
+def test_random_with_other_settings_or_other_data_or_other_seeds_is_no_baseline(make):
+    margin = make([0.5, 0.6])
+    for change in ({"campaign__query_size": 20}, {"data": "cifar10"}, {"seed": 7}, {"fingerprint": "bbbb"}):
+        table = summarize_runs([margin, make([0.4, 0.5], **{"acquisition": "random", **change})])
+        line = table.set_index("acquisition").loc["margin"]
+        assert np.isnan(line["area_minus_random"]), change
+        assert line["pairs"] == 0
+    assert (
+        "no seed in common"
+        in summarize_runs([margin, make([0.4, 0.5], acquisition="random", seed=7)])["note"].str.cat()
+    )
+
+
+def test_parameters_of_the_function_do_not_hide_its_baseline(make):
+    runs = [make([0.5, 0.6], acquisition="bald", acquisition__num_draws=20), make([0.4, 0.5], acquisition="random")]
+    assert summarize_runs(runs)["area_minus_random"].max() == pytest.approx(0.1)
+
+
+def test_two_query_sizes_are_two_lines_each_with_its_own_random(make):
+    runs = [
+        make([a + 0.1 * (q == 20) * (name == "margin")] * 2, acquisition=name, campaign__query_size=q)
+        for name, a in (("margin", 0.5), ("random", 0.4))
+        for q in (10, 20)
+    ]
+    table = summarize_runs(runs)
+    assert len(table) == 4
+    differences = table[table["acquisition"] == "margin"].set_index("settings")["area_minus_random"]
+    assert differences.to_dict() == pytest.approx({"query_size=10": 0.1, "query_size=20": 0.2})
+
+
+def test_costs_and_accuracy_of_a_cut_group_are_those_of_the_rounds_compared(make):
+    runs = [make([0.5, 0.6, 0.9], seed=0), make([0.5, 0.7], seed=1, stopped=None)]
+    (line,) = summarize_runs(runs).to_dict("records")
+    assert (line["labels"], line["rounds"]) == (20, 2)
+    assert line["test_accuracy"] == pytest.approx(0.65)
+    assert line["updates"] == 100 + 101
+    assert line["seconds_train"] == 1 + 2
+    assert line["note"].startswith("compared up to 20 of 30 labels")
+
+
+def test_one_round_has_an_accuracy_but_no_area(make):
+    (line,) = summarize_runs([make([0.5], seed=0), make([0.7], seed=1)]).to_dict("records")
+    assert line["test_accuracy"] == pytest.approx(0.6)
+    assert np.isnan(line["area"])
