@@ -62,8 +62,8 @@ def check_overrides(overrides: list[str]) -> list[Override]:
             if override.key_or_group in GROUPS and not override.is_delete():
                 names = loader.get_group_options(override.key_or_group)
                 for choice in _choices(override):
-                    if choice is not None and str(choice) not in names:
-                        raise unknown_choice(override.key_or_group, names, str(choice))
+                    if choice not in names:
+                        raise unknown_choice(override.key_or_group, names, "null" if choice is None else str(choice))
     chosen = _compose(groups)
     for override, text in zip(parsed, plain, strict=True):
         key = override.key_or_group

@@ -65,6 +65,7 @@ def register() -> None:
     """Put the tree and the options of its groups into Hydra's store."""
     store = ConfigStore.instance()
     store.store(name=ROOT_NAME, node=RunConfig)
+    store.store(group="experiment", name="none", package="_global_", node={})
     options: dict[str, Mapping[str, type[Any]]] = {"data": data_sets(), "acquisition": acquisition_functions()}
     for group, found in options.items():
         for name, cls in found.items():

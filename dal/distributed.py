@@ -12,9 +12,14 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 T = TypeVar("T")
 
 
+def rank() -> int:
+    """The number of this process among all. Known from the launcher's environment, before any Trainer exists."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0)
+
+
 def is_rank_zero() -> bool:
-    """Whether this process writes the records. Known from the launcher's environment, before any Trainer exists."""
-    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
+    """Whether this process writes the records."""
+    return rank() == 0
 
 
 def from_rank_zero(value: T) -> T:

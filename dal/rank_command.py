@@ -77,7 +77,7 @@ def _with_overrides(saved: dict[str, Any], overrides: list[str]) -> dict[str, An
     groups = [f"{group}={saved[group]['name']}" for group in ("data", "acquisition")]
     chosen = [str(override.key_or_group) for override in check_overrides(overrides)]
     groups = [group for group in groups if group.partition("=")[0] not in chosen]
-    composed = compose(["experiment=null", *groups, *overrides])
+    composed = compose(["experiment=none", *groups, *overrides])
     for key in chosen:
         *parents, last = key.split(".")
         source, target = composed, saved

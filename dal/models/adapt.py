@@ -91,7 +91,8 @@ class ScoringModel:
 
     def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
         if self._draws is None or self._draws.num_draws != num_draws:
-            self._draws = self._set_up(x[:3], num_draws)
+            # Two images at least: one would broadcast against its own draws, and could not show that a batch mixes.
+            self._draws = self._set_up(x[:3] if len(x) > 1 else torch.cat([x, x.flip(-1)]), num_draws)
         return self._wide_pass(self._draws, x, self._wide_input)
 
     def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from dal.files import write_text
 _CAPTION = (
     "Means over seeds ± half the width of their 95 % t interval. Accuracy: on the test set after the last round. Area: "
     "mean accuracy along the learning curve. Δ random: area minus that of random, seed by seed, same settings. "
-    "Seconds a run: training; scoring and selecting; everything. Updates: optimizer updates a run."
+    "Seconds a run: training; scoring and selecting. Updates: optimizer updates a run."
 )
 
 
@@ -31,7 +31,7 @@ def summary_table(summary: pd.DataFrame) -> Stack:
     >>> with (console := Console(width=100)).capture() as captured:
     ...     console.print(summary_table(pd.DataFrame([line])))
     >>> [text for text in captured.get().splitlines() if "margin" in text][0].split()
-    ['margin', '1', '60', '91.2', '80.0', '+5.0', '1.0', '0.5', '2.0', '300']
+    ['margin', '1', '60', '91.2', '80.0', '+5.0', '1.0', '0.5', '300']
     """
     tables: list[Table | Text] = []
     for data, lines in summary.groupby("data", sort=False):
@@ -53,10 +53,10 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
         pad_edge=False,
         collapse_padding=True,  # without it 100 columns leave too little for the names
     )
-    table.add_column("acquisition", overflow="fold")
+    table.add_column("function", overflow="fold", min_width=min(16, max(map(len, lines["acquisition"]))))
     for column in ("seeds", "labels", "accuracy\n%", "area\n%", "Δ random\npoints"):
         table.add_column(column, justify="right", no_wrap=True)
-    for column in ("train\ns", "score\ns", "total\ns", "updates"):
+    for column in ("train\ns", "score\ns", "updates"):
         table.add_column(column, justify="right", no_wrap=True)
     notes = []
     for _, line in lines.iterrows():
@@ -70,7 +70,6 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
             _percent(line, "area_minus_random", sign="+"),
             _seconds(line["seconds_train"]),
             _seconds(line["seconds_score_select"]),
-            _seconds(line["seconds_total"]),
             f"{line['updates']:,.0f}",
         )
         if line["note"]:

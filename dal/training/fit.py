@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dal.data.base import ImageData
 from dal.data.datamodule import RoundData
+from dal.distributed import from_rank_zero, rank
 from dal.errors import DalError, bad_value
 from dal.evaluation import predict
 from dal.ledger import Ledger
@@ -96,7 +97,9 @@ def fit(
             logits = predict(model, data, watched[0], config=scoring)
             ledger.add("validate", samples_forward=len(logits))
             accuracy = float((logits.argmax(dim=1) == watched[1]).double().mean())
-            return accuracy, float(F.cross_entropy(logits.double(), watched[1]))
+            loss = float(F.cross_entropy(logits.double(), watched[1]))
+            # Devices may differ in the last bit, and all must stop at the same update.
+            return from_rank_zero((accuracy, loss))
 
     stopping = UpdateStopping(config, monitor, check, lambda done: on_progress("train", done, config.max_updates))
     module = model.module
@@ -114,7 +117,9 @@ def fit(
         round=round,
         num_workers=config.num_workers,
     )
-    with ledger.phase("train"), isolated_rng(seed, round, "train"), _quiet(), _keyboard_interrupt():
+    # Each rank drops other units.
+    key = ("train", rank()) if rank() else ("train",)
+    with ledger.phase("train"), isolated_rng(seed, round, *key), _quiet(), _keyboard_interrupt():
         callbacks = [*options.pop("callbacks", []), stopping, FiniteLoss(), counter]
         trainer = pl.Trainer(
             **{
@@ -168,7 +173,7 @@ def _check_options(options: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Lightning's notes on hardware and loaders, once a round, would bury what matters."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
@@ -177,6 +182,7 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
             warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than.*")
+            warnings.filterwarnings("ignore", message=".*Grad strides do not match.*")
             warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
             warnings.filterwarnings("ignore", message=".*val_dataloader.*validation_step.*")
             warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")

@@ -1,0 +1,64 @@
+"""Small real data and quick training, for the tests of the loop."""
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+import torch
+
+from dal.data import ImageData, TensorSource
+from dal.models import Classifier
+from dal.models.backbones import SmallCNN
+from dal.training import TrainingConfig
+
+CLASSES = ("bright", "left", "top")
+
+
+def toy_images(count, seed=0):
+    """(count, 1, 8, 8) noise with a bright square, left half or top half; and the classes."""
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (count,), generator=g)
+    images = torch.randint(0, 120, (count, 1, 8, 8), generator=g)
+    for image, label in zip(images, labels, strict=True):
+        part = [image[:, 2:6, 2:6], image[:, :, :4], image[:, :4, :]][int(label)]
+        part += 100
+    return images.to(torch.uint8), labels
+
+
+def toy_data(count=90, seed=0):
+    images, labels = toy_images(count, seed)
+    ids = [f"toy-{i:03d}" for i in range(count)]
+    return ImageData("toy", TensorSource(images), ids, labels, CLASSES, mean=[0.4], std=[0.25])
+
+
+def toy_model():
+    return Classifier(SmallCNN(1, (8, 8)), num_classes=3, lr=3e-3)
+
+
+@pytest.fixture
+def data():
+    return toy_data()
+
+
+@pytest.fixture
+def test_data():
+    return toy_data(60, seed=1)
+
+
+@pytest.fixture
+def new_model():
+    return toy_model
+
+
+@pytest.fixture
+def quick():
+    return TrainingConfig(batch_size=16, min_updates=5, max_updates=20, check_every=10)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """tests/shared_helpers.py, which importlib mode does not let tests import."""
+    spec = spec_from_file_location("shared_helpers", Path(__file__).with_name("shared_helpers.py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
