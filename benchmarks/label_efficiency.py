@@ -1,7 +1,7 @@
 """Label efficiency: acquisition functions against random, paired by seed, on real images.
 
     python benchmarks/label_efficiency.py digits
-    python benchmarks/label_efficiency.py fashion_mnist
+    python benchmarks/label_efficiency.py fashion_mnist --set data.max_train=10000
 
 Runs what is missing of the grid (a run that was cut off goes on), then writes a dated table, the summary as CSV and the
 learning curves to benchmarks/results/. Every run is ``dal run`` in a process of its own with one thread.
@@ -33,6 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", help="an experiment of configs/experiment, such as digits or fashion_mnist")
     parser.add_argument("--functions", nargs="+", default=list(FUNCTIONS), metavar="NAME")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for all runs")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
     parser.add_argument("--runs", type=Path, default=Path("runs/label_efficiency"), help="where the run folders are")
@@ -42,9 +43,20 @@ def main() -> int:
     grid = [(function, seed) for seed in range(options.seeds) for function in options.functions]
     folders = [options.runs / options.experiment / function / f"seed{seed}" for function, seed in grid]
     commands = [
-        ["run", f"experiment={options.experiment}", *CAMPAIGN, f"acquisition={f}", f"seed={s}", f"run_dir={folder}"]
+        [
+            "run",
+            f"experiment={options.experiment}",
+            *CAMPAIGN,
+            *options.set,
+            f"acquisition={f}",
+            f"seed={s}",
+            f"run_dir={folder}",
+        ]
         for (f, s), folder in zip(grid, folders, strict=True)
     ]
+    # Before anything is written, so that the commit is told as it was.
+    facts = environment() | {"command": " ".join(["python", "benchmarks/label_efficiency.py", *sys.argv[1:]])}
+    facts |= {"threads_a_run": 1, "runs_at_a_time": options.jobs, "seeds": list(range(options.seeds))}
     started = time.perf_counter()
     with ThreadPoolExecutor(options.jobs) as jobs:
         failed = [command for command, ok in zip(commands, jobs.map(run, commands), strict=True) if not ok]
@@ -53,10 +65,10 @@ def main() -> int:
         return 1
 
     target = options.results / f"label_efficiency_{options.experiment}_{datetime.now(UTC):%Y-%m-%d}"
-    with Console(record=True, width=110) as console:
-        report(folders, target, console)
-        table = console.export_text()
-    write_results(target, table, options.seeds, len(commands), time.perf_counter() - started)
+    console = Console(record=True, width=110)
+    report(folders, target, console)
+    facts |= {"runs": len(commands), "minutes_of_this_call": round((time.perf_counter() - started) / 60, 1)}
+    write_results(target, console.export_text(), facts)
     print(f"Written: {target}")
     return 0
 
@@ -71,12 +83,11 @@ def run(command: list[str]) -> bool:
     return done.returncode == 0
 
 
-def write_results(target: Path, table: str, seeds: int, num_runs: int, seconds: float) -> None:
+def write_results(target: Path, text: str, facts: dict[str, object]) -> None:
     """The table with everything needed to make it again."""
-    facts = environment() | {"command": " ".join(["python", "benchmarks/label_efficiency.py", *sys.argv[1:]])}
-    facts |= {"seeds": list(range(seeds)), "runs": num_runs, "minutes_of_this_call": round(seconds / 60, 1)}
-    lines = ["# Label efficiency", "", "```text", table.rstrip(), "```", ""]
-    lines += ["![learning curves](learning_curve.png)", "", "```json", json.dumps(facts, indent=1), "```", ""]
+    table = text.partition("The learning curve is ")[0].rstrip()
+    lines = ["# Label efficiency", "", "```text", table, "```", "", "![Learning curves](learning_curve.png)", ""]
+    lines += ["```json", json.dumps(facts, indent=1), "```", ""]
     (target / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 

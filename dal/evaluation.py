@@ -15,6 +15,7 @@ from torchmetrics.functional.classification import (
 )
 
 from dal.data.base import ImageData
+from dal.errors import bad_value
 from dal.models.adapt import AdaptedModel
 from dal.progress import OnProgress, silent
 from dal.scoring import ScoringConfig, pool_pass
@@ -52,11 +53,14 @@ def metrics_from_logits(logits: Tensor, labels: Tensor) -> Metrics:
     """
     num_classes = logits.shape[1]
     confusion = multiclass_confusion_matrix(logits, labels, num_classes)
+    # Of probabilities, as torchmetrics guesses from the values whether it got logits; and short of 1, as it would give
+    # a confidence of 1 a bin of its own.
+    probs = logits.double().softmax(dim=1).clamp(max=1 - 2**-24)
     recall = confusion.diag().double() / confusion.sum(dim=1)
     return Metrics(
         accuracy=float(multiclass_accuracy(logits, labels, num_classes, average="micro")),
         loss=float(F.cross_entropy(logits.double(), labels)),
-        calibration_error=float(multiclass_calibration_error(logits, labels, num_classes, n_bins=15)),
+        calibration_error=float(multiclass_calibration_error(probs, labels, num_classes, n_bins=15)),
         recall=recall.tolist(),
         confusion_matrix=confusion.tolist(),
     )
@@ -72,7 +76,9 @@ def predict(
     on_progress: OnProgress = silent,
     phase: str = "test",
 ) -> Tensor:
-    """(N, C) float32 logits of the plain view of these points."""
+    """(N, C) float32 logits of the plain view of these points. Raises DalError where there are none."""
+    if not len(indices):
+        raise bad_value(phase, "at least one labeled point", 0)
     (logits,) = pool_pass(
         model,
         data,

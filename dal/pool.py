@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -67,7 +68,7 @@ class Pool:
         """Record labels. Raises DalError, and changes nothing, for an index out of range, one given twice or labeled
         before, an excluded one, and a label that is not a class."""
         positions = self._check_indices(indices)
-        values = [int(v) for v in labels]
+        values = _whole_numbers("labels", labels)
         if len(values) != len(positions):
             raise bad_value("labels", f"one for each of the {len(positions)} indices", len(values))
         for index, value in zip(positions, values, strict=True):
@@ -85,7 +86,7 @@ class Pool:
         self._order.extend(positions)
 
     def _check_indices(self, indices: Sequence[int]) -> list[int]:
-        positions = [int(i) for i in indices]
+        positions = _whole_numbers("indices", indices)
         for index in positions:
             if not 0 <= index < self.size:
                 raise bad_value("indices", f"positions from 0 to {self.size - 1}", index)
@@ -93,3 +94,14 @@ class Pool:
             repeated = next(i for i in positions if positions.count(i) > 1)
             raise bad_value("indices", "each index once", repeated)
         return positions
+
+
+def _whole_numbers(argument: str, values: Sequence[int]) -> list[int]:
+    found = []
+    for value in values:
+        try:
+            # Not int(), which takes 1.7 for 1 and reads text.
+            found.append(operator.index(value))
+        except TypeError:
+            raise bad_value(argument, "whole numbers", value) from None
+    return found

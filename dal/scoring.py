@@ -29,6 +29,8 @@ class ScoringConfig:
         for name in ("batch_size", "tile_size"):
             if getattr(self, name) < 1:
                 raise bad_value(f"scoring.{name}", "at least 1", getattr(self, name))
+        if self.num_workers < 0:
+            raise bad_value("scoring.num_workers", "at least 0", self.num_workers)
         if self.precision not in AUTOCAST:
             raise bad_value("scoring.precision", f"one of {', '.join(AUTOCAST)}", self.precision)
 

@@ -93,10 +93,11 @@ def plateaued(values: Sequence[float], num_rounds: int, delta: float) -> bool:
 
 
 def _metric(config: CampaignConfig, row: Row) -> float:
-    if config.target_metric not in row:
+    value = row.get(config.target_metric)
+    if not isinstance(value, int | float):
         known = [k for k, v in row.items() if isinstance(v, float) and not k.startswith("seconds")]
         raise DalError(
             f"campaign.target_metric: expected one of {', '.join(known) or 'the metrics of a test set'}, got "
             f"{config.target_metric!r}."
         )
-    return float(row[config.target_metric])
+    return float(value)

@@ -92,7 +92,10 @@ class ScoringModel:
     def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
         if self._draws is None or self._draws.num_draws != num_draws:
             # Two images at least: one would broadcast against its own draws, and could not show that a batch mixes.
-            self._draws = self._set_up(x[:3] if len(x) > 1 else torch.cat([x, x.flip(-1)]), num_draws)
+            few = x[:3] if len(x) > 1 else torch.cat([x, x.flip(-1)])
+            # In full precision: half of it may round draws to the same numbers, or one pass to others than K passes.
+            with torch.autocast(x.device.type, enabled=False):
+                self._draws = self._set_up(few, num_draws)
         return self._wide_pass(self._draws, x, self._wide_input)
 
     def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,10 +157,11 @@ def scoring_view(adapted: AdaptedModel, seed: int = 0, device: torch.device | No
     modes = [(m, m.training) for m in module.modules()]
     home = next(iter(module.parameters())).device
     try:
+        # Before inference mode, which would make tensors of the copies that can never be trained again.
+        if device is not None and device != home:
+            module.to(device)
         with isolated_rng(seed, "scoring"), torch.inference_mode():
             module.eval()
-            if device is not None and device != home:
-                module.to(device)
             yield ScoringModel(adapted, seed)
     finally:
         for m, training in modes:

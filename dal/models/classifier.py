@@ -81,6 +81,9 @@ class Classifier(pl.LightningModule):
             raise bad_value("dropout", "a probability from 0 to below 1", dropout)
         if not lr > 0:
             raise bad_value("lr", "a number above 0", lr)
+        for name, value in (("weight_decay", weight_decay), ("momentum", momentum)):
+            if not value >= 0:
+                raise bad_value(name, "a number from 0", value)
         if num_classes < 2:
             raise bad_value("num_classes", "at least 2", num_classes)
         self.backbone = backbone

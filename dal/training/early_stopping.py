@@ -41,7 +41,8 @@ class UpdateStopping(pl.Callback):
             trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.reason = self.reason or "max_updates"
+        # max_updates was seen in _look: what else ends training are the trainer's own options and callbacks.
+        self.reason = self.reason or "trainer"
 
     def _look(self, module: pl.LightningModule) -> None:
         accuracy, loss = self.check()

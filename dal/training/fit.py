@@ -56,7 +56,7 @@ class FitResult:
 
     updates: int
     best_update: int
-    stopped_because: str  # no_improvement, train_accuracy_reached or max_updates
+    stopped_because: str  # no_improvement, train_accuracy_reached, max_updates, or trainer (its options or callbacks)
     monitor: str
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -106,7 +106,7 @@ def fit(
     # A user's own validation_step may feed a scheduler of theirs; the Classifier's would only repeat check().
     own_validation = validation is not None and is_overridden("validation_step", module)
     own_validation = own_validation and not isinstance(module, Classifier)
-    counter = _SampleCounter()
+    counter = _SampleCounter(ledger)
     loaders = RoundData(
         data,
         labeled,
@@ -120,7 +120,9 @@ def fit(
     # Each rank drops other units.
     key = ("train", rank()) if rank() else ("train",)
     with ledger.phase("train"), isolated_rng(seed, round, *key), _quiet(), _keyboard_interrupt():
-        callbacks = [*options.pop("callbacks", []), stopping, FiniteLoss(), counter]
+        theirs = options.pop("callbacks", [])
+        theirs = [theirs] if isinstance(theirs, pl.Callback) else theirs
+        callbacks = [*theirs, stopping, FiniteLoss(), counter]
         trainer = pl.Trainer(
             **{
                 "logger": False,
@@ -141,19 +143,24 @@ def fit(
         trainer.fit(module, datamodule=loaders)
     if stopping.best_state is not None:
         module.load_state_dict(stopping.best_state)
-    ledger.add("train", samples_forward=counter.samples, samples_backward=counter.samples)
     assert stopping.reason is not None
     return FitResult(stopping.updates, stopping.best_update, stopping.reason, monitor, stopping.history)
 
 
 class _SampleCounter(pl.Callback):
-    """Counts the images of all devices that went through training_step."""
+    """Charges the images of all devices as they go through training_step, and through a user's validation_step."""
 
-    def __init__(self) -> None:
-        self.samples = 0
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.samples += len(batch[1]) * trainer.world_size
+        count = len(batch[1]) * trainer.world_size
+        self.ledger.add("train", samples_forward=count, samples_backward=count)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self.ledger.add("validate", samples_forward=len(batch[1]) * trainer.world_size)
 
 
 def _watched(points: Points | None, seed: int, round: int) -> Points | None:

@@ -25,6 +25,8 @@ class SmallCNN(Backbone):
         height, width = (side // 4 for side in image_size)
         if height < 1 or width < 1:
             raise bad_value("image_size", "at least 4 x 4 pixels", image_size)
+        if not 0 <= dropout < 1:
+            raise bad_value("backbone_dropout", "a probability from 0 to below 1", dropout)
         self.layers = nn.Sequential(
             nn.Conv2d(in_channels, 16, 3, padding=1),
             nn.ReLU(),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -71,11 +73,19 @@ def _load(model: nn.Module, name: str, weights: str) -> None:
                 raise unknown_choice("weights", names, weights)
             state = available[weights].get_state_dict(progress=False, check_hash=True, weights_only=True)
         model.load_state_dict(state)
-    except OSError as error:
+    except DalError:
+        raise
+    except (OSError, HTTPException) as error:
         raise DalError(
             f"weights: expected a file or a network to download {name}/{weights} from, got {type(error).__name__}: "
             f"{error}."
         ) from error
     except RuntimeError as error:
-        first = str(error).splitlines()[0]
-        raise DalError(f"weights: expected a state dict of {name}, got one that does not fit ({first}).") from error
+        why = " ".join(str(error).split())
+        raise DalError(f"weights: expected a state dict of {name}, got one that does not fit ({why[:200]}).") from error
+    except (UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError) as error:
+        # What torch.load raises for what is not a file of tensors has many types, and its advice is to allow code.
+        raise DalError(
+            f"weights: expected a file with a state dict and nothing but tensors in it, got {weights!r} "
+            f"({type(error).__name__})."
+        ) from error

@@ -1,0 +1,136 @@
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from dal.errors import DalError
+from dal.models import Classifier, adapt
+from dal.models.adapt import AdaptedModel, as_adapted, scoring_view
+from dal.models.backbones import SmallCNN
+
+
+class Mine(pl.LightningModule):
+    def __init__(self, forward=None):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.Tanh())
+        self.fc = nn.Linear(5, 3)
+        self.how = forward or (lambda m, x: m.fc(m.body(x)))
+
+    def forward(self, x):
+        return self.how(self, x)
+
+
+X = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def test_features_and_logits_are_the_input_and_output_of_the_head():
+    module = Mine()
+    with scoring_view(adapt(module, head="fc")) as view:
+        features, logits = view.features(X), view.logits(X)
+        assert torch.equal(view.head(features), logits)
+    torch.testing.assert_close(features, module.body(X))
+    torch.testing.assert_close(logits, module(X))
+
+
+@pytest.mark.parametrize("after", [lambda z: z.softmax(dim=1), lambda z: z.argmax(dim=1), lambda z: None])
+def test_what_forward_does_after_the_head_does_not_matter(after):
+    module = Mine(lambda m, x: after(m.fc(m.body(x))))
+    with scoring_view(adapt(module, "fc")) as view:
+        logits = view.logits(X).clone()
+    torch.testing.assert_close(logits, module.fc(module.body(X)))
+
+
+def test_half_precision_logits_come_as_float32():
+    module = Mine().bfloat16()
+    with scoring_view(adapt(module, "fc")) as view:
+        assert view.logits(X.bfloat16()).dtype == view.head(view.features(X.bfloat16())).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ("classifier", "head: expected the name of the last layer, perhaps 'fc', got 'classifier'."),
+        ("", "head: expected the name of the last layer, perhaps 'fc', got ''."),
+    ],
+)
+def test_a_head_that_is_not_there(head, message):
+    with pytest.raises(DalError) as error:
+        adapt(Mine(), head=head)
+    assert str(error.value) == message
+
+
+def test_a_head_that_is_not_there_in_a_module_without_linear_layers():
+    class Convolutions(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Conv2d(1, 3, 8)
+
+    with pytest.raises(DalError, match=r"^head: expected one of last, got 'lst' \(did you mean last\?\)\.$"):
+        adapt(Convolutions(), head="lst")
+
+
+@pytest.mark.parametrize("module", [nn.Linear(2, 2), "model", None])
+def test_not_a_lightning_module(module):
+    with pytest.raises(DalError, match=rf"^module: expected a LightningModule, got '{type(module).__name__}'\.$"):
+        adapt(module, head="fc")
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_a_head_that_does_not_run_once(times):
+    def forward(m, x):
+        return sum((m.fc(m.body(x)) for _ in range(times)), torch.zeros(1))
+
+    with (
+        pytest.raises(DalError, match=rf"^head: expected 'fc' to run once in forward\(\), got {times} runs\.$"),
+        scoring_view(adapt(Mine(forward), "fc")) as view,
+    ):
+        view.logits(X)
+
+
+def test_features_that_are_not_flat():
+    module = Mine(lambda m, x: m.fc(m.body(x).view(2, 2, 1, 5)))
+    with pytest.raises(DalError) as error, scoring_view(adapt(module, "fc")) as view:
+        view.features(X)
+    assert str(error.value) == (
+        "head: expected a layer from (B, D) features to (B, C) logits at 'fc', got '(2, 2, 1, 5) to (2, 2, 1, 3)'."
+    )
+
+
+def test_the_head_keeps_no_hook_when_forward_fails():
+    def forward(m, x):
+        m.fc(m.body(x))
+        raise KeyError("mine")
+
+    module = Mine(forward)
+    with pytest.raises(KeyError), scoring_view(adapt(module, "fc")) as view:
+        view.logits(X)
+    assert not module.fc._forward_hooks
+
+
+def test_as_adapted_knows_the_head_of_a_classifier():
+    classifier = Classifier(SmallCNN(1, (8, 8)), 3)
+    assert as_adapted(classifier).head_layer is classifier.head
+    mine = adapt(Mine(), "fc")
+    assert as_adapted(mine) is mine
+    assert isinstance(mine, AdaptedModel)
+    with pytest.raises(DalError, match=r"^model: expected a Classifier or adapt\(module, head=\.\.\.\), got 'Mine'"):
+        as_adapted(Mine())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_model_moves_to_the_device_and_back_outside_inference_mode(fails):
+    """What is moved in inference mode could not be trained any more."""
+    module, moves = Mine(), []
+    object.__setattr__(module, "to", lambda device: moves.append((str(device), torch.is_inference_mode_enabled())))
+    try:
+        with scoring_view(adapt(module, "fc"), device=torch.device("cuda")):
+            assert moves == [("cuda", False)]
+            if fails:
+                raise KeyError
+    except KeyError:
+        assert fails
+    assert moves == [("cuda", False), ("cpu", False)]
+    moves.clear()
+    with scoring_view(adapt(module, "fc"), device=torch.device("cpu")):
+        pass
+    assert moves == []

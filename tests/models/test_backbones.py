@@ -1,0 +1,158 @@
+import pickle
+from urllib.error import URLError
+
+import pytest
+import torch
+import torchvision
+
+from dal.errors import DalError
+from dal.models.backbones import TorchvisionBackbone, build_backbone
+from dal.models.classifier import Classifier
+
+NAMES = {
+    "small_cnn": 128,
+    "resnet18_cifar": 512,
+    "torchvision/resnet18": 512,
+    "torchvision/mobilenet_v3_small": 1024,
+    "torchvision/googlenet": 1024,
+    "torchvision/efficientnet_b0": 1280,
+}
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)], ids=["grey", "color"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_backbone_builds_and_trains_a_step(name, shape):
+    torch.manual_seed(0)
+    model = Classifier(build_backbone(name, shape), 5)
+    assert model.backbone.num_features == NAMES[name]
+    x, y = torch.randn(4, *shape), torch.tensor([0, 1, 2, 3])
+    features = model.train().backbone(x)
+    assert features.shape == (4, NAMES[name])
+    before = {k: v.clone() for k, v in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch.nn.functional.cross_entropy(model(x), y).backward()
+    # Nothing is carried along that no gradient reaches, such as an auxiliary head.
+    assert all(p.grad is not None for p in model.parameters())
+    optimizer.step()
+    assert any(not torch.equal(before[f"backbone.{k}"], v) for k, v in model.backbone.named_parameters())
+    assert model.eval()(x[:1]).shape == (1, 5)
+
+
+def test_the_cifar_stem_keeps_the_resolution():
+    backbone = build_backbone("resnet18_cifar", (3, 32, 32))
+    sizes = {}
+    for name in ("layer1", "layer4"):
+        layer = backbone.model.get_submodule(name)
+        layer.register_forward_hook(lambda m, args, out, name=name: sizes.update({name: out.shape[-1]}))
+    backbone(torch.zeros(2, 3, 32, 32))
+    assert sizes == {"layer1": 32, "layer4": 4}
+
+
+def test_grey_images_are_repeated():
+    backbone = build_backbone("torchvision/resnet18", (1, 32, 32)).eval()
+    x = torch.randn(2, 1, 32, 32)
+    torch.testing.assert_close(backbone(x), backbone.model(torch.cat([x, x, x], dim=1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "weights", "message"),
+    [
+        ("smal_cnn", (1, 8, 8), None, "backbone: expected one of .*did you mean small_cnn"),
+        ("torchvision/resnet19", (3, 8, 8), None, "backbone: expected one of .*did you mean resnet1"),
+        ("torchvision/squeezenet1_0", (3, 32, 32), None, "backbone: .*last layer is linear, got 'squeezenet1_0'"),
+        ("resnet18_cifar", (4, 32, 32), None, r"image_shape: expected 1 or 3 channels .*, got \(4, 32, 32\)"),
+        ("small_cnn", (1, 3, 8), None, r"image_size: expected at least 4 x 4 pixels, got \(3, 8\)"),
+        ("small_cnn", (1, 8, 8), "DEFAULT", "weights: expected null: small_cnn has no pre-trained weights"),
+        ("torchvision/resnet18", (3, 32, 32), "IMAGENET", "weights: expected one of .*DEFAULT.*got 'IMAGENET'"),
+        ("torchvision/resnet18", (3, 32, 32), "no/such.pt", "weights: .*FileNotFoundError.*no/such.pt"),
+    ],
+)
+def test_refused_in_one_sentence(name, shape, weights, message):
+    with pytest.raises(DalError, match=rf"^{message}") as error:
+        build_backbone(name, shape, weights)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_from_a_path(tmp_path):
+    state = torchvision.models.resnet18().state_dict()
+    torch.save(state, tmp_path / "weights.pt")
+    backbone = build_backbone("torchvision/resnet18", (3, 32, 32), str(tmp_path / "weights.pt"))
+    ours = backbone.model.state_dict()
+    assert ours.keys() == state.keys() - {"fc.weight", "fc.bias"}
+    assert all(torch.equal(ours[k], state[k]) for k in ours)
+
+
+def test_weights_that_fit_with_a_cifar_stem_keep_the_other_layers(tmp_path):
+    state = torchvision.models.resnet18().state_dict()
+    torch.save(state, tmp_path / "weights.pth")
+    backbone = build_backbone("resnet18_cifar", (3, 32, 32), str(tmp_path / "weights.pth"))
+    assert torch.equal(backbone.model.layer1[0].conv1.weight, state["layer1.0.conv1.weight"])
+    assert backbone.model.conv1.weight.shape == (64, 3, 3, 3)
+
+
+class Code:
+    ran: list[str] = []  # noqa: RUF012
+
+    def __reduce__(self):
+        return Code.ran.append, ("ran",)
+
+
+def write(path, what):
+    if what == "code":
+        torch.save({"fc.weight": Code()}, path)
+    elif what == "pickle with code":
+        path.write_bytes(pickle.dumps(Code()))
+    elif what == "a list":
+        torch.save([torch.zeros(2)], path)
+    elif what == "text":
+        path.write_bytes(b"hello")
+    elif what == "cut short":
+        torch.save({"a": torch.zeros(1000)}, path)
+        path.write_bytes(path.read_bytes()[:2000])
+    elif what == "nothing":
+        path.write_bytes(b"")
+    elif what == "another model's":
+        torch.save(torchvision.models.resnet34().state_dict(), path)
+    elif what == "numbers":
+        torch.save(dict.fromkeys(torchvision.models.resnet18().state_dict(), 1.0), path)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize(
+    "what", ["code", "pickle with code", "a list", "text", "cut short", "nothing", "another model's", "numbers"]
+)
+def test_a_file_that_is_not_its_weights_is_one_sentence_and_runs_no_code(tmp_path, what):
+    path = tmp_path / "weights.pt"
+    write(path, what)
+    Code.ran.clear()
+    with pytest.raises(DalError, match=r"^weights: expected ") as error:
+        TorchvisionBackbone("resnet18", str(path))
+    assert Code.ran == []
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+    # torch's advice to allow code does not reach the user.
+    assert "weights_only" not in str(error.value)
+
+
+@pytest.mark.parametrize("failure", [URLError("no route to host"), ConnectionResetError("gone"), TimeoutError("slow")])
+def test_a_download_that_fails_is_one_sentence(monkeypatch, failure):
+    def fail(*args, **kwargs):
+        raise failure
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    with pytest.raises(DalError, match=r"^weights: .*download resnet18/DEFAULT") as error:
+        TorchvisionBackbone("resnet18", "DEFAULT")
+    assert type(failure).__name__ in str(error.value)
+
+
+def test_named_weights_are_loaded_without_code_and_with_the_hash_checked(monkeypatch):
+    asked = {}
+
+    def download(url, **options):
+        asked.update(options, url=url)
+        return torchvision.models.resnet18().state_dict()
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    TorchvisionBackbone("resnet18", "DEFAULT")
+    assert asked["check_hash"] is True
+    assert asked["weights_only"] is True

@@ -1,0 +1,140 @@
+"""Imports go downward only: a module may import its own layer's neighbors where that is said, and layers below."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "dal"
+
+# From the bottom up. Packages and modules of one layer do not import each other; inside a package, they may.
+LAYERS = [
+    ["errors", "progress"],
+    ["seeding", "files", "run_config", "distributed"],
+    ["acquisition", "data", "models", "stopping", "ledger", "analysis"],
+    ["scoring", "pool", "oracle", "initial_set", "report"],
+    ["evaluation"],
+    ["training"],
+    ["environment"],
+    ["records"],
+    ["loop"],
+    ["config", "console"],
+    ["compose"],
+    ["run_command", "rank_command"],
+    ["cli"],
+    ["__main__"],
+]
+# dal/__init__.py hands out names of modules above on first use, and holds the version, which anybody may read.
+TOP = "__init__"
+
+
+def layer_of(name):
+    for number, names in enumerate(LAYERS):
+        if name in names:
+            return number
+    raise AssertionError(f"{name!r} has no place in LAYERS")
+
+
+def imported(source, module):
+    """(dotted name, line) of everything that a module imports, at its head or inside a function."""
+    package = module if module.endswith("__init__") else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.removesuffix(".__init__").split(".")
+                base = ".".join([*parents[: len(parents) - node.level + 1], *([base] if base else [])])
+            # `from dal import loop` names the module only after the import.
+            if base == "dal":
+                yield from ((f"dal.{alias.name}", node.lineno) for alias in node.names)
+            else:
+                yield base, node.lineno
+
+
+def upward_imports(source, module):
+    """Sentences about imports of ``module`` that do not go downward."""
+    own = module.split(".")[1]
+    found = []
+    for name, line in imported(source, module):
+        parts = name.split(".")
+        if parts[0] != "dal" or name == "dal.__version__":
+            continue
+        other = parts[1]
+        if other != own and layer_of(other) >= layer_of(own):
+            found.append(f"{module}:{line} imports {name}")
+    return found
+
+
+def modules():
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts != (TOP,):
+            yield ".".join(("dal", *parts)), path
+
+
+@pytest.mark.parametrize(("module", "path"), [pytest.param(*m, id=m[0]) for m in modules()])
+def test_imports_go_downward(module, path):
+    assert upward_imports(path.read_text(), module) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "caught"),
+    [
+        ("dal.pool", "from dal.loop import run", True),
+        ("dal.pool", "import dal.loop", True),
+        ("dal.pool", "from dal import loop", True),
+        ("dal.pool", "from .loop import run", True),
+        ("dal.pool", "def f():\n    from dal.loop import run", True),
+        ("dal.pool", "from dal.oracle import Oracle", True),
+        ("dal.models.adapt", "from dal.data.base import ImageData", True),
+        ("dal.models.adapt", "from ..scoring import pool_pass", True),
+        ("dal.models.adapt", "from .classifier import Classifier", False),
+        ("dal.models.__init__", "from .classifier import Classifier", False),
+        ("dal.models.backbones.base", "from dal.models.adapt import adapt", False),
+        ("dal.pool", "from dal.errors import DalError", False),
+        ("dal.pool", "from dal import __version__", False),
+        ("dal.loop", "from dal.pool import Pool", False),
+        ("dal.report.table", "import torch", False),
+    ],
+)
+def test_an_upward_import_would_be_caught(module, line, caught):
+    assert bool(upward_imports(line, module)) == caught
+
+
+def test_a_new_module_needs_a_place():
+    with pytest.raises(AssertionError, match="'shiny' has no place in LAYERS"):
+        upward_imports("from dal.shiny import thing", "dal.loop")
+    named = {name for names in LAYERS for name in names}
+    assert named == {module.split(".")[1] for module, _ in modules()}
+    assert len(named) == sum(map(len, LAYERS))
+
+
+def foreign_to_acquisition(source, module):
+    allowed = {*sys.stdlib_module_names, "torch", "numpy"}
+    return [
+        name
+        for name, _ in imported(source, module)
+        if name.split(".")[0] not in allowed and not name.startswith(("dal.errors", "dal.acquisition"))
+    ]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "acquisition").glob("*.py")), ids=lambda path: path.stem)
+def test_acquisition_is_a_library_in_itself(path):
+    assert foreign_to_acquisition(path.read_text(), f"dal.acquisition.{path.stem}") == []
+
+
+@pytest.mark.parametrize("line", ["import pytorch_lightning", "from dal.seeding import generator", "import dal.pool"])
+def test_what_acquisition_may_not_import_would_be_caught(line):
+    assert foreign_to_acquisition(line, "dal.acquisition.bald")
+
+
+def test_analysis_and_report_read_folders_without_torch():
+    """Reports are made on machines that have no torch, and at once."""
+    for module, path in modules():
+        if module.split(".")[1] in ("analysis", "report", "run_config", "files", "errors"):
+            heavy = {name.split(".")[0] for name, _ in imported(path.read_text(), module)}
+            if module != "dal.files":
+                assert not heavy & {"torch", "pytorch_lightning", "torchvision"}, module

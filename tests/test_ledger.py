@@ -1,0 +1,103 @@
+import pytest
+
+from dal import ledger as module
+from dal.ledger import PHASES, Ledger
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that moves when it is told to, so that seconds can be checked exactly."""
+    now = [100.0]
+    monkeypatch.setattr(module, "_synchronized_time", lambda: now[0])
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    return sleep
+
+
+def seconds(ledger):
+    return {phase: ledger.row()[f"seconds_{phase}"] for phase in PHASES if ledger.row()[f"seconds_{phase}"]}
+
+
+def test_a_phase_inside_another_is_taken_out_of_it(clock):
+    ledger = Ledger()
+    with ledger.phase("score"):
+        clock(1)
+    with ledger.phase("train"):
+        clock(10)
+        for _ in range(2):
+            with ledger.phase("validate"):
+                clock(3)
+                with ledger.phase("test"):
+                    clock(0.5)
+        clock(20)
+    clock(1000)
+    assert seconds(ledger) == {"score": 1, "train": 30, "validate": 6, "test": 1}
+
+
+def test_a_phase_inside_itself_is_counted_once(clock):
+    ledger = Ledger()
+    with ledger.phase("train"):
+        clock(1)
+        with ledger.phase("train"):
+            clock(2)
+    assert seconds(ledger) == {"train": 3}
+
+
+def test_a_phase_that_fails_has_cost_what_it_has_cost(clock):
+    ledger = Ledger()
+    with pytest.raises(KeyError), ledger.phase("train"), ledger.phase("validate"):
+        clock(2)
+        raise KeyError
+    with ledger.phase("train"):
+        clock(5)
+    assert seconds(ledger) == {"train": 5, "validate": 2}
+
+
+def test_counts_add_up_and_missing_ones_are_zero():
+    ledger = Ledger()
+    ledger.add("score", samples_forward=5)
+    ledger.add("score", samples_forward=7)
+    ledger.add("train", samples_forward=2, samples_backward=1)
+    row = ledger.row()
+    assert {k: v for k, v in row.items() if k.startswith("samples")} == {
+        "samples_forward_score": 12,
+        "samples_forward_train": 2,
+        "samples_forward_validate": 0,
+        "samples_forward_test": 0,
+        "samples_backward_train": 1,
+    }
+    assert {k for k in row if k.startswith("seconds")} == {f"seconds_{phase}" for phase in PHASES}
+
+
+def test_memory_is_the_highest_that_was_seen(monkeypatch):
+    ledger = Ledger()
+    for bytes_now in (5, 9, 7):
+        monkeypatch.setattr(module, "_memory_now", lambda value=bytes_now: value)
+        with ledger.phase("train"):
+            pass
+    assert ledger.row()["peak_memory_bytes"] == 9
+
+
+def test_memory_is_measured():
+    ledger = Ledger()
+    with ledger.phase("train"):
+        pass
+    assert ledger.row()["peak_memory_bytes"] > 10**6
+
+
+def test_a_ledger_goes_on_from_its_row(clock, monkeypatch):
+    monkeypatch.setattr(module, "_memory_now", lambda: 11)
+    ledger = Ledger()
+    ledger.add("score", samples_forward=5)
+    with ledger.phase("score"):
+        clock(2)
+    resumed = Ledger(ledger.row())
+    assert resumed.row() == ledger.row()
+    resumed.add("score", samples_forward=5)
+    with resumed.phase("train"):
+        clock(4)
+    assert seconds(resumed) == {"score": 2, "train": 4}
+    assert resumed.row()["samples_forward_score"] == 10
+    assert ledger.row()["samples_forward_score"] == 5
