@@ -1,7 +1,11 @@
 """Small real data and quick training, for the tests of the loop."""
 
+import os
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+
+# Two test processes with a thread a core each would wait for one another most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

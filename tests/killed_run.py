@@ -1,12 +1,15 @@
-"""A real `dal run` that kills itself with SIGKILL at a given point: python killed_run.py POINT RUN_DIR KEY=VALUE...
+"""Real processes of one `dal run` that kill themselves: python killed_run.py RUN_DIR POINT,POINT,... KEY=VALUE...
 
-A point is PHASE:DONE (the first time that phase reports that much progress), commit:N (before the N-th commit, journals
-already written), or never.
+For each point a child is forked that resumes the run and dies there by SIGKILL; a last child runs to the end. A point
+is PHASE:DONE (the first time that phase reports that much progress), commit:N (before its N-th commit, journals already
+written) or after:SECONDS (killed from outside). Forking saves the imports, which take longer than the runs.
 """
 
 import os
 import signal
 import sys
+import time
+import traceback
 
 from dal.compose import compose
 from dal.console import CampaignProgress
@@ -18,8 +21,7 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main():
-    point, run_dir, *overrides = sys.argv[1:]
+def run(config, point):
     kind, _, count = point.partition(":")
     show, commit, commits = CampaignProgress.__call__, RunFolder._commit, []
 
@@ -35,7 +37,35 @@ def main():
         commit(self)
 
     CampaignProgress.__call__, RunFolder._commit = show_or_die, commit_or_die
-    run_campaign(compose([*overrides, f"run_dir={run_dir}"]))
+    run_campaign(config)
+
+
+def child(config, point):
+    process = os.fork()
+    if process == 0:
+        status = 1
+        try:
+            run(config, point)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            os._exit(status)
+    if point.startswith("after:"):
+        time.sleep(float(point.partition(":")[2]))
+        os.kill(process, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def main():
+    run_dir, points, *overrides = sys.argv[1:]
+    config = compose([*overrides, f"run_dir={run_dir}"])
+    for point in filter(None, points.split(",")):
+        status = child(config, point)
+        if status != -signal.SIGKILL:
+            sys.exit(f"{point}: expected to be killed there, ended with {status}")
+    sys.exit(child(config, "never"))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,15 @@ def finished(tmp_path, data, test_data, new_model, quick):
 def test_everything_named_in_the_documentation_is_there(finished, data):
     rows = pd.read_json(finished / "rounds.jsonl", lines=True)
     assert rows["num_labeled"].tolist() == [10, 20, 30]
-    expected = {"round", "labels_bought", "test_accuracy", "test_loss", "test_recall", "test_confusion_matrix", "updates"}
+    expected = {
+        "round",
+        "labels_bought",
+        "test_accuracy",
+        "test_loss",
+        "test_recall",
+        "test_confusion_matrix",
+        "updates",
+    }
     expected |= {"samples_forward_train", "samples_backward_train", "samples_forward_score", "seconds_train"}
     expected |= {"seconds_score", "seconds_select", "seconds_test", "peak_memory_bytes", "training_stopped"}
     expected |= {"campaign_stopped", "val_accuracy", "num_validation"}
@@ -51,7 +59,11 @@ def test_everything_named_in_the_documentation_is_there(finished, data):
     assert lines[0]["score"] == "" and 0 <= float(lines[10]["score"]) <= 1
     assert yaml.safe_load((finished / "config.yaml").read_text()) == CONFIG
     machine = json.loads((finished / "environment.jsonl").read_text())
-    assert machine["torch"] == torch.__version__.partition("+")[0] and machine["cpu_cores"] >= 1 and "git_commit" in machine
+    assert (
+        machine["torch"] == torch.__version__.partition("+")[0]
+        and machine["cpu_cores"] >= 1
+        and "git_commit" in machine
+    )
     assert list(finished.glob("tensorboard/campaign/events*")) and list(finished.glob("tensorboard/round_002/events*"))
     weights = torch.load(finished / "weights_002.pt", weights_only=True)
     assert set(weights) >= {"head.weight", "head.bias"}

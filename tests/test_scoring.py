@@ -213,6 +213,12 @@ def test_nan_logits_name_the_image_when_the_function_refuses_them(model, marked,
     assert str(error.value) == MESSAGE
 
 
+def test_nan_logits_name_the_image_when_it_is_the_first_that_the_dropout_draws_see(model, marked):
+    with pytest.raises(NonFiniteError) as error:
+        summarize_points(model, BALD(3), marked("nan"), torch.tensor([37, 1, 2]))
+    assert str(error.value) == MESSAGE
+
+
 def test_infinity_in_a_summary_names_the_image(model, marked):
     indices = torch.arange(59, -1, -1)
     with pytest.raises(NonFiniteError) as error:

@@ -1,3 +1,4 @@
+import os
 import pickle
 from urllib.error import URLError
 
@@ -91,17 +92,26 @@ def test_weights_that_fit_with_a_cifar_stem_keep_the_other_layers(tmp_path):
 
 
 class Code:
-    ran: list[str] = []  # noqa: RUF012
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
 
     def __reduce__(self):
-        return Code.ran.append, ("ran",)
+        return os.mkdir, (self.marker,)
+
+
+def test_the_file_with_code_would_run_it(tmp_path):
+    write(tmp_path / "weights.pt", "code")
+    torch.load(tmp_path / "weights.pt", weights_only=False)
+    assert (tmp_path / "ran").exists()
 
 
 def write(path, what):
     if what == "code":
-        torch.save({"fc.weight": Code()}, path)
+        torch.save({"fc.weight": Code(path.with_name("ran"))}, path)
     elif what == "pickle with code":
-        path.write_bytes(pickle.dumps(Code()))
+        path.write_bytes(pickle.dumps(Code(path.with_name("ran"))))
     elif what == "a list":
         torch.save([torch.zeros(2)], path)
     elif what == "text":
@@ -124,10 +134,9 @@ def write(path, what):
 def test_a_file_that_is_not_its_weights_is_one_sentence_and_runs_no_code(tmp_path, what):
     path = tmp_path / "weights.pt"
     write(path, what)
-    Code.ran.clear()
     with pytest.raises(DalError, match=r"^weights: expected ") as error:
         TorchvisionBackbone("resnet18", str(path))
-    assert Code.ran == []
+    assert not (tmp_path / "ran").exists()
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 400
     # torch's advice to allow code does not reach the user.

@@ -50,6 +50,17 @@ def test_works_with_a_plain_trainer(loader):
         )
 
 
+def test_forward_gives_logits_and_dropout_stands_before_the_head():
+    model, x = classifier(dropout=0.5), torch.randn(4, 1, 8, 8)
+    features = model.eval().backbone(x)
+    torch.testing.assert_close(model(x), features @ model.head.weight.T + model.head.bias)
+    model.backbone.register_forward_hook(lambda m, args, out: torch.ones_like(out))
+    seen = []
+    model.head.register_forward_hook(lambda m, args, out: seen.append(args[0]))
+    model.train()(x)
+    assert seen[0].unique().tolist() == [0.0, 2.0]
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_each_optimizer_steps(loader, optimizer):
     model = classifier(optimizer=optimizer, lr=0.01, weight_decay=0.125, momentum=0.75)

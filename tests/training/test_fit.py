@@ -135,6 +135,24 @@ def test_seed_and_round_decide_everything(data, kind):
     assert not same(first, trained(0, 1))
 
 
+def test_dropout_follows_seed_and_round(data):
+    """The global generator, which dropout layers draw from, begins at another place in each round."""
+
+    class Noise(Mine):
+        def training_step(self, batch, batch_idx):
+            self.noise = torch.rand(())
+            return super().training_step(batch, batch_idx)
+
+    def noise(seed, round):
+        model = made(Noise)
+        fit(model, data, points(data, 0, 20), config=quick(), trainer_options=CPU, seed=seed, round=round)
+        return float(model.module.noise)
+
+    drawn = [noise(*key) for key in ((0, 0), (0, 0), (0, 1), (1, 0))]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) == 3
+
+
 def test_global_generators_are_left_alone(data, shared):
     before = shared.rng_states()
     fit(made(classifier), data, points(data, 0, 20), config=quick(), trainer_options=CPU)
