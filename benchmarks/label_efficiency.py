@@ -67,7 +67,8 @@ def main() -> int:
     target = options.results / f"label_efficiency_{options.experiment}_{datetime.now(UTC):%Y-%m-%d}"
     console = Console(record=True, width=110)
     report(folders, target, console)
-    facts |= {"runs": len(commands), "minutes_of_this_call": round((time.perf_counter() - started) / 60, 1)}
+    facts |= {"runs": len(commands), "commits_of_the_runs": commits(folders)}
+    facts |= {"minutes_of_this_call": round((time.perf_counter() - started) / 60, 1)}
     write_results(target, console.export_text(), facts)
     print(f"Written: {target}")
     return 0
@@ -81,6 +82,12 @@ def run(command: list[str]) -> bool:
     if done.returncode:
         print(done.stderr[-2000:], file=sys.stderr, flush=True)
     return done.returncode == 0
+
+
+def commits(folders: list[Path]) -> list[str]:
+    """Where the code stood when the runs were started; a run made earlier is not made again."""
+    starts = [(folder / "environment.jsonl").read_text(encoding="utf-8").splitlines()[0] for folder in folders]
+    return sorted({json.loads(start)["git_commit"] for start in starts})
 
 
 def write_results(target: Path, text: str, facts: dict[str, object]) -> None:

@@ -288,7 +288,8 @@ def run(
             learner.tell(query, labels)
             lines = _lines(learner.round, query.indices, query.ids, labels, query.scores)
             records.commit_selection(lines, learner.ledger.row())
-        learner.trainer["logger"] = records.lightning_logger(learner.round)
+        if (logger := records.lightning_logger(learner.round)) is not None:
+            learner.trainer["logger"] = logger
         result = learner.fit()
         metrics = {} if test is None else learner.evaluate(test).row("test")
         row = _row(learner, result, metrics)

@@ -71,12 +71,13 @@ class Records:
     def commit_round(self, row: Mapping[str, Any], weights: Weights) -> None:
         """A trained and tested round."""
         self.rows.append(dict(row))
-        self.weights, self.costs = weights, {}
+        self.weights = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}
+        self.costs = {}
         self.stage = "done" if row["campaign_stopped"] else "select"
 
     def lightning_logger(self, round: int) -> Any:
-        """Where Lightning logs this round."""
-        return False
+        """Where Lightning logs this round; None leaves that to the learner's own Trainer options."""
+        return None
 
 
 class RunFolder(Records):
@@ -142,7 +143,8 @@ class RunFolder(Records):
         super().commit_round(row, weights)
         if not self._writes:
             return
-        save_tensors(self._weights_file(len(self.rows)), {k: v.detach().cpu() for k, v in weights.items()})
+        assert self.weights is not None
+        save_tensors(self._weights_file(len(self.rows)), dict(self.weights))
         self._bytes[ROUNDS] = append_text(self.path / ROUNDS, json.dumps(_finite(row), allow_nan=False) + "\n")
         self._commit()
         self._weights_file(len(self.rows) - 1).unlink(missing_ok=True)

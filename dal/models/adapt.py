@@ -133,7 +133,7 @@ class ScoringModel:
         if num_draws > 1 and bool((reference == reference[:, :1]).all()):
             raise DalError(
                 "model: expected the dropout draws to differ, got the same output from every draw; put a dropout layer "
-                "(nn.Dropout, p > 0) on the way to the last layer."
+                "(nn.Dropout, p > 0) on the way to the last layer, or see whether the features have all become zero."
             )
         for self._wide_input in (False, True):
             try:

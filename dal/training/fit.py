@@ -139,7 +139,9 @@ def fit(
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )
-        module.train()
+        # A module that was only ever put to inference trains; parts frozen with eval() on purpose stay so.
+        if not any(m.training for m in module.modules()):
+            module.train()
         trainer.fit(module, datamodule=loaders)
     if stopping.best_state is not None:
         module.load_state_dict(stopping.best_state)
