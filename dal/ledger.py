@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -41,8 +42,8 @@ class Ledger:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the seconds spent inside. A phase inside another is taken out of the outer one's."""
-        if torch.cuda.is_available() and not self._open:
-            torch.cuda.reset_peak_memory_stats()
+        if not self._open:
+            _reset_peak_memory()
         start = _synchronized_time()
         before = sum(self._seconds.values())
         self._open.append(name)
@@ -52,7 +53,7 @@ class Ledger:
             self._open.pop()
             inner = sum(self._seconds.values()) - before
             self._seconds[name] += _synchronized_time() - start - inner
-            self._peak_memory = max(self._peak_memory, _memory_now())
+            self._peak_memory = max(self._peak_memory, _peak_memory())
 
     def add(self, phase: str, **counts: int) -> None:
         """Add to counts of a phase, for example ``add("score", samples_forward=256)``."""
@@ -73,8 +74,24 @@ def _synchronized_time() -> float:
     return time.perf_counter()
 
 
-def _memory_now() -> int:
-    """Bytes: on a GPU the peak of the phase; on a CPU the resident set at its end."""
+_LINUX_STATUS, _LINUX_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def _reset_peak_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    elif _LINUX_RESET.exists():
+        with suppress(OSError):
+            _LINUX_RESET.write_text("5")  # makes the kernel's peak of the resident set start anew
+
+
+def _peak_memory() -> int:
+    """Bytes since the reset: of GPU memory where there is a GPU, else of the resident set (elsewhere than on Linux, of
+    what is resident now)."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
+    if _LINUX_STATUS.exists():
+        for line in _LINUX_STATUS.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     return int(psutil.Process().memory_info().rss)

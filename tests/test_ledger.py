@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from dal import ledger as module
@@ -74,7 +76,7 @@ def test_counts_add_up_and_missing_ones_are_zero():
 def test_memory_is_the_highest_that_was_seen(monkeypatch):
     ledger = Ledger()
     for bytes_now in (5, 9, 7):
-        monkeypatch.setattr(module, "_memory_now", lambda value=bytes_now: value)
+        monkeypatch.setattr(module, "_peak_memory", lambda value=bytes_now: value)
         with ledger.phase("train"):
             pass
     assert ledger.row()["peak_memory_bytes"] == 9
@@ -88,7 +90,7 @@ def test_memory_is_measured():
 
 
 def test_a_ledger_goes_on_from_its_row(clock, monkeypatch):
-    monkeypatch.setattr(module, "_memory_now", lambda: 11)
+    monkeypatch.setattr(module, "_peak_memory", lambda: 11)
     ledger = Ledger()
     ledger.add("score", samples_forward=5)
     with ledger.phase("score"):
@@ -101,3 +103,17 @@ def test_a_ledger_goes_on_from_its_row(clock, monkeypatch):
     assert seconds(resumed) == {"score": 2, "train": 4}
     assert resumed.row()["samples_forward_score"] == 10
     assert ledger.row()["samples_forward_score"] == 5
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is measured on Linux alone")
+def test_peak_is_that_of_the_phase_and_not_of_what_is_left_at_its_end():
+    ledger = Ledger()
+    with ledger.phase("score"):
+        block = bytearray(200 * 2**20)
+        block[::4096] = b"x" * len(block[::4096])
+        del block
+    high = ledger.row()["peak_memory_bytes"]
+    quiet = Ledger()
+    with quiet.phase("score"):
+        pass
+    assert high - quiet.row()["peak_memory_bytes"] > 100 * 2**20
