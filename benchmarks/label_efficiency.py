@@ -1,7 +1,8 @@
 """Label efficiency: acquisition functions against random, paired by seed, on real images.
 
     python benchmarks/label_efficiency.py digits
-    python benchmarks/label_efficiency.py fashion_mnist --set data.max_train=10000
+    python benchmarks/label_efficiency.py fashion_mnist --set data.max_train=10000 \\
+        --functions random margin bald:num_draws=100 badge
 
 Runs what is missing of the grid (a run that was cut off goes on), then writes a dated table, the summary as CSV and the
 learning curves to benchmarks/results/. Every run is ``dal run`` in a process of its own with one thread.
@@ -32,7 +33,7 @@ CAMPAIGN = ["campaign.initial_size=100", "campaign.query_size=100", "campaign.bu
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", help="an experiment of configs/experiment, such as digits or fashion_mnist")
-    parser.add_argument("--functions", nargs="+", default=list(FUNCTIONS), metavar="NAME")
+    parser.add_argument("--functions", nargs="+", default=list(FUNCTIONS), metavar="NAME[:KEY=VALUE]")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for all runs")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
@@ -41,14 +42,16 @@ def main() -> int:
     options = parser.parse_args()
 
     grid = [(function, seed) for seed in range(options.seeds) for function in options.functions]
-    folders = [options.runs / options.experiment / function / f"seed{seed}" for function, seed in grid]
+    folders = [
+        options.runs / options.experiment / f.replace(":", "_").replace("=", "") / f"seed{seed}" for f, seed in grid
+    ]
     commands = [
         [
             "run",
             f"experiment={options.experiment}",
             *CAMPAIGN,
             *options.set,
-            f"acquisition={f}",
+            *chosen(f),
             f"seed={s}",
             f"run_dir={folder}",
         ]
@@ -72,6 +75,12 @@ def main() -> int:
     write_results(target, console.export_text(), facts)
     print(f"Written: {target}")
     return 0
+
+
+def chosen(function: str) -> list[str]:
+    """``bald:num_draws=100`` as overrides."""
+    name, _, parameter = function.partition(":")
+    return [f"acquisition={name}", *([f"acquisition.{parameter}"] if parameter else [])]
 
 
 def run(command: list[str]) -> bool:

@@ -29,8 +29,8 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     >>> compose(["acquisition=bald", "seed=3"])["run_dir"]
     'runs/digits/bald/seed3'
     """
-    parsed = check_overrides(overrides)
-    for override in parsed:
+    overrides = quoted(overrides)
+    for override in check_overrides(overrides):
         if override.is_sweep_override():
             raise DalError(f"{override.key_or_group}: expected one value, got {_value(override)}; add --multirun.")
     return resolve(_compose(overrides))
@@ -48,12 +48,7 @@ def check_overrides(overrides: list[str]) -> list[Override]:
 
     Raises DalError with the first thing that is wrong.
     """
-    parsed = []
-    for text in overrides:
-        try:
-            parsed += OverridesParser.create().parse_overrides([text])
-        except OverrideParseException:
-            raise DalError(f"overrides: expected KEY=VALUE, got {text!r}.") from None
+    parsed = _parse(overrides)
     plain = [_first_value(override) for override in parsed]
     groups = [text for override, text in zip(parsed, plain, strict=True) if override.key_or_group in GROUPS]
     with _hydra():
@@ -72,6 +67,40 @@ def check_overrides(overrides: list[str]) -> list[Override]:
         if not override.is_add() and not override.is_force_add():
             _check_key(chosen, key)
         _check_type(groups, key, text)
+    return parsed
+
+
+def quoted(overrides: list[str]) -> list[str]:
+    """Overrides with quotes put round the values that Hydra's grammar would stumble over, such as paths with ``=`` or
+    parentheses.
+
+    >>> quoted(["seed=1", "run_dir=runs/a=b (old)"])
+    ['seed=1', "run_dir='runs/a=b (old)'"]
+    """
+    result = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        attempts = [text, f"{key}='{escaped}'"] if equals else [text]
+        result.append(next((attempt for attempt in attempts if _parses(attempt)), text))
+    return result
+
+
+def _parses(text: str) -> bool:
+    try:
+        OverridesParser.create().parse_overrides([text])
+    except OverrideParseException:
+        return False
+    return True
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    parsed: list[Override] = []
+    for text in overrides:
+        try:
+            parsed += OverridesParser.create().parse_overrides([text])
+        except OverrideParseException:
+            raise DalError(f"overrides: expected KEY=VALUE, got {text!r}.") from None
     return parsed
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from dal.compose import check_overrides, compose
+from dal.compose import check_overrides, compose, quoted
 from dal.config import build
 from dal.console import CampaignProgress
 from dal.data.base import ImageData, ImageSplits
@@ -74,6 +74,7 @@ def _with_overrides(saved: dict[str, Any], overrides: list[str]) -> dict[str, An
     """The run's own configuration, changed where an override says so."""
     if not overrides:
         return saved
+    overrides = quoted(overrides)
     groups = [f"{group}={saved[group]['name']}" for group in ("data", "acquisition")]
     chosen = [str(override.key_or_group) for override in check_overrides(overrides)]
     groups = [group for group in groups if group.partition("=")[0] not in chosen]

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from dal.compose import check_overrides, compose, resolve
+from dal.compose import check_overrides, compose, quoted, resolve
 from dal.config import ROOT_NAME, build, config_folder, register
 from dal.console import STOPPED, CampaignProgress, closing_table, round_line
 from dal.distributed import is_rank_zero
@@ -33,6 +33,7 @@ _ASK = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--config
 def run_command(arguments: list[str]) -> int:
     """Run one campaign, or with --multirun one for each point of the grid. Returns the exit status."""
     flags = [a for a in arguments if a.startswith("-")]
+    arguments = [a if a.startswith("-") else quoted([a])[0] for a in arguments]
     overrides = [a for a in arguments if not a.startswith("-")]
     if not flags:
         run_campaign(compose(overrides), [a for a in overrides if a.startswith("experiment=")])

@@ -94,3 +94,10 @@ def test_wrong_overrides_are_one_sentence_with_the_choices(overrides, message):
 def test_values_out_of_range_are_one_sentence(override, message):
     with pytest.raises(DalError, match=message):
         build(compose(["acquisition=bald", override]))
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/a=b (old)", "runs/it's here", "runs/über uns/100%", "C:\\runs", "runs/[1]{2},3"]
+)
+def test_paths_of_any_kind_need_no_quotes(path):
+    assert compose([f"run_dir={path}"])["run_dir"] == path
