@@ -1,8 +1,7 @@
 """Label efficiency: acquisition functions against random, paired by seed, on real images.
 
     python benchmarks/label_efficiency.py digits
-    python benchmarks/label_efficiency.py fashion_mnist --set data.max_train=10000 \\
-        --functions random margin bald:num_draws=100 badge
+    python benchmarks/label_efficiency.py fashion_mnist --set data.max_train=5000
 
 Runs what is missing of the grid (a run that was cut off goes on), then writes a dated table, the summary as CSV and the
 learning curves to benchmarks/results/. Every run is ``dal run`` in a process of its own with one thread.
