@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 
 _EPILOG = """examples:
   dal run                                                   active learning on handwritten digits, a minute
@@ -18,6 +19,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Exit status: 0 done, 1 a campaign of a sweep failed, 2 bad input, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     from dal.errors import DalError
+
+    warnings.formatwarning = lambda message, *where, **more: f"Warning: {message}\n"
 
     try:
         sys.exit(_dispatch(arguments))

@@ -124,6 +124,7 @@ def _check_key(config: DictConfig, key: str) -> None:
     for part in key.split("."):
         if not isinstance(node, DictConfig) or part not in node:
             names = [str(k) for k in node] if isinstance(node, DictConfig) else []
+            names += ["experiment"] if not walked else []
             where = ".".join(walked) or "overrides"
             if where == "trainer":
                 raise DalError(f"{unknown_choice(where, names, part)} Add Lightning's other options with +{key}=VALUE.")

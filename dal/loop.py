@@ -18,13 +18,14 @@ from dal.initial_set import initial_set
 from dal.ledger import Ledger
 from dal.models.adapt import AdaptedModel, as_adapted
 from dal.models.classifier import Classifier
+from dal.models.mc_dropout import check_dropout
 from dal.oracle import Oracle
 from dal.pool import Pool
 from dal.progress import OnProgress, silent
 from dal.records import Labeled, Records
 from dal.scoring import ScoringConfig, summarize_points
 from dal.seeding import derive_seed, generator, isolated_rng
-from dal.stopping import CampaignConfig, next_query_size, reason_to_stop
+from dal.stopping import CampaignConfig, check_metric, check_sizes, next_query_size, reason_to_stop
 from dal.training import FitResult, TrainingConfig, fit
 from dal.training.warm_start import starting_state
 
@@ -87,6 +88,8 @@ class ActiveLearner:
         seed: int = 0,
         on_progress: OnProgress = silent,
     ) -> None:
+        if not isinstance(data, ImageData):
+            raise bad_value("data", "ImageData, such as from_dataset(...) makes of a Dataset", type(data).__name__)
         if not isinstance(acquisition, AcquisitionFunction):
             raise bad_value("acquisition", "an acquisition function such as Margin()", type(acquisition).__name__)
         if pool is not None and (pool.size, pool.num_classes) != (len(data), data.num_classes):
@@ -103,6 +106,8 @@ class ActiveLearner:
         self._make = None if isinstance(model, AdaptedModel | Classifier) else model
         self.model = as_adapted(model) if isinstance(model, AdaptedModel | Classifier) else self._new_model(0)
         self._check_classes()
+        if acquisition.needs_dropout:
+            check_dropout(self.model.module)
         self._first_state = {k: v.detach().clone() for k, v in self.model.module.state_dict().items()}
 
     @property
@@ -230,7 +235,10 @@ class ActiveLearner:
         if records.validation:
             self.tell_validation([p.index for p in records.validation], [p.label for p in records.validation])
         if records.weights is not None:
-            self.model.module.load_state_dict(dict(records.weights))
+            try:
+                self.model.module.load_state_dict(dict(records.weights))
+            except RuntimeError as error:
+                raise DalError("model: expected the network that the run was started with, got another one.") from error
             self._fitted_round = len(records.rows) - 1
         self.ledger = Ledger(records.costs)
 
@@ -268,12 +276,13 @@ def run(
     answerable = torch.zeros(len(learner.data), dtype=torch.bool)
     answerable[oracle.answerable()] = True
     learner.pool.exclude((~answerable).nonzero().flatten().tolist())
+    check_sizes(campaign, learner.pool.num_unlabeled)
+    check_metric(campaign, test is not None)
     learner.initial = campaign.initial
     learner.restore(records)
     if learner.validation is None and campaign.validation_size:
-        size = min(campaign.validation_size, learner.pool.num_unlabeled - 1)
         order = torch.randperm(learner.pool.num_unlabeled, generator=generator(learner.seed, "validation"))
-        chosen = learner.pool.unlabeled[order[:size]].tolist()
+        chosen = learner.pool.unlabeled[order[: campaign.validation_size]].tolist()
         answers = oracle(chosen)
         learner.tell_validation(chosen, answers)
         ids = [learner.data.ids[i] for i in chosen]

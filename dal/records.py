@@ -31,6 +31,7 @@ Weights = Mapping[str, Tensor]
 
 ROUNDS, SELECTIONS, VALIDATION = "rounds.jsonl", "selections.csv", "validation.csv"
 STATE, CONFIG, ENVIRONMENT, TENSORBOARD = "state.json", "config.yaml", "environment.jsonl", "tensorboard"
+DATA = "data.json"
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,17 @@ class RunFolder(Records):
         if self.path.exists() and not (self.path / STATE).exists() and any(self._strangers()):
             strange = next(iter(self._strangers()))
             raise DalError(f"run_dir: expected an empty folder or a run, got {str(path)!r} with {strange!r} in it.")
-        self.path.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
             message = f"run_dir: expected a run that nobody works on, got {str(path)!r}, held by another process."
             raise DalError(message) from None
+        except OSError as error:
+            message = f"run_dir: expected a folder that can be written, got {str(path)!r} ({error.strerror})."
+            raise DalError(message) from error
         try:
-            if (self.path / STATE).exists():
-                check_same_config(self.path / CONFIG, config)
+            if self._is_resumed(config):
                 self._bytes = _fill(self, self.path, fingerprint)
                 self._cut_off_leftovers()
             else:
@@ -156,8 +159,33 @@ class RunFolder(Records):
             shutil.rmtree(folder / f"round_{round:03d}", ignore_errors=True)
         return TensorBoardLogger(save_dir=str(folder), name="", version=f"round_{round:03d}")
 
+    def describe_data(self, facts: Mapping[str, Any]) -> None:
+        """Write what the images are: class names in the order of the labels, counts, what was set aside and why."""
+        if self._writes:
+            write_text(self.path / DATA, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+
+    def _is_resumed(self, config: Config) -> bool:
+        """Whether the folder's run goes on. One that has not finished a round gives way to another configuration: a
+        wrong setting that shows in the first round must not stand in the way of the right one."""
+        if not (self.path / STATE).exists():
+            return False
+        state = json.loads((self.path / STATE).read_text(encoding="utf-8"))
+        try:
+            check_same_config(self.path / CONFIG, config)
+        except DalError:
+            if state["rounds"]:
+                raise
+        else:
+            if state["rounds"] or state["data"] == self._fingerprint:
+                return True
+        (self.path / STATE).unlink()
+        for name in (SELECTIONS, VALIDATION, ROUNDS):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / TENSORBOARD, ignore_errors=True)
+        return False
+
     def _strangers(self) -> list[str]:
-        ours = {CONFIG, ".lock", SELECTIONS, ROUNDS, VALIDATION, ENVIRONMENT, TENSORBOARD, f".{STATE}.new"}
+        ours = {CONFIG, DATA, ".lock", SELECTIONS, ROUNDS, VALIDATION, ENVIRONMENT, TENSORBOARD, f".{STATE}.new"}
         return sorted(p.name for p in self.path.iterdir() if p.name not in ours and not p.name.startswith(".config"))
 
     def _weights_file(self, rounds: int) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from dal.errors import DalError
 from dal.loop import run
 from dal.records import RunFolder
 from dal.report import report
+from dal.stopping import check_metric, check_sizes
+from dal.training.fit import check_trainer_options
 
 _SETTINGS = [
     "hydra.job.name=dal run",
@@ -26,34 +30,38 @@ _SETTINGS = [
     "hydra/hydra_logging=disabled",
     "hydra.run.dir=.",
 ]
-_SWEEP_SETTINGS = ["hydra.sweep.dir=.", "hydra.sweep.subdir=."]
 _ASK = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn")
 
 
 def run_command(arguments: list[str]) -> int:
     """Run one campaign, or with --multirun one for each point of the grid. Returns the exit status."""
-    flags = [a for a in arguments if a.startswith("-")]
     arguments = [a if a.startswith("-") else quoted([a])[0] for a in arguments]
-    overrides = [a for a in arguments if not a.startswith("-")]
+    flags = [a for a in arguments if a.startswith("-")]
     if not flags:
-        run_campaign(compose(overrides), [a for a in overrides if a.startswith("experiment=")])
+        run_campaign(compose(arguments), arguments)
         return 0
+    # Hydra takes overrides in one piece only; what is neither flag nor override is a flag's value.
+    overrides = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
     if not set(flags) & set(_ASK):
-        check_overrides(overrides)
-    return _with_hydra(arguments)
+        check_overrides([a for a in arguments if not a.startswith("-")])
+    return _with_hydra(overrides, [a for a in arguments if a not in overrides])
 
 
-def run_campaign(config: Mapping[str, Any], experiment: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Start or resume the campaign of a resolved configuration, and show how it goes.
 
-    ``experiment`` is how the command line chose it, for advice on what to try next; None gives no advice.
+    ``overrides`` are those that made it, for advice on what to try next; None gives no advice.
     """
     console = Console(quiet=not is_rank_zero(), highlight=False, soft_wrap=True)
     built = build(config)
+    check_trainer_options(built.trainer)
     splits = built.data.load()
     train, test = splits
     with CampaignProgress(console, built.campaign.budget) as progress:
-        learner = built.learner(splits, progress)
+        # What is wrong with a setting is said before the folder is made.
+        learner, oracle = built.learner(splits, progress), built.oracle_for(splits)
+        check_sizes(built.campaign, len(oracle.answerable()))
+        check_metric(built.campaign, test is not None)
         folder = RunFolder(built.run_dir, config, train.fingerprint())
 
         def on_round(row: Mapping[str, Any]) -> None:
@@ -64,15 +72,19 @@ def run_campaign(config: Mapping[str, Any], experiment: Sequence[str] | None = N
             tested = "no test set" if test is None else f"{len(test):,} to test on"
             console.print(
                 f"[bold]{config['acquisition']['name']}[/] on {config['data']['name']}: {len(train):,} images in the "
-                f"pool, {train.num_classes} classes, {tested}"
+                f"pool, {tested}, {_names(train.classes)}"
             )
-            if train.set_aside:
-                console.print(f"{len(train.set_aside):,} images could not be read and are set aside.")
-            if folder.rows:
-                console.print(f"Resuming {folder.path} after round {folder.rows[-1]['round']}.")
+            folder.describe_data(
+                {"name": train.name, "classes": list(train.classes), "images": len(train)}
+                | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
+            )
+            if folder.stage == "done":
+                console.print(f"{folder.path} is finished already; this is what happened:", markup=False)
+            elif folder.rows:
+                console.print(f"Resuming {folder.path} after round {folder.rows[-1]['round']}.", markup=False)
             for row in folder.rows:
                 on_round(row)
-            rows = run(learner, built.oracle_for(splits), built.campaign, test=test, records=folder, on_round=on_round)
+            rows = run(learner, oracle, built.campaign, test=test, records=folder, on_round=on_round)
         except KeyboardInterrupt:
             console.print(f"Stopped after {len(folder.rows)} rounds. The same command goes on from there.")
             raise
@@ -80,15 +92,15 @@ def run_campaign(config: Mapping[str, Any], experiment: Sequence[str] | None = N
             folder.close()
     if is_rank_zero():
         _close(console, folder.path, rows)
-        if experiment is not None:
-            _advise(console, config, folder.path, experiment)
+        if overrides is not None:
+            _advise(console, config, folder.path, overrides)
     return rows
 
 
 def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     first, last = rows[0], rows[-1]
     console.print(f"\nDone, because {STOPPED[last['campaign_stopped']]}.")
-    if "test_accuracy" in last:
+    if "test_accuracy" in last and len(rows) > 1:
         verb = "rose" if last["test_accuracy"] > first["test_accuracy"] else "did not rise: it went"
         console.print(
             f"Test accuracy {verb} from {first['test_accuracy']:.1%} with {first['labels_bought']:,} labels to "
@@ -101,22 +113,30 @@ def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]]) -> N
         console.print(f"The learning curve is {path / 'learning_curve.png'}")
 
 
-def _advise(console: Console, config: Mapping[str, Any], path: Path, experiment: Sequence[str]) -> None:
+def _advise(console: Console, config: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> None:
     other = "random" if config["acquisition"]["name"] != "random" else "margin"
+    kept = [a for a in overrides if not a.lstrip("+~").startswith(("acquisition", "run_dir"))]
+    if any(a.startswith("run_dir=") for a in overrides):
+        kept.append(f"run_dir={path}-{other}")
     together = path.parent.parent if path.name == f"seed{config['seed']}" else path.parent
     advice = {
-        " ".join(["dal run", *experiment, f"acquisition={other}"]): "what another function makes of it",
-        f"dal report {together}": "all curves in one picture",
-        f"dal rank {path}": "the rest of the pool, most useful first",
+        shlex.join(["dal", "run", f"acquisition={other}", *kept]): "what another function makes of it",
+        shlex.join(["dal", "report", str(together)]): "all curves in one picture",
+        shlex.join(["dal", "rank", str(path)]): "the rest of the pool, most useful first",
         "dal run --help": "all settings",
     }
-    width = max(map(len, advice))
+    width = min(60, max(map(len, advice)))
     console.print("\nWhat to try next:")
     for command, what in advice.items():
-        console.print(f"  {command:<{width}}   {what}")
+        console.print(f"  {command:<{width}}   {what}", markup=False)
 
 
-def _with_hydra(arguments: list[str]) -> int:
+def _names(classes: Sequence[str]) -> str:
+    shown = ", ".join(classes[:10])
+    return f"{len(classes)} classes: {shown}{', ...' if len(classes) > 10 else ''}"
+
+
+def _with_hydra(overrides: list[str], flags: list[str]) -> int:
     """Sweeps, --help, --cfg and the like are Hydra's."""
     import hydra
 
@@ -131,9 +151,11 @@ def _with_hydra(arguments: list[str]) -> int:
             print(f"Error: {error}", file=sys.stderr)
 
     register()
-    sweep = {"-m", "--multirun"} & set(arguments)
-    sys.argv = ["dal run", *arguments, *_SETTINGS, *(_SWEEP_SETTINGS if sweep else [])]
-    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=ROOT_NAME)(task)()
+    # Hydra writes a note of its own on each sweep, which would lie in the way: the run folders say more.
+    with tempfile.TemporaryDirectory() as notes:
+        settings = [*_SETTINGS, f"hydra.sweep.dir={notes}", "hydra.sweep.subdir=."]
+        sys.argv = ["dal run", *settings, *overrides, *flags]
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=ROOT_NAME)(task)()
     for line in failed:
         print(f"Failed: {line}", file=sys.stderr)
     return 1 if failed else 0

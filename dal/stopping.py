@@ -10,6 +10,7 @@ from dal.errors import DalError, bad_value, unknown_choice
 
 Row = Mapping[str, Any]
 INITIAL_SETS = ("random", "balanced")
+TARGET_METRICS = ("test_accuracy", "test_balanced_accuracy", "val_accuracy")
 
 
 @dataclass
@@ -43,6 +44,10 @@ class CampaignConfig:
             value = getattr(self, optional)
             if value is not None and value < 1:
                 raise bad_value(f"campaign.{optional}", "at least 1, or null", value)
+        if self.target_metric not in TARGET_METRICS:
+            raise unknown_choice("campaign.target_metric", TARGET_METRICS, self.target_metric)
+        if self.target is not None and not 0 < self.target <= 1:
+            raise bad_value("campaign.target", "a share from 0 to 1, such as 0.95, or null", self.target)
         if self.initial not in INITIAL_SETS:
             raise unknown_choice("campaign.initial", INITIAL_SETS, self.initial)
         if self.initial_size + self.validation_size > self.budget:
@@ -52,6 +57,31 @@ class CampaignConfig:
     def size_of_query(self, round: int) -> int:
         """Labels to buy before this round, as far as budget and pool allow. Round 0 is the initial set."""
         return self.initial_size if round == 0 else int(self.query_size * self.growth ** (round - 1) + 0.5)
+
+
+def check_sizes(config: CampaignConfig, num_points: int) -> None:
+    """Raise DalError unless a pool of so many points holds the validation set, the initial set and a first query."""
+    for name, taken in (("validation_size", 0), ("initial_size", config.validation_size)):
+        if getattr(config, name) > num_points - taken:
+            expected = f"at most the {num_points - taken} points of the pool"
+            raise bad_value(f"campaign.{name}", expected, getattr(config, name))
+    left = num_points - config.validation_size - config.initial_size
+    bought = config.validation_size + config.initial_size
+    if left and config.max_rounds != 1 and bought < config.budget and config.query_size > left:
+        raise bad_value(
+            "campaign.query_size", f"at most the {left} points that the initial set leaves", config.query_size
+        )
+
+
+def check_metric(config: CampaignConfig, has_test: bool) -> None:
+    """Raise DalError where the campaign would end on a metric that nothing measures."""
+    if config.target is None and config.plateau_rounds is None:
+        return
+    missing = not has_test if config.target_metric.startswith("test") else not config.validation_size
+    if missing:
+        raise bad_value(
+            "campaign.target_metric", "a metric that is measured (no test or validation set)", config.target_metric
+        )
 
 
 def next_query_size(config: CampaignConfig, round: int, labels_bought: int, num_unlabeled: int) -> int:

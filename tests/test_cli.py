@@ -42,7 +42,10 @@ def test_run_shows_rounds_costs_files_and_what_next(tmp_path):
     done = dal("run", *QUICK, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "margin on digits: 1,297 images in the pool, 10 classes, 500 to test on"
+    assert (
+        lines[0]
+        == "margin on digits: 1,297 images in the pool, 500 to test on, 10 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    )
     assert [line.split()[2] for line in lines if line.startswith("round")] == ["20", "40", "60"]
     assert "Done, because the label budget is spent." in lines
     for expected in (
@@ -62,7 +65,7 @@ def test_run_shows_rounds_costs_files_and_what_next(tmp_path):
 def test_run_again_shows_the_finished_run_and_another_setting_is_refused(finished, capsys):
     before = (finished / "rounds.jsonl").read_bytes()
     status, out, _ = call(capsys, "run", *QUICK, f"run_dir={finished}")
-    assert status == 0 and "Resuming" in out and "Done, because" in out
+    assert status == 0 and "is finished already" in out and "Done, because" in out
     status, _, err = call(capsys, "run", *QUICK, f"run_dir={finished}", "model.lr=0.5")
     assert status == 2 and err.startswith("Error: model.lr: expected 0.003, as the run in") and err.count("\n") == 1
     assert (finished / "rounds.jsonl").read_bytes() == before
@@ -81,6 +84,7 @@ def test_sweep_runs_the_grid_and_says_which_failed(tmp_path, capsys):
         "random/seed0",
         "random/seed1",
     ]
+    assert not (tmp_path / "multirun.yaml").exists()
     status, _, err = call(capsys, *grid, target, "acquisition.draws=1")
     assert status == 2 and "acquisition: expected one of" in err
 
@@ -146,13 +150,64 @@ def test_a_folder_of_images_from_labels_to_a_ranking_of_new_ones(tmp_path, capsy
     with pytest.warns(UserWarning, match=r"broken\.jpg"):
         status, out, err = call(capsys, "run", *settings)
     assert status == 0, err
-    assert "1 images could not be read" in out or "1 image could not be read" in out
+    assert json.loads((run / "data.json").read_text())["classes"] == ["dark", "light"]
+    assert "dark/broken.jpg" in json.loads((run / "data.json").read_text())["set_aside"]
+    assert "2 classes: dark, light" in out
     rows = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
     assert rows[-1]["test_accuracy"] == 1.0
     with pytest.warns(UserWarning, match=r"broken\.jpg"):
         status, _, err = call(capsys, "rank", run, "--pool", tmp_path / "new")
     assert status == 0, err
     assert sorted(pd.read_csv(run / "ranking_margin.csv")["id"]) == [f"{i}.png" for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    "setting,message",
+    [
+        ("oracle.noise=2", "oracle.noise: expected a probability"),
+        ("campaign.target_metric=foo", "campaign.target_metric: expected one of"),
+        ("campaign.validation_size=5000", "campaign."),
+        ("+trainer.max_epochs=3", "trainer.max_epochs: expected to be left out"),
+        ("trainer.precision=foo", "trainer: expected options that Lightning takes, got: "),
+        ("+trainer.nope=3", "trainer: expected options that Lightning takes, got: "),
+        ("trainer.strategy=foo", "trainer: expected options that Lightning takes, got: "),
+        ("model.dropout=0 model.backbone_dropout=0 acquisition=bald", "add nn.Dropout"),
+    ],
+)
+def test_wrong_settings_leave_no_folder(setting, message, tmp_path, capsys):
+    status, _, err = call(
+        capsys, "run", *QUICK, "campaign.budget=9000", *setting.split(), f"run_dir={tmp_path / 'run'}"
+    )
+    assert status == 2 and message in err and err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_setting_that_fails_in_the_first_round_can_be_put_right(tmp_path, capsys):
+    status, _, err = call(capsys, "run", *QUICK, "model.lr=1e30", f"run_dir={tmp_path / 'run'}")
+    assert status == 2 and err.startswith("Error: loss: expected a finite number")
+    status, _, err = call(capsys, "run", *QUICK, "campaign.max_rounds=1", f"run_dir={tmp_path / 'run'}")
+    assert status == 0, err
+    assert len((tmp_path / "run" / "selections.csv").read_text().splitlines()) == 21
+
+
+def test_a_run_dir_that_cannot_be_made_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    status, _, err = call(capsys, "run", *QUICK, f"run_dir={tmp_path / 'file' / 'run'}")
+    assert status == 2 and "run_dir: expected a folder that can be written" in err and err.count("\n") == 1
+
+
+def test_train_and_test_folders_are_not_taken_for_classes(tmp_path, capsys):
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "1.png")
+    status, _, err = call(capsys, "run", "experiment=image_folder", f"data.root={tmp_path}", f"run_dir={tmp_path}/r")
+    assert status == 2 and "data.test_root=.../test" in err
+
+
+@pytest.mark.parametrize("order", [["--cfg", "job", "data=image_folder"], ["data=image_folder", "--cfg", "job"]])
+def test_flags_may_stand_anywhere(order):
+    done = dal("run", *order)
+    assert done.returncode == 0 and "image_size: 64" in done.stdout, done.stderr
 
 
 def test_help_names_the_commands(capsys):

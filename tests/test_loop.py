@@ -135,16 +135,35 @@ def test_nan_weights_are_found_while_scoring_and_the_image_is_named(started):
         learner.ask(3)
 
 
-def test_model_without_dropout_is_refused_with_what_to_add(data, quick):
+def test_model_without_dropout_is_refused_at_once_with_what_to_add(data):
     from dal import Classifier
     from dal.models.backbones import SmallCNN
 
-    learner = ActiveLearner(Classifier(SmallCNN(1, (8, 8), dropout=0.0), 3, dropout=0.0), data, BALD(), training=quick)
-    query = learner.ask(10)
-    learner.tell(query, data.labels[list(query)].tolist())
-    learner.fit()
+    model = Classifier(SmallCNN(1, (8, 8), dropout=0.0), 3, dropout=0.0)
     with pytest.raises(DalError, match=r"add nn.Dropout"):
-        learner.ask(3)
+        ActiveLearner(model, data, BALD())
+    ActiveLearner(model, data, Margin())
+
+
+def test_a_dataset_that_is_not_image_data_is_refused_with_what_to_call(new_model):
+    with pytest.raises(DalError, match=r"data: expected ImageData, such as from_dataset"):
+        ActiveLearner(new_model, torch.utils.data.TensorDataset(torch.zeros(3, 1, 8, 8)), Margin())
+
+
+@pytest.mark.parametrize(
+    "settings,message",
+    [
+        ({"validation_size": 91, "budget": 200}, "campaign.validation_size: expected at most the 90 points"),
+        ({"validation_size": 85, "budget": 200}, "campaign.initial_size: expected at most the 5 points"),
+        ({"query_size": 81, "budget": 200}, "campaign.query_size: expected at most the 80 points"),
+        ({"target": 0.5}, "campaign.target_metric: expected a metric that is measured"),
+    ],
+)
+def test_a_campaign_that_cannot_be_is_refused_before_it_begins(data, new_model, settings, message):
+    learner = ActiveLearner(new_model, data, Random())
+    with pytest.raises(DalError, match=message):
+        run(learner, DatasetOracle(data), CampaignConfig(**{"initial_size": 10, "query_size": 10} | settings))
+    assert learner.pool.num_labeled == 0
 
 
 def test_a_campaign_learns_and_its_rows_add_up(data, test_data, new_model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -51,6 +52,8 @@ class BALD(ScoreFunction):
     Args:
         num_draws: networks drawn by Monte Carlo dropout, at least 2.
     """
+
+    needs_dropout: ClassVar[bool] = True
 
     num_draws: int = 20
 

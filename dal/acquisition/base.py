@@ -50,6 +50,9 @@ class AcquisitionFunction(ABC):
     needs_pass: ClassVar[bool] = True
     """Whether the pool must be read. Without it select() gets a pool summary of one tensor (N, 0)."""
 
+    needs_dropout: ClassVar[bool] = False
+    """Whether it asks the model for dropout draws, so that a network without dropout is refused at the start."""
+
     needs_labeled: ClassVar[bool] = False
     """Whether select() looks at the summaries of the labeled points too."""
 

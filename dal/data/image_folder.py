@@ -16,6 +16,7 @@ from dal.errors import DalError, bad_value
 from dal.seeding import derive_seed
 
 # Of ImageNet, as pretrained backbones expect.
+_SPLITS = {"train", "val", "valid", "validation", "test"}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -56,6 +57,10 @@ class ImageFolder(DataConfig):
         if not 0 <= self.test_fraction < 1:
             raise bad_value("test_fraction", "at least 0 and less than 1", self.test_fraction)
         files = _some_files("root", root)
+        splits = {file.split("/", 1)[0] for file in files if file.count("/") > 1}
+        if self.csv is None and self.classes is None and "train" in splits <= _SPLITS and len(splits) > 1:
+            expected = "class subfolders (splits are given as data.root=.../train data.test_root=.../test)"
+            raise bad_value("root", expected, sorted(splits))
         names = folder_labels(files) if self.csv is None else csv_labels(Path(self.csv), files)
         classes = self._classes(root, names)
         numbers = class_numbers("root" if self.csv is None else "csv", names, classes)

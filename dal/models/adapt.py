@@ -103,6 +103,8 @@ class ScoringModel:
         handle = self.head_layer.register_forward_hook(lambda m, args, out: seen.append((args[0], out)))
         try:
             self.module(x)
+        except TypeError as error:
+            raise DalError(f"model: expected forward(x) to take a batch of images alone, got: {error}.") from error
         finally:
             handle.remove()
         if len(seen) != 1:

@@ -30,6 +30,17 @@ def dropout_layers(module: nn.Module) -> dict[str, _DropoutNd]:
     return {name: m for name, m in module.named_modules() if isinstance(m, _DropoutNd) and m.p > 0}
 
 
+def check_dropout(module: nn.Module) -> dict[str, _DropoutNd]:
+    """The dropout layers. Raises DalError, saying what to add, where there is none that drops anything."""
+    layers = dropout_layers(module)
+    if not layers:
+        raise DalError(
+            "model: expected a dropout layer for MC dropout, got a network without one (or with p = 0); add "
+            "nn.Dropout(0.5) before the last layer, or choose a function that needs no draws, such as margin."
+        )
+    return layers
+
+
 class DropoutDraws:
     """K fixed sets of masks for the dropout layers of one module, which stays in eval mode.
 
@@ -38,12 +49,7 @@ class DropoutDraws:
     """
 
     def __init__(self, module: nn.Module, num_draws: int, seed: int) -> None:
-        self.layers = dropout_layers(module)
-        if not self.layers:
-            raise DalError(
-                "model: expected a dropout layer for MC dropout, got a network without one (or with p = 0); add "
-                "nn.Dropout(0.5) before the last layer, or choose a function that needs no draws, such as margin."
-            )
+        self.layers = check_dropout(module)
         self.module, self.num_draws, self.seed = module, num_draws, seed
         self._masks: dict[tuple[str, int, torch.Size, torch.device], Tensor] = {}
         self._calls: dict[str, int] = {}

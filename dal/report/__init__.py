@@ -25,7 +25,10 @@ def report(paths: Sequence[str | Path], output: str | Path | None = None, consol
 
     Raises DalError for a path without runs, runs of which none has finished a round, and as summarize_runs does.
     """
-    console = console or Console(highlight=False)
+    if console is None:
+        console = Console(highlight=False)
+        # Fewer columns would cut the table, and what is not a terminal has no width of its own.
+        console.width = max(console.width, 110 if console.is_terminal else 140)
     runs = _read(paths, console)
     folder = Path(output) if output is not None else _common_folder([run.path for run in runs])
     if folder.exists() and not folder.is_dir():

@@ -14,6 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor
 
@@ -147,6 +148,17 @@ def fit(
         module.load_state_dict(stopping.best_state)
     assert stopping.reason is not None
     return FitResult(stopping.updates, stopping.best_update, stopping.reason, monitor, stopping.history)
+
+
+def check_trainer_options(options: Mapping[str, Any]) -> None:
+    """Raise DalError, before anything is done, for Trainer options that dal sets itself or that Lightning refuses."""
+    checked = _check_options(options)
+    try:
+        with _quiet():
+            pl.Trainer(**{"logger": False, "enable_progress_bar": False} | checked, enable_checkpointing=False)
+    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
+        first = str(error).strip().splitlines()[0].rstrip(".")
+        raise DalError(f"trainer: expected options that Lightning takes, got: {first}.") from error
 
 
 class _SampleCounter(pl.Callback):
