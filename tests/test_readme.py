@@ -46,7 +46,7 @@ class MyModule(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
-def test_the_lines_for_a_project_of_ones_own(monkeypatch, capsys):
+def test_the_lines_for_a_project_of_ones_own(monkeypatch, capsys, tmp_path):
     g = torch.Generator().manual_seed(0)
     dataset = TensorDataset(torch.rand(150, 1, 8, 8, generator=g), torch.randint(0, 10, (150,), generator=g))
     project = types.ModuleType("my_project")
@@ -57,6 +57,10 @@ def test_the_lines_for_a_project_of_ones_own(monkeypatch, capsys):
     exec(compile(code, "README.md", "exec"), scope)
     learner = scope["learner"]
     assert learner.pool.num_labeled == 100 and learner.model.module.steps == 15
+    monkeypatch.chdir(tmp_path)
+    campaign = block("RunFolder(").replace("seed=1)", "seed=1, training=TrainingConfig(max_updates=3, min_updates=1))")
+    exec(compile(campaign, "README.md", "exec"), scope)
+    assert scope["rows"][-1]["num_labeled"] == 60 and (tmp_path / "runs" / "mine" / "selections.csv").exists()
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["20", "40", "60", "80", "100"]
 
 
