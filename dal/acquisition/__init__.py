@@ -11,8 +11,11 @@ from typing import Any
 
 from dal.acquisition.base import AcquisitionFunction, PoolModel, ScoreFunction, Selection, Summary, top_scores
 from dal.acquisition.registry import modules, registry
+from dal.acquisition.search.rows import DiskRows
+from dal.acquisition.search.workspace import Workspace
 
-__all__ = ["AcquisitionFunction", "PoolModel", "ScoreFunction", "Selection", "Summary", "registry", "top_scores"]
+__all__ = ["AcquisitionFunction", "DiskRows", "PoolModel", "ScoreFunction", "Selection", "Summary", "Workspace"]
+__all__ += ["registry", "top_scores"]
 
 for _module in modules():
     for _name in getattr(_module, "__all__", ()):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from dal.acquisition.base import (
     AcquisitionFunction,
@@ -17,21 +17,28 @@ from dal.acquisition.base import (
     check_dims,
     check_finite,
     check_query_size,
-    in_double,
     normalized_log_probs,
     row_blocks,
-    unit_scale,
 )
+from dal.acquisition.search.geometry import Gradients
+from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
+from dal.acquisition.search.precision import full_float32
+from dal.acquisition.search.race import draw_seed, exponentials, uniforms
+from dal.acquisition.search.rows import Rows, RowView, check_rows, safe_scale
+from dal.acquisition.search.workspace import Workspace
 from dal.errors import bad_value
 
 __all__ = ["BADGE", "badge_select", "badge_weights"]
 
-# A squared distance below this part of |g|² + |g'|² has lost digits in the subtraction and is computed anew. What is
-# kept has lost at most three of float64's sixteen.
-_CANCELS = 1e-3
 
-
-def badge_select(probs: Tensor, features: Tensor, query_size: int, generator: torch.Generator) -> Tensor:
+def badge_select(
+    probs: Rows,
+    features: Rows,
+    query_size: int,
+    generator: torch.Generator,
+    *,
+    memory_budget: int | None = None,
+) -> Tensor:
     """k-means++ seeding on the gradient of the loss at the last layer, the predicted class taken as true
     (arXiv:1906.03671).
 
@@ -41,28 +48,36 @@ def badge_select(probs: Tensor, features: Tensor, query_size: int, generator: to
     distance to the nearest point taken; the BADGE authors' code takes the point of the largest gradient first. Where
     all that is left lies on points taken, the draw is uniform over what is left.
 
+    The distribution is exactly that: old distances serve as upper bounds, and the float64 distances of the few points
+    that could be drawn decide. Beside its inputs it holds about 40 bytes a point, the points taken and blocks of fixed
+    size.
+
     Args:
-        probs: (N, C) class probabilities, any floating dtype. In float64 the gradients of very sure points keep their
-            length; in less, 1 - p is rounded away.
-        features: (N, D) inputs of the last layer, any floating dtype.
+        probs: (N, C) class probabilities, any floating dtype; a tensor, or DiskRows. In float64 the gradients of very
+            sure points keep their length; in less, 1 - p is rounded away.
+        features: (N, D) inputs of the last layer, any floating dtype; a tensor, or DiskRows.
         query_size: Q, from 1 to N.
         generator: on the CPU; one number is drawn from it for each point taken.
+        memory_budget: bytes that it may hold beside its inputs; None is no limit.
 
     Returns:
         (Q,) int64 on the CPU: distinct rows in the order they were taken.
 
     Raises:
-        DalError: a shape or ``query_size`` is not as above, or a row of ``probs`` is no distribution.
+        DalError: a shape or ``query_size`` is not as above, a row of ``probs`` is no distribution, or the budget is
+            too small.
         NonFiniteError: a number is NaN or infinite.
 
     >>> probs = torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.4, 0.6]])
     >>> badge_select(probs, torch.eye(3), 2, torch.Generator().manual_seed(0))
     tensor([2, 0])
     """
-    return _sample(probs, features, query_size, generator).positions
+    _check(probs, features)
+    workspace = Workspace.alone(len(probs), memory_budget)
+    return _sample(_Errors(probs, features.device), features, query_size, generator, workspace).positions
 
 
-def badge_weights(probs: Tensor, features: Tensor, chosen: Sequence[int]) -> Tensor:
+def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
     """The weights with which ``badge_select`` draws its next point, once it has taken ``chosen``.
 
     Args:
@@ -80,131 +95,188 @@ def badge_weights(probs: Tensor, features: Tensor, chosen: Sequence[int]) -> Ten
     >>> badge_weights(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.ones(2, 3), [1])
     tensor([1.5000, 0.0000], dtype=torch.float64)
     """
-    gradients = _Gradients(probs, features)
-    weights = gradients.first_weights()
-    for count, position in enumerate(chosen):
-        weights = gradients.next_weights(weights if count else None, position)
-    return weights / gradients.scale**2 if len(chosen) else weights
+    if not len(chosen):
+        return torch.ones(len(probs), dtype=torch.float64)
+    gradients = Gradients(_Errors(probs, features.device), features, safe_scale(_check(probs, features)))
+    with full_float32(), torch.no_grad():
+        centers = Centers(gradients, None, len(chosen))
+        for row in gradients.high(torch.as_tensor(chosen, dtype=torch.int64, device=gradients.device)):
+            centers.add(row)
+        weights = NearestCenters(gradients, centers).distances(torch.arange(len(gradients), device=gradients.device))
+    return weights.cpu() / gradients.scale**2
 
 
 @dataclass(frozen=True)
 class BADGE(AcquisitionFunction):
-    """``badge_select`` on the network's predictions; C + D numbers a point are kept.
+    """``badge_select`` on the network's predictions; C + D float32 numbers a point are kept.
 
-    A point's score is the probability with which it was drawn when it was taken.
+    A point's score is the distance of its gradient from the nearest one taken before it, whose square is the weight
+    that it was drawn with; the first one's is the length of its gradient.
+
+    Args:
+        top_classes: keep the predictions of so many classes, the most probable, and of the others nothing: 2 k + D
+            numbers a point, for when there are more classes than features. A gradient is then off by the root of the
+            sum of p² over the classes left out, times |h|. With k classes kept that is at most 1 / sqrt(k - 1) of its
+            length, reached where the other classes are all equally probable; None keeps all.
     """
+
+    top_classes: int | None = None
+
+    def __post_init__(self) -> None:
+        k = self.top_classes
+        if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 2):
+            raise bad_value("top_classes", "a whole number of at least 2, or None", k)
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)
         check_finite("features", features)
-        return normalized_log_probs("logits", model.head(features)).exp(), features
+        probs = normalized_log_probs("logits", model.head(features)).exp()
+        # 1 - p loses its digits where p is near 1; the sum of the other classes' does not.
+        predicted = probs.argmax(dim=1, keepdim=True)
+        others = probs.scatter(1, predicted, 0)
+        errors = others.scatter(1, predicted, -others.sum(dim=1, keepdim=True))
+        if self.top_classes is None or self.top_classes >= errors.shape[1]:
+            return errors.float(), features
+        # The predicted class has the largest error, so it is never left out.
+        classes = errors.abs().topk(self.top_classes, dim=1).indices
+        return errors.gather(1, classes).float(), classes.float(), features
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        probs, features = pool
-        return _sample(probs, features, query_size, generator)
+        return self.select_in(Workspace.alone(len(pool[0])), pool, labeled, query_size, generator)
+
+    def select_in(
+        self,
+        workspace: Workspace,
+        pool: tuple[Rows, ...],
+        labeled: Summary,
+        query_size: int,
+        generator: torch.Generator,
+    ) -> Selection:
+        errors, *classes, features = pool
+        if classes:
+            errors = _Scattered(errors, classes[0], workspace)
+        return _sample(errors, features, query_size, generator, workspace)
 
 
-def _sample(probs: Tensor, features: Tensor, query_size: int, generator: torch.Generator) -> Selection:
-    gradients = _Gradients(probs, features)
-    check_query_size(query_size, len(probs))
-    left = torch.ones(len(probs), dtype=torch.float64)
-    weights = gradients.first_weights()
-    positions: list[int] = []
-    scores: list[float] = []
-    while True:
-        pick, score = _draw(weights if bool(weights.any()) else left, generator)
-        positions.append(pick)
-        scores.append(score)
-        if len(positions) == query_size:
-            return Selection(torch.tensor(positions), torch.tensor(scores, dtype=torch.float64))
-        left[pick] = 0
-        weights = gradients.next_weights(weights if len(positions) > 1 else None, pick)
+def _errors(probs: Tensor) -> Tensor:
+    """(B, C) p - onehot(argmax p), of the dtype of ``probs`` but float32 at least."""
+    found = probs.clone() if probs.dtype in (torch.float32, torch.float64) else probs.float()
+    predicted = found.argmax(dim=1, keepdim=True)
+    return found.scatter_add_(1, predicted, found.new_full(predicted.shape, -1))
 
 
-def _draw(weights: Tensor, generator: torch.Generator) -> tuple[int, float]:
-    """A position drawn in proportion to the weights (N,), and its probability; never one of weight 0."""
-    cumulative = weights.cumsum(dim=0)
-    total = cumulative[-1]
-    target = torch.rand((), generator=generator, dtype=torch.float64) * total
-    # The product may round up to the total, beyond which there is no point.
-    target = torch.minimum(target, torch.nextafter(total, torch.zeros_like(total)))
-    pick = int(torch.searchsorted(cumulative, target, right=True))
-    return pick, float(weights[pick] / total)
+class _Errors(RowView):
+    """The errors of rows of probabilities."""
+
+    def __init__(self, probs: Rows, device: torch.device) -> None:
+        super().__init__(len(probs), probs.shape[1], torch.promote_types(probs.dtype, torch.float32), device)
+        self._probs = probs
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        return _errors(self._probs[rows].to(self.device))
 
 
-class _Gradients:
-    """Squared distances between gradients g = a ⊗ h that exist only as their factors: a of C numbers, h of D.
+class _Scattered(RowView):
+    """The errors of all classes from those of a few, whose numbers stand beside them."""
 
-    Features are scaled by ``scale``, a power of two, so distances are too.
-    """
+    def __init__(self, errors: Rows, classes: Rows, workspace: Workspace) -> None:
+        num_classes = int(workspace.largest(check_rows("classes", classes))) + 1
+        super().__init__(len(errors), num_classes, torch.float32, errors.device)
+        self._errors, self._classes = errors, classes
 
-    def __init__(self, probs: Tensor, features: Tensor) -> None:
-        check_dims("probs", probs, "N, C")
-        check_dims("features", features, "N, D")
-        if len(probs) != len(features):
-            raise bad_value("features", f"{len(probs)} rows, as in probs", len(features))
-        check_finite("probs", probs)
-        check_finite("features", features)
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        values = self._errors[rows]
+        return values.new_zeros(len(values), self.shape[1]).scatter_(1, self._classes[rows].long(), values)
+
+
+def _check(probs: Rows, features: Rows) -> float:
+    """The largest feature. Raises DalError where the rows are not as badge_select wants them."""
+    check_dims("probs", probs, "N, C")
+    check_dims("features", features, "N, D")
+    if len(probs) != len(features):
+        raise bad_value("features", f"{len(probs)} rows, as in probs", len(features))
+    for block in row_blocks(*probs.shape):
+        p = probs[block]
+        check_finite("probs", p, block.start, len(probs))
         # Half precision is allowed its rounding; logits are what this should catch.
-        is_bad = ((probs.sum(dim=1, dtype=torch.float32) - 1).abs() > 0.02) | (probs < 0).any(dim=1)
+        is_bad = ((p.sum(dim=1, dtype=torch.float32) - 1).abs() > 0.02) | (p < 0).any(dim=1)
         if bool(is_bad.any()):
             row = int(is_bad.nonzero()[0])
-            got = f"a sum of {float(probs[row].sum()):g} and a smallest of {float(probs[row].min()):g} at row {row}"
-            raise bad_value("probs", "rows of probabilities that sum to 1", got)
-        self.probs = probs
-        self.features = features.to(probs.device)
-        self.predicted = probs.argmax(dim=1)
-        self.scale = unit_scale(features)
-
-    def first_weights(self) -> Tensor:
-        """(N,) float64 on the CPU, all 1."""
-        return torch.ones(len(self.probs), dtype=torch.float64)
-
-    def next_weights(self, weights: Tensor | None, pick: int) -> Tensor:
-        """(N,) float64 on the CPU: squared distances to the nearest point taken, once ``pick`` is taken too."""
-        distances = self.squared_distances(pick)
-        return distances if weights is None else torch.minimum(weights, distances)
-
-    def factors(self, block: slice) -> tuple[Tensor, Tensor]:
-        a = in_double(self.probs[block]) - one_hot(self.predicted[block], self.probs.shape[1])
-        return a, in_double(self.features[block]) * self.scale
-
-    def squared_distances(self, center: int) -> Tensor:
-        """(N,) float64 on the CPU, from one point."""
-        a_center, h_center = (factor[0] for factor in self.factors(slice(center, center + 1)))
-        center_squared = a_center.square().sum() * h_center.square().sum()
-        found = torch.empty(len(self.probs), dtype=torch.float64)
-        for block in row_blocks(len(self.probs), self.probs.shape[1] + self.features.shape[1]):
-            a, h = self.factors(block)
-            size = a.square().sum(dim=1) * h.square().sum(dim=1) + center_squared
-            distances = size - 2 * (a @ a_center) * (h @ h_center)
-            close = distances < _CANCELS * size
-            distances[close] = _squared_distances_of_close(a[close], h[close], a_center, h_center)
-            found[block] = distances.cpu()
-        return found
+            found = f"a sum of {float(p[row].sum()):g} and a smallest of {float(p[row].min()):g}"
+            raise bad_value("probs", "rows of probabilities that sum to 1", f"{found} at row {block.start + row}")
+    return check_rows("features", features)
 
 
-def _squared_distances_of_close(a: Tensor, h: Tensor, a_center: Tensor, h_center: Tensor) -> Tensor:
-    """|a ⊗ h - a' ⊗ h'|² without cancellation: exactly 0 where both factors are equal. (P, C), (P, D) -> (P,).
-
-    Each factor is split along its counterpart and across it. That makes four blocks of the difference which are
-    orthogonal, so their squares add up, and each is written in the differences a - a' and h - h'.
-    """
-    a_along, a_across, a_length = _split(a, a_center)
-    h_along, h_across, h_length = _split(h, h_center)
-    both_along = a_length * h_along + h_length * a_along + a_along * h_along
-    return (
-        both_along.square()
-        + (a_length + a_along).square() * h_across
-        + (h_length + h_along).square() * a_across
-        + a_across * h_across
-    )
+def _sample(
+    errors: Rows, features: Rows, query_size: int, generator: torch.Generator, workspace: Workspace
+) -> Selection:
+    check_query_size(query_size, workspace.total)
+    with workspace.agreed():
+        check_rows("logits", errors)
+        largest = check_rows("features", features)
+        workspace.check_memory(errors.shape[1] + features.shape[1], query_size)
+    gradients = Gradients(errors, features, safe_scale(workspace.largest(largest)))
+    with full_float32(), torch.no_grad():
+        return _Seeding(gradients, query_size, generator, workspace).run()
 
 
-def _split(x: Tensor, center: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x - center (P, D) along the direction of the center, (P,); its square across it, (P,); the center's length."""
-    length = center.norm()
-    direction = center / length if bool(length > 0) else torch.zeros_like(center)
-    difference = x - center
-    along = difference @ direction
-    return along, (difference - along[:, None] * direction).square().sum(dim=1), length
+class _Seeding:
+    """k-means++ on gradients, some of which are in this process."""
+
+    def __init__(self, points: Gradients, query_size: int, generator: torch.Generator, workspace: Workspace) -> None:
+        self.points, self.query_size, self.generator, self.workspace = points, query_size, generator, workspace
+        self.centers = Centers(points, None, query_size)
+        self.nearest = NearestCenters(points, self.centers)
+        self.left = torch.ones(len(points), dtype=torch.float64, device=points.device)
+        self.all_on_centers = False
+        self._up_to_date = self._looked_at = 0
+
+    def run(self) -> Selection:
+        """The points in the order they are drawn."""
+        positions: list[int] = []
+        distances: list[float] = []
+        while len(positions) < self.query_size:
+            square, position, row = self._next()
+            positions.append(position)
+            distances.append(math.sqrt(square) / self.points.scale)
+            if not self.all_on_centers:
+                self.centers.add(row)
+        return Selection(torch.tensor(positions), torch.tensor(distances, dtype=torch.float64))
+
+    def _next(self) -> tuple[float, int, Tensor]:
+        """Draw one more: the square of its score, its position in the pool, and its factors."""
+        u = uniforms(draw_seed(self.generator), self.workspace.offset, len(self.points), self.points.device)
+        if self.centers.count and not self.all_on_centers:
+            key, position = self._draw_by_weight(u)
+            self.all_on_centers = key <= 0
+        if not self.centers.count or self.all_on_centers:
+            position = self.workspace.best(*_argmax(self.left / u))[1]
+        here = position - self.workspace.offset
+        row = None
+        if 0 <= here < len(self.points):
+            rows = torch.tensor([here], device=self.points.device)
+            row = self.points.high(rows)[0]
+            to_origin = self.points.exact(row[None], torch.zeros_like(row[None]))[0]
+            square = self.nearest.squares[here].clamp(min=0) if self.centers.count else to_origin
+            row = torch.cat([row, square[None]])
+            self.nearest.take(here)
+            self.left[here] = -1
+        row = self.workspace.from_owner(position, row, self.points.width + 1)
+        return float(row[-1]), position, row[:-1]
+
+    def _draw_by_weight(self, u: Tensor) -> tuple[float, int]:
+        """The key and the position of the point drawn; a key of 0 says that all weights are 0."""
+        pending = self.centers.count - self._up_to_date
+        if pending >= CHUNK or self._looked_at > 4 * pending or not self._up_to_date:
+            self.nearest.lower_all(self.centers.count)
+            self._up_to_date, self._looked_at = self.centers.count, 0
+
+        def key_of(rows: Tensor, squares: Tensor) -> Tensor:
+            self._looked_at += len(rows)
+            return squares / exponentials(u[rows])
+
+        return self.workspace.best(*self.nearest.largest(self.nearest.squares / u, key_of))
+
+
+def _argmax(values: Tensor) -> tuple[float, int]:
+    return (float(values.max()), int(values.argmax())) if len(values) else (-torch.inf, 0)

@@ -9,12 +9,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from dal.errors import NonFiniteError, bad_value
+
+if TYPE_CHECKING:
+    from dal.acquisition.search.rows import Rows
+    from dal.acquisition.search.workspace import Workspace
 
 Summary = tuple[Tensor, ...]
 """What is kept of some points: tensors whose first dimension runs over the points."""
@@ -72,6 +76,22 @@ class AcquisitionFunction(ABC):
         ``labeled`` is empty unless needs_labeled. The generator is on the CPU whatever device the summaries are on.
         """
 
+    def select_in(
+        self,
+        workspace: Workspace,
+        pool: tuple[Rows, ...],
+        labeled: Summary,
+        query_size: int,
+        generator: torch.Generator,
+    ) -> Selection:
+        """select() where this process may hold a part of the pool only, on disk perhaps; each gives the answer of one
+        that holds all.
+
+        ``pool`` are the rows of ``workspace.span``, the answer's positions are in the whole pool, and the generators of
+        all processes are equal. As it stands here all rows are brought into memory first, which is fine for scores.
+        """
+        return self.select(workspace.gather(pool), labeled, query_size, generator)
+
 
 @dataclass(frozen=True)
 class ScoreFunction(AcquisitionFunction):
@@ -111,7 +131,7 @@ def check_query_size(query_size: int, num_candidates: int) -> None:
         raise bad_value("query_size", expected, query_size)
 
 
-def check_dims(argument: str, values: Tensor, names: str) -> None:
+def check_dims(argument: str, values: Rows, names: str) -> None:
     """Raise DalError unless ``values`` is floating point and has one dimension for each of ``names`` ("N, C").
 
     >>> check_dims("logits", torch.zeros(3), "N, C")
@@ -123,8 +143,11 @@ def check_dims(argument: str, values: Tensor, names: str) -> None:
         raise bad_value(argument, f"floating-point numbers of shape ({names})", got)
 
 
-def check_finite(what: str, values: Tensor) -> None:
-    """Raise NonFiniteError, naming the first row, if any value is NaN or infinite."""
+def check_finite(what: str, values: Tensor, first_row: int = 0, num_rows: int | None = None) -> None:
+    """Raise NonFiniteError, naming the first row, if any value is NaN or infinite.
+
+    ``first_row`` and ``num_rows`` are for values that are a part of more rows.
+    """
     # The extremes tell first: a mask of a large pool is not made unless there is something to name.
     if values.numel() == 0 or bool(torch.isfinite(torch.stack(torch.aminmax(values))).all()):
         return
@@ -132,7 +155,8 @@ def check_finite(what: str, values: Tensor) -> None:
     if not bool(finite.all()):
         row = int((~finite).reshape(len(values), -1).any(dim=1).nonzero()[0])
         bad = values[row][~finite[row]].flatten()[0].item() if values.ndim > 1 else values[row].item()
-        raise NonFiniteError(f"{what}: expected finite numbers, got {bad} at row {row} of {len(values)}.", row)
+        row, num_rows = first_row + row, num_rows or len(values)
+        raise NonFiniteError(f"{what}: expected finite numbers, got {bad} at row {row} of {num_rows}.", row)
 
 
 def in_double(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,39 +19,47 @@ from dal.acquisition.base import (
     check_query_size,
     in_double,
     row_blocks,
-    unit_scale,
 )
+from dal.acquisition.search.geometry import Euclidean
+from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters, nearest_point
+from dal.acquisition.search.precision import full_float32
+from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, safe_scale
+from dal.acquisition.search.workspace import Workspace
 from dal.errors import bad_value
 
 __all__ = ["CoreSet", "k_center_greedy"]
 
 
-def k_center_greedy(features: Tensor, labeled_features: Tensor, query_size: int) -> Tensor:
+def k_center_greedy(
+    features: Rows, labeled_features: Rows, query_size: int, *, memory_budget: int | None = None
+) -> Tensor:
     """The greedy k-center choice (arXiv:1708.00489): again and again the point farthest from its nearest center.
 
     The centers are the labeled points and the points taken before; distances are Euclidean. With no labeled point the
     first choice is the point nearest to the mean of the pool. Ties go to the lowest position.
 
-    Every distance that decides is a float64 sum of squared differences, so near-ties, duplicates and features with a
-    large common offset come out as they should. Beside the features it holds one distance a point and blocks of fixed
-    size.
+    The picks are those of the definition: every distance that decides is a float64 sum of squared differences, so
+    near-ties, duplicates and features with a large common offset come out as they should. Distances of points that
+    are out of the question are never brought up to date. Beside its inputs it holds about 30 bytes a point, a copy of
+    the centers and blocks of fixed size.
 
     Args:
-        features: (N, D) of the pool, any floating dtype.
+        features: (N, D) of the pool, any floating dtype; a tensor, or DiskRows.
         labeled_features: (M, D), M may be 0.
         query_size: Q, from 1 to N.
+        memory_budget: bytes that it may hold beside its inputs; None is no limit.
 
     Returns:
         (Q,) int64 on the CPU: distinct rows of ``features`` in the order they were taken.
 
     Raises:
-        DalError: a shape or ``query_size`` is not as above.
+        DalError: a shape or ``query_size`` is not as above, or the budget is too small.
         NonFiniteError: a feature is NaN or infinite.
 
     >>> k_center_greedy(torch.tensor([[0.0], [1.0], [5.0], [9.0]]), torch.tensor([[0.0]]), 2)
     tensor([3, 2])
     """
-    return _greedy(features, labeled_features, query_size).positions
+    return _greedy(features, labeled_features, query_size, Workspace.alone(len(features), memory_budget)).positions
 
 
 @dataclass(frozen=True)
@@ -69,95 +78,77 @@ class CoreSet(AcquisitionFunction):
         return (features,)
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
+        return self.select_in(Workspace.alone(len(pool[0])), pool, labeled, query_size, generator)
+
+    def select_in(
+        self,
+        workspace: Workspace,
+        pool: tuple[Rows, ...],
+        labeled: Summary,
+        query_size: int,
+        generator: torch.Generator,
+    ) -> Selection:
         (features,) = pool
-        return _greedy(features, labeled[0] if labeled else features[:0], query_size)
+        return _greedy(features, labeled[0] if labeled else features[:0], query_size, workspace)
 
 
-def _greedy(features: Tensor, labeled: Tensor, query_size: int) -> Selection:
-    check_dims("features", features, "N, D")
-    check_dims("labeled_features", labeled, "M, D")
-    if labeled.shape[1] != features.shape[1]:
-        raise bad_value("labeled_features", f"{features.shape[1]} features a point, as in the pool", labeled.shape[1])
-    check_query_size(query_size, len(features))
-    check_finite("features", features)
-    check_finite("labeled_features", labeled)
-    labeled = labeled.to(features.device)
-    scale = unit_scale(features, labeled)
-    mean = _mean(features, scale)
-
-    # None while there is no center; then each point's distance to its nearest, and -1 for the points taken.
-    distances = _distances_to_nearest(features, labeled, mean, scale) if len(labeled) else None
-    positions, scores = [], []
-    for _ in range(query_size):
-        if distances is None:
-            distances = torch.full((len(features),), torch.inf, dtype=mean.dtype, device=mean.device)
-            to_mean = _minimum_with(distances.clone(), features, mean, scale)
-            pick = int(to_mean.argmin())
-            scores.append(float(to_mean[pick]) / scale)
-        else:
-            pick = int(distances.argmax())
-            scores.append(float(distances[pick]) / scale)
-        positions.append(pick)
-        _minimum_with(distances, features, in_double(features[pick]) * scale, scale)
-        distances[pick] = -1
-    return Selection(torch.tensor(positions), torch.tensor(scores, dtype=torch.float64))
+def _greedy(features: Rows, labeled: Rows, query_size: int, workspace: Workspace) -> Selection:
+    check_query_size(query_size, workspace.total)
+    with workspace.agreed():
+        check_dims("features", features, "N, D")
+        check_dims("labeled_features", labeled, "M, D")
+        if labeled.shape[1] != features.shape[1]:
+            expected = f"{features.shape[1]} features a point, as in the pool"
+            raise bad_value("labeled_features", expected, labeled.shape[1])
+        largest = max(check_rows("features", features), check_rows("labeled_features", labeled))
+        workspace.check_memory(features.shape[1], len(labeled) + query_size)
+    centers = all_rows(labeled).to(features.device)
+    is_distinct = distinct(centers)
+    if not bool(is_distinct.all()):
+        # Equal centers would leave one another open for every point.
+        centers = centers[is_distinct]
+    scale = safe_scale(workspace.largest(largest))
+    with full_float32(), torch.no_grad():
+        return _take(features, centers, scale, query_size, workspace)
 
 
-def _mean(features: Tensor, scale: float) -> Tensor:
-    """(D,) float64, of the scaled features."""
-    blocks = row_blocks(*features.shape)
-    total = torch.stack([(in_double(features[block]) * scale).sum(dim=0) for block in blocks]).sum(dim=0)
-    return total / len(features)
+def _take(features: Rows, labeled: Tensor, scale: float, query_size: int, workspace: Workspace) -> Selection:
+    some = torch.arange(0, len(features), max(1, len(features) // 1024), device=features.device)
+    origin = in_double(features[some]).sum(dim=0) / max(1, len(some))
+    points = Euclidean(features, scale, origin)
+    centers = Centers(points, Euclidean(labeled, scale, origin), query_size)
+    nearest = NearestCenters(points, centers)
+    positions: list[int] = []
+    distances: list[float] = []
+
+    def take(square: float, position: int) -> None:
+        position_here = position - workspace.offset
+        row = None
+        if 0 <= position_here < workspace.size:
+            nearest.take(position_here)
+            row = points.high(torch.tensor([position_here], device=points.device))[0]
+        positions.append(position)
+        distances.append(math.sqrt(square) / scale)
+        # Once all lies on centers, nothing can change.
+        if square > 0 or not centers.count:
+            centers.add(workspace.from_owner(position, row, points.width))
+
+    if centers.count:
+        nearest.lower_all(min(CHUNK, centers.count))
+    else:
+        take(*_nearest_to_mean(points, workspace))
+        nearest.lower_all(1)
+    while len(positions) < query_size:
+        take(*workspace.best(*nearest.largest(nearest.squares, lambda rows, squares: squares)))
+    return Selection(torch.tensor(positions), torch.tensor(distances, dtype=torch.float64))
 
 
-def _minimum_with(distances: Tensor, features: Tensor, center: Tensor, scale: float) -> Tensor:
-    """Lower ``distances`` (N,), in place, to those from one more center (D,), which is scaled already."""
-    for block in row_blocks(*features.shape):
-        rows = in_double(features[block]) * scale
-        distances[block] = torch.minimum(distances[block], _by_difference(rows, center[None])[:, 0])
-    return distances
-
-
-def _by_difference(x: Tensor, y: Tensor) -> Tensor:
-    """Distances (..., P, R) of (..., P, D) from (..., R, D): a pair's does not depend on what stands beside it."""
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _distances_to_nearest(features: Tensor, centers: Tensor, mean: Tensor, scale: float) -> Tensor:
-    """(N,) distances of the scaled features to the nearest of the centers (M, D), as if all were by differences.
-
-    A matrix product, |x|² - 2x·c + |c|², tells which center may be the nearest, to within a bound on its rounding;
-    the few pairs that the bound leaves open are settled by differences. Taking the mean away first keeps a common
-    offset from making the bound large. Where it leaves all open (points that differ in their last bits only) this is
-    as slow as differences alone, and still as small.
-    """
-    # Equal centers would leave each other open for every point.
-    centers = torch.unique(centers, dim=0)
-    width = features.shape[1]
-    # Rounding is below (2D + 12) units of half an epsilon, of |x|² + |c|²; twice and more of that costs nothing.
-    slack = 4 * (width + 16) * torch.finfo(mean.dtype).eps
-    nearest = torch.full((len(features),), torch.inf, dtype=mean.dtype, device=mean.device)
-    for center_block in row_blocks(len(centers), max(width, 1024)):
-        c = in_double(centers[center_block]) * scale
-        c_centered = c - mean
-        c_squared = c_centered.square().sum(dim=1)
-        for block in row_blocks(len(features), max(width, len(c))):
-            x = in_double(features[block]) * scale
-            x_centered = x - mean
-            size = x_centered.square().sum(dim=1, keepdim=True) + c_squared
-            about = size - 2 * (x_centered @ c_centered.T)
-            likely = about.argmin(dim=1)
-            best = torch.minimum(nearest[block], _of_pairs(x, c, torch.arange(len(x), device=x.device), likely))
-            is_open = about - slack * size < best.square()[:, None]
-            is_open.scatter_(1, likely[:, None], False)
-            rows, columns = is_open.nonzero(as_tuple=True)
-            nearest[block] = best.scatter_reduce(0, rows, _of_pairs(x, c, rows, columns), "amin")
-    return nearest
-
-
-def _of_pairs(x: Tensor, c: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Distances by difference of x[rows] from c[columns], (P,)."""
-    found = x.new_empty(len(rows))
-    for pairs in row_blocks(len(rows), x.shape[1]):
-        found[pairs] = _by_difference(x[rows[pairs], None], c[columns[pairs], None])[:, 0, 0]
-    return found
+def _nearest_to_mean(points: Euclidean, workspace: Workspace) -> tuple[float, int]:
+    """The squared distance of the point nearest to the mean of the pool, and its position."""
+    total = torch.zeros(points.width, dtype=torch.float64)
+    for block in row_blocks(len(points), points.width):
+        total += points.high(block).sum(dim=0).cpu()
+    mean = workspace.total_of(total) / workspace.total
+    square, position = nearest_point(points, mean)
+    negative, position = workspace.best(-square, position)
+    return -negative, position

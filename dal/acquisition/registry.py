@@ -11,7 +11,7 @@ from types import ModuleType
 from dal.acquisition.base import AcquisitionFunction
 from dal.errors import bad_value
 
-_NOT_FUNCTIONS = {"base", "registry"}
+_NOT_FUNCTIONS = {"base", "registry", "search"}
 
 
 def modules() -> list[ModuleType]:

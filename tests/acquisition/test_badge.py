@@ -6,6 +6,8 @@ import torch
 from scipy.stats import chisquare
 
 from dal.acquisition import BADGE, badge, badge_select, badge_weights
+from dal.acquisition.search import geometry, nearest, race
+from dal.acquisition.search.rows import DiskRows
 from dal.errors import DalError, NonFiniteError
 
 
@@ -70,10 +72,9 @@ def test_form_for_near_points_is_exact_for_far_ones_too():
     generator = torch.Generator().manual_seed(0)
     a, h, a_center, h_center = (torch.randn(20, 4, generator=generator, dtype=torch.float64) for _ in range(4))
     a_center[0], h_center[1] = 0, 0
-    for i in range(20):
-        formed = a[i, :, None] * h[i] - a_center[i, :, None] * h_center[i]
-        found = badge._squared_distances_of_close(a[i : i + 1], h[i : i + 1], a_center[i], h_center[i])
-        assert float(found) == pytest.approx(float(formed.square().sum()), rel=1e-12)
+    formed = a[:, :, None] * h[:, None] - a_center[:, :, None] * h_center[:, None]
+    found = geometry.squared_distances_of_close(a, h, a_center, h_center)
+    torch.testing.assert_close(found, formed.square().sum(dim=(1, 2)), rtol=1e-12, atol=0)
 
 
 def test_equal_gradients_of_unequal_factors_weigh_nothing():
@@ -95,8 +96,11 @@ def test_weights_follow_the_scale_of_the_features(scale):
 def test_choice_does_not_depend_on_a_scale_that_cannot_be_squared(scale):
     probs, features = drawn(2, 30, 4, 5)
     select = BADGE().select
-    expected, found = (select((probs, features * s), (), 10, torch.Generator().manual_seed(0)) for s in (1.0, scale))
-    assert torch.equal(found.positions, expected.positions) and torch.equal(found.scores, expected.scores)
+    expected, found = (
+        select((errors(probs), features * s), (), 10, torch.Generator().manual_seed(0)) for s in (1.0, scale)
+    )
+    assert torch.equal(found.positions, expected.positions)
+    torch.testing.assert_close(found.scores / scale, expected.scores, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("kind", ["sure", "zero features", "all equal", "two kinds"])
@@ -119,21 +123,116 @@ def test_weights_of_degenerate_pools(kind, references):
     assert len({order[2] for order in orders}) > 6
 
 
-def test_scores_are_the_probabilities_of_the_draws(references):
+def errors(probs):
+    """What BADGE keeps of probabilities."""
+    return probs - torch.nn.functional.one_hot(probs.argmax(dim=1), probs.shape[1])
+
+
+def test_scores_are_the_distances_from_the_points_taken_before(references):
     probs, features = drawn(4, 15, 3, 4)
-    positions, scores = BADGE().select((probs, features), (), 15, torch.Generator().manual_seed(0))
+    positions, scores = BADGE().select((errors(probs), features), (), 15, torch.Generator().manual_seed(0))
     points = references.gradients(probs.numpy(), features.numpy())
-    for step, score in enumerate(scores.tolist()):
+    assert float(scores[0]) == pytest.approx(np.linalg.norm(points[positions[0]]), rel=1e-12)
+    for step in range(1, 15):
         weights = references.k_means_weights(points, positions[:step].tolist())
-        assert score == pytest.approx(weights[positions[step]] / weights.sum(), rel=1e-9)
+        assert float(scores[step]) == pytest.approx(np.sqrt(weights[positions[step]]), rel=1e-9)
 
 
-@pytest.mark.parametrize("uniform", [0.0, 0.5, 1 - 2.0**-53])
-def test_points_without_weight_are_never_drawn(monkeypatch, uniform):
-    monkeypatch.setattr(torch, "rand", lambda *size, **kwargs: torch.tensor(uniform, dtype=torch.float64))
-    for weight in (5e-324, 1e-300, 0.1, 1.0, 3.0, 7e200):
-        weights = torch.tensor([0, 0, weight, 0, 0], dtype=torch.float64)
-        assert badge._draw(weights, torch.Generator()) == (2, 1.0)
+def test_summary_keeps_the_errors_of_very_sure_points(fake_model):
+    # 1 - p would be 0 in float32.
+    model = fake_model(torch.ones(1, 1), torch.tensor([[40.0, 0.0]]), None)
+    found, features = BADGE().summarize(model, torch.tensor([0]))
+    assert found.dtype == torch.float32 and torch.equal(features, torch.ones(1, 1))
+    torch.testing.assert_close(found, torch.tensor([[-1.0, 1.0]]) * np.exp(-40.0), rtol=1e-6, atol=0)
+
+
+def plain_picks(probs, features, query_size, seed):
+    """The race by its definition, over weights that are all brought up to date for every draw."""
+    generator, positions = torch.Generator().manual_seed(seed), []
+    for _ in range(query_size):
+        u = race.uniforms(race.draw_seed(generator), 0, len(probs))
+        weights = badge_weights(probs, features, positions)
+        weights[positions] = 0
+        positions.append(int((weights / -torch.log1p(-u)).argmax()))
+    return positions
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_points_that_are_not_looked_at_change_nothing(seed):
+    probs, features = drawn(seed, 700, 3 + seed, 6 + 10 * seed, spread=3.0, dtype=torch.float32)
+    found = badge_select(probs, features, 90, torch.Generator().manual_seed(seed))
+    assert found.tolist() == plain_picks(probs, features, 90, seed)
+
+
+@pytest.mark.parametrize("change", ["blocks of few rows", "always up to date", "never again up to date"])
+def test_picks_do_not_depend_on_blocks_or_on_what_is_up_to_date(change, monkeypatch):
+    probs, features = drawn(7, 600, 5, 20, spread=3.0, dtype=torch.float32)
+    expected = badge_select(probs, features, 150, torch.Generator().manual_seed(1))
+    if change == "blocks of few rows":
+        monkeypatch.setattr(nearest, "_BLOCK", 7 * 25)
+    elif change == "always up to date":
+        monkeypatch.setattr(badge, "CHUNK", 1)
+    else:
+        lower_all = nearest.NearestCenters.lower_all
+        monkeypatch.setattr(nearest.NearestCenters, "lower_all", lambda self, stop: stop == 1 and lower_all(self, stop))
+    assert torch.equal(badge_select(probs, features, 150, torch.Generator().manual_seed(1)), expected)
+
+
+def test_most_points_are_not_looked_at(monkeypatch):
+    """What makes it fast: the float64 distances of a few points a draw."""
+    probs, features = drawn(8, 5000, 5, 20, spread=3.0, dtype=torch.float32)
+    settle, settled = nearest.NearestCenters._settle, []
+    monkeypatch.setattr(
+        nearest.NearestCenters, "_settle", lambda self, rows: settled.append(len(rows)) or settle(self, rows)
+    )
+    badge_select(probs, features, 200, torch.Generator().manual_seed(0))
+    assert 199 <= sum(settled) < 5 * 200
+
+
+def test_few_classes_kept_of_many(fake_model):
+    generator = torch.Generator().manual_seed(0)
+    model = fake_model(torch.randn(60, 8, generator=generator), torch.randn(8, 30, generator=generator), None)
+    x = torch.arange(60)
+    errors_of_all, features = BADGE().summarize(model, x)
+    for kept in (2, 5, 29):
+        values, classes, same_features = BADGE(top_classes=kept).summarize(model, x)
+        assert values.shape == classes.shape == (60, kept) and torch.equal(features, same_features)
+        rebuilt = torch.zeros(60, 30).scatter_(1, classes.long(), values)
+        lost = (errors_of_all - rebuilt).norm(dim=1)
+        assert bool((lost <= errors_of_all.norm(dim=1) / (kept - 1) ** 0.5).all())
+        assert torch.equal(rebuilt.min(dim=1).values, errors_of_all.min(dim=1).values)
+        found = BADGE(top_classes=kept).select((values, classes, features), (), 20, torch.Generator().manual_seed(3))
+        expected = BADGE().select((rebuilt, features), (), 20, torch.Generator().manual_seed(3))
+        assert torch.equal(found.positions, expected.positions)
+    assert len(BADGE(top_classes=30).summarize(model, x)) == 2
+    for wrong in (1, True, 2.5):
+        with pytest.raises(DalError, match=r"top_classes: expected a whole number of at least 2, or None, got "):
+            BADGE(top_classes=wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_rows_on_disk_give_the_same_picks(dtype, tmp_path):
+    probs, features = drawn(9, 300, 4, 10, dtype=torch.float32)
+    features = features.numpy().astype(dtype)
+    np.save(tmp_path / "probs.npy", probs.numpy())
+    np.save(tmp_path / "features.npy", features)
+    stored = DiskRows(tmp_path / "probs.npy"), DiskRows(tmp_path / "features.npy")
+    found = badge_select(*stored, 60, torch.Generator().manual_seed(2), memory_budget=2**30)
+    expected = badge_select(probs, torch.from_numpy(features), 60, torch.Generator().manual_seed(2))
+    assert torch.equal(found, expected)
+
+
+def test_picks_do_not_depend_on_the_precision_that_training_is_allowed():
+    probs, features = drawn(10, 3000, 5, 64, dtype=torch.float32)
+    expected = badge_select(probs, features, 40, torch.Generator().manual_seed(0))
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = badge_select(probs, features, 40, torch.Generator().manual_seed(0))
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert torch.equal(found, expected)
 
 
 SMALL = drawn(5, 6, 3, 2)
@@ -193,7 +292,7 @@ def test_one_number_is_drawn_for_each_point():
     generator, counted = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
     badge_select(*SMALL, 4, generator)
     for _ in range(4):
-        torch.rand((), generator=counted, dtype=torch.float64)
+        race.draw_seed(counted)
     assert torch.equal(generator.get_state(), counted.get_state())
 
 

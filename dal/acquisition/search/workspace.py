@@ -1,0 +1,135 @@
+"""Where a selection runs: which part of the pool this process holds, and how many bytes it may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from dal.acquisition.search.rows import Rows, all_rows
+from dal.errors import DalError, bad_value
+
+_BYTES_A_POINT, _BYTES_A_NUMBER, _BYTES_OF_BLOCKS = 64, 12, 2**27
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Rows ``offset`` to ``offset + size`` of a pool of ``total`` rows, the rest being with the other processes.
+
+    A process of its own holds all: ``Workspace.alone(1000)``. ``memory_budget`` is what selection may hold beside its
+    inputs, in bytes; None is no limit.
+
+    >>> Workspace.alone(10).span
+    slice(0, 10, None)
+    """
+
+    offset: int
+    size: int
+    total: int
+    memory_budget: int | None = None
+    group: Any = None  # of torch.distributed; None where this process is alone
+
+    @classmethod
+    def alone(cls, total: int, memory_budget: int | None = None) -> Workspace:
+        """All rows in this process."""
+        return cls(0, total, total, memory_budget)
+
+    @classmethod
+    def shared(cls, total: int, memory_budget: int | None = None) -> Workspace:
+        """This process's contiguous part among those of ``torch.distributed``, all rows where it is not in use.
+
+        Sizes differ by one at most; no row is held twice.
+        """
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return cls.alone(total, memory_budget)
+        rank, ranks = dist.get_rank(), dist.get_world_size()
+        start, stop = (total * place // ranks for place in (rank, rank + 1))
+        return cls(start, stop - start, total, memory_budget, dist.group.WORLD)
+
+    def of(self, total: int) -> Workspace:
+        """The same processes over another number of rows."""
+        return self.shared(total, self.memory_budget) if self.group is not None else self.alone(total)
+
+    @property
+    def span(self) -> slice:
+        """The rows of the pool that are here."""
+        return slice(self.offset, self.offset + self.size)
+
+    def best(self, value: float, position: int) -> tuple[float, int]:
+        """The largest value of all processes, and its position in the pool; the lowest position where values tie.
+
+        ``position`` is the row here; one without rows gives -inf.
+        """
+        if self.group is None:
+            return value, position
+        found = self._gather(torch.tensor([value, self.offset + position], dtype=torch.float64))
+        values, positions = torch.stack(found).unbind(dim=1)
+        largest = values.max()
+        return float(largest), int(positions[values == largest].min())
+
+    def from_owner(self, position: int, row: Tensor | None, width: int) -> Tensor:
+        """The (width,) float64 row that the process which holds ``position`` gives, on every process's CPU."""
+        if self.group is None:
+            assert row is not None
+            return row.cpu()
+        ends = [0] + [self.total * place // dist.get_world_size() for place in range(1, dist.get_world_size() + 1)]
+        owner = next(place for place in range(len(ends) - 1) if ends[place] <= position < ends[place + 1])
+        sent = torch.empty(width, dtype=torch.float64) if row is None else row.double()
+        sent = sent.to(self._device())
+        dist.broadcast(sent, src=owner)
+        return sent.cpu()
+
+    def largest(self, value: float) -> float:
+        """The largest of all processes' values."""
+        return value if self.group is None else max(map(float, self._gather(torch.tensor(value, dtype=torch.float64))))
+
+    def total_of(self, values: Tensor) -> Tensor:
+        """The sum over the processes of float64 tensors of one shape, in the order of the ranks."""
+        return values if self.group is None else torch.stack(self._gather(values.cpu())).sum(dim=0).to(values.device)
+
+    def gather(self, parts: tuple[Rows, ...]) -> tuple[Tensor, ...]:
+        """All processes' rows in the order of the pool, in memory; on the CPU where they come from others."""
+        here = tuple(all_rows(part) for part in parts)
+        if self.group is None:
+            return here
+        box: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(box, tuple(part.cpu() for part in here))
+        return tuple(torch.cat(ranks) for ranks in zip(*box, strict=True))
+
+    @contextmanager
+    def agreed(self) -> Iterator[None]:
+        """Where the block fails in one process it fails in all, so that none waits for one that is gone."""
+        error: Exception | None = None
+        try:
+            yield
+        except DalError as own:
+            error = own
+        if self.group is not None:
+            box: list[Any] = [None] * dist.get_world_size()
+            dist.all_gather_object(box, error)
+            error = error or next((other for other in box if other is not None), None)
+        if error is not None:
+            raise error
+
+    def check_memory(self, width: int, num_centers: int) -> None:
+        """Raise DalError where the budget is below what a selection among centers of ``width`` numbers must hold."""
+        needed = _BYTES_OF_BLOCKS + self.size * _BYTES_A_POINT + num_centers * width * _BYTES_A_NUMBER
+        if self.memory_budget is not None and self.memory_budget < needed:
+            what = f"{self.size} points and {num_centers} centers of {width} numbers"
+            raise bad_value("memory_budget", f"at least {needed} bytes for {what}", self.memory_budget)
+
+    def _gather(self, value: Tensor) -> list[Tensor]:
+        value = value.to(self._device())
+        found = [torch.empty_like(value) for _ in range(dist.get_world_size())]
+        dist.all_gather(found, value)
+        return [part.cpu() for part in found]
+
+    def _device(self) -> torch.device:
+        """Where the collectives of this backend want their tensors."""
+        nccl = dist.get_backend() == "nccl"
+        return torch.device("cuda", torch.cuda.current_device()) if nccl else torch.device("cpu")

@@ -1,0 +1,111 @@
+"""Where the rows of a pass over the pool are kept: in memory, on the device that made them, or on disk."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import Summary
+from dal.acquisition.search.rows import DiskRows, Rows
+
+Kept = tuple[Rows, ...]
+"""What a pass kept, rows in the order of the points."""
+
+_ON_DISK = {torch.float16: np.float16, torch.float32: np.float32, torch.float64: np.float64, torch.bfloat16: np.float32}
+
+
+class RowStore:
+    """Takes the rows of ``num_rows`` points, a few at a time and in order.
+
+    Rows of more than one number lie on disk where all rows together would take more than half of ``memory_budget``
+    bytes; there bfloat16 becomes float32, which loses nothing. Where they fit they stay on ``device`` if they take a
+    quarter of its memory at most, for selection to run there, and else lie in main memory. Files are in ``folder``
+    (the system's temporary one if None) and gone with the process, however it ends.
+
+    >>> store = RowStore(3)
+    >>> store.append((torch.tensor([1.0, 2.0]),))
+    >>> store.append((torch.tensor([3.0]),))
+    >>> store.finish()
+    (tensor([1., 2., 3.]),)
+    """
+
+    def __init__(
+        self,
+        num_rows: int,
+        memory_budget: int | None = None,
+        device: torch.device | None = None,
+        folder: str | None = None,
+    ) -> None:
+        self.num_rows, self.memory_budget, self.folder = num_rows, memory_budget, folder
+        self.device = device or torch.device("cpu")
+        self.filled = 0
+        self._parts: list[_Part] | None = None
+
+    def append(self, rows: Summary) -> None:
+        """The next rows: as many of each part."""
+        if self._parts is None:
+            self._parts = self._begin(rows)
+        for part, values in zip(self._parts, rows, strict=True):
+            part.write(self.filled, values)
+        self.filled += len(rows[0]) if rows else 0
+
+    def finish(self) -> Kept:
+        """All rows; () where none came."""
+        assert self.filled == self.num_rows or not self._parts
+        return tuple(part.rows() for part in self._parts or [])
+
+    def _begin(self, rows: Summary) -> list[_Part]:
+        num_bytes = sum(self.num_rows * part[:1].numel() * part.element_size() for part in rows)
+        on_disk = self.memory_budget is not None and num_bytes > self.memory_budget // 2
+        device = self.device if num_bytes <= _memory_of(self.device) // 4 else torch.device("cpu")
+        made: list[_Part] = []
+        for part in rows:
+            if on_disk and part.ndim == 2 and part.shape[1] > 1 and part.dtype in _ON_DISK:
+                made.append(_OnDisk(self.num_rows, part, self.folder))
+            else:
+                made.append(_InMemory(self.num_rows, part, device))
+        return made
+
+
+class _Part(Protocol):
+    def write(self, at: int, values: Tensor) -> None: ...
+
+    def rows(self) -> Rows: ...
+
+
+class _InMemory:
+    # Made at full size at once: joining the pieces at the end would hold everything twice.
+    def __init__(self, num_rows: int, like: Tensor, device: torch.device) -> None:
+        self._rows = torch.empty(num_rows, *like.shape[1:], dtype=like.dtype, device=device)
+
+    def write(self, at: int, values: Tensor) -> None:
+        self._rows[at : at + len(values)] = values
+
+    def rows(self) -> Tensor:
+        return self._rows
+
+
+class _OnDisk:
+    def __init__(self, num_rows: int, like: Tensor, folder: str | None) -> None:
+        dtype = np.dtype(_ON_DISK[like.dtype])
+        # Without a name as soon as it is made, so that nothing is left behind by a crash.
+        self._file = tempfile.TemporaryFile(prefix="dal-", dir=folder)  # noqa: SIM115
+        head = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+        np.lib.format.write_array_header_2_0(self._file, head | {"shape": (num_rows, like.shape[1])})
+
+    def write(self, at: int, values: Tensor) -> None:
+        values = values.float() if values.dtype == torch.bfloat16 else values
+        self._file.write(np.ascontiguousarray(values.cpu().numpy()).data)
+
+    def rows(self) -> DiskRows:
+        self._file.flush()
+        return DiskRows.of_file(self._file)
+
+
+def _memory_of(device: torch.device) -> int:
+    """Bytes, of a device that has its own."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0

@@ -1,0 +1,105 @@
+"""Rows on disk: what a tensor would give, read from a file."""
+
+import numpy as np
+import pytest
+import torch
+
+from dal.acquisition.search.rows import DiskRows, check_rows, distinct, safe_scale
+from dal.errors import DalError, NonFiniteError
+
+
+@pytest.fixture
+def stored(tmp_path):
+    values = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", values)
+    return DiskRows(tmp_path / "rows.npy"), torch.from_numpy(values)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 50), (3, 4), (10, 10), (45, 99), (7, 31)])
+def test_slices(stored, start, stop):
+    rows, values = stored
+    assert torch.equal(rows[start:stop], values[start:stop])
+
+
+@pytest.mark.parametrize(
+    "indices", [[0], [], [49, 0, 48, 1], [5, 5, 5], [10, 11, 12, 3, 4, 40], list(range(49, -1, -1))], ids=str
+)
+def test_indices_in_any_order(stored, indices):
+    rows, values = stored
+    assert torch.equal(rows[torch.tensor(indices, dtype=torch.int64)], values[indices])
+
+
+def test_is_described_as_a_tensor_is(stored):
+    rows, values = stored
+    assert (rows.shape, rows.ndim, rows.dtype, len(rows)) == (values.shape, 2, values.dtype, 50)
+    assert rows.is_floating_point() and rows.device == values.device
+
+
+def test_large_reads_are_made_in_pieces(stored, monkeypatch):
+    from dal.acquisition.search import rows as module
+
+    monkeypatch.setattr(module, "_MOST_BYTES_A_READ", 7)
+    rows, values = stored
+    assert torch.equal(rows[0:50], values)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(3), np.zeros((2, 2), dtype=int), np.asfortranarray(np.zeros((3, 2))), np.zeros((1, 2, 3))]
+)
+def test_other_arrays_are_refused(array, tmp_path):
+    np.save(tmp_path / "rows.npy", array)
+    with pytest.raises(
+        DalError, match=r"^path: expected a \(N, D\) array of float16, float32 or float64 in C order, got"
+    ):
+        DiskRows(tmp_path / "rows.npy")
+
+
+def test_what_is_no_file_of_numbers_is_refused(tmp_path):
+    (tmp_path / "text.npy").write_text("hello")
+    for name in ("missing.npy", "text.npy"):
+        with pytest.raises(DalError, match=r"^path: expected a \.npy file of numbers, got"):
+            DiskRows(tmp_path / name)
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path):
+    np.save(tmp_path / "rows.npy", np.zeros((10, 4)))
+    rows = DiskRows(tmp_path / "rows.npy")
+    with (tmp_path / "rows.npy").open("rb+") as file:
+        file.truncate(200)
+    with pytest.raises(DalError, match=r"path: expected 10 rows, as its head says, got 'a shorter file"):
+        rows[0:10]
+
+
+def test_rows_that_are_not_finite_are_named_by_their_place_in_the_whole(monkeypatch):
+    from dal.acquisition.search import rows as module
+
+    monkeypatch.setattr(module, "_CHECKED_AT_ONCE", 6)
+    values = torch.zeros(9, 2)
+    values[7, 1] = torch.nan
+    with pytest.raises(NonFiniteError, match=r"^x: expected finite numbers, got nan at row 7 of 9\.$"):
+        check_rows("x", values)
+    assert check_rows("x", values[:7] - 2) == 2
+    assert check_rows("x", values[:0]) == 0
+
+
+def test_distinct_rows_are_the_first_of_their_kind():
+    generator = torch.Generator().manual_seed(0)
+    few = torch.randn(40, 5, generator=generator)
+    rows = few[torch.randint(0, 40, (300,), generator=generator)]
+    seen, expected = set(), []
+    for row in rows.tolist():
+        expected.append(tuple(row) not in seen)
+        seen.add(tuple(row))
+    assert distinct(rows).tolist() == expected
+
+
+def test_rows_whose_projections_collide_stay_distinct(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda count, **kwargs: torch.zeros(count))
+    assert distinct(torch.eye(4)).all()
+
+
+@pytest.mark.parametrize("largest", [1e-300, 1e-20, 2.0**-30, 1.0, 2.0**30, 1e20, 1e300])
+def test_scaled_numbers_can_be_squared_in_single_precision(largest):
+    scale = safe_scale(largest)
+    assert np.frexp(scale)[0] == 0.5
+    assert 2.0**-31 <= largest * scale <= 2.0**30
