@@ -13,15 +13,17 @@ from omegaconf import MISSING
 
 from dal.acquisition.base import AcquisitionFunction
 from dal.acquisition.registry import registry as acquisition_functions
+from dal.candidates import CandidatesConfig
 from dal.data.base import DataConfig, ImageSplits
 from dal.data.registry import registry as data_sets
 from dal.errors import bad_value, unknown_choice
+from dal.evaluation import known_indices
 from dal.loop import ActiveLearner
 from dal.models import Classifier, ModelConfig
 from dal.oracle import Oracle, OracleConfig
 from dal.progress import OnProgress, silent
 from dal.scoring import ScoringConfig
-from dal.stopping import CampaignConfig
+from dal.stopping import CampaignConfig, largest_query
 from dal.training import TrainingConfig
 
 ROOT_NAME = "run"
@@ -54,6 +56,7 @@ class RunConfig:
     data: Any = MISSING
     model: ModelConfig = field(default_factory=ModelConfig)
     acquisition: Any = MISSING
+    candidates: CandidatesConfig = field(default_factory=CandidatesConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     campaign: CampaignConfig = field(default_factory=CampaignConfig)
@@ -101,6 +104,7 @@ class Built:
     data: DataConfig
     model: ModelConfig
     acquisition: AcquisitionFunction
+    candidates: CandidatesConfig
     training: TrainingConfig
     scoring: ScoringConfig
     campaign: CampaignConfig
@@ -108,8 +112,9 @@ class Built:
     trainer: dict[str, Any]
 
     def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
-        """The learner over these images."""
-        train = splits.train
+        """The learner over these images. Raises DalError for candidates that do not fit them or the campaign."""
+        train, candidates = splits.train, self.candidates.build()
+        candidates.check(len(train), largest_query(self.campaign, len(known_indices(train))))
 
         def new_model() -> Classifier:
             return self.model.build(train.image_shape, train.num_classes)
@@ -118,6 +123,7 @@ class Built:
             new_model,
             train,
             self.acquisition,
+            candidates=candidates,
             training=self.training,
             scoring=self.scoring,
             trainer=self.trainer,
@@ -152,6 +158,7 @@ def build(config: Mapping[str, Any]) -> Built:
         data=_named("data", data_sets(), config["data"]),
         model=ModelConfig(**config.get("model", {})),
         acquisition=_named("acquisition", acquisition_functions(), config["acquisition"]),
+        candidates=CandidatesConfig(**config.get("candidates", {})),
         training=TrainingConfig(**config.get("training", {})),
         scoring=ScoringConfig(**config.get("scoring", {})),
         campaign=CampaignConfig(**config.get("campaign", {})),

@@ -82,7 +82,7 @@ def closing_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_row(*buy)
     for name, phases in {
         "training": ("train", "validate"),
-        "scoring": ("score", "select"),
+        "scoring": ("embed", "score", "select"),
         "testing": ("test",),
     }.items():
         forward = sum(row.get(f"samples_forward_{p}", 0) for row in rows for p in phases)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, check_query_size
+from dal.candidates import AllCandidates, Candidates, starting_features
 from dal.data.base import ImageData
 from dal.distributed import from_rank_zero, scoring_device
 from dal.errors import DalError, bad_value
@@ -22,33 +22,15 @@ from dal.models.mc_dropout import check_dropout
 from dal.oracle import Oracle
 from dal.pool import Pool
 from dal.progress import OnProgress, silent
+from dal.query import Query
 from dal.records import Labeled, Records
 from dal.scoring import ScoringConfig, summarize_points
 from dal.seeding import derive_seed, generator, isolated_rng
-from dal.stopping import CampaignConfig, check_metric, check_sizes, next_query_size, reason_to_stop
+from dal.stopping import CampaignConfig, check_metric, check_sizes, largest_query, next_query_size, reason_to_stop
 from dal.training import FitResult, TrainingConfig, fit
 from dal.training.warm_start import starting_state
 
 Model = AdaptedModel | Classifier
-
-
-@dataclass(frozen=True)
-class Query(Sequence[int]):
-    """What ask() says to label, best first: a sequence of indices, with ids and scores beside them. A score is None in
-    the initial set, which no model chose."""
-
-    indices: tuple[int, ...]
-    ids: tuple[str, ...]
-    scores: tuple[float | None, ...]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, place: Any) -> Any:
-        return self.indices[place]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
 
 
 class ActiveLearner:
@@ -56,7 +38,8 @@ class ActiveLearner:
 
     ``model`` is a Classifier, adapt(module, head=...), or a function without arguments that makes one. With a function
     every fresh start is a newly initialised network; with a module it is the weights that the module came with, which
-    is what pre-trained weights want. ``trainer`` takes Lightning's own Trainer options.
+    is what pre-trained weights want. ``candidates`` say which points of the pool are scored, all of them by default.
+    ``trainer`` takes Lightning's own Trainer options.
 
     >>> from dal.acquisition import Margin
     >>> from dal.data import ImageData, TensorSource
@@ -81,6 +64,7 @@ class ActiveLearner:
         acquisition: AcquisitionFunction,
         *,
         pool: Pool | None = None,
+        candidates: Candidates | None = None,
         training: TrainingConfig | None = None,
         scoring: ScoringConfig | None = None,
         trainer: Mapping[str, Any] | None = None,
@@ -95,6 +79,10 @@ class ActiveLearner:
         if pool is not None and (pool.size, pool.num_classes) != (len(data), data.num_classes):
             expected = f"{len(data)} points of {data.num_classes} classes, as the data"
             raise bad_value("pool", expected, f"{pool.size} points of {pool.num_classes}")
+        if candidates is not None and not isinstance(candidates, Candidates):
+            raise bad_value("candidates", "candidates such as RandomCandidates(10_000)", type(candidates).__name__)
+        self.candidates = candidates or AllCandidates()
+        self.candidates.check(len(data), 1)
         self.data, self.acquisition, self.seed, self.initial = data, acquisition, seed, initial
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
         self.trainer, self.on_progress = dict(trainer or {}), on_progress
@@ -124,19 +112,22 @@ class ActiveLearner:
         """The ``query_size`` unlabeled points that are most worth a label, best first. Asking again before tell() gives
         the same answer. As long as nothing is labeled it is the initial set.
 
-        Raises DalError for a query size of 0 or beyond the pool, labels that no fit() followed, and NaN logits.
+        Raises DalError for a query size of 0 or beyond the pool or the candidates, labels that no fit() followed, and
+        NaN logits.
         """
-        candidates = self.pool.unlabeled
-        check_query_size(query_size, len(candidates))
+        check_query_size(query_size, self.pool.num_unlabeled)
         if self.pool.num_labeled == 0:
             g = generator(self.seed, "initial")
-            indices = initial_set(self.initial, candidates, self.data, query_size, g)
-            return _query(self.data, indices.tolist(), [None] * query_size)
+            indices = initial_set(self.initial, self.pool.unlabeled, self.data, query_size, g)
+            return Query.of(self.data, indices.tolist(), [None] * query_size)
+        with self.ledger.phase("select"):
+            g = generator(self.seed, self.round, "candidates")
+            candidates = self.candidates.choose(self.pool, query_size, g, self._starting_features)
         return self._choose(self.data, candidates, query_size)
 
     def rank(self, top: int | None = None, data: ImageData | None = None) -> Query:
         """The unlabeled points, or all points of other ``data``, from most to least worth a label; all of them, or the
-        first ``top``. The same order as ask() gives. Raises DalError as ask() does."""
+        first ``top``. The same order as ask() gives where all points are candidates. Raises DalError as ask() does."""
         candidates = self.pool.unlabeled if data is None else torch.arange(len(data))
         query_size = len(candidates) if top is None else top
         check_query_size(query_size, len(candidates))
@@ -166,7 +157,7 @@ class ActiveLearner:
             g = generator(self.seed, self.round, "acquisition")
             chosen = self.acquisition.select(summaries[0], summaries[1], query_size, g)
         indices = candidates[chosen.positions]
-        return from_rank_zero(_query(data, indices.tolist(), chosen.scores.tolist()))
+        return from_rank_zero(Query.of(data, indices.tolist(), chosen.scores.tolist()))
 
     def tell(self, indices: Sequence[int], labels: Sequence[int]) -> None:
         """Take the labels of these points. Raises DalError, and takes none, if one of them is not right (see Pool)."""
@@ -252,6 +243,16 @@ class ActiveLearner:
             return self._first_state
         return self._new_model(self.round).module.state_dict()
 
+    def _starting_features(self) -> Tensor:
+        with self.ledger.phase("score"):
+            features = starting_features(
+                self.model, self._first_state, self.data, self.scoring, device=self.device, on_progress=self.on_progress
+            )
+        # A resumed run makes them again, and what a crash repeats is not counted twice.
+        if self.round == 0:
+            self.ledger.add("embed", samples_forward=len(self.data))
+        return features
+
     def _check_classes(self) -> None:
         weight = getattr(self.model.head_layer, "weight", None)
         if isinstance(weight, Tensor) and weight.shape[0] != self.data.num_classes:
@@ -278,6 +279,7 @@ def run(
     learner.pool.exclude((~answerable).nonzero().flatten().tolist())
     check_sizes(campaign, learner.pool.num_unlabeled)
     check_metric(campaign, test is not None)
+    learner.candidates.check(len(learner.data), largest_query(campaign, learner.pool.num_unlabeled))
     learner.initial = campaign.initial
     learner.restore(records)
     if learner.validation is None and campaign.validation_size:
@@ -306,10 +308,6 @@ def run(
         records.commit_round(row, learner.model.module.state_dict())
         on_round(records.rows[-1])
     return records.rows
-
-
-def _query(data: ImageData, indices: list[int], scores: Sequence[float | None]) -> Query:
-    return Query(tuple(indices), tuple(data.ids[i] for i in indices), tuple(scores))
 
 
 def _lines(

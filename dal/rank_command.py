@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from dal.candidates import CandidatesConfig
 from dal.compose import check_overrides, compose, quoted
 from dal.config import build
 from dal.console import CampaignProgress
@@ -30,7 +32,8 @@ def rank_command(
     """
     path = Path(run)
     config = _with_overrides(load_config(path / CONFIG), list(overrides))
-    built = build(config)
+    # The whole pool is ranked, so an embedding that has gone since must not stand in the way.
+    built = replace(build(config), candidates=CandidatesConfig())
     train = built.data.load().train
     records = read_run_folder(path, train.fingerprint())
     if records.weights is None:
@@ -83,6 +86,6 @@ def _with_overrides(saved: dict[str, Any], overrides: list[str]) -> dict[str, An
         *parents, last = key.split(".")
         source, target = composed, saved
         for parent in parents:
-            source, target = source[parent], target[parent]
+            source, target = source[parent], target.setdefault(parent, {})
         target[last] = source[last]
     return saved

@@ -15,6 +15,15 @@ Config = Mapping[str, Any]
 FREE = {"run_dir", "scoring.batch_size", "scoring.num_workers", "training.num_workers"}
 """Keys that cannot change a result, and so may differ when a run is resumed."""
 
+ADDED = {
+    "candidates.kind": "all",
+    "candidates.size": 10_000,
+    "candidates.num_neighbors": 100,
+    "candidates.embeddings": None,
+    "candidates.index": "exact",
+}
+"""Keys that the first runs' configurations do not have yet, with the values that say what those runs did."""
+
 
 def dump_config(config: Config) -> str:
     """YAML, in the order of the configuration."""
@@ -44,7 +53,7 @@ def flatten(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def check_same_config(path: Path, config: Config) -> None:
     """Raise DalError, naming the first key that differs, unless the run was started with this configuration."""
-    old, new = dict(flatten(load_config(path))), dict(flatten(config))
+    old, new = ADDED | dict(flatten(load_config(path))), ADDED | dict(flatten(config))
     for key in [*new, *old]:
         if key not in FREE and old.get(key, "nothing") != new.get(key, "nothing"):
             before, now = old.get(key, "nothing"), new.get(key, "nothing")

@@ -93,6 +93,21 @@ def next_query_size(config: CampaignConfig, round: int, labels_bought: int, num_
     return max(0, min(config.size_of_query(round), config.budget - labels_bought, num_unlabeled))
 
 
+def largest_query(config: CampaignConfig, num_points: int) -> int:
+    """The most labels that a round after the initial one buys of a pool of so many points; 0 if there is none.
+
+    >>> largest_query(CampaignConfig(initial_size=100, query_size=100, growth=2, budget=600), num_points=1000)
+    200
+    """
+    bought, largest, round = config.initial_size + config.validation_size, 0, 1
+    while config.max_rounds is None or round < config.max_rounds:
+        size = next_query_size(config, round, bought, num_points - bought)
+        if not size:
+            break
+        bought, largest, round = bought + size, max(largest, size), round + 1
+    return largest
+
+
 def reason_to_stop(config: CampaignConfig, rows: Sequence[Row], num_unlabeled: int) -> str | None:
     """Why the campaign ends after the last of these rounds: target, plateau, rounds, budget or pool_empty; or None."""
     last = rows[-1]

@@ -3,6 +3,7 @@
 import pytest
 
 from dal.acquisition import registry as functions
+from dal.candidates import CandidatesConfig
 from dal.compose import compose
 from dal.config import build, config_folder
 from dal.data.registry import registry as data_sets
@@ -42,6 +43,8 @@ def test_values_reach_the_objects():
     assert built.acquisition.num_draws == 7 and built.seed == 4 and built.training.warm_start == "continue"
     assert built.trainer["devices"] == 2 and built.trainer["detect_anomaly"] is True and built.oracle.noise == 0.25
     assert built.run_dir == "runs/digits/bald/seed4"
+    built = build(compose(["candidates.kind=random", "candidates.size=2000", "candidates.embeddings=a b.npy"]))
+    assert built.candidates == CandidatesConfig(kind="random", size=2000, embeddings="a b.npy")
     assert compose(["experiment=none"])["campaign"]["budget"] == 1000 != compose([])["campaign"]["budget"]
 
 
@@ -87,6 +90,10 @@ def test_wrong_overrides_are_one_sentence_with_the_choices(overrides, message):
         ("campaign.query_size=0", "campaign.query_size: expected at least 1, got 0"),
         ("campaign.initial=best", "campaign.initial: expected one of balanced, random, got 'best'"),
         ("scoring.precision=8", "scoring.precision: expected one of"),
+        ("candidates.kind=some", "candidates.kind: expected one of all, neighbors, random, got 'some'"),
+        ("candidates.index=annoy", "candidates.index: expected one of exact, faiss, got 'annoy'"),
+        ("candidates.size=0", "candidates.size: expected a whole number of at least 1, got 0"),
+        ("candidates.num_neighbors=0", "candidates.num_neighbors: expected a whole number of at least 1, got 0"),
         ("seed=-1", "seed: expected at least 0, got -1"),
         ("+surprise=1", "config: expected one of .* got 'surprise'"),
     ],

@@ -31,9 +31,9 @@ TIMES = ("seconds_", "peak_memory_bytes")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def outcome(folder, points=()):
+def outcome(folder, points=(), settings=SETTINGS):
     """Run to the end, through a death at each point, and return what must not depend on it."""
-    command = [sys.executable, str(SCRIPT), str(folder), ",".join(points), *SETTINGS]
+    command = [sys.executable, str(SCRIPT), str(folder), ",".join(points), *settings]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     return what_counts(folder)
@@ -61,6 +61,17 @@ def test_killed_between_a_journal_and_its_commit(tmp_path, undisturbed):
     # A new folder commits its start, the validation set, a selection and a round; a resumed one what is left of them.
     points = ["commit:1", "commit:2", "commit:3", "commit:2", "commit:2"]
     assert outcome(tmp_path / "run", points) == undisturbed
+
+
+def test_killed_with_neighbors_as_candidates(tmp_path):
+    kept = [s for s in SETTINGS if not s.startswith(("acquisition", "campaign.budget"))]
+    settings = [*kept, "campaign.budget=60", "acquisition=margin", "candidates.kind=neighbors"]
+    settings += ["candidates.num_neighbors=5"]
+    undisturbed = outcome(tmp_path / "undisturbed", settings=settings)
+    assert [row.get("samples_forward_embed", 0) for row in undisturbed[2]] == [0, 400, 0]
+    # While the embedding is made, after that, and while it is made again.
+    points = ["score:400", "train:39", "score:1", "commit:1", "commit:2"]
+    assert outcome(tmp_path / "run", points, settings) == undisturbed
 
 
 def test_killed_from_outside_at_random_moments(tmp_path, undisturbed):

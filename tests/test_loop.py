@@ -12,6 +12,7 @@ from dal.loop import Query
 from dal.oracle import DatasetOracle, NoisyOracle
 from dal.records import Records
 from dal.scoring import ScoringConfig
+from dal.seeding import derive_seed
 from dal.stopping import CampaignConfig
 from dal.training import TrainingConfig
 
@@ -93,6 +94,28 @@ def test_rank_orders_the_whole_pool_and_starts_as_ask_does(started):
     ranking = learner.rank()
     assert sorted(ranking) == learner.pool.unlabeled.tolist()
     assert ranking.indices[:10] == learner.ask(10).indices
+
+
+def test_candidates_of_ones_own_are_asked_with_the_pool_and_a_generator_of_the_round(started):
+    calls = []
+
+    class Odd:
+        def check(self, num_points, query_size):
+            pass
+
+        def choose(self, pool, query_size, generator, features):
+            calls.append((query_size, generator.initial_seed()))
+            return pool.unlabeled[pool.unlabeled % 2 == 1]
+
+    learner = started(CoreSet(), candidates=Odd())
+    assert all(i % 2 for i in learner.ask(9))
+    learner.tell([learner.ask(9)[0]], [0])
+    learner.fit()
+    learner.ask(7)
+    seeds = [derive_seed(3, round, "candidates") for round in (0, 0, 1)]
+    assert calls == [(9, seeds[0]), (9, seeds[1]), (7, seeds[2])], "the initial set needs no candidates"
+    with pytest.raises(DalError, match=r"query_size: .*"):
+        learner.ask(60)
 
 
 def test_bad_calls_are_one_sentence_each(data, new_model, quick):
