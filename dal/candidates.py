@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dal.acquisition.search.rows import all_rows
 from dal.data.base import ImageData
 from dal.errors import bad_value, unknown_choice
 from dal.faiss_neighbors import FaissNeighbors, check_faiss
@@ -206,7 +207,7 @@ def starting_features(
         )
     finally:
         module.load_state_dict(own)
-    return features
+    return all_rows(features)
 
 
 def _draw(points: Tensor, size: int, generator: torch.Generator) -> Tensor:

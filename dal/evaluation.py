@@ -13,6 +13,7 @@ from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
 )
 
+from dal.acquisition.search.rows import all_rows
 from dal.data.base import ImageData
 from dal.errors import bad_value
 from dal.models.adapt import AdaptedModel
@@ -88,7 +89,7 @@ def predict(
         on_progress=on_progress,
         phase=phase,
     )
-    return logits
+    return all_rows(logits)
 
 
 def known_indices(data: ImageData) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, check_query_size
 from dal.candidates import AllCandidates, Candidates, starting_features
+from dal.choosing import choose
 from dal.data.base import ImageData
 from dal.distributed import from_rank_zero, scoring_device
 from dal.errors import DalError, bad_value
@@ -24,8 +25,8 @@ from dal.pool import Pool
 from dal.progress import OnProgress, silent
 from dal.query import Query
 from dal.records import Labeled, Records
-from dal.scoring import ScoringConfig, summarize_points
-from dal.seeding import derive_seed, generator, isolated_rng
+from dal.scoring import ScoringConfig
+from dal.seeding import generator, isolated_rng
 from dal.stopping import CampaignConfig, check_metric, check_sizes, largest_query, next_query_size, reason_to_stop
 from dal.training import FitResult, TrainingConfig, fit
 from dal.training.warm_start import starting_state
@@ -137,25 +138,19 @@ class ActiveLearner:
         if self.acquisition.needs_pass and self._fitted_round is None:
             raise DalError("ask: expected fit() before the second ask(), got labels but no trained model.")
         labeled = self.pool.labeled if self.acquisition.needs_labeled else self.pool.labeled[:0]
-        with self.ledger.phase("score"):
-            summaries = [
-                summarize_points(
-                    self.model,
-                    self.acquisition,
-                    source,
-                    indices,
-                    seed=derive_seed(self.seed, self.round, "mc_dropout"),
-                    config=self.scoring,
-                    device=self.device,
-                    on_progress=self.on_progress,
-                )
-                for source, indices in ((data, candidates), (self.data, labeled))
-            ]
-        if self.acquisition.needs_pass:
-            self.ledger.add("score", samples_forward=len(candidates) + len(labeled))
-        with self.ledger.phase("select"):
-            g = generator(self.seed, self.round, "acquisition")
-            chosen = self.acquisition.select(summaries[0], summaries[1], query_size, g)
+        chosen = choose(
+            self.model,
+            self.acquisition,
+            (data, candidates),
+            (self.data, labeled),
+            query_size,
+            seed=self.seed,
+            round=self.round,
+            scoring=self.scoring,
+            device=self.device,
+            ledger=self.ledger,
+            on_progress=self.on_progress,
+        )
         indices = candidates[chosen.positions]
         return from_rank_zero(Query.of(data, indices.tolist(), chosen.scores.tolist()))
 

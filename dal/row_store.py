@@ -45,6 +45,12 @@ class RowStore:
         self.filled = 0
         self._parts: list[_Part] | None = None
 
+    def where(self, rows: Summary) -> torch.device:
+        """The device that rows like these are kept on."""
+        num_bytes = self._bytes(rows)
+        stays = num_bytes <= _memory_of(self.device) // 4 and not self._exceeds(num_bytes)
+        return self.device if stays else torch.device("cpu")
+
     def append(self, rows: Summary) -> None:
         """The next rows: as many of each part."""
         if self._parts is None:
@@ -59,9 +65,7 @@ class RowStore:
         return tuple(part.rows() for part in self._parts or [])
 
     def _begin(self, rows: Summary) -> list[_Part]:
-        num_bytes = sum(self.num_rows * part[:1].numel() * part.element_size() for part in rows)
-        on_disk = self.memory_budget is not None and num_bytes > self.memory_budget // 2
-        device = self.device if num_bytes <= _memory_of(self.device) // 4 else torch.device("cpu")
+        on_disk, device = self._exceeds(self._bytes(rows)), self.where(rows)
         made: list[_Part] = []
         for part in rows:
             if on_disk and part.ndim == 2 and part.shape[1] > 1 and part.dtype in _ON_DISK:
@@ -69,6 +73,12 @@ class RowStore:
             else:
                 made.append(_InMemory(self.num_rows, part, device))
         return made
+
+    def _bytes(self, rows: Summary) -> int:
+        return sum(self.num_rows * part[:1].numel() * part.element_size() for part in rows)
+
+    def _exceeds(self, num_bytes: int) -> bool:
+        return self.memory_budget is not None and num_bytes > self.memory_budget // 2
 
 
 class _Part(Protocol):

@@ -12,7 +12,7 @@ from dal.errors import DalError
 
 Config = Mapping[str, Any]
 
-FREE = {"run_dir", "scoring.batch_size", "scoring.num_workers", "training.num_workers"}
+FREE = {"run_dir", "scoring.batch_size", "scoring.num_workers", "scoring.disk_folder", "training.num_workers"}
 """Keys that cannot change a result, and so may differ when a run is resumed."""
 
 ADDED = {
@@ -21,6 +21,9 @@ ADDED = {
     "candidates.num_neighbors": 100,
     "candidates.embeddings": None,
     "candidates.index": "exact",
+    "scoring.memory_budget": None,
+    "scoring.channels_last": False,
+    "scoring.compile": False,
 }
 """Keys that the first runs' configurations do not have yet, with the values that say what those runs did."""
 

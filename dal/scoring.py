@@ -2,82 +2,193 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, Summary
-from dal.data.base import ImageData
+from dal.byte_size import parse_bytes
+from dal.data.base import ImageData, ImageSource, SubsetSource, TensorSource
 from dal.data.datamodule import plain_batches
-from dal.errors import NonFiniteError, bad_value
+from dal.errors import DalError, NonFiniteError, bad_value
+from dal.gathered import Gathered
+from dal.memory import out_of_memory, release_cached
 from dal.models.adapt import AdaptedModel, ScoringModel, scoring_view
+from dal.models.compiled import CompiledPasses
+from dal.models.memory_format import channels_last, channels_last_weights, takes_channels_last
+from dal.precision import AUTOCAST, forward_precision
 from dal.progress import OnProgress, silent
+from dal.reading import read_ahead, to_device
+from dal.row_store import Kept, RowStore
+from dal.tiles import PROBE_SIZE, cut, tile_size
 
 
 @dataclass
 class ScoringConfig:
-    """How the pool is read. Only tile_size can change a result, and then by rounding alone."""
+    """How the pool is read. batch_size and num_workers change no result, the rest changes it by rounding alone."""
 
-    batch_size: int = 512  # images a loader reads at a time
+    batch_size: int = 512  # images a loader reads at a time, rounded to whole tiles
     num_workers: int = 0
-    tile_size: int = 128  # images a forward pass; kernels round differently for other sizes, so it is fixed for a run
-    precision: str = "32"  # 32, bf16 or 16: autocast of the forward passes
+    tile_size: int | None = None  # images a forward pass; null: found from the network and the budget, once a pass
+    memory_budget: str | None = None  # such as 2GiB: a tile takes a quarter, what is kept half; null: 1 GiB a tile
+    disk_folder: str | None = None  # for what the budget leaves no room in memory; null: the system's temporary one
+    precision: str = "32"  # of the forward passes: 32, tf32 (CUDA), or autocast to bf16 or 16
+    channels_last: bool | None = None  # layout of images; null: on CPUs and in tf32, bf16 or 16, where the network can
+    compile: bool = False  # torch.compile, once a pass: some seconds that only large pools give back
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "tile_size"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise bad_value(f"scoring.{name}", "at least 1", getattr(self, name))
         if self.num_workers < 0:
             raise bad_value("scoring.num_workers", "at least 0", self.num_workers)
         if self.precision not in AUTOCAST:
             raise bad_value("scoring.precision", f"one of {', '.join(AUTOCAST)}", self.precision)
+        _ = self.bytes_allowed
+        if self.disk_folder is not None and not Path(self.disk_folder).is_dir():
+            raise bad_value("scoring.disk_folder", "a folder that exists", self.disk_folder)
+
+    @property
+    def bytes_allowed(self) -> int | None:
+        """The budget, where there is one."""
+        return None if self.memory_budget is None else parse_bytes("scoring.memory_budget", self.memory_budget)
+
+    @property
+    def tile_bytes(self) -> int | None:
+        """What a tile may take of the budget, where there is one."""
+        return None if self.bytes_allowed is None else self.bytes_allowed // 4
 
 
-AUTOCAST = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
+Reduce = Callable[[ScoringModel, Tensor], Summary]
+
+
+NewStore = Callable[[int, torch.device], RowStore]
+"""From the number of rows and the device that they come from to where they are kept."""
 
 
 def pool_pass(
     model: AdaptedModel,
     data: ImageData,
     indices: Tensor,
-    reduce: Callable[[ScoringModel, Tensor], Summary],
+    reduce: Reduce,
     *,
     seed: int = 0,
     config: ScoringConfig | None = None,
     device: torch.device | None = None,
     on_progress: OnProgress = silent,
     phase: str = "score",
-) -> Summary:
-    """Run ``reduce`` over the plain view of the points, and return its tensors on the CPU, rows in the order of
-    ``indices``. Every tile has the same number of images (the last is filled up), so that a point's row does not
-    depend on the loader's batch size, nor on how many points there are.
+    new_store: NewStore = lambda num_rows, device: RowStore(num_rows),
+) -> Kept:
+    """Run ``reduce`` over the plain view of the points, and return its rows in the order of ``indices``, as tensors on
+    the CPU unless ``new_store`` keeps them elsewhere.
 
-    Raises NonFiniteError, naming the image, where a value is NaN or infinite.
+    Every tile has the same number of images (the last is filled up), so that a point's row does not depend on the
+    loader's batch size, nor on how many points there are.
+
+    Where memory runs out, a warning says so and the pass starts again with tiles of half the size.
+
+    Raises NonFiniteError, naming the image, where a value is NaN or infinite; DalError where not even one image fits
+    into memory, and where the network takes channels_last=True or compile=True badly.
     """
     config = config or ScoringConfig()
-    rows: list[Summary] = []
-    done = 0
-    loader = plain_batches(data, indices, config.batch_size, config.num_workers)
+    if not len(indices):
+        return ()
     with scoring_view(model, seed, device) as view:
         target = next(iter(model.module.parameters())).device
-        dtype = AUTOCAST[config.precision]
-        with torch.autocast(target.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-            for tile, count in _tiles(loader, config.tile_size):
+        places = torch.arange(PROBE_SIZE).clamp(max=len(indices) - 1)
+        few = data.plain(indices[places].tolist()).to(target)
+        with _layout(view, few, config) as layout, forward_precision(config.precision, target):
+            try:
+                size = config.tile_size or tile_size(lambda x: reduce(view, x), layout(few), config.tile_bytes)
+            except NonFiniteError as error:
+                raise _not_finite(data, indices, int(places[error.row or 0])) from error
+            one = _OnePass(view, data, indices, reduce, config, target, layout, on_progress, phase, new_store)
+            while True:
                 try:
-                    reduced = reduce(view, tile.to(target, non_blocking=True))
+                    return one.run(size)
                 except NonFiniteError as error:
-                    raise _not_finite(data, indices, done + (error.row or 0)) from error
-                rows.append(tuple(part[:count].cpu() for part in reduced))
-                done += count
-                on_progress(phase, done, len(indices))
-    summary = tuple(torch.cat(parts) for parts in zip(*rows, strict=True)) if rows else ()
-    for part in summary:
-        finite = torch.isfinite(part.reshape(len(part), -1)).all(dim=1)
-        if not bool(finite.all()):
-            raise _not_finite(data, indices, int((~finite).nonzero()[0, 0]))
-    return summary
+                    raise _not_finite(data, indices, error.row or 0) from error
+                except Exception as error:
+                    if not out_of_memory(error):
+                        raise
+                    if size == 1:
+                        raise DalError(
+                            "scoring: expected memory for a tile of one image, got none left; take fewer draws, a "
+                            "smaller network, scoring.precision=bf16, or another device (trainer.accelerator=cpu)."
+                        ) from error
+                # Here and not in the except block, as the traceback holds the tensors of the tile.
+                release_cached()
+                size //= 2
+                warnings.warn(
+                    f"scoring: out of memory; the pass starts again with scoring.tile_size={size}.", stacklevel=2
+                )
+
+
+@dataclass(frozen=True)
+class _OnePass:
+    """All that a pass needs but the size of its tiles."""
+
+    view: ScoringModel
+    data: ImageData
+    indices: Tensor
+    reduce: Reduce
+    config: ScoringConfig
+    device: torch.device
+    layout: Callable[[Tensor], Tensor]
+    on_progress: OnProgress
+    phase: str
+    new_store: NewStore
+
+    def run(self, size: int) -> Kept:
+        self.view.compiled = CompiledPasses(size) if self.config.compile else None
+        rows, done = Gathered(self.new_store(len(self.indices), self.device)), 0
+        whole_tiles = max(1, self.config.batch_size // size) * size
+        loader = plain_batches(self.data, self.indices, whole_tiles, self.config.num_workers)
+        # The iterator is made here, as it draws from the global generator and may start processes.
+        tiles = to_device(cut(iter(loader), size), self.device)
+        with read_ahead(tiles) if self._reads_ahead() else nullcontext(tiles) as source:
+            for tile in source:
+                try:
+                    reduced = self.reduce(self.view, self.layout(tile.arrived()))
+                except NonFiniteError as error:
+                    raise NonFiniteError(str(error), done + (error.row or 0)) from error
+                rows.append(tuple(part[: tile.valid] for part in reduced))
+                done += tile.valid
+                self.on_progress(self.phase, done, len(self.indices))
+        return rows.finish()
+
+    def _reads_ahead(self) -> bool:
+        """Pixels in memory are read in less time than a thread costs, and workers read ahead by themselves."""
+        return self.device.type != "cpu" or (self.config.num_workers == 0 and not _in_memory(self.data.source))
+
+
+@contextmanager
+def _layout(view: ScoringModel, few: Tensor, config: ScoringConfig) -> Iterator[Callable[[Tensor], Tensor]]:
+    """What to do with images before a pass; inside, the weights have the layout that goes with it."""
+    wanted = config.channels_last
+    if wanted is None:
+        wanted = few.device.type == "cpu" or (few.device.type == "cuda" and config.precision != "32")
+    if wanted and few.ndim == 4 and takes_channels_last(view.module, view.logits, few):
+        with channels_last_weights(view.module):
+            yield channels_last
+    elif config.channels_last:
+        raise DalError(
+            "scoring.channels_last: expected a network that takes images in this layout, got an error or other numbers "
+            "(x.view(...) in forward() may be why, and x.reshape(...) the cure); set scoring.channels_last=false."
+        )
+    else:
+        yield lambda x: x
+
+
+def _in_memory(source: ImageSource) -> bool:
+    while isinstance(source, SubsetSource):
+        source = source.source
+    return isinstance(source, TensorSource)
 
 
 def summarize_points(
@@ -90,8 +201,10 @@ def summarize_points(
     config: ScoringConfig | None = None,
     device: torch.device | None = None,
     on_progress: OnProgress = silent,
-) -> Summary:
-    """What the acquisition function keeps of these points. One that needs no pass gets empty rows at no cost."""
+) -> Kept:
+    """What the acquisition function keeps of these points: in memory, on a GPU with room for it, or, where the memory
+    budget has none, on disk. One that needs no pass gets empty rows at no cost."""
+    config = config or ScoringConfig()
     if not acquisition.needs_pass or not len(indices):
         return (torch.empty(len(indices), 0),)
     return pool_pass(
@@ -103,25 +216,8 @@ def summarize_points(
         config=config,
         device=device,
         on_progress=on_progress,
+        new_store=lambda num_rows, made_on: RowStore(num_rows, config.bytes_allowed, made_on, config.disk_folder),
     )
-
-
-def _tiles(batches: Iterable[Tensor], size: int) -> Iterator[tuple[Tensor, int]]:
-    """Batches of any sizes as tiles of one size, each with the number of its rows that count."""
-    waiting: list[Tensor] = []
-    held = 0
-    for batch in batches:
-        waiting.append(batch)
-        held += len(batch)
-        if held >= size:
-            joined = torch.cat(waiting)
-            whole = held - held % size
-            for tile in torch.split(joined[:whole], size):
-                yield tile, size
-            waiting, held = [joined[whole:]], held - whole
-    if held:
-        last = torch.cat(waiting)
-        yield torch.cat([last, last[:1].expand(size - held, *last.shape[1:])]), held
 
 
 def _not_finite(data: ImageData, indices: Tensor, place: int) -> NonFiniteError:

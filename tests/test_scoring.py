@@ -13,7 +13,7 @@ from dal.errors import DalError, NonFiniteError
 from dal.models.adapt import adapt, as_adapted
 from dal.models.backbones import build_backbone
 from dal.models.classifier import Classifier
-from dal.scoring import ScoringConfig, _tiles, pool_pass, summarize_points
+from dal.scoring import ScoringConfig, pool_pass, summarize_points
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +35,6 @@ def keep_all(view, x):
 
 def equal(ours, theirs):
     return len(ours) == len(theirs) and all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-
-
-@pytest.mark.parametrize("size", [1, 4, 5, 100])
-@pytest.mark.parametrize("batches", [[1] * 7, [7], [3, 4], [2, 1, 4], [12, 1], [4, 4], [5, 0, 3]])
-def test_tiles_have_one_size_and_hold_all_rows_once_in_order(batches, size):
-    rows = torch.arange(sum(batches)).view(-1, 1)
-    tiles = list(_tiles(rows.split(batches), size))
-    assert all(len(tile) == size for tile, _ in tiles)
-    assert torch.equal(torch.cat([tile[:count] for tile, count in tiles]), rows)
-    assert [count for _, count in tiles[:-1]] == [size] * (len(tiles) - 1)
-    assert all(1 <= count <= size for _, count in tiles)
-    # What fills the last tile up are real images, not zeros that a network may answer with NaN.
-    last, count = tiles[-1]
-    assert (last[count:] == last[0]).all()
 
 
 @pytest.mark.parametrize(("batch_size", "num_workers"), [(1, 0), (7, 0), (512, 0), (128, 0), (7, 2), (512, 2)])
@@ -263,7 +249,7 @@ def test_half_precision_is_near_and_comes_back_as_float32(model, data, precision
         ({"batch_size": 0}, "scoring.batch_size: expected at least 1, got 0."),
         ({"tile_size": 0}, "scoring.tile_size: expected at least 1, got 0."),
         ({"num_workers": -1}, "scoring.num_workers: expected at least 0, got -1."),
-        ({"precision": "8"}, "scoring.precision: expected one of 32, bf16, 16, got '8'."),
+        ({"precision": "8"}, "scoring.precision: expected one of 32, tf32, bf16, 16, got '8'."),
     ],
 )
 def test_config_is_checked(changes, message):

@@ -22,11 +22,11 @@ from dal.acquisition.base import (
 )
 from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
-from dal.acquisition.search.precision import full_float32
 from dal.acquisition.search.race import draw_seed, exponentials, uniforms
 from dal.acquisition.search.rows import Rows, RowView, check_rows, safe_scale
 from dal.acquisition.search.workspace import Workspace
 from dal.errors import bad_value
+from dal.precision import full_precision
 
 __all__ = ["BADGE", "badge_select", "badge_weights"]
 
@@ -98,7 +98,7 @@ def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
     if not len(chosen):
         return torch.ones(len(probs), dtype=torch.float64)
     gradients = Gradients(_Errors(probs, features.device), features, safe_scale(_check(probs, features)))
-    with full_float32(), torch.no_grad():
+    with full_precision(features.device), torch.no_grad():
         centers = Centers(gradients, None, len(chosen))
         for row in gradients.high(torch.as_tensor(chosen, dtype=torch.int64, device=gradients.device)):
             centers.add(row)
@@ -216,7 +216,7 @@ def _sample(
         largest = check_rows("features", features)
         workspace.check_memory(errors.shape[1] + features.shape[1], query_size)
     gradients = Gradients(errors, features, safe_scale(workspace.largest(largest)))
-    with full_float32(), torch.no_grad():
+    with full_precision(features.device), torch.no_grad():
         return _Seeding(gradients, query_size, generator, workspace).run()
 
 
@@ -256,8 +256,10 @@ class _Seeding:
         if 0 <= here < len(self.points):
             rows = torch.tensor([here], device=self.points.device)
             row = self.points.high(rows)[0]
-            to_origin = self.points.exact(row[None], torch.zeros_like(row[None]))[0]
-            square = self.nearest.squares[here].clamp(min=0) if self.centers.count else to_origin
+            if self.centers.count:
+                square = self.nearest.squares[here]
+            else:
+                square = self.points.exact(row[None], torch.zeros_like(row[None]))[0]
             row = torch.cat([row, square[None]])
             self.nearest.take(here)
             self.left[here] = -1

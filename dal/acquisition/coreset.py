@@ -22,10 +22,10 @@ from dal.acquisition.base import (
 )
 from dal.acquisition.search.geometry import Euclidean
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters, nearest_point
-from dal.acquisition.search.precision import full_float32
 from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, safe_scale
 from dal.acquisition.search.workspace import Workspace
 from dal.errors import bad_value
+from dal.precision import full_precision
 
 __all__ = ["CoreSet", "k_center_greedy"]
 
@@ -108,7 +108,7 @@ def _greedy(features: Rows, labeled: Rows, query_size: int, workspace: Workspace
         # Equal centers would leave one another open for every point.
         centers = centers[is_distinct]
     scale = safe_scale(workspace.largest(largest))
-    with full_float32(), torch.no_grad():
+    with full_precision(features.device), torch.no_grad():
         return _take(features, centers, scale, query_size, workspace)
 
 

@@ -11,10 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from dal.errors import DalError, bad_value, unknown_choice
+from dal.memory import out_of_memory
 from dal.models.backbones.base import last_linear
 from dal.models.classifier import Classifier
+from dal.models.compiled import CompiledPasses
 from dal.models.mc_dropout import DropoutDraws
+from dal.precision import full_precision
 from dal.seeding import isolated_rng
+
+CHECKED_DRAWS = 4
+"""Draws whose plain passes the wide one is compared with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +76,21 @@ def as_adapted(model: AdaptedModel | Classifier) -> AdaptedModel:
 
 
 class ScoringModel:
-    """The PoolModel that acquisition functions see. Made by scoring_view()."""
+    """The PoolModel that acquisition functions see. Made by scoring_view().
+
+    ``compiled`` are torch.compile's passes for tiles of one size; None runs every pass as it is written.
+    """
 
     def __init__(self, adapted: AdaptedModel, seed: int) -> None:
         self.module, self.head_layer, self.seed = adapted.module, adapted.head_layer, seed
         self.head_name = adapted.head
+        self.compiled: CompiledPasses | None = None
         self._draws: DropoutDraws | None = None
         self._wide_input = False
 
     def features(self, x: Tensor) -> Tensor:
-        return self._forward(x)[0]
+        features, _ = self._plain(x)
+        return features
 
     def head(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head_layer(features)
@@ -87,16 +98,28 @@ class ScoringModel:
 
     def logits(self, x: Tensor) -> Tensor:
         """(B, ...) images to (B, C) logits, float32."""
-        return self._forward(x)[1].float()
+        _, logits = self._plain(x)
+        return logits.float()
 
     def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
         if self._draws is None or self._draws.num_draws != num_draws:
             # Two images at least: one would broadcast against its own draws, and could not show that a batch mixes.
             few = x[:3] if len(x) > 1 else torch.cat([x, x.flip(-1)])
             # In full precision: half of it may round draws to the same numbers, or one pass to others than K passes.
-            with torch.autocast(x.device.type, enabled=False):
+            with full_precision(x.device):
                 self._draws = self._set_up(few, num_draws)
-        return self._wide_pass(self._draws, x, self._wide_input)
+        draws = self._draws
+
+        def run(tile: Tensor) -> Tensor:
+            return self._wide_pass(draws, tile, self._wide_input)
+
+        return run(x) if self.compiled is None else self.compiled(f"{num_draws} draws", run, x)
+
+    def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._forward(x) if self.compiled is None else self.compiled("plain", self._forward, x)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return self._forward(x)[1].float()
 
     def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         seen: list[tuple[Tensor, Tensor]] = []
@@ -118,21 +141,26 @@ class ScoringModel:
     def _wide_pass(self, draws: DropoutDraws, x: Tensor, wide_input: bool) -> Tensor:
         if wide_input:
             with draws.wide_input():
-                logits = self.logits(x.repeat_interleave(draws.num_draws, dim=0))
+                logits = self._logits(x.repeat_interleave(draws.num_draws, dim=0))
         else:
             with draws.widening():
-                logits = self.logits(x)
+                logits = self._logits(x)
         return logits.log_softmax(dim=1).view(len(x), draws.num_draws, -1)
 
     def _set_up(self, x: Tensor, num_draws: int) -> DropoutDraws:
-        """Choose where to widen, having checked on a few images that one wide pass equals K plain ones."""
+        """Choose where to widen, having checked on a few images that one wide pass equals plain ones, draw by draw."""
         draws = DropoutDraws(self.module, num_draws, self.seed)
-        plain = []
-        for k in range(num_draws):
+
+        def plain(k: int) -> Tensor:
             with draws.single(k):
-                plain.append(self.logits(x).log_softmax(dim=1))
-        reference = torch.stack(plain, dim=1)
-        if num_draws > 1 and bool((reference == reference[:, :1]).all()):
+                return self._logits(x).log_softmax(dim=1)
+
+        # A wide pass that is wrong is wrong for most draws, and K passes of a large network cost more than a tile.
+        checked = sorted({*range(min(num_draws, CHECKED_DRAWS - 1)), num_draws - 1})
+        references = {k: plain(k) for k in checked}
+        # all() stops at the first that differs, which is nearly always one that is there already.
+        others = (references[k] if k in references else plain(k) for k in range(1, num_draws))
+        if num_draws > 1 and all(torch.equal(references[0], other) for other in others):
             raise DalError(
                 "model: expected the dropout draws to differ, got the same output from every draw; put a dropout layer "
                 "(nn.Dropout, p > 0) on the way to the last layer, or see whether the features have all become zero."
@@ -140,10 +168,13 @@ class ScoringModel:
         for self._wide_input in (False, True):
             try:
                 wide = self._wide_pass(draws, x, self._wide_input)
-            except (RuntimeError, DalError):
+            except (RuntimeError, DalError) as error:
+                if out_of_memory(error):
+                    raise
                 # A skip connection round the first dropout meets two batch sizes: widen at the input instead.
                 continue
-            if torch.allclose(wide, reference, rtol=1e-2, atol=1e-3, equal_nan=True):
+            reference = torch.stack([references[k] for k in checked], dim=1)
+            if torch.allclose(wide[:, checked], reference, rtol=1e-2, atol=1e-3, equal_nan=True):
                 return draws
         raise DalError(
             "model: expected K dropout draws in one wide batch to equal K passes, got other numbers; forward() must "

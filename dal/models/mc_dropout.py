@@ -52,6 +52,7 @@ class DropoutDraws:
         self.layers = check_dropout(module)
         self.module, self.num_draws, self.seed = module, num_draws, seed
         self._masks: dict[tuple[str, int, torch.Size, torch.device], Tensor] = {}
+        self._scaled: dict[tuple[str, int, torch.Size, torch.device, torch.dtype], Tensor] = {}
         self._calls: dict[str, int] = {}
         self._widened = False
 
@@ -90,7 +91,7 @@ class DropoutDraws:
 
     def _drop(self, name: str, layer: _DropoutNd, x: Tensor, draw: int | None) -> Tensor:
         call = self._calls[name] = self._calls.get(name, -1) + 1
-        masks = self._mask(name, call, layer, x)
+        masks = self._factors(name, call, layer, x)
         if draw is not None:
             return _apply(layer, x, masks[draw])
         if not self._widened:
@@ -99,6 +100,18 @@ class DropoutDraws:
         if len(x) % self.num_draws:
             raise DalError(f"model: expected dropout layer {name!r} to see images first, got shape {tuple(x.shape)}.")
         return _apply(layer, x.reshape(-1, self.num_draws, *x.shape[1:]), masks).flatten(0, 1)
+
+    def _factors(self, name: str, call: int, layer: _DropoutNd, x: Tensor) -> Tensor:
+        """The masks, divided by the share that is kept where that can be done once for all tiles."""
+        masks = self._mask(name, call, layer, x)
+        alpha = isinstance(layer, nn.AlphaDropout | nn.FeatureAlphaDropout)
+        # In half precision the factor itself would be rounded, and all that is kept scaled by the same error.
+        if alpha or layer.p == 1 or x.dtype not in (torch.float32, torch.float64):
+            return masks
+        key = (name, call, x.shape[1:], x.device, x.dtype)
+        if key not in self._scaled:
+            self._scaled[key] = masks.to(x.dtype) / (1 - float(layer.p))
+        return self._scaled[key]
 
     def _mask(self, name: str, call: int, layer: _DropoutNd, x: Tensor) -> Tensor:
         key = (name, call, x.shape[1:], x.device)
@@ -116,6 +129,8 @@ class DropoutDraws:
 
 def _apply(layer: _DropoutNd, x: Tensor, keep: Tensor) -> Tensor:
     p = float(layer.p)
+    if keep.is_floating_point():
+        return x * keep
     if p == 1:
         return torch.zeros_like(x * keep)
     if isinstance(layer, nn.AlphaDropout | nn.FeatureAlphaDropout):

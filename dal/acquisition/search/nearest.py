@@ -20,7 +20,9 @@ from dal.acquisition.search.geometry import Geometry, Low
 CHUNK = 64
 """Centers a product: enough to be bound by arithmetic, few enough to stop soon for points that fall out."""
 
+# Numbers a block: what a CPU's cache holds, and enough to keep a GPU busy.
 _BLOCK = 2**21
+_GPU_BLOCK = 2**27
 _PAIRS = 2**17
 _MOST_ROWS = 4096
 _FEW_ROWS = 4
@@ -44,8 +46,9 @@ class Centers:
         )
         # Squared lengths rounded upward, so that bounds which begin with them stay bounds.
         self._raised = torch.empty(capacity, dtype=torch.float32, device=points.device)
+        self._infinity = torch.tensor(torch.inf, device=points.device)
         self._picked = one.squares.new_empty(query_size, points.width)
-        self.count, self.largest = 0, 0.0
+        self.count = 0
         if labeled is not None:
             for block in row_blocks(len(labeled), points.width):
                 self._append(labeled.low(block))
@@ -81,8 +84,7 @@ class Centers:
         end = self.count + len(low.squares)
         self._low.append(self.count, low)
         raised = (low.squares * (1 + self._points.slack)).float()
-        self._raised[self.count : end] = torch.nextafter(raised, torch.full_like(raised, torch.inf))
-        self.largest = max(self.largest, float(low.squares.max()))
+        self._raised[self.count : end] = torch.nextafter(raised, self._infinity)
         self.count = end
 
 
@@ -99,7 +101,7 @@ class NearestCenters:
     def lower_all(self, stop: int) -> None:
         """Bring all bounds up to date with the first ``stop`` centers, at least one."""
         start = int(self._seen.min()) if len(self._seen) else stop
-        for block in row_blocks(len(self.points), self.points.width, _BLOCK):
+        for block in row_blocks(len(self.points), self.points.width, self._most_values()):
             low = self.points.low(block)
             for first in range(start, stop, CHUNK):
                 bounds = self._bounds(low, first, min(first + CHUNK, stop))
@@ -113,17 +115,22 @@ class NearestCenters:
         Without points, or where all are taken, it is -inf at 0. ``keys`` (N,) float64 are as large as the keys or
         larger; they are overwritten where something is learned.
         """
-        if not len(keys) or bool(keys.max() < 0):
+        if not len(keys):
+            return -torch.inf, 0
+        rows = keys.argmax()[None]
+        if keys[rows].item() < 0:
             return -torch.inf, 0
         best, most = -torch.inf, 1
-        rows = keys.argmax()[None]
         while True:
             self._advance(rows, best, key_of)
-            keys[rows] = key_of(rows, self.squares[rows])
-            final = rows[self._is_final(rows)]
-            if len(final):
-                best = max(best, float(keys[final].max()))
+            new = keys[rows] = key_of(rows, self.squares[rows])
+            if len(rows) > _FEW_ROWS:
+                new = new[self._is_final(rows)]
+            if len(new):
+                best = max(best, new.max().item())
             above = (keys >= best).nonzero()[:, 0]
+            if len(above) == 1 and best > -torch.inf:
+                return best, int(above)
             rows = above[~self._is_final(above)]
             if not len(rows):
                 return best, int(above[keys[above].argmax()])
@@ -140,15 +147,18 @@ class NearestCenters:
         """From now on this point is below every other."""
         self.squares[row] = -1
 
+    def _most_values(self) -> int:
+        return _BLOCK if self.points.device.type == "cpu" else _GPU_BLOCK
+
     def _is_final(self, rows: Tensor) -> Tensor:
         return self._exact[rows] & (self._seen[rows] == self.centers.count)
 
     def _advance(self, rows: Tensor, best: float, key_of: KeyOf) -> None:
         """One step towards the true values: of bounds that are out of date, up to date; of others, the distance."""
-        settled = self._exact[rows] | (self._seen[rows] == self.centers.count)
-        if len(rows) <= _FEW_ROWS or bool(settled.all()):
+        if len(rows) <= _FEW_ROWS:
             self._settle(rows)
             return
+        settled = self._exact[rows] | (self._seen[rows] == self.centers.count)
         if bool(settled.any()):
             self._settle(rows[settled])
         self._lower(rows[~settled], best, key_of)
@@ -180,12 +190,14 @@ class NearestCenters:
     def _settle(self, rows: Tensor) -> None:
         """Find the distances themselves; from those of fewer centers on, where they are known."""
         exact = self._exact[rows]
-        known = torch.where(exact, self.squares[rows], torch.inf)
-        start = int(self._seen[rows].min()) if bool(exact.all()) else 0
-        stop = self.centers.count
-        if start == stop:
-            return
-        for block in row_blocks(len(rows), max(stop - start, self.points.width), _BLOCK):
+        start, stop = 0, self.centers.count
+        if bool(exact.all()):
+            known, start = self.squares[rows], int(self._seen[rows].min())
+            if start == stop:
+                return
+        else:
+            known = torch.where(exact, self.squares[rows], torch.inf)
+        for block in row_blocks(len(rows), max(stop - start, self.points.width), self._most_values()):
             known[block] = self._nearest_of(rows[block], known[block], start, stop)
         self.squares[rows] = known
         self._seen[rows] = stop
@@ -220,7 +232,7 @@ def nearest_point(points: Geometry, center: Tensor) -> tuple[float, int]:
     nearest.lower_all(1)
     bounds = nearest.squares
     # |x|² is at most 2 d² + 2 |c|², and a bound exceeds d² by twice the slack at most.
-    off = 2 * points.slack * (2 * bounds + 3 * centers.largest) + 2 * points.smallest
+    off = 2 * points.slack * (2 * bounds + 3 * centers.low(0, 1).squares) + 2 * points.smallest
     rows = (bounds - off <= bounds.min()).nonzero()[:, 0]
     squares = nearest.distances(rows)
     return float(squares.min()), int(rows[squares.argmin()])

@@ -1,0 +1,33 @@
+"""Sizes of memory as people write them: "2GiB", "512MB", or plain bytes."""
+
+from __future__ import annotations
+
+import re
+
+from dal.errors import bad_value
+
+_UNITS = {"": 1, "b": 1} | {
+    f"{letter}{middle}b": base**power
+    for power, letter in enumerate("kmgt", start=1)
+    for middle, base in (("", 1000), ("i", 1024))
+}
+_WRITTEN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+
+
+def parse_bytes(argument: str, text: str | int) -> int:
+    """Whole bytes of a text such as "1.5GiB", "512MB" or "1000000"; KiB is 1024 bytes, kB is 1000.
+
+    ``argument`` is what to call it in an error. Raises DalError for anything that is not a size of at least one byte.
+
+    >>> parse_bytes("memory_budget", "1GiB"), parse_bytes("memory_budget", "1.5 kb"), parse_bytes("memory_budget", 7)
+    (1073741824, 1500, 7)
+    >>> parse_bytes("memory_budget", "lots")
+    Traceback (most recent call last):
+    dal.errors.DalError: memory_budget: expected a size such as 512MiB, 2GB or a number of bytes, got 'lots'.
+    """
+    match = None if isinstance(text, bool) else _WRITTEN.fullmatch(str(text))
+    unit = match[2].lower() if match else ""
+    size = int(float(match[1]) * _UNITS[unit]) if match and unit in _UNITS else 0
+    if size < 1:
+        raise bad_value(argument, "a size such as 512MiB, 2GB or a number of bytes", text)
+    return size

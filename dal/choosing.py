@@ -1,0 +1,66 @@
+"""One choice: read the candidates, keep what the acquisition function wants of them, and select.
+
+Where Lightning has started several processes, each reads a part of the candidates, and all select together.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import AcquisitionFunction, Selection
+from dal.acquisition.search.workspace import Workspace
+from dal.data.base import ImageData
+from dal.ledger import Ledger
+from dal.models.adapt import AdaptedModel
+from dal.progress import OnProgress, silent
+from dal.row_store import Kept
+from dal.scoring import ScoringConfig, summarize_points
+from dal.seeding import derive_seed, generator
+
+Points = tuple[ImageData, Tensor]
+"""Images, and the (N,) int64 positions of those that are meant."""
+
+
+def choose(
+    model: AdaptedModel,
+    acquisition: AcquisitionFunction,
+    candidates: Points,
+    labeled: Points,
+    query_size: int,
+    *,
+    seed: int = 0,
+    round: int = 0,
+    scoring: ScoringConfig | None = None,
+    device: torch.device | None = None,
+    ledger: Ledger | None = None,
+    on_progress: OnProgress = silent,
+) -> Selection:
+    """The ``query_size`` candidates most worth a label, best first; positions are those in ``candidates``.
+
+    It is the same whatever the number of processes. Raises DalError, in all of them, where a query size is out of
+    range or one of them meets a NaN.
+    """
+    scoring, ledger = scoring or ScoringConfig(), ledger or Ledger()
+    places = [Workspace.shared(len(indices), scoring.bytes_allowed) for _, indices in (candidates, labeled)]
+    kept: list[Kept] = []
+    with ledger.phase("score"), places[0].agreed():
+        for (data, indices), place in zip((candidates, labeled), places, strict=True):
+            # A process without a point of its own reads one all the same, and so learns the shapes.
+            share = indices[place.span] if place.size else indices[:1]
+            rows = summarize_points(
+                model,
+                acquisition,
+                data,
+                share,
+                seed=derive_seed(seed, round, "mc_dropout"),
+                config=scoring,
+                device=device,
+                on_progress=on_progress,
+            )
+            kept.append(rows if place.size else tuple(part[:0] for part in rows))
+    if acquisition.needs_pass:
+        ledger.add("score", samples_forward=len(candidates[1]) + len(labeled[1]))
+    with ledger.phase("select"):
+        g = generator(seed, round, "acquisition")
+        return acquisition.select_in(places[0], kept[0], places[1].gather(kept[1]), query_size, g)
