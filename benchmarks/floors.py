@@ -1,0 +1,118 @@
+"""The floors: the same work by hand in plain PyTorch and float32, with no check, no progress and no memory limit.
+
+They are what somebody would write who wants nothing but speed, so dal's time over theirs is what dal's checks,
+exactness and generality cost. They run on whatever device and in whatever floating type their tensors are.
+
+No command of its own: see speed.py and gpu.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from dal import Classifier
+
+Step = Callable[[Tensor], Tensor]
+
+
+def dropout_masks(model: Classifier, num_draws: int, seed: int = 0) -> list[Tensor]:
+    """The scaled masks of K draws for the two dropout layers of a Classifier on SmallCNN: (K, 1568) and (K, 128)."""
+    g = torch.Generator().manual_seed(seed)
+    inner = next(m for m in model.backbone.modules() if isinstance(m, nn.Dropout))
+    dense = next(m for m in model.backbone.modules() if isinstance(m, nn.Linear))
+    masks = []
+    for layer, width in ((inner, dense.in_features), (model.dropout, model.head.in_features)):
+        keep = torch.rand(num_draws, width, generator=g) >= layer.p
+        masks.append((keep / (1 - layer.p)).to(model.head.weight.device))
+    return masks
+
+
+def small_cnn_step(model: Classifier, masks: list[Tensor]) -> Step:
+    """(B, C, H, W) to (B,) BALD scores: convolutions once, their output times K fixed masks, the rest on B * K rows."""
+    layers = list(model.backbone.layers)
+    first = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.Dropout))
+    trunk, rest = nn.Sequential(*layers[:first]), nn.Sequential(*layers[first + 1 :])
+    inner, outer = masks
+
+    def step(x: Tensor) -> Tensor:
+        flat = trunk(x)
+        hidden = rest((flat[:, None] * inner).flatten(0, 1)).view(len(x), len(outer), -1)
+        return bald(model.head(hidden * outer))
+
+    return step
+
+
+@torch.inference_mode()
+def over_batches(step: Step, images: Tensor, batch_size: int) -> Tensor:
+    """What the step gives for all images: scores, or the logits of a plain forward pass where the step is a model."""
+    return torch.cat([step(x) for x in images.split(batch_size)])
+
+
+def bald(logits: Tensor) -> Tensor:
+    """(B, K, C) to (B,), in the type of the logits."""
+    probs = logits.softmax(dim=2)
+    entropy_of_mean = torch.special.entr(probs.mean(dim=1)).sum(dim=1)
+    return entropy_of_mean - torch.special.entr(probs).sum(dim=2).mean(dim=1)
+
+
+@torch.inference_mode()
+def coreset(features: Tensor, labeled: Tensor, query_size: int, block: int = 8192) -> Tensor:
+    """Greedy k-center: a matrix product for the labeled points, then one matrix-vector product a pick."""
+    sizes, labeled_sizes = squared_lengths(features), squared_lengths(labeled)
+    nearest = torch.empty_like(sizes)
+    for rows in (slice(start, start + block) for start in range(0, len(features), block)):
+        # |c|² - 2 x·c; what |x|² adds is the same for all centers.
+        if features.dtype == torch.float32:
+            about = torch.addmm(labeled_sizes, features[rows], labeled.T, alpha=-2)
+        else:
+            about = torch.sub(labeled_sizes, features[rows] @ labeled.T, alpha=2)
+        torch.amin(about, dim=1, out=nearest[rows])
+    nearest += sizes
+    distances, products = torch.empty_like(sizes), torch.empty_like(features[:, 0])
+    picks = torch.empty(query_size, dtype=torch.int64, device=features.device)
+    for i in range(query_size):
+        pick = nearest.argmax()
+        picks[i] = pick
+        if i + 1 == query_size:
+            break
+        torch.mv(features, features[pick], out=products)
+        torch.sub(sizes, products, alpha=2, out=distances)
+        distances += sizes[pick]
+        torch.minimum(nearest, distances, out=nearest)
+        nearest[pick] = -torch.inf
+    return picks.cpu()
+
+
+@torch.inference_mode()
+def badge(probs: Tensor, features: Tensor, query_size: int, generator: torch.Generator) -> Tensor:
+    """k-means++ on gradients that exist as two factors only: two matrix-vector products a pick."""
+    a = probs.clone()
+    a[torch.arange(len(a), device=a.device), probs.argmax(dim=1)] -= 1
+    sizes = squared_lengths(a) * squared_lengths(features)
+    draws = torch.rand(query_size, generator=generator).to(features.device)
+    along, across = torch.empty_like(a[:, 0]), torch.empty_like(features[:, 0])
+    distances, nearest = torch.empty_like(sizes), torch.full_like(sizes, torch.inf)
+    picks = torch.empty(query_size, dtype=torch.int64, device=features.device)
+    pick = (draws[0] * len(features)).long()
+    for i in range(query_size):
+        picks[i] = pick
+        if i + 1 == query_size:
+            break
+        torch.mv(a, a[pick], out=along)
+        torch.mv(features, features[pick], out=across)
+        torch.mul(along, across, out=distances)
+        torch.sub(sizes, distances, alpha=2, out=distances)
+        distances += sizes[pick]
+        torch.minimum(nearest, distances.clamp_(min=0), out=nearest)
+        nearest[pick] = 0
+        cumulative = nearest.cumsum(dim=0)
+        pick = torch.searchsorted(cumulative, draws[i + 1] * cumulative[-1]).clamp_(max=len(features) - 1)
+    return picks.cpu()
+
+
+def squared_lengths(x: Tensor) -> Tensor:
+    """(N,) float32 without a second (N, D), a block at a time."""
+    return torch.cat([block.float().square().sum(dim=1) for block in x.split(8192)])

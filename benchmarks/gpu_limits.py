@@ -1,0 +1,142 @@
+"""What a card can do, measured, and what a piece of work asks of it, counted.
+
+Limits are measured in the run that uses them: memory bandwidth by copying a large buffer, arithmetic by multiplying
+large matrices. Work is counted by formula: FLOPs are those of the products (a multiply-add is two), bytes the least
+that must move when every pass reads its operands once. So a share above 100 % means that passes were saved, not that a
+card was beaten.
+
+No command of its own: see gpu.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+# As torch names the types; tf32 is float32 whose products round to 10 bits.
+ARITHMETIC = {"float64": torch.float64, "float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one run must do at least."""
+
+    bytes: float
+    flops: float
+    arithmetic: str  # which limit of ARITHMETIC the FLOPs are held against
+
+
+@contextmanager
+def products_in(arithmetic: str) -> Iterator[None]:
+    """float32 products as they are, or rounded to tf32, for matrix products and convolutions alike."""
+    # PyTorch 2.9 has new names, and refuses to be read through the old ones once the new were set.
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        places, setting = (torch.backends.cuda.matmul, torch.backends.cudnn.conv), "fp32_precision"
+        wanted: Any = "tf32" if arithmetic == "tf32" else "ieee"
+    else:
+        places, setting = (torch.backends.cuda.matmul, torch.backends.cudnn), "allow_tf32"
+        wanted = arithmetic == "tf32"
+    before = [getattr(place, setting) for place in places]
+    try:
+        for place in places:
+            setattr(place, setting, wanted)
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            setattr(place, setting, value)
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def measured_limits(device: torch.device, quick: bool) -> dict[str, float]:
+    """Bytes a second of a copy (read and written), FLOP a second of a square product by arithmetic."""
+    count, side = (2**22, 256) if quick else (2**30, 8192)
+    limits = {"bandwidth": 2 * count / _seconds_of_copy(count, device)}
+    for name, dtype in ARITHMETIC.items():
+        with products_in(name):
+            limits[name] = 2 * side**3 / _seconds_of_product(side, dtype, device)
+    return limits
+
+
+def _seconds_of_copy(count: int, device: torch.device) -> float:
+    source = torch.ones(count, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return _least_seconds(lambda: target.copy_(source), device)
+
+
+def _seconds_of_product(side: int, dtype: torch.dtype, device: torch.device) -> float:
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    return _least_seconds(lambda: torch.mm(a, b, out=out), device)
+
+
+def _least_seconds(run: Callable[[], object], device: torch.device, tries: int = 5, runs: int = 10) -> float:
+    """Of one run, in the fastest of some rows of runs."""
+    run()
+    taken = []
+    for _ in range(tries):
+        synchronize(device)
+        start = time.perf_counter()
+        for _ in range(runs):
+            run()
+        synchronize(device)
+        taken.append((time.perf_counter() - start) / runs)
+    return min(taken)
+
+
+def work_of_layers(
+    step: Callable[[Tensor], Tensor], model: nn.Module, few: Tensor, images: int, tile: int, arithmetic: str
+) -> Work:
+    """Of a pass of ``step``, which runs layers of ``model``, over that many images, told from a few of them: the FLOPs
+    of products and convolutions; every layer's inputs and outputs for every image, its weights once a tile. Compiled
+    layers that are fused move less."""
+    size = 2 if arithmetic == "bf16" else 4
+    moved, weights = [], []
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        moved.append(inputs[0].numel() + output.numel())
+        weights.append(sum(p.numel() for p in module.parameters(recurse=False)))
+
+    leaves = [m for m in model.modules() if not list(m.children())]
+    handles = [leaf.register_forward_hook(count) for leaf in leaves]
+    try:
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            step(few)
+    finally:
+        for handle in handles:
+            handle.remove()
+    each = images / len(few)
+    least_bytes = size * (sum(moved) * each + sum(weights) * images / tile)
+    return Work(least_bytes, counter.get_total_flops() * each, arithmetic)
+
+
+def work_of_coreset(features: Tensor, labeled: Tensor, picks: int) -> Work:
+    """The pool read once for the labeled points and once for each pick but the last, with a distance read and written
+    for every point; a product of D for every pair."""
+    count, width = features.shape
+    passes = 1 + (picks - 1)
+    moved = passes * count * (width * features.element_size() + 2 * 4)
+    return Work(moved, 2.0 * count * width * (len(labeled) + picks - 1), _arithmetic(features))
+
+
+def work_of_badge(probs: Tensor, features: Tensor, picks: int) -> Work:
+    """Both factors of all gradients read once for each pick but the last, a weight read, written and read again for the
+    draw; a product of C and one of D for every pair."""
+    count = len(features)
+    row = sum(x.shape[1] * x.element_size() for x in (probs, features))
+    moved = (picks - 1) * count * (row + 3 * 4)
+    return Work(moved, 2.0 * count * (probs.shape[1] + features.shape[1]) * (picks - 1), _arithmetic(features))
+
+
+def _arithmetic(x: Tensor) -> str:
+    return "bf16" if x.dtype == torch.bfloat16 else "float32"

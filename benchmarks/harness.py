@@ -1,0 +1,159 @@
+"""How the benchmarks measure: times in turns, peak memory in a process of its own.
+
+A case is one piece of work and the contenders that can do it, the hand-written floor first. Contenders take turns
+(A B C A B C ...), so that whatever else slows the machine slows all of them alike and the ratios stand. Peak memory is
+measured apart from the times, in one new process a contender, by what Linux counts as resident.
+
+No command of its own: see speed.py, scale.py and gpu.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+
+NOT_INSTALLED = "not installed"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the work of a case."""
+
+    name: str
+    run: Callable[[], Any] | None  # None: not installed
+    repeats: int | None = None  # fewer than asked for, where it is slow
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """``build(**sizes)`` makes the contenders; a process that measures memory calls it again."""
+
+    title: str
+    build: Callable[..., list[Contender]]
+    sizes: dict[str, Any]
+    tiny: dict[str, Any] = field(default_factory=dict)  # sizes of the warm-up, over the others
+    threads: int = 1
+    compare: Callable[[dict[str, Any]], dict[str, str]] | None = None  # last results by name to notes by name
+
+
+def measure(case: Case, repeats: int, memory: bool = True, say: Callable[[str], None] = print) -> list[Row]:
+    """A row a contender: median, least and most seconds, ratio to the first contender, peak extra memory."""
+    with limited_to(case.threads):
+        for contender in case.build(**case.sizes | case.tiny):
+            if contender.run is not None:
+                contender.run()
+        contenders = case.build(**case.sizes)
+        seconds, results = in_turns(contenders, repeats)
+    compared = case.compare(results) if case.compare else {}
+    floor = statistics.median(seconds[contenders[0].name])
+    rows = []
+    for contender in contenders:
+        taken = seconds.get(contender.name)
+        notes = [contender.note, compared.get(contender.name, "")]
+        row: Row = {"case": case.title, "threads": case.threads, "contender": contender.name}
+        if taken is None:
+            row |= dict.fromkeys(("median_s", "min_s", "max_s", "ratio", "repeats", "extra_mib"))
+            notes = [NOT_INSTALLED]
+        else:
+            row |= {"median_s": statistics.median(taken), "min_s": min(taken), "max_s": max(taken)}
+            row |= {"ratio": statistics.median(taken) / floor, "repeats": len(taken)}
+            row["extra_mib"] = peak_extra_mib(case, contender.name) if memory else None
+            say(f"{case.title}: {contender.name}: {row['median_s']:.3g} s ({row['ratio']:.2f}x)")
+        rows.append(row | {"note": "; ".join(note for note in notes if note)})
+    return rows
+
+
+def in_turns(contenders: Sequence[Contender], repeats: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Seconds of every run, and the last result, by the contender's name."""
+    seconds: dict[str, list[float]] = {}
+    results: dict[str, Any] = {}
+    for turn in range(repeats):
+        for contender in contenders:
+            if contender.run is None or turn >= (contender.repeats or repeats):
+                continue
+            gc.collect()
+            start = time.perf_counter()
+            results[contender.name] = contender.run()
+            seconds.setdefault(contender.name, []).append(time.perf_counter() - start)
+    return seconds, results
+
+
+def peak_extra_mib(case: Case, contender: str) -> float | None:
+    """Most resident memory during one run less that before it, in a new process; None where it cannot be told."""
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    # Forked from a server that has only imported: OpenMP's threads, which run here, do not survive a fork.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dal.scoring", "scipy.stats", "pandas", "matplotlib.figure", "rich.table"])
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(_peak_extra_here, case, contender).result()
+        except BrokenProcessPool:  # killed, by the kernel for memory most likely
+            return None
+
+
+def _peak_extra_here(case: Case, name: str) -> float:
+    with limited_to(case.threads):
+        # What libraries set up once on their first call is nobody's work.
+        _runner(case.build(**case.sizes | case.tiny), name)()
+        run = _runner(case.build(**case.sizes), name)
+        gc.collect()
+        _return_freed_memory()
+        before = _status_kib("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark to what is resident now
+        result = run()
+        peak = _status_kib("VmHWM")
+    del result
+    return max(0, peak - before) / 1024
+
+
+def _runner(contenders: Sequence[Contender], name: str) -> Callable[[], Any]:
+    (run,) = (contender.run for contender in contenders if contender.name == name)
+    assert run is not None, name
+    return run
+
+
+def _status_kib(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
+
+
+def _return_freed_memory() -> None:
+    """Freed memory that malloc kept would be used again and hide what the run needs."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):  # not glibc
+        return
+
+
+@contextmanager
+def limited_to(threads: int) -> Iterator[None]:
+    """torch and the BLAS and OpenMP pools of NumPy and scikit-learn with this many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with threadpool_limits(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def console(record: bool = False) -> Console:
+    """A terminal of a fixed width, so that tables look alike everywhere."""
+    return Console(record=record, width=150)

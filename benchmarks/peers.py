@@ -1,0 +1,112 @@
+"""Published libraries doing the same work, each as its own documentation says. One that is missing is not measured.
+
+baal (github.com/baal-org/baal): ModelWrapper.predict_on_dataset over a network patched by MCDropoutModule, with the
+default arguments (inputs are replicated in memory) and with MCCachingModule, for which it wants
+replicate_in_memory=False. Its dropout draws noise for each point, dal's K networks for the whole pool: the same amount
+of work.
+scikit-activeml (github.com/scikit-activeml/scikit-activeml): CoreSet and Badge. Badge asks a classifier for
+probabilities and embeddings; it gets one that hands out ready ones, so that its selection alone is timed.
+small-text (github.com/webis-de/small-text): greedy_coreset, whose embeddings need not be of text.
+
+No command of its own: see speed.py, whose head says how to install them.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+
+def has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def baal_bald(model: nn.Module, images: Tensor, num_draws: int, batch_size: int, caching: bool) -> Callable[[], Any]:
+    """(N,) BALD scores by baal; None where it is not installed."""
+    import structlog
+    from baal.active.heuristics import BALD
+    from baal.bayesian.caching_utils import LRUCacheModule, MCCachingModule
+    from baal.bayesian.dropout import MCDropoutModule
+    from baal.modelwrapper import ModelWrapper, TrainingArgs
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    # Patching changes the module that it is given.
+    patched: nn.Module = MCDropoutModule(copy.deepcopy(model))
+    if caching:
+        patched = MCCachingModule(patched)
+    # Loader workers would only cost their start: the images are in memory.
+    arguments = TrainingArgs(batch_size=batch_size, workers=0, use_cuda=False, replicate_in_memory=not caching)
+    wrapper = ModelWrapper(patched, arguments)
+    dataset = TensorDataset(images, torch.zeros(len(images), dtype=torch.int64))
+    caches = [m for m in patched.modules() if isinstance(m, LRUCacheModule)]
+
+    def run() -> Tensor:
+        # Where all images are one batch, the repeat before would have left its answers.
+        for cached in caches:
+            cached._memory_input = None
+        predictions = wrapper.predict_on_dataset(dataset, iterations=num_draws, verbose=False)
+        return torch.from_numpy(BALD().get_uncertainties(predictions))
+
+    return run
+
+
+def skactiveml_coreset(features: Tensor, labeled: Tensor, query_size: int) -> Callable[[], Any]:
+    """(Q,) positions in the pool by scikit-activeml's CoreSet."""
+    from skactiveml.pool import CoreSet
+
+    x = torch.cat([features, labeled]).numpy()
+    y = np.full(len(x), np.nan)
+    y[len(features) :] = 0
+
+    def run() -> Tensor:
+        return torch.from_numpy(CoreSet(random_state=0).query(x, y, batch_size=query_size))
+
+    return run
+
+
+def skactiveml_badge(probs: Tensor, features: Tensor, query_size: int) -> Callable[[], Any]:
+    """(Q,) positions in the pool by scikit-activeml's Badge, from ready probabilities and embeddings."""
+    from skactiveml.base import SkactivemlClassifier
+    from skactiveml.pool import Badge
+
+    class Ready(SkactivemlClassifier):
+        def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+            return self
+
+        def predict_proba(self, X: Any) -> Any:
+            return probs.numpy(), features.numpy()
+
+    x, y = features.numpy(), np.full(len(features), np.nan)
+    classifier = Ready(classes=list(range(probs.shape[1])))
+
+    def run() -> Tensor:
+        query = Badge(random_state=0)
+        return torch.as_tensor(query.query(x, y, clf=classifier, fit_clf=False, batch_size=query_size))
+
+    return run
+
+
+def small_text_coreset(features: Tensor, labeled: Tensor, query_size: int) -> Callable[[], Any]:
+    """(Q,) positions in the pool by small-text's greedy_coreset."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from small_text.query_strategies.coresets import greedy_coreset
+
+    x = torch.cat([features, labeled]).numpy()
+    pool, known = np.arange(len(features)), np.arange(len(features), len(x))
+
+    def run() -> Tensor:
+        # Blocks larger than its 100 rows, which would be slower still.
+        picks = greedy_coreset(x, pool, known, query_size, distance_metric="euclidean", batch_size=4096)
+        return torch.from_numpy(picks)
+
+    return run

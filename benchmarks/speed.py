@@ -1,0 +1,83 @@
+"""Speed: dal's scoring and selection against the same work by hand, and against published libraries.
+
+    pip install -e '.[peers]'                     # baal, scikit-activeml
+    pip install --no-deps small-text && pip install dill    # small-text; a peer that is missing is left out
+    python benchmarks/speed.py                    # all parts, about 30 minutes on 2 cores
+    python benchmarks/speed.py coreset --threads 1
+    python benchmarks/speed.py --quick            # small sizes, to see that it works; writes below runs/
+
+Every part writes a CSV and a plot to benchmarks/results/speed_DATE, and the README there anew over all parts that the
+day has seen. Run it on a quiet machine: contenders take turns, so ratios bear some noise, but seconds do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import record
+import speed_cases
+from harness import console, measure
+
+PARTS = {
+    "scoring": (
+        speed_cases.scoring_cases,
+        "BALD over images from loading to scores. The floor of the small network runs on a ready tensor, convolutions "
+        "once and the rest on all draws; that of ResNet-18, whose only dropout stands before the head, is one plain "
+        "forward pass. The second floor does the same with images and weights in the layout channels last. dal is "
+        "`summarize_points` with its defaults, everything included. baal is `predict_on_dataset` on a ready tensor "
+        "and its BALD.",
+    ),
+    "coreset": (
+        speed_cases.coreset_cases,
+        "Greedy k-center with 1,000 labeled points. The floor is float32: a matrix product for the labeled points, "
+        "then a matrix-vector product a pick. Float32 may break near-ties otherwise than dal, whose picks are those of "
+        "float64 differences.",
+    ),
+    "badge": (
+        speed_cases.badge_cases,
+        "k-means++ on gradients. The floor is float32: two matrix-vector products a pick over the gradients' factors.",
+    ),
+}
+ABOUT = (
+    "Seconds are medians over repeats in which the contenders take turns; `to floor` is the ratio of medians to the "
+    "hand-written floor of the same case. Extra MiB: most resident memory during one run less that before it, in a "
+    "process of its own."
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all unless named")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, nargs="+", help="all cores unless said; coreset also with one")
+    parser.add_argument("--no-memory", action="store_true", help="times alone")
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--results", type=Path, help="benchmarks/results unless said")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+
+    cores = os.cpu_count() or 1
+    folder = record.dated(options.results or (record.QUICK_RESULTS if options.quick else record.RESULTS), "speed")
+    for part in options.parts or PARTS:
+        cases, _ = PARTS[part]
+        usual = {1, cores} if part == "coreset" and not options.quick else {1 if options.quick else cores}
+        threads = options.threads or sorted(usual)
+        facts = record.facts_now(repeats=options.repeats, threads=threads, seed=speed_cases.SEED, quick=options.quick)
+        rows = []
+        for count in threads:
+            for case in cases(count, options.quick):
+                rows += measure(case, options.repeats, not options.no_memory)
+        record.print_table(console(), f"{part}, {options.repeats} repeats", rows)
+        record.plot_bars(folder / f"{part}.png", f"{part}: seconds by contender", rows)
+        record.write_part(folder, part, rows, facts)
+        record.write_readme(folder, "Speed", ABOUT, {name: text for name, (_, text) in PARTS.items()})
+    print(f"Written: {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""The cases of speed.py: for each, the floor, dal and the peers on the same tensors.
+
+No command of its own: see speed.py.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import fashion
+import floors
+import peers
+import torch
+from harness import Case, Contender
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from dal import Classifier
+from dal.acquisition import BALD, badge_select, k_center_greedy
+from dal.models.adapt import as_adapted
+from dal.scoring import summarize_points
+
+SEED = 0
+# Of the floor and of baal; dal cuts tiles of its own choice. Other sizes change the floor's time by little.
+BATCH, RESNET_BATCH = 256, 128
+PEER_REPEATS = 5
+
+
+def scoring_cases(threads: int, quick: bool) -> list[Case]:
+    small = {"images": 10_000, "draws": 20}
+    large = {"images": 500, "draws": 20}
+    if quick:
+        small, large = {"images": 500, "draws": 5}, {"images": 128, "draws": 5}
+    tiny = {"images": 40}
+    return [
+        Case(
+            f"SmallCNN, {small['images']:,} images 1x28x28, BALD, {small['draws']} draws",
+            small_cnn,
+            small,
+            tiny,
+            threads,
+            same_ranking,
+        ),
+        Case(
+            f"ResNet-18, {large['images']:,} images 3x32x32, BALD, {large['draws']} draws",
+            resnet18,
+            large,
+            {"images": 8},
+            threads,
+        ),
+    ]
+
+
+def small_cnn(images: int, draws: int) -> list[Contender]:
+    data, x = fashion.test_images(images)
+    model = fashion.small_classifier()
+    masks = floors.dropout_masks(model, draws)
+    by_hand = [
+        (floors.small_cnn_step(m, masks), layout) for m, layout in ((model, None), (_channels_last(model), _LAST))
+    ]
+    baal = {caching: _peer("baal", peers.baal_bald, model, x, draws, BATCH, caching) for caching in (False, True)}
+    return [
+        Contender("floor, PyTorch by hand", _over_batches(*by_hand[0], x, BATCH)),
+        Contender("floor, channels last", _over_batches(*by_hand[1], x, BATCH)),
+        Contender("dal", _dal_bald(model, data, draws)),
+        Contender("baal", baal[False], PEER_REPEATS),
+        Contender("baal, MCCachingModule", baal[True], PEER_REPEATS),
+    ]
+
+
+def resnet18(images: int, draws: int) -> list[Contender]:
+    """The floor has one draw's work: all layers but the last are the same for all draws."""
+    data, x = fashion.color_images(images)
+    model = fashion.resnet18()
+    cached = _peer("baal", peers.baal_bald, model, x, draws, RESNET_BATCH, True)
+    return [
+        Contender("floor, one plain pass", _over_batches(model, None, x, RESNET_BATCH)),
+        Contender("floor, channels last", _over_batches(_channels_last(model), _LAST, x, RESNET_BATCH)),
+        Contender("dal", _dal_bald(model, data, draws)),
+        Contender("baal, MCCachingModule", cached, PEER_REPEATS),
+    ]
+
+
+_LAST = torch.channels_last
+
+
+def _channels_last(model: Classifier) -> Classifier:
+    return copy.deepcopy(model).to(memory_format=_LAST)
+
+
+def _over_batches(step: floors.Step, layout: Any, x: Tensor, batch: int) -> Callable[[], Tensor]:
+    """The floor finds its images in the layout that it wants."""
+    ready = x if layout is None else x.clone(memory_format=layout)
+    return lambda: floors.over_batches(step, ready, batch)
+
+
+def _dal_bald(model: Any, data: Any, draws: int) -> Callable[[], Tensor]:
+    adapted, indices = as_adapted(model), torch.arange(len(data))
+    return lambda: summarize_points(adapted, BALD(draws), data, indices, seed=SEED)[0]
+
+
+def same_ranking(results: dict[str, Any]) -> dict[str, str]:
+    """Masks differ, so scores do; contenders that do the same work rank the images alike."""
+    floor, *others = results
+    return {
+        name: f"rank correlation with the floor {spearmanr(results[name], results[floor]).statistic:.3f}"
+        for name in others
+    }
+
+
+def coreset_cases(threads: int, quick: bool) -> list[Case]:
+    cases = []
+    for kind in ("fashion", "normal"):
+        for picks in (100,) if quick else (100, 1000):
+            sizes = {"kind": kind, "pool": 50_000, "labeled": 1000, "picks": picks}
+            if quick:
+                sizes |= {"pool": 4000, "labeled": 200, "picks": 20}
+            title = f"{_KINDS[kind]}, {sizes['pool']:,} x 512, {sizes['picks']:,} picks"
+            cases.append(Case(title, coreset, sizes, {"pool": 500, "labeled": 50, "picks": 5}, threads, same_picks))
+    return cases
+
+
+_KINDS = {"fashion": "Fashion-MNIST features", "normal": "Normal features", "made up": "Made-up gradients"}
+
+
+def coreset(kind: str, pool: int, labeled: int, picks: int) -> list[Contender]:
+    """Peers see the Fashion-MNIST features only: their time does not depend on the numbers. Nor is small-text asked
+    for 1,000 picks, as it begins anew for every pick."""
+    if kind == "fashion":
+        features, _ = fashion.features_and_probs()
+        known, x = features[fashion.POOL :][:labeled].clone(), features[:pool].clone()
+    else:
+        x, known = fashion.normal_features(pool + labeled, 512).split([pool, labeled])
+    contenders = [
+        Contender("floor, matrix-vector", lambda: floors.coreset(x, known, picks)),
+        Contender("dal", lambda: k_center_greedy(x, known, picks)),
+    ]
+    if kind == "fashion":
+        peer = _peer("skactiveml", peers.skactiveml_coreset, x, known, picks)
+        contenders.append(Contender("scikit-activeml", peer, repeats=PEER_REPEATS if picks <= 100 else 1))
+        if picks <= 100:
+            peer = _peer("small_text", peers.small_text_coreset, x, known, picks)
+            contenders.append(Contender("small-text", peer, repeats=1))
+    return contenders
+
+
+def same_picks(results: dict[str, Any]) -> dict[str, str]:
+    floor, *others = results
+    notes = {}
+    for name in others:
+        ours, theirs = results[name].tolist(), results[floor].tolist()
+        shared = len(set(ours) & set(theirs))
+        notes[name] = "the floor's picks"
+        if shared < len(theirs):
+            notes[name] = f"{shared:,} of {len(theirs):,} picks are the floor's"
+        elif ours != theirs:
+            notes[name] += ", in another order"
+    return notes
+
+
+def badge_cases(threads: int, quick: bool) -> list[Case]:
+    sizes = [
+        {"kind": "fashion", "pool": 50_000, "classes": 10, "picks": 1000, "repeats": None, "peer": False},
+        {"kind": "fashion", "pool": 5000, "classes": 10, "picks": 100, "repeats": None, "peer": True},
+        {"kind": "made up", "pool": 200_000, "classes": 100, "picks": 1000, "repeats": 2, "peer": False},
+    ]
+    if quick:
+        sizes = [case | {"pool": case["pool"] // 10, "picks": case["picks"] // 10} for case in sizes]
+    return [
+        Case(
+            f"{_KINDS[s['kind']]}, {s['pool']:,} x 512 x {s['classes']}, {s['picks']:,} picks",
+            badge,
+            s,
+            {"pool": 200, "picks": 5},
+            threads,
+        )
+        for s in sizes
+    ]
+
+
+def badge(kind: str, pool: int, classes: int, picks: int, repeats: int | None, peer: bool) -> list[Contender]:
+    if kind == "fashion":
+        features, probs = (values[:pool].clone() for values in fashion.features_and_probs())
+    else:
+        features = fashion.normal_features(pool, 512).relu_()
+        probs = fashion.made_up_probs(features, classes)
+
+    def draws() -> torch.Generator:
+        return torch.Generator().manual_seed(SEED)
+
+    contenders = [
+        Contender("floor, matrix-vector", lambda: floors.badge(probs, features, picks, draws()), repeats),
+        Contender("dal", lambda: badge_select(probs, features, picks, draws()), repeats),
+    ]
+    if peer:
+        ready = _peer("skactiveml", peers.skactiveml_badge, probs, features, picks)
+        contenders.append(Contender("scikit-activeml", ready, repeats=PEER_REPEATS, note="selection alone"))
+    return contenders
+
+
+def _peer(module: str, make: Callable[..., Callable[[], Any]], *arguments: Any) -> Callable[[], Any] | None:
+    return make(*arguments) if peers.has(module) else None
