@@ -103,16 +103,20 @@ class Workspace:
 
     @contextmanager
     def agreed(self) -> Iterator[None]:
-        """Where the block fails in one process it fails in all, so that none waits for one that is gone."""
+        """Where the block fails in one process it fails in all, so that none waits for one that is gone: its own error
+        here, DalError with the first one's words elsewhere."""
         error: Exception | None = None
         try:
             yield
-        except DalError as own:
+        except Exception as own:  # noqa: BLE001  it is raised again below, once the others know
             error = own
         if self.group is not None:
-            box: list[Any] = [None] * dist.get_world_size()
-            dist.all_gather_object(box, error)
-            error = error or next((other for other in box if other is not None), None)
+            # Words, as not every exception can be sent.
+            said = None if error is None else f"{'' if isinstance(error, DalError) else 'another process: '}{error}"
+            box: list[str | None] = [None] * dist.get_world_size()
+            dist.all_gather_object(box, said)
+            first = next((words for words in box if words is not None), None)
+            error = error or (None if first is None else DalError(first))
         if error is not None:
             raise error
 
