@@ -30,6 +30,11 @@ PARTS = {
         "`summarize_points` with its defaults, everything included. baal is `predict_on_dataset` on a ready tensor "
         "and its BALD.",
     ),
+    "options": (
+        speed_cases.option_cases,
+        "The same work by dal alone, one option of `scoring` changed at a time; the floor here is dal as it comes. "
+        "Compiling is in the time, as a campaign pays it once a pass.",
+    ),
     "coreset": (
         speed_cases.coreset_cases,
         "Greedy k-center with 1,000 labeled points. The floor is float32: a matrix product for the labeled points, "

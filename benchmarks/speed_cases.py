@@ -20,7 +20,7 @@ from torch import Tensor
 from dal import Classifier
 from dal.acquisition import BALD, badge_select, k_center_greedy
 from dal.models.adapt import as_adapted
-from dal.scoring import summarize_points
+from dal.scoring import ScoringConfig, summarize_points
 
 SEED = 0
 # Of the floor and of baal; dal cuts tiles of its own choice. Other sizes change the floor's time by little.
@@ -96,9 +96,30 @@ def _over_batches(step: floors.Step, layout: Any, x: Tensor, batch: int) -> Call
     return lambda: floors.over_batches(step, ready, batch)
 
 
-def _dal_bald(model: Any, data: Any, draws: int) -> Callable[[], Tensor]:
+def _dal_bald(model: Any, data: Any, draws: int, config: ScoringConfig | None = None) -> Callable[[], Any]:
     adapted, indices = as_adapted(model), torch.arange(len(data))
-    return lambda: summarize_points(adapted, BALD(draws), data, indices, seed=SEED)[0]
+    return lambda: summarize_points(adapted, BALD(draws), data, indices, seed=SEED, config=config)[0]
+
+
+def option_cases(threads: int, quick: bool) -> list[Case]:
+    sizes = {"images": 500, "draws": 5} if quick else {"images": 10_000, "draws": 20}
+    title = f"SmallCNN, {sizes['images']:,} images 1x28x28, BALD, {sizes['draws']} draws"
+    return [Case(title, options_of_scoring, sizes, {"images": 40}, threads)]
+
+
+def options_of_scoring(images: int, draws: int) -> list[Contender]:
+    """dal against itself: the defaults first, then one option changed at a time."""
+    data, _ = fashion.test_images(images)
+    model = fashion.small_classifier()
+    changes: list[dict[str, Any]] = [{}, {"channels_last": False}, {"precision": "bf16"}, {"compile": True}]
+    changes += [{"tile_size": size} for size in (16, 64, 256, 1024)]
+    return [
+        Contender(
+            ", ".join(f"{key}={value}" for key, value in change.items()) or "dal, defaults",
+            _dal_bald(model, data, draws, ScoringConfig(**change)),
+        )
+        for change in changes
+    ]
 
 
 def same_ranking(results: dict[str, Any]) -> dict[str, str]:
