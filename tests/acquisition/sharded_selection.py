@@ -71,6 +71,19 @@ def error_on_one(rank):
     return "no error"
 
 
+def other_error_on_one(rank):
+    """Errors of other kinds are told as words, so that they can be sent."""
+    try:
+        with Workspace.shared(10).agreed():
+            if rank == 0:
+                raise OSError("no such disk")
+    except OSError as error:
+        return f"own: {error}"
+    except DalError as error:
+        return f"other: {error}"
+    return "no error"
+
+
 def main():
     rank, ranks, init_file, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
     torch.set_num_threads(1)
@@ -80,6 +93,7 @@ def main():
     found = {case: selections(case, True) for case in CASES}
     found["on disk"] = selections("many picks", True, folder)
     found["error"] = error_on_one(rank)
+    found["other error"] = other_error_on_one(rank)
     workspace = Workspace.shared(41)
     found["span"] = workspace.offset, workspace.size
     torch.save(found, out)

@@ -67,6 +67,13 @@ def test_an_error_of_one_process_is_every_process_s(ranks):
     } == {"features: expected finite numbers, got nan at row 4 of 5."}
 
 
+def test_errors_of_any_kind_reach_all(ranks):
+    assert [found["other error"] for found in ranks] == [
+        "own: no such disk",
+        *["other: another process: no such disk"] * (len(ranks) - 1),
+    ]
+
+
 def test_a_process_of_its_own_holds_everything():
     workspace = Workspace.shared(7, memory_budget=5)
     assert workspace == Workspace.alone(7, memory_budget=5)
