@@ -33,7 +33,8 @@ SEED, LABELED = 0, 1000
 FOLDER = record.HERE.parent / "runs" / "benchmarks" / "disk"
 ABOUT = (
     "Seconds are medians over processes, reading included; the files were in the system's cache after the first. "
-    "Largest resident set: of the whole process, Python and PyTorch included, less than the budget in every run."
+    "Largest resident set: of the whole process, Python and PyTorch included; {kept}. On {points:,} of the points the "
+    "selections from disk and from memory are {equal}."
 )
 
 
@@ -53,15 +54,22 @@ def main() -> int:
         return 0
     make_files(options.points)
     facts = record.facts_now(repeats=options.repeats, threads=options.threads, seed=SEED, labeled=LABELED)
-    facts |= {"equal_to_memory": equal_to_memory(min(options.points, 100_000), min(options.picks, 300), options.budget)}
-    print("selections from disk and from memory:", facts["equal_to_memory"])
+    fewer = min(options.points, 100_000)
+    is_equal = equal_to_memory(fewer, min(options.picks, 300), options.budget)
+    print(f"selections from disk and from memory are {'' if is_equal else 'not '}equal", flush=True)
     rows = [measured(name, options) for name in ("coreset", "badge")]
     record.print_table(console(), "on disk", rows)
     folder = record.dated(options.results or (record.QUICK_RESULTS if options.quick else record.RESULTS), "disk")
     record.write_part(folder, "disk", rows, facts)
-    record.write_readme(folder, "Pools on disk", ABOUT, {"disk": ""})
+    is_kept = all(row["largest_resident_mib"] * 2**20 < parse_bytes("budget", options.budget) for row in rows)
+    about = ABOUT.format(
+        kept="less than the budget in every run" if is_kept else "MORE THAN THE BUDGET",
+        points=fewer,
+        equal="equal" if is_equal else "NOT EQUAL",
+    )
+    record.write_readme(folder, "Pools on disk", about, {"disk": "`k_center_greedy` and `badge_select` over DiskRows."})
     print(f"Written: {folder}")
-    return 0 if all(row["largest_resident_mib"] * 2**20 < parse_bytes("budget", options.budget) for row in rows) else 1
+    return 0 if is_kept and is_equal else 1
 
 
 def files(points: int) -> tuple[Path, Path]:

@@ -74,15 +74,16 @@ def coreset(features: Tensor, labeled: Tensor, query_size: int, block: int = 819
     distances, products = torch.empty_like(sizes), torch.empty_like(features[:, 0])
     picks = torch.empty(query_size, dtype=torch.int64, device=features.device)
     for i in range(query_size):
-        pick = nearest.argmax()
-        picks[i] = pick
+        # Of shape (1,): to index with a single number a GPU would be waited for.
+        pick = nearest.argmax(dim=0, keepdim=True)
+        picks[i : i + 1] = pick
         if i + 1 == query_size:
             break
-        torch.mv(features, features[pick], out=products)
+        torch.mv(features, features.index_select(0, pick)[0], out=products)
         torch.sub(sizes, products, alpha=2, out=distances)
-        distances += sizes[pick]
+        distances += sizes.index_select(0, pick)
         torch.minimum(nearest, distances, out=nearest)
-        nearest[pick] = -torch.inf
+        nearest.index_fill_(0, pick, -torch.inf)
     return picks.cpu()
 
 
@@ -96,20 +97,21 @@ def badge(probs: Tensor, features: Tensor, query_size: int, generator: torch.Gen
     along, across = torch.empty_like(a[:, 0]), torch.empty_like(features[:, 0])
     distances, nearest = torch.empty_like(sizes), torch.full_like(sizes, torch.inf)
     picks = torch.empty(query_size, dtype=torch.int64, device=features.device)
-    pick = (draws[0] * len(features)).long()
+    pick = (draws[:1] * len(features)).long()
     for i in range(query_size):
-        picks[i] = pick
+        picks[i : i + 1] = pick
         if i + 1 == query_size:
             break
-        torch.mv(a, a[pick], out=along)
-        torch.mv(features, features[pick], out=across)
+        torch.mv(a, a.index_select(0, pick)[0], out=along)
+        torch.mv(features, features.index_select(0, pick)[0], out=across)
         torch.mul(along, across, out=distances)
         torch.sub(sizes, distances, alpha=2, out=distances)
-        distances += sizes[pick]
+        distances += sizes.index_select(0, pick)
         torch.minimum(nearest, distances.clamp_(min=0), out=nearest)
-        nearest[pick] = 0
+        nearest.index_fill_(0, pick, 0)
         cumulative = nearest.cumsum(dim=0)
-        pick = torch.searchsorted(cumulative, draws[i + 1] * cumulative[-1]).clamp_(max=len(features) - 1)
+        target = draws[i + 1 : i + 2] * cumulative[-1:]
+        pick = torch.searchsorted(cumulative, target).clamp_(max=len(features) - 1)
     return picks.cpu()
 
 

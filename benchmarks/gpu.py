@@ -39,7 +39,8 @@ ABOUT = (
     "floor of the same kind. Extra MiB is the card's memory at its peak less that before the run. GB and GFLOP are the "
     "least that the work asks for by formula (benchmarks/gpu_limits.py); the shares hold them, over the median time, "
     "against the copying bandwidth and the products of that type, both measured in the same run (`limits` below). A "
-    "share above 100 % means that passes over the data were saved. The floor with bf16 features rounds its products to "
+    "share above 100 % means that passes over the data were saved. dal compiles once a pass, so its compiled rows hold "
+    "the compiling, which the floor's do not. The floor with bf16 features rounds its products to "
     "bf16: its time counts, its picks do not."
 )
 
@@ -97,7 +98,7 @@ def measure(
     for entry in entries:
         run = watched(entry, device, peaks)
         try:
-            run()  # compiles, chooses kernels
+            run()  # chooses kernels, compiles the floor
         except (RuntimeError, ValueError, TypeError) as error:
             failed[entry.name] = _why(error)
             print(f"{title}: {entry.name}: {failed[entry.name]}", file=sys.stderr)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import fashion
@@ -64,7 +64,6 @@ def _scoring(model: Classifier, data: ImageData, tile: int, step_of: Callable[[C
     device = model.head.weight.device
     x = data.plain(range(len(data))).to(device)
     indices = torch.arange(len(data))
-    offered = {field.name for field in fields(ScoringConfig)}
     variants = [(a, last, c) for last, c in ((False, False), (True, False), (True, True)) for a in _ARITHMETIC]
     for arithmetic, channels_last, compiled in variants:
         if channels_last and arithmetic == "float32":
@@ -79,13 +78,14 @@ def _scoring(model: Classifier, data: ImageData, tile: int, step_of: Callable[[C
         batches = x.to(memory_format=layout)
         yield Entry(f"floor, {name}", _floor(step, batches, tile, arithmetic), work)
         # The products' precision is set around the call, so that float32 and tf32 are what the floor has.
-        config = {"batch_size": 2 * tile, "tile_size": tile, "precision": "bf16" if arithmetic == "bf16" else "32"}
-        # Options that this version of dal may not have; the layout of the weights alone is enough for channels last.
-        config |= {"channels_last": channels_last} if "channels_last" in offered else {}
-        if compiled and "compile" not in offered:
-            continue
-        config |= {"compile": compiled} if "compile" in offered else {}
-        yield Entry(f"dal, {name}", _dal(mine, data, indices, ScoringConfig(**config), device, arithmetic), work)
+        config = ScoringConfig(
+            batch_size=2 * tile,
+            tile_size=tile,
+            precision="bf16" if arithmetic == "bf16" else "32",
+            channels_last=channels_last,
+            compile=compiled,
+        )
+        yield Entry(f"dal, {name}", _dal(mine, data, indices, config, device, arithmetic), work)
 
 
 _ARITHMETIC = ("float32", "tf32", "bf16")

@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from dal.precision import forward_precision, full_precision
 
 # As torch names the types; tf32 is float32 whose products round to 10 bits.
 ARITHMETIC = {"float64": torch.float64, "float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
@@ -36,21 +37,9 @@ class Work:
 @contextmanager
 def products_in(arithmetic: str) -> Iterator[None]:
     """float32 products as they are, or rounded to tf32, for matrix products and convolutions alike."""
-    # PyTorch 2.9 has new names, and refuses to be read through the old ones once the new were set.
-    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
-        places, setting = (torch.backends.cuda.matmul, torch.backends.cudnn.conv), "fp32_precision"
-        wanted: Any = "tf32" if arithmetic == "tf32" else "ieee"
-    else:
-        places, setting = (torch.backends.cuda.matmul, torch.backends.cudnn), "allow_tf32"
-        wanted = arithmetic == "tf32"
-    before = [getattr(place, setting) for place in places]
-    try:
-        for place in places:
-            setattr(place, setting, wanted)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with forward_precision("tf32", device) if arithmetic == "tf32" else full_precision(device):
         yield
-    finally:
-        for place, value in zip(places, before, strict=True):
-            setattr(place, setting, value)
 
 
 def synchronize(device: torch.device) -> None:
@@ -122,21 +111,17 @@ def work_of_layers(
 
 def work_of_coreset(features: Tensor, labeled: Tensor, picks: int) -> Work:
     """The pool read once for the labeled points and once for each pick but the last, with a distance read and written
-    for every point; a product of D for every pair."""
+    for every point; a product of D for every pair, in float32, which dal's bounds need whatever the features are."""
     count, width = features.shape
     passes = 1 + (picks - 1)
     moved = passes * count * (width * features.element_size() + 2 * 4)
-    return Work(moved, 2.0 * count * width * (len(labeled) + picks - 1), _arithmetic(features))
+    return Work(moved, 2.0 * count * width * (len(labeled) + picks - 1), "float32")
 
 
 def work_of_badge(probs: Tensor, features: Tensor, picks: int) -> Work:
     """Both factors of all gradients read once for each pick but the last, a weight read, written and read again for the
-    draw; a product of C and one of D for every pair."""
+    draw; a product of C and one of D for every pair, in float32 as above."""
     count = len(features)
     row = sum(x.shape[1] * x.element_size() for x in (probs, features))
     moved = (picks - 1) * count * (row + 3 * 4)
-    return Work(moved, 2.0 * count * (probs.shape[1] + features.shape[1]) * (picks - 1), _arithmetic(features))
-
-
-def _arithmetic(x: Tensor) -> str:
-    return "bf16" if x.dtype == torch.bfloat16 else "float32"
+    return Work(moved, 2.0 * count * (probs.shape[1] + features.shape[1]) * (picks - 1), "float32")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, check_query_size
+from dal.acquisition.search.workspace import Workspace
 from dal.candidates import AllCandidates, Candidates, starting_features
 from dal.choosing import choose
 from dal.data.base import ImageData
@@ -121,10 +122,11 @@ class ActiveLearner:
             g = generator(self.seed, "initial")
             indices = initial_set(self.initial, self.pool.unlabeled, self.data, query_size, g)
             return Query.of(self.data, indices.tolist(), [None] * query_size)
-        with self.ledger.phase("select"):
+        with self.ledger.phase("select"), Workspace.shared(0).agreed():
             g = generator(self.seed, self.round, "candidates")
             candidates = self.candidates.choose(self.pool, query_size, g, self._starting_features)
-        return self._choose(self.data, candidates, query_size)
+        # Processes may find other neighbors by rounding, and must share out the same points.
+        return self._choose(self.data, from_rank_zero(candidates), query_size)
 
     def rank(self, top: int | None = None, data: ImageData | None = None) -> Query:
         """The unlabeled points, or all points of other ``data``, from most to least worth a label; all of them, or the

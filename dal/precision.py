@@ -42,27 +42,33 @@ def full_precision(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _float32_products(kind: str) -> Iterator[None]:
     """Matrix products and convolutions of float32 in "tf32" (on CUDA) or "ieee" (everywhere)."""
-    cuda: Any = torch.backends.cuda.matmul
-    cudnn: Any = torch.backends.cudnn
-    # PyTorch 2.9 has new names, and refuses to be read through the old ones once the new were set.
-    has_new_names = hasattr(cuda, "fp32_precision")
+    backends: Any = torch.backends
+    # PyTorch 2.9 has new names. Where both are used they must say the same, or reading the old ones is refused.
+    has_new_names = hasattr(backends.cuda.matmul, "fp32_precision")
     settings: list[tuple[Any, str, Any]]
     if has_new_names:
-        places = [cuda, cudnn.conv] + ([torch.backends.mkldnn.matmul] if kind == "ieee" else [])  # type: ignore[attr-defined]
+        places = [backends.cuda.matmul, backends.cudnn.conv] + ([backends.mkldnn.matmul] if kind == "ieee" else [])
         settings = [(place, "fp32_precision", kind) for place in places]
     else:
-        settings = [(place, "allow_tf32", kind == "tf32") for place in (cuda, cudnn)]
+        settings = [(backends.cudnn, "allow_tf32", kind == "tf32")]
     before = [(place, name, getattr(place, name)) for place, name, _ in settings]
-    # Of the old names, only this one knows of CPUs.
-    all_products = torch.get_float32_matmul_precision() if kind == "ieee" and not has_new_names else None
+    # torch.compile reads the old name of TF32; of the old names, this one alone knows of CPUs.
+    products = _matmul_precision() if kind == "tf32" or not has_new_names else None
     try:
-        if all_products is not None:
-            torch.set_float32_matmul_precision("highest")
+        if products is not None:
+            torch.set_float32_matmul_precision("high" if kind == "tf32" else "highest")
         for place, name, value in settings:
             setattr(place, name, value)
         yield
     finally:
-        if all_products is not None:
-            torch.set_float32_matmul_precision(all_products)
+        if products is not None:
+            torch.set_float32_matmul_precision(products)
         for place, name, value in before:
             setattr(place, name, value)
+
+
+def _matmul_precision() -> str | None:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # the program has used both kinds of names, and may not ask any more
+        return None

@@ -90,7 +90,10 @@ class _Part(Protocol):
 class _InMemory:
     # Made at full size at once: joining the pieces at the end would hold everything twice.
     def __init__(self, num_rows: int, like: Tensor, device: torch.device) -> None:
-        self._rows = torch.empty(num_rows, *like.shape[1:], dtype=like.dtype, device=device)
+        try:
+            self._rows = torch.empty(num_rows, *like.shape[1:], dtype=like.dtype, device=device)
+        except torch.OutOfMemoryError:  # others use this GPU too
+            self._rows = torch.empty(num_rows, *like.shape[1:], dtype=like.dtype)
 
     def write(self, at: int, values: Tensor) -> None:
         self._rows[at : at + len(values)] = values

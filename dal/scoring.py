@@ -36,7 +36,7 @@ class ScoringConfig:
     num_workers: int = 0
     tile_size: int | None = None  # images a forward pass; null: found from the network and the budget, once a pass
     memory_budget: str | None = None  # such as 2GiB: a tile takes a quarter, what is kept half; null: 1 GiB a tile
-    disk_folder: str | None = None  # for what the budget leaves no room in memory; null: the system's temporary one
+    disk_folder: str | None = None  # of what memory has no room for; null: the temporary one, which may be memory
     precision: str = "32"  # of the forward passes: 32, tf32 (CUDA), or autocast to bf16 or 16
     channels_last: bool | None = None  # layout of images; null: on CPUs and in tf32, bf16 or 16, where the network can
     compile: bool = False  # torch.compile, once a pass: some seconds that only large pools give back

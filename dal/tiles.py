@@ -13,7 +13,7 @@ from dal.memory import LiveBytes, out_of_memory
 DEFAULT_BYTES = 2**30
 """What a tile may take where no budget is given."""
 
-PROBE_SIZE = 2
+PROBE_SIZE = 4
 """Images of the probe that tells how much memory an image takes."""
 
 _LARGEST = 2048
@@ -56,6 +56,7 @@ def tile_size(run: Callable[[Tensor], Any], few: Tensor, budget: int | None = No
     """
     try:
         run(few)  # masks and the like, which are made once, are not part of a tile
+        # Two at least: a forward() with squeeze() in it takes a batch of one for something else.
         small, large = (_live_bytes(run, few[:count]) for count in (PROBE_SIZE // 2, PROBE_SIZE))
     except Exception as error:
         if out_of_memory(error):

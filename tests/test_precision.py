@@ -61,3 +61,20 @@ def test_full_precision_stops_autocast():
         with full_precision(CPU):
             assert dtype() == torch.float32
         assert dtype() == torch.bfloat16
+
+
+@pytest.mark.parametrize("allowed", ["medium", "high", "highest"])
+@pytest.mark.parametrize("inside", ["tf32", "full"])
+def test_what_training_is_allowed_comes_back(allowed, inside):
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision(allowed)
+        expected = settings()
+        with full_precision(CPU) if inside == "full" else forward_precision("tf32", CPU):
+            if inside == "tf32":
+                # torch.compile reads the old names.
+                assert torch.get_float32_matmul_precision() == "high" and torch.backends.cuda.matmul.allow_tf32
+        assert torch.get_float32_matmul_precision() == allowed
+        assert settings() == expected
+    finally:
+        torch.set_float32_matmul_precision(before)

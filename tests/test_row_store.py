@@ -57,3 +57,19 @@ def test_no_row_is_held_twice(monkeypatch):
 
 def test_a_pass_without_rows():
     assert RowStore(0).finish() == ()
+
+
+def test_rows_go_to_main_memory_where_others_have_filled_the_gpu(monkeypatch):
+    empty = torch.empty
+
+    def refuse(*size, **options):
+        if options.pop("device", None) == torch.device("meta"):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return empty(*size, **options)
+
+    # Memory of another device, which a CPU can stand in for.
+    monkeypatch.setattr("dal.row_store._memory_of", lambda device: 2**30)
+    monkeypatch.setattr(torch, "empty", refuse)
+    parts, wide = pieces()
+    found = filled(RowStore(23, device=torch.device("meta")), parts)
+    assert torch.equal(found[0], wide)

@@ -4,12 +4,14 @@ import threading
 import warnings
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from torch import nn
 
 from dal.acquisition import BALD, Margin
 from dal.data.base import TensorSource
 from dal.errors import DalError, NonFiniteError
-from dal.models.adapt import as_adapted
+from dal.models.adapt import adapt, as_adapted
 from dal.models.backbones import build_backbone
 from dal.models.classifier import Classifier
 from dal.scoring import ScoringConfig, pool_pass, summarize_points
@@ -239,3 +241,21 @@ def test_an_image_is_named_whether_the_probe_or_a_tile_meets_it(model, data, at_
     object.__setattr__(acquisition, "at_once", at_once)
     with pytest.raises(NonFiniteError, match=r"for 'image-033' \(index 33\)"):
         summarize_points(model, acquisition, data, torch.tensor([34, 33, 32]))
+
+
+class Squeezes(pl.LightningModule):
+    """A forward() that takes a batch of one image for an image."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.drop, self.head = nn.Conv2d(1, 4, 3), nn.Dropout(0.5), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.drop(nn.functional.adaptive_avg_pool2d(self.conv(x), 1).squeeze()))
+
+
+@pytest.mark.parametrize("acquisition", [Margin(), BALD(4)])
+@pytest.mark.parametrize("count", [1, 30])
+def test_a_network_that_cannot_take_one_image_alone_is_scored(data, acquisition, count):
+    (scores,) = summarize_points(adapt(Squeezes(), "head"), acquisition, data, torch.arange(count))
+    assert scores.shape == (count,)

@@ -23,7 +23,7 @@ from dal.acquisition.base import (
 from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
 from dal.acquisition.search.race import draw_seed, exponentials, uniforms
-from dal.acquisition.search.rows import Rows, RowView, check_rows, safe_scale
+from dal.acquisition.search.rows import Rows, RowView, check_rows, safe_scale, where_float64_is
 from dal.acquisition.search.workspace import Workspace
 from dal.errors import bad_value
 from dal.precision import full_precision
@@ -72,6 +72,7 @@ def badge_select(
     >>> badge_select(probs, torch.eye(3), 2, torch.Generator().manual_seed(0))
     tensor([2, 0])
     """
+    probs, features = where_float64_is(probs), where_float64_is(features)
     _check(probs, features)
     workspace = Workspace.alone(len(probs), memory_budget)
     return _sample(_Errors(probs, features.device), features, query_size, generator, workspace).positions
@@ -97,7 +98,8 @@ def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
     """
     if not len(chosen):
         return torch.ones(len(probs), dtype=torch.float64)
-    gradients = Gradients(_Errors(probs, features.device), features, safe_scale(_check(probs, features)))
+    probs, features = where_float64_is(probs), where_float64_is(features)
+    gradients = Gradients(_Errors(probs, features.device), features, safe_scale(_check(probs, features), most=1.0))
     with full_precision(features.device), torch.no_grad():
         centers = Centers(gradients, None, len(chosen))
         for row in gradients.high(torch.as_tensor(chosen, dtype=torch.int64, device=gradients.device)):
@@ -116,8 +118,8 @@ class BADGE(AcquisitionFunction):
     Args:
         top_classes: keep the predictions of so many classes, the most probable, and of the others nothing: 2 k + D
             numbers a point, for when there are more classes than features. A gradient is then off by the root of the
-            sum of p² over the classes left out, times |h|. With k classes kept that is at most 1 / sqrt(k - 1) of its
-            length, reached where the other classes are all equally probable; None keeps all.
+            sum of p² over the classes left out, times |h|: at most 1 / (2 sqrt(k - 1)) of its length with k classes
+            kept, which needs other classes that are all equally probable. None keeps all.
     """
 
     top_classes: int | None = None
@@ -152,7 +154,7 @@ class BADGE(AcquisitionFunction):
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
-        errors, *classes, features = pool
+        errors, *classes, features = map(where_float64_is, pool)
         if classes:
             errors = _Scattered(errors, classes[0], workspace)
         return _sample(errors, features, query_size, generator, workspace)
@@ -215,7 +217,7 @@ def _sample(
         check_rows("logits", errors)
         largest = check_rows("features", features)
         workspace.check_memory(errors.shape[1] + features.shape[1], query_size)
-    gradients = Gradients(errors, features, safe_scale(workspace.largest(largest)))
+    gradients = Gradients(errors, features, safe_scale(workspace.largest(largest), most=1.0))
     with full_precision(features.device), torch.no_grad():
         return _Seeding(gradients, query_size, generator, workspace).run()
 

@@ -22,7 +22,7 @@ from dal.acquisition.base import (
 )
 from dal.acquisition.search.geometry import Euclidean
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters, nearest_point
-from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, safe_scale
+from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, safe_scale, where_float64_is
 from dal.acquisition.search.workspace import Workspace
 from dal.errors import bad_value
 from dal.precision import full_precision
@@ -93,6 +93,7 @@ class CoreSet(AcquisitionFunction):
 
 
 def _greedy(features: Rows, labeled: Rows, query_size: int, workspace: Workspace) -> Selection:
+    features, labeled = where_float64_is(features), where_float64_is(labeled)
     check_query_size(query_size, workspace.total)
     with workspace.agreed():
         check_dims("features", features, "N, D")

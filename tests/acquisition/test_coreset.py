@@ -84,7 +84,7 @@ def test_degenerate_features(kind, num_labeled, references):
     assert_as_reference(references, features, labeled, 40)
 
 
-@pytest.mark.parametrize("scale", [1e18, 1e-18, 1e-38])
+@pytest.mark.parametrize("scale", [1e18, 1e-18, 1e-38, 1e-40, 1e-42])
 def test_norms_that_single_precision_cannot_square(scale, references):
     features, labeled = drawn(2, 50, 5, 8)
     assert_as_reference(references, features * scale, labeled * scale, 30)

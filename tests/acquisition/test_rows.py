@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dal.acquisition.search.rows import DiskRows, check_rows, distinct, safe_scale
+from dal.acquisition.search.rows import DiskRows, check_rows, distinct, safe_scale, scaled
 from dal.errors import DalError, NonFiniteError
 
 
@@ -96,6 +96,14 @@ def test_distinct_rows_are_the_first_of_their_kind():
 def test_rows_whose_projections_collide_stay_distinct(monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda count, **kwargs: torch.zeros(count))
     assert distinct(torch.eye(4)).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**-40, 2.0**140])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_scaling_is_exact(dtype, scale):
+    x = torch.tensor([[1.5, -0.75]], dtype=dtype)
+    assert torch.equal(scaled(x, scale).double(), x.double() * scale)
+    assert scaled(x, scale).dtype == (torch.float64 if dtype == torch.float64 or scale > 2.0**100 else torch.float32)
 
 
 @pytest.mark.parametrize("largest", [1e-300, 1e-20, 2.0**-30, 1.0, 2.0**30, 1e20, 1e300])

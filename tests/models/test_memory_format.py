@@ -37,3 +37,8 @@ def test_a_pass_that_fails_or_differs_does_not_take_it():
 
     with pytest.raises(torch.OutOfMemoryError):
         takes_channels_last(net, lambda x: full(x) if x.stride()[1] == 1 else net(x), few)
+
+
+def test_weights_in_half_precision_are_left_as_they_are():
+    net = nn.Conv2d(2, 4, 3).bfloat16()
+    assert not takes_channels_last(net, lambda x: net(x).flatten(1), torch.randn(3, 2, 6, 6))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import in_double, row_blocks
-from dal.acquisition.search.rows import Rows
+from dal.acquisition.search.rows import Rows, scaled
 
 Index = slice | Tensor
 """Rows of the pool: a slice, or (B,) int64 positions."""
@@ -64,7 +64,7 @@ class Geometry(ABC):
     def exact(self, points: Tensor, centers: Tensor) -> Tensor:
         """Squared distances of (B, width) points from as many centers, pair by pair, (B,) float64.
 
-        What a pair gives does not depend on what stands beside it, and is 0 for equal points.
+        What a pair gives does not depend on what stands beside it but for the last digit, and is 0 for equal points.
         """
 
     @property
@@ -72,7 +72,7 @@ class Geometry(ABC):
         """The squared distance |x|² + |c|² - 2 x·c is off by less than this times |x|² + |c|².
 
         Each of ``width`` products and sums rounds by half a unit of float32 (2^-24) at most in any order, and so do
-        the entries, the squares and the last additions; twice that costs nothing.
+        the sums of squares; the entries and the last additions are in the 32.
         """
         return 2 * (self.width + 32) * 2.0**-24
 
@@ -98,11 +98,8 @@ class Euclidean(Geometry):
         return len(self.rows)
 
     def low(self, rows: Index) -> Low:
-        x = self.rows[rows]
-        if x.dtype == torch.float64:
-            return self.low_of(in_double(x) * self.scale)
-        x = x.float()
-        return _low((x * self.scale if self.scale != 1 else x) - self._origin32)
+        x = scaled(self.rows[rows], self.scale)
+        return self.low_of(x) if x.dtype == torch.float64 else _low(x - self._origin32)
 
     def high(self, rows: Index) -> Tensor:
         return in_double(self.rows[rows]) * self.scale
@@ -128,7 +125,11 @@ def _low(x: Tensor) -> Low:
 
 
 class Gradients(Geometry):
-    """Gradients g = a ⊗ h that exist only as their factors: errors a of C numbers, features h of D."""
+    """Gradients g = a ⊗ h that exist only as their factors: errors a of C numbers, features h of D.
+
+    ``scale`` must bring the features to 1 at most: what is lost where errors are too small to be multiplied in float32
+    would be multiplied by the features.
+    """
 
     def __init__(self, errors: Rows, features: Rows, scale: float) -> None:
         self.errors, self.features, self.scale, self.device = errors, features, scale, features.device
@@ -139,11 +140,7 @@ class Gradients(Geometry):
         return len(self.errors)
 
     def low(self, rows: Index) -> Low:
-        h = self.features[rows]
-        h = (in_double(h) * self.scale).float() if h.dtype == torch.float64 else h.float()
-        if self.scale != 1 and self.features.dtype != torch.float64:
-            h = h * self.scale
-        return self._low(self.errors[rows], h)
+        return self._low(self.errors[rows], scaled(self.features[rows], self.scale).float())
 
     def high(self, rows: Index) -> Tensor:
         return torch.cat([in_double(self.errors[rows]), in_double(self.features[rows]) * self.scale], dim=1)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import check_finite, row_blocks
+from dal.acquisition.base import check_finite, in_double, row_blocks
 from dal.errors import bad_value
 
 _DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32, np.dtype(float): torch.float64}
@@ -149,22 +149,36 @@ def check_rows(argument: str, rows: Rows) -> float:
         values = rows[block]
         if values.numel():
             # The extremes tell first: a mask is not made unless there is something to name.
-            extremes = torch.stack(torch.aminmax(values)).double()
+            extremes = in_double(torch.stack(torch.aminmax(values)))
             if not bool(torch.isfinite(extremes).all()):
                 check_finite(argument, values, block.start, len(rows))
             largest = max(largest, float(extremes.abs().max()))
     return largest
 
 
-def safe_scale(largest: float) -> float:
+def safe_scale(largest: float, most: float = 2.0**30) -> float:
     """A power of two by which float32 can multiply and then square numbers of this size: 1 where it can already.
 
-    >>> safe_scale(3.0), safe_scale(2.0**100)
-    (1.0, 3.944304526105059e-31)
+    ``most`` is the largest number that is left as it is.
+
+    >>> safe_scale(3.0), safe_scale(3.0, most=1.0), safe_scale(2.0**100)
+    (1.0, 0.25, 3.944304526105059e-31)
     """
-    if largest == 0 or 2.0**-30 <= largest <= 2.0**30:
+    if largest == 0 or 2.0**-30 <= largest <= most:
         return 1.0
     return math.ldexp(1.0, -max(-1000, min(1000, math.frexp(largest)[1])))
+
+
+def scaled(x: Tensor, scale: float) -> Tensor:
+    """``x`` times a power of two in float32, or in float64 where float32 has not that power."""
+    if x.dtype == torch.float64 or not 2.0**-100 <= scale <= 2.0**100:
+        return in_double(x) * scale
+    return x.float() * scale if scale != 1 else x.float()
+
+
+def where_float64_is(rows: Rows) -> Rows:
+    """The rows, on the CPU if their device has no float64, as Apple's."""
+    return rows.cpu() if isinstance(rows, Tensor) and rows.device.type == "mps" else rows
 
 
 def distinct(rows: Tensor) -> Tensor:

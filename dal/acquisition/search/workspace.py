@@ -22,7 +22,8 @@ class Workspace:
     """Rows ``offset`` to ``offset + size`` of a pool of ``total`` rows, the rest being with the other processes.
 
     A process of its own holds all: ``Workspace.alone(1000)``. ``memory_budget`` is what selection may hold beside its
-    inputs, in bytes; None is no limit.
+    inputs, in bytes; None is no limit. A process that dies within a selection leaves the others waiting for as long as
+    their group allows, or until the launcher ends them.
 
     >>> Workspace.alone(10).span
     slice(0, 10, None)
