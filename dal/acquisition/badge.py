@@ -23,12 +23,14 @@ from dal.acquisition.base import (
 from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
 from dal.acquisition.search.race import draw_seed, exponentials, uniforms
-from dal.acquisition.search.rows import Rows, RowView, check_rows, safe_scale, where_float64_is
+from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, safe_scale, where_float64_is
 from dal.acquisition.search.workspace import Workspace
 from dal.errors import bad_value
 from dal.precision import full_precision
 
 __all__ = ["BADGE", "badge_select", "badge_weights"]
+
+_FEW_NUMBERS = 2**22
 
 
 def badge_select(
@@ -75,7 +77,7 @@ def badge_select(
     probs, features = where_float64_is(probs), where_float64_is(features)
     _check(probs, features)
     workspace = Workspace.alone(len(probs), memory_budget)
-    return _sample(_Errors(probs, features.device), features, query_size, generator, workspace).positions
+    return _sample(_errors_of(probs, features.device), features, query_size, generator, workspace).positions
 
 
 def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
@@ -99,7 +101,7 @@ def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
     if not len(chosen):
         return torch.ones(len(probs), dtype=torch.float64)
     probs, features = where_float64_is(probs), where_float64_is(features)
-    gradients = Gradients(_Errors(probs, features.device), features, safe_scale(_check(probs, features), most=1.0))
+    gradients = Gradients(_errors_of(probs, features.device), features, safe_scale(_check(probs, features), most=1.0))
     with full_precision(features.device), torch.no_grad():
         centers = Centers(gradients, None, len(chosen))
         for row in gradients.high(torch.as_tensor(chosen, dtype=torch.int64, device=gradients.device)):
@@ -167,8 +169,14 @@ def _errors(probs: Tensor) -> Tensor:
     return found.scatter_add_(1, predicted, found.new_full(predicted.shape, -1))
 
 
+def _errors_of(probs: Rows, device: torch.device) -> Rows:
+    """The errors of rows of probabilities: made at once where they are few, and else when they are read."""
+    few = isinstance(probs, Tensor) and probs.numel() <= _FEW_NUMBERS
+    return _errors(all_rows(probs).to(device)) if few else _Errors(probs, device)
+
+
 class _Errors(RowView):
-    """The errors of rows of probabilities."""
+    """The errors of rows of probabilities that are many, or on disk."""
 
     def __init__(self, probs: Rows, device: torch.device) -> None:
         super().__init__(len(probs), probs.shape[1], torch.promote_types(probs.dtype, torch.float32), device)
@@ -218,8 +226,9 @@ def _sample(
         largest = check_rows("features", features)
         workspace.check_memory(errors.shape[1] + features.shape[1], query_size)
     gradients = Gradients(errors, features, safe_scale(workspace.largest(largest), most=1.0))
-    with full_precision(features.device), torch.no_grad():
-        return _Seeding(gradients, query_size, generator, workspace).run()
+    with full_precision(features.device), torch.inference_mode():
+        positions, distances = _Seeding(gradients, query_size, generator, workspace).run()
+    return Selection(torch.tensor(positions), torch.tensor(distances, dtype=torch.float64))
 
 
 class _Seeding:
@@ -233,8 +242,8 @@ class _Seeding:
         self.all_on_centers = False
         self._up_to_date = self._looked_at = 0
 
-    def run(self) -> Selection:
-        """The points in the order they are drawn."""
+    def run(self) -> tuple[list[int], list[float]]:
+        """The points in the order they are drawn, and their scores."""
         positions: list[int] = []
         distances: list[float] = []
         while len(positions) < self.query_size:
@@ -243,7 +252,7 @@ class _Seeding:
             distances.append(math.sqrt(square) / self.points.scale)
             if not self.all_on_centers:
                 self.centers.add(row)
-        return Selection(torch.tensor(positions), torch.tensor(distances, dtype=torch.float64))
+        return positions, distances
 
     def _next(self) -> tuple[float, int, Tensor]:
         """Draw one more: the square of its score, its position in the pool, and its factors."""

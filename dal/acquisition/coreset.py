@@ -109,11 +109,15 @@ def _greedy(features: Rows, labeled: Rows, query_size: int, workspace: Workspace
         # Equal centers would leave one another open for every point.
         centers = centers[is_distinct]
     scale = safe_scale(workspace.largest(largest))
-    with full_precision(features.device), torch.no_grad():
-        return _take(features, centers, scale, query_size, workspace)
+    with full_precision(features.device), torch.inference_mode():
+        positions, distances = _take(features, centers, scale, query_size, workspace)
+    return Selection(torch.tensor(positions), torch.tensor(distances, dtype=torch.float64))
 
 
-def _take(features: Rows, labeled: Tensor, scale: float, query_size: int, workspace: Workspace) -> Selection:
+def _take(
+    features: Rows, labeled: Tensor, scale: float, query_size: int, workspace: Workspace
+) -> tuple[list[int], list[float]]:
+    """The points in the order they are taken, and their scores."""
     some = torch.arange(0, len(features), max(1, len(features) // 1024), device=features.device)
     origin = in_double(features[some]).sum(dim=0) / max(1, len(some))
     points = Euclidean(features, scale, origin)
@@ -141,7 +145,7 @@ def _take(features: Rows, labeled: Tensor, scale: float, query_size: int, worksp
         nearest.lower_all(1)
     while len(positions) < query_size:
         take(*workspace.best(*nearest.largest(nearest.squares, lambda rows, squares: squares)))
-    return Selection(torch.tensor(positions), torch.tensor(distances, dtype=torch.float64))
+    return positions, distances
 
 
 def _nearest_to_mean(points: Euclidean, workspace: Workspace) -> tuple[float, int]:

@@ -196,7 +196,7 @@ class NearestCenters:
             if start == stop:
                 return
         else:
-            known = torch.where(exact, self.squares[rows], torch.inf)
+            known = self.squares[rows].masked_fill_(~exact, torch.inf)
         for block in row_blocks(len(rows), max(stop - start, self.points.width), self._most_values()):
             known[block] = self._nearest_of(rows[block], known[block], start, stop)
         self.squares[rows] = known
@@ -205,14 +205,14 @@ class NearestCenters:
 
     def _nearest_of(self, rows: Tensor, known: Tensor, start: int, stop: int) -> Tensor:
         """(R,) exact squared distances to the nearest of these centers, or ``known`` where that is nearer."""
-        low, centers = self.points.low(rows), self.centers.low(start, stop)
+        high = self.points.high(rows)
+        low, centers = self.points.low_of(high), self.centers.low(start, stop)
         size = low.squares[:, None] + centers.squares
         about = size - 2 * in_double(self.points.products(low, centers))
         off = size.mul_(self.points.slack).add_(self.points.smallest)
         reach = torch.minimum(known, (about + off).amin(dim=1))
         # Only these can be the nearest.
         pairs, which = (about - off <= reach[:, None]).nonzero(as_tuple=True)
-        high = self.points.high(rows)
         for block in row_blocks(len(pairs), self.points.width):
             distances = self.points.exact(high[pairs[block]], self.centers.high(which[block] + start))
             known = known.scatter_reduce(0, pairs[block], distances, "amin")
