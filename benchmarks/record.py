@@ -77,7 +77,8 @@ def write_readme(
         lines += [f"## {part}", "", text, "", "```sh", facts["command"], "```", ""]
         records = rows.astype(object).where(rows.notna(), None).to_dict("records")
         lines += [*(markdown(summarize(records)) if summarize else []), *markdown(records)]
-        lines += [f"![{part}]({part}.png)", "", "```json", json.dumps(facts, indent=1), "```", ""]
+        lines += [f"![{part}]({part}.png)", ""] if (folder / f"{part}.png").exists() else []
+        lines += ["```json", json.dumps(facts, indent=1), "```", ""]
     write_text(folder / "README.md", "\n".join(lines))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,6 +167,8 @@ class CandidatesConfig:
         if self.kind == "neighbors":
             embeddings = None if self.embeddings is None else load_embeddings(self.embeddings)
             return NeighborCandidates(embeddings, self.num_neighbors, self.index)
+        if self != CandidatesConfig():
+            warnings.warn("candidates: all points are scored, as candidates.kind=all says.", stacklevel=2)
         return AllCandidates()
 
 

@@ -42,7 +42,9 @@ def choose(
     range or one of them meets a NaN.
     """
     scoring, ledger = scoring or ScoringConfig(), ledger or Ledger()
-    places = [Workspace.shared(len(indices), scoring.bytes_allowed) for _, indices in (candidates, labeled)]
+    # Without a budget: what it bounds is the pass and what is kept of it. Selection holds no more than it must, and to
+    # refuse it in the middle of a campaign would help nobody.
+    places = [Workspace.shared(len(indices)) for _, indices in (candidates, labeled)]
     kept: list[Kept] = []
     with ledger.phase("score"), places[0].agreed():
         for (data, indices), place in zip((candidates, labeled), places, strict=True):

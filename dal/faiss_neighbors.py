@@ -21,7 +21,7 @@ _POINTS_A_LIST = 64  # that k-means looks at
 def check_faiss() -> None:
     """Raise DalError, saying how to get it, where FAISS is not installed."""
     if find_spec("faiss") is None:
-        raise DalError("candidates.index: expected exact, or FAISS installed (pip install 'dal[faiss]'), got 'faiss'.")
+        raise DalError("candidates.index: expected exact, or FAISS installed (pip install faiss-cpu), got 'faiss'.")
 
 
 class FaissNeighbors:

@@ -81,8 +81,8 @@ class ActiveLearner:
         if pool is not None and (pool.size, pool.num_classes) != (len(data), data.num_classes):
             expected = f"{len(data)} points of {data.num_classes} classes, as the data"
             raise bad_value("pool", expected, f"{pool.size} points of {pool.num_classes}")
-        if candidates is not None and not isinstance(candidates, Candidates):
-            raise bad_value("candidates", "candidates such as RandomCandidates(10_000)", type(candidates).__name__)
+        if candidates is not None and (isinstance(candidates, type) or not isinstance(candidates, Candidates)):
+            raise bad_value("candidates", "candidates such as RandomCandidates(10_000)", candidates)
         self.candidates = candidates or AllCandidates()
         self.candidates.check(len(data), 1)
         self.data, self.acquisition, self.seed, self.initial = data, acquisition, seed, initial

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from dal.acquisition.base import Summary
 from dal.acquisition.search.rows import DiskRows, Rows
+from dal.errors import bad_value
 
 Kept = tuple[Rows, ...]
 """What a pass kept, rows in the order of the points."""
@@ -105,18 +108,32 @@ class _InMemory:
 class _OnDisk:
     def __init__(self, num_rows: int, like: Tensor, folder: str | None) -> None:
         dtype = np.dtype(_ON_DISK[like.dtype])
+        self._folder = folder or tempfile.gettempdir()
         # Without a name as soon as it is made, so that nothing is left behind by a crash.
-        self._file = tempfile.TemporaryFile(prefix="dal-", dir=folder)  # noqa: SIM115
-        head = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-        np.lib.format.write_array_header_2_0(self._file, head | {"shape": (num_rows, like.shape[1])})
+        with _said_of(self._folder):
+            self._file = tempfile.TemporaryFile(prefix="dal-", dir=folder)  # noqa: SIM115
+            head = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+            np.lib.format.write_array_header_2_0(self._file, head | {"shape": (num_rows, like.shape[1])})
 
     def write(self, at: int, values: Tensor) -> None:
         values = values.float() if values.dtype == torch.bfloat16 else values
-        self._file.write(np.ascontiguousarray(values.cpu().numpy()).data)
+        with _said_of(self._folder):
+            self._file.write(np.ascontiguousarray(values.cpu().numpy()).data)
 
     def rows(self) -> DiskRows:
-        self._file.flush()
+        with _said_of(self._folder):
+            self._file.flush()
         return DiskRows.of_file(self._file)
+
+
+@contextmanager
+def _said_of(folder: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise bad_value(
+            "scoring.disk_folder", "a folder with room to write in", f"{folder} ({error.strerror})"
+        ) from error
 
 
 def _memory_of(device: torch.device) -> int:

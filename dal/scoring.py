@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,6 +28,9 @@ from dal.reading import read_ahead, to_device
 from dal.row_store import Kept, RowStore
 from dal.tiles import PROBE_SIZE, cut, tile_size
 
+MOST_IMAGES = 2**16
+"""No tile is larger."""
+
 
 @dataclass
 class ScoringConfig:
@@ -42,6 +46,9 @@ class ScoringConfig:
     compile: bool = False  # torch.compile, once a pass: some seconds that only large pools give back
 
     def __post_init__(self) -> None:
+        if self.tile_size is not None and self.tile_size > MOST_IMAGES:
+            # The last tile is filled up, so that a far too large one would not stop at the pool.
+            raise bad_value("scoring.tile_size", f"at most {MOST_IMAGES}", self.tile_size)
         for name in ("batch_size", "tile_size"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise bad_value(f"scoring.{name}", "at least 1", getattr(self, name))
@@ -50,8 +57,10 @@ class ScoringConfig:
         if self.precision not in AUTOCAST:
             raise bad_value("scoring.precision", f"one of {', '.join(AUTOCAST)}", self.precision)
         _ = self.bytes_allowed
-        if self.disk_folder is not None and not Path(self.disk_folder).is_dir():
-            raise bad_value("scoring.disk_folder", "a folder that exists", self.disk_folder)
+        if self.disk_folder is not None and not (
+            Path(self.disk_folder).is_dir() and os.access(self.disk_folder, os.W_OK)
+        ):
+            raise bad_value("scoring.disk_folder", "a folder that exists and can be written to", self.disk_folder)
 
     @property
     def bytes_allowed(self) -> int | None:

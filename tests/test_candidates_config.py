@@ -65,3 +65,8 @@ def test_dal_rank_needs_no_embeddings_and_works_on_old_folders(tmp_path):
     (tmp_path / "run" / "config.yaml").write_text(dump_config(old))
     for overrides in ([], ["candidates.kind=random", "candidates.size=20"]):
         assert rank_command(str(tmp_path / "run"), overrides).read_text() == ranking
+
+
+def test_settings_that_do_nothing_are_said():
+    with pytest.warns(UserWarning, match="all points are scored, as candidates.kind=all says"):
+        CandidatesConfig(size=100).build()

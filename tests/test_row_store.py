@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dal.acquisition import DiskRows
+from dal.errors import DalError
 from dal.row_store import RowStore
 
 
@@ -53,6 +54,12 @@ def test_no_row_is_held_twice(monkeypatch):
     parts, _ = pieces()
     filled(RowStore(23), parts)
     assert made == [(23, 6), (23,), (23, 1)]
+
+
+def test_a_folder_that_takes_no_files_is_said_in_a_sentence(tmp_path):
+    parts, _ = pieces()
+    with pytest.raises(DalError, match=r"^scoring.disk_folder: expected a folder with room to write in, got "):
+        filled(RowStore(23, 100, folder=str(tmp_path / "gone")), parts)
 
 
 def test_a_pass_without_rows():

@@ -55,7 +55,7 @@ def test_processes_ask_what_one_asks_and_share_the_reading(num_ranks, script, we
             for name, (indices, scores) in expected.items():
                 assert found[setting][0][name][0] == indices, (setting, name)
                 assert found[setting][0][name][1] == pytest.approx(scores, rel=1e-9, abs=1e-12)
-            assert found[setting][1] < read_alone / num_ranks + 20
+            assert found[setting][1] < read_alone / num_ranks + 40
         assert found["error"].startswith("model: expected finite logits and features, got NaN")
         assert "'toy-089' (index 89)" in found["error"]
     # Nothing is read twice but the few images that each pass of each process tries the network with.

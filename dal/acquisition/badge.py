@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from dal.acquisition.base import (
 from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
 from dal.acquisition.search.race import draw_seed, exponentials, uniforms
-from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, safe_scale, where_float64_is
+from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, ready, safe_scale
 from dal.acquisition.search.workspace import Workspace
 from dal.errors import bad_value
 from dal.precision import full_precision
@@ -74,8 +75,8 @@ def badge_select(
     >>> badge_select(probs, torch.eye(3), 2, torch.Generator().manual_seed(0))
     tensor([2, 0])
     """
-    probs, features = where_float64_is(probs), where_float64_is(features)
     _check(probs, features)
+    probs, features = ready(probs), ready(features)
     workspace = Workspace.alone(len(probs), memory_budget)
     return _sample(_errors_of(probs, features.device), features, query_size, generator, workspace).positions
 
@@ -98,16 +99,22 @@ def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
     >>> badge_weights(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.ones(2, 3), [1])
     tensor([1.5000, 0.0000], dtype=torch.float64)
     """
-    if not len(chosen):
+    largest = _check(probs, features)
+    rows = [operator.index(row) for row in chosen]
+    for row in rows:
+        if not 0 <= row < len(probs):
+            raise bad_value("chosen", f"rows from 0 to {len(probs) - 1}", row)
+    if not rows:
         return torch.ones(len(probs), dtype=torch.float64)
-    probs, features = where_float64_is(probs), where_float64_is(features)
-    gradients = Gradients(_errors_of(probs, features.device), features, safe_scale(_check(probs, features), most=1.0))
+    probs, features = ready(probs), ready(features)
+    gradients = Gradients(_errors_of(probs, features.device), features, safe_scale(largest, most=1.0))
     with full_precision(features.device), torch.no_grad():
-        centers = Centers(gradients, None, len(chosen))
-        for row in gradients.high(torch.as_tensor(chosen, dtype=torch.int64, device=gradients.device)):
-            centers.add(row)
+        centers = Centers(gradients, None, len(rows))
+        for high in gradients.high(torch.tensor(rows, device=gradients.device)):
+            centers.add(high)
         weights = NearestCenters(gradients, centers).distances(torch.arange(len(gradients), device=gradients.device))
-    return weights.cpu() / gradients.scale**2
+    # One after the other, as the square of a scale may be beyond float64.
+    return weights.cpu() / gradients.scale / gradients.scale
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,7 @@ class BADGE(AcquisitionFunction):
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
-        errors, *classes, features = map(where_float64_is, pool)
+        errors, *classes, features = map(ready, pool)
         if classes:
             errors = _Scattered(errors, classes[0], workspace)
         return _sample(errors, features, query_size, generator, workspace)
@@ -203,6 +210,8 @@ def _check(probs: Rows, features: Rows) -> float:
     """The largest feature. Raises DalError where the rows are not as badge_select wants them."""
     check_dims("probs", probs, "N, C")
     check_dims("features", features, "N, D")
+    if probs.shape[1] < 1:
+        raise bad_value("probs", "at least one class", 0)
     if len(probs) != len(features):
         raise bad_value("features", f"{len(probs)} rows, as in probs", len(features))
     for block in row_blocks(*probs.shape):
@@ -222,8 +231,8 @@ def _sample(
 ) -> Selection:
     check_query_size(query_size, workspace.total)
     with workspace.agreed():
-        check_rows("logits", errors)
-        largest = check_rows("features", features)
+        check_rows("logits", errors, workspace.offset, workspace.total)
+        largest = check_rows("features", features, workspace.offset, workspace.total)
         workspace.check_memory(errors.shape[1] + features.shape[1], query_size)
     gradients = Gradients(errors, features, safe_scale(workspace.largest(largest), most=1.0))
     with full_precision(features.device), torch.inference_mode():

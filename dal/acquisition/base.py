@@ -138,6 +138,8 @@ def check_dims(argument: str, values: Rows, names: str) -> None:
     Traceback (most recent call last):
     dal.errors.DalError: logits: expected floating-point numbers of shape (N, C), got 'torch.float32 of shape (3,)'.
     """
+    if not hasattr(values, "is_floating_point"):
+        raise bad_value(argument, f"a tensor of shape ({names})", type(values).__name__)
     if values.ndim != len(names.split(",")) or not values.is_floating_point():
         got = f"{values.dtype} of shape {tuple(values.shape)}"
         raise bad_value(argument, f"floating-point numbers of shape ({names})", got)

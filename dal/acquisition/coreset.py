@@ -22,7 +22,7 @@ from dal.acquisition.base import (
 )
 from dal.acquisition.search.geometry import Euclidean
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters, nearest_point
-from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, safe_scale, where_float64_is
+from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, ready, safe_scale
 from dal.acquisition.search.workspace import Workspace
 from dal.errors import bad_value
 from dal.precision import full_precision
@@ -39,7 +39,8 @@ def k_center_greedy(
     first choice is the point nearest to the mean of the pool. Ties go to the lowest position.
 
     The picks are those of the definition: every distance that decides is a float64 sum of squared differences, so
-    near-ties, duplicates and features with a large common offset come out as they should. Distances of points that
+    near-ties, duplicates and features with a large common offset come out as they should (in float64, of differences
+    above some 1e-150 of the largest feature: smaller ones count as none). Distances of points that
     are out of the question are never brought up to date. Beside its inputs it holds about 30 bytes a point, a copy of
     the centers and blocks of fixed size.
 
@@ -59,6 +60,7 @@ def k_center_greedy(
     >>> k_center_greedy(torch.tensor([[0.0], [1.0], [5.0], [9.0]]), torch.tensor([[0.0]]), 2)
     tensor([3, 2])
     """
+    check_dims("features", features, "N, D")
     return _greedy(features, labeled_features, query_size, Workspace.alone(len(features), memory_budget)).positions
 
 
@@ -93,15 +95,17 @@ class CoreSet(AcquisitionFunction):
 
 
 def _greedy(features: Rows, labeled: Rows, query_size: int, workspace: Workspace) -> Selection:
-    features, labeled = where_float64_is(features), where_float64_is(labeled)
     check_query_size(query_size, workspace.total)
     with workspace.agreed():
         check_dims("features", features, "N, D")
         check_dims("labeled_features", labeled, "M, D")
+        features, labeled = ready(features), ready(labeled)
         if labeled.shape[1] != features.shape[1]:
             expected = f"{features.shape[1]} features a point, as in the pool"
             raise bad_value("labeled_features", expected, labeled.shape[1])
-        largest = max(check_rows("features", features), check_rows("labeled_features", labeled))
+        largest = max(
+            check_rows("features", features, workspace.offset, workspace.total), check_rows("labeled_features", labeled)
+        )
         workspace.check_memory(features.shape[1], len(labeled) + query_size)
     centers = all_rows(labeled).to(features.device)
     is_distinct = distinct(centers)
@@ -119,7 +123,7 @@ def _take(
 ) -> tuple[list[int], list[float]]:
     """The points in the order they are taken, and their scores."""
     some = torch.arange(0, len(features), max(1, len(features) // 1024), device=features.device)
-    origin = in_double(features[some]).sum(dim=0) / max(1, len(some))
+    origin = (in_double(features[some]) * scale).sum(dim=0) / max(1, len(some))
     points = Euclidean(features, scale, origin)
     centers = Centers(points, Euclidean(labeled, scale, origin), query_size)
     nearest = NearestCenters(points, centers)

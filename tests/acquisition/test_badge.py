@@ -335,7 +335,26 @@ def test_features_that_are_not_numbers_are_named_and_not_the_logits_they_spoil(f
         BADGE().summarize(model, torch.arange(5))
 
 
+@pytest.mark.parametrize("scale", [2.0**-600, 2.0**600])
+def test_weights_beyond_double_precision(scale):
+    """Squares of lengths of 1e-180 are 0, those of 1e180 infinite; the chosen one weighs nothing either way."""
+    probs, features = drawn(2, 30, 4, 5)
+    weights = badge_weights(probs, features * scale, [3])
+    assert weights[3] == 0 and not torch.isnan(weights).any()
+    assert bool((weights[:3] == (0 if scale < 1 else torch.inf)).all())
+
+
+@pytest.mark.parametrize("chosen", [[30], [-1], [3, 99]])
+def test_chosen_rows_out_of_range_are_refused(chosen):
+    with pytest.raises(DalError, match=r"^chosen: expected rows from 0 to 29, got "):
+        badge_weights(*drawn(2, 30, 4, 5), chosen)
+
+
 def test_what_is_no_distribution_is_refused():
+    with pytest.raises(DalError, match="probs: expected at least one class, got 0"):
+        badge_select(torch.ones(2, 0), torch.zeros(2, 3), 1, torch.Generator())
+    with pytest.raises(DalError, match="probs: expected rows of probabilities that sum to 1"):
+        badge_weights(torch.ones(2, 2), torch.zeros(2, 3), [])
     for probs in (torch.tensor([[0.5, 0.5], [2.0, -1.0]]), torch.tensor([[0.5, 0.5], [0.3, 0.3]])):
         with pytest.raises(DalError, match=r"probs: expected rows of probabilities that sum to 1, got .* at row 1"):
             badge_select(probs, torch.zeros(2, 3), 1, torch.Generator())

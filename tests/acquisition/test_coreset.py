@@ -99,6 +99,22 @@ def test_norms_that_double_precision_cannot_square(scale):
     assert torch.equal(found.scores, expected.scores * scale)
 
 
+@pytest.mark.parametrize("num_labeled", [0, 5])
+def test_numbers_whose_sum_is_beyond_double_precision(num_labeled):
+    generator = torch.Generator().manual_seed(0)
+    features = 0.5 + 0.5 * torch.rand(200, 4, generator=generator, dtype=torch.float64)
+    labeled = features[:num_labeled] + 0.01
+    expected = k_center_greedy(features, labeled, 50)
+    assert torch.equal(k_center_greedy(features * 2.0**1020, labeled * 2.0**1020, 50), expected)
+
+
+def test_tensors_that_want_gradients_are_taken_as_they_are(recwarn):
+    features, labeled = drawn(3, 80, 5, 16)
+    expected = k_center_greedy(features, labeled, 20)
+    assert torch.equal(k_center_greedy(features.requires_grad_(), labeled.requires_grad_(), 20), expected)
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("num_labeled", [0, 10])
 def test_common_offset_that_cancels(num_labeled, references):
     # At 1e4 the expansion of float32 squares has an error of about 10, which is larger than all distances here.
@@ -221,6 +237,10 @@ def test_equal_points_leave_no_pairs_open(kind, largest_tensor, monkeypatch):
 
 
 def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(DalError, match=r"features: expected a tensor of shape \(N, D\), got 'ndarray'"):
+        k_center_greedy(np.zeros((4, 3)), torch.zeros(2, 3), 1)
+    with pytest.raises(DalError, match=r"memory_budget: expected a number of bytes, or None, got '4GiB'"):
+        k_center_greedy(torch.zeros(4, 3), torch.zeros(2, 3), 1, memory_budget="4GiB")
     with pytest.raises(DalError, match=r"labeled_features: expected 3 features a point, as in the pool, got 2\."):
         k_center_greedy(torch.zeros(4, 3), torch.zeros(2, 2), 1)
     with pytest.raises(DalError, match=r"features: expected .* \(N, D\)"):

@@ -29,6 +29,31 @@ def test_indices_in_any_order(stored, indices):
     assert torch.equal(rows[torch.tensor(indices, dtype=torch.int64)], values[indices])
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        torch.tensor([-1, 0, -50]),
+        torch.arange(50) % 3 == 0,
+        [1, 2],
+        slice(None, None, 7),
+        slice(40, 3, 1),
+        torch.tensor([3, 9], dtype=torch.int32),
+    ],
+    ids=str,
+)
+def test_rows_are_meant_as_a_tensor_means_them(stored, rows):
+    stored_rows, values = stored
+    assert torch.equal(stored_rows[rows], values[rows])
+
+
+@pytest.mark.parametrize("rows", [torch.tensor([50]), torch.tensor([-51]), [0, 99]], ids=str)
+def test_positions_out_of_range_are_refused(stored, rows):
+    with pytest.raises(IndexError, match="out of"):
+        stored[0][rows]
+    with pytest.raises(DalError, match=r"^rows: expected a slice, a mask or a list of positions, got 3\.$"):
+        stored[0][3]
+
+
 def test_is_described_as_a_tensor_is(stored):
     rows, values = stored
     assert (rows.shape, rows.ndim, rows.dtype, len(rows)) == (values.shape, 2, values.dtype, 50)

@@ -83,14 +83,13 @@ class Geometry(ABC):
 
 
 class Euclidean(Geometry):
-    """Rows (N, D) as they are. ``origin`` (D,) is taken away before anything is multiplied, since a common offset
-    would drown the distances; any point near the middle does."""
+    """Rows (N, D) as they are. ``origin`` (D,), which is scaled already, is taken away before anything is multiplied,
+    since a common offset would drown the distances; any point near the middle does."""
 
     def __init__(self, rows: Rows, scale: float, origin: Tensor) -> None:
         self.rows, self.scale, self.device = rows, scale, rows.device
         self.width = rows.shape[1]
-        self._origin = in_double(origin.to(rows.device)) * scale
-        self._origin32 = self._origin.float()
+        self._origin32 = origin.to(rows.device).float()
         # So that both precisions take away the same.
         self._origin = in_double(self._origin32)
 

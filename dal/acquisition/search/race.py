@@ -31,7 +31,8 @@ def uniforms(seed: int, start: int, count: int, device: torch.device | str = "cp
     True
     """
     found = torch.empty(count, dtype=torch.float64, device=device)
-    for block in row_blocks(count, 1, 2**16 if found.device.type == "cpu" else 2**24):
+    # Within the cache, and too few for PyTorch to wake other threads, which where they are busy costs more than this.
+    for block in row_blocks(count, 1, 2**15 if found.device.type == "cpu" else 2**24):
         x = torch.arange(start + block.start + 1, start + block.stop + 1, device=device)
         x.mul_(_GAMMA).add_(seed)
         _xor_shift(x, 30).mul_(_MIX_1)

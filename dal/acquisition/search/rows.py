@@ -24,8 +24,8 @@ _CHECKED_AT_ONCE = 2**22
 class DiskRows:
     """The rows (N, D) of a .npy file of float16, float32 or float64, read when they are asked for and never held.
 
-    ``rows[a:b]`` and ``rows[indices]`` (int64, any order) are new tensors on the CPU. Plain reads instead of a memory
-    map: mapped pages would count as this process's memory for as long as the system likes.
+    ``rows[a:b]`` and ``rows[positions]`` are what a tensor gives, as new tensors on the CPU. Plain reads instead of a
+    memory map: mapped pages would count as this process's memory for as long as the system likes.
 
     Raises DalError where the file is not such an array.
 
@@ -84,12 +84,18 @@ class DiskRows:
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         if isinstance(rows, slice):
             start, stop, step = rows.indices(len(self))
-            assert step == 1
-            found = np.empty((max(0, stop - start), self.shape[1]), self._numpy_dtype)
-            self._read(found, start)
-            return torch.from_numpy(found)
-        order = torch.argsort(rows.cpu(), stable=True)
-        wanted = rows.cpu()[order].numpy()
+            if step == 1:
+                found = np.empty((max(0, stop - start), self.shape[1]), self._numpy_dtype)
+                self._read(found, start)
+                return torch.from_numpy(found)
+        places = rows.cpu() if isinstance(rows, Tensor) else rows
+        if not _are_positions(places, len(self)):
+            # All that a tensor understands beside them: masks, lists, positions from the end.
+            places = torch.arange(len(self))[places]
+        if places.ndim != 1:
+            raise bad_value("rows", "a slice, a mask or a list of positions", rows)
+        order = torch.argsort(places, stable=True)
+        wanted = places[order].numpy()
         found = np.empty((len(wanted), self.shape[1]), self._numpy_dtype)
         # Neighbors on disk are read at once.
         breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
@@ -109,6 +115,12 @@ class DiskRows:
             if count == 0:
                 raise bad_value("path", f"{len(self)} rows, as its head says", f"a shorter file ({self._name})")
             view, at = view[count:], at + count
+
+
+def _are_positions(places: Any, count: int) -> bool:
+    if not isinstance(places, Tensor) or places.dtype != torch.int64 or places.ndim != 1:
+        return False
+    return not len(places) or (int(places.min()) >= 0 and int(places.max()) < count)
 
 
 class RowView(ABC):
@@ -138,8 +150,10 @@ def all_rows(rows: Rows) -> Tensor:
     return rows if isinstance(rows, Tensor) else rows[slice(0, len(rows))]
 
 
-def check_rows(argument: str, rows: Rows) -> float:
+def check_rows(argument: str, rows: Rows, first_row: int = 0, num_rows: int | None = None) -> float:
     """The largest absolute value, 0 if there is none. Raises NonFiniteError, naming the first row that is not finite.
+
+    ``first_row`` and ``num_rows`` are for rows that are a part of more.
 
     >>> check_rows("features", torch.tensor([[1.0, -3.0], [2.0, 0.0]]))
     3.0
@@ -151,7 +165,7 @@ def check_rows(argument: str, rows: Rows) -> float:
             # The extremes tell first: a mask is not made unless there is something to name.
             extremes = in_double(torch.stack(torch.aminmax(values)))
             if not bool(torch.isfinite(extremes).all()):
-                check_finite(argument, values, block.start, len(rows))
+                check_finite(argument, values, first_row + block.start, num_rows or len(rows))
             largest = max(largest, float(extremes.abs().max()))
     return largest
 
@@ -176,9 +190,11 @@ def scaled(x: Tensor, scale: float) -> Tensor:
     return x.float() * scale if scale != 1 else x.float()
 
 
-def where_float64_is(rows: Rows) -> Rows:
-    """The rows, on the CPU if their device has no float64, as Apple's."""
-    return rows.cpu() if isinstance(rows, Tensor) and rows.device.type == "mps" else rows
+def ready(rows: Rows) -> Rows:
+    """The rows without their gradients, on the CPU if their device has no float64, as Apple's."""
+    if not isinstance(rows, Tensor):
+        return rows
+    return rows.detach().cpu() if rows.device.type == "mps" else rows.detach()
 
 
 def distinct(rows: Tensor) -> Tensor:

@@ -123,6 +123,8 @@ class Workspace:
 
     def check_memory(self, width: int, num_centers: int) -> None:
         """Raise DalError where the budget is below what a selection among centers of ``width`` numbers must hold."""
+        if self.memory_budget is not None and not isinstance(self.memory_budget, int):
+            raise bad_value("memory_budget", "a number of bytes, or None", self.memory_budget)
         needed = _BYTES_OF_BLOCKS + self.size * _BYTES_A_POINT + num_centers * width * _BYTES_A_NUMBER
         if self.memory_budget is not None and self.memory_budget < needed:
             what = f"{self.size} points and {num_centers} centers of {width} numbers"
