@@ -88,10 +88,11 @@ class DiskRows:
                 found = np.empty((max(0, stop - start), self.shape[1]), self._numpy_dtype)
                 self._read(found, start)
                 return torch.from_numpy(found)
-        places = rows.cpu() if isinstance(rows, Tensor) else rows
-        if not _are_positions(places, len(self)):
-            # All that a tensor understands beside them: masks, lists, positions from the end.
-            places = torch.arange(len(self))[places]
+        if isinstance(rows, Tensor) and _are_positions(rows, len(self)):
+            places = rows.cpu()
+        else:
+            # All that a tensor understands beside them: masks, lists, positions from the end, steps.
+            places = torch.arange(len(self))[rows.cpu() if isinstance(rows, Tensor) else rows]
         if places.ndim != 1:
             raise bad_value("rows", "a slice, a mask or a list of positions", rows)
         order = torch.argsort(places, stable=True)
@@ -117,8 +118,8 @@ class DiskRows:
             view, at = view[count:], at + count
 
 
-def _are_positions(places: Any, count: int) -> bool:
-    if not isinstance(places, Tensor) or places.dtype != torch.int64 or places.ndim != 1:
+def _are_positions(places: Tensor, count: int) -> bool:
+    if places.dtype != torch.int64 or places.ndim != 1:
         return False
     return not len(places) or (int(places.min()) >= 0 and int(places.max()) < count)
 
