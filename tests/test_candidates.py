@@ -240,8 +240,10 @@ def test_bad_candidates_are_one_sentence_each(tmp_path, data, new_model, quick):
         choose(RandomCandidates(8), used_pool(), 9)
     with pytest.raises(DalError, match=r"candidates.embeddings: expected one row for each of the 90 images .* got 80"):
         ActiveLearner(new_model, data, Margin(), candidates=NeighborCandidates(EMBEDDINGS[:80]))
-    with pytest.raises(DalError, match=r"candidates: expected candidates such as RandomCandidates.* got 'int'"):
+    with pytest.raises(DalError, match=r"candidates: expected candidates such as RandomCandidates.* got 100"):
         ActiveLearner(new_model, data, Margin(), candidates=100)
+    with pytest.raises(DalError, match=r"candidates: expected candidates such as RandomCandidates.* got <class"):
+        ActiveLearner(new_model, data, Margin(), candidates=RandomCandidates)
     with pytest.raises(NonFiniteError, match=r"candidates.embeddings: expected finite numbers, .* in row 3"):
         NeighborCandidates(np.where(np.arange(90)[:, None] == 3, np.nan, EMBEDDINGS))
     with pytest.raises(DalError, match=r"candidates.embeddings: expected a .npy file .* \(No such file or directory\)"):
