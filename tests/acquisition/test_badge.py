@@ -115,7 +115,7 @@ def test_features_that_single_precision_cannot_square(scale):
 def test_bounds_hold_where_errors_are_tiny(size):
     """Errors that vanish when they are multiplied in float32, beside features that would bring them back."""
     generator = torch.Generator().manual_seed(0)
-    errors = 1e-23 * torch.randn(40, 3, generator=generator)
+    errors = 1e-22 * torch.randn(40, 30, generator=generator)
     features = size * torch.rand(40, 4, generator=generator)
     gradients = geometry.Gradients(errors, features, safe_scale(float(features.max()), most=1.0))
     centers = nearest.Centers(gradients, None, 3)
@@ -125,6 +125,21 @@ def test_bounds_hold_where_errors_are_tiny(size):
     search.lower_all(3)
     bounds = search.squares.clone()
     assert bool((bounds >= search.distances(torch.arange(40))).all())
+
+
+def test_distances_that_were_known_are_found_again_when_bounds_were_lowered():
+    probs, features = drawn(3, 50, 4, 6, dtype=torch.float32)
+    gradients = geometry.Gradients(errors(probs), features, 1.0)
+    centers, rows = nearest.Centers(gradients, None, 9), torch.arange(50)
+    search = nearest.NearestCenters(gradients, centers)
+    for count, row in enumerate(gradients.high(torch.arange(9)), start=1):
+        centers.add(row)
+        known = search.distances(rows) if count == 4 else None
+        search.lower_all(count)
+        if known is not None:
+            assert bool((search.squares <= known).all())
+    alone = nearest.NearestCenters(gradients, centers).distances(rows)
+    assert torch.equal(search.distances(rows), alone)
 
 
 @pytest.mark.parametrize("kind", ["sure", "zero features", "all equal", "two kinds"])
