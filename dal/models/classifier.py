@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
@@ -13,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from dal.errors import bad_value, unknown_choice
 from dal.models.backbones import Backbone, build_backbone
+from dal.models.backbones.base import freeze
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
@@ -20,7 +22,13 @@ SCHEDULES = ("constant", "cosine")
 
 @dataclass
 class ModelConfig:
-    """What to train, and how a step is taken."""
+    """What to train, and how a step is taken.
+
+    With a ``target_backbone`` the campaign's network is a proxy: it is small and chooses, and the target is trained
+    once, in the same way, on all that was bought (selection via proxy, arXiv:1906.11829).
+
+    Raises DalError for target_weights without a target_backbone.
+    """
 
     backbone: str = "small_cnn"
     weights: str | None = None  # null, DEFAULT (torchvision's), or the path of a state dict
@@ -31,6 +39,36 @@ class ModelConfig:
     weight_decay: float = 0.0
     momentum: float = 0.9  # of sgd
     schedule: str = "constant"
+    freeze_backbone: bool = False  # train the head alone, on features that are computed once
+    target_backbone: str | None = None  # trained at the end of a campaign on all labels bought
+    target_weights: str | None = None  # as weights
+
+    def __post_init__(self) -> None:
+        if self.target_weights is not None and self.target_backbone is None:
+            raise bad_value("model.target_weights", "null where there is no model.target_backbone", self.target_weights)
+        if self.freeze_backbone and self.weights is None:
+            warnings.warn(
+                "model.freeze_backbone: the backbone stays random, as model.weights is null; model.weights=DEFAULT "
+                "loads pre-trained ones where torchvision has some.",
+                stacklevel=3,
+            )
+
+    def target(self) -> ModelConfig | None:
+        """The configuration of the target, all of which is trained; None where there is none.
+
+        >>> ModelConfig(target_backbone="torchvision/resnet50", lr=0.01).target().lr
+        0.01
+        """
+        if self.target_backbone is None:
+            return None
+        return replace(
+            self,
+            backbone=self.target_backbone,
+            weights=self.target_weights,
+            freeze_backbone=False,
+            target_backbone=None,
+            target_weights=None,
+        )
 
     def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Classifier:
         """A Classifier for these images, initialised from the global generator."""
@@ -44,6 +82,7 @@ class ModelConfig:
             weight_decay=self.weight_decay,
             momentum=self.momentum,
             schedule=self.schedule,
+            freeze_backbone=self.freeze_backbone,
         )
 
 
@@ -53,6 +92,10 @@ class Classifier(pl.LightningModule):
     ``backbone`` is a module with ``num_features``. Works with any Lightning Trainer; logs ``train_loss``,
     ``val_loss``, ``val_accuracy``, ``test_loss`` and ``test_accuracy``. Raises DalError for an unknown optimizer or
     schedule and for numbers out of range.
+
+    With ``freeze_backbone`` only the head trains. The backbone then gives the same features for an image for ever: its
+    parameters want no gradients, it stays in eval mode (BatchNorm statistics do not move), and its own dropout is off,
+    in MC dropout too. Such a Classifier takes (B, num_features) features in place of images, which spares the backbone.
 
     >>> from dal.models.backbones import SmallCNN
     >>> model = Classifier(SmallCNN(1, (8, 8)), num_classes=10)
@@ -71,6 +114,7 @@ class Classifier(pl.LightningModule):
         weight_decay: float = 0.0,
         momentum: float = 0.9,
         schedule: str = "constant",
+        freeze_backbone: bool = False,
     ) -> None:
         super().__init__()
         if optimizer not in OPTIMIZERS:
@@ -86,7 +130,9 @@ class Classifier(pl.LightningModule):
                 raise bad_value(name, "a number from 0", value)
         if num_classes < 2:
             raise bad_value("num_classes", "at least 2", num_classes)
-        self.backbone = backbone
+        self.backbone, self.freeze_backbone = backbone, freeze_backbone
+        if freeze_backbone:
+            freeze(backbone)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(backbone.num_features, num_classes)
         self.optimizer, self.schedule = optimizer, schedule
@@ -94,8 +140,20 @@ class Classifier(pl.LightningModule):
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
 
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        return self
+
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.dropout(self.backbone(x)))
+        if self.freeze_backbone and x.ndim == 2:
+            if x.shape[1] != self.backbone.num_features:
+                raise bad_value("x", f"images, or (B, {self.backbone.num_features}) features", tuple(x.shape))
+            features = x
+        else:
+            features = self.backbone(x)
+        logits: Tensor = self.head(self.dropout(features))
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -119,13 +177,12 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer: torch.optim.Optimizer
+        trained = [p for p in self.parameters() if p.requires_grad]
         if self.optimizer == "sgd":
-            optimizer = torch.optim.SGD(
-                self.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
-            )
+            optimizer = torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
         else:
             family = torch.optim.AdamW if self.optimizer == "adamw" else torch.optim.Adam
-            optimizer = family(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+            optimizer = family(trained, lr=self.lr, weight_decay=self.weight_decay)
         if self.schedule == "constant":
             return optimizer
         updates = int(self.trainer.estimated_stepping_batches)

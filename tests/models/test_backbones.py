@@ -8,7 +8,9 @@ import torchvision
 
 from dal.errors import DalError
 from dal.models.backbones import TorchvisionBackbone, build_backbone
+from dal.models.backbones.base import freeze
 from dal.models.classifier import Classifier
+from dal.models.mc_dropout import dropout_layers
 
 NAMES = {
     "small_cnn": 128,
@@ -165,3 +167,17 @@ def test_named_weights_are_loaded_without_code_and_with_the_hash_checked(monkeyp
     TorchvisionBackbone("resnet18", "DEFAULT")
     assert asked["check_hash"] is True
     assert asked["weights_only"] is True
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "torchvision/mobilenet_v3_small", "torchvision/efficientnet_b0"])
+def test_a_frozen_backbone_is_a_fixed_function(name):
+    torch.manual_seed(0)
+    backbone, x = build_backbone(name, (3, 32, 32)), torch.randn(2, 3, 32, 32)
+    assert dropout_layers(backbone)
+    expected = backbone.eval()(x)
+    backbone.train()
+    freeze(backbone)
+    features = backbone(x)
+    assert not features.requires_grad
+    assert torch.equal(features, expected)
+    assert not dropout_layers(backbone)

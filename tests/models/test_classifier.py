@@ -1,10 +1,14 @@
+import copy
+import warnings
+
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from dal.errors import DalError
-from dal.models.backbones import SmallCNN, build_backbone
+from dal.models.backbones import Backbone, SmallCNN, build_backbone
 from dal.models.classifier import OPTIMIZERS, Classifier, ModelConfig
 
 pytestmark = [
@@ -136,4 +140,120 @@ def test_model_config_passes_everything_on():
     assert (model.dropout.p, model.backbone.layers[7].p) == (0.1, 0.2)
     assert (model.optimizer, model.lr, model.weight_decay, model.momentum, model.schedule) == (
         ("sgd", 0.3, 0.4, 0.6, "cosine")
+    )
+
+
+class Normed(Backbone):
+    """All that moves in training without a gradient: BatchNorm statistics and dropout."""
+
+    num_features = 6
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Dropout2d(0.5), nn.Flatten(), nn.Linear(108, 6)
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def frozen(**options):
+    torch.manual_seed(0)
+    return Classifier(Normed(), 3, freeze_backbone=True, **options)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_frozen_backbone_does_not_move_and_the_head_trains(loader, optimizer):
+    model = frozen(optimizer=optimizer, weight_decay=0.1)
+    before = copy.deepcopy(model.state_dict())
+    plain = trainer(max_steps=4)
+    plain.fit(model.train(), loader)
+    after = model.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"head.weight", "head.bias"}
+    assert "backbone.layers.1.num_batches_tracked" in before
+    (group,) = plain.optimizers[0].param_groups
+    assert [id(p) for p in group["params"]] == [id(p) for p in model.head.parameters()]
+
+
+def test_without_freezing_the_same_backbone_moves(loader):
+    torch.manual_seed(0)
+    model = Classifier(Normed(), 3)
+    before = copy.deepcopy(model.state_dict())
+    trainer(max_steps=4).fit(model.train(), loader)
+    still = {name for name, value in model.state_dict().items() if torch.equal(before[name], value)}
+    assert still == set()
+
+
+def test_a_frozen_backbone_stays_in_eval_mode_whatever_the_module_is_put_to():
+    model = frozen()
+    assert (model.dropout.training, any(m.training for m in model.backbone.modules())) == (True, False)
+    assert not any(m.training for m in model.eval().modules())
+    assert model.train() is model
+    assert (model.dropout.training, any(m.training for m in model.backbone.modules())) == (True, False)
+
+
+def test_a_frozen_classifier_takes_features_for_images():
+    model, x = frozen(dropout=0.5), torch.randn(5, 1, 8, 8)
+    features = model.backbone(x)
+    runs = []
+    model.backbone.register_forward_hook(lambda *args: runs.append(1))
+    for mode in (True, False):
+        model.train(mode)
+        torch.manual_seed(1)
+        on_features = model(features)
+        assert not runs
+        torch.manual_seed(1)
+        torch.testing.assert_close(model(x), on_features)
+        assert len(runs) == 1
+        runs.clear()
+
+
+def test_features_of_another_width_are_refused():
+    with pytest.raises(DalError) as error:
+        frozen()(torch.zeros(2, 7))
+    assert str(error.value) == "x: expected images, or (B, 6) features, got (2, 7)."
+
+
+def test_a_classifier_that_is_not_frozen_gives_all_that_comes_to_its_backbone():
+    class Vectors(Backbone):
+        num_features = 2
+
+        def forward(self, x):
+            return x[:, :2]
+
+    model = Classifier(Vectors(), 3).eval()
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(model(x), model.head(x[:, :2]))
+
+
+@pytest.mark.filterwarnings("ignore:model.freeze_backbone")
+def test_model_config_freezes():
+    model = ModelConfig(freeze_backbone=True, backbone_dropout=0.25).build((1, 8, 8), 3)
+    assert model.freeze_backbone and model.backbone.layers[7].p == 0
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+    assert all(p.requires_grad for p in ModelConfig().build((1, 8, 8), 3).parameters())
+
+
+def test_freezing_random_weights_is_said():
+    with pytest.warns(
+        UserWarning, match=r"^model\.freeze_backbone: the backbone stays random, as model.weights is null"
+    ):
+        ModelConfig(freeze_backbone=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ModelConfig(freeze_backbone=True, backbone="torchvision/resnet18", weights="DEFAULT")
+
+
+def test_the_target_has_its_own_backbone_and_weights_all_of_it_trained():
+    proxy = ModelConfig(
+        "torchvision/resnet18", "a.pt", lr=0.5, freeze_backbone=True, target_backbone="small_cnn", target_weights="b.pt"
+    )
+    assert proxy.target() == ModelConfig("small_cnn", "b.pt", lr=0.5)
+    assert ModelConfig().target() is None
+    with pytest.raises(DalError) as error:
+        ModelConfig(target_weights="b.pt")
+    assert (
+        str(error.value) == "model.target_weights: expected null where there is no model.target_backbone, got 'b.pt'."
     )

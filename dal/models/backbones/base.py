@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 
 class Backbone(nn.Module, ABC):
@@ -24,3 +25,18 @@ def last_linear(module: nn.Module) -> tuple[str, nn.Linear] | None:
     """
     found = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
     return found[-1] if found else None
+
+
+def freeze(backbone: nn.Module) -> None:
+    """Make of a backbone, in place, a fixed function of the image: no gradients, eval mode, and no dropout, which MC
+    dropout would draw from otherwise.
+
+    >>> layers = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5))
+    >>> freeze(layers)
+    >>> layers[0].weight.requires_grad, layers[1]
+    (False, Dropout(p=0.0, inplace=False))
+    """
+    backbone.requires_grad_(False).eval()
+    for module in backbone.modules():
+        if isinstance(module, _DropoutNd):
+            module.p = 0.0
