@@ -90,7 +90,7 @@ def test_a_target_without_a_test_set():
     ],
 )
 def test_a_query_fits_budget_and_pool(round, bought, num_unlabeled, size):
-    assert next_query_size(config(query_size=40), round, bought, num_unlabeled) == size
+    assert next_query_size(config(query_size=40), [{}] * round, bought, num_unlabeled) == size
 
 
 def test_queries_grow_from_the_second_on():
@@ -100,7 +100,7 @@ def test_queries_grow_from_the_second_on():
 
 def test_a_whole_campaign_spends_the_budget_to_the_last_label():
     growing, bought, sizes = config(query_size=30, growth=2, budget=333, validation_size=20), 20, []
-    while size := next_query_size(growing, len(sizes), bought, 10_000):
+    while size := next_query_size(growing, [{}] * len(sizes), bought, 10_000):
         sizes.append(size)
         bought += size
     assert sizes == [10, 30, 60, 120, 93]

@@ -1,0 +1,65 @@
+"""How many labels the next round buys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dal.errors import bad_value
+from dal.stopping.config import CampaignConfig
+
+Row = Mapping[str, Any]
+
+
+def check_sizes(config: CampaignConfig, num_points: int) -> None:
+    """Raise DalError unless a pool of so many points holds the validation set, the initial set and a first query."""
+    for name, taken in (("validation_size", 0), ("initial_size", config.validation_size)):
+        if getattr(config, name) > num_points - taken:
+            expected = f"at most the {num_points - taken} points of the pool"
+            raise bad_value(f"campaign.{name}", expected, getattr(config, name))
+    left = num_points - config.validation_size - config.initial_size
+    bought = config.validation_size + config.initial_size
+    if left and config.max_rounds != 1 and bought < config.budget and config.query_size > left:
+        raise bad_value(
+            "campaign.query_size", f"at most the {left} points that the initial set leaves", config.query_size
+        )
+
+
+def next_query_size(config: CampaignConfig, rows: Sequence[Row], labels_bought: int, num_unlabeled: int) -> int:
+    """What the round after these can buy; 0 where budget or pool are at their end.
+
+    With campaign.grow_below the query has grown once for each query so far whose ``query_disagreement`` was below it.
+
+    >>> next_query_size(CampaignConfig(budget=250), [{}, {}], labels_bought=200, num_unlabeled=1000)
+    50
+    """
+    size = config.size_of_query(len(rows), _times_grown(config, rows))
+    return _affordable(config, size, labels_bought, num_unlabeled)
+
+
+def largest_query(config: CampaignConfig, num_points: int) -> int:
+    """The most labels that a round after the initial one can buy of a pool of so many points; 0 if there is none.
+
+    With campaign.grow_below it is what a query that always grows would reach: growing later only leaves less to buy.
+
+    >>> largest_query(CampaignConfig(initial_size=100, query_size=100, growth=2, budget=600), num_points=1000)
+    200
+    """
+    bought, largest, round = config.initial_size + config.validation_size, 0, 1
+    while config.max_rounds is None or round < config.max_rounds:
+        size = _affordable(config, config.size_of_query(round), bought, num_points - bought)
+        if not size:
+            break
+        bought, largest, round = bought + size, max(largest, size), round + 1
+    return largest
+
+
+def _times_grown(config: CampaignConfig, rows: Sequence[Row]) -> int | None:
+    if config.grow_below is None:
+        return None
+    seen = [row.get("query_disagreement") for row in rows[1:]]  # the first row's labels were no query
+    return len([value for value in seen if value is not None and value < config.grow_below])
+
+
+def _affordable(config: CampaignConfig, size: int, labels_bought: int, num_unlabeled: int) -> int:
+    return max(0, min(size, config.budget - labels_bought, num_unlabeled))
