@@ -85,10 +85,8 @@ class CampaignConfig:
                 raise bad_value("campaign.stop_set_size", f"at least 1 for campaign.{name}", self.stop_set_size)
 
     def size_of_query(self, round: int, grown: int | None = None) -> int:
-        """Labels to buy before this round, as far as budget and pool allow, after the query grew ``grown`` times; None
-        where it always grows. Round 0 is the initial set."""
+        """Labels to buy before this round, as far as budget and pool allow, after the query grew ``grown`` times: each
+        time where that is None. Round 0 is the initial set."""
         if round == 0:
             return self.initial_size
-        # A query beyond any budget is not worth an overflow.
-        times = min(self.growth ** min(round - 1 if grown is None else grown, 10_000), 1e15) if self.growth > 1 else 1
-        return int(self.query_size * times + 0.5)
+        return int(self.query_size * self.growth ** (round - 1 if grown is None else grown) + 0.5)

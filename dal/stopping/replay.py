@@ -18,7 +18,8 @@ _MANY = 2**40
 
 def replay(config: CampaignConfig, rows: Sequence[Row], prices: PricesConfig | None = None) -> int | None:
     """The index of the round after which one of ``config``'s rules would have ended the campaign of these rows, or
-    None. A rule that holds only after the last round has stopped it too. Limits (max_rounds, budget, the pool's end) are no rules here.
+    None. A rule that holds only after the last round has stopped it too. Limits (max_rounds, budget, the pool's end)
+    are no rules here, and the sizes are those of the rows.
 
     Raises DalError as reason_to_stop() does.
 
