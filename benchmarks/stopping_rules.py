@@ -91,7 +91,7 @@ def rules(targets: Sequence[float], prices: Sequence[PricesConfig]) -> list[Rule
         *((f"plateau, {r} rounds", CampaignConfig(plateau_rounds=r), None) for r in (2, 3, 5)),
         *((f"kappa {k:g} over 3", CampaignConfig(kappa=k), None) for k in (0.9, 0.95, 0.99)),
         *((f"change at most {100 * c:g} %", CampaignConfig(max_change=c), None) for c in (0.0, 0.01, 0.05)),
-        *((f"uncertainty at most {u:g}", CampaignConfig(max_uncertainty=u), None) for u in (0.2, 0.1, 0.05)),
+        *((f"uncertainty at most {u:g}", CampaignConfig(max_uncertainty=u), None) for u in (0.1, 0.05, 0.01)),
         *((f"cost optimum, {p.accuracy_point:g} a point", CampaignConfig(cost_optimum=True), p) for p in prices),
     ]
 
