@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
@@ -143,12 +143,6 @@ class _Features:
 def takes_features(model: AdaptedModel) -> bool:
     """Whether the features of the images serve the model as well as the images."""
     return isinstance(model.module, Classifier) and model.module.freeze_backbone
-
-
-def has_backbone(model: AdaptedModel, state: Mapping[str, Tensor]) -> bool:
-    """Whether the backbone of a Classifier has the weights that it has in this state dict of the whole Classifier."""
-    own = model.module.state_dict()
-    return all(torch.equal(v.cpu(), state[k].cpu()) for k, v in own.items() if k.startswith("backbone."))
 
 
 def weights_digest(module: nn.Module) -> str:

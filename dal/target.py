@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dal.data.base import ImageData
-from dal.distributed import from_rank_zero, is_rank_zero
+from dal.distributed import from_rank_zero, is_rank_zero, num_ranks
 from dal.errors import bad_value
 from dal.evaluation import known_indices, metrics_from_logits, predict
 from dal.files import save_tensors, write_text
@@ -103,6 +103,7 @@ def train_target(
         "training_stopped": result.stopped_because,
         "training_history": result.history,
         **ledger.row(),
+        "devices": num_ranks(),
     }
 
 

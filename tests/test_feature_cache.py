@@ -17,7 +17,7 @@ from dal.data.augment import HorizontalFlip
 from dal.data.base import TensorSource
 from dal.errors import DalError, NonFiniteError
 from dal.evaluation import metrics_from_logits, predict
-from dal.feature_cache import FeatureCache, FeatureSource, has_backbone, takes_features, weights_digest
+from dal.feature_cache import FeatureCache, FeatureSource, takes_features, weights_digest
 from dal.ledger import Ledger
 from dal.models.adapt import adapt, as_adapted
 from dal.models.backbones import Backbone, SmallCNN
@@ -126,14 +126,6 @@ def test_the_digest_tells_names_shapes_types_and_values_and_no_device_or_layout(
     ]
     assert len(set(others)) == len(others)
     assert digest(a=x.T.contiguous().T) == digest(a=x)
-
-
-def test_has_backbone_looks_at_the_backbone_alone(model):
-    state = copy.deepcopy(model.module.state_dict())
-    nn.init.zeros_(model.module.head.weight)
-    assert has_backbone(model, state)
-    state["backbone.layers.3.bias"][0] += 1
-    assert not has_backbone(model, state)
 
 
 def test_what_trains_on_images_is_refused(data):
@@ -304,6 +296,13 @@ def test_dropout_inside_the_backbone_is_no_part_of_the_draws(data):
     on_images, on_features = log_probs(data), log_probs(FeatureCache().view(model, data))
     torch.testing.assert_close(on_images, on_features)
     assert (on_images[:, 0] - on_images[:, 1]).abs().max() > 0.01
+
+
+def test_features_in_half_precision_are_kept_in_single(model, data):
+    view = FeatureCache().view(model, data, scoring=ScoringConfig(precision="bf16"))
+    features = view.plain(range(90))
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features, features_one_by_one(model, data), rtol=0.05, atol=0.02)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

@@ -75,6 +75,7 @@ def test_training_it_is_a_round_of_fit(data, test_data, points, quick):
     counts = {k: row[f"samples_forward_{k}"] for k in ("train", "validate", "test", "score")}
     assert counts == {"train": 20 * 16, "validate": 2 * 10, "test": 60, "score": 0}
     assert row["samples_backward_train"] == 320 and row["seconds_train"] > 0
+    assert row["devices"] == 1
 
 
 def test_without_validation_and_test_points(data, points, quick):
