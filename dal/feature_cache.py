@@ -23,7 +23,7 @@ from dal.scoring import ScoringConfig, pool_pass
 
 
 class FeatureSource:
-    """Features as an ImageSource: what is read by index is (B, D) float32, which a frozen Classifier takes as images.
+    """(N, D) features as an ImageSource: a frozen Classifier takes those of a batch in place of its images.
 
     >>> FeatureSource(torch.arange(6.0).view(3, 2)).batch([2, 0])
     tensor([[4., 5.],
@@ -73,8 +73,9 @@ class FeatureCache:
         ledger: Ledger | None = None,
         on_progress: OnProgress = silent,
     ) -> ImageData:
-        """The same points with (N, D) float32 features in place of images: in memory, or on disk where they would take
-        more than half of ``scoring.memory_budget``.
+        """The same points with features in place of images: what is read is (B, D) float32, and kept as precise as
+        ``scoring.precision`` made it, in memory, or on disk where all would take more than half of
+        ``scoring.memory_budget``.
 
         A pass over all the images, charged to the phase ``embed``, makes them the first time and whenever the
         backbone's weights are not those of the last time.
@@ -104,7 +105,7 @@ class FeatureCache:
                 model,
                 data,
                 torch.arange(len(data)),
-                lambda view, x: (view.features(x).float(),),
+                lambda view, x: (view.features(x),),
                 config=scoring,
                 device=device,
                 on_progress=on_progress,

@@ -298,10 +298,10 @@ def test_dropout_inside_the_backbone_is_no_part_of_the_draws(data):
     assert (on_images[:, 0] - on_images[:, 1]).abs().max() > 0.01
 
 
-def test_features_in_half_precision_are_kept_in_single(model, data):
+def test_features_in_half_precision_take_half_the_memory_and_are_read_in_single(model, data):
     view = FeatureCache().view(model, data, scoring=ScoringConfig(precision="bf16"))
     features = view.plain(range(90))
-    assert features.dtype == torch.float32
+    assert (view.source.rows.dtype, features.dtype) == (torch.bfloat16, torch.float32)
     torch.testing.assert_close(features, features_one_by_one(model, data), rtol=0.05, atol=0.02)
 
 
