@@ -1,0 +1,83 @@
+"""The experiment of one_experiment.py in plain PyTorch, as somebody would write it who needs no library.
+
+The images lie in memory, normalized, and are read by index: no loader, no logs, no files. What is scored are 20 plain
+passes with dropout on.
+
+No command of its own: see one_experiment.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+LARGE_BATCH = 256
+"""Images a batch where nothing is trained."""
+
+Phase = Callable[[str], AbstractContextManager[None]]
+
+
+def experiment(
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    labeled: Tensor,
+    new_model: Callable[[int], nn.Module],
+    settings: Any,
+    phase: Phase,
+) -> list[float]:
+    """Test accuracies, one a round. ``labeled`` is the initial set, ``new_model(round)`` a network with new weights."""
+    images, labels = train
+    accuracies = []
+    for round in range(settings.rounds + 1):
+        model = new_model(round)
+        with phase("train"):
+            fit(model, images[labeled], labels[labeled], settings)
+        with phase("test"):
+            accuracies.append(accuracy(model, *test))
+        if round == settings.rounds:
+            break
+        with phase("score"):
+            is_left = torch.ones(len(images), dtype=torch.bool)
+            is_left[labeled] = False
+            unlabeled = is_left.nonzero().flatten()
+            scores = bald(model, images[unlabeled], settings.draws)
+            labeled = torch.cat([labeled, unlabeled[scores.topk(settings.query).indices]])
+    return accuracies
+
+
+def fit(model: nn.Module, images: Tensor, labels: Tensor, settings: Any) -> None:
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr)
+    model.train()
+    for _ in range(settings.epochs):
+        for batch in torch.randperm(len(images)).split(settings.batch_size):
+            x = images[batch]
+            # Each image is mirrored left to right half of the time.
+            x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(-1), x)
+            loss = cross_entropy(model(x), labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+@torch.inference_mode()
+def bald(model: nn.Module, images: Tensor, num_draws: int) -> Tensor:
+    """(N,) mutual information of label and network, in nats. The network has no BatchNorm that training mode moves."""
+    model.train()
+    scores = []
+    for x in images.split(LARGE_BATCH):
+        probs = torch.stack([model(x).softmax(dim=1) for _ in range(num_draws)])
+        entropy_of_mean = torch.special.entr(probs.mean(dim=0)).sum(dim=1)
+        scores.append(entropy_of_mean - torch.special.entr(probs).sum(dim=2).mean(dim=0))
+    return torch.cat(scores)
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    model.eval()
+    predicted = torch.cat([model(x).argmax(dim=1) for x in images.split(LARGE_BATCH)])
+    return float((predicted == labels).double().mean())

@@ -1,0 +1,227 @@
+"""The price of labels that nobody needed: one training on all of Fashion-MNIST against a whole campaign of dal's saver.
+
+    python benchmarks/full_data.py                # seeds 0 to 2, margin and BALD
+    python benchmarks/full_data.py --seeds 5 --functions margin --jobs 1
+    python benchmarks/full_data.py --quick        # tiny sizes, to see that it works; writes below runs/
+
+For each seed the small CNN is trained once on all 60,000 labels. The campaign, all rounds of training and scoring the
+pool of 60,000, then goes on until it reaches 99 % of that accuracy or has bought 15,000 labels. Both are ``dal run`` in
+a process of its own with one thread, and FLOPs are those of the ledger. Runs what is missing (a run that was cut off
+goes on), then writes table and plot to benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import record
+from harness import Row, console
+from label_efficiency import commits, run
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dal.prices import total_flops, total_seconds
+
+Rows = list[dict[str, Any]]
+
+SHARE = 0.99
+"""Of the accuracy with all labels: where a campaign ends."""
+
+# Validation is watched on at most 2,048 points (dal.training.fit.MAX_CHECKED), so that more would only cost labels.
+# In epochs of 58,000 images: looked at every half one, ended after three without a better loss, 40 at most.
+SIZES = {"pool": 60_000, "validation": 2_000, "budget": 15_000, "check": 453, "patience": 2_718, "most": 36_240}
+QUICK = {"pool": 600, "validation": 100, "budget": 300, "check": 20, "patience": 60, "most": 200}
+FULL = [
+    "compute=custom",
+    "acquisition=random",
+    "campaign.initial_size={rest}",
+    "campaign.validation_size={validation}",
+    "campaign.budget={pool}",
+    "campaign.max_rounds=1",
+    "campaign.stop_set_size=0",
+    "training.warm_start=scratch",
+    "training.monitor=val_loss",
+    "training.min_updates=0",
+    "training.max_updates={most}",
+    "training.check_every={check}",
+    "training.patience={patience}",
+]
+CAMPAIGN = ["compute=saver", "campaign.budget={budget}"]
+# The same model, optimizer, batch size (64) and augmentation for both, as the experiment has them.
+BOTH = ["experiment=fashion_mnist", "data.max_train={pool}"]
+
+FULL_NAME = "all labels, one training"
+ABOUT = """One training of the small CNN on all labels of Fashion-MNIST, early stopping on the loss of 2,000 of them,
+against whole campaigns of `compute=saver` that end at 99 % of that accuracy, with the same seed, or at 15,000 labels.
+Both are scored on the 10,000 test images; that a campaign ends there is decided on these too, as no yardstick without
+them is there. TFLOP are those of the ledger without the test: training, validation, scoring of the pool, selection and
+the stop set. `TFLOP to best` leaves out what the training on all labels did after its best update, which early stopping
+cannot know beforehand; `of FLOPs to best` compares a campaign with that, which is the stricter comparison."""
+PARTS = {
+    "full_data": "Means over the seeds. `reached` counts the campaigns that came to 99 %.",
+    "seeds": "Every run.",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to SEEDS - 1")
+    parser.add_argument("--functions", nargs="+", default=["margin", "bald"], metavar="NAME")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for the campaigns")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes")
+    parser.add_argument("--runs", type=Path, default=Path("runs/full_data"), help="where the run folders are")
+    parser.add_argument("--results", type=Path, help="benchmarks/results unless said")
+    options = parser.parse_args()
+    sizes = QUICK if options.quick else SIZES
+    runs = options.runs / "quick" if options.quick else options.runs
+    seeds = range(options.seeds)
+    facts = record.facts_now(sizes=sizes, share=SHARE, threads_a_run=1, runs_at_a_time=options.jobs, seeds=list(seeds))
+
+    folders = {(FULL_NAME, seed): runs / "full" / f"seed{seed}" for seed in seeds}
+    if not all_run([command(FULL, sizes, seed, folders[FULL_NAME, seed]) for seed in seeds], options.jobs):
+        return 1
+    orders = []
+    for seed in seeds:
+        target = SHARE * journal(folders[FULL_NAME, seed])[-1]["test_accuracy"]
+        for function in options.functions:
+            folder = folders[f"dal saver, {function}", seed] = runs / function / f"seed{seed}"
+            more = [f"acquisition={function}", f"campaign.target={target:.6f}", *options.set]
+            orders.append(command([*CAMPAIGN, *more], sizes, seed, folder))
+    if not all_run(orders, options.jobs):
+        return 1
+    facts["commits_of_the_runs"] = commits(list(folders.values()))
+    facts["overrides"] = {"all labels": filled([*BOTH, *FULL], sizes), "campaign": filled([*BOTH, *CAMPAIGN], sizes)}
+
+    journals = {key: journal(folder) for key, folder in folders.items()}
+    rows = [one_row(name, seed, rows, journals[FULL_NAME, seed]) for (name, seed), rows in journals.items()]
+    usual = record.QUICK_RESULTS if options.quick else record.RESULTS
+    folder = record.dated(options.results or usual, "full_data")
+    means = mean_rows(rows)
+    record.print_table(console(), f"All labels against campaigns, {options.seeds} seeds", means)
+    plot(folder / "full_data.png", journals)
+    record.write_part(folder, "full_data", means, facts)
+    record.write_part(folder, "seeds", rows, facts)
+    record.write_readme(folder, "All labels against campaigns", ABOUT, PARTS)
+    print(f"Written: {folder}")
+    return 0
+
+
+def filled(overrides: list[str], sizes: dict[str, int]) -> list[str]:
+    return [o.format(**sizes, rest=sizes["pool"] - sizes["validation"]) for o in overrides]
+
+
+def command(overrides: list[str], sizes: dict[str, int], seed: int, folder: Path) -> list[str]:
+    return ["run", *filled([*BOTH, *overrides], sizes), f"seed={seed}", f"run_dir={folder}"]
+
+
+def all_run(commands: list[list[str]], jobs: int) -> bool:
+    with ThreadPoolExecutor(jobs) as pool:
+        done = list(pool.map(run, commands))
+    if not all(done):
+        print(f"{done.count(False)} of {len(done)} runs failed; start the command again to resume them.")
+    return all(done)
+
+
+def journal(folder: Path) -> Rows:
+    return [json.loads(line) for line in (folder / "rounds.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def spent(row: dict[str, Any]) -> int:
+    """FLOPs of a round without the test, which is no cost of either way."""
+    return total_flops(row) - int(row.get("flops_forward_test", 0))
+
+
+def of(rows: Rows, phase: str) -> int:
+    names = [f"flops_{kind}_{phase}" for kind in ("forward", "backward")]
+    return sum(row.get(name, 0) for row in rows for name in names)
+
+
+def one_row(name: str, seed: int, rows: Rows, full: Rows) -> Row:
+    """A run against the training on all labels of the same seed."""
+    (reference,) = full
+    last, flops = rows[-1], sum(map(spent, rows))
+    share = last["test_accuracy"] / reference["test_accuracy"]
+    whole = spent(reference)
+    to_best, is_full = whole * reference["best_update"] / reference["updates"], name == FULL_NAME
+    return {
+        "contender": name,
+        "seed": seed,
+        "labels": last["labels_bought"],
+        "accuracy_share": last["test_accuracy"],
+        "of full accuracy_share": share,
+        "reached": int(share >= SHARE),
+        "rounds": len(rows),
+        "updates": sum(row["updates"] for row in rows),
+        "tflop": flops / 1e12,
+        "tflop train": of(rows, "train") / 1e12,
+        "tflop score": (of(rows, "score") + sum(row.get("flops_select", 0) for row in rows)) / 1e12,
+        "tflop test": of(rows, "test") / 1e12,
+        "tflop to best": to_best / 1e12 if is_full else None,
+        "of full flops_share": flops / whole if whole else None,
+        "of flops to best_share": flops / to_best if to_best and not is_full else None,
+        "seconds": sum(map(total_seconds, rows)),
+        "stopped": last["training_stopped" if is_full else "campaign_stopped"],
+    }
+
+
+def mean_rows(rows: list[Row]) -> list[Row]:
+    """One a contender: means, of what was reached the sum."""
+    means = []
+    for name in dict.fromkeys(row["contender"] for row in rows):
+        group = [row for row in rows if row["contender"] == name]
+        mean: Row = {"contender": name, "seeds": len(group)}
+        for key in group[0]:
+            values = [row[key] for row in group if row[key] is not None]
+            if key in ("contender", "seed", "stopped"):
+                continue
+            mean[key] = None if not values else sum(values) if key == "reached" else float(statistics.mean(values))
+        means.append(mean)
+    return means
+
+
+def plot(path: Path, journals: dict[tuple[str, int], Rows]) -> None:
+    """Accuracy against FLOPs, and against labels: a line a campaign, a dot a training on all labels."""
+    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    by_flops, by_labels = figure.subplots(1, 2, sharey=True)
+    names = list(dict.fromkeys(name for name, _ in journals))
+    colors = dict(zip(names, ["#7F7F7F", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"], strict=False))
+    for (name, seed), rows in journals.items():
+        accuracy = [100 * row["test_accuracy"] for row in rows]
+        flops = [total / 1e12 for total in accumulate(map(spent, rows))]
+        labels = [row["labels_bought"] for row in rows]
+        for axis, x in ((by_flops, flops), (by_labels, labels)):
+            if name == FULL_NAME:
+                axis.plot(x, accuracy, "o", color=colors[name], label=name if not seed else None)
+                axis.axhline(SHARE * accuracy[-1], color=colors[name], linewidth=0.7, linestyle=":")
+            else:
+                axis.plot(x, accuracy, ".-", color=colors[name], linewidth=1.1, markersize=4, alpha=0.8)
+                axis.lines[-1].set_label(name if not seed else None)
+    _dress(by_flops, "TFLOP so far, training and scoring")
+    _dress(by_labels, "labels bought (log)")
+    by_labels.set_xscale("log")
+    by_flops.set_ylabel("test accuracy, %")
+    by_flops.legend(fontsize=8, frameon=False, loc="lower right")
+    figure.suptitle(f"All labels once against campaigns; dotted: {SHARE:.0%} of its accuracy", x=0.01, ha="left")
+    record.save(figure, path)
+
+
+def _dress(axis: Axes, label: str) -> None:
+    axis.set_xlabel(label)
+    axis.grid(color="0.9", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""One whole experiment as a user runs it: dal against a loop written by hand and against baal.
+
+    pip install -e '.[peers]'                     # baal, which is left out where it is missing
+    python benchmarks/one_experiment.py           # 5 seeds, about an hour on 2 cores
+    python benchmarks/one_experiment.py --contenders by_hand dal_classic dal_saver
+    python benchmarks/one_experiment.py --quick   # tiny sizes, to see that it works; writes below runs/
+
+Fashion-MNIST, a pool of 5,000, 100 labels and five times 100 more, BALD with 20 draws, Adam, tested on 10,000 images
+after each round. Every contender runs in a process of its own and they take turns, seed by seed. What was run already
+is taken from runs/one_experiment (--again runs it anew). A contender that was cut off starts anew, so that its time is
+that of a whole run. Run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import peers
+import record
+from experiment_contenders import Settings
+from harness import Row, console
+
+from dal.analysis.curves import area_under_curve, paired_difference
+from dal.files import write_text
+
+Result = dict[str, Any]
+
+# 20 epochs are 20 / 32 updates a label, rounded up to whole batches: a hand-written epoch ends with a smaller batch, so
+# that it takes 5 % more updates on the same images.
+CLASSIC = [
+    "compute=classic",
+    "training.warm_start=scratch",
+    "training.monitor=none",
+    "training.min_updates=0",
+    "training.updates_per_label={epochs_over_batch}",
+]
+SAVER = ["compute=saver"]
+DAL = [
+    "experiment=fashion_mnist",
+    "data.max_train={pool}",
+    "acquisition=bald",
+    "acquisition.num_draws={draws}",
+    "campaign.initial_size={initial}",
+    "campaign.query_size={query}",
+    "campaign.budget={budget}",
+    "training.batch_size={batch_size}",
+    "model.lr={lr}",
+]
+QUICK = Settings(pool=300, initial=20, query=20, rounds=2, epochs=3, draws=4)
+
+TITLES = {
+    "by_hand": "floor, written by hand",
+    "dal_classic": "dal, classic",
+    "dal_saver": "dal, saver",
+    "baal_caching": "baal, MCCachingModule",
+    "baal": "baal, as documented",
+}
+ABOUT = """Fashion-MNIST, {pool:,} images in the pool, {initial} labels and {rounds} x {query} more, BALD with {draws}
+draws, Adam {lr:g}, batches of {batch_size}, {epochs} epochs a round (dal's saver decides by itself how long it trains),
+a test on 10,000 images after each round. All contenders train dal's SmallCNN (two convolutions and a dense layer, after
+LeNet; dropout 0.25 and 0.5) on the same initial set, with images mirrored at random. By hand, in dal's classic recipe
+and in baal every round starts anew: by hand and in dal from the same new weights of that round, in baal from its first
+ones.
+
+`median s` is the clock from imported and loaded to done; `process s` is the whole process. For dal both hold all that
+`dal run` does, run folder, logs and learning curve included. `to floor` is the median over the seeds of the ratio to
+the hand-written loop of the same seed, run in turns. The differences are paired by seed, in points of accuracy, with
+95 % t intervals. `area` is the mean height of the learning curve. GFLOP are those of training, scoring and whatever else but
+the test, multiplications and additions of matrix products and convolutions."""
+PARTS = {
+    "experiment": "Medians over the seeds; accuracies are means. Seconds of the phases where they are known.",
+    "seeds": "Every run.",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
+    parser.add_argument("--contenders", nargs="+", choices=list(TITLES), default=list(TITLES))
+    parser.add_argument("--peer-seeds", type=int, help="fewer seeds for baal, which is slow")
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count() or 1, help="of each process; all cores unless said"
+    )
+    parser.add_argument("--again", action="store_true", help="run anew what was run already")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes")
+    parser.add_argument("--runs", type=Path, default=Path("runs/one_experiment"), help="where the runs are kept")
+    parser.add_argument("--results", type=Path, help="benchmarks/results unless said")
+    options = parser.parse_args()
+    settings = QUICK if options.quick else Settings()
+    runs = options.runs / "quick" if options.quick else options.runs
+    contenders = [c for c in TITLES if c in options.contenders and (not c.startswith("baal") or peers.has("baal"))]
+    facts = record.facts_now(settings=asdict(settings), seeds=options.seeds, threads=options.threads)
+
+    results: dict[str, dict[int, Result]] = {contender: {} for contender in contenders}
+    for seed in range(options.seeds):
+        for contender in contenders:
+            few = options.peer_seeds if contender.startswith("baal") else None
+            if few is not None and seed >= few:
+                continue
+            folder = runs / contender / f"seed{seed}"
+            result = None if options.again else finished(folder, settings, options.threads)
+            if result is None:
+                result = run(contender, settings, seed, folder, options.threads)
+            if result is None:
+                return 1
+            results[contender][seed] = result
+            print(
+                f"seed {seed}, {TITLES[contender]}: {result['seconds']:.1f} s, {accuracy(result):.3f}",
+                flush=True,
+            )
+    every = [result for by_seed in results.values() for result in by_seed.values()]
+    facts["commits_of_the_runs"] = sorted({str(result["commit"]) for result in every})
+    facts["overrides"] = {name: overrides(name, settings) for name in contenders if name.startswith("dal")}
+
+    usual = record.QUICK_RESULTS if options.quick else record.RESULTS
+    folder = record.dated(options.results or usual, "one_experiment")
+    rows = [summary(contender, results) for contender in contenders]
+    record.print_table(console(), f"One experiment, {options.seeds} seeds", rows)
+    record.plot_bars(folder / "experiment.png", "One whole experiment: seconds by contender", rows)
+    record.write_part(folder, "experiment", rows, facts)
+    record.write_part(folder, "seeds", seed_rows(results), facts)
+    record.write_readme(folder, "One whole experiment", ABOUT.format(**asdict(settings)), PARTS)
+    print(f"Written: {folder}")
+    return 0
+
+
+def finished(folder: Path, settings: Settings, threads: int) -> Result | None:
+    """What was run already in this way."""
+    path = folder / "result.json"
+    if not path.exists():
+        return None
+    result: Result = json.loads(path.read_text(encoding="utf-8"))
+    same = result["settings"] == asdict(settings) and result["threads"] == threads
+    return result if same and "process_seconds" in result else None
+
+
+def run(contender: str, settings: Settings, seed: int, folder: Path, threads: int) -> Result | None:
+    """In a new process and a new folder; None, with its last words, where it fails."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    order = {"kind": contender, "settings": asdict(settings), "seed": seed, "folder": str(folder)}
+    if contender.startswith("dal"):
+        order["overrides"] = overrides(contender, settings)
+    script = Path(__file__).with_name("experiment_contenders.py")
+    # The libraries' own pools of threads too.
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, str(script), json.dumps(order)], env=environment, capture_output=True, text=True
+    )
+    seconds = time.perf_counter() - started
+    write_text(folder / "output.txt", done.stdout + done.stderr)
+    if done.returncode:
+        print(f"FAILED: {contender}, seed {seed}:\n{done.stderr[-2000:]}", file=sys.stderr, flush=True)
+        return None
+    path = folder / "result.json"
+    result: Result = json.loads(path.read_text(encoding="utf-8")) | {"process_seconds": seconds}
+    write_text(path, json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def overrides(contender: str, settings: Settings) -> list[str]:
+    values = asdict(settings) | {"budget": settings.labels[-1]}
+    values["epochs_over_batch"] = settings.epochs / settings.batch_size
+    recipe = CLASSIC if contender == "dal_classic" else SAVER
+    return [override.format(**values) for override in [*DAL, *recipe]]
+
+
+def summary(contender: str, results: dict[str, dict[int, Result]]) -> Row:
+    mine, floor = results[contender], results.get("by_hand", {})
+    runs = list(mine.values())
+    common = [seed for seed in mine if seed in floor]
+    seconds = [result["seconds"] for result in runs]
+    ratios = [mine[seed]["seconds"] / floor[seed]["seconds"] for seed in common]
+    flops = [result["flops"] for result in runs if result.get("flops")]
+    phases = {name for result in runs for name in result["phases"]}
+    known = {name: statistics.median(result["phases"].get(name, 0.0) for result in runs) for name in sorted(phases)}
+    apart = {name: known.pop(name, 0.0) for name in ("train", "score", "test")}
+    return {
+        "contender": TITLES[contender],
+        "seeds": len(runs),
+        "median_s": statistics.median(seconds),
+        "min_s": min(seconds),
+        "max_s": max(seconds),
+        "ratio": statistics.median(ratios) if ratios else None,
+        **{f"{name} s": value for name, value in apart.items()},
+        # What is in no phase too: run folder, logs, the closing report.
+        "other s": max(0.0, statistics.median(seconds) - sum(apart.values())),
+        "process s": statistics.median(result["process_seconds"] for result in runs),
+        "accuracy_share": statistics.mean(result["accuracies"][-1] for result in runs),
+        "accuracy difference": difference([accuracy(mine[s]) for s in common], [accuracy(floor[s]) for s in common]),
+        "area_share": statistics.mean(map(area, runs)),
+        "area difference": difference([area(mine[s]) for s in common], [area(floor[s]) for s in common]),
+        "gflop": statistics.median(flops) / 1e9 if flops else None,
+        "updates": statistics.median(result["updates"] for result in runs) if "updates" in runs[0] else None,
+    }
+
+
+def accuracy(result: Result) -> float:
+    return float(result["accuracies"][-1])
+
+
+def area(result: Result) -> float:
+    return area_under_curve(result["labels"], result["accuracies"])
+
+
+def difference(mine: Sequence[float], theirs: Sequence[float]) -> str | None:
+    """In points, with its interval; None for the floor itself."""
+    if not mine or mine == theirs:
+        return None
+    mean, half_width = paired_difference(mine, theirs)
+    return f"{100 * mean:+.2f} ± {100 * half_width:.2f}"
+
+
+def seed_rows(results: dict[str, dict[int, Result]]) -> list[Row]:
+    return [
+        {
+            "contender": TITLES[contender],
+            "seed": str(seed),
+            "seconds": result["seconds"],
+            "process s": result["process_seconds"],
+            "labels": result["labels"][-1],
+            "accuracy_share": result["accuracies"][-1],
+            "area_share": area(result),
+            "gflop": result["flops"] / 1e9 if result.get("flops") else None,
+            "test gflop": result["flops_test"] / 1e9 if result.get("flops_test") else None,
+            "accuracies": " ".join(f"{value:.4f}" for value in result["accuracies"]),
+        }
+        for contender, by_seed in results.items()
+        for seed, result in by_seed.items()
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
