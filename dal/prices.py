@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-from dal.errors import bad_value
+from dal.errors import bad_value, unknown_choice
 
 Row = Mapping[str, Any]
+
+BILL = {
+    "training": ("train",),
+    "validating": ("validate",),
+    "scoring": ("embed", "score"),
+    "selecting": ("select",),
+    "stop set": ("stop",),
+    "checkpoints": ("checkpoint",),
+    "testing": ("test",),
+}
+"""The phases of the journal, as a bill names them. Testing is measurement: it is a cost, but not one of the method."""
 
 
 @dataclass
@@ -43,6 +54,51 @@ class PricesConfig:
         return labels * (self.label or 0) + hours * (self.gpu_hour or 0) + joules / 3.6e6 * (self.kwh or 0)
 
 
+def parse_prices(settings: Sequence[str]) -> PricesConfig:
+    """Prices as a command line gives them. Raises DalError for another name, and for what is not a number from 0.
+
+    >>> parse_prices(["label=0.1", "gpu_hour=2", "currency=EUR"])
+    PricesConfig(label=0.1, gpu_hour=2.0, kwh=None, accuracy_point=None, currency='EUR')
+    """
+    names = [field.name for field in fields(PricesConfig) if field.name != "accuracy_point"]
+    given: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not (equals and value):
+            raise bad_value("prices", "NAME=NUMBER, such as label=0.1", setting)
+        if name not in names:
+            raise unknown_choice("prices", names, name)
+        if name in given:
+            raise bad_value("prices", f"one {name}", " and ".join(s for s in settings if s.startswith(f"{name}=")))
+        try:
+            given[name] = value if name == "currency" else float(value)
+        except ValueError:
+            raise bad_value(f"prices.{name}", "a number from 0", value) from None
+    prices = PricesConfig(**given)
+    if not prices.known:
+        raise bad_value("prices", "a price, such as label=0.1", " ".join(settings))
+    return prices
+
+
+def of_phases(row: Row, phases: Sequence[str]) -> dict[str, Any]:
+    """The costs of these phases in a row of the journal: samples, FLOPs, seconds and joules.
+
+    >>> total_flops(of_phases({"flops_forward_train": 4, "flops_backward_train": 8, "flops_select": 1}, ["train"]))
+    12
+    """
+    return {key: value for key, value in row.items() if key.startswith(_COSTS) and key.rpartition("_")[2] in phases}
+
+
+def phases_of(row: Row) -> list[str]:
+    """The phases that a row of the journal has costs of, in its order."""
+    return list(dict.fromkeys(key.rpartition("_")[2] for key in row if key.startswith(_COSTS)))
+
+
+def counts_flops(row: Row) -> bool:
+    """Whether this row of the journal counts FLOPs: those of the first versions do not."""
+    return any(key.startswith(_FLOPS) for key in row)
+
+
 def total_flops(row: Row) -> int:
     """All floating-point operations of a row of the journal: training, validation, testing, scoring, selection."""
     return sum(v for k, v in row.items() if k.startswith(_FLOPS))
@@ -58,5 +114,33 @@ def total_joules(row: Row) -> float:
     return float(sum(v for k, v in row.items() if k.startswith("joules_")))
 
 
+def without_testing(row: Row) -> dict[str, Any]:
+    """A row of the journal without what its test pass cost: the totals of the rest are those of the method.
+
+    >>> total_seconds(without_testing({"seconds_train": 2.0, "seconds_test": 1.0}))
+    2.0
+    """
+    tested = of_phases(row, BILL["testing"])
+    return {key: value for key, value in row.items() if key not in tested}
+
+
+def human(number: float, digits: int = 3) -> str:
+    """A number with a prefix of SI, to be followed by its unit.
+
+    >>> human(1_234_567_890_123) + "FLOP", human(0) + "FLOP", human(999_900, digits=2) + "B"
+    ('1.23 TFLOP', '0 FLOP', '1.0 MB')
+    """
+    if not number:
+        return "0 "
+    number = float(f"{number:.{digits - 1}e}")  # rounded first, so that 999.9 k is 1.00 M
+    exponent = min(max(math.floor(math.log10(number)), 0) // 3, len(_PREFIXES) - 1)
+    scaled = number / 1000**exponent
+    whole = max(math.floor(math.log10(scaled)) + 1, 1)
+    return f"{scaled:.{max(digits - whole, 0)}f} {_PREFIXES[exponent]}"
+
+
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+
 # flops_draws_score is left out: it is a part of flops_forward_score.
 _FLOPS = ("flops_forward_", "flops_backward_", "flops_select")
+_COSTS = ("samples_", "flops_", "seconds_", "joules_")
