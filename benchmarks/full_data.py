@@ -17,6 +17,7 @@ import json
 import os
 import statistics
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
@@ -67,7 +68,8 @@ them is there. TFLOP are those of the ledger without the test: training, validat
 the stop set. `TFLOP to best` leaves out what the training on all labels did after its best update, which early stopping
 cannot know beforehand; `of FLOPs to best` compares a campaign with that, which is the stricter comparison."""
 PARTS = {
-    "full_data": "Means over the seeds. `reached` counts the campaigns that came to 99 %.",
+    "accuracy": "Means over the seeds. `reached` counts the runs that came to 99 %. Seconds are those of one thread.",
+    "spent": "Means over the seeds. Selection stands in none of the phases, and in TFLOP.",
     "seeds": "Every run.",
 }
 
@@ -106,11 +108,16 @@ def main() -> int:
     rows = [one_row(name, seed, rows, journals[FULL_NAME, seed]) for (name, seed), rows in journals.items()]
     usual = record.QUICK_RESULTS if options.quick else record.RESULTS
     folder = record.dated(options.results or usual, "full_data")
-    means = mean_rows(rows)
-    record.print_table(console(), f"All labels against campaigns, {options.seeds} seeds", means)
-    plot(folder / "full_data.png", journals)
-    record.write_part(folder, "full_data", means, facts)
-    record.write_part(folder, "seeds", rows, facts)
+    plot(folder / "accuracy.png", journals)
+    tables = {
+        "accuracy": means(rows, RESULT),
+        "spent": means(rows, [*SPENT, "rounds", "updates"]),
+        "seeds": [in_words(row) for row in rows],
+    }
+    for part, table in tables.items():
+        record.write_part(folder, part, table, facts)
+        if part != "seeds":
+            record.print_table(console(), f"All labels against campaigns, {options.seeds} seeds: {part}", table)
     record.write_readme(folder, "All labels against campaigns", ABOUT, PARTS)
     print(f"Written: {folder}")
     return 0
@@ -147,46 +154,52 @@ def of(rows: Rows, phase: str) -> int:
 
 
 def one_row(name: str, seed: int, rows: Rows, full: Rows) -> Row:
-    """A run against the training on all labels of the same seed."""
+    """A run against the training on all labels of the same seed; shares in percent."""
     (reference,) = full
-    last, flops = rows[-1], sum(map(spent, rows))
+    last, flops, is_full = rows[-1], sum(map(spent, rows)), name == FULL_NAME
     share = last["test_accuracy"] / reference["test_accuracy"]
     whole = spent(reference)
-    to_best, is_full = whole * reference["best_update"] / reference["updates"], name == FULL_NAME
+    to_best = whole * reference["best_update"] / reference["updates"]
     return {
         "contender": name,
         "seed": seed,
         "labels": last["labels_bought"],
-        "accuracy_share": last["test_accuracy"],
-        "of full accuracy_share": share,
+        "accuracy": 100 * last["test_accuracy"],
+        "of full accuracy": 100 * share,
         "reached": int(share >= SHARE),
+        "tflop": flops / 1e12,
+        "of full flops": 100 * flops / whole if whole else None,
+        "tflop to best": to_best / 1e12 if is_full else None,
+        "of flops to best": 100 * flops / to_best if to_best and not is_full else None,
+        **{f"tflop {phase}": of(rows, phase) / 1e12 for phase in ("train", "validate", "score", "stop", "test")},
         "rounds": len(rows),
         "updates": sum(row["updates"] for row in rows),
-        "tflop": flops / 1e12,
-        "tflop train": of(rows, "train") / 1e12,
-        "tflop score": (of(rows, "score") + sum(row.get("flops_select", 0) for row in rows)) / 1e12,
-        "tflop test": of(rows, "test") / 1e12,
-        "tflop to best": to_best / 1e12 if is_full else None,
-        "of full flops_share": flops / whole if whole else None,
-        "of flops to best_share": flops / to_best if to_best and not is_full else None,
         "seconds": sum(map(total_seconds, rows)),
         "stopped": last["training_stopped" if is_full else "campaign_stopped"],
     }
 
 
-def mean_rows(rows: list[Row]) -> list[Row]:
-    """One a contender: means, of what was reached the sum."""
-    means = []
-    for name in dict.fromkeys(row["contender"] for row in rows):
-        group = [row for row in rows if row["contender"] == name]
-        mean: Row = {"contender": name, "seeds": len(group)}
-        for key in group[0]:
-            values = [row[key] for row in group if row[key] is not None]
-            if key in ("contender", "seed", "stopped"):
-                continue
-            mean[key] = None if not values else sum(values) if key == "reached" else float(statistics.mean(values))
-        means.append(mean)
-    return means
+PERCENT = ("accuracy", "of full accuracy", "of full flops", "of flops to best")
+RESULT = (*PERCENT[:2], "reached", "labels", "tflop", *PERCENT[2:], "seconds")
+SPENT = ("tflop", "tflop to best", *(f"tflop {p}" for p in ("train", "validate", "score", "stop", "test")))
+
+
+def means(rows: list[Row], names: Sequence[str]) -> list[Row]:
+    """A row a contender: means of these columns, and how many reached the share."""
+    made = []
+    for contender in dict.fromkeys(row["contender"] for row in rows):
+        group = [row for row in rows if row["contender"] == contender]
+        mean: Row = {"contender": contender, "seeds": len(group)}
+        for name in names:
+            values = [row[name] for row in group if row[name] is not None]
+            mean[name] = None if not values else sum(values) if name == "reached" else float(statistics.mean(values))
+        made.append(in_words(mean))
+    return made
+
+
+def in_words(row: Row) -> Row:
+    """Percentages with two digits, which decide here."""
+    return {k: f"{v:.2f} %" if k in PERCENT and v is not None else v for k, v in row.items()}
 
 
 def plot(path: Path, journals: dict[tuple[str, int], Rows]) -> None:

@@ -66,6 +66,7 @@ TITLES = {
     "baal_caching": "baal, MCCachingModule",
     "baal": "baal, as documented",
 }
+PHASES = ("train", "score", "test")
 ABOUT = """Fashion-MNIST, {pool:,} images in the pool, {initial} labels and {rounds} x {query} more, BALD with {draws}
 draws, Adam {lr:g}, batches of {batch_size}, {epochs} epochs a round (dal's saver decides by itself how long it trains),
 a test on 10,000 images after each round. All contenders train dal's SmallCNN (two convolutions and a dense layer, after
@@ -73,14 +74,15 @@ LeNet; dropout 0.25 and 0.5) on the same initial set, with images mirrored at ra
 and in baal every round starts anew: by hand and in dal from the same new weights of that round, in baal from its first
 ones.
 
-`median s` is the clock from imported and loaded to done; `process s` is the whole process. For dal both hold all that
-`dal run` does, run folder, logs and learning curve included. `to floor` is the median over the seeds of the ratio to
-the hand-written loop of the same seed, run in turns. The differences are paired by seed, in points of accuracy, with
-95 % t intervals. `area` is the mean height of the learning curve. GFLOP are those of training, scoring and whatever else but
-the test, multiplications and additions of matrix products and convolutions."""
+`median s` is the clock from imported and loaded to done. For dal it holds all that `dal run` does, run folder, logs and
+learning curve included. `process s` is the whole process; all of them import dal, for the images and the network. `to
+floor` is the median over the seeds of the ratio to the hand-written loop of the same seed, run in turns; other columns
+that end so are paired differences, in points, with 95 % t intervals. `area` is the mean height of the learning curve.
+GFLOP are those of all but the test: multiplications and additions of matrix products and convolutions."""
 PARTS = {
-    "experiment": "Medians over the seeds; accuracies are means. Seconds of the phases where they are known.",
-    "seeds": "Every run.",
+    "time": "Medians over the seeds. Selection stands under score; what is in no phase, such as logs, under other.",
+    "accuracy": "Means over the seeds after the last round, GFLOP and updates of all rounds.",
+    "seeds": "Every run, with its accuracies after each round.",
 }
 
 
@@ -125,11 +127,16 @@ def main() -> int:
 
     usual = record.QUICK_RESULTS if options.quick else record.RESULTS
     folder = record.dated(options.results or usual, "one_experiment")
-    rows = [summary(contender, results) for contender in contenders]
-    record.print_table(console(), f"One experiment, {options.seeds} seeds", rows)
-    record.plot_bars(folder / "experiment.png", "One whole experiment: seconds by contender", rows)
-    record.write_part(folder, "experiment", rows, facts)
-    record.write_part(folder, "seeds", seed_rows(results), facts)
+    tables = {
+        "time": [times(contender, results) for contender in contenders],
+        "accuracy": [accuracies(contender, results) for contender in contenders],
+        "seeds": seed_rows(results),
+    }
+    record.plot_bars(folder / "time.png", "One whole experiment: seconds by contender", tables["time"])
+    for part, rows in tables.items():
+        record.write_part(folder, part, rows, facts)
+        if part != "seeds":
+            record.print_table(console(), f"One experiment, {options.seeds} seeds: {part}", rows)
     record.write_readme(folder, "One whole experiment", ABOUT.format(**asdict(settings)), PARTS)
     print(f"Written: {folder}")
     return 0
@@ -177,16 +184,12 @@ def overrides(contender: str, settings: Settings) -> list[str]:
     return [override.format(**values) for override in [*DAL, *recipe]]
 
 
-def summary(contender: str, results: dict[str, dict[int, Result]]) -> Row:
+def times(contender: str, results: dict[str, dict[int, Result]]) -> Row:
     mine, floor = results[contender], results.get("by_hand", {})
     runs = list(mine.values())
-    common = [seed for seed in mine if seed in floor]
     seconds = [result["seconds"] for result in runs]
-    ratios = [mine[seed]["seconds"] / floor[seed]["seconds"] for seed in common]
-    flops = [result["flops"] for result in runs if result.get("flops")]
-    phases = {name for result in runs for name in result["phases"]}
-    known = {name: statistics.median(result["phases"].get(name, 0.0) for result in runs) for name in sorted(phases)}
-    apart = {name: known.pop(name, 0.0) for name in ("train", "score", "test")}
+    ratios = [mine[seed]["seconds"] / floor[seed]["seconds"] for seed in mine if seed in floor]
+    phases = {f"{name} s": statistics.median(r["phases"].get(name, 0.0) for r in runs) for name in PHASES}
     return {
         "contender": TITLES[contender],
         "seeds": len(runs),
@@ -194,17 +197,23 @@ def summary(contender: str, results: dict[str, dict[int, Result]]) -> Row:
         "min_s": min(seconds),
         "max_s": max(seconds),
         "ratio": statistics.median(ratios) if ratios else None,
-        **{f"{name} s": value for name, value in apart.items()},
-        # What is in no phase too: run folder, logs, the closing report.
-        "other s": max(0.0, statistics.median(seconds) - sum(apart.values())),
+        **phases,
+        "other s": max(0.0, statistics.median(seconds) - sum(phases.values())),
         "process s": statistics.median(result["process_seconds"] for result in runs),
-        "accuracy_share": statistics.mean(result["accuracies"][-1] for result in runs),
-        "accuracy difference": difference([accuracy(mine[s]) for s in common], [accuracy(floor[s]) for s in common]),
-        "area_share": statistics.mean(map(area, runs)),
-        "area difference": difference([area(mine[s]) for s in common], [area(floor[s]) for s in common]),
-        "gflop": statistics.median(flops) / 1e9 if flops else None,
-        "updates": statistics.median(result["updates"] for result in runs) if "updates" in runs[0] else None,
     }
+
+
+def accuracies(contender: str, results: dict[str, dict[int, Result]]) -> Row:
+    mine, floor = results[contender], results.get("by_hand", {})
+    runs, common = list(mine.values()), [seed for seed in mine if seed in floor]
+    row: Row = {"contender": TITLES[contender], "seeds": len(runs), "labels": runs[0]["labels"][-1]}
+    for name, measure in (("accuracy", accuracy), ("area", area)):
+        row[name] = f"{100 * statistics.mean(map(measure, runs)):.2f} %"
+        row[f"{name} to floor"] = difference([measure(mine[s]) for s in common], [measure(floor[s]) for s in common])
+    for name, scale in (("flops", 1e9), ("updates", 1)):
+        values = [result[name] / scale for result in runs if result.get(name)]
+        row[{"flops": "gflop"}.get(name, name)] = statistics.mean(values) if values else None
+    return row
 
 
 def accuracy(result: Result) -> float:
@@ -231,11 +240,10 @@ def seed_rows(results: dict[str, dict[int, Result]]) -> list[Row]:
             "seconds": result["seconds"],
             "process s": result["process_seconds"],
             "labels": result["labels"][-1],
-            "accuracy_share": result["accuracies"][-1],
-            "area_share": area(result),
+            "area": f"{100 * area(result):.2f} %",
             "gflop": result["flops"] / 1e9 if result.get("flops") else None,
             "test gflop": result["flops_test"] / 1e9 if result.get("flops_test") else None,
-            "accuracies": " ".join(f"{value:.4f}" for value in result["accuracies"]),
+            "accuracies": " ".join(f"{100 * value:.2f}" for value in result["accuracies"]) + " %",
         }
         for contender, by_seed in results.items()
         for seed, result in by_seed.items()
