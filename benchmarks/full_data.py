@@ -60,7 +60,7 @@ CAMPAIGN = ["compute=saver", "campaign.budget={budget}"]
 # The same model, optimizer, batch size (64) and augmentation for both, as the experiment has them.
 BOTH = ["experiment=fashion_mnist", "data.max_train={pool}"]
 
-FULL_NAME = "all labels, one training"
+FULL_NAME = "all labels, once"
 ABOUT = """One training of the small CNN on all labels of Fashion-MNIST, early stopping on the loss of 2,000 of them,
 against whole campaigns of `compute=saver` that end at 99 % of that accuracy, with the same seed, or at 15,000 labels.
 Both are scored on the 10,000 test images; that a campaign ends there is decided on these too, as no yardstick without
@@ -85,7 +85,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="benchmarks/results unless said")
     options = parser.parse_args()
     sizes = QUICK if options.quick else SIZES
-    runs = options.runs / "quick" if options.quick else options.runs
+    runs = options.runs.with_name(f"{options.runs.name}_quick") if options.quick else options.runs
     seeds = range(options.seeds)
     facts = record.facts_now(sizes=sizes, share=SHARE, threads_a_run=1, runs_at_a_time=options.jobs, seeds=list(seeds))
 
@@ -223,6 +223,8 @@ def plot(path: Path, journals: dict[tuple[str, int], Rows]) -> None:
     _dress(by_flops, "TFLOP so far, training and scoring")
     _dress(by_labels, "labels bought (log)")
     by_labels.set_xscale("log")
+    by_labels.xaxis.set_major_formatter("{x:,.0f}")
+    by_labels.xaxis.set_minor_formatter("")
     by_flops.set_ylabel("test accuracy, %")
     by_flops.legend(fontsize=8, frameon=False, loc="lower right")
     figure.suptitle(f"All labels once against campaigns; dotted: {SHARE:.0%} of its accuracy", x=0.01, ha="left")

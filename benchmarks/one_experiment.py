@@ -100,7 +100,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="benchmarks/results unless said")
     options = parser.parse_args()
     settings = QUICK if options.quick else Settings()
-    runs = options.runs / "quick" if options.quick else options.runs
+    runs = options.runs.with_name(f"{options.runs.name}_quick") if options.quick else options.runs
     contenders = [c for c in TITLES if c in options.contenders and (not c.startswith("baal") or peers.has("baal"))]
     facts = record.facts_now(settings=asdict(settings), seeds=options.seeds, threads=options.threads)
 
