@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, Selection
+from dal.acquisition.search.work import counted_work
 from dal.acquisition.search.workspace import Workspace
 from dal.data.base import ImageData
 from dal.ledger import Ledger
@@ -59,10 +60,13 @@ def choose(
                 config=scoring,
                 device=device,
                 on_progress=on_progress,
+                ledger=ledger if len(indices) else None,
+                num_images=len(indices),
             )
             kept.append(rows if place.size else tuple(part[:0] for part in rows))
-    if acquisition.needs_pass:
-        ledger.add("score", samples_forward=len(candidates[1]) + len(labeled[1]))
-    with ledger.phase("select"):
+    with ledger.phase("select"), counted_work() as work:
         g = generator(seed, round, "acquisition")
-        return acquisition.select_in(places[0], kept[0], places[1].gather(kept[1]), query_size, g)
+        chosen = acquisition.select_in(places[0], kept[0], places[1].gather(kept[1]), query_size, g)
+        flops = places[0].total_of(torch.tensor(float(work.flops), dtype=torch.float64))
+    ledger.add("select", flops=int(flops))
+    return chosen

@@ -16,9 +16,10 @@ from torchmetrics.functional.classification import (
 from dal.acquisition.search.rows import all_rows
 from dal.data.base import ImageData
 from dal.errors import bad_value
+from dal.ledger import Ledger
 from dal.models.adapt import AdaptedModel
 from dal.progress import OnProgress, silent
-from dal.scoring import ScoringConfig, pool_pass
+from dal.scoring import Charge, ScoringConfig, pool_pass
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,12 @@ def predict(
     device: torch.device | None = None,
     on_progress: OnProgress = silent,
     phase: str = "test",
+    ledger: Ledger | None = None,
 ) -> Tensor:
-    """(N, C) float32 logits of the plain view of these points. Raises DalError where there are none."""
+    """(N, C) float32 logits of the plain view of these points. Raises DalError where there are none.
+
+    Samples and FLOPs are charged to ``phase`` of ``ledger``, where there is one.
+    """
     if not len(indices):
         raise bad_value(phase, "at least one labeled point", 0)
     (logits,) = pool_pass(
@@ -88,6 +93,7 @@ def predict(
         device=device,
         on_progress=on_progress,
         phase=phase,
+        charge=None if ledger is None else Charge(ledger, "logits"),
     )
     return all_rows(logits)
 

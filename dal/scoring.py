@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dal.acquisition.base import AcquisitionFunction, Summary
 from dal.byte_size import parse_bytes
 from dal.data.base import ImageData, ImageSource, SubsetSource, TensorSource
 from dal.data.datamodule import plain_batches
 from dal.errors import DalError, NonFiniteError, bad_value
+from dal.flops import FlopCounter, Flops
 from dal.gathered import Gathered
+from dal.ledger import Ledger
 from dal.memory import out_of_memory, release_cached
 from dal.models.adapt import AdaptedModel, ScoringModel, scoring_view
 from dal.models.compiled import CompiledPasses
@@ -26,6 +29,7 @@ from dal.precision import AUTOCAST, forward_precision
 from dal.progress import OnProgress, silent
 from dal.reading import read_ahead, to_device
 from dal.row_store import Kept, RowStore
+from dal.seeding import isolated_rng
 from dal.tiles import PROBE_SIZE, cut, tile_size
 
 MOST_IMAGES = 2**16
@@ -80,6 +84,20 @@ NewStore = Callable[[int, torch.device], RowStore]
 """From the number of rows and the device that they come from to where they are kept."""
 
 
+@dataclass(frozen=True)
+class Charge:
+    """To whom a pass is charged, in its phase: samples_forward, flops_forward and, of MC dropout, flops_draws.
+
+    FLOPs are those of an image times the images that count, so that neither tiles nor loaders nor processes change
+    them. Those of an image are counted once for each network, shape of images and ``what``, which names what the
+    network is asked for.
+    """
+
+    ledger: Ledger
+    what: Hashable
+    num_images: int | None = None  # of all processes; None: those that this one reads
+
+
 def pool_pass(
     model: AdaptedModel,
     data: ImageData,
@@ -92,6 +110,7 @@ def pool_pass(
     on_progress: OnProgress = silent,
     phase: str = "score",
     new_store: NewStore = lambda num_rows, device: RowStore(num_rows),
+    charge: Charge | None = None,
 ) -> Kept:
     """Run ``reduce`` over the plain view of the points, and return its rows in the order of ``indices``, as tensors on
     the CPU unless ``new_store`` keeps them elsewhere.
@@ -114,12 +133,14 @@ def pool_pass(
         with _layout(view, few, config) as layout, forward_precision(config.precision, target):
             try:
                 size = config.tile_size or tile_size(lambda x: reduce(view, x), layout(few), config.tile_bytes)
+                flops = Flops() if charge is None else _flops_of(view, reduce, layout(few), charge.what, seed)
             except NonFiniteError as error:
                 raise _not_finite(data, indices, int(places[error.row or 0])) from error
             one = _OnePass(view, data, indices, reduce, config, target, layout, on_progress, phase, new_store)
             while True:
                 try:
-                    return one.run(size)
+                    kept = one.run(size)
+                    break
                 except NonFiniteError as error:
                     raise _not_finite(data, indices, error.row or 0) from error
                 except Exception as error:
@@ -136,6 +157,34 @@ def pool_pass(
                 warnings.warn(
                     f"scoring: out of memory; the pass starts again with scoring.tile_size={size}.", stacklevel=2
                 )
+    if charge is not None:
+        count = len(indices) if charge.num_images is None else charge.num_images
+        counts = {"samples_forward": count, "flops_forward": flops.forward * count // PROBE_SIZE}
+        if flops.apart:
+            counts["flops_draws"] = flops.apart * count // PROBE_SIZE
+        charge.ledger.add(phase, **counts)
+    return kept
+
+
+_counted: WeakKeyDictionary[nn.Module, dict[Hashable, Flops]] = WeakKeyDictionary()
+
+
+def _flops_of(view: ScoringModel, reduce: Reduce, few: Tensor, what: Hashable, seed: int) -> Flops:
+    """The FLOPs of PROBE_SIZE images; 0 where not even so few fit into memory."""
+    known = _counted.setdefault(view.module, {})
+    key = (what, few.shape)
+    if key not in known:
+        try:
+            with isolated_rng(seed, "flops"):
+                reduce(view, few)  # what is done once, such as the trial of the draws, is no part of an image
+                with FlopCounter(apart=lambda: view.is_wide) as counter:
+                    reduce(view, few)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            return Flops()
+        known[key] = counter.flops
+    return known[key]
 
 
 @dataclass(frozen=True)
@@ -210,10 +259,16 @@ def summarize_points(
     config: ScoringConfig | None = None,
     device: torch.device | None = None,
     on_progress: OnProgress = silent,
+    ledger: Ledger | None = None,
+    num_images: int | None = None,
 ) -> Kept:
     """What the acquisition function keeps of these points: in memory, on a GPU with room for it, or, where the memory
-    budget has none, on disk. One that needs no pass gets empty rows at no cost."""
+    budget has none, on disk. One that needs no pass gets empty rows at no cost.
+
+    The pass is charged to the phase ``score`` of ``ledger``, for ``num_images`` images, which are those of all
+    processes, or, with None, those read here."""
     config = config or ScoringConfig()
+    what = (type(acquisition), repr(acquisition))
     if not acquisition.needs_pass or not len(indices):
         return (torch.empty(len(indices), 0),)
     return pool_pass(
@@ -226,6 +281,7 @@ def summarize_points(
         device=device,
         on_progress=on_progress,
         new_store=lambda num_rows, made_on: RowStore(num_rows, config.bytes_allowed, made_on, config.disk_folder),
+        charge=None if ledger is None else Charge(ledger, what, num_images),
     )
 
 

@@ -88,6 +88,11 @@ class ScoringModel:
         self._draws: DropoutDraws | None = None
         self._wide_input = False
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether what runs now runs for each of several draws."""
+        return self._draws is not None and self._draws.is_wide
+
     def features(self, x: Tensor) -> Tensor:
         features, _ = self._plain(x)
         return features

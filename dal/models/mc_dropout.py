@@ -56,11 +56,15 @@ class DropoutDraws:
         self._calls: dict[str, int] = {}
         self._widened = False
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether a pass for all draws is running, and has come to where the batch is wide."""
+        return self._widened
+
     @contextmanager
     def widening(self) -> Iterator[None]:
         """One pass for all draws: inside, the first dropout met widens (B, ...) to (B * K, ...)."""
         with self._hooked(None):
-            self._widened = False
             yield
 
     @contextmanager
@@ -86,6 +90,7 @@ class DropoutDraws:
         try:
             yield
         finally:
+            self._widened = False
             for handle in handles:
                 handle.remove()
 

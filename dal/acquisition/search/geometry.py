@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dal.acquisition.base import in_double, row_blocks
 from dal.acquisition.search.rows import Rows, scaled
+from dal.acquisition.search.work import add_flops
 
 Index = slice | Tensor
 """Rows of the pool: a slice, or (B,) int64 positions."""
@@ -107,9 +108,11 @@ class Euclidean(Geometry):
         return _low((high - self._origin).float())
 
     def products(self, points: Low, centers: Low) -> Tensor:
+        add_flops(2 * len(points.squares) * len(centers.squares) * self.width)
         return points.factors[0] @ centers.factors[0].T
 
     def exact(self, points: Tensor, centers: Tensor) -> Tensor:
+        add_flops(3 * len(points) * self.width)
         found = points.new_empty(len(points))
         for block in row_blocks(len(points), self.width):
             pairs = points[block, None], centers[block, None]
@@ -157,10 +160,12 @@ class Gradients(Geometry):
         return Low((a.float(), h), squares)
 
     def products(self, points: Low, centers: Low) -> Tensor:
+        add_flops(2 * len(points.squares) * len(centers.squares) * self.width)
         (a, h), (a_centers, h_centers) = points.factors, centers.factors
         return (h @ h_centers.T).mul_(a @ a_centers.T)
 
     def exact(self, points: Tensor, centers: Tensor) -> Tensor:
+        add_flops(6 * len(points) * self.width)
         found = points.new_empty(len(points))
         for block in row_blocks(len(points), self.width):
             (a, h), (a_center, h_center) = self._factors(points[block]), self._factors(centers[block])
@@ -185,6 +190,7 @@ def squared_distances_of_close(a: Tensor, h: Tensor, a_center: Tensor, h_center:
     blocks of the difference which are orthogonal, so their squares add up, and each is written in the differences
     a - a' and h - h'.
     """
+    add_flops(10 * len(a) * (a.shape[1] + h.shape[1]))
     a_along, a_across, a_length = _split(a, a_center)
     h_along, h_across, h_length = _split(h, h_center)
     both_along = a_length * h_along + h_length * a_along + a_along * h_along

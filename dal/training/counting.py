@@ -1,0 +1,101 @@
+"""Counting what training costs, in images and FLOPs, while a Lightning Trainer runs."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from types import TracebackType
+from typing import Any, Self
+
+import pytorch_lightning as pl
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from dal.flops import Flops, OpenCounter
+from dal.ledger import Ledger
+
+
+class TrainingCounter(pl.Callback):
+    """Charges the images and FLOPs of all devices, as batches go through training_step and a user's validation_step.
+
+    FLOPs are counted on the first batch of each shape, and again when parameters are frozen or thawed, and multiplied
+    by the batches like it: one batch in a round is slower, and no number of the training changes. All that happens in a
+    batch counts, whatever the optimizers and the accumulation; where batches of one shape do different work, as when a
+    GAN trains one half more often, they are charged as the first one.
+
+    It must be the first of the callbacks, so that what others do at the end of a batch is not counted, and is a context
+    manager for the time of the Trainer's run, so that nothing stays open when that ends by an exception.
+
+    >>> ledger = Ledger()
+    >>> with TrainingCounter(ledger) as counter:
+    ...     trainer = pl.Trainer(callbacks=[counter], logger=False, enable_checkpointing=False, accelerator="cpu",
+    ...                          enable_model_summary=False)
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._known: dict[Hashable, Flops] = {}
+        self._opened = OpenCounter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._start(_kind("train", pl_module, batch))
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        flops = self._finish(_kind("train", pl_module, batch))
+        count, devices = len(batch[1]) * trainer.world_size, trainer.world_size
+        self.ledger.add("train", samples_forward=count, samples_backward=count)
+        self.ledger.add("train", flops_forward=flops.forward * devices, flops_backward=flops.backward * devices)
+
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._start(_kind("validate", pl_module, batch, dataloader_idx))
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        flops = self._finish(_kind("validate", pl_module, batch, dataloader_idx))
+        devices = trainer.world_size
+        self.ledger.add("validate", samples_forward=len(batch[1]) * devices, flops_forward=flops.forward * devices)
+
+    # A batch that a hook skips has a start and no end.
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._opened.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._opened.close()
+
+    def _start(self, kind: Hashable) -> None:
+        self._opened.close()
+        if kind not in self._known:
+            self._opened.open()
+
+    def _finish(self, kind: Hashable) -> Flops:
+        counted = self._opened.close()
+        if counted is not None:
+            self._known.setdefault(kind, counted)
+        return self._known.get(kind, Flops())
+
+
+def _kind(phase: str, module: pl.LightningModule, batch: Any, *more: int) -> Hashable:
+    """What batches that cost the same have in common."""
+    shapes = tuple(value.shape for value in tree_leaves(batch) if isinstance(value, Tensor))
+    trained = tuple(parameter.requires_grad for parameter in module.parameters()) if phase == "train" else ()
+    return (phase, *more, shapes, trained)
