@@ -1,21 +1,29 @@
 """Analysis of run folders: reading them, grouping runs that may be averaged, and the numbers of learning curves."""
 
+from dal.analysis.costs import common_prices, mean_costs, round_costs
 from dal.analysis.curves import area_under_curve, labels_to_reach, mean_and_interval, paired_difference
 from dal.analysis.groups import Group, group_runs
 from dal.analysis.runs import NoRoundsError, Run, find_runs, is_run, read_run
 from dal.analysis.summary import summarize_runs
+from dal.analysis.target import Reach, reach, target_of
 
 __all__ = [
     "Group",
     "NoRoundsError",
+    "Reach",
     "Run",
     "area_under_curve",
+    "common_prices",
     "find_runs",
     "group_runs",
     "is_run",
     "labels_to_reach",
     "mean_and_interval",
+    "mean_costs",
     "paired_difference",
+    "reach",
     "read_run",
+    "round_costs",
     "summarize_runs",
+    "target_of",
 ]

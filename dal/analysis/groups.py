@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dal.analysis.runs import Run
 from dal.errors import DalError
-from dal.run_config import FREE, flatten
+from dal.run_config import ADDED, FREE, flatten
 
 METRIC = "test_accuracy"
 
@@ -45,7 +46,8 @@ class Group:
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Put runs together that differ in nothing but the seed and keys that cannot change a result.
+    """Put runs together that differ in nothing but the seed and keys that cannot change a result, prices among them.
+    A key that an old run lacks counts as what that run did.
 
     Sorted by data set, then by mean final accuracy, highest first. Raises DalError for no runs, for a seed that is
     there twice in a group (its copies are not independent), and for a run without test accuracy.
@@ -77,8 +79,20 @@ def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
 
 
 def _settings(run: Run) -> dict[str, str]:
-    settings = {k: json.dumps(v, default=str) for k, v in flatten(run.config) if k != "seed" and k not in FREE}
+    config = ADDED | dict(flatten(run.config))
+    without_effect = FREE | {"seed"} | _without_effect(config)
+    settings = {k: json.dumps(v, default=str) for k, v in config.items() if k not in without_effect}
     return settings | {"data.fingerprint": json.dumps(run.fingerprint)}
+
+
+def _without_effect(config: Mapping[str, Any]) -> set[str]:
+    """Keys that cannot change a result since nothing in this configuration goes by them."""
+    keys = set()
+    if not config["campaign.cost_optimum"]:
+        keys |= {key for key in config if key.startswith("prices.")}
+    if all(config[f"campaign.{rule}"] is None for rule in ("kappa", "max_change", "max_uncertainty")):
+        keys |= {"campaign.stop_set_size", "campaign.kappa_rounds"}
+    return keys
 
 
 def _telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]:

@@ -7,14 +7,19 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from dal.analysis.costs import mean_costs
 from dal.analysis.curves import area_under_curve, mean_and_interval, paired_difference
 from dal.analysis.groups import Group, group_runs, num_common_rounds
 from dal.analysis.runs import Run
+from dal.analysis.target import Reach, reach, target_of
+from dal.prices import PricesConfig
 
 BASELINE = "random"
 
 
-def summarize_runs(runs: Iterable[Run]) -> pd.DataFrame:
+def summarize_runs(
+    runs: Iterable[Run], prices: PricesConfig | None = None, target: float | None = None
+) -> pd.DataFrame:
     """A line for each group of runs that differ in their seed only, best final accuracy of a data set first.
 
     Columns, where accuracies are fractions, ``..._interval`` is half the width of the 95 % t interval over seeds (NaN
@@ -26,19 +31,29 @@ def summarize_runs(runs: Iterable[Run]) -> pd.DataFrame:
     - ``area``, ``area_interval``: the mean height of the learning curve (NaN for one round)
     - ``area_minus_random``, ``area_minus_random_interval``, ``pairs``: its difference to random with the same other
       settings, over the seeds (``pairs``) and rounds that both have; NaN where there is no such run
-    - ``seconds_train``, ``seconds_score_select``, ``seconds_total``, ``updates``: means a run
+    - ``seconds_train``, ``seconds_score_select``, ``seconds_total`` (testing included), ``updates``: means a run
+    - ``flops_train`` (validation included), ``flops_score`` (selecting and embedding included), ``flops_test``: means
+      a run; ``flops_total`` is everything but testing, which is measurement and not the method. NaN where a run does
+      not count them
+    - ``money_total``: the same for labels, devices and energy at ``prices``; NaN without. ``currency``
+    - ``target``: ``target``, or else the campaign's own; NaN where there is none
+    - ``labels_to_target``, ``money_to_target``, each with ``..._low`` and ``..._high``: see reach(); infinite where it
+      is never reached, NaN where that is not known. ``forecast``: whether it was not reached yet
     - ``note``: where a group was cut to the rounds that all its runs have, or has unfinished runs
 
     Raises DalError as group_runs does.
     """
     groups = group_runs(runs)
-    return pd.DataFrame([_line(group, _baseline(group, groups)) for group in groups])
+    return pd.DataFrame([_line(group, _baseline(group, groups), prices, target) for group in groups])
 
 
-def _line(group: Group, baseline: Group | None) -> dict[str, object]:
+def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, target: float | None) -> dict[str, object]:
     final, final_interval = mean_and_interval(group.accuracy[:, -1])
     area, area_interval = _area(group)
     difference, difference_interval, pairs, note = _difference(group, baseline)
+    spent = {name: float(values[-1]) for name, values in mean_costs(group, prices).items()}
+    target = target_of(group) if target is None else target
+    reached = Reach() if target is None else reach(group, target, prices)
     return {
         "data": group.data,
         "acquisition": group.acquisition,
@@ -57,6 +72,20 @@ def _line(group: Group, baseline: Group | None) -> dict[str, object]:
         "seconds_score_select": _mean_cost(group, ["seconds_score", "seconds_select"]),
         "seconds_total": _mean_cost(group, [c for c in map(str, group.runs[0].rounds) if c.startswith("seconds_")]),
         "updates": _mean_cost(group, ["updates"]),
+        "flops_train": spent["flops_train"],
+        "flops_score": spent["flops_score"],
+        "flops_test": spent["flops_test"],
+        "flops_total": spent["flops_total"],
+        "money_total": spent["money"],
+        "currency": "" if prices is None else prices.currency,
+        "target": reached.target,
+        "labels_to_target": reached.labels,
+        "labels_to_target_low": reached.labels_low,
+        "labels_to_target_high": reached.labels_high,
+        "money_to_target": reached.money,
+        "money_to_target_low": reached.money_low,
+        "money_to_target_high": reached.money_high,
+        "forecast": reached.forecast,
         "note": "; ".join(filter(None, [group.note, note])),
     }
 

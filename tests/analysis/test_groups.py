@@ -52,7 +52,32 @@ def test_every_key_of_the_real_configuration_parts_runs_but_the_free_ones(make):
             continue
         sections = key.replace(".", "__")
         runs = [make([0.5], seed=0, **{sections: value}), make([0.5], seed=1, **{sections: "other"})]
-        assert len(group_runs(runs)) == (1 if key in FREE else 2), key
+        idle = key.startswith("prices.") or key in ("campaign.stop_set_size", "campaign.kappa_rounds")
+        assert len(group_runs(runs)) == (1 if key in FREE or idle else 2), key
+
+
+def test_prices_part_runs_only_where_the_campaign_goes_by_them(make):
+    changes = [{"prices__label": price} for price in (0.1, 0.2)]
+    assert len(group_runs([make([0.5], seed=s, **change) for s, change in enumerate(changes)])) == 1
+    optimum = [{**change, "campaign__cost_optimum": True} for change in changes]
+    names = [group.name for group in group_runs([make([0.5], seed=s, **change) for s, change in enumerate(optimum)])]
+    assert sorted(names) == ["margin, label=0.1", "margin, label=0.2"]
+
+
+def test_the_size_of_the_stop_set_parts_runs_only_where_a_rule_follows_it(make):
+    assert len(group_runs([make([0.5], seed=s, campaign__stop_set_size=n) for s, n in enumerate((0, 500))])) == 1
+    for rule in ("kappa", "max_change", "max_uncertainty"):
+        changes = [{"campaign__stop_set_size": n, f"campaign__{rule}": 0.5} for n in (100, 500)]
+        assert len(group_runs([make([0.5], seed=s, **change) for s, change in enumerate(changes)])) == 2, rule
+
+
+def test_a_run_older_than_a_setting_groups_with_one_that_does_the_same(make):
+    from dal.run_config import ADDED
+
+    added = {key.replace(".", "__"): value for key, value in ADDED.items() if "." in key}
+    new = {"campaign__stop_set_size": 500, "prices__label": 0.1, "compute": "saver"}
+    (group,) = group_runs([make([0.5], seed=0), make([0.5], seed=1, **{**added, **new})])
+    assert (group.seeds, group.name) == ((0, 1), "margin")
 
 
 def test_settings_of_other_data_sets_and_functions_are_not_in_a_name(make):
