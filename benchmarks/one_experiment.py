@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import statistics
@@ -229,7 +230,8 @@ def difference(mine: Sequence[float], theirs: Sequence[float]) -> str | None:
     if not mine or mine == theirs:
         return None
     mean, half_width = paired_difference(mine, theirs)
-    return f"{100 * mean:+.2f} ± {100 * half_width:.2f}"
+    interval = f" ± {100 * half_width:.2f}" if math.isfinite(half_width) else ""  # one seed has none
+    return f"{100 * mean:+.2f}{interval}"
 
 
 def seed_rows(results: dict[str, dict[int, Result]]) -> list[Row]:
