@@ -1,0 +1,364 @@
+"""FLOPs against counts by hand: places x filters x numbers a filter, 2 a multiply-add, layer by layer."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as modes
+
+from dal.acquisition import BADGE, BALD, CoreSet, Margin, Random
+from dal.acquisition.base import ScoreFunction
+from dal.acquisition.search.geometry import Euclidean, Gradients
+from dal.acquisition.search.work import counted_work
+from dal.choosing import choose
+from dal.evaluation import predict
+from dal.flops import FlopCounter, OpenCounter
+from dal.ledger import Ledger
+from dal.models.adapt import adapt, as_adapted
+from dal.models.classifier import ModelConfig
+from dal.scoring import Charge, ScoringConfig, pool_pass, summarize_points
+
+CLASSES = 3
+
+# A ResNet-18 behind its stem, for 64 channels of 8 x 8 places: layer, places, filters, numbers a filter.
+RESNET_BODY = [
+    *[(8 * 8, 64, 9 * 64)] * 4,
+    (4 * 4, 128, 9 * 64),
+    *[(4 * 4, 128, 9 * 128)] * 3,
+    (4 * 4, 128, 64),  # of the skip connection
+    (2 * 2, 256, 9 * 128),
+    *[(2 * 2, 256, 9 * 256)] * 3,
+    (2 * 2, 256, 128),
+    (1, 512, 9 * 256),
+    *[(1, 512, 9 * 512)] * 3,
+    (1, 512, 256),
+]
+HEAD = 2 * 512 * CLASSES
+
+
+@dataclass
+class Counted:
+    """An image of a network by hand: its first layer, what else runs once, and what runs for every draw."""
+
+    image: tuple[int, int, int]
+    first: int
+    trunk: int
+    draws: int
+
+    @property
+    def forward(self):
+        return self.first + self.trunk + self.draws
+
+    @property
+    def backward(self):
+        """Each layer has the gradients of its input and of its weight, but for the first, whose input wants none."""
+        return self.first + 2 * self.trunk + 2 * self.draws
+
+
+BY_HAND = {
+    "small_cnn": Counted(
+        (1, 8, 8),
+        first=2 * (8 * 8) * 16 * 9,
+        trunk=2 * (4 * 4) * 32 * (9 * 16),
+        draws=2 * (2 * 2 * 32) * 128 + 2 * 128 * CLASSES,
+    ),
+    "resnet18_cifar": Counted(
+        (3, 8, 8),
+        first=2 * (8 * 8) * 64 * (9 * 3),
+        trunk=sum(2 * places * filters * numbers for places, filters, numbers in RESNET_BODY),
+        draws=HEAD,
+    ),
+    "torchvision/resnet18": Counted(
+        (3, 32, 32),
+        first=2 * (16 * 16) * 64 * (49 * 3),
+        trunk=sum(2 * places * filters * numbers for places, filters, numbers in RESNET_BODY),
+        draws=HEAD,
+    ),
+}
+networks = pytest.mark.parametrize("name", BY_HAND)
+
+
+def network(name):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ModelConfig(backbone=name).build(BY_HAND[name].image, CLASSES)
+
+
+def images_for(shared, name, count=11):
+    channels, size, _ = BY_HAND[name].image
+    return shared.make_images(count, channels=channels, size=size, classes=CLASSES)
+
+
+@networks
+def test_training_is_what_a_hand_counts(name):
+    module, expected = network(name), BY_HAND[name]
+    x, y = torch.rand(5, *expected.image), torch.tensor([0, 1, 2, 0, 1])
+    with FlopCounter() as counter:
+        nn.functional.cross_entropy(module(x), y).backward()
+    assert counter.flops == (5 * expected.forward, 5 * expected.backward, 0)
+
+
+@networks
+def test_a_test_pass_is_what_a_hand_counts(name, shared):
+    ledger = Ledger()
+    predict(as_adapted(network(name)), images_for(shared, name), torch.arange(11), ledger=ledger)
+    row = ledger.row()
+    assert (row["samples_forward_test"], row["flops_forward_test"]) == (11, 11 * BY_HAND[name].forward)
+    assert sum(v for k, v in row.items() if k.startswith("flops")) == row["flops_forward_test"]
+
+
+@networks
+@pytest.mark.parametrize("num_draws", [1, 7])
+def test_bald_runs_the_trunk_once_and_what_is_behind_dropout_for_every_draw(name, num_draws, shared):
+    ledger, expected = Ledger(), BY_HAND[name]
+    data, acquisition = images_for(shared, name), FirstDraw() if num_draws == 1 else BALD(num_draws)
+    summarize_points(as_adapted(network(name)), acquisition, data, torch.arange(11), ledger=ledger)
+    row = ledger.row()
+    assert row["flops_forward_score"] == 11 * (expected.first + expected.trunk + num_draws * expected.draws)
+    assert row["flops_draws_score"] == 11 * num_draws * expected.draws
+
+
+@dataclass(frozen=True)
+class FirstDraw(ScoreFunction):
+    def score(self, model, x):
+        return model.mc_log_probs(x, 1)[:, 0, 0]
+
+
+def wide_input():
+    """A network whose skip connection goes round the first dropout, so that its input must be widened."""
+
+    class Skipping(type(network("small_cnn"))):
+        def forward(self, x):
+            x = x.flatten(1)
+            return self.head(x + self.dropout(x))
+
+    module = network("small_cnn")
+    module.__class__ = Skipping
+    module.head = nn.Linear(64, CLASSES)
+    return adapt(module, "head")
+
+
+def test_all_is_draws_where_the_input_is_widened(shared):
+    ledger = Ledger()
+    summarize_points(wide_input(), BALD(5), images_for(shared, "small_cnn"), torch.arange(11), ledger=ledger)
+    assert ledger.row()["flops_forward_score"] == ledger.row()["flops_draws_score"] == 11 * 5 * 2 * 64 * CLASSES
+
+
+def test_margin_and_core_set_run_a_plain_pass_over_candidates_and_labeled(shared):
+    data, model = images_for(shared, "small_cnn", 40), as_adapted(network("small_cnn"))
+    every, few = torch.arange(10, 40), torch.arange(10)
+    plain, head = BY_HAND["small_cnn"].forward, 2 * 128 * CLASSES
+    # Margin asks for features and then for their logits, which runs the head twice.
+    for acquisition, labeled, count, each in (
+        (Margin(), few[:0], 30, plain + head),
+        (CoreSet(), few, 40, plain),
+        (Random(), few[:0], 0, 0),
+    ):
+        ledger = Ledger()
+        choose(model, acquisition, (data, every), (data, labeled), 3, ledger=ledger)
+        row = ledger.row()
+        assert (row["samples_forward_score"], row["flops_forward_score"]) == (count, count * each)
+        assert row["flops_draws_score"] == 0
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ScoringConfig(batch_size=3),
+        ScoringConfig(tile_size=1),
+        ScoringConfig(tile_size=64),
+        ScoringConfig(num_workers=1),
+        ScoringConfig(channels_last=False),
+        ScoringConfig(channels_last=True),
+        ScoringConfig(precision="bf16"),
+    ],
+    ids=str,
+)
+def test_no_setting_of_the_pass_changes_the_count(config, shared):
+    expected = BY_HAND["small_cnn"]
+    # A network of its own, as what was counted once is not counted again.
+    ledger = Ledger()
+    model, data = as_adapted(network("small_cnn")), images_for(shared, "small_cnn")
+    for _ in range(2):
+        summarize_points(model, BALD(4), data, torch.arange(11), config=config, ledger=ledger)
+    assert ledger.row()["flops_forward_score"] == 2 * 11 * (expected.first + expected.trunk + 4 * expected.draws)
+
+
+def test_a_compiled_pass_is_counted_as_it_is_written(shared, monkeypatch):
+    calls = []
+
+    class Compiled:
+        def __init__(self, size):
+            self.size = size
+
+        def __call__(self, name, run, x):
+            calls.append(len(x))
+            return run(x.detach())
+
+    monkeypatch.setattr("dal.scoring.CompiledPasses", Compiled)
+    ledger = Ledger()
+    config = ScoringConfig(compile=True, tile_size=11)
+    predict(
+        as_adapted(network("small_cnn")),
+        images_for(shared, "small_cnn"),
+        torch.arange(11),
+        config=config,
+        ledger=ledger,
+    )
+    assert calls == [11]
+    assert ledger.row()["flops_forward_test"] == 11 * BY_HAND["small_cnn"].forward
+
+
+def test_a_count_is_made_once_for_each_thing_that_is_asked_for(shared):
+    model, data, ledger = as_adapted(network("small_cnn")), images_for(shared, "small_cnn"), Ledger()
+    batches = []
+
+    def reduce(view, x):
+        batches.append(len(x))
+        return (view.logits(x),)
+
+    def read(what, charge=True):
+        batches.clear()
+        config = ScoringConfig(tile_size=16)
+        pool_pass(model, data, torch.arange(11), reduce, config=config, charge=Charge(ledger, what) if charge else None)
+        return list(batches)
+
+    assert read("logits", charge=False) == [16]
+    assert read("logits") == [4, 4, 16]
+    assert read("logits") == [16]
+    assert read("others") == [4, 4, 16]
+    assert ledger.row()["samples_forward_score"] == 33
+
+
+def test_counting_changes_no_score_and_no_random_number(shared):
+    results = []
+    for ledger in (Ledger(), None):
+        model, data = as_adapted(network("small_cnn")), images_for(shared, "small_cnn", 40)
+        torch.manual_seed(3)
+        before = shared.module_state(model.module)
+        (scores,) = summarize_points(
+            model, BALD(6), data, torch.arange(40), config=ScoringConfig(tile_size=8), ledger=ledger
+        )
+        assert shared.module_state(model.module) == before
+        results.append((scores.tolist(), shared.rng_states()))
+    assert results[0] == results[1]
+
+
+def test_a_pass_that_fails_is_charged_nothing(shared):
+    ledger = Ledger()
+    with pytest.raises(ValueError, match="nothing works"):
+        pool_pass(
+            as_adapted(network("small_cnn")),
+            images_for(shared, "small_cnn"),
+            torch.arange(11),
+            lambda view, x: (_ for _ in ()).throw(ValueError("nothing works")),
+            charge=Charge(ledger, "logits"),
+        )
+    assert not any(v for k, v in ledger.row().items() if k.startswith(("samples", "flops")))
+    assert modes() == []
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_grouped_convolutions_by_hand(transposed):
+    """PyTorch's own formula takes the weight's gradient for that of a convolution without groups."""
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    layer, x = kind(8, 16, 3, groups=4), torch.rand(2, 8, 6, 6, requires_grad=True)
+    # Filters of 3 x 3 meet 8 x 16 / 4 pairs of channels, at the places of the smaller image of the two.
+    places = 6 * 6 if transposed else 4 * 4
+    once = 2 * 2 * places * 9 * (8 * 16 // 4)
+    with FlopCounter() as counter:
+        layer(x).sum().backward()
+    assert counter.flops == (once, 2 * once, 0)
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_attention_by_hand_whichever_kernel_runs(inference):
+    """In eval mode a whole encoder layer is one operation, of which PyTorch knows no formula."""
+    layer = nn.TransformerEncoderLayer(16, nhead=2, dim_feedforward=24, batch_first=True).eval()
+    x = torch.rand(3, 5, 16)
+    projections, pairs, behind = 4 * 2 * 3 * 5 * 16 * 16, 2 * 2 * 3 * 5 * 5 * 16, 2 * 2 * 3 * 5 * 16 * 24
+    with torch.inference_mode(inference), FlopCounter() as counter:
+        layer(x)
+    assert counter.flops.forward == projections + pairs + behind
+    attention = layer.self_attn
+    with torch.inference_mode(inference), FlopCounter() as counter:
+        attention(x, x, x, need_weights=False)
+    assert counter.flops.forward == projections + pairs
+
+
+def test_attention_backward_by_hand():
+    q, k, v = (torch.rand(2, 4, length, 8, requires_grad=True) for length in (5, 7, 7))
+    with FlopCounter() as counter:
+        nn.functional.scaled_dot_product_attention(q, k, v).sum().backward()
+    product = 2 * 2 * 4 * 5 * 7 * 8
+    assert counter.flops == (2 * product, 5 * product, 0)  # the scores are computed once more
+
+
+def test_linear_layers_and_vectors_in_inference_mode():
+    with torch.inference_mode(), FlopCounter() as counter:
+        nn.Linear(6, 4)(torch.rand(3, 6)) @ torch.rand(4)
+    assert counter.flops.forward == 2 * 3 * 6 * 4 + 2 * 3 * 4
+
+
+def test_what_is_apart_is_a_part():
+    apart = [False]
+    with FlopCounter(apart=lambda: apart[0]) as counter:
+        torch.rand(2, 3) @ torch.rand(3, 4)
+        apart[0] = True
+        torch.rand(1, 3) @ torch.rand(3, 5)
+    assert counter.flops == (48 + 30, 0, 30)
+
+
+def test_an_open_counter_closes_once_and_forgets_on_opening_again():
+    counter = OpenCounter()
+    assert counter.close() is None
+    counter.open()
+    torch.rand(2, 3) @ torch.rand(3, 4)
+    counter.open()
+    torch.rand(1, 3) @ torch.rand(3, 5)
+    assert len(modes()) == 1
+    assert counter.close() == (30, 0, 0)
+    assert modes() == []
+
+
+def test_products_and_distances_of_selection_by_hand():
+    rows, errors = torch.rand(6, 10), torch.rand(6, 3)
+    points = Euclidean(rows, 1.0, torch.zeros(10))
+    gradients = Gradients(errors, rows, 1.0)
+    for geometry, a_product, a_distance in ((points, 2 * 10, 3 * 10), (gradients, 2 * 13, 6 * 13)):
+        low, high = geometry.low(slice(0, 6)), geometry.high(slice(0, 4))
+        with counted_work() as work:
+            geometry.products(low, low.at(slice(0, 2)))
+        assert work.flops == 6 * 2 * a_product
+        with counted_work() as work:
+            geometry.exact(high, high.flip(0))
+        assert work.flops == 4 * a_distance
+    with counted_work() as work:
+        gradients.exact(high, high)  # all of them cancel
+    assert work.flops == 4 * (6 + 10) * 13
+
+
+@pytest.mark.parametrize("acquisition", [CoreSet(), BADGE()], ids=lambda a: a.name)
+def test_selection_charges_its_products(acquisition, shared):
+    data, model = images_for(shared, "small_cnn", 40), as_adapted(network("small_cnn"))
+    width = 128 if isinstance(acquisition, CoreSet) else 128 + CLASSES
+    labeled = torch.arange(5) if acquisition.needs_labeled else torch.arange(0)
+    counts, chosen = [], []
+    for _ in range(2):
+        ledger = Ledger()
+        found = choose(model, acquisition, (data, torch.arange(5, 40)), (data, labeled), 4, ledger=ledger)
+        counts.append(ledger.row()["flops_select"])
+        chosen.append(found.positions.tolist())
+    # At the least each point has met a center; at the most all pairs, of which each is settled too.
+    assert 35 * 2 * width <= counts[0] <= 35 * 9 * (2 + 2 + 16) * width
+    assert counts[0] == counts[1]
+    assert chosen[0] == chosen[1]
+
+
+def test_functions_that_only_sort_charge_no_selection(shared):
+    ledger, data = Ledger(), images_for(shared, "small_cnn")
+    choose(
+        as_adapted(network("small_cnn")), Margin(), (data, torch.arange(11)), (data, torch.arange(0)), 4, ledger=ledger
+    )
+    assert ledger.row()["flops_select"] == 0
