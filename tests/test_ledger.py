@@ -4,6 +4,7 @@ import pytest
 
 from dal import ledger as module
 from dal.ledger import PHASES, Ledger
+from dal.prices import BILL, total_flops
 
 
 @pytest.fixture
@@ -62,15 +63,41 @@ def test_counts_add_up_and_missing_ones_are_zero():
     ledger.add("score", samples_forward=5)
     ledger.add("score", samples_forward=7)
     ledger.add("train", samples_forward=2, samples_backward=1)
+    ledger.add("score", flops_forward=100, flops_draws=60)
+    ledger.add("select", flops=9)
     row = ledger.row()
-    assert {k: v for k, v in row.items() if k.startswith("samples")} == {
+    assert {k: v for k, v in row.items() if k.startswith(("samples", "flops"))} == {
+        "samples_forward_embed": 0,
         "samples_forward_score": 12,
         "samples_forward_train": 2,
         "samples_forward_validate": 0,
         "samples_forward_test": 0,
+        "samples_forward_stop": 0,
         "samples_backward_train": 1,
+        "flops_forward_embed": 0,
+        "flops_forward_score": 100,
+        "flops_forward_train": 0,
+        "flops_forward_validate": 0,
+        "flops_forward_test": 0,
+        "flops_forward_stop": 0,
+        "flops_backward_train": 0,
+        "flops_draws_score": 60,
+        "flops_select": 9,
     }
     assert {k for k in row if k.startswith("seconds")} == {f"seconds_{phase}" for phase in PHASES}
+
+
+def test_phases_of_the_bill_are_those_of_the_ledger():
+    assert {phase for phases in BILL.values() for phase in phases} == set(PHASES)
+    row = Ledger().row() | {"flops_forward_score": 100, "flops_draws_score": 60, "flops_select": 9}
+    assert total_flops(row) == 109
+
+
+def test_a_phase_of_ones_own_has_its_seconds(clock):
+    ledger = Ledger()
+    with ledger.phase("mine"):
+        clock(2)
+    assert ledger.row()["seconds_mine"] == 2
 
 
 def test_memory_is_the_highest_that_was_seen(monkeypatch):
@@ -92,16 +119,19 @@ def test_memory_is_measured():
 def test_a_ledger_goes_on_from_its_row(clock, monkeypatch):
     monkeypatch.setattr(module, "_peak_memory", lambda: 11)
     ledger = Ledger()
-    ledger.add("score", samples_forward=5)
+    ledger.add("score", samples_forward=5, flops_forward=50, flops_draws=20)
+    ledger.add("select", flops=3)
     with ledger.phase("score"):
         clock(2)
     resumed = Ledger(ledger.row())
     assert resumed.row() == ledger.row()
-    resumed.add("score", samples_forward=5)
+    resumed.add("score", samples_forward=5, flops_draws=20)
+    resumed.add("select", flops=3)
     with resumed.phase("train"):
         clock(4)
     assert seconds(resumed) == {"score": 2, "train": 4}
     assert resumed.row()["samples_forward_score"] == 10
+    assert [resumed.row()[f"flops_{what}"] for what in ("forward_score", "draws_score", "select")] == [50, 40, 6]
     assert ledger.row()["samples_forward_score"] == 5
 
 
