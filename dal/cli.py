@@ -11,6 +11,7 @@ _EPILOG = """examples:
   dal run experiment=fashion_mnist acquisition=badge seed=1
   dal run --multirun acquisition=random,margin seed=range(3)
   dal report runs                                           compare everything below a folder
+  dal report runs --target 0.95 --prices label=0.1 gpu_hour=2     what an accuracy takes, in labels and money
   dal rank runs/digits/margin/seed0 acquisition=bald        what to label next
 """
 
@@ -38,9 +39,11 @@ def _dispatch(arguments: list[str]) -> int:
         return run_command(arguments[1:])
     options = _parser().parse_args(arguments)
     if options.command == "report":
+        from dal.prices import parse_prices
         from dal.report import report
 
-        report(options.runs, options.output)
+        prices = parse_prices(options.prices) if options.prices else None
+        report(options.runs, options.output, prices=prices, target=options.target)
         return 0
     from dal.rank_command import rank_command
 
@@ -66,7 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("--pool", metavar="FOLDER", help="rank the images of this folder (runs on data=image_folder)")
     rank.add_argument("--top", type=int, metavar="N", help="only the N most useful")
     rank.add_argument("--output", metavar="FILE", help="where to write (RUN/ranking_NAME.csv)")
-    report = commands.add_parser("report", help="table and learning curves of runs")
+    report = commands.add_parser("report", help="table, learning curves and bills of runs")
     report.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or folders that hold some")
     report.add_argument("--output", metavar="FOLDER", help="where to write (the folder that holds the runs)")
+    report.add_argument(
+        "--prices",
+        nargs="+",
+        metavar="NAME=NUMBER",
+        help="label=, gpu_hour=, kwh= and currency=, for all runs (those in the configurations)",
+    )
+    report.add_argument(
+        "--target",
+        type=float,
+        metavar="SHARE",
+        help="tell the labels and the money that this test accuracy takes, such as 0.95 (campaign.target)",
+    )
     return parser

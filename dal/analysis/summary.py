@@ -31,7 +31,8 @@ def summarize_runs(
     - ``area``, ``area_interval``: the mean height of the learning curve (NaN for one round)
     - ``area_minus_random``, ``area_minus_random_interval``, ``pairs``: its difference to random with the same other
       settings, over the seeds (``pairs``) and rounds that both have; NaN where there is no such run
-    - ``seconds_train``, ``seconds_score_select``, ``seconds_total`` (testing included), ``updates``: means a run
+    - ``seconds_train``, ``seconds_score_select``, ``seconds_total``, ``updates``: means a run; ``seconds_method`` is
+      the total without testing
     - ``flops_train`` (validation included), ``flops_score`` (selecting and embedding included), ``flops_test``: means
       a run; ``flops_total`` is everything but testing, which is measurement and not the method. NaN where a run does
       not count them
@@ -72,6 +73,7 @@ def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, tar
         "seconds_score_select": _mean_cost(group, ["seconds_score", "seconds_select"]),
         "seconds_total": _mean_cost(group, [c for c in map(str, group.runs[0].rounds) if c.startswith("seconds_")]),
         "updates": _mean_cost(group, ["updates"]),
+        "seconds_method": spent["seconds"],
         "flops_train": spent["flops_train"],
         "flops_score": spent["flops_score"],
         "flops_test": spent["flops_test"],

@@ -1,4 +1,4 @@
-"""Reports on run folders: a table in the terminal, summary.csv and learning_curve.png."""
+"""Reports on run folders: a table in the terminal, summary.csv, learning_curve.png and bills.png."""
 
 from __future__ import annotations
 
@@ -8,23 +8,50 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dal.analysis import NoRoundsError, Run, find_runs, read_run, summarize_runs
+from dal.analysis import NoRoundsError, Run, common_prices, find_runs, read_run, summarize_runs
 from dal.errors import bad_value
+from dal.prices import PricesConfig
+from dal.report.bills import bills_figure, plot_bills
 from dal.report.learning_curve import learning_curve_figure, plot_learning_curves
 from dal.report.table import summary_table, write_csv
+from dal.report.target import target_sentences
 
-__all__ = ["learning_curve_figure", "plot_learning_curves", "report", "summary_table", "write_csv"]
+__all__ = [
+    "bills_figure",
+    "learning_curve_figure",
+    "plot_bills",
+    "plot_learning_curves",
+    "report",
+    "summary_table",
+    "target_sentences",
+    "write_csv",
+]
 
 
-def report(paths: Sequence[str | Path], output: str | Path | None = None, console: Console | None = None) -> list[Path]:
-    """Compare runs: print the summary, and write learning_curve.png and summary.csv. Returns the paths written.
+def report(
+    paths: Sequence[str | Path],
+    output: str | Path | None = None,
+    console: Console | None = None,
+    *,
+    prices: PricesConfig | None = None,
+    target: float | None = None,
+) -> list[Path]:
+    """Compare runs: print the summary, and write learning_curve.png, bills.png and summary.csv. Returns the paths
+    written.
 
     ``paths`` are run folders, or folders that hold some at any depth; runs there without a finished round are left out,
     and that is said. ``output`` is made where it is missing; by default it is the run folder itself, or the folder that
     holds all the runs.
 
-    Raises DalError for a path without runs, runs of which none has finished a round, and as summarize_runs does.
+    ``prices`` hold for all runs; by default they are those in the configurations, where all runs that have prices have
+    the same. ``target``, a share, is the test accuracy whose labels and money are told, measured or forecast; by
+    default it is the campaign's own.
+
+    Raises DalError for a path without runs, runs of which none has finished a round, a target outside (0, 1], and as
+    summarize_runs does.
     """
+    if target is not None and not 0 < target <= 1:
+        raise bad_value("target", "a share from 0 to 1, such as 0.95", target)
     if console is None:
         console = Console(highlight=False)
         # Fewer columns would cut the table, and what is not a terminal has no width of its own.
@@ -33,15 +60,27 @@ def report(paths: Sequence[str | Path], output: str | Path | None = None, consol
     folder = Path(output) if output is not None else _common_folder([run.path for run in runs])
     if folder.exists() and not folder.is_dir():
         raise bad_value("output", "a folder", str(folder))
-    summary = summarize_runs(runs)
+    if prices is None:
+        prices = _common_prices(runs, console)
+    summary = summarize_runs(runs, prices, target)
     console.print(summary_table(summary))
+    for sentence in target_sentences(summary):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     folder.mkdir(parents=True, exist_ok=True)
-    picture, table = folder / "learning_curve.png", folder / "summary.csv"
+    picture, bills, table = (folder / name for name in ("learning_curve.png", "bills.png", "summary.csv"))
     plot_learning_curves(runs, picture)
+    plot_bills(runs, bills, prices)
     write_csv(summary, table)
-    sentence = f"The learning curve is {picture}, the numbers are in {table}."
+    sentence = f"The learning curve is {picture}, all bills are {bills}, the numbers are in {table}."
     console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    return [picture, table]
+    return [picture, bills, table]
+
+
+def _common_prices(runs: Sequence[Run], console: Console) -> PricesConfig | None:
+    prices = common_prices(runs)
+    if prices is None and any(common_prices([run]) for run in runs):
+        console.print("No money is shown, since the runs have different prices: give some by --prices.", markup=False)
+    return prices
 
 
 def _read(paths: Sequence[str | Path], console: Console) -> list[Run]:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 import dal
 from dal.errors import DalError
+from dal.prices import PricesConfig
 from dal.report import report
 
 
@@ -23,23 +24,25 @@ def test_several_runs_are_reported_beside_them(synthetic, tmp_path, console):
             synthetic.write_run(tmp_path / f"runs/digits/{name}/seed{seed}", [0.5, 0.6], seed=seed, acquisition=name)
     written = report([tmp_path], console=console)
     folder = tmp_path / "runs/digits"
-    assert written == [folder / "learning_curve.png", folder / "summary.csv"]
-    assert set(pd.read_csv(written[1])["acquisition"]) == {"margin", "random"}
-    with Image.open(written[0]) as image:
-        image.verify()
+    assert written == [folder / "learning_curve.png", folder / "bills.png", folder / "summary.csv"]
+    assert set(pd.read_csv(written[2])["acquisition"]) == {"margin", "random"}
+    for picture in written[:2]:
+        with Image.open(picture) as image:
+            image.verify()
     text = console.export_text()
     assert "Δ random" in text
-    assert f"The learning curve is {written[0]}, the numbers are in {written[1]}." in text
+    assert f"The learning curve is {written[0]}, all bills are {written[1]}, the numbers are in {written[2]}." in text
 
 
 def test_one_run_is_reported_in_its_folder_and_can_be_again(synthetic, tmp_path, console):
     path = synthetic.write_real_run(tmp_path / "run", [0.5, 0.6])
     before = {p.name for p in path.iterdir()}
     report([path], console=console)
-    assert {p.name for p in path.iterdir()} - before == {"learning_curve.png", "summary.csv"}
-    first = [(path / name).read_bytes() for name in ("learning_curve.png", "summary.csv")]
+    assert {p.name for p in path.iterdir()} - before == {"learning_curve.png", "bills.png", "summary.csv"}
+    names = ("learning_curve.png", "bills.png", "summary.csv")
+    first = [(path / name).read_bytes() for name in names]
     report([str(path)], console=console)
-    assert first == [(path / name).read_bytes() for name in ("learning_curve.png", "summary.csv")]
+    assert first == [(path / name).read_bytes() for name in names]
 
 
 def test_output_folder_is_made(synthetic, tmp_path, console):
@@ -76,6 +79,29 @@ def test_a_bad_call_writes_nothing(synthetic, tmp_path, console):
     with pytest.raises(DalError, match=r"^output: expected a folder, got '.*file'\.$"):
         report([tmp_path / "runs" / "a"], tmp_path / "file", console)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_prices_and_a_target_are_told_in_money(synthetic, tmp_path, console):
+    path = synthetic.write_run(tmp_path / "run", [0.5, 0.7, 0.9], prices={"label": 2.0})
+    report([path], console=console, target=0.8)
+    assert "digits, margin: 80 % was reached with 25 labels and 50.00 USD." in console.export_text()
+    report([path], console=console, target=0.8, prices=PricesConfig(label=1.0, currency="EUR"))
+    assert "80 % was reached with 25 labels and 25.00 EUR." in console.export_text()
+    (line,) = pd.read_csv(path / "summary.csv").to_dict("records")
+    assert (line["money_total"], line["money_to_target"], line["currency"]) == (30, 25, "EUR")
+    report([path], console=console)
+    assert "80 %" not in console.export_text()
+    with pytest.raises(DalError, match=r"^target: expected a share from 0 to 1, such as 0\.95, got 95\.$"):
+        report([path], console=console, target=95)
+
+
+def test_runs_with_other_prices_show_no_money_and_it_is_said(synthetic, tmp_path, console):
+    for price in (1, 2):
+        synthetic.write_run(tmp_path / f"{price}", [0.5, 0.6], seed=price, prices={"label": price})
+    report([tmp_path], console=console)
+    text = console.export_text()
+    assert "No money is shown, since the runs have different prices: give some by --prices." in text
+    assert "cost" not in text
 
 
 @pytest.mark.parametrize("package", ["analysis", "report"])

@@ -29,20 +29,36 @@ def summary(synthetic, tmp_path):
 def test_numbers_are_percents_with_one_decimal_and_their_interval(summary):
     # final 0.91, sd 0.0141, t(1) 12.706: ± 0.127; areas 0.70 and 0.71, half as wide; 0.05 better, each seed the same
     (line,) = (line for line in printed(summary).splitlines() if "margin" in line)
-    assert " ".join(line.split()) == "margin 2 20 91.0 ± 12.7 70.5 ± 6.4 +5.0 ± 0.0 3.0 1.5 201"
+    assert " ".join(line.split()) == "margin 2 20 91.0 ± 12.7 70.5 ± 6.4 +5.0 ± 0.0 3.0 1.5"
     (line,) = (line for line in printed(summary).splitlines() if line.strip().startswith("random "))
-    assert " ".join(line.split()) == "random 2 20 81.0 ± 12.7 65.5 ± 6.4 – 3.0 1.5 201"
+    assert " ".join(line.split()) == "random 2 20 81.0 ± 12.7 65.5 ± 6.4 – 3.0 1.5"
 
 
 def test_it_fits_100_columns_with_large_numbers_and_long_names_whole(summary):
     wide = summary.assign(
         acquisition="least_confidence", settings="query_size=1000, warm_start=shrink_perturb", labels=100_000,
-        seconds_train=123_456.0, seconds_score_select=23_456.0, seconds_total=999_999.0, updates=1_000_000.0,
+        seconds_train=123_456.0, seconds_score_select=23_456.0, seconds_total=999_999.0,
     )  # fmt: skip
     text = printed(wide)
     assert max(map(len, text.splitlines())) <= 100
-    for whole in ("91.0 ± 12.7", "100,000", "123,456", "1,000,000", "+5.0 ± 0.0"):
+    for whole in ("91.0 ± 12.7", "100,000", "123,456", "23,456", "+5.0 ± 0.0"):
         assert whole in text
+
+
+def test_flops_and_money_fit_110_columns_and_are_explained(summary):
+    dear = summary.assign(
+        acquisition="least_confidence", settings="warm_start=shrink_perturb", labels=100_000, seconds_method=123_456.0,
+        flops_train=[1.234e15, np.nan], flops_score=[9.9e9, np.nan], money_total=123_456.0, currency="EUR",
+    )  # fmt: skip
+    text = printed(dear, 110)
+    assert max(map(len, text.splitlines())) <= 110
+    first, second = (line.split() for line in text.splitlines() if line.strip().startswith("least_confidence"))
+    assert first[-6:] == ["1.23", "P", "9.90", "G", "123,456", "123,456"]
+    assert second[-4:] == ["–", "–", "123,456", "123,456"]
+    text = " ".join(text.split())
+    assert "EUR" in text and "Cost: labels and compute." in text and "seconds and FLOPs without testing" in text
+    plain = printed(summary)
+    assert "FLOPs" not in plain and "ost:" not in plain
 
 
 def test_notes_and_meaning_of_columns_stand_below(summary):

@@ -1,0 +1,54 @@
+"""Sentences on what it takes to reach a target."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+_MANY = 1e9  # labels; beyond it a forecast says no more than that
+
+
+def target_sentences(summary: pd.DataFrame) -> list[str]:
+    """One sentence for each line of what summarize_runs gave that has a target.
+
+    >>> line = {"data": "digits", "acquisition": "margin", "settings": "", "labels": 300, "currency": "USD",
+    ...         "target": 0.95, "labels_to_target": 812.0, "labels_to_target_low": 640.0,
+    ...         "labels_to_target_high": math.inf, "money_to_target": 81.2, "money_to_target_low": 64.0,
+    ...         "money_to_target_high": math.inf, "forecast": True}
+    >>> print(target_sentences(pd.DataFrame([line]))[0])
+    digits, margin: 95 % is forecast for 812 labels (95 % interval: 640 to never) and 81.20 USD (64.00 to never).
+    """
+    return [_sentence(line) for _, line in summary.iterrows() if not math.isnan(line["target"])]
+
+
+def _sentence(line: pd.Series) -> str:
+    name = ", ".join(filter(None, [line["data"], line["acquisition"], line["settings"]]))
+    labels, low, high = (float(line[f"labels_to_target{end}"]) for end in ("", "_low", "_high"))
+    start = f"{name}: {100 * line['target']:g} %"
+    if math.isnan(labels):
+        return f"{start} was not reached, and two rounds or fewer allow no forecast."
+    if math.isinf(labels):
+        early = "" if math.isinf(low) else f" (95 % interval: {_count(low)} labels to never)"
+        return f"{start} is not reached by this curve{early}."
+    beyond = "never" if line["forecast"] else f"more than {_count(line['labels'])}"
+    interval = "" if math.isnan(low) else f" (95 % interval: {_count(low)} to {_count(high, beyond)})"
+    verb = "is forecast for" if line["forecast"] else "was reached with"
+    return f"{start} {verb} {_count(labels)} labels{interval}{_money(line, beyond)}."
+
+
+def _money(line: pd.Series, beyond: str) -> str:
+    money, low, high = (float(line[f"money_to_target{end}"]) for end in ("", "_low", "_high"))
+    if math.isnan(money):
+        return ""
+    if math.isinf(high) and beyond != "never":
+        beyond = "more"
+    end = beyond if math.isinf(high) else f"{high:,.2f}"
+    interval = "" if math.isnan(low) else f" ({low:,.2f} to {end})"
+    return f" and {money:,.2f} {line['currency']}{interval}"
+
+
+def _count(labels: float, beyond: str = "") -> str:
+    if math.isinf(labels):
+        return beyond
+    return "more than a billion" if labels > _MANY else f"{math.ceil(labels):,}"
