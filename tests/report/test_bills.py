@@ -30,7 +30,8 @@ def test_a_point_is_the_mean_run_at_its_round(make, synthetic):
     assert list(panels) == ["Labels bought", "FLOPs", "Seconds", "Labels and compute (EUR)"]
     totals = np.cumsum([3 * 100 * (i + 1) + 10 + 5 + 1003 * i + 7 for i in range(3)])  # without the 40 of testing
     seconds = np.cumsum([1.75, 2.75, 3.75])
-    for axes, x in zip(panels.values(), ([10, 20, 30], 2 * totals, seconds, seconds + [5, 10, 15]), strict=True):
+    money = np.array([5, 10, 15]) + seconds
+    for axes, x in zip(panels.values(), ([10, 20, 30], 2 * totals, seconds, money), strict=True):
         (line,) = axes.get_lines()
         np.testing.assert_allclose(line.get_xdata(), x)
         np.testing.assert_allclose(line.get_ydata(), 100 * values.mean(0))
