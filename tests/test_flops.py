@@ -245,6 +245,21 @@ def test_counting_changes_no_score_and_no_random_number(shared):
     assert results[0] == results[1]
 
 
+def test_a_network_that_draws_random_numbers_draws_the_same(shared):
+    found = []
+    for ledger in (Ledger(), None):
+        (noise,) = pool_pass(
+            as_adapted(network("small_cnn")),
+            images_for(shared, "small_cnn"),
+            torch.arange(11),
+            lambda view, x: (torch.rand(len(x), 1),),
+            config=ScoringConfig(tile_size=8),
+            charge=None if ledger is None else Charge(ledger, "noise"),
+        )
+        found.append(noise.tolist())
+    assert found[0] == found[1]
+
+
 def test_a_pass_that_fails_is_charged_nothing(shared):
     ledger = Ledger()
     with pytest.raises(ValueError, match="nothing works"):

@@ -75,15 +75,8 @@ class TrainingCounter(pl.Callback):
         devices = trainer.world_size
         self.ledger.add("validate", samples_forward=len(batch[1]) * devices, flops_forward=flops.forward * devices)
 
-    # A batch that a hook skips has a start and no end.
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._opened.close()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._opened.close()
-
     def _start(self, kind: Hashable) -> None:
-        self._opened.close()
+        self._opened.close()  # a batch that a hook skips has a start and no end
         if kind not in self._known:
             self._opened.open()
 
