@@ -138,8 +138,8 @@ def _multi_head_attention(query: Tensor, key: Tensor, value: Tensor, width: int,
 
 def _encoder_layer(x: Tensor, width: int, *args: Any, **kwargs: Any) -> int:
     """Attention and the two layers behind it."""
-    first, second = args[12], args[14]
-    return _multi_head_attention(x, x, x, width) + 2 * x.shape[0] * x.shape[1] * (first.numel() + second.numel())
+    weights: int = args[12].numel() + args[14].numel()
+    return _multi_head_attention(x, x, x, width) + 2 * x.shape[0] * x.shape[1] * weights
 
 
 def _attention_on_cpu(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:

@@ -108,6 +108,15 @@ def test_a_test_pass_is_what_a_hand_counts(name, shared):
     assert sum(v for k, v in row.items() if k.startswith("flops")) == row["flops_forward_test"]
 
 
+@pytest.mark.parametrize("phase", ["validate", "stop"])
+def test_predictions_are_charged_to_the_phase_that_asks(phase, shared):
+    ledger = Ledger()
+    model, data = as_adapted(network("small_cnn")), images_for(shared, "small_cnn")
+    predict(model, data, torch.arange(6), phase=phase, ledger=ledger)
+    found = {k: v for k, v in ledger.row().items() if v and k.startswith(("samples", "flops"))}
+    assert found == {f"samples_forward_{phase}": 6, f"flops_forward_{phase}": 6 * BY_HAND["small_cnn"].forward}
+
+
 @networks
 @pytest.mark.parametrize("num_draws", [1, 7])
 def test_bald_runs_the_trunk_once_and_what_is_behind_dropout_for_every_draw(name, num_draws, shared):

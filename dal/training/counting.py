@@ -7,7 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.utils._pytree import tree_leaves
 
 from dal.flops import Flops, OpenCounter
@@ -35,6 +37,8 @@ class TrainingCounter(pl.Callback):
         self.ledger = ledger
         self._known: dict[Hashable, Flops] = {}
         self._opened = OpenCounter()
+        self._kind: Hashable = None
+        self._parameters: list[Parameter] = []
 
     def __enter__(self) -> Self:
         return self
@@ -44,15 +48,20 @@ class TrainingCounter(pl.Callback):
     ) -> None:
         self._opened.close()
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Looking for them at every batch would take longer than the rest.
+        self._parameters = list(pl_module.parameters())
+
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._start(_kind("train", pl_module, batch))
+        # Where parameters are frozen or thawed, the next batch costs something else.
+        self._start("train", _shapes(batch), tuple(p.requires_grad for p in self._parameters))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        flops = self._finish(_kind("train", pl_module, batch))
+        flops = self._finish()
         count, devices = len(batch[1]) * trainer.world_size, trainer.world_size
         self.ledger.add("train", samples_forward=count, samples_backward=count)
         self.ledger.add("train", flops_forward=flops.forward * devices, flops_backward=flops.backward * devices)
@@ -60,7 +69,7 @@ class TrainingCounter(pl.Callback):
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        self._start(_kind("validate", pl_module, batch, dataloader_idx))
+        self._start("validate", _shapes(batch), dataloader_idx)
 
     def on_validation_batch_end(
         self,
@@ -71,24 +80,23 @@ class TrainingCounter(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        flops = self._finish(_kind("validate", pl_module, batch, dataloader_idx))
+        flops = self._finish()
         devices = trainer.world_size
         self.ledger.add("validate", samples_forward=len(batch[1]) * devices, flops_forward=flops.forward * devices)
 
-    def _start(self, kind: Hashable) -> None:
+    def _start(self, *kind: Hashable) -> None:
+        """A batch begins, and batches of one kind cost the same."""
         self._opened.close()  # a batch that a hook skips has a start and no end
+        self._kind = kind
         if kind not in self._known:
             self._opened.open()
 
-    def _finish(self, kind: Hashable) -> Flops:
+    def _finish(self) -> Flops:
         counted = self._opened.close()
         if counted is not None:
-            self._known.setdefault(kind, counted)
-        return self._known.get(kind, Flops())
+            self._known[self._kind] = counted
+        return self._known.get(self._kind, Flops())
 
 
-def _kind(phase: str, module: pl.LightningModule, batch: Any, *more: int) -> Hashable:
-    """What batches that cost the same have in common."""
-    shapes = tuple(value.shape for value in tree_leaves(batch) if isinstance(value, Tensor))
-    trained = tuple(parameter.requires_grad for parameter in module.parameters()) if phase == "train" else ()
-    return (phase, *more, shapes, trained)
+def _shapes(batch: Any) -> tuple[torch.Size, ...]:
+    return tuple(value.shape for value in tree_leaves(batch) if isinstance(value, Tensor))
