@@ -88,9 +88,9 @@ def _settings(run: Run) -> dict[str, str]:
 def _without_effect(config: Mapping[str, Any]) -> set[str]:
     """Keys that cannot change a result since nothing in this configuration goes by them."""
     keys = set()
-    if not config["campaign.cost_optimum"]:
+    if not config.get("campaign.cost_optimum"):
         keys |= {key for key in config if key.startswith("prices.")}
-    if all(config[f"campaign.{rule}"] is None for rule in ("kappa", "max_change", "max_uncertainty")):
+    if all(config.get(f"campaign.{rule}") is None for rule in ("kappa", "max_change", "max_uncertainty")):
         keys |= {"campaign.stop_set_size", "campaign.kappa_rounds"}
     return keys
 
