@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dal.loop import ActiveLearner, run
+    from dal.campaign import run
+    from dal.loop import ActiveLearner
     from dal.models import Classifier, adapt
     from dal.pool import Pool
 
@@ -17,7 +18,7 @@ _HOMES = {
     "Classifier": "dal.models",
     "Pool": "dal.pool",
     "adapt": "dal.models",
-    "run": "dal.loop",
+    "run": "dal.campaign",
 }
 
 

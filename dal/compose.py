@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dal.config import ROOT_NAME, config_folder, register
 from dal.errors import DalError, unknown_choice
 
-GROUPS = ("data", "acquisition", "experiment")
+GROUPS = ("data", "acquisition", "experiment", "compute")
 
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 

@@ -21,6 +21,7 @@ from dal.evaluation import known_indices
 from dal.loop import ActiveLearner
 from dal.models import Classifier, ModelConfig
 from dal.oracle import Oracle, OracleConfig
+from dal.prices import PricesConfig
 from dal.progress import OnProgress, silent
 from dal.scoring import ScoringConfig
 from dal.stopping import CampaignConfig, largest_query
@@ -46,11 +47,19 @@ def trainer_defaults() -> dict[str, Any]:
 
 @dataclass
 class RunConfig:
-    """All that decides a run. ``data`` and ``acquisition`` are Hydra groups; their options are found in the package."""
+    """All that decides a run. ``data`` and ``acquisition`` are Hydra groups, whose options are found in the package;
+    ``experiment`` and ``compute`` are groups of ready settings, in configs/."""
 
     defaults: list[Any] = field(
-        default_factory=lambda: ["_self_", {"data": "digits"}, {"acquisition": "margin"}, {"experiment": "digits"}]
+        default_factory=lambda: [
+            "_self_",
+            {"data": "digits"},
+            {"acquisition": "margin"},
+            {"experiment": "digits"},
+            {"compute": "saver"},
+        ]
     )
+    compute: str = "saver"  # which of configs/compute the settings come from
     seed: int = 0
     run_dir: str = "runs/${data.name}/${acquisition.name}/seed${seed}"
     data: Any = MISSING
@@ -61,6 +70,7 @@ class RunConfig:
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     campaign: CampaignConfig = field(default_factory=CampaignConfig)
     oracle: OracleConfig = field(default_factory=OracleConfig)
+    prices: PricesConfig = field(default_factory=PricesConfig)
     trainer: dict[str, Any] = field(default_factory=trainer_defaults)
 
 
@@ -109,6 +119,7 @@ class Built:
     scoring: ScoringConfig
     campaign: CampaignConfig
     oracle: OracleConfig
+    prices: PricesConfig
     trainer: dict[str, Any]
 
     def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
@@ -145,7 +156,7 @@ def build(config: Mapping[str, Any]) -> Built:
     >>> build({"acquisition": {"name": "bald", "num_draws": 10}, "data": {"name": "digits"}}).acquisition
     BALD(num_draws=10)
     """
-    known = {f.name for f in fields(Built)}
+    known = {"compute", *(f.name for f in fields(Built))}
     for key in config:
         if key not in known:
             raise unknown_choice("config", known, key)
@@ -163,6 +174,7 @@ def build(config: Mapping[str, Any]) -> Built:
         scoring=ScoringConfig(**config.get("scoring", {})),
         campaign=CampaignConfig(**config.get("campaign", {})),
         oracle=OracleConfig(**config.get("oracle", {})),
+        prices=PricesConfig(**config.get("prices", {})),
         trainer=dict(config.get("trainer", {})),
     )
 

@@ -35,7 +35,7 @@ STOPPED = {
     "certain": "the model is certain about the stop set",
     "cost_optimum": "the next round would cost more than its gain is worth",
 }
-_UNITS = {"train": "updates", "score": "images scored", "test": "images tested"}
+_UNITS = {"train": "updates", "score": "images scored", "test": "images tested", "embed": "images embedded"}
 
 
 class CampaignProgress:

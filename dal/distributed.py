@@ -22,6 +22,11 @@ def is_rank_zero() -> bool:
     return rank() == 0
 
 
+def num_ranks() -> int:
+    """How many processes, one a device, work together now."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def from_rank_zero(value: T) -> T:
     """Rank zero's value on every rank."""
     if not (dist.is_available() and dist.is_initialized()):

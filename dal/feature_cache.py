@@ -19,7 +19,7 @@ from dal.models.adapt import AdaptedModel
 from dal.models.classifier import Classifier
 from dal.progress import OnProgress, silent
 from dal.row_store import RowStore
-from dal.scoring import ScoringConfig, pool_pass
+from dal.scoring import Charge, ScoringConfig, pool_pass
 
 
 class FeatureSource:
@@ -110,10 +110,9 @@ class FeatureCache:
                 device=device,
                 on_progress=on_progress,
                 phase="embed",
+                charge=Charge(ledger, "features") if digest != self._counted else None,
                 new_store=lambda count, _: RowStore(count, scoring.bytes_allowed, folder=scoring.disk_folder),
             )
-        if digest != self._counted:
-            ledger.add("embed", samples_forward=len(data))
         view = replace(data, source=FeatureSource(rows), augmentation=None, augmented_source=None)
         self._kept[data] = _Features(digest, view)
         return view

@@ -1,4 +1,4 @@
-"""The one loop: ask says what to label, tell takes the answers, fit trains; run() is a whole campaign."""
+"""The one loop: ask says what to label, tell takes the answers, fit trains. A whole campaign is dal.campaign.run()."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import AcquisitionFunction, check_query_size
+from dal.acquisition.base import AcquisitionFunction, ScoreFunction, check_query_size
 from dal.acquisition.search.workspace import Workspace
-from dal.candidates import AllCandidates, Candidates, starting_features
+from dal.candidates import AllCandidates, Candidates, Known, starting_features
 from dal.choosing import choose
 from dal.data.base import ImageData
 from dal.distributed import from_rank_zero, scoring_device
 from dal.errors import DalError, bad_value
 from dal.evaluation import Metrics, known_indices, metrics_from_logits, predict
+from dal.feature_cache import FeatureCache, takes_features
 from dal.initial_set import initial_set
 from dal.ledger import Ledger
 from dal.models.adapt import AdaptedModel, as_adapted
 from dal.models.classifier import Classifier
 from dal.models.mc_dropout import check_dropout
-from dal.oracle import Oracle
 from dal.pool import Pool
 from dal.progress import OnProgress, silent
 from dal.query import Query
-from dal.records import Labeled, Records
+from dal.records import Records
 from dal.scoring import ScoringConfig
 from dal.seeding import generator, isolated_rng
-from dal.stopping import CampaignConfig, check_metric, check_sizes, largest_query, next_query_size, reason_to_stop
-from dal.training import FitResult, TrainingConfig, fit
-from dal.training.warm_start import starting_state
+from dal.stop_set import disagreement_with_random
+from dal.training import FitResult, TrainingConfig, fit_round
+from dal.training.auto_start import Probe, probes_of
 
 Model = AdaptedModel | Classifier
 
@@ -85,6 +85,10 @@ class ActiveLearner:
             raise bad_value("candidates", "candidates such as RandomCandidates(10_000)", candidates)
         self.candidates = candidates or AllCandidates()
         self.candidates.check(len(data), 1)
+        self._keeps_scores = bool(getattr(self.candidates, "needs_scores", False))
+        if self._keeps_scores and not isinstance(acquisition, ScoreFunction):
+            expected = "a function that scores each point alone, such as margin, for these candidates"
+            raise bad_value("acquisition", expected, acquisition.name)
         self.data, self.acquisition, self.seed, self.initial = data, acquisition, seed, initial
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
         self.trainer, self.on_progress = dict(trainer or {}), on_progress
@@ -92,12 +96,16 @@ class ActiveLearner:
         self.validation: tuple[Tensor, Tensor] | None = None
         self.ledger = Ledger()
         self.round = 0
+        self.scores: Tensor | None = None
+        """(N,) float64: the last score of each point, NaN where there is none. Kept for candidates that go by it."""
+        self._probes: list[Probe] = []
         self._fitted_round: int | None = None
         self._make = None if isinstance(model, AdaptedModel | Classifier) else model
         self.model = as_adapted(model) if isinstance(model, AdaptedModel | Classifier) else self._new_model(0)
         self._check_classes()
         if acquisition.needs_dropout:
             check_dropout(self.model.module)
+        self._features = FeatureCache()
         self._first_state = {k: v.detach().clone() for k, v in self.model.module.state_dict().items()}
 
     @property
@@ -124,9 +132,17 @@ class ActiveLearner:
             return Query.of(self.data, indices.tolist(), [None] * query_size)
         with self.ledger.phase("select"), Workspace.shared(0).agreed():
             g = generator(self.seed, self.round, "candidates")
-            candidates = self.candidates.choose(self.pool, query_size, g, self._starting_features)
+            known = Known(self._starting_features, self.scores)
+            candidates = self.candidates.choose(self.pool, query_size, g, known)
         # Processes may find other neighbors by rounding, and must share out the same points.
-        return self._choose(self.data, from_rank_zero(candidates), query_size)
+        candidates = from_rank_zero(candidates)
+        if not self._keeps_scores:
+            return self._choose(self.data, candidates, query_size)
+        ranked = self._choose(self.data, candidates, len(candidates))
+        if self.scores is None:
+            self.scores = torch.full((len(self.data),), torch.nan, dtype=torch.float64)
+        self.scores[list(ranked)] = torch.tensor(ranked.scores, dtype=torch.float64)
+        return Query.of(self.data, ranked.indices[:query_size], ranked.scores[:query_size])
 
     def rank(self, top: int | None = None, data: ImageData | None = None) -> Query:
         """The unlabeled points, or all points of other ``data``, from most to least worth a label; all of them, or the
@@ -140,11 +156,17 @@ class ActiveLearner:
         if self.acquisition.needs_pass and self._fitted_round is None:
             raise DalError("ask: expected fit() before the second ask(), got labels but no trained model.")
         labeled = self.pool.labeled if self.acquisition.needs_labeled else self.pool.labeled[:0]
+        # Features of new images would be read once, and those of all old ones for the sake of the labeled alone.
+        seen = own = self.data
+        if data is not self.data:
+            seen = data
+        elif self.acquisition.needs_pass:
+            seen = own = self._seen(data)
         chosen = choose(
             self.model,
             self.acquisition,
-            (data, candidates),
-            (self.data, labeled),
+            (seen, candidates),
+            (own, labeled),
             query_size,
             seed=self.seed,
             round=self.round,
@@ -177,22 +199,15 @@ class ActiveLearner:
         labeled = self.pool.labeled
         if not len(labeled):
             raise DalError("fit: expected labeled points, got none; ask() and tell() first.")
-        policy = self.training.warm_start if self._fitted_round is not None else "scratch"
-        module = self.model.module
-        start = starting_state(
-            policy,
-            previous=module.state_dict(),
-            fresh=self._fresh_state(),
-            parameters={name for name, _ in module.named_parameters()},
-            shrink=self.training.shrink,
-            perturb=self.training.perturb,
-        )
-        module.load_state_dict(start)
-        result = fit(
+        result = fit_round(
             self.model,
-            self.data,
+            self._seen(self.data),
             (labeled, self.pool.labels(labeled)),
             self.validation,
+            num_new=int((self.pool.rounds(labeled) == self.round).sum()),
+            fresh=self._fresh_state(),
+            is_first=self._fitted_round is None,
+            probes=self._probes,
             config=self.training,
             scoring=self.scoring,
             trainer_options=self.trainer,
@@ -201,18 +216,47 @@ class ActiveLearner:
             ledger=self.ledger,
             on_progress=self.on_progress,
         )
+        self._probes += [] if result.probe is None else [result.probe]
         self._fitted_round = self.round
         return result
 
     def evaluate(self, data: ImageData) -> Metrics:
         """Metrics on the points of ``data`` whose label is known."""
-        indices = known_indices(data)
+        indices, seen = known_indices(data), self._seen(data)
         with self.ledger.phase("test"):
             logits = predict(
-                self.model, data, indices, config=self.scoring, device=self.device, on_progress=self.on_progress
+                self.model,
+                seen,
+                indices,
+                config=self.scoring,
+                device=self.device,
+                on_progress=self.on_progress,
+                ledger=self.ledger,
             )
-            self.ledger.add("test", samples_forward=len(indices))
             return metrics_from_logits(logits, data.labels[indices])
+
+    def predict(self, indices: Tensor, phase: str = "test") -> Tensor:
+        """(B, C) float32 logits of these points of the training set. Their cost is charged to ``phase``."""
+        seen = self._seen(self.data)
+        with self.ledger.phase(phase):
+            return predict(
+                self.model,
+                seen,
+                indices,
+                config=self.scoring,
+                device=self.device,
+                on_progress=self.on_progress,
+                phase=phase,
+                ledger=self.ledger,
+            )
+
+    def disagreement(self, query: Sequence[int], size: int = 256) -> float:
+        """By how much the model is less sure of a query than of ``size`` random unlabeled points, from -1 to 1."""
+        points = self.pool.unlabeled
+        order = torch.randperm(len(points), generator=generator(self.seed, self.round, "disagreement"))
+        asked = torch.tensor(list(query), dtype=torch.int64)
+        logits = self.predict(torch.cat([asked, points[order[:size]].sort().values]), "score")
+        return disagreement_with_random(logits[: len(asked)], logits[len(asked) :])
 
     def restore(self, records: Records) -> None:
         """Take labels, weights and costs from the records of a run that was cut off."""
@@ -228,7 +272,22 @@ class ActiveLearner:
             except RuntimeError as error:
                 raise DalError("model: expected the network that the run was started with, got another one.") from error
             self._fitted_round = len(records.rows) - 1
+            self._features.already_counted(self.model)
+        self._probes, self.scores = probes_of(records.rows), records.scores
         self.ledger = Ledger(records.costs)
+
+    def _seen(self, data: ImageData) -> ImageData:
+        """What the model reads: the images, or in their place the features of a frozen backbone."""
+        if not takes_features(self.model):
+            return data
+        return self._features.view(
+            self.model,
+            data,
+            scoring=self.scoring,
+            device=self.device,
+            ledger=self.ledger,
+            on_progress=self.on_progress,
+        )
 
     def _new_model(self, round: int) -> AdaptedModel:
         assert self._make is not None
@@ -238,95 +297,28 @@ class ActiveLearner:
     def _fresh_state(self) -> Mapping[str, Tensor]:
         if self._make is None or self.round == 0:
             return self._first_state
-        return self._new_model(self.round).module.state_dict()
+        fresh = self._new_model(self.round).module.state_dict()
+        if takes_features(self.model):
+            # A frozen backbone is that of the first start, so that its features serve all rounds.
+            fresh |= {name: value for name, value in self._first_state.items() if name.startswith("backbone.")}
+        return fresh
 
     def _starting_features(self) -> Tensor:
-        with self.ledger.phase("score"):
-            features = starting_features(
-                self.model, self._first_state, self.data, self.scoring, device=self.device, on_progress=self.on_progress
-            )
+        data = self._seen(self.data)
         # A resumed run makes them again, and what a crash repeats is not counted twice.
-        if self.round == 0:
-            self.ledger.add("embed", samples_forward=len(self.data))
-        return features
+        with self.ledger.phase("embed"):
+            return starting_features(
+                self.model,
+                self._first_state,
+                data,
+                self.scoring,
+                device=self.device,
+                ledger=self.ledger if self.round == 0 and data is self.data else None,
+                on_progress=self.on_progress,
+            )
 
     def _check_classes(self) -> None:
         weight = getattr(self.model.head_layer, "weight", None)
         if isinstance(weight, Tensor) and weight.shape[0] != self.data.num_classes:
             expected = f"a last layer with {self.data.num_classes} outputs, one a class of the data"
             raise bad_value("model", expected, f"{weight.shape[0]} outputs at {self.model.head!r}")
-
-
-def run(
-    learner: ActiveLearner,
-    oracle: Oracle,
-    campaign: CampaignConfig | None = None,
-    *,
-    test: ImageData | None = None,
-    records: Records | None = None,
-    on_round: Callable[[Mapping[str, Any]], None] = lambda row: None,
-) -> list[dict[str, Any]]:
-    """A whole campaign: buy labels, train, test, until ``campaign`` says stop. Returns the rows of the journal.
-
-    With the records of a run that was cut off it goes on where that one was, to the same end.
-    """
-    campaign, records = campaign or CampaignConfig(), records or Records()
-    answerable = torch.zeros(len(learner.data), dtype=torch.bool)
-    answerable[oracle.answerable()] = True
-    learner.pool.exclude((~answerable).nonzero().flatten().tolist())
-    check_sizes(campaign, learner.pool.num_unlabeled)
-    check_metric(campaign, test is not None)
-    learner.candidates.check(len(learner.data), largest_query(campaign, learner.pool.num_unlabeled))
-    learner.initial = campaign.initial
-    learner.restore(records)
-    if learner.validation is None and campaign.validation_size:
-        order = torch.randperm(learner.pool.num_unlabeled, generator=generator(learner.seed, "validation"))
-        chosen = learner.pool.unlabeled[order[: campaign.validation_size]].tolist()
-        answers = oracle(chosen)
-        learner.tell_validation(chosen, answers)
-        ids = [learner.data.ids[i] for i in chosen]
-        records.commit_validation(_lines(0, chosen, ids, answers, [None] * len(chosen)))
-    while records.stage != "done":
-        if records.stage == "select":
-            learner.ledger = Ledger()
-            round = len(records.rows)
-            size = next_query_size(campaign, round, learner.labels_bought, learner.pool.num_unlabeled)
-            query = learner.ask(size)
-            labels = oracle(query)
-            learner.tell(query, labels)
-            lines = _lines(learner.round, query.indices, query.ids, labels, query.scores)
-            records.commit_selection(lines, learner.ledger.row())
-        if (logger := records.lightning_logger(learner.round)) is not None:
-            learner.trainer["logger"] = logger
-        result = learner.fit()
-        metrics = {} if test is None else learner.evaluate(test).row("test")
-        row = _row(learner, result, metrics)
-        row["campaign_stopped"] = reason_to_stop(campaign, [*records.rows, row], learner.pool.num_unlabeled)
-        records.commit_round(row, learner.model.module.state_dict())
-        on_round(records.rows[-1])
-    return records.rows
-
-
-def _lines(
-    round: int, indices: Sequence[int], ids: Sequence[str], labels: Sequence[int], scores: Sequence[float | None]
-) -> list[Labeled]:
-    return [Labeled(round, rank, *point) for rank, point in enumerate(zip(indices, ids, labels, scores, strict=True))]
-
-
-def _row(learner: ActiveLearner, result: FitResult, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    best = next((h for h in result.history if h["update"] == result.best_update), None)
-    watched = result.monitor.split("_")[0]
-    validation = 0 if learner.validation is None else len(learner.validation[0])
-    return {
-        "round": learner.round,
-        "num_labeled": learner.pool.num_labeled,
-        "num_validation": validation,
-        "labels_bought": learner.labels_bought,
-        **metrics,
-        **({} if best is None else {f"{watched}_accuracy": best["accuracy"], f"{watched}_loss": best["loss"]}),
-        "updates": result.updates,
-        "best_update": result.best_update,
-        "training_stopped": result.stopped_because,
-        "training_history": result.history,
-        **learner.ledger.row(),
-    }

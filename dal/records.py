@@ -58,22 +58,37 @@ class Records:
         self.selections: list[Labeled] = []
         self.validation: list[Labeled] = []
         self.costs: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
+        self.scores: Tensor | None = None
         self.weights: Weights | None = None
+        self._kept: Weights = {}
 
     def commit_validation(self, points: Sequence[Labeled]) -> None:
         """Labels bought for validation."""
         self.validation = list(points)
 
-    def commit_selection(self, points: Sequence[Labeled], costs: Mapping[str, Any]) -> None:
-        """Labels bought for the next round of training, and what choosing them cost."""
+    def commit_selection(
+        self,
+        points: Sequence[Labeled],
+        costs: Mapping[str, Any],
+        facts: Mapping[str, Any] | None = None,
+        scores: Tensor | None = None,
+    ) -> None:
+        """Labels bought for the next round of training, what choosing them cost, facts about the choice that belong
+        into the round's row, and the (N,) last scores where they are to be kept."""
         self.selections.extend(points)
-        self.costs, self.stage = dict(costs), "train"
+        self.costs, self.facts, self.stage = dict(costs), dict(facts or {}), "train"
+        self.scores = None if scores is None else scores.clone()
 
-    def commit_round(self, row: Mapping[str, Any], weights: Weights) -> None:
+    def keep_weights(self, weights: Weights) -> None:
+        """The weights of the round that commit_round() is about to end."""
+        self._kept = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}
+
+    def commit_round(self, row: Mapping[str, Any]) -> None:
         """A trained and tested round."""
         self.rows.append(dict(row))
-        self.weights = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}
-        self.costs = {}
+        self.weights, self._kept = self._kept, {}
+        self.costs, self.facts = {}, {}
         self.stage = "done" if row["campaign_stopped"] else "select"
 
     def lightning_logger(self, round: int) -> Any:
@@ -93,6 +108,7 @@ class RunFolder(Records):
         self.path, self._fingerprint = Path(path), fingerprint
         self._writes = is_rank_zero()
         self._bytes: dict[str, int] = {}
+        self._scores_file: str | None = None
         self._lock = FileLock(self.path / ".lock")
         if not self._writes:
             if (self.path / STATE).exists():
@@ -115,6 +131,7 @@ class RunFolder(Records):
         try:
             if self._is_resumed(config):
                 self._bytes = _fill(self, self.path, fingerprint)
+                self._scores_file = _state(self.path).get("scores")
                 self._cut_off_leftovers()
             else:
                 write_text(self.path / CONFIG, dump_config(config))
@@ -135,19 +152,35 @@ class RunFolder(Records):
             write_text(self.path / VALIDATION, _csv_lines(points, header=True))
             self._commit()
 
-    def commit_selection(self, points: Sequence[Labeled], costs: Mapping[str, Any]) -> None:
+    def commit_selection(
+        self,
+        points: Sequence[Labeled],
+        costs: Mapping[str, Any],
+        facts: Mapping[str, Any] | None = None,
+        scores: Tensor | None = None,
+    ) -> None:
         first = not self.selections
-        super().commit_selection(points, costs)
-        if self._writes:
-            self._bytes[SELECTIONS] = append_text(self.path / SELECTIONS, _csv_lines(points, header=first))
-            self._commit()
-
-    def commit_round(self, row: Mapping[str, Any], weights: Weights) -> None:
-        super().commit_round(row, weights)
+        super().commit_selection(points, costs, facts, scores)
         if not self._writes:
             return
-        assert self.weights is not None
-        save_tensors(self._weights_file(len(self.rows)), dict(self.weights))
+        before = self._scores_file
+        if scores is not None:
+            self._scores_file = f"scores_{len(self.rows):03d}.pt"
+            save_tensors(self.path / self._scores_file, {"scores": scores})
+        self._bytes[SELECTIONS] = append_text(self.path / SELECTIONS, _csv_lines(points, header=first))
+        self._commit()
+        if before is not None and before != self._scores_file:
+            (self.path / before).unlink(missing_ok=True)
+
+    def keep_weights(self, weights: Weights) -> None:
+        super().keep_weights(weights)
+        if self._writes:
+            save_tensors(self._weights_file(len(self.rows) + 1), dict(self._kept))
+
+    def commit_round(self, row: Mapping[str, Any]) -> None:
+        super().commit_round(row)
+        if not self._writes:
+            return
         self._bytes[ROUNDS] = append_text(self.path / ROUNDS, json.dumps(_finite(row), allow_nan=False) + "\n")
         self._commit()
         self._weights_file(len(self.rows) - 1).unlink(missing_ok=True)
@@ -169,7 +202,7 @@ class RunFolder(Records):
         wrong setting that shows in the first round must not stand in the way of the right one."""
         if not (self.path / STATE).exists():
             return False
-        state = json.loads((self.path / STATE).read_text(encoding="utf-8"))
+        state = _state(self.path)
         try:
             check_same_config(self.path / CONFIG, config)
         except DalError:
@@ -197,6 +230,8 @@ class RunFolder(Records):
             "rounds": len(self.rows),
             "bytes": self._bytes,
             "costs": self.costs,
+            "facts": self.facts,
+            "scores": self._scores_file,
             "num_validation": len(self.validation),
             "data": self._fingerprint,
         }
@@ -207,6 +242,9 @@ class RunFolder(Records):
             truncate(self.path / name, self._bytes.get(name, 0))
         for stray in self.path.glob("weights_*.pt"):
             if stray != self._weights_file(len(self.rows)):
+                stray.unlink()
+        for stray in self.path.glob("scores_*.pt"):
+            if stray.name != self._scores_file:
                 stray.unlink()
 
     def _write_tensorboard(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -234,13 +272,18 @@ def read_run_folder(path: Path, fingerprint: str) -> Records:
     return records
 
 
+def _state(folder: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    return state
+
+
 def _weights_file(folder: Path, rounds: int) -> Path:
     return folder / f"weights_{rounds - 1:03d}.pt"
 
 
 def _fill(records: Records, folder: Path, fingerprint: str) -> dict[str, int]:
     """Load what was committed, and return how many bytes of each journal that is."""
-    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    state = _state(folder)
     if state["data"] != fingerprint:
         raise DalError(
             f"data: expected the images that {str(folder)!r} was started with, got others (their ids or classes "
@@ -248,6 +291,9 @@ def _fill(records: Records, folder: Path, fingerprint: str) -> dict[str, int]:
         )
     committed: dict[str, int] = state["bytes"]
     records.stage, records.costs = state["stage"], state["costs"]
+    records.facts = state.get("facts", {})  # which the first runs did not write
+    if state.get("scores"):
+        records.scores = torch.load(folder / state["scores"], map_location="cpu", weights_only=True)["scores"]
     records.rows = [json.loads(line) for line in _committed_text(folder / ROUNDS, committed).splitlines()]
     records.selections = _read_csv(_committed_text(folder / SELECTIONS, committed))
     if state["num_validation"]:

@@ -12,16 +12,19 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
+from dal.campaign import run
 from dal.compose import check_overrides, compose, quoted, resolve
 from dal.config import ROOT_NAME, build, config_folder, register
 from dal.console import STOPPED, CampaignProgress, closing_table, round_line
 from dal.distributed import is_rank_zero
 from dal.errors import DalError
-from dal.loop import run
+from dal.prices import PricesConfig
 from dal.records import RunFolder
 from dal.report import report
 from dal.stopping import check_metric, check_sizes
+from dal.target import finish_target, new_target, target_line
 from dal.training.fit import check_trainer_options
+from dal.training.fit_round import check_start
 
 _SETTINGS = [
     "hydra.job.name=dal run",
@@ -61,7 +64,10 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         # What is wrong with a setting is said before the folder is made.
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits)
         check_sizes(built.campaign, len(oracle.answerable()))
-        check_metric(built.campaign, test is not None)
+        check_metric(built.campaign, test is not None, built.prices)
+        check_start(built.training, built.campaign.validation_size > 0)
+        if built.model.target_backbone is not None:
+            new_target(built.model, train, built.seed)
         folder = RunFolder(built.run_dir, config, train.fingerprint())
 
         def on_round(row: Mapping[str, Any]) -> None:
@@ -84,20 +90,41 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
                 console.print(f"Resuming {folder.path} after round {folder.rows[-1]['round']}.", markup=False)
             for row in folder.rows:
                 on_round(row)
-            rows = run(learner, oracle, built.campaign, test=test, records=folder, on_round=on_round)
+            rows = run(
+                learner, oracle, built.campaign, test=test, records=folder, prices=built.prices, on_round=on_round
+            )
+            target = None
+            if built.model.target_backbone is not None:
+                labeled = learner.pool.labeled
+                target = finish_target(
+                    folder.path,
+                    built.model,
+                    train,
+                    (labeled, learner.pool.labels(labeled)),
+                    learner.validation,
+                    test=test,
+                    training=built.training,
+                    scoring=built.scoring,
+                    trainer=built.trainer,
+                    seed=built.seed,
+                    device=learner.device,
+                    on_progress=progress,
+                )
         except KeyboardInterrupt:
             console.print(f"Stopped after {len(folder.rows)} rounds. The same command goes on from there.")
             raise
         finally:
             folder.close()
     if is_rank_zero():
-        _close(console, folder.path, rows)
+        _close(console, folder.path, rows, built.prices)
+        if target is not None:
+            console.print(target_line(target), markup=False)
         if overrides is not None:
             _advise(console, config, folder.path, overrides)
     return rows
 
 
-def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]], prices: PricesConfig) -> None:
     first, last = rows[0], rows[-1]
     console.print(f"\nDone, because {STOPPED[last['campaign_stopped']]}.")
     if "test_accuracy" in last and len(rows) > 1:
@@ -106,11 +133,11 @@ def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]]) -> N
             f"Test accuracy {verb} from {first['test_accuracy']:.1%} with {first['labels_bought']:,} labels to "
             f"{last['test_accuracy']:.1%} with {last['labels_bought']:,}.\n"
         )
-    console.print(closing_table(rows))
+    console.print(closing_table(rows, prices))
     console.print(f"\nEverything is in [bold]{path}[/]: rounds.jsonl, selections.csv, config.yaml, tensorboard.")
     if "test_accuracy" in last:
         report([path], path, Console(quiet=True))
-        console.print(f"The learning curve is {path / 'learning_curve.png'}")
+        console.print(f"The learning curve is {path / 'learning_curve.png'}, the bills are {path / 'bills.png'}.")
 
 
 def _advise(console: Console, config: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> None:

@@ -12,7 +12,14 @@ from dal.errors import DalError
 
 Config = Mapping[str, Any]
 
-FREE = {"run_dir", "scoring.batch_size", "scoring.num_workers", "scoring.disk_folder", "training.num_workers"}
+FREE = {
+    "compute",
+    "run_dir",
+    "scoring.batch_size",
+    "scoring.num_workers",
+    "scoring.disk_folder",
+    "training.num_workers",
+}
 """Keys that cannot change a result, and so may differ when a run is resumed."""
 
 ADDED = {
@@ -24,6 +31,26 @@ ADDED = {
     "scoring.memory_budget": None,
     "scoring.channels_last": False,
     "scoring.compile": False,
+    "compute": "custom",
+    "candidates.explore": 0.2,
+    "training.updates_per_label": None,
+    "training.replay": None,
+    "training.rewind": 0.0,
+    "campaign.stop_set_size": 0,
+    "campaign.kappa": None,
+    "campaign.kappa_rounds": 3,
+    "campaign.max_change": None,
+    "campaign.max_uncertainty": None,
+    "campaign.cost_optimum": False,
+    "campaign.grow_below": None,
+    "prices.label": None,
+    "prices.gpu_hour": None,
+    "prices.kwh": None,
+    "prices.accuracy_point": None,
+    "prices.currency": "USD",
+    "model.freeze_backbone": False,
+    "model.target_backbone": None,
+    "model.target_weights": None,
 }
 """Keys that the first runs' configurations do not have yet, with the values that say what those runs did."""
 

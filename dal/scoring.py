@@ -234,7 +234,7 @@ def _layout(view: ScoringModel, few: Tensor, config: ScoringConfig) -> Iterator[
     if wanted and few.ndim == 4 and takes_channels_last(view.module, view.logits, few):
         with channels_last_weights(view.module):
             yield channels_last
-    elif config.channels_last:
+    elif config.channels_last and few.ndim == 4:
         raise DalError(
             "scoring.channels_last: expected a network that takes images in this layout, got an error or other numbers "
             "(x.view(...) in forward() may be why, and x.reshape(...) the cure); set scoring.channels_last=false."

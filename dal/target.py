@@ -87,8 +87,9 @@ def train_target(
     if test is not None:
         indices = known_indices(test)
         with ledger.phase("test"):
-            logits = predict(adapted, test, indices, config=scoring, device=device, on_progress=on_progress)
-            ledger.add("test", samples_forward=len(indices))
+            logits = predict(
+                adapted, test, indices, config=scoring, device=device, on_progress=on_progress, ledger=ledger
+            )
             metrics = metrics_from_logits(logits, test.labels[indices]).row("test")
     num_validation = 0 if validation is None else len(validation[0])
     best, watched = result.best, result.monitor.split("_")[0]

@@ -8,6 +8,7 @@ from dal import ActiveLearner, Pool, run
 from dal.acquisition import CoreSet, Margin, Random
 from dal.candidates import (
     AllCandidates,
+    Known,
     NeighborCandidates,
     RandomCandidates,
     load_embeddings,
@@ -28,7 +29,7 @@ def unused():
 
 
 def choose(candidates, pool, query_size, purpose="test", features=unused):
-    return candidates.choose(pool, query_size, generator(0, 1, purpose), features)
+    return candidates.choose(pool, query_size, generator(0, 1, purpose), Known(features))
 
 
 def used_pool(size=90):

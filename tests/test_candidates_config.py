@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dal.candidates import AllCandidates, CandidatesConfig, NeighborCandidates, RandomCandidates
+from dal.candidates import AllCandidates, CandidatesConfig, Known, NeighborCandidates, RandomCandidates
 from dal.compose import compose
 from dal.config import build
 from dal.data.base import ImageSplits
@@ -29,7 +29,7 @@ def test_a_configuration_becomes_the_candidates_of_the_learner(data, tmp_path):
     learner = toy_run(data, kind="neighbors", embeddings=str(tmp_path / "embeddings.npy"), num_neighbors=7)
     learner.tell([4, 8], [0, 1])
     in_memory = NeighborCandidates(EMBEDDINGS, num_neighbors=7)
-    found = [c.choose(learner.pool, 1, torch.Generator(), list) for c in (learner.candidates, in_memory)]
+    found = [c.choose(learner.pool, 1, torch.Generator(), Known()) for c in (learner.candidates, in_memory)]
     assert found[0].tolist() == found[1].tolist() and 7 <= len(found[0]) <= 14
     with pytest.raises(DalError, match=r"candidates.size: expected at least the 10 points of a query, got 9"):
         toy_run(data, kind="random", size=9)

@@ -125,7 +125,7 @@ def test_rank_orders_the_unlabeled_pool(finished, capsys, tmp_path):
 def test_report_draws_what_it_is_given(finished, capsys, tmp_path):
     status, out, _ = call(capsys, "report", finished.parent, "--output", tmp_path / "report")
     assert status == 0 and "margin" in out
-    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["learning_curve.png", "summary.csv"]
+    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["bills.png", "learning_curve.png", "summary.csv"]
 
 
 def test_a_folder_of_images_from_labels_to_a_ranking_of_new_ones(tmp_path, capsys):

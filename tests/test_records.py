@@ -141,6 +141,6 @@ def test_weights_are_never_unpickled(finished, data):
 
 def test_nan_is_null_in_the_journal(tmp_path, data):
     folder = RunFolder(tmp_path / "run", CONFIG, data.fingerprint())
-    folder.commit_round({"campaign_stopped": None, "num_labeled": 1, "x": float("nan"), "y": [float("inf"), 1.0]}, {})
+    folder.commit_round({"campaign_stopped": None, "num_labeled": 1, "x": float("nan"), "y": [float("inf"), 1.0]})
     folder.close()
     assert json.loads((tmp_path / "run" / "rounds.jsonl").read_text())["y"] == [None, 1.0]

@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from dal.errors import bad_value, unknown_choice
 from dal.models.backbones import Backbone, build_backbone
 from dal.models.backbones.base import freeze
+from dal.models.memory_format import channels_last
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
@@ -158,6 +159,8 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
+        if x.ndim == 4 and x.device.type == "cpu":
+            x = channels_last(x)  # whose pooling kernels are several times as fast there
         loss = F.cross_entropy(self(x), y)
         self.log("train_loss", loss)
         return loss

@@ -6,32 +6,36 @@ from dataclasses import dataclass
 
 from dal.errors import bad_value, unknown_choice
 
-WARM_STARTS = ("scratch", "continue", "shrink_perturb")
-MONITORS = ("auto", "val_loss", "val_accuracy", "train_accuracy")
+WARM_STARTS = ("scratch", "continue", "shrink_perturb", "auto")
+MONITORS = ("auto", "val_loss", "val_accuracy", "train_accuracy", "none")
 
 
 @dataclass
 class TrainingConfig:
     """Early stopping watches ``monitor`` every ``check_every`` updates: training stops when it has not improved for
     ``patience`` updates, when training accuracy reaches ``target_train_accuracy`` (only where that is what is watched),
-    or after ``max_updates``; never before ``min_updates``.
+    or after ``max_updates``; never before ``min_updates``. The best weights seen are kept.
 
-    ``auto`` is val_loss where there are validation points and train_accuracy where there are none.
+    ``auto`` is val_loss where there are validation points and train_accuracy where there are none. ``none`` looks at
+    nothing: a round takes ``max_updates`` and keeps its last weights.
 
     >>> TrainingConfig(batch_size=32).max_updates
     1000
     """
 
     batch_size: int = 64  # over all devices together
-    min_updates: int = 100
+    min_updates: int = 100  # of a round, also where updates_per_label says fewer
     max_updates: int = 1000
+    updates_per_label: float | None = None  # lowers max_updates: so many for each label a round learns (see effort())
     patience: int = 300
     check_every: int = 50
     monitor: str = "auto"
     target_train_accuracy: float = 0.99
-    warm_start: str = "scratch"  # scratch, continue, shrink_perturb
-    shrink: float = 0.5
-    perturb: float = 0.1
+    warm_start: str = "scratch"  # scratch, continue, shrink_perturb; auto: whichever validates better
+    shrink: float = 0.5  # of shrink_perturb and auto: what is left of the last round's weights
+    perturb: float = 0.1  # of shrink_perturb and auto: the part of new random weights that is added
+    replay: float | None = None  # a warm round fits the new labels and so many old ones for each; null: all of them
+    rewind: float = 0.0  # the share of its learning-rate schedule that a warm round leaves out; 0: starts it anew
     num_workers: int = 0
 
     def __post_init__(self) -> None:
@@ -46,3 +50,12 @@ class TrainingConfig:
             raise unknown_choice("training.warm_start", WARM_STARTS, self.warm_start)
         if self.monitor not in MONITORS:
             raise unknown_choice("training.monitor", MONITORS, self.monitor)
+        if self.updates_per_label is not None and not self.updates_per_label > 0:
+            raise bad_value("training.updates_per_label", "a number above 0, or null", self.updates_per_label)
+        if self.replay is not None and not self.replay >= 0:
+            raise bad_value("training.replay", "a number from 0, or null", self.replay)
+        if not 0 <= self.rewind < 1:
+            raise bad_value("training.rewind", "a share from 0 to below 1", self.rewind)
+        for name in ("shrink", "perturb"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise bad_value(f"training.{name}", "a number from 0 to 1", getattr(self, name))

@@ -19,8 +19,11 @@ Check = Callable[[], tuple[float, float]]
 class UpdateStopping(pl.Callback):
     """Measures the model every so many updates, keeps the best weights, and says when and why to stop."""
 
-    def __init__(self, config: TrainingConfig, monitor: str, check: Check, on_update: Callable[[int], None]) -> None:
-        self.config, self.monitor, self.check, self.on_update = config, monitor, check, on_update
+    def __init__(
+        self, config: TrainingConfig, monitor: str, max_updates: int, check: Check, on_update: Callable[[int], None]
+    ) -> None:
+        self.config, self.monitor, self.max_updates = config, monitor, max_updates
+        self.check, self.on_update = check, on_update
         self.updates = 0
         self.reason: str | None = None
         self.best: tuple[float, float] | None = None
@@ -35,7 +38,10 @@ class UpdateStopping(pl.Callback):
             return
         self.updates = trainer.global_step
         self.on_update(self.updates)
-        if self.updates % self.config.check_every == 0 or self.updates >= self.config.max_updates:
+        if self.monitor == "none":
+            self.best_update = self.updates
+            self.reason = "max_updates" if self.updates >= self.max_updates else None
+        elif self.updates % self.config.check_every == 0 or self.updates >= self.max_updates:
             self._look(pl_module)
         if self.reason is not None:
             trainer.should_stop = True
@@ -52,7 +58,7 @@ class UpdateStopping(pl.Callback):
         if self.best is None or value > self.best:
             self.best, self.best_update = value, self.updates
             self.best_state = {k: v.detach().to("cpu", copy=True) for k, v in module.state_dict().items()}
-        if self.updates >= self.config.max_updates:
+        if self.updates >= self.max_updates:
             self.reason = "max_updates"
         elif self.updates >= self.config.min_updates:
             if self.monitor == "train_accuracy" and accuracy >= self.config.target_train_accuracy:

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch import Tensor
 
 from dal.data.base import ImageData
 from dal.data.datamodule import RoundData
@@ -29,11 +28,12 @@ from dal.models.classifier import Classifier
 from dal.progress import OnProgress, silent
 from dal.scoring import ScoringConfig
 from dal.seeding import generator, isolated_rng
+from dal.training.auto_start import Probe
 from dal.training.config import TrainingConfig
+from dal.training.counting import TrainingCounter
 from dal.training.early_stopping import FiniteLoss, UpdateStopping
-
-Points = tuple[Tensor, Tensor]
-"""(L,) int64 indices and their (L,) int64 told labels."""
+from dal.training.effort import Effort, Points, effort
+from dal.training.rewinding import ScheduleRewind
 
 MAX_CHECKED = 2048
 """Training accuracy is watched on at most so many labeled points."""
@@ -60,6 +60,13 @@ class FitResult:
     stopped_because: str  # no_improvement, train_accuracy_reached, max_updates, or trainer (its options or callbacks)
     monitor: str
     history: list[dict[str, float]] = field(default_factory=list)
+    start: str = "scratch"  # the weights it started from: scratch, continue or shrink_perturb
+    probe: Probe | None = None  # where warm_start=auto tried both starts; updates are then those of both
+
+    @property
+    def best(self) -> dict[str, float] | None:
+        """The check whose weights were kept; None where nothing was checked."""
+        return next((h for h in self.history if h["update"] == self.best_update), None)
 
 
 def fit(
@@ -71,6 +78,7 @@ def fit(
     config: TrainingConfig | None = None,
     scoring: ScoringConfig | None = None,
     trainer_options: Mapping[str, Any] | None = None,
+    spent: Effort | None = None,
     seed: int = 0,
     round: int = 0,
     ledger: Ledger | None = None,
@@ -78,7 +86,8 @@ def fit(
 ) -> FitResult:
     """Train the module in place and leave it with the best weights seen.
 
-    ``trainer_options`` are Lightning's own (accelerator, devices, strategy, precision, logger, callbacks, ...).
+    ``spent`` says what of ``labeled`` is fitted and how long; None is a round from scratch. ``trainer_options`` are
+    Lightning's own (accelerator, devices, strategy, precision, logger, callbacks, ...).
     Raises NonFiniteError for a loss that is not finite, DalError for options that dal sets itself.
     """
     config, ledger = config or TrainingConfig(), ledger or Ledger()
@@ -90,30 +99,31 @@ def fit(
         monitor = "train_accuracy" if validation is None else "val_loss"
     elif monitor.startswith("val_") and validation is None:
         raise bad_value("training.monitor", "train_accuracy or auto, as there are no validation points", monitor)
-    watched = _watched(labeled if monitor == "train_accuracy" else validation, seed, round)
+    spent = spent or effort(config, labeled, len(labeled[0]), warm=False, seed=seed, round=round)
+    watched = _watched(labeled if monitor in ("train_accuracy", "none") else validation, seed, round)
     assert watched is not None
 
     def check() -> tuple[float, float]:
         with ledger.phase("validate"):
-            logits = predict(model, data, watched[0], config=scoring)
-            ledger.add("validate", samples_forward=len(logits))
+            logits = predict(model, data, watched[0], config=scoring, phase="validate", ledger=ledger)
             accuracy = float((logits.argmax(dim=1) == watched[1]).double().mean())
             loss = float(F.cross_entropy(logits.double(), watched[1]))
             # Devices may differ in the last bit, and all must stop at the same update.
             return from_rank_zero((accuracy, loss))
 
-    stopping = UpdateStopping(config, monitor, check, lambda done: on_progress("train", done, config.max_updates))
+    most = spent.max_updates
+    stopping = UpdateStopping(config, monitor, most, check, lambda done: on_progress("train", done, most))
     module = model.module
     # A user's own validation_step may feed a scheduler of theirs; the Classifier's would only repeat check().
     own_validation = validation is not None and is_overridden("validation_step", module)
     own_validation = own_validation and not isinstance(module, Classifier)
-    counter = _SampleCounter(ledger)
+    counter = TrainingCounter(ledger)
     loaders = RoundData(
         data,
-        labeled,
+        spent.points,
         validation if own_validation else None,
         batch_size=config.batch_size,
-        min_batches=config.check_every,
+        min_batches=most if monitor == "none" else config.check_every,
         seed=seed,
         round=round,
         num_workers=config.num_workers,
@@ -123,7 +133,9 @@ def fit(
     with ledger.phase("train"), isolated_rng(seed, round, *key), _quiet(), _keyboard_interrupt():
         theirs = options.pop("callbacks", [])
         theirs = [theirs] if isinstance(theirs, pl.Callback) else theirs
-        callbacks = [*theirs, stopping, FiniteLoss(), counter]
+        rewind = [ScheduleRewind(spent.skipped)] if spent.skipped else []
+        # The counter comes first: what the others do after a batch is not training.
+        callbacks = [counter, *theirs, stopping, FiniteLoss(), *rewind]
         trainer = pl.Trainer(
             **{
                 "logger": False,
@@ -136,14 +148,15 @@ def fit(
             | options,
             callbacks=callbacks,
             max_epochs=-1,
-            max_steps=config.max_updates,
+            max_steps=spent.planned,
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )
         # A module that was only ever put to inference trains; parts frozen with eval() on purpose stay so.
         if not any(m.training for m in module.modules()):
             module.train()
-        trainer.fit(module, datamodule=loaders)
+        with counter:
+            trainer.fit(module, datamodule=loaders)
     if stopping.best_state is not None:
         module.load_state_dict(stopping.best_state)
     assert stopping.reason is not None
@@ -159,22 +172,6 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
     except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
         first = str(error).strip().splitlines()[0].rstrip(".")
         raise DalError(f"trainer: expected options that Lightning takes, got: {first}.") from error
-
-
-class _SampleCounter(pl.Callback):
-    """Charges the images of all devices as they go through training_step, and through a user's validation_step."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        count = len(batch[1]) * trainer.world_size
-        self.ledger.add("train", samples_forward=count, samples_backward=count)
-
-    def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self.ledger.add("validate", samples_forward=len(batch[1]) * trainer.world_size)
 
 
 def _watched(points: Points | None, seed: int, round: int) -> Points | None:
@@ -203,6 +200,7 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
             warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than.*")
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
             warnings.filterwarnings("ignore", message=".*Grad strides do not match.*")
             warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
             warnings.filterwarnings("ignore", message=".*val_dataloader.*validation_step.*")

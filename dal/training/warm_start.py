@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from dal.errors import unknown_choice
-from dal.training.config import WARM_STARTS
+
+STARTS = ("scratch", "continue", "shrink_perturb")
 
 State = Mapping[str, Tensor]
 
@@ -35,5 +36,5 @@ def starting_state(
             for name, value in fresh.items()
         }
     else:
-        raise unknown_choice("warm_start", WARM_STARTS, policy)
+        raise unknown_choice("warm_start", STARTS, policy)
     return {name: value.detach().clone() for name, value in chosen.items()}

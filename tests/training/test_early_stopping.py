@@ -17,7 +17,7 @@ def script(values, *, monitor="val_loss", updates=None, **changes):
     config = TrainingConfig(**({"min_updates": 0, "max_updates": 100, "patience": 100, "check_every": 1} | changes))
     values = iter(values)
     progress = []
-    stopping = UpdateStopping(config, monitor, lambda: next(values), progress.append)
+    stopping = UpdateStopping(config, monitor, config.max_updates, lambda: next(values), progress.append)
     trainer = SimpleNamespace(global_step=0, should_stop=False)
     module = nn.Linear(1, 1)
     for step in updates or range(1, config.max_updates + 1):

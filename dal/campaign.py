@@ -1,0 +1,117 @@
+"""run(): a whole campaign, from the first labels to the reason to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from dal.data.base import ImageData
+from dal.distributed import num_ranks
+from dal.ledger import Ledger
+from dal.loop import ActiveLearner
+from dal.oracle import Oracle
+from dal.prices import PricesConfig
+from dal.records import Labeled, Records
+from dal.seeding import generator
+from dal.stop_set import stop_set, stop_set_facts
+from dal.stopping import CampaignConfig, check_metric, check_sizes, largest_query, next_query_size, reason_to_stop
+from dal.training import FitResult
+from dal.training.fit_round import check_start
+
+
+def run(
+    learner: ActiveLearner,
+    oracle: Oracle,
+    campaign: CampaignConfig | None = None,
+    *,
+    test: ImageData | None = None,
+    records: Records | None = None,
+    prices: PricesConfig | None = None,
+    on_round: Callable[[Mapping[str, Any]], None] = lambda row: None,
+) -> list[dict[str, Any]]:
+    """A whole campaign: buy labels, train, test, until ``campaign`` says stop. Returns the rows of the journal.
+
+    With the records of a run that was cut off it goes on where that one was, to the same end. ``prices`` are for
+    campaign.cost_optimum. Raises DalError, before a label is bought, for settings that do not fit one another or the
+    data.
+    """
+    campaign, records = campaign or CampaignConfig(), records or Records()
+    answerable = torch.zeros(len(learner.data), dtype=torch.bool)
+    answerable[oracle.answerable()] = True
+    learner.pool.exclude((~answerable).nonzero().flatten().tolist())
+    check_sizes(campaign, learner.pool.num_unlabeled)
+    check_metric(campaign, test is not None, prices)
+    check_start(learner.training, campaign.validation_size > 0 or learner.validation is not None)
+    learner.candidates.check(len(learner.data), largest_query(campaign, learner.pool.num_unlabeled))
+    learner.initial = campaign.initial
+    learner.restore(records)
+    if learner.validation is None and campaign.validation_size:
+        _buy_validation(learner, oracle, campaign.validation_size, records)
+    followed = stop_set(learner.pool, campaign.stop_set_size, learner.seed)
+    while records.stage != "done":
+        if records.stage == "select":
+            _buy_query(learner, oracle, campaign, records)
+        if (logger := records.lightning_logger(learner.round)) is not None:
+            learner.trainer["logger"] = logger
+        result = learner.fit()
+        found = {} if test is None else learner.evaluate(test).row("test")
+        if len(followed):
+            found |= stop_set_facts(learner.predict(followed, "stop"))
+        with learner.ledger.phase("checkpoint"):
+            records.keep_weights(learner.model.module.state_dict())
+        row = _row(learner, result, found | records.facts)
+        row["campaign_stopped"] = reason_to_stop(campaign, [*records.rows, row], learner.pool.num_unlabeled, prices)
+        records.commit_round(row)
+        on_round(records.rows[-1])
+    return records.rows
+
+
+def _buy_validation(learner: ActiveLearner, oracle: Oracle, size: int, records: Records) -> None:
+    order = torch.randperm(learner.pool.num_unlabeled, generator=generator(learner.seed, "validation"))
+    chosen = learner.pool.unlabeled[order[:size]].tolist()
+    answers = oracle(chosen)
+    learner.tell_validation(chosen, answers)
+    ids = [learner.data.ids[i] for i in chosen]
+    records.commit_validation(_lines(0, chosen, ids, answers, [None] * len(chosen)))
+
+
+def _buy_query(learner: ActiveLearner, oracle: Oracle, campaign: CampaignConfig, records: Records) -> None:
+    learner.ledger = Ledger()
+    size = next_query_size(campaign, records.rows, learner.labels_bought, learner.pool.num_unlabeled)
+    query = learner.ask(size)
+    facts: dict[str, Any] = {}
+    if campaign.grow_below is not None:
+        facts["query_disagreement"] = learner.disagreement(query) if records.rows else None
+    labels = oracle(query)
+    learner.tell(query, labels)
+    lines = _lines(learner.round, query.indices, query.ids, labels, query.scores)
+    records.commit_selection(lines, learner.ledger.row(), facts, learner.scores)
+
+
+def _lines(
+    round: int, indices: Sequence[int], ids: Sequence[str], labels: Sequence[int], scores: Sequence[float | None]
+) -> list[Labeled]:
+    return [Labeled(round, rank, *point) for rank, point in enumerate(zip(indices, ids, labels, scores, strict=True))]
+
+
+def _row(learner: ActiveLearner, result: FitResult, found: Mapping[str, Any]) -> dict[str, Any]:
+    best, watched = result.best, result.monitor.split("_")[0]
+    probe = result.probe
+    return {
+        "round": learner.round,
+        "num_labeled": learner.pool.num_labeled,
+        "num_validation": 0 if learner.validation is None else len(learner.validation[0]),
+        "labels_bought": learner.labels_bought,
+        **found,
+        **({} if best is None else {f"{watched}_accuracy": best["accuracy"], f"{watched}_loss": best["loss"]}),
+        "warm_start": result.start,
+        **({} if probe is None else {"probe_warm_loss": probe.warm_loss, "probe_scratch_loss": probe.scratch_loss}),
+        "updates": result.updates,
+        "best_update": result.best_update,
+        "training_stopped": result.stopped_because,
+        "training_history": result.history,
+        **learner.ledger.row(),
+        "devices": num_ranks(),
+    }
