@@ -115,7 +115,9 @@ def _scale(axes: Axes, x: Floats) -> None:
 
 def _tick(value: float) -> str:
     """As short as it can be: 200 k and not 200.0 k."""
-    if abs(value) < 1e5:
+    if value < 0:  # the margin left of zero
+        return ""
+    if value < 1e5:
         return f"{value:,.0f}" if value == int(value) else f"{value:g}"
     number, _, prefix = human(value).partition(" ")
     return f"{float(number):g} {prefix}"

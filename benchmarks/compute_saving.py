@@ -1,0 +1,216 @@
+"""Compute saving: classic against each policy alone, the saver, the saver without each, and all labels at once.
+
+    python benchmarks/compute_saving.py digits
+    python benchmarks/compute_saving.py fashion_mnist --functions margin bald --variants classic saver
+
+Paired by seed: the same initial set, model, function and optimizer; only how a round is paid for differs. Runs what is
+missing of the grid (a run that was cut off goes on), each ``dal run`` in a process of its own with one thread, then
+writes a dated table and a plot of accuracy against FLOPs to benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from harness import Row
+from label_efficiency import chosen, commits, run
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from record import RESULTS, dated, facts_now, save, write_part, write_readme
+
+from dal.analysis import Run, area_under_curve, paired_difference, read_run
+from dal.prices import total_flops, total_seconds, without_testing
+
+CAMPAIGNS = {
+    "digits": ["campaign.initial_size=20", "campaign.query_size=20", "campaign.budget=300"],
+    "fashion_mnist": ["campaign.initial_size=100", "campaign.query_size=100", "campaign.budget=2000"],
+}
+SIZES = {"digits": "400", "fashion_mnist": "10000"}  # of the part of the pool that is scored
+CLASSIC = ["compute=classic"]
+EFFORT = ["training.monitor=none", "training.updates_per_label=2.5", "training.max_updates=1000"]
+VALIDATION = "campaign.validation_size=50"
+SAVER = ["compute=saver"]
+
+
+def variants(data: str) -> dict[str, list[str]]:
+    """Overrides of each variant, over the campaign that all share."""
+    size = SIZES[data]
+    part = [f"candidates.size={size}"]
+    return {
+        "classic": CLASSIC,
+        "classic + continue": [*CLASSIC, "training.warm_start=continue"],
+        "classic + shrink_perturb": [*CLASSIC, "training.warm_start=shrink_perturb"],
+        "classic + auto start": [
+            *CLASSIC,
+            "training.warm_start=auto",
+            "training.monitor=val_loss",
+            "training.patience=300",
+            VALIDATION,
+        ],
+        "classic + stop on validation": [*CLASSIC, "training.monitor=val_loss", "training.patience=300", VALIDATION],
+        "classic + updates by labels": [*CLASSIC, *EFFORT],
+        "classic + growing queries": [*CLASSIC, "campaign.growth=1.3"],
+        "classic + growing by disagreement": [*CLASSIC, "campaign.growth=1.3", "campaign.grow_below=0.2"],
+        "classic + random part": [*CLASSIC, "candidates.kind=random", *part],
+        "classic + last scores": [*CLASSIC, "candidates.kind=stale", *part],
+        "saver": [*SAVER, *part],
+        "saver, from scratch": [*SAVER, *part, "training.warm_start=scratch"],
+        "saver, continue": [*SAVER, *part, "training.warm_start=continue"],
+        "saver, to 99 % training accuracy": [
+            *SAVER,
+            *part,
+            "training.monitor=train_accuracy",
+            "training.updates_per_label=null",
+            "training.max_updates=5000",
+            "training.patience=5000",
+        ],
+        "saver, equal queries": [*SAVER, *part, "campaign.growth=1.0"],
+        "saver, whole pool": [*SAVER, "candidates.kind=all"],
+        "saver, replay 3": [*SAVER, *part, "training.replay=3"],
+        "saver, cosine rewound": [*SAVER, *part, "model.schedule=cosine", "training.rewind=0.5"],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", choices=list(CAMPAIGNS))
+    parser.add_argument("--functions", nargs="+", default=["margin"], metavar="NAME[:KEY=VALUE]")
+    parser.add_argument("--variants", nargs="+", metavar="NAME", help="all by default")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for all runs")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
+    parser.add_argument("--runs", type=Path, default=Path("runs/compute_saving"), help="where the run folders are")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    known = variants(options.experiment)
+    names = options.variants or list(known)
+    for name in names:
+        if name not in known:
+            parser.error(f"--variants: expected some of {', '.join(known)}, got {name!r}.")
+    facts = facts_now(threads_a_run=1, runs_at_a_time=options.jobs, seeds=list(range(options.seeds)))
+    grid = [
+        (f, s, v) for s in range(options.seeds) for f in options.functions for v in dict.fromkeys(["classic", *names])
+    ]
+    folders = {cell: options.runs / options.experiment / folder_name(*cell) for cell in grid}
+    commands = [
+        [
+            "run",
+            f"experiment={options.experiment}",
+            *CAMPAIGNS[options.experiment],
+            *known[variant],
+            *options.set,
+            *chosen(function),
+            f"seed={seed}",
+            f"run_dir={folders[function, seed, variant]}",
+        ]
+        for function, seed, variant in grid
+    ]
+    with ThreadPoolExecutor(options.jobs) as jobs:
+        failed = [command for command, ok in zip(commands, jobs.map(run, commands), strict=True) if not ok]
+    if failed:
+        print(f"{len(failed)} of {len(commands)} runs failed; start the command again to resume them.")
+        return 1
+    runs = {cell: read_run(folder) for cell, folder in folders.items()}
+    facts["commits_of_the_runs"] = commits(list(folders.values()))
+    target = dated(options.results, f"compute_saving_{options.experiment}")
+    texts = {}
+    for function in options.functions:
+        mine = {v: [runs[function, s, v] for s in range(options.seeds)] for v in dict.fromkeys(["classic", *names])}
+        part = function.replace(":", "_").replace("=", "")
+        write_part(target, part, [line(v, mine[v], mine["classic"]) for v in mine], facts)
+        plot(target / f"{part}.png", f"{options.experiment}, {function}", mine)
+        texts[part] = f"Acquisition function {function}."
+    write_readme(target, f"Compute saving: {options.experiment}", ABOUT, texts)
+    print(f"Written: {target}")
+    return 0
+
+
+ABOUT = (
+    "Area is the mean test accuracy along the learning curve from the first to the last label, in percent; its "
+    "difference to classic, in points, is paired by seed, with half the width of its 95 % t interval. TFLOP are of "
+    "training, checks, scoring, selection and the stop set, testing apart, means over seeds; the shares are of "
+    "classic's, "
+    "those of seconds too. Labels include those bought to validate on; areas are compared where both curves are."
+)
+
+
+def folder_name(function: str, seed: int, variant: str) -> Path:
+    """A path that a shell takes without quotes."""
+    plain = "".join(c if c.isalnum() else "_" for c in variant)
+    return Path(function.replace(":", "_").replace("=", "")) / plain / f"seed{seed}"
+
+
+def bill(run: Run) -> tuple[float, float, float, float]:
+    """FLOPs of training and of scoring, all FLOPs, and seconds; testing apart."""
+    rows = [without_testing(row) for row in run.rounds.to_dict("records")]
+    scoring = ("flops_forward_score", "flops_forward_embed", "flops_select")
+    score = sum(row.get(key, 0) for row in rows for key in scoring)
+    flops = sum(total_flops(row) for row in rows)
+    return flops - score, score, flops, sum(total_seconds(row) for row in rows)
+
+
+def areas(runs: list[Run], others: list[Run]) -> list[float]:
+    """In percent, from the first label that both groups have to the last."""
+    bought = [run.rounds["labels_bought"] for run in [*runs, *others]]
+    low, high = max(x.iloc[0] for x in bought), min(x.iloc[-1] for x in bought)
+    result = []
+    for run in runs:
+        x, y = run.rounds["labels_bought"].to_numpy(float), 100 * run.rounds["test_accuracy"].to_numpy(float)
+        at = np.unique([low, *x[(x > low) & (x < high)], high])
+        result.append(area_under_curve(at, np.interp(at, x, y)))
+    return result
+
+
+def line(variant: str, runs: list[Run], classic: list[Run]) -> Row:
+    """A row of the table."""
+    mine, theirs = (np.array([bill(run) for run in group]).mean(axis=0) for group in (runs, classic))
+    difference, half_width = paired_difference(areas(runs, classic), areas(classic, runs))
+    return {
+        "contender": variant,
+        "area": float(np.mean(areas(runs, classic))),
+        "area - classic": difference,
+        "±": half_width,
+        "last accuracy": float(np.mean([100 * run.rounds["test_accuracy"].iloc[-1] for run in runs])),
+        "rounds": len(runs[0].rounds),
+        "updates": float(np.mean([run.rounds["updates"].sum() for run in runs])),
+        "TFLOP train": mine[0] / 1e12,
+        "TFLOP score": mine[1] / 1e12,
+        "FLOPs_share": mine[2] / theirs[2],
+        "seconds": mine[3],
+        "seconds_share": mine[3] / theirs[3],
+    }
+
+
+def plot(path: Path, title: str, groups: dict[str, list[Run]]) -> None:
+    """Mean test accuracy against cumulative FLOPs: classic, the saver, and classic with one policy each."""
+    figure = Figure(figsize=(8.6, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for variant, runs in groups.items():
+        if variant.startswith("saver,"):
+            continue
+        flops = [np.cumsum([total_flops(without_testing(r)) for r in run.rounds.to_dict("records")]) for run in runs]
+        length = min(map(len, flops))
+        x = np.mean([f[:length] for f in flops], axis=0) / 1e12
+        y = np.mean([100 * run.rounds["test_accuracy"].to_numpy()[:length] for run in runs], axis=0)
+        strong = {"classic": "#7F7F7F", "saver": "#D55E00"}.get(variant)
+        axes.plot(
+            x, y, marker="o", ms=3, lw=2.4 if strong else 1.0, label=variant, color=strong, zorder=3 if strong else 2
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("TFLOP of training and scoring so far (log)")
+    axes.set_ylabel("Test accuracy (%)")
+    axes.set_title(f"{title}: each point is a round, mean over seeds", loc="left", fontsize=11)
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    save(figure, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
