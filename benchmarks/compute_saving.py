@@ -156,11 +156,11 @@ def bill(run: Run) -> tuple[float, float, float, float]:
 
 def areas(runs: list[Run], others: list[Run]) -> list[float]:
     """In percent, from the first label that both groups have to the last."""
-    bought = [run.rounds["labels_bought"] for run in [*runs, *others]]
+    bought = [one.rounds["labels_bought"] for one in [*runs, *others]]
     low, high = max(x.iloc[0] for x in bought), min(x.iloc[-1] for x in bought)
     result = []
-    for run in runs:
-        x, y = run.rounds["labels_bought"].to_numpy(float), 100 * run.rounds["test_accuracy"].to_numpy(float)
+    for one in runs:
+        x, y = one.rounds["labels_bought"].to_numpy(float), 100 * one.rounds["test_accuracy"].to_numpy(float)
         at = np.unique([low, *x[(x > low) & (x < high)], high])
         result.append(area_under_curve(at, np.interp(at, x, y)))
     return result

@@ -55,8 +55,8 @@ class RunConfig:
             "_self_",
             {"data": "digits"},
             {"acquisition": "margin"},
-            {"experiment": "digits"},
             {"compute": "saver"},
+            {"experiment": "digits"},
         ]
     )
     compute: str = "saver"  # which of configs/compute the settings come from

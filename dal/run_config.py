@@ -31,7 +31,6 @@ ADDED = {
     "scoring.memory_budget": None,
     "scoring.channels_last": False,
     "scoring.compile": False,
-    "compute": "custom",
     "candidates.explore": 0.2,
     "training.updates_per_label": None,
     "training.replay": None,
