@@ -200,5 +200,5 @@ def test_a_loop_of_ones_own_without_validation_is_refused_at_the_first_warm_roun
     learner.tell([0, 1, 2], [0, 1, 2])
     learner.fit()
     learner.tell([3, 4], [0, 1])
-    with pytest.raises(DalError, match="training.warm_start: expected campaign.validation_size above 0"):
+    with pytest.raises(DalError, match=r"training.warm_start: expected campaign.validation_size above 0"):
         learner.fit()
