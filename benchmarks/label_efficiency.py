@@ -27,6 +27,7 @@ from dal.report import report
 HERE = Path(__file__).parent
 FUNCTIONS = ("random", "margin", "bald", "badge")
 CAMPAIGN = ["campaign.initial_size=100", "campaign.query_size=100", "campaign.budget=1000"]
+CAMPAIGN += ["compute=early_stopping", "training.max_updates=600"]  # functions differ, not how a round is paid for
 
 
 def main() -> int:

@@ -39,7 +39,7 @@ def test_a_configuration_becomes_the_candidates_of_the_learner(data, tmp_path):
 
 
 def test_a_folder_from_before_there_were_candidates_still_resumes(tmp_path):
-    config = compose([])
+    config = compose(["compute=early_stopping"])
     assert {k: v for k, v in flatten(config) if k.startswith("candidates.")} == {
         k: v for k, v in ADDED.items() if k.startswith("candidates.")
     }
@@ -48,7 +48,7 @@ def test_a_folder_from_before_there_were_candidates_still_resumes(tmp_path):
     old.write_text(dump_config({k: v for k, v in config.items() if k != "candidates"}))
     check_same_config(old, config)
     with pytest.raises(DalError, match=r"candidates.kind: expected 'all', as the run in .* got 'random'"):
-        check_same_config(old, compose(["candidates.kind=random"]))
+        check_same_config(old, compose(["compute=early_stopping", "candidates.kind=random"]))
 
 
 def test_dal_rank_needs_no_embeddings_and_works_on_old_folders(tmp_path):

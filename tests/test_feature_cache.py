@@ -257,8 +257,9 @@ def test_a_round_on_features_is_the_round_on_images_and_spares_the_backbone(acqu
     for name, value in on_images.module.state_dict().items():
         torch.testing.assert_close(value, on_features.module.state_dict()[name], rtol=1e-3, atol=1e-5)
     # 20 updates of 16 images and the checks are not seen by it; 150 points are, in tiles that are filled up.
-    assert on_features.module.backbone.images < 300 < 800 < on_images.module.backbone.images
+    assert on_features.module.backbone.images < 320 < 800 < on_images.module.backbone.images
     assert ledgers[1].row()["samples_forward_train"] == ledgers[0].row()["samples_forward_train"] == 320
+    assert ledgers[1].row()["flops_forward_train"] < 0.1 * ledgers[0].row()["flops_forward_train"]
 
 
 @pytest.mark.parametrize("acquisition", FUNCTIONS, ids=lambda f: f.name)

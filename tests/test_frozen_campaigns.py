@@ -18,6 +18,7 @@ from dal.errors import DalError
 from dal.models import Classifier
 from dal.models.backbones import SmallCNN
 from dal.oracle import DatasetOracle
+from dal.prices import total_flops
 from dal.records import Records
 from dal.run_command import run_campaign
 from dal.stopping import CampaignConfig
@@ -59,8 +60,9 @@ def test_features_choose_and_learn_what_images_do_for_one_pass_over_them(
     assert [row["stop_predictions"] for row in rows] == [row["stop_predictions"] for row in expected]
     assert [row["test_loss"] for row in rows] == pytest.approx([row["test_loss"] for row in expected], rel=1e-3)
     assert [row.get("samples_forward_embed", 0) for row in rows] == [90 + 60, 0, 0]
-    # Tiles are filled up, and their size is found on a few images.
-    assert 150 <= passes < 300 < 1500 < Counted.images
+    # Tiles are filled up, and their size and cost are found on a few images.
+    assert 150 <= passes < 320 < 1500 < Counted.images
+    assert sum(map(total_flops, rows)) < 0.2 * sum(map(total_flops, expected))
 
 
 @pytest.mark.parametrize("warm_start", ["scratch", "continue", "shrink_perturb"])
@@ -91,7 +93,7 @@ def test_fresh_starts_renew_the_head(data, quick):
 def test_neighbors_of_the_first_network_need_no_pass_of_their_own(data, test_data, quick):
     _, rows = campaign(data, test_data, quick, candidates=NeighborCandidates(num_neighbors=5))
     assert [row.get("samples_forward_embed", 0) for row in rows] == [150, 0, 0]
-    assert Counted.images < 300
+    assert Counted.images < 320
 
 
 def test_new_images_rank_as_the_pool_does(data, quick):

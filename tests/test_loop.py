@@ -1,6 +1,7 @@
 """ask, tell and fit, and whole campaigns on small real images."""
 
 import copy
+from importlib import import_module
 
 import pytest
 import torch
@@ -248,7 +249,7 @@ def test_told_labels_are_what_is_trained_on_not_the_hidden_ones(data, new_model,
 
 @pytest.mark.parametrize("policy", ["scratch", "continue", "shrink_perturb"])
 def test_warm_start_decides_the_weights_a_round_starts_from(data, new_model, policy, monkeypatch):
-    from dal import loop
+    module = import_module("dal.training.fit_round")
 
     starts = []
 
@@ -256,8 +257,8 @@ def test_warm_start_decides_the_weights_a_round_starts_from(data, new_model, pol
         starts.append(copy.deepcopy(model.module.state_dict()))
         return real(model, *args, **kwargs)
 
-    real = loop.fit
-    monkeypatch.setattr(loop, "fit", spy)
+    real = module.fit
+    monkeypatch.setattr(module, "fit", spy)
     training = TrainingConfig(min_updates=1, max_updates=3, check_every=3, warm_start=policy, shrink=0.4, perturb=0.2)
     learner = ActiveLearner(new_model, data, Random(), training=training, seed=9)
     ends = []

@@ -20,6 +20,6 @@ class ScheduleRewind(pl.Callback):
                 continue
             with warnings.catch_warnings():
                 # No update was made yet, and none is forgotten.
-                warnings.filterwarnings("ignore", message=".*lr_scheduler.step.. before .optimizer.step.*")
+                warnings.filterwarnings("ignore", message="Detected call of .lr_scheduler.step")
                 for _ in range(self.skipped):
                     config.scheduler.step()  # type: ignore[call-arg]
