@@ -1,0 +1,132 @@
+"""What a campaign records beside its metrics, and the rules of the stop set at work."""
+
+import math
+
+import pytest
+import torch
+
+from dal import ActiveLearner, run
+from dal.acquisition import Margin
+from dal.oracle import DatasetOracle
+from dal.records import Records, RunFolder
+from dal.stop_set import stop_set
+from dal.stopping import CampaignConfig
+from dal.training import TrainingConfig
+
+
+def campaign(data, new_model, records=None, stop_after=None, **settings):
+    """The learner and rows of a campaign, and the (M, C) logits of all points after each round."""
+    training = TrainingConfig(batch_size=16, min_updates=5, max_updates=20, check_every=10)
+    learner = ActiveLearner(new_model, data, Margin(), training=training, seed=2)
+    seen = []
+
+    def on_round(row):
+        if len(seen) < row["round"] + 1:
+            seen.append(learner.predict(torch.arange(len(data))))
+        if row["round"] + 1 == stop_after:
+            raise KeyboardInterrupt
+
+    config = CampaignConfig(**{"initial_size": 6, "query_size": 8, "budget": 30, "stop_set_size": 25} | settings)
+    try:
+        rows = run(learner, DatasetOracle(data), config, records=records, on_round=on_round)
+    except KeyboardInterrupt:
+        return None
+    finally:
+        if isinstance(records, RunFolder):
+            records.close()
+    return learner, rows, seen
+
+
+def counted(rows):
+    return [{k: v for k, v in r.items() if not k.startswith(("seconds", "peak", "joules"))} for r in rows]
+
+
+def test_the_same_points_are_followed_in_every_round(data, new_model):
+    learner, rows, seen = campaign(data, new_model, validation_size=10)
+    followed = stop_set(learner.pool, 25, seed=2)
+    assert len(set(followed.tolist())) == 25 and not set(followed.tolist()) & set(learner.validation[0].tolist())
+    assert set(followed.tolist()) & set(learner.pool.labeled.tolist()), "bought or not, they stay"
+    for row, logits in zip(rows, seen, strict=True):
+        probs = logits[followed].double().softmax(dim=1)
+        entropies = [-sum(p * math.log(p) for p in point if p > 0) for point in probs.tolist()]
+        assert row["stop_predictions"] == probs.argmax(dim=1).tolist()
+        assert row["stop_uncertainty"] == pytest.approx(sum(entropies) / 25 / math.log(3), rel=1e-6)
+        assert row["samples_forward_stop"] == 25
+        assert row["devices"] == 1 and row["warm_start"] == "scratch" and row["seconds_checkpoint"] > 0
+        assert "query_disagreement" not in row
+
+
+def test_no_stop_set_no_predictions(data, new_model):
+    _, rows, _ = campaign(data, new_model, stop_set_size=0)
+    assert not any("stop_predictions" in row or "stop_uncertainty" in row for row in rows)
+    assert [row["samples_forward_stop"] for row in rows] == [0] * len(rows)
+
+
+def test_queries_grow_after_those_that_are_worth_little(data, new_model):
+    settings = {"budget": 80, "growth": 1.5}
+    _, always, _ = campaign(data, new_model, grow_below=1.0, **settings)
+    _, never, _ = campaign(data, new_model, grow_below=-1.0, **settings)
+    assert [row["num_labeled"] for row in always] == [6, 14, 26, 44, 71, 80]
+    assert [row["num_labeled"] for row in never] == [6, *range(14, 79, 8), 80]
+    values = [row["query_disagreement"] for row in never]
+    assert values[0] is None and all(-1 <= value <= 1 for value in values[1:])
+    bound = sorted(values[1:4])[1]
+    _, rows, _ = campaign(data, new_model, grow_below=bound, **settings)
+    grown, bought = 0, 6
+    for row in rows[1:-1]:
+        bought += int(8 * 1.5**grown + 0.5)
+        assert row["num_labeled"] == bought
+        grown += row["query_disagreement"] < bound
+    assert 0 < grown < len(rows) - 2
+
+
+def test_disagreement_is_how_much_less_sure_the_model_is_of_the_query(data, new_model):
+    learner, rows, seen = campaign(data, new_model, grow_below=0.0, budget=14)
+    doubt = 1 - seen[0].double().softmax(dim=1).amax(dim=1)
+    first, query = learner.pool.labeled[:6].tolist(), learner.pool.labeled[6:14]
+    pool = [i for i in range(90) if i not in first]  # fewer than 256: all of it
+    assert rows[1]["query_disagreement"] == pytest.approx(float(doubt[query].mean() - doubt[pool].mean()), abs=1e-6)
+
+
+def test_a_campaign_that_is_cut_off_keeps_stop_set_disagreement_and_sizes(tmp_path, data, new_model):
+    settings = {"budget": 60, "growth": 1.5, "grow_below": 0.2, "validation_size": 10}
+    undisturbed = counted(campaign(data, new_model, **settings)[1])
+
+    class Cut(RunFolder):
+        def keep_weights(self, weights):
+            raise KeyboardInterrupt
+
+    for rounds in (1, 2, 3):
+        records = RunFolder(tmp_path, {}, data.fingerprint())
+        assert campaign(data, new_model, records, stop_after=rounds, **settings) is None
+        assert campaign(data, new_model, Cut(tmp_path, {}, data.fingerprint()), **settings) is None
+        records = RunFolder(tmp_path, {}, data.fingerprint())
+        assert records.stage == "train"
+        assert records.facts == {"query_disagreement": undisturbed[rounds]["query_disagreement"]}
+        records.close()
+    _, rows, _ = campaign(data, new_model, RunFolder(tmp_path, {}, data.fingerprint()), **settings)
+    assert counted(rows) == undisturbed
+
+
+def test_rules_of_the_stop_set_end_a_campaign_at_the_first_round_that_they_hold(data, new_model):
+    settings = {"budget": 80, "initial_size": 20}
+    _, rows, _ = campaign(data, new_model, **settings)
+    assert rows[-1]["campaign_stopped"] == "budget" and len(rows) > 4
+    changes = [
+        sum(a != b for a, b in zip(before["stop_predictions"], row["stop_predictions"], strict=True)) / 25
+        for before, row in zip(rows, rows[1:], strict=False)
+    ]
+    bound = sorted(changes)[1]
+    expected = next(i for i, change in enumerate(changes, 1) if change <= bound)
+    _, ended, _ = campaign(data, new_model, max_change=bound, **settings)
+    assert ended[-1]["campaign_stopped"] == "classification_change" and len(ended) == expected + 1
+    doubts = [row["stop_uncertainty"] for row in rows]
+    bound = sorted(doubts)[2]
+    _, ended, _ = campaign(data, new_model, max_uncertainty=bound, **settings)
+    assert ended[-1]["campaign_stopped"] == "certain"
+    assert len(ended) == next(i for i, doubt in enumerate(doubts, 1) if doubt <= bound)
+    _, ended, _ = campaign(data, new_model, kappa=1e-6, kappa_rounds=3, **settings)
+    assert ended[-1]["campaign_stopped"] == "stable_predictions" and 3 <= len(ended) < len(rows)
+    records = Records()
+    campaign(data, new_model, records, max_uncertainty=1.0, **settings)
+    assert records.stage == "done" and len(records.rows) == 1
