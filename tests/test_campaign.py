@@ -1,6 +1,7 @@
 """What a campaign records beside its metrics, and the rules of the stop set at work."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -114,7 +115,7 @@ def test_rules_of_the_stop_set_end_a_campaign_at_the_first_round_that_they_hold(
     assert rows[-1]["campaign_stopped"] == "budget" and len(rows) > 4
     changes = [
         sum(a != b for a, b in zip(before["stop_predictions"], row["stop_predictions"], strict=True)) / 25
-        for before, row in zip(rows, rows[1:], strict=False)
+        for before, row in pairwise(rows)
     ]
     bound = sorted(changes)[1]
     expected = next(i for i, change in enumerate(changes, 1) if change <= bound)
