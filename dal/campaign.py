@@ -9,11 +9,12 @@ import torch
 
 from dal.data.base import ImageData
 from dal.distributed import num_ranks
+from dal.journal import Labeled
 from dal.ledger import Ledger
 from dal.loop import ActiveLearner
 from dal.oracle import Oracle
 from dal.prices import PricesConfig
-from dal.records import Labeled, Records
+from dal.records import Records
 from dal.seeding import generator
 from dal.stop_set import stop_set, stop_set_facts
 from dal.stopping import CampaignConfig, check_metric, check_sizes, largest_query, next_query_size, reason_to_stop

@@ -6,13 +6,9 @@ replaced atomically. What a crash left behind it is cut off at the next start.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ from dal.distributed import is_rank_zero
 from dal.environment import environment
 from dal.errors import DalError
 from dal.files import append_text, save_tensors, truncate, write_text
+from dal.journal import Labeled, committed_text, csv_lines, finite, read_csv
 from dal.run_config import Config, check_same_config, dump_config
 
 Weights = Mapping[str, Tensor]
@@ -32,18 +29,6 @@ Weights = Mapping[str, Tensor]
 ROUNDS, SELECTIONS, VALIDATION = "rounds.jsonl", "selections.csv", "validation.csv"
 STATE, CONFIG, ENVIRONMENT, TENSORBOARD = "state.json", "config.yaml", "environment.jsonl", "tensorboard"
 DATA = "data.json"
-
-
-@dataclass(frozen=True)
-class Labeled:
-    """A line of selections.csv: what was labeled for which round. The score is None in the initial set."""
-
-    round: int
-    rank: int
-    index: int
-    id: str
-    label: int
-    score: float | None
 
 
 class Records:
@@ -149,7 +134,7 @@ class RunFolder(Records):
     def commit_validation(self, points: Sequence[Labeled]) -> None:
         super().commit_validation(points)
         if self._writes:
-            write_text(self.path / VALIDATION, _csv_lines(points, header=True))
+            write_text(self.path / VALIDATION, csv_lines(points, header=True))
             self._commit()
 
     def commit_selection(
@@ -167,7 +152,7 @@ class RunFolder(Records):
         if scores is not None:
             self._scores_file = f"scores_{len(self.rows):03d}.pt"
             save_tensors(self.path / self._scores_file, {"scores": scores})
-        self._bytes[SELECTIONS] = append_text(self.path / SELECTIONS, _csv_lines(points, header=first))
+        self._bytes[SELECTIONS] = append_text(self.path / SELECTIONS, csv_lines(points, header=first))
         self._commit()
         if before is not None and before != self._scores_file:
             (self.path / before).unlink(missing_ok=True)
@@ -181,7 +166,7 @@ class RunFolder(Records):
         super().commit_round(row)
         if not self._writes:
             return
-        self._bytes[ROUNDS] = append_text(self.path / ROUNDS, json.dumps(_finite(row), allow_nan=False) + "\n")
+        self._bytes[ROUNDS] = append_text(self.path / ROUNDS, json.dumps(finite(row), allow_nan=False) + "\n")
         self._commit()
         self._weights_file(len(self.rows) - 1).unlink(missing_ok=True)
         self._write_tensorboard(self.rows[-1:])
@@ -294,56 +279,11 @@ def _fill(records: Records, folder: Path, fingerprint: str) -> dict[str, int]:
     records.facts = state.get("facts", {})  # which the first runs did not write
     if state.get("scores"):
         records.scores = torch.load(folder / state["scores"], map_location="cpu", weights_only=True)["scores"]
-    records.rows = [json.loads(line) for line in _committed_text(folder / ROUNDS, committed).splitlines()]
-    records.selections = _read_csv(_committed_text(folder / SELECTIONS, committed))
+    records.rows = [json.loads(line) for line in committed_text(folder / ROUNDS, committed).splitlines()]
+    records.selections = read_csv(committed_text(folder / SELECTIONS, committed))
     if state["num_validation"]:
-        records.validation = _read_csv((folder / VALIDATION).read_text(encoding="utf-8"))
+        records.validation = read_csv((folder / VALIDATION).read_text(encoding="utf-8"))
     if records.rows:
         file = _weights_file(folder, len(records.rows))
         records.weights = torch.load(file, map_location="cpu", weights_only=True)
     return committed
-
-
-def _committed_text(journal: Path, committed: Mapping[str, int]) -> str:
-    size = committed.get(journal.name, 0)
-    if not size:
-        return ""
-    with journal.open("rb") as file:
-        data = file.read(size)
-    if len(data) < size:
-        raise DalError(f"run_dir: expected {size} bytes in {str(journal)!r}, got {len(data)}.")
-    return data.decode()
-
-
-def _csv_lines(points: Sequence[Labeled], header: bool) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if header:
-        writer.writerow(field.name for field in fields(Labeled))
-    writer.writerows(["" if value is None else value for value in astuple(p)] for p in points)
-    return text.getvalue()
-
-
-def _read_csv(text: str) -> list[Labeled]:
-    return [
-        Labeled(
-            int(line["round"]),
-            int(line["rank"]),
-            int(line["index"]),
-            line["id"],
-            int(line["label"]),
-            float(line["score"]) if line["score"] else None,
-        )
-        for line in csv.DictReader(io.StringIO(text))
-    ]
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: null stands for it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value
