@@ -98,6 +98,7 @@ class ActiveLearner:
         self.round = 0
         self.scores: Tensor | None = None
         """(N,) float64: the last score of each point, NaN where there is none. Kept for candidates that go by it."""
+        self._scores_before: Tensor | None = None  # this round, so that asking again gives the same answer
         self._probes: list[Probe] = []
         self._fitted_round: int | None = None
         self._make = None if isinstance(model, AdaptedModel | Classifier) else model
@@ -132,15 +133,15 @@ class ActiveLearner:
             return Query.of(self.data, indices.tolist(), [None] * query_size)
         with self.ledger.phase("select"), Workspace.shared(0).agreed():
             g = generator(self.seed, self.round, "candidates")
-            known = Known(self._starting_features, self.scores)
+            known = Known(self._starting_features, self._scores_before)
             candidates = self.candidates.choose(self.pool, query_size, g, known)
         # Processes may find other neighbors by rounding, and must share out the same points.
         candidates = from_rank_zero(candidates)
         if not self._keeps_scores:
             return self._choose(self.data, candidates, query_size)
         ranked = self._choose(self.data, candidates, len(candidates))
-        if self.scores is None:
-            self.scores = torch.full((len(self.data),), torch.nan, dtype=torch.float64)
+        unknown = torch.full((len(self.data),), torch.nan, dtype=torch.float64)
+        self.scores = unknown if self._scores_before is None else self._scores_before.clone()
         self.scores[list(ranked)] = torch.tensor(ranked.scores, dtype=torch.float64)
         return Query.of(self.data, ranked.indices[:query_size], ranked.scores[:query_size])
 
@@ -217,7 +218,7 @@ class ActiveLearner:
             on_progress=self.on_progress,
         )
         self._probes += [] if result.probe is None else [result.probe]
-        self._fitted_round = self.round
+        self._fitted_round, self._scores_before = self.round, self.scores
         return result
 
     def evaluate(self, data: ImageData) -> Metrics:
@@ -274,6 +275,7 @@ class ActiveLearner:
             self._fitted_round = len(records.rows) - 1
             self._features.already_counted(self.model)
         self._probes, self.scores = probes_of(records.rows), records.scores
+        self._scores_before = records.scores
         self.ledger = Ledger(records.costs)
 
     def _seen(self, data: ImageData) -> ImageData:

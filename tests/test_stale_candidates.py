@@ -127,6 +127,17 @@ def test_scores_are_those_of_the_last_time_a_point_was_scored(data, new_model, q
         learner.fit()
 
 
+@pytest.mark.parametrize("explore", [0.2, 1.0])
+def test_asking_again_before_tell_gives_the_same_answer(data, new_model, quick, explore):
+    learner = ActiveLearner(new_model, data, Margin(), candidates=StaleCandidates(12, explore), training=quick, seed=4)
+    step(learner, data, 10)
+    for _ in range(3):
+        query = learner.ask(6)
+        assert learner.ask(6).indices == query.indices
+        learner.tell(query, data.labels[list(query)].tolist())
+        learner.fit()
+
+
 def campaign(data, test_data, new_model, quick, candidates, records=None, stop_after=None, acquisition=None):
     """Selections and rows of a campaign; ``stop_after`` cuts it off after so many rounds."""
 

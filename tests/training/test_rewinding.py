@@ -1,6 +1,7 @@
 """A warm round takes its learning-rate schedule up where a share of it is over."""
 
 import math
+import warnings
 
 import pytest
 import pytorch_lightning as pl
@@ -106,3 +107,10 @@ def test_schedulers_that_follow_a_metric_or_epochs_are_left_alone(data):
     _, undisturbed = rates(data, 0.0, Epochs, rounds=2)
     _, rewound = rates(data, 0.5, Epochs, rounds=2)
     assert rewound == undisturbed[:10] and rewound[0] == LR
+
+
+def test_moving_on_says_nothing_of_a_wrong_order(data):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*lr_scheduler.step.*")
+        _, second = rates(data, 0.5, rounds=2, schedule="cosine")
+    assert second[0] == pytest.approx(LR / 2)
