@@ -32,7 +32,7 @@ CAMPAIGNS = {
 }
 SIZES = {"digits": "400", "fashion_mnist": "10000"}  # of the part of the pool that is scored
 CLASSIC = ["compute=classic"]
-EFFORT = ["training.monitor=none", "training.updates_per_label=2.5", "training.max_updates=1000"]
+EFFORT = ["training.monitor=none", "training.updates_per_label=3", "training.max_updates=1500"]
 VALIDATION = "campaign.validation_size=50"
 SAVER = ["compute=saver"]
 
@@ -54,8 +54,8 @@ def variants(data: str) -> dict[str, list[str]]:
         ],
         "classic + stop on validation": [*CLASSIC, "training.monitor=val_loss", "training.patience=300", VALIDATION],
         "classic + updates by labels": [*CLASSIC, *EFFORT],
-        "classic + growing queries": [*CLASSIC, "campaign.growth=1.3"],
-        "classic + growing by disagreement": [*CLASSIC, "campaign.growth=1.3", "campaign.grow_below=0.2"],
+        "classic + growing queries": [*CLASSIC, "campaign.growth=1.2"],
+        "classic + growing by disagreement": [*CLASSIC, "campaign.growth=1.2", "campaign.grow_below=0.2"],
         "classic + random part": [*CLASSIC, "candidates.kind=random", *part],
         "classic + last scores": [*CLASSIC, "candidates.kind=stale", *part],
         "saver": [*SAVER, *part],
