@@ -9,6 +9,7 @@ import torch
 
 from dal.data.base import ImageData
 from dal.distributed import num_ranks
+from dal.evaluation import metrics_from_logits
 from dal.journal import Labeled
 from dal.ledger import Ledger
 from dal.loop import ActiveLearner
@@ -43,8 +44,9 @@ def run(
     answerable[oracle.answerable()] = True
     learner.pool.exclude((~answerable).nonzero().flatten().tolist())
     check_sizes(campaign, learner.pool.num_unlabeled)
-    check_metric(campaign, test is not None, prices)
-    check_start(learner.training, campaign.validation_size > 0 or learner.validation is not None)
+    has_validation = campaign.validation_size > 0 or learner.validation is not None
+    check_metric(campaign, test is not None, prices, has_validation)
+    check_start(learner.training, has_validation)
     learner.candidates.check(len(learner.data), largest_query(campaign, learner.pool.num_unlabeled))
     learner.initial = campaign.initial
     learner.restore(records)
@@ -58,6 +60,8 @@ def run(
             learner.trainer["logger"] = logger
         result = learner.fit()
         found = {} if test is None else learner.evaluate(test).row("test")
+        if learner.validation is not None and not result.monitor.startswith("val_"):
+            found |= _validated(learner)
         if len(followed):
             found |= stop_set_facts(learner.predict(followed, "stop"))
         with learner.ledger.phase("checkpoint"):
@@ -89,6 +93,14 @@ def _buy_query(learner: ActiveLearner, oracle: Oracle, campaign: CampaignConfig,
     learner.tell(query, labels)
     lines = _lines(learner.round, query.indices, query.ids, labels, query.scores)
     records.commit_selection(lines, learner.ledger.row(), facts, learner.scores)
+
+
+def _validated(learner: ActiveLearner) -> dict[str, float]:
+    """How a round does on the validation points that its training did not watch."""
+    assert learner.validation is not None
+    indices, labels = learner.validation
+    metrics = metrics_from_logits(learner.predict(indices, "validate"), labels)
+    return {"val_accuracy": metrics.accuracy, "val_loss": metrics.loss}
 
 
 def _lines(

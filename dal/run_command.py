@@ -116,7 +116,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         finally:
             folder.close()
     if is_rank_zero():
-        _close(console, folder.path, rows, built.prices)
+        _close(console, folder.path, rows, built.prices, target)
         if target is not None:
             console.print(target_line(target), markup=False)
         if overrides is not None:
@@ -124,7 +124,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     return rows
 
 
-def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]], prices: PricesConfig) -> None:
+def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]], prices: PricesConfig, target: Any) -> None:
     first, last = rows[0], rows[-1]
     console.print(f"\nDone, because {STOPPED[last['campaign_stopped']]}.")
     if "test_accuracy" in last and len(rows) > 1:
@@ -133,7 +133,8 @@ def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]], pric
             f"Test accuracy {verb} from {first['test_accuracy']:.1%} with {first['labels_bought']:,} labels to "
             f"{last['test_accuracy']:.1%} with {last['labels_bought']:,}.\n"
         )
-    console.print(closing_table(rows, prices))
+    # The target has a row of its own, which is a part of what the campaign cost.
+    console.print(closing_table(rows if target is None else [*rows, target], prices))
     console.print(f"\nEverything is in [bold]{path}[/]: rounds.jsonl, selections.csv, config.yaml, tensorboard.")
     if "test_accuracy" in last:
         report([path], path, Console(quiet=True))

@@ -83,7 +83,10 @@ def flatten(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def check_same_config(path: Path, config: Config) -> None:
     """Raise DalError, naming the first key that differs, unless the run was started with this configuration."""
     old, new = ADDED | dict(flatten(load_config(path))), ADDED | dict(flatten(config))
+    priced = new.get("campaign.cost_optimum")
     for key in [*new, *old]:
+        if key.startswith("prices.") and not priced:  # they change the bill alone
+            continue
         if key not in FREE and old.get(key, "nothing") != new.get(key, "nothing"):
             before, now = old.get(key, "nothing"), new.get(key, "nothing")
             raise DalError(

@@ -11,9 +11,10 @@ import torch
 
 from dal.data.base import ImageData
 from dal.distributed import from_rank_zero, is_rank_zero, num_ranks
-from dal.errors import bad_value
+from dal.errors import DalError, bad_value
 from dal.evaluation import known_indices, metrics_from_logits, predict
 from dal.files import save_tensors, write_text
+from dal.journal import finite
 from dal.ledger import Ledger
 from dal.models.adapt import AdaptedModel, as_adapted
 from dal.models.classifier import Classifier, ModelConfig
@@ -35,7 +36,10 @@ def new_target(config: ModelConfig, data: ImageData, seed: int = 0) -> Classifie
     if target is None:
         raise bad_value("model.target_backbone", "the name of a backbone", None)
     with isolated_rng(seed, "target", "init"):
-        return target.build(data.image_shape, data.num_classes)
+        try:
+            return target.build(data.image_shape, data.num_classes)
+        except DalError as error:
+            raise DalError(f"model.target_backbone: {error}") from error
 
 
 def train_target(
@@ -131,7 +135,7 @@ def finish_target(
     row = names | train_target(model, data, labeled, validation, seed=seed, **options)
     if is_rank_zero():
         save_tensors(folder / TARGET_WEIGHTS, {k: v.detach().cpu() for k, v in model.state_dict().items()})
-        write_text(folder / TARGET, json.dumps(row, allow_nan=False) + "\n")
+        write_text(folder / TARGET, json.dumps(finite(row), allow_nan=False) + "\n")
     return row
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dal.forecast import fit_learning_curve
-from dal.prices import PricesConfig, total_joules, total_seconds
+from dal.prices import PricesConfig, total_joules, total_seconds, without_testing
 
 Row = Mapping[str, Any]
 ROUNDS_OF_COMPUTE = 3
@@ -30,7 +30,11 @@ def next_round_cost(rows: Sequence[Row], query_size: int, prices: PricesConfig) 
     """
     recent = rows[1:][-ROUNDS_OF_COMPUTE:]
     compute = [
-        prices.cost(seconds=total_seconds(row), devices=int(row.get("devices") or 1), joules=total_joules(row))
+        prices.cost(
+            seconds=total_seconds(without_testing(row)),
+            devices=int(row.get("devices") or 1),
+            joules=total_joules(without_testing(row)),
+        )
         for row in recent
     ]
     return prices.cost(labels=query_size) + (float(np.mean(compute)) if compute else 0.0)

@@ -16,11 +16,14 @@ Row = Mapping[str, Any]
 Rows = Sequence[Row]
 
 
-def check_metric(config: CampaignConfig, has_test: bool, prices: PricesConfig | None = None) -> None:
+def check_metric(
+    config: CampaignConfig, has_test: bool, prices: PricesConfig | None = None, has_validation: bool = False
+) -> None:
     """Raise DalError where the campaign would end on a metric that nothing measures, or on prices that are missing."""
     if config.target is None and config.plateau_rounds is None and not config.cost_optimum:
         return
-    missing = not has_test if config.target_metric.startswith("test") else not config.validation_size
+    validated = has_validation or config.validation_size > 0
+    missing = not has_test if config.target_metric.startswith("test") else not validated
     if missing:
         raise bad_value(
             "campaign.target_metric", "a metric that is measured (no test or validation set)", config.target_metric

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,12 @@ def start_between_probes(probes: Iterable[Probe]) -> str:
 def probes_of(rows: Iterable[Mapping[str, Any]]) -> list[Probe]:
     """The probes in the rows of the journal."""
     return [
-        Probe(row["round"], row["probe_warm_loss"], row["probe_scratch_loss"])
+        Probe(row["round"], _loss(row["probe_warm_loss"]), _loss(row["probe_scratch_loss"]))
         for row in rows
-        if row.get("probe_warm_loss") is not None
+        if "probe_warm_loss" in row
     ]
+
+
+def _loss(written: float | None) -> float:
+    """The journal has null for a loss that is not finite."""
+    return math.inf if written is None else written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from dal.errors import bad_value, unknown_choice
@@ -50,12 +51,14 @@ class TrainingConfig:
             raise unknown_choice("training.warm_start", WARM_STARTS, self.warm_start)
         if self.monitor not in MONITORS:
             raise unknown_choice("training.monitor", MONITORS, self.monitor)
-        if self.updates_per_label is not None and not self.updates_per_label > 0:
+        if self.updates_per_label is not None and not 0 < self.updates_per_label < math.inf:
             raise bad_value("training.updates_per_label", "a number above 0, or null", self.updates_per_label)
-        if self.replay is not None and not self.replay >= 0:
+        if self.replay is not None and not 0 <= self.replay < math.inf:
             raise bad_value("training.replay", "a number from 0, or null", self.replay)
         if not 0 <= self.rewind < 1:
             raise bad_value("training.rewind", "a share from 0 to below 1", self.rewind)
+        if self.rewind and self.warm_start == "scratch":
+            raise bad_value("training.rewind", "0 with warm_start=scratch, which has nothing to rewind", self.rewind)
         for name in ("shrink", "perturb"):
             if not 0 <= getattr(self, name) <= 1:
                 raise bad_value(f"training.{name}", "a number from 0 to 1", getattr(self, name))

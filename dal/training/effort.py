@@ -57,8 +57,8 @@ def effort(config: TrainingConfig, labeled: Points, num_new: int, warm: bool, *,
         ]
         kept = torch.cat([drawn.sort().values, torch.arange(num_old, len(indices))])
         labeled = indices[kept], labels[kept]
-    # One update at least is taken.
-    return Effort(labeled, planned, min(int(config.rewind * planned), planned - 1))
+    skipped = min(int(config.rewind * planned), planned - max(config.min_updates, 1))
+    return Effort(labeled, planned, max(skipped, 0))
 
 
 def round_half(share: float, count: int) -> int:

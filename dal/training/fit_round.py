@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,10 @@ from dal.training.warm_start import starting_state
 
 
 def check_start(config: TrainingConfig, has_validation: bool) -> None:
-    """Raise DalError where the automatic start has nothing to compare starts by."""
+    """Raise DalError where there is nothing to watch, or to compare the starts of the automatic one by."""
+    if config.monitor.startswith("val_") and not has_validation:
+        expected = "train_accuracy or auto, as there are no validation points (campaign.validation_size)"
+        raise bad_value("training.monitor", expected, config.monitor)
     if config.warm_start != "auto":
         return
     if not has_validation:
@@ -84,4 +88,5 @@ def fit_round(
 
 
 def _best_loss(result: FitResult) -> float:
-    return min(check["loss"] for check in result.history)
+    losses = [check["loss"] for check in result.history]
+    return min((loss for loss in losses if math.isfinite(loss)), default=math.inf)
