@@ -131,3 +131,23 @@ def test_rules_of_the_stop_set_end_a_campaign_at_the_first_round_that_they_hold(
     records = Records()
     campaign(data, new_model, records, max_uncertainty=1.0, **settings)
     assert records.stage == "done" and len(records.rows) == 1
+
+
+def test_validation_accuracy_is_there_though_training_watches_nothing(data, test_data, new_model):
+    training = TrainingConfig(batch_size=16, min_updates=1, max_updates=5, monitor="none")
+    learner = ActiveLearner(new_model, data, Margin(), training=training)
+    config = CampaignConfig(
+        initial_size=10, query_size=10, budget=40, validation_size=10, target=0.01, target_metric="val_accuracy"
+    )
+    rows = run(learner, DatasetOracle(data), config, test=test_data)
+    assert rows[-1]["campaign_stopped"] == "target"
+    indices, labels = learner.validation
+    right = (learner.predict(indices).argmax(dim=1) == labels).double().mean()
+    assert rows[-1]["val_accuracy"] == float(right)
+
+
+def test_a_monitor_without_validation_points_is_refused_before_a_label_is_bought(data, new_model):
+    learner = ActiveLearner(new_model, data, Margin(), training=TrainingConfig(monitor="val_loss"))
+    with pytest.raises(DalError, match="training.monitor: expected train_accuracy or auto"):
+        run(learner, DatasetOracle(data), CampaignConfig(initial_size=10, query_size=10, budget=40))
+    assert learner.labels_bought == 0

@@ -45,8 +45,14 @@ def test_a_new_target_is_the_network_of_its_name_and_of_the_seed(data):
     ("config", "message"),
     [
         (ModelConfig(), r"model.target_backbone: expected the name of a backbone, got None\."),
-        (ModelConfig(target_backbone="smal_cnn"), "backbone: expected one of .*did you mean small_cnn"),
-        (ModelConfig(target_backbone="torchvision/resnet18", target_weights="no/such.pt"), "weights: .*no/such.pt"),
+        (
+            ModelConfig(target_backbone="smal_cnn"),
+            "model.target_backbone: backbone: .*did you mean small_cnn",
+        ),
+        (
+            ModelConfig(target_backbone="torchvision/resnet18", target_weights="no/such.pt"),
+            "model.target_backbone: weights: .*no/such.pt",
+        ),
     ],
 )
 def test_a_target_that_cannot_be_had_is_one_sentence(config, message, data):

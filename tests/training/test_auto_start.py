@@ -1,6 +1,7 @@
 """warm_start=auto: both starts are tried now and then, and what validated better goes on."""
 
 import copy
+import math
 from importlib import import_module
 
 import pytest
@@ -42,10 +43,10 @@ def test_probes_are_read_from_the_rows_that_have_them():
     rows = [
         {"round": 0},
         {"round": 1, "probe_warm_loss": 0.0, "probe_scratch_loss": 0.5},
-        {"round": 2, "probe_warm_loss": None, "probe_scratch_loss": None},
+        {"round": 2, "probe_warm_loss": None, "probe_scratch_loss": 0.5},  # null is what the journal makes of infinity
         {"round": 4, "probe_warm_loss": 0.7, "probe_scratch_loss": 0.5},
     ]
-    assert probes_of(rows) == [Probe(1, 0.0, 0.5), Probe(4, 0.7, 0.5)]
+    assert probes_of(rows) == [Probe(1, 0.0, 0.5), Probe(2, math.inf, 0.5), Probe(4, 0.7, 0.5)]
 
 
 class ScriptedFit:

@@ -53,10 +53,28 @@ def test_updates_are_counted_on_the_labels_that_a_round_learns(settings, warm, p
     [(0.5, True, 50), (0.5, False, 0), (0.0, True, 0), (0.999, True, 99), (0.255, True, 25)],
 )
 def test_rewinding_leaves_a_share_of_a_warm_round_out_but_never_all_of_it(rewind, warm, skipped):
-    spent = effort(config(max_updates=100, rewind=rewind), points(30), 10, warm, seed=0, round=1)
+    spent = effort(
+        config(min_updates=0, max_updates=100, rewind=rewind, warm_start="continue"),
+        points(30),
+        10,
+        warm,
+        seed=0,
+        round=1,
+    )
     assert (spent.planned, spent.skipped, spent.max_updates) == (100, skipped, 100 - skipped)
-    single = effort(config(min_updates=0, max_updates=1, rewind=0.99), points(30), 10, True, seed=0, round=1)
+    single = effort(
+        config(min_updates=0, max_updates=1, rewind=0.99, warm_start="continue"), points(30), 10, True, seed=0, round=1
+    )
     assert single.max_updates == 1
+    floored = effort(
+        config(min_updates=80, max_updates=100, rewind=0.5, warm_start="continue"),
+        points(30),
+        10,
+        warm,
+        seed=0,
+        round=1,
+    )
+    assert floored.max_updates == (80 if warm else 100)
 
 
 @pytest.mark.parametrize(
