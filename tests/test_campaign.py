@@ -8,6 +8,7 @@ import torch
 
 from dal import ActiveLearner, run
 from dal.acquisition import Margin
+from dal.errors import DalError
 from dal.oracle import DatasetOracle
 from dal.records import Records, RunFolder
 from dal.stop_set import stop_set
@@ -148,6 +149,6 @@ def test_validation_accuracy_is_there_though_training_watches_nothing(data, test
 
 def test_a_monitor_without_validation_points_is_refused_before_a_label_is_bought(data, new_model):
     learner = ActiveLearner(new_model, data, Margin(), training=TrainingConfig(monitor="val_loss"))
-    with pytest.raises(DalError, match="training.monitor: expected train_accuracy or auto"):
+    with pytest.raises(DalError, match=r"training.monitor: expected train_accuracy or auto"):
         run(learner, DatasetOracle(data), CampaignConfig(initial_size=10, query_size=10, budget=40))
     assert learner.labels_bought == 0

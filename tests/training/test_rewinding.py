@@ -91,7 +91,7 @@ def test_a_warm_round_begins_at_its_share_of_the_schedule_and_ends_where_that_en
 
 
 def test_rounds_from_scratch_have_nothing_to_rewind(data):
-    with pytest.raises(DalError, match="training.rewind: expected 0 with warm_start=scratch, .* got 0.5"):
+    with pytest.raises(DalError, match=r"training.rewind: expected 0 with warm_start=scratch, .* got 0.5"):
         rates(data, 0.5, rounds=2, warm_start="scratch", schedule="cosine")
 
 
