@@ -178,6 +178,6 @@ def interrupted(*args, **options):
 
 def test_a_target_that_cannot_be_had_is_said_before_a_label_is_bought(config, tmp_path):
     config["model"]["target_backbone"] = "torchvision/resnet19"
-    with pytest.raises(DalError, match=r"^backbone: expected one of"):
+    with pytest.raises(DalError, match=r"^model.target_backbone: backbone: expected one of"):
         run_campaign(config)
     assert not (tmp_path / "run").exists()

@@ -70,7 +70,7 @@ def test_killed_with_neighbors_as_candidates(tmp_path):
     undisturbed = outcome(tmp_path / "undisturbed", settings=settings)
     assert [row.get("samples_forward_embed", 0) for row in undisturbed[2]] == [0, 400, 0]
     # While the embedding is made, after that, and while it is made again.
-    points = ["score:400", "train:39", "score:1", "commit:1", "commit:2"]
+    points = ["embed:400", "train:39", "embed:1", "commit:1", "commit:2"]
     assert outcome(tmp_path / "run", points, settings) == undisturbed
 
 
