@@ -135,7 +135,8 @@ ABOUT = (
     "difference to classic, in points, is paired by seed, with half the width of its 95 % t interval. TFLOP are of "
     "training, checks, scoring, selection and the stop set, testing apart, means over seeds; the shares are of "
     "classic's, "
-    "those of seconds too. Labels include those bought to validate on; areas are compared where both curves are."
+    "those of seconds too. Labels include those bought to validate on; areas are compared where both curves are. Runs "
+    "may come from several calls, and seconds from a machine with other work on it: FLOPs are what to go by."
 )
 
 

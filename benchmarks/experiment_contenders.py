@@ -131,7 +131,7 @@ def baal(settings: Settings, seed: int, folder: Path, *, caching: bool) -> Resul
 
 def dal_run(settings: Settings, seed: int, folder: Path, *, overrides: list[str]) -> Result:
     """``dal run`` with its clock set to the moment when the images are loaded."""
-    # What it imports only when it gets there.
+    # dal imports these only when it gets there; here they are imported for that alone, before the clock is set.
     import matplotlib.figure  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
 

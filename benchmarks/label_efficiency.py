@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -58,7 +59,7 @@ def main() -> int:
         for (f, s), folder in zip(grid, folders, strict=True)
     ]
     # Before anything is written, so that the commit is told as it was.
-    facts = environment() | {"command": " ".join(["python", "benchmarks/label_efficiency.py", *sys.argv[1:]])}
+    facts = environment() | {"command": shlex.join(["python", "benchmarks/label_efficiency.py", *sys.argv[1:]])}
     facts |= {"threads_a_run": 1, "runs_at_a_time": options.jobs, "seeds": list(range(options.seeds))}
     started = time.perf_counter()
     with ThreadPoolExecutor(options.jobs) as jobs:

@@ -8,6 +8,7 @@ No command of its own: see speed.py, scale.py and gpu.py.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ PEERS = ("baal", "scikit-activeml", "small-text", "threadpoolctl")
 def facts_now(**more: Any) -> dict[str, Any]:
     """What a part ran on. Taken before anything is written, so that the commit is told as it was."""
     versions = {name: _version(name) for name in PEERS}
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     return environment() | versions | {"command": command} | more
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dal.data.base import ImageData
-from dal.distributed import num_ranks
+from dal.distributed import from_rank_zero, num_ranks
 from dal.evaluation import metrics_from_logits
 from dal.journal import Labeled
 from dal.ledger import Ledger
@@ -67,7 +67,9 @@ def run(
         with learner.ledger.phase("checkpoint"):
             records.keep_weights(learner.model.module.state_dict())
         row = _row(learner, result, found | records.facts)
-        row["campaign_stopped"] = reason_to_stop(campaign, [*records.rows, row], learner.pool.num_unlabeled, prices)
+        reason = reason_to_stop(campaign, [*records.rows, row], learner.pool.num_unlabeled, prices)
+        # Processes measure other seconds, and all must stop after the same round.
+        row["campaign_stopped"] = from_rank_zero(reason)
         records.commit_round(row)
         on_round(records.rows[-1])
     return records.rows
@@ -88,7 +90,7 @@ def _buy_query(learner: ActiveLearner, oracle: Oracle, campaign: CampaignConfig,
     query = learner.ask(size)
     facts: dict[str, Any] = {}
     if campaign.grow_below is not None:
-        facts["query_disagreement"] = learner.disagreement(query) if records.rows else None
+        facts["query_disagreement"] = from_rank_zero(learner.disagreement(query)) if records.rows else None
     labels = oracle(query)
     learner.tell(query, labels)
     lines = _lines(learner.round, query.indices, query.ids, labels, query.scores)
@@ -110,7 +112,6 @@ def _lines(
 
 
 def _row(learner: ActiveLearner, result: FitResult, found: Mapping[str, Any]) -> dict[str, Any]:
-    best, watched = result.best, result.monitor.split("_")[0]
     probe = result.probe
     return {
         "round": learner.round,
@@ -118,13 +119,9 @@ def _row(learner: ActiveLearner, result: FitResult, found: Mapping[str, Any]) ->
         "num_validation": 0 if learner.validation is None else len(learner.validation[0]),
         "labels_bought": learner.labels_bought,
         **found,
-        **({} if best is None else {f"{watched}_accuracy": best["accuracy"], f"{watched}_loss": best["loss"]}),
         "warm_start": result.start,
         **({} if probe is None else {"probe_warm_loss": probe.warm_loss, "probe_scratch_loss": probe.scratch_loss}),
-        "updates": result.updates,
-        "best_update": result.best_update,
-        "training_stopped": result.stopped_because,
-        "training_history": result.history,
+        **result.row(),
         **learner.ledger.row(),
         "devices": num_ranks(),
     }

@@ -223,33 +223,26 @@ class ActiveLearner:
 
     def evaluate(self, data: ImageData) -> Metrics:
         """Metrics on the points of ``data`` whose label is known."""
-        indices, seen = known_indices(data), self._seen(data)
+        indices = known_indices(data)
         with self.ledger.phase("test"):
-            logits = predict(
-                self.model,
-                seen,
-                indices,
-                config=self.scoring,
-                device=self.device,
-                on_progress=self.on_progress,
-                ledger=self.ledger,
-            )
-            return metrics_from_logits(logits, data.labels[indices])
+            return metrics_from_logits(self._predict(data, indices, "test"), data.labels[indices])
 
     def predict(self, indices: Tensor, phase: str = "test") -> Tensor:
         """(B, C) float32 logits of these points of the training set. Their cost is charged to ``phase``."""
-        seen = self._seen(self.data)
         with self.ledger.phase(phase):
-            return predict(
-                self.model,
-                seen,
-                indices,
-                config=self.scoring,
-                device=self.device,
-                on_progress=self.on_progress,
-                phase=phase,
-                ledger=self.ledger,
-            )
+            return self._predict(self.data, indices, phase)
+
+    def _predict(self, data: ImageData, indices: Tensor, phase: str) -> Tensor:
+        return predict(
+            self.model,
+            self._seen(data),
+            indices,
+            config=self.scoring,
+            device=self.device,
+            on_progress=self.on_progress,
+            phase=phase,
+            ledger=self.ledger,
+        )
 
     def disagreement(self, query: Sequence[int], size: int = 256) -> float:
         """By how much the model is less sure of a query than of ``size`` random unlabeled points, from -1 to 1."""

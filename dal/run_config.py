@@ -80,14 +80,24 @@ def flatten(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+def without_effect(config: Config) -> set[str]:
+    """Dotted keys that cannot change a result: those that are FREE, and prices where no rule goes by them.
+
+    ``config`` has dotted keys.
+
+    >>> "prices.label" in without_effect({"prices.label": 0.1}), "seed" in without_effect({"seed": 1})
+    (True, False)
+    """
+    priced = config.get("campaign.cost_optimum")
+    return FREE | {key for key in config if key.startswith("prices.") and not priced}
+
+
 def check_same_config(path: Path, config: Config) -> None:
     """Raise DalError, naming the first key that differs, unless the run was started with this configuration."""
     old, new = ADDED | dict(flatten(load_config(path))), ADDED | dict(flatten(config))
-    priced = new.get("campaign.cost_optimum")
+    free = without_effect(new)
     for key in [*new, *old]:
-        if key.startswith("prices.") and not priced:  # they change the bill alone
-            continue
-        if key not in FREE and old.get(key, "nothing") != new.get(key, "nothing"):
+        if key not in free and old.get(key, "nothing") != new.get(key, "nothing"):
             before, now = old.get(key, "nothing"), new.get(key, "nothing")
             raise DalError(
                 f"{key}: expected {before!r}, as the run in {str(path.parent)!r} was started with, got {now!r}; choose "

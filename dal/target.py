@@ -96,17 +96,12 @@ def train_target(
             )
             metrics = metrics_from_logits(logits, test.labels[indices]).row("test")
     num_validation = 0 if validation is None else len(validation[0])
-    best, watched = result.best, result.monitor.split("_")[0]
     return {
         "num_labeled": len(labeled[0]),
         "num_validation": num_validation,
         "labels_bought": len(labeled[0]) + num_validation,
         **metrics,
-        **({} if best is None else {f"{watched}_accuracy": best["accuracy"], f"{watched}_loss": best["loss"]}),
-        "updates": result.updates,
-        "best_update": result.best_update,
-        "training_stopped": result.stopped_because,
-        "training_history": result.history,
+        **result.row(),
         **ledger.row(),
         "devices": num_ranks(),
     }

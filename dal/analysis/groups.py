@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dal.analysis.runs import Run
 from dal.errors import DalError
-from dal.run_config import ADDED, FREE, flatten
+from dal.run_config import ADDED, flatten, without_effect
 
 METRIC = "test_accuracy"
 
@@ -80,19 +80,17 @@ def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
 
 def _settings(run: Run) -> dict[str, str]:
     config = ADDED | dict(flatten(run.config))
-    without_effect = FREE | {"seed"} | _without_effect(config)
-    settings = {k: json.dumps(v, default=str) for k, v in config.items() if k not in without_effect}
+    left_out = {"seed"} | without_effect(config) | _of_no_rule(config)
+    settings = {k: json.dumps(v, default=str) for k, v in config.items() if k not in left_out}
     return settings | {"data.fingerprint": json.dumps(run.fingerprint)}
 
 
-def _without_effect(config: Mapping[str, Any]) -> set[str]:
-    """Keys that cannot change a result since nothing in this configuration goes by them."""
-    keys = set()
-    if not config.get("campaign.cost_optimum"):
-        keys |= {key for key in config if key.startswith("prices.")}
-    if all(config.get(f"campaign.{rule}") is None for rule in ("kappa", "max_change", "max_uncertainty")):
-        keys |= {"campaign.stop_set_size", "campaign.kappa_rounds"}
-    return keys
+def _of_no_rule(config: Mapping[str, Any]) -> set[str]:
+    """Keys of the stop set, where no rule goes by it. A run that is resumed must keep them all the same, as its rows
+    hold the predictions."""
+    rules = ("kappa", "max_change", "max_uncertainty")
+    unused = all(config.get(f"campaign.{rule}") is None for rule in rules)
+    return {"campaign.stop_set_size", "campaign.kappa_rounds"} if unused else set()
 
 
 def _telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]:
@@ -109,10 +107,16 @@ def _telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]
         telling[data, acquisition] = [
             key
             for key in dict.fromkeys(k for g in same_data for k in sorted(g))
-            if key != "acquisition.name"
-            and len({g.get(key) for g in (same_kind if key.startswith("acquisition.") else same_data)}) > 1
+            if key != "acquisition.name" and len({g.get(key) for g in _compared(key, same_kind, same_data)}) > 1
         ]
     return telling
+
+
+def _compared(key: str, same_kind: Sequence[Settings], same_data: Sequence[Settings]) -> Sequence[Settings]:
+    """The groups that a key is compared among. One without prices is told by campaign.cost_optimum already."""
+    if key.startswith("prices."):
+        return [g for g in same_data if key in g]
+    return same_kind if key.startswith("acquisition.") else same_data
 
 
 def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, str], list[str]]) -> Group:

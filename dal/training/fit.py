@@ -68,6 +68,17 @@ class FitResult:
         """The check whose weights were kept; None where nothing was checked."""
         return next((h for h in self.history if h["update"] == self.best_update), None)
 
+    def row(self) -> dict[str, Any]:
+        """Keys for the journal. Accuracy and loss are those of the weights that were kept, on what was watched."""
+        best, watched = self.best, self.monitor.split("_")[0]
+        return {
+            **({} if best is None else {f"{watched}_accuracy": best["accuracy"], f"{watched}_loss": best["loss"]}),
+            "updates": self.updates,
+            "best_update": self.best_update,
+            "training_stopped": self.stopped_because,
+            "training_history": self.history,
+        }
+
 
 def fit(
     model: AdaptedModel,
