@@ -88,6 +88,22 @@ def test_another_configuration_is_refused_with_the_first_key_that_differs(finish
     RunFolder(finished, CONFIG | {"run_dir": "y", "scoring": {"batch_size": 7}}, data.fingerprint()).close()
 
 
+def test_prices_may_change_unless_the_campaign_goes_by_them(tmp_path, data):
+    def start(name, cost_optimum, label):
+        config = CONFIG | {"campaign": {"cost_optimum": cost_optimum}, "prices": {"label": label}}
+        folder = RunFolder(tmp_path / name, config, data.fingerprint())
+        if not folder.rows:
+            folder.keep_weights({})
+            folder.commit_round({"campaign_stopped": None, "num_labeled": 1})
+        folder.close()
+
+    start("bill", cost_optimum=False, label=0.1)
+    start("bill", cost_optimum=False, label=0.2)
+    start("rule", cost_optimum=True, label=0.1)
+    with pytest.raises(DalError, match=r"prices.label: expected 0.1, as the run in .* was started with, got 0.2"):
+        start("rule", cost_optimum=True, label=0.2)
+
+
 def test_other_images_are_refused(finished, data):
     with pytest.raises(DalError, match="data: expected the images that"):
         RunFolder(finished, CONFIG, data.subset(range(80)).fingerprint())

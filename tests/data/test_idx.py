@@ -38,7 +38,12 @@ def test_damage_is_named(tmp_path, content, message):
     assert str(error.value).endswith(message)
 
 
-@pytest.mark.parametrize("content", [gzip.compress(GOOD)[:-9], b"not gzip", gzip.compress(GOOD)[:12] + b"\xff" * 30])
+# Without names these would be named after their bytes, with the time in them, and so other ones in each process.
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(GOOD)[:-9], b"not gzip", gzip.compress(GOOD)[:12] + b"\xff" * 30],
+    ids=["cut off", "not gzip", "overwritten"],
+)
 def test_a_damaged_archive_is_named(tmp_path, content):
     path = tmp_path / "broken.gz"
     path.write_bytes(content)
