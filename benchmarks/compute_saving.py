@@ -2,6 +2,7 @@
 
     python benchmarks/compute_saving.py digits
     python benchmarks/compute_saving.py fashion_mnist --functions margin bald --variants classic saver
+    python benchmarks/compute_saving.py digits_resnet18 --variants classic saver "saver, continue" --seeds 2
 
 Paired by seed: the same initial set, model, function and optimizer; only how a round is paid for differs. Runs what is
 missing of the grid (a run that was cut off goes on), each ``dal run`` in a process of its own with one thread, then
@@ -24,13 +25,21 @@ from matplotlib.figure import Figure
 from record import RESULTS, dated, facts_now, save, write_part, write_readme
 
 from dal.analysis import Run, area_under_curve, paired_difference, read_run
-from dal.prices import total_flops, total_seconds, without_testing
+from dal.prices import PricesConfig, total_flops, total_seconds, without_testing
 
+BY_20 = ["experiment=digits", "campaign.initial_size=20", "campaign.query_size=20"]
 CAMPAIGNS = {
-    "digits": ["campaign.initial_size=20", "campaign.query_size=20", "campaign.budget=300"],
-    "fashion_mnist": ["campaign.initial_size=100", "campaign.query_size=100", "campaign.budget=2000"],
+    "digits": [*BY_20, "campaign.budget=300"],
+    "digits_resnet18": [*BY_20, "campaign.budget=120", "model.backbone=resnet18_cifar"],
+    "fashion_mnist": [
+        "experiment=fashion_mnist",
+        "campaign.initial_size=100",
+        "campaign.query_size=100",
+        "campaign.budget=2000",
+    ],
 }
-SIZES = {"digits": "400", "fashion_mnist": "10000"}  # of the part of the pool that is scored
+SIZES = {"digits": "400", "digits_resnet18": "400", "fashion_mnist": "10000"}  # of the part of the pool that is scored
+PRICES = PricesConfig(label=0.10, gpu_hour=2.50)
 CLASSIC = ["compute=classic"]
 EFFORT = ["training.monitor=none", "training.updates_per_label=3", "training.max_updates=1500"]
 VALIDATION = "campaign.validation_size=50"
@@ -100,7 +109,6 @@ def main() -> int:
     commands = [
         [
             "run",
-            f"experiment={options.experiment}",
             *CAMPAIGNS[options.experiment],
             *known[variant],
             *options.set,
@@ -135,7 +143,8 @@ ABOUT = (
     "difference to classic, in points, is paired by seed, with half the width of its 95 % t interval. TFLOP are of "
     "training, checks, scoring, selection and the stop set, testing apart, means over seeds; the shares are of "
     "classic's, "
-    "those of seconds too. Labels include those bought to validate on; areas are compared where both curves are. Runs "
+    "those of seconds too. USD are of labels (0.10 each) and of the core that a run had, as if an hour of it cost what "
+    "one of a GPU does (2.50). Labels include those bought to validate on; areas are compared where both curves are. Runs "
     "may come from several calls, and seconds from a machine with other work on it: FLOPs are what to go by."
 )
 
@@ -184,6 +193,8 @@ def line(variant: str, runs: list[Run], classic: list[Run]) -> Row:
         "FLOPs_share": mine[2] / theirs[2],
         "seconds": mine[3],
         "seconds_share": mine[3] / theirs[3],
+        "compute USD": PRICES.cost(seconds=mine[3]),
+        "USD": PRICES.cost(seconds=mine[3], labels=float(np.mean([r.rounds["labels_bought"].iloc[-1] for r in runs]))),
     }
 
 

@@ -19,9 +19,8 @@ from dal.evaluation import Metrics, known_indices, metrics_from_logits, predict
 from dal.feature_cache import FeatureCache, takes_features
 from dal.initial_set import initial_set
 from dal.ledger import Ledger
-from dal.models.adapt import AdaptedModel, as_adapted
+from dal.models.adapt import AdaptedModel, as_adapted, check_draws
 from dal.models.classifier import Classifier
-from dal.models.mc_dropout import check_dropout
 from dal.pool import Pool
 from dal.progress import OnProgress, silent
 from dal.query import Query
@@ -105,7 +104,7 @@ class ActiveLearner:
         self.model = as_adapted(model) if isinstance(model, AdaptedModel | Classifier) else self._new_model(0)
         self._check_classes()
         if acquisition.needs_dropout:
-            check_dropout(self.model.module)
+            check_draws(self.model.module)
         self._features = FeatureCache()
         self._first_state = {k: v.detach().clone() for k, v in self.model.module.state_dict().items()}
 

@@ -48,6 +48,7 @@ ADDED = {
     "prices.accuracy_point": None,
     "prices.currency": "USD",
     "model.freeze_backbone": False,
+    "model.ensemble_size": 1,
     "model.target_backbone": None,
     "model.target_weights": None,
 }

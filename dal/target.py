@@ -17,7 +17,8 @@ from dal.files import save_tensors, write_text
 from dal.journal import finite
 from dal.ledger import Ledger
 from dal.models.adapt import AdaptedModel, as_adapted
-from dal.models.classifier import Classifier, ModelConfig
+from dal.models.classifier import Classifier
+from dal.models.config import ModelConfig
 from dal.progress import OnProgress, silent
 from dal.scoring import ScoringConfig
 from dal.seeding import derive_seed, isolated_rng

@@ -14,7 +14,8 @@ from dal.evaluation import predict
 from dal.flops import FlopCounter
 from dal.ledger import Ledger
 from dal.models.adapt import adapt, as_adapted
-from dal.models.classifier import Classifier, ModelConfig
+from dal.models.classifier import Classifier
+from dal.models.config import ModelConfig
 from dal.scoring import Charge, ScoringConfig, pool_pass, summarize_points
 
 CLASSES = 3

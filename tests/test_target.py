@@ -9,7 +9,8 @@ from dal.errors import DalError
 from dal.evaluation import metrics_from_logits, predict
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN, TorchvisionBackbone
-from dal.models.classifier import Classifier, ModelConfig
+from dal.models.classifier import Classifier
+from dal.models.config import ModelConfig
 from dal.target import TARGET, TARGET_WEIGHTS, finish_target, new_target, read_target, target_line, train_target
 from dal.training import TrainingConfig, fit
 

@@ -15,7 +15,8 @@ from dal.memory import out_of_memory
 from dal.models.backbones.base import last_linear
 from dal.models.classifier import Classifier
 from dal.models.compiled import CompiledPasses
-from dal.models.mc_dropout import DropoutDraws
+from dal.models.ensemble import DeepEnsemble
+from dal.models.mc_dropout import DropoutDraws, check_dropout
 from dal.precision import full_precision
 from dal.seeding import isolated_rng
 
@@ -75,6 +76,12 @@ def as_adapted(model: AdaptedModel | Classifier) -> AdaptedModel:
     raise bad_value("model", "a Classifier or adapt(module, head=...)", type(model).__name__)
 
 
+def check_draws(module: pl.LightningModule) -> None:
+    """Raise DalError, saying what to add, unless the network has draws: members of an ensemble, or dropout."""
+    if not isinstance(module, DeepEnsemble):
+        check_dropout(module)
+
+
 class ScoringModel:
     """The PoolModel that acquisition functions see. Made by scoring_view().
 
@@ -107,6 +114,10 @@ class ScoringModel:
         return logits.float()
 
     def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
+        """(B, ...) images to (B, K, C), nats; the draws of an ensemble are its members, whatever ``num_draws`` is."""
+        if isinstance(self.module, DeepEnsemble):
+            members = self.module.member_log_probs
+            return members(x) if self.compiled is None else self.compiled("members", members, x)
         if self._draws is None or self._draws.num_draws != num_draws:
             # Two images at least: one would broadcast against its own draws, and could not show that a batch mixes.
             few = x[:3] if len(x) > 1 else torch.cat([x, x.flip(-1)])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import pytorch_lightning as pl
@@ -13,78 +11,12 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from dal.errors import bad_value, unknown_choice
-from dal.models.backbones import Backbone, build_backbone
+from dal.models.backbones import Backbone
 from dal.models.backbones.base import freeze
 from dal.models.memory_format import channels_last
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
-
-
-@dataclass
-class ModelConfig:
-    """What to train, and how a step is taken.
-
-    With a ``target_backbone`` the campaign's network is a proxy: it is small and chooses, and the target is trained
-    once, in the same way, on all that was bought (selection via proxy, arXiv:1906.11829).
-
-    Raises DalError for target_weights without a target_backbone.
-    """
-
-    backbone: str = "small_cnn"
-    weights: str | None = None  # null, DEFAULT (torchvision's), or the path of a state dict
-    dropout: float = 0.5  # before the head
-    backbone_dropout: float = 0.25  # inside small_cnn
-    optimizer: str = "adam"
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    momentum: float = 0.9  # of sgd
-    schedule: str = "constant"
-    freeze_backbone: bool = False  # train the head alone, on features that are computed once
-    target_backbone: str | None = None  # trained at the end of a campaign on all labels bought
-    target_weights: str | None = None  # as weights
-
-    def __post_init__(self) -> None:
-        if self.target_weights is not None and self.target_backbone is None:
-            raise bad_value("model.target_weights", "null where there is no model.target_backbone", self.target_weights)
-        if self.freeze_backbone and self.weights is None:
-            warnings.warn(
-                "model.freeze_backbone: the backbone stays random, as model.weights is null; model.weights=DEFAULT "
-                "loads pre-trained ones where torchvision has some.",
-                stacklevel=3,
-            )
-
-    def target(self) -> ModelConfig | None:
-        """The configuration of the target, all of which is trained; None where there is none.
-
-        >>> ModelConfig(target_backbone="torchvision/resnet50", lr=0.01).target().lr
-        0.01
-        """
-        if self.target_backbone is None:
-            return None
-        return replace(
-            self,
-            backbone=self.target_backbone,
-            weights=self.target_weights,
-            freeze_backbone=False,
-            target_backbone=None,
-            target_weights=None,
-        )
-
-    def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Classifier:
-        """A Classifier for these images, initialised from the global generator."""
-        backbone = build_backbone(self.backbone, image_shape, self.weights, self.backbone_dropout)
-        return Classifier(
-            backbone,
-            num_classes,
-            dropout=self.dropout,
-            optimizer=self.optimizer,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            momentum=self.momentum,
-            schedule=self.schedule,
-            freeze_backbone=self.freeze_backbone,
-        )
 
 
 class Classifier(pl.LightningModule):
@@ -135,7 +67,7 @@ class Classifier(pl.LightningModule):
         if freeze_backbone:
             freeze(backbone)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(backbone.num_features, num_classes)
+        self.head: nn.Module = nn.Linear(backbone.num_features, num_classes)
         self.optimizer, self.schedule = optimizer, schedule
         self.lr, self.weight_decay, self.momentum = lr, weight_decay, momentum
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
@@ -148,20 +80,29 @@ class Classifier(pl.LightningModule):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.head_input(x))
+        return logits
+
+    def head_input(self, x: Tensor) -> Tensor:
+        """(B, D) features with dropout, where it is on."""
         if self.freeze_backbone and x.ndim == 2:
             if x.shape[1] != self.backbone.num_features:
                 raise bad_value("x", f"images, or (B, {self.backbone.num_features}) features", tuple(x.shape))
             features = x
         else:
             features = self.backbone(x)
-        logits: Tensor = self.head(self.dropout(features))
-        return logits
+        dropped: Tensor = self.dropout(features)
+        return dropped
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """What a step of training takes down."""
+        return F.cross_entropy(self(x), y)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
         if x.ndim == 4 and x.device.type == "cpu":
             x = channels_last(x)  # whose pooling kernels are several times as fast there
-        loss = F.cross_entropy(self(x), y)
+        loss = self.loss(x, y)
         self.log("train_loss", loss)
         return loss
 

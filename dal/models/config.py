@@ -1,0 +1,80 @@
+"""What to train: the settings of a network, and the Classifier that they make."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dal.errors import bad_value
+from dal.models.backbones import build_backbone
+from dal.models.classifier import Classifier
+from dal.models.ensemble import DeepEnsemble
+
+_PASSED_ON = ("dropout", "optimizer", "lr", "weight_decay", "momentum", "schedule", "freeze_backbone")
+
+
+@dataclass
+class ModelConfig:
+    """What to train, and how a step is taken.
+
+    With a ``target_backbone`` the campaign's network is a proxy: it is small and chooses, and the target is trained
+    once, in the same way, on all that was bought (selection via proxy, arXiv:1906.11829).
+
+    Raises DalError for target_weights without a target_backbone and for an ensemble_size below 1.
+    """
+
+    backbone: str = "small_cnn"
+    weights: str | None = None  # null, DEFAULT (torchvision's), or the path of a state dict
+    dropout: float = 0.5  # before the head
+    backbone_dropout: float = 0.25  # inside small_cnn
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9  # of sgd
+    schedule: str = "constant"
+    freeze_backbone: bool = False  # train the head alone, on features that are computed once
+    ensemble_size: int = 1  # networks; with more than one they are the draws, whatever their number is set to
+    target_backbone: str | None = None  # trained at the end of a campaign on all labels bought
+    target_weights: str | None = None  # as weights
+
+    def __post_init__(self) -> None:
+        if self.target_weights is not None and self.target_backbone is None:
+            raise bad_value("model.target_weights", "null where there is no model.target_backbone", self.target_weights)
+        if self.ensemble_size < 1:
+            raise bad_value("model.ensemble_size", "at least 1", self.ensemble_size)
+        if self.freeze_backbone and self.weights is None:
+            warnings.warn(
+                "model.freeze_backbone: the backbone stays random, as model.weights is null; model.weights=DEFAULT "
+                "loads pre-trained ones where torchvision has some.",
+                stacklevel=3,
+            )
+
+    def target(self) -> ModelConfig | None:
+        """The configuration of the target, all of which is trained; None where there is none.
+
+        >>> ModelConfig(target_backbone="torchvision/resnet50", lr=0.01).target().lr
+        0.01
+        """
+        if self.target_backbone is None:
+            return None
+        return replace(
+            self,
+            backbone=self.target_backbone,
+            weights=self.target_weights,
+            freeze_backbone=False,
+            ensemble_size=1,
+            target_backbone=None,
+            target_weights=None,
+        )
+
+    def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Classifier:
+        """A Classifier for these images, or a DeepEnsemble, initialised from the global generator."""
+        backbones = [
+            build_backbone(self.backbone, image_shape, self.weights, self.backbone_dropout)
+            for _ in range(self.ensemble_size)
+        ]
+        options: dict[str, Any] = {name: getattr(self, name) for name in _PASSED_ON}
+        if self.ensemble_size > 1:
+            return DeepEnsemble(backbones, num_classes, **options)
+        return Classifier(backbones[0], num_classes, **options)

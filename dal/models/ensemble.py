@@ -1,0 +1,90 @@
+"""A deep ensemble: networks of their own initialisation, trained side by side, whose members are the draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dal.errors import bad_value
+from dal.models.backbones import Backbone
+from dal.models.classifier import Classifier
+
+
+class DeepEnsemble(Classifier):
+    """M networks as one Classifier, whose prediction is the mean of their probabilities (arXiv:1612.01474).
+
+    Each member has a backbone and a head of its own and is trained on its own loss. All see the same batches, in the
+    same order and with the same augmentation, which spares M - 1 readings of the data; they differ in their initial
+    weights and in their dropout masks. Functions that ask for draws get the members, with dropout off. The features are
+    those of the members side by side, (B, M * D), and the logits are the logarithms of the mean probabilities.
+
+    ``options`` are those of Classifier. Raises DalError for fewer than two backbones, and for features of unequal size.
+
+    >>> from dal.models.backbones import SmallCNN
+    >>> ensemble = DeepEnsemble([SmallCNN(1, (8, 8)) for _ in range(3)], num_classes=10).eval()
+    >>> images = torch.rand(2, 1, 8, 8)
+    >>> members = ensemble.member_log_probs(images)
+    >>> members.shape, torch.allclose(ensemble(images).exp(), members.exp().mean(dim=1))
+    (torch.Size([2, 3, 10]), True)
+    """
+
+    head: _MixtureHead
+
+    def __init__(self, backbones: Sequence[Backbone], num_classes: int, **options: Any) -> None:
+        if len(backbones) < 2:
+            raise bad_value("backbones", "at least 2, one for each member of the ensemble", len(backbones))
+        super().__init__(_SideBySide(backbones), num_classes, **options)
+        self.head = _MixtureHead(len(backbones), backbones[0].num_features, num_classes)
+
+    @property
+    def num_members(self) -> int:
+        return len(self.head.members)
+
+    def member_logits(self, x: Tensor) -> Tensor:
+        """(B, ...) images to (B, M, C) logits of each member."""
+        return self.head.member_logits(self.head_input(x))
+
+    def member_log_probs(self, x: Tensor) -> Tensor:
+        """(B, ...) images to (B, M, C) log-probabilities of each member, in nats, float32."""
+        return self.member_logits(x).float().log_softmax(dim=-1)
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """The sum of the members' losses: the gradient of each is that of a network trained alone."""
+        logits = self.member_logits(x)
+        return F.cross_entropy(logits.flatten(0, 1), y.repeat_interleave(self.num_members)) * self.num_members
+
+
+class _SideBySide(Backbone):
+    """(B, ...) to (B, M * D)."""
+
+    def __init__(self, members: Sequence[Backbone]) -> None:
+        super().__init__()
+        sizes = {member.num_features for member in members}
+        if len(sizes) > 1:
+            raise bad_value("backbones", "features of one size", sorted(sizes))
+        self.members = nn.ModuleList(members)
+        self.num_features = sum(member.num_features for member in members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([member(x) for member in self.members], dim=1)
+
+
+class _MixtureHead(nn.Module):
+    """(B, M * D) to (B, C): the logarithm of the mean of the members' probabilities."""
+
+    def __init__(self, num_members: int, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(nn.Linear(num_features, num_classes) for _ in range(num_members))
+
+    def member_logits(self, features: Tensor) -> Tensor:
+        parts = features.chunk(len(self.members), dim=1)
+        return torch.stack([member(part) for member, part in zip(self.members, parts, strict=True)], dim=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        log_probs = self.member_logits(features).log_softmax(dim=-1)
+        return log_probs.logsumexp(dim=1) - math.log(len(self.members))
