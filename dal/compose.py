@@ -8,12 +8,12 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dal.config import ROOT_NAME, config_folder, register
+from dal.config import ROOT_NAME, config_folder, register, register_own_file
 from dal.errors import DalError, unknown_choice
 
 GROUPS = ("data", "acquisition", "experiment", "compute")
@@ -29,7 +29,7 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     >>> compose(["acquisition=bald", "seed=3"])["run_dir"]
     'runs/digits/bald/seed3'
     """
-    overrides = quoted(overrides)
+    overrides = with_own_files(quoted(overrides))
     for override in check_overrides(overrides):
         if override.is_sweep_override():
             raise DalError(f"{override.key_or_group}: expected one value, got {_value(override)}; add --multirun.")
@@ -48,7 +48,7 @@ def check_overrides(overrides: list[str]) -> list[Override]:
 
     Raises DalError with the first thing that is wrong.
     """
-    parsed = _parse(overrides)
+    parsed = _parse(with_own_files(overrides))
     plain = [_first_value(override) for override in parsed]
     groups = [text for override, text in zip(parsed, plain, strict=True) if override.key_or_group in GROUPS]
     with _hydra():
@@ -68,6 +68,20 @@ def check_overrides(overrides: list[str]) -> list[Override]:
             _check_key(chosen, key)
         _check_type(groups, key, text)
     return parsed
+
+
+def with_own_files(overrides: list[str]) -> list[str]:
+    """Overrides with files of one's own, as in ``acquisition=random,my/function.py``, made options and called by their
+    names. Raises DalError where a file does not define one acquisition function."""
+    result = []
+    for text in overrides:
+        key, _, value = text.partition("=")
+        if key.lstrip("+") == "acquisition" and ".py" in value:
+            (override,) = _parse([text])
+            plain = [c.text if isinstance(c, QuotedString) else str(c) for c in _choices(override)]
+            text = f"{key}={','.join(register_own_file(c) if c.endswith('.py') else c for c in plain)}"
+        result.append(text)
+    return result
 
 
 def quoted(overrides: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from dal.acquisition.base import AcquisitionFunction
+from dal.acquisition.own_file import load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
 from dal.candidates import CandidatesConfig
 from dal.data.base import DataConfig, ImageSplits
@@ -85,6 +86,21 @@ def register() -> None:
             store.store(group=group, name=name, node=_option(name, cls))
 
 
+def register_own_file(path: str) -> str:
+    """Make the acquisition function in somebody's file an option, and return its name.
+
+    Its configuration holds the file and a digest of its text too, so that a resumed run, ``dal rank`` and reports know
+    which function it was. Raises DalError as load_own_file() does.
+    """
+    own = load_own_file(path)
+    clash = {"name", "file", "digest"} & {f.name for f in fields(own.cls)}
+    if clash:
+        raise bad_value("acquisition", "fields with other names than name, file and digest", min(clash))
+    node = _option(own.name, own.cls, file=own.path, digest=own.digest)
+    ConfigStore.instance().store(group="acquisition", name=own.name, node=node)
+    return own.name
+
+
 def config_folder() -> Path:
     """Where the ready experiments are: in the installed package, or beside it in a checkout."""
     package = Path(__file__).parent
@@ -92,9 +108,9 @@ def config_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def _option(name: str, cls: type[Any]) -> type[Any]:
-    """A dataclass with the fields of ``cls`` and its name on the command line in front."""
-    members: list[Any] = [("name", str, field(default=name))]
+def _option(name: str, cls: type[Any], **facts: str) -> type[Any]:
+    """A dataclass with the fields of ``cls`` and, in front, its name on the command line and other facts about it."""
+    members: list[Any] = [(key, str, field(default=value)) for key, value in {"name": name, **facts}.items()]
     for f in fields(cls):
         default: dict[str, Any] = (
             {"default": f.default} if f.default is not NO_DEFAULT else {"default_factory": f.default_factory}
@@ -171,7 +187,7 @@ def build(config: Mapping[str, Any]) -> Built:
         run_dir=config.get("run_dir", ""),
         data=_named("data", data_sets(), config["data"]),
         model=model,
-        acquisition=_named("acquisition", acquisition_functions(), config["acquisition"]),
+        acquisition=_acquisition(config["acquisition"]),
         candidates=CandidatesConfig(**config.get("candidates", {})),
         training=training,
         scoring=ScoringConfig(**config.get("scoring", {})),
@@ -180,6 +196,17 @@ def build(config: Mapping[str, Any]) -> Built:
         prices=PricesConfig(**config.get("prices", {})),
         trainer=dict(config.get("trainer", {})),
     )
+
+
+def _acquisition(chosen: Mapping[str, Any]) -> Any:
+    if "file" not in chosen:
+        return _named("acquisition", acquisition_functions(), chosen)
+    values = dict(chosen)
+    own, digest = load_own_file(values.pop("file")), values.pop("digest", None)
+    if digest not in (None, own.digest):
+        expected = f"{own.path!r} as it was (digest {digest})"
+        raise bad_value("acquisition.file", f"{expected}, or acquisition={own.path} to take what it is now", own.digest)
+    return _named("acquisition", {own.name: own.cls}, values)
 
 
 def _named(group: str, options: Mapping[str, type[Any]], chosen: Mapping[str, Any]) -> Any:

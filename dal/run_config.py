@@ -13,6 +13,7 @@ from dal.errors import DalError
 Config = Mapping[str, Any]
 
 FREE = {
+    "acquisition.file",
     "compute",
     "run_dir",
     "scoring.batch_size",
@@ -20,7 +21,7 @@ FREE = {
     "scoring.disk_folder",
     "training.num_workers",
 }
-"""Keys that cannot change a result, and so may differ when a run is resumed."""
+"""Keys that cannot change a result, and so may differ when a run is resumed. A file is told by its digest."""
 
 ADDED = {
     "candidates.kind": "all",
