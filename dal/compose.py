@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -16,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dal.config import ROOT_NAME, config_folder, register, register_own_file
 from dal.errors import DalError, unknown_choice
 
-GROUPS = ("data", "acquisition", "experiment", "compute")
+GROUPS = ("data", "acquisition", "experiment", "compute", "benchmark")
 
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
@@ -36,6 +37,25 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     return resolve(_compose(overrides))
 
 
+def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """The resolved configurations of many runs, whose overrides check_overrides() has seen.
+
+    Faster than one after the other where they differ in their seeds: those are put into one composition.
+    """
+    made: dict[tuple[str, ...], DictConfig] = {}
+    configs = []
+    for overrides in grid:
+        seeds = [text for text in overrides if text.removeprefix("seed=").isdecimal()]
+        kept = tuple(text for text in overrides if text not in seeds)
+        if kept not in made:
+            made[kept] = _compose(with_own_files(list(kept)))
+        config = made[kept].copy()
+        if seeds:
+            config.seed = int(seeds[-1].removeprefix("seed="))
+        configs.append(resolve(config))
+    return configs
+
+
 def resolve(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain dicts, references replaced."""
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -48,7 +68,7 @@ def check_overrides(overrides: list[str]) -> list[Override]:
 
     Raises DalError with the first thing that is wrong.
     """
-    parsed = _parse(with_own_files(overrides))
+    parsed = parse(with_own_files(overrides))
     plain = [_first_value(override) for override in parsed]
     groups = [text for override, text in zip(parsed, plain, strict=True) if override.key_or_group in GROUPS]
     with _hydra():
@@ -77,7 +97,7 @@ def with_own_files(overrides: list[str]) -> list[str]:
     for text in overrides:
         key, _, value = text.partition("=")
         if key.lstrip("+") == "acquisition" and ".py" in value:
-            (override,) = _parse([text])
+            (override,) = parse([text])
             plain = [c.text if isinstance(c, QuotedString) else str(c) for c in _choices(override)]
             text = f"{key}={','.join(register_own_file(c) if c.endswith('.py') else c for c in plain)}"
         result.append(text)
@@ -108,7 +128,8 @@ def _parses(text: str) -> bool:
     return True
 
 
-def _parse(overrides: list[str]) -> list[Override]:
+def parse(overrides: list[str]) -> list[Override]:
+    """Overrides as Hydra's grammar reads them. Raises DalError for what it cannot read."""
     parsed: list[Override] = []
     for text in overrides:
         try:

@@ -15,10 +15,9 @@ from dal.acquisition.base import AcquisitionFunction
 from dal.acquisition.own_file import load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
 from dal.candidates import CandidatesConfig
-from dal.data.base import DataConfig, ImageSplits
+from dal.data.base import UNKNOWN, DataConfig, ImageSplits
 from dal.data.registry import registry as data_sets
 from dal.errors import bad_value, unknown_choice
-from dal.evaluation import known_indices
 from dal.loop import ActiveLearner
 from dal.models import Classifier, ModelConfig
 from dal.oracle import Oracle, OracleConfig
@@ -49,7 +48,7 @@ def trainer_defaults() -> dict[str, Any]:
 @dataclass
 class RunConfig:
     """All that decides a run. ``data`` and ``acquisition`` are Hydra groups, whose options are found in the package;
-    ``experiment`` and ``compute`` are groups of ready settings, in configs/."""
+    ``experiment``, ``compute`` and ``benchmark`` are groups of ready settings, in configs/."""
 
     defaults: list[Any] = field(
         default_factory=lambda: [
@@ -58,9 +57,11 @@ class RunConfig:
             {"acquisition": "margin"},
             {"compute": "saver"},
             {"experiment": "digits"},
+            {"benchmark": "none"},
         ]
     )
     compute: str = "saver"  # which of configs/compute the settings come from
+    benchmark: str = "none"  # which of configs/benchmark
     seed: int = 0
     run_dir: str = "runs/${data.name}/${acquisition.name}/seed${seed}"
     data: Any = MISSING
@@ -79,7 +80,8 @@ def register() -> None:
     """Put the tree and the options of its groups into Hydra's store."""
     store = ConfigStore.instance()
     store.store(name=ROOT_NAME, node=RunConfig)
-    store.store(group="experiment", name="none", package="_global_", node={})
+    for group in ("experiment", "benchmark"):
+        store.store(group=group, name="none", package="_global_", node={})
     options: dict[str, Mapping[str, type[Any]]] = {"data": data_sets(), "acquisition": acquisition_functions()}
     for group, found in options.items():
         for name, cls in found.items():
@@ -141,7 +143,7 @@ class Built:
     def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
         """The learner over these images. Raises DalError for candidates that do not fit them or the campaign."""
         train, candidates = splits.train, self.candidates.build()
-        candidates.check(len(train), largest_query(self.campaign, len(known_indices(train))))
+        candidates.check(len(train), largest_query(self.campaign, int((train.labels != UNKNOWN).sum())))
 
         def new_model() -> Classifier:
             return self.model.build(train.image_shape, train.num_classes)
@@ -172,7 +174,7 @@ def build(config: Mapping[str, Any]) -> Built:
     >>> build({"acquisition": {"name": "bald", "num_draws": 10}, "data": {"name": "digits"}}).acquisition
     BALD(num_draws=10)
     """
-    known = {"compute", *(f.name for f in fields(Built))}
+    known = {"benchmark", "compute", *(f.name for f in fields(Built))}
     for key in config:
         if key not in known:
             raise unknown_choice("config", known, key)

@@ -14,6 +14,7 @@ Config = Mapping[str, Any]
 
 FREE = {
     "acquisition.file",
+    "benchmark",
     "compute",
     "run_dir",
     "scoring.batch_size",
@@ -24,6 +25,9 @@ FREE = {
 """Keys that cannot change a result, and so may differ when a run is resumed. A file is told by its digest."""
 
 ADDED = {
+    "data.copies": 1,
+    "data.copy_noise": 0.1,
+    "data.outside_classes": 0,
     "candidates.kind": "all",
     "candidates.size": 10_000,
     "candidates.num_neighbors": 100,

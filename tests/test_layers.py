@@ -27,6 +27,7 @@ LAYERS = [
     ["campaign"],
     ["config", "console"],
     ["compose"],
+    ["sweep"],
     ["run_command", "rank_command"],
     ["cli"],
     ["__main__"],
