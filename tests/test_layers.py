@@ -30,7 +30,7 @@ LAYERS = [
     ["sweep"],
     ["run_command", "rank_command"],
     ["cli"],
-    ["__main__"],
+    ["__main__", "cell_process"],
 ]
 # dal/__init__.py hands out names of modules above on first use, and holds the version, which anybody may read.
 TOP = "__init__"

@@ -15,7 +15,7 @@ _END = "[dal] exit status "
 
 def cell_command(overrides: Sequence[str]) -> list[str]:
     """The process of one cell."""
-    return [sys.executable, "-m", "dal.sweep.cell_process", "run", *overrides]
+    return [sys.executable, "-m", "dal.cell_process", "run", *overrides]
 
 
 def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""One cell of a grid as a process: ``python -m dal.sweep.cell_process run KEY=VALUE...`` is ``dal run``, and ends when
+"""One cell of a grid as a process: ``python -m dal.cell_process run KEY=VALUE...`` is ``dal run``, and ends when
 its standard input does, so that no cell outlives a sweep that was killed."""
 
 from __future__ import annotations
