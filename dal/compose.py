@@ -193,7 +193,11 @@ def _first_value(override: Override) -> str:
     if not override.is_sweep_override():
         return str(override.input_line)
     prefix = "++" if override.is_force_add() else "+" if override.is_add() else ""
-    first = next(iter(override.sweep_string_iterator()))
+    if override.is_discrete_sweep():
+        first = next(iter(override.sweep_string_iterator()))
+    else:  # for a sweeper that draws from an interval
+        interval: Any = override.value()
+        first = str(interval.start)
     return f"{prefix}{override.key_or_group}={first}"
 
 

@@ -204,8 +204,9 @@ class ActiveLearner:
         the best."""
         labeled, labels = of_a_class((self.pool.labeled, self.pool.labels(self.pool.labeled)))
         if not len(labeled):
-            got = f"{self.pool.num_labeled} that are of none" if self.pool.num_labeled else "none"
-            raise DalError(f"fit: expected points labeled with a class, got {got}; ask() and tell() first.")
+            if self.pool.num_labeled:
+                raise bad_value("fit", "points labeled with a class", f"{self.pool.num_labeled} that are of none")
+            raise DalError("fit: expected labeled points, got none; ask() and tell() first.")
         result = fit_round(
             self.model,
             self._seen(self.data),

@@ -45,8 +45,8 @@ class DatasetOracle:
 
 class NoisyOracle(DatasetOracle):
     """Answers wrong with probability ``noise``, by another class drawn uniformly. The answer for a point depends on
-    (seed, index) alone, so asking again, in any order or after a crash, gives the same one. That an image is of none of the
-    classes is always seen.
+    (seed, index) alone, so asking again, in any order or after a crash, gives the same one. That an image is of none
+    of the classes is always seen.
 
     Raises DalError where noise is not from 0 to 1.
     """

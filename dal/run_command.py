@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from dal.campaign import run
-from dal.compose import check_overrides, compose, quoted, resolve
+from dal.compose import check_overrides, compose, quoted, resolve, with_own_files
 from dal.config import ROOT_NAME, build, config_folder, register
 from dal.console import STOPPED, CampaignProgress, closing_table, round_line
 from dal.distributed import is_rank_zero
@@ -40,7 +40,7 @@ _ASK = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--config
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run one campaign, or with --multirun what is missing of a grid, ``--jobs N`` at a time. Returns the exit status."""
+    """Run one campaign, or with --multirun what is missing of a grid. Returns the exit status."""
     arguments = [a if a.startswith("-") else quoted([a])[0] for a in arguments]
     flags = [a for a in arguments if a.startswith("-")]
     if not flags:
@@ -212,7 +212,7 @@ def _with_hydra(overrides: list[str], flags: list[str]) -> int:
     # Hydra writes a note of its own on each sweep, which would lie in the way: the run folders say more.
     with tempfile.TemporaryDirectory() as notes:
         settings = [*_SETTINGS, f"hydra.sweep.dir={notes}", "hydra.sweep.subdir=."]
-        sys.argv = ["dal run", *settings, *overrides, *flags]
+        sys.argv = ["dal run", *settings, *with_own_files(overrides), *flags]
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=ROOT_NAME)(task)()
     for line in failed:
         print(f"Failed: {line}", file=sys.stderr)

@@ -12,7 +12,7 @@ from dal.config import build
 from dal.errors import DalError
 from dal.run_config import load_config
 
-CODE = '''
+CODE = """
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,7 +28,7 @@ class Brightness(ScoreFunction):
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         return SIGN * x.flatten(1).mean(dim=1).double() * self.power
-'''
+"""
 QUICK = ["campaign.initial_size=10", "campaign.query_size=10", "campaign.growth=1", "data.max_train=200"]
 QUICK += ["training.min_updates=2", "training.max_updates=4", "campaign.stop_set_size=0"]
 
@@ -63,7 +63,7 @@ def test_it_is_an_option_with_its_fields(file):
 def test_run_resume_rank_and_report(file, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(file.parent.parent)
     for name in ("my ideas/brightness.py", "random"):
-        status, out, err = call(capsys, "run", f"acquisition={name}", *QUICK, "campaign.budget=20")
+        status, _, err = call(capsys, "run", f"acquisition={name}", *QUICK, "campaign.budget=20")
         assert status == 0, err
     run = tmp_path / "runs" / "digits" / "brightness" / "seed0"
     assert load_config(run / "config.yaml")["acquisition"]["file"] == str(file)
@@ -77,17 +77,17 @@ def test_run_resume_rank_and_report(file, tmp_path, capsys, monkeypatch):
     assert chosen["index"][10:].tolist() == left.argsort(descending=True)[:10].tolist()
 
     monkeypatch.chdir("/")
-    status, out, err = call(capsys, "rank", run, "--top", 3)
+    status, _, err = call(capsys, "rank", run, "--top", 3)
     assert status == 0, err
     left[chosen["index"][10:].tolist()] = -float("inf")
     ranking = pd.read_csv(run / "ranking_brightness.csv")
     assert ranking["index"].tolist() == left.argsort(descending=True)[:3].tolist()
-    status, out, err = call(capsys, "rank", run, "acquisition.power=-1", "--top", 1)
+    status, _, err = call(capsys, "rank", run, "acquisition.power=-1", "--top", 1)
     assert status == 0, err
     left[chosen["index"].tolist()] = float("inf")
     assert pd.read_csv(run / "ranking_brightness.csv")["index"].tolist() == [int(left.argmin())]
 
-    status, out, err = call(capsys, "report", tmp_path / "runs")
+    status, _out, err = call(capsys, "report", tmp_path / "runs")
     assert status == 0, err
     summary = pd.read_csv(tmp_path / "runs" / "digits" / "summary.csv")
     assert set(summary["acquisition"]) == {"brightness", "random"}
@@ -117,10 +117,18 @@ def test_a_moved_file_goes_on_and_a_changed_one_does_not(file, tmp_path, capsys)
     "name,code,message",
     [
         ("mine.py", "x = 1", "expected one acquisition function in mine.py, .* got 'none'"),
-        ("mine.py", f"{CODE}\nclass Other(ScoreFunction):\n    score = Brightness.score\n", r"\['Brightness', 'Other'\]"),
+        (
+            "mine.py",
+            f"{CODE}\nclass Other(ScoreFunction):\n    score = Brightness.score\n",
+            r"\['Brightness', 'Other'\]",
+        ),
         ("mine.py", "import no_such_module", "can be imported, got ModuleNotFoundError: No module named 'no_such_mod"),
         ("mine.py", "def f(:", "can be imported, got SyntaxError"),
-        ("mine.py", CODE.replace(": float = 1.0", ": float"), "a default for each field of Brightness, got 'none for po"),
+        (
+            "mine.py",
+            CODE.replace(": float = 1.0", ": float"),
+            "a default for each field of Brightness, got 'none for po",
+        ),
         ("mine.py", CODE.replace("power", "digest"), "other names than name, file and digest, got 'digest'"),
         ("bald.py", CODE, "another name than the functions of dal have, got 'bald.py'"),
         ("my-own.py", CODE, "a file whose name is a Python name, such as my_function.py, got 'my-own.py'"),

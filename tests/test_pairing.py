@@ -1,5 +1,5 @@
-"""A seed fixes, whatever the acquisition function: the initial set, the validation split, the weights' initialization in
-every round, and what a noisy oracle answers."""
+"""A seed fixes, whatever the acquisition function: the initial set, the validation split, the weights' initialization
+in every round, and what a noisy oracle answers."""
 
 import pytest
 import torch

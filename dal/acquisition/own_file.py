@@ -75,7 +75,7 @@ def _imported(file: Path, name: str) -> ModuleType:
     sys.modules[name] = module  # before it runs: dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001  whatever somebody's file raises
+    except Exception as error:
         del sys.modules[name]
         got = f"{type(error).__name__}: {error}"
         raise DalError(f"acquisition: expected a file that can be imported, got {got} in {str(file)!r}.") from error

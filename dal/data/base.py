@@ -68,8 +68,8 @@ class TensorSource:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images of one split. ``labels`` is (N,) int64 with -1 (UNKNOWN) where the label is unknown, and -2 (OUTSIDE) for an
-    image of none of the classes; ``classes`` are names.
+    """Images of one split. ``labels`` is (N,) int64 with -1 (UNKNOWN) where the label is unknown, and -2 (OUTSIDE) for
+    an image of none of the classes; ``classes`` are names.
 
     Raises DalError where ids repeat, lengths differ, or a label is not a class.
 

@@ -76,7 +76,9 @@ def without_classes(data: ImageData, count: int) -> ImageData:
     if count < 0 or left < 2:
         expected = f"from 0 to {data.num_classes - 2}, so that two classes are left"
         raise bad_value("count (data.outside_classes)", expected, count)
-    return replace(data, classes=list(data.classes[:left]), labels=data.labels.masked_fill(data.labels >= left, OUTSIDE))
+    return replace(
+        data, classes=list(data.classes[:left]), labels=data.labels.masked_fill(data.labels >= left, OUTSIDE)
+    )
 
 
 def _drawn(data: ImageData, positions: Sequence[int], size: int) -> list[int]:

@@ -60,9 +60,7 @@ def expand(overrides: Sequence[str]) -> list[Cell]:
     for override in swept:
         if not override.is_discrete_sweep():
             raise DalError(f"{override.key_or_group}: expected values to run, got {override.input_line}.")
-    grid = [
-        tuple(chosen) for chosen in itertools.product(*(_values(o, t) for o, t in zip(parsed, texts, strict=True)))
-    ]
+    grid = [tuple(chosen) for chosen in itertools.product(*(_values(o, t) for o, t in zip(parsed, texts, strict=True)))]
     cells = []
     for chosen, config in zip(grid, compose_all(grid), strict=True):
         named = zip(parsed, chosen, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -89,12 +90,18 @@ def _share(cell: Cell, found: Standing) -> float:
 
 
 def _of_run(run: Run) -> Standing:
-    last: Mapping[str, Any] = run.rounds.iloc[-1].to_dict()
-    seconds = sum(total_seconds({k: v for k, v in row.items() if v == v}) for row in run.rounds.to_dict("records"))
-    accuracy = last.get("test_accuracy")
+    keys = [str(key) for key in run.rounds.columns]
+    rows: list[dict[str, Any]] = [dict(zip(keys, row, strict=True)) for row in run.rounds.itertuples(index=False)]
+    # What a row does not have is NaN in a table.
+    seconds = sum(total_seconds({k: v for k, v in row.items() if not _missing(v)}) for row in rows)
+    accuracy = rows[-1].get("test_accuracy")
     return Standing(
         DONE if run.finished else BEGUN,
-        int(last["labels_bought"]),
-        None if accuracy is None or accuracy != accuracy else float(accuracy),
+        int(rows[-1]["labels_bought"]),
+        None if accuracy is None or _missing(accuracy) else float(accuracy),
         float(seconds),
     )
+
+
+def _missing(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
