@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dal.data.base import ImageData
+from dal.data.base import OUTSIDE, ImageData, of_a_class
 from dal.distributed import from_rank_zero, num_ranks
 from dal.evaluation import metrics_from_logits
 from dal.journal import Labeled
@@ -100,7 +100,7 @@ def _buy_query(learner: ActiveLearner, oracle: Oracle, campaign: CampaignConfig,
 def _validated(learner: ActiveLearner) -> dict[str, float]:
     """How a round does on the validation points that its training did not watch."""
     assert learner.validation is not None
-    indices, labels = learner.validation
+    indices, labels = of_a_class(learner.validation)
     metrics = metrics_from_logits(learner.predict(indices, "validate"), labels)
     return {"val_accuracy": metrics.accuracy, "val_loss": metrics.loss}
 
@@ -111,6 +111,14 @@ def _lines(
     return [Labeled(round, rank, *point) for rank, point in enumerate(zip(indices, ids, labels, scores, strict=True))]
 
 
+def _outside(learner: ActiveLearner) -> dict[str, int]:
+    """How many labels went to images of none of the classes, where the data has such images."""
+    if not bool((learner.data.labels == OUTSIDE).any()):
+        return {}
+    told = [learner.pool.labels(learner.pool.labeled), *([] if learner.validation is None else [learner.validation[1]])]
+    return {"num_outside": sum(int((labels == OUTSIDE).sum()) for labels in told)}
+
+
 def _row(learner: ActiveLearner, result: FitResult, found: Mapping[str, Any]) -> dict[str, Any]:
     probe = result.probe
     return {
@@ -118,6 +126,7 @@ def _row(learner: ActiveLearner, result: FitResult, found: Mapping[str, Any]) ->
         "num_labeled": learner.pool.num_labeled,
         "num_validation": 0 if learner.validation is None else len(learner.validation[0]),
         "labels_bought": learner.labels_bought,
+        **_outside(learner),
         **found,
         "warm_start": result.start,
         **({} if probe is None else {"probe_warm_loss": probe.warm_loss, "probe_scratch_loss": probe.scratch_loss}),

@@ -9,7 +9,8 @@ import warnings
 _EPILOG = """examples:
   dal run                                                   active learning on handwritten digits, a minute
   dal run experiment=fashion_mnist acquisition=badge seed=1
-  dal run --multirun acquisition=random,margin seed=range(3)
+  dal run --multirun acquisition=random,margin 'seed=range(3)' --jobs 2     a grid, two runs at a time
+  dal run --multirun acquisition=margin,my_function.py seed=0,1             with a function in a file of your own
   dal report runs                                           compare everything below a folder
   dal report runs --target 0.95 --prices label=0.1 gpu_hour=2     what an accuracy takes, in labels and money
   dal rank runs/digits/margin/seed0 acquisition=bald        what to label next

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dal.config import ROOT_NAME, config_folder, register
+from dal.config import ROOT_NAME, config_folder, register, register_own_file
 from dal.errors import DalError, unknown_choice
 
-GROUPS = ("data", "acquisition", "experiment", "compute")
+GROUPS = ("data", "acquisition", "experiment", "compute", "benchmark")
 
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
@@ -29,11 +30,30 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     >>> compose(["acquisition=bald", "seed=3"])["run_dir"]
     'runs/digits/bald/seed3'
     """
-    overrides = quoted(overrides)
+    overrides = with_own_files(quoted(overrides))
     for override in check_overrides(overrides):
         if override.is_sweep_override():
             raise DalError(f"{override.key_or_group}: expected one value, got {_value(override)}; add --multirun.")
     return resolve(_compose(overrides))
+
+
+def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """The resolved configurations of many runs, whose overrides check_overrides() has seen.
+
+    Faster than one after the other where they differ in their seeds: those are put into one composition.
+    """
+    made: dict[tuple[str, ...], DictConfig] = {}
+    configs = []
+    for overrides in grid:
+        seeds = [text for text in overrides if text.removeprefix("seed=").isdecimal()]
+        kept = tuple(text for text in overrides if text not in seeds)
+        if kept not in made:
+            made[kept] = _compose(with_own_files(list(kept)))
+        config = made[kept].copy()
+        if seeds:
+            config.seed = int(seeds[-1].removeprefix("seed="))
+        configs.append(resolve(config))
+    return configs
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
@@ -48,7 +68,7 @@ def check_overrides(overrides: list[str]) -> list[Override]:
 
     Raises DalError with the first thing that is wrong.
     """
-    parsed = _parse(overrides)
+    parsed = parse(with_own_files(overrides))
     plain = [_first_value(override) for override in parsed]
     groups = [text for override, text in zip(parsed, plain, strict=True) if override.key_or_group in GROUPS]
     with _hydra():
@@ -68,6 +88,20 @@ def check_overrides(overrides: list[str]) -> list[Override]:
             _check_key(chosen, key)
         _check_type(groups, key, text)
     return parsed
+
+
+def with_own_files(overrides: list[str]) -> list[str]:
+    """Overrides with files of one's own, as in ``acquisition=random,my/function.py``, made options and called by their
+    names. Raises DalError where a file does not define one acquisition function."""
+    result = []
+    for text in overrides:
+        key, _, value = text.partition("=")
+        if key.lstrip("+") == "acquisition" and ".py" in value:
+            (override,) = parse([text])
+            plain = [c.text if isinstance(c, QuotedString) else str(c) for c in _choices(override)]
+            text = f"{key}={','.join(register_own_file(c) if c.endswith('.py') else c for c in plain)}"
+        result.append(text)
+    return result
 
 
 def quoted(overrides: list[str]) -> list[str]:
@@ -94,7 +128,8 @@ def _parses(text: str) -> bool:
     return True
 
 
-def _parse(overrides: list[str]) -> list[Override]:
+def parse(overrides: list[str]) -> list[Override]:
+    """Overrides as Hydra's grammar reads them. Raises DalError for what it cannot read."""
     parsed: list[Override] = []
     for text in overrides:
         try:
@@ -158,7 +193,11 @@ def _first_value(override: Override) -> str:
     if not override.is_sweep_override():
         return str(override.input_line)
     prefix = "++" if override.is_force_add() else "+" if override.is_add() else ""
-    first = next(iter(override.sweep_string_iterator()))
+    if override.is_discrete_sweep():
+        first = next(iter(override.sweep_string_iterator()))
+    else:  # for a sweeper that draws from an interval
+        interval: Any = override.value()
+        first = str(interval.start)
     return f"{prefix}{override.key_or_group}={first}"
 
 

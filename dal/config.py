@@ -12,12 +12,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from dal.acquisition.base import AcquisitionFunction
+from dal.acquisition.own_file import load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
 from dal.candidates import CandidatesConfig
-from dal.data.base import DataConfig, ImageSplits
+from dal.data.base import UNKNOWN, DataConfig, ImageSplits
 from dal.data.registry import registry as data_sets
 from dal.errors import bad_value, unknown_choice
-from dal.evaluation import known_indices
 from dal.loop import ActiveLearner
 from dal.models import Classifier, ModelConfig
 from dal.oracle import Oracle, OracleConfig
@@ -48,7 +48,7 @@ def trainer_defaults() -> dict[str, Any]:
 @dataclass
 class RunConfig:
     """All that decides a run. ``data`` and ``acquisition`` are Hydra groups, whose options are found in the package;
-    ``experiment`` and ``compute`` are groups of ready settings, in configs/."""
+    ``experiment``, ``compute`` and ``benchmark`` are groups of ready settings, in configs/."""
 
     defaults: list[Any] = field(
         default_factory=lambda: [
@@ -57,9 +57,11 @@ class RunConfig:
             {"acquisition": "margin"},
             {"compute": "saver"},
             {"experiment": "digits"},
+            {"benchmark": "none"},
         ]
     )
     compute: str = "saver"  # which of configs/compute the settings come from
+    benchmark: str = "none"  # which of configs/benchmark
     seed: int = 0
     run_dir: str = "runs/${data.name}/${acquisition.name}/seed${seed}"
     data: Any = MISSING
@@ -78,11 +80,27 @@ def register() -> None:
     """Put the tree and the options of its groups into Hydra's store."""
     store = ConfigStore.instance()
     store.store(name=ROOT_NAME, node=RunConfig)
-    store.store(group="experiment", name="none", package="_global_", node={})
+    for group in ("experiment", "benchmark"):
+        store.store(group=group, name="none", package="_global_", node={})
     options: dict[str, Mapping[str, type[Any]]] = {"data": data_sets(), "acquisition": acquisition_functions()}
     for group, found in options.items():
         for name, cls in found.items():
             store.store(group=group, name=name, node=_option(name, cls))
+
+
+def register_own_file(path: str) -> str:
+    """Make the acquisition function in somebody's file an option, and return its name.
+
+    Its configuration holds the file and a digest of its text too, so that a resumed run, ``dal rank`` and reports know
+    which function it was. Raises DalError as load_own_file() does.
+    """
+    own = load_own_file(path)
+    clash = {"name", "file", "digest"} & {f.name for f in fields(own.cls)}
+    if clash:
+        raise bad_value("acquisition", "fields with other names than name, file and digest", min(clash))
+    node = _option(own.name, own.cls, file=own.path, digest=own.digest)
+    ConfigStore.instance().store(group="acquisition", name=own.name, node=node)
+    return own.name
 
 
 def config_folder() -> Path:
@@ -92,9 +110,9 @@ def config_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def _option(name: str, cls: type[Any]) -> type[Any]:
-    """A dataclass with the fields of ``cls`` and its name on the command line in front."""
-    members: list[Any] = [("name", str, field(default=name))]
+def _option(name: str, cls: type[Any], **facts: str) -> type[Any]:
+    """A dataclass with the fields of ``cls`` and, in front, its name on the command line and other facts about it."""
+    members: list[Any] = [(key, str, field(default=value)) for key, value in {"name": name, **facts}.items()]
     for f in fields(cls):
         default: dict[str, Any] = (
             {"default": f.default} if f.default is not NO_DEFAULT else {"default_factory": f.default_factory}
@@ -125,7 +143,7 @@ class Built:
     def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
         """The learner over these images. Raises DalError for candidates that do not fit them or the campaign."""
         train, candidates = splits.train, self.candidates.build()
-        candidates.check(len(train), largest_query(self.campaign, len(known_indices(train))))
+        candidates.check(len(train), largest_query(self.campaign, int((train.labels != UNKNOWN).sum())))
 
         def new_model() -> Classifier:
             return self.model.build(train.image_shape, train.num_classes)
@@ -156,7 +174,7 @@ def build(config: Mapping[str, Any]) -> Built:
     >>> build({"acquisition": {"name": "bald", "num_draws": 10}, "data": {"name": "digits"}}).acquisition
     BALD(num_draws=10)
     """
-    known = {"compute", *(f.name for f in fields(Built))}
+    known = {"benchmark", "compute", *(f.name for f in fields(Built))}
     for key in config:
         if key not in known:
             raise unknown_choice("config", known, key)
@@ -171,7 +189,7 @@ def build(config: Mapping[str, Any]) -> Built:
         run_dir=config.get("run_dir", ""),
         data=_named("data", data_sets(), config["data"]),
         model=model,
-        acquisition=_named("acquisition", acquisition_functions(), config["acquisition"]),
+        acquisition=_acquisition(config["acquisition"]),
         candidates=CandidatesConfig(**config.get("candidates", {})),
         training=training,
         scoring=ScoringConfig(**config.get("scoring", {})),
@@ -180,6 +198,17 @@ def build(config: Mapping[str, Any]) -> Built:
         prices=PricesConfig(**config.get("prices", {})),
         trainer=dict(config.get("trainer", {})),
     )
+
+
+def _acquisition(chosen: Mapping[str, Any]) -> Any:
+    if "file" not in chosen:
+        return _named("acquisition", acquisition_functions(), chosen)
+    values = dict(chosen)
+    own, digest = load_own_file(values.pop("file")), values.pop("digest", None)
+    if digest not in (None, own.digest):
+        expected = f"{own.path!r} as it was (digest {digest})"
+        raise bad_value("acquisition.file", f"{expected}, or acquisition={own.path} to take what it is now", own.digest)
+    return _named("acquisition", {own.name: own.cls}, values)
 
 
 def _named(group: str, options: Mapping[str, type[Any]], chosen: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dal.data.base import UNKNOWN, ImageData
+from dal.data.base import ImageData
 from dal.errors import bad_value, unknown_choice
 from dal.stopping import INITIAL_SETS
 
@@ -22,7 +22,7 @@ def initial_set(policy: str, candidates: Tensor, data: ImageData, size: int, gen
     if policy == "random":
         return shuffled[:size]
     labels = data.labels[shuffled]
-    known = int((labels != UNKNOWN).sum())
+    known = int((labels >= 0).sum())
     if known < size:
         raise bad_value("initial", f"random, or {size} points with known labels to balance", f"balanced with {known}")
     turn = torch.full((len(shuffled),), len(shuffled))

@@ -12,7 +12,7 @@ from dal.acquisition.base import AcquisitionFunction, ScoreFunction, check_query
 from dal.acquisition.search.workspace import Workspace
 from dal.candidates import AllCandidates, Candidates, Known, starting_features
 from dal.choosing import choose
-from dal.data.base import ImageData
+from dal.data.base import ImageData, of_a_class
 from dal.distributed import from_rank_zero, scoring_device
 from dal.errors import DalError, bad_value
 from dal.evaluation import Metrics, known_indices, metrics_from_logits, predict
@@ -185,25 +185,32 @@ class ActiveLearner:
         self.round += starts_round
 
     def tell_validation(self, indices: Sequence[int], labels: Sequence[int]) -> None:
-        """Take points out of the pool to validate on. Their labels are bought like any other."""
+        """Take points out of the pool to validate on. Their labels are bought like any other. Raises DalError as tell()
+        does, and where none of them is of a class."""
         checked = Pool(self.pool.size, self.pool.num_classes)
         checked.label(indices, labels, 0)
         taken = set(self.pool.labeled.tolist()) & {int(i) for i in indices}
         if taken:
             raise bad_value("indices", "points without a training label", min(taken))
+        validation = (checked.labeled, checked.labels(checked.labeled))
+        if len(indices) and not len(of_a_class(validation)[0]):
+            raise bad_value("labels", "a class for at least one of the points", f"none for all {len(indices)}")
         self.pool.exclude(indices)
-        self.validation = (checked.labeled, checked.labels(checked.labeled))
+        self.validation = validation
 
     def fit(self) -> FitResult:
-        """Train one round on everything labeled, from the weights that training.warm_start says, and keep the best."""
-        labeled = self.pool.labeled
+        """Train one round on everything labeled with a class, from the weights that training.warm_start says, and keep
+        the best."""
+        labeled, labels = of_a_class((self.pool.labeled, self.pool.labels(self.pool.labeled)))
         if not len(labeled):
+            if self.pool.num_labeled:
+                raise bad_value("fit", "points labeled with a class", f"{self.pool.num_labeled} that are of none")
             raise DalError("fit: expected labeled points, got none; ask() and tell() first.")
         result = fit_round(
             self.model,
             self._seen(self.data),
-            (labeled, self.pool.labels(labeled)),
-            self.validation,
+            (labeled, labels),
+            None if self.validation is None else of_a_class(self.validation),
             num_new=int((self.pool.rounds(labeled) == self.round).sum()),
             fresh=self._fresh_state(),
             is_first=self._fitted_round is None,

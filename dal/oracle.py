@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dal.data.base import UNKNOWN, ImageData
+from dal.data.base import OUTSIDE, UNKNOWN, ImageData
 from dal.errors import DalError, bad_value
 from dal.seeding import generator
 
@@ -22,7 +22,7 @@ class Oracle(Protocol):
         ...
 
     def __call__(self, indices: Sequence[int]) -> list[int]:
-        """The labels of these points."""
+        """The labels of these points; OUTSIDE (-2) for one that is of none of the classes."""
         ...
 
 
@@ -45,7 +45,8 @@ class DatasetOracle:
 
 class NoisyOracle(DatasetOracle):
     """Answers wrong with probability ``noise``, by another class drawn uniformly. The answer for a point depends on
-    (seed, index) alone, so asking again, in any order or after a crash, gives the same one.
+    (seed, index) alone, so asking again, in any order or after a crash, gives the same one. That an image is of none
+    of the classes is always seen.
 
     Raises DalError where noise is not from 0 to 1.
     """
@@ -60,6 +61,8 @@ class NoisyOracle(DatasetOracle):
         return [self._answer(i, clean) for i, clean in zip(indices, super().__call__(indices), strict=True)]
 
     def _answer(self, index: int, clean: int) -> int:
+        if clean == OUTSIDE:
+            return clean
         g = generator(self.seed, int(index), "oracle")
         if float(torch.rand((), generator=g, dtype=torch.float64)) >= self.noise:
             return clean

@@ -78,9 +78,11 @@ def _with_overrides(saved: dict[str, Any], overrides: list[str]) -> dict[str, An
     if not overrides:
         return saved
     overrides = quoted(overrides)
-    groups = [f"{group}={saved[group]['name']}" for group in ("data", "acquisition")]
-    chosen = [str(override.key_or_group) for override in check_overrides(overrides)]
-    groups = [group for group in groups if group.partition("=")[0] not in chosen]
+    acquisition = saved["acquisition"]
+    groups = [f"data={saved['data']['name']}", f"acquisition={acquisition.get('file', acquisition['name'])}"]
+    # Twice the same key in Hydra's grammar is the later one.
+    chosen = [str(o.key_or_group) for o in check_overrides([*quoted(groups), *overrides])[len(groups) :]]
+    groups = quoted([group for group in groups if group.partition("=")[0] not in chosen])
     composed = compose(["experiment=none", *groups, *overrides])
     for key in chosen:
         *parents, last = key.split(".")

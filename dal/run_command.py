@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,16 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from dal.campaign import run
-from dal.compose import check_overrides, compose, quoted, resolve
+from dal.compose import check_overrides, compose, quoted, resolve, with_own_files
 from dal.config import ROOT_NAME, build, config_folder, register
 from dal.console import STOPPED, CampaignProgress, closing_table, round_line
 from dal.distributed import is_rank_zero
-from dal.errors import DalError
+from dal.errors import DalError, bad_value
 from dal.prices import PricesConfig
 from dal.records import RunFolder
 from dal.report import report
 from dal.stopping import check_metric, check_sizes
+from dal.sweep.command import sweep_command
 from dal.target import finish_target, new_target, target_line
 from dal.training.fit import check_trainer_options
 from dal.training.fit_round import check_start
@@ -33,11 +35,12 @@ _SETTINGS = [
     "hydra/hydra_logging=disabled",
     "hydra.run.dir=.",
 ]
+_GRID = ("--multirun", "-m")
 _ASK = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn")
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run one campaign, or with --multirun one for each point of the grid. Returns the exit status."""
+    """Run one campaign, or with --multirun what is missing of a grid. Returns the exit status."""
     arguments = [a if a.startswith("-") else quoted([a])[0] for a in arguments]
     flags = [a for a in arguments if a.startswith("-")]
     if not flags:
@@ -45,9 +48,34 @@ def run_command(arguments: list[str]) -> int:
         return 0
     # Hydra takes overrides in one piece only; what is neither flag nor override is a flag's value.
     overrides = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
-    if not set(flags) & set(_ASK):
+    others = [a for a in arguments if a not in overrides]
+    if set(flags) & set(_ASK):
+        return _with_hydra(overrides, others)
+    jobs = _jobs(others)
+    ours = [a for a in overrides if not a.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    launcher = [a for a in overrides if a.startswith(("hydra/launcher=", "hydra.launcher."))]
+    if not set(others) <= set(_GRID) or len(ours) + len(launcher) < len(overrides):
         check_overrides([a for a in arguments if not a.startswith("-")])
-    return _with_hydra(overrides, [a for a in arguments if a not in overrides])
+        return _with_hydra(overrides, others)
+    launcher.sort(key=lambda a: not a.startswith("hydra/launcher="))
+    if launcher and not launcher[0].startswith("hydra/launcher="):
+        raise bad_value(launcher[0].partition("=")[0], "hydra/launcher=NAME beside it", "no launcher")
+    return sweep_command(ours, jobs, launcher)
+
+
+def _jobs(flags: list[str]) -> int:
+    """Take ``--jobs N`` out of the flags."""
+    jobs = 1
+    for place, flag in reversed(list(enumerate(flags))):
+        name, equals, value = flag.partition("=")
+        if name in ("--jobs", "-j"):
+            if not equals:
+                value = flags.pop(place + 1) if place + 1 < len(flags) else ""
+            del flags[place]
+            if not value.isdecimal():
+                raise bad_value("--jobs", "how many runs at a time, such as --jobs 2", value)
+            jobs = int(value)
+    return jobs
 
 
 def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -165,7 +193,7 @@ def _names(classes: Sequence[str]) -> str:
 
 
 def _with_hydra(overrides: list[str], flags: list[str]) -> int:
-    """Sweeps, --help, --cfg and the like are Hydra's."""
+    """--help, --cfg and the like are Hydra's, and sweeps whose sweeper somebody chose."""
     import hydra
 
     failed: list[str] = []
@@ -174,15 +202,17 @@ def _with_hydra(overrides: list[str], flags: list[str]) -> int:
         resolved = resolve(config)
         try:
             run_campaign(resolved)
-        except DalError as error:
+        except Exception as error:  # noqa: BLE001  one that crashes must not end the rest
             failed.append(f"{resolved['run_dir']}: {error}")
+            if not isinstance(error, DalError):
+                traceback.print_exc()
             print(f"Error: {error}", file=sys.stderr)
 
     register()
     # Hydra writes a note of its own on each sweep, which would lie in the way: the run folders say more.
     with tempfile.TemporaryDirectory() as notes:
         settings = [*_SETTINGS, f"hydra.sweep.dir={notes}", "hydra.sweep.subdir=."]
-        sys.argv = ["dal run", *settings, *overrides, *flags]
+        sys.argv = ["dal run", *settings, *with_own_files(overrides), *flags]
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=ROOT_NAME)(task)()
     for line in failed:
         print(f"Failed: {line}", file=sys.stderr)

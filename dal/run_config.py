@@ -13,6 +13,8 @@ from dal.errors import DalError
 Config = Mapping[str, Any]
 
 FREE = {
+    "acquisition.file",
+    "benchmark",
     "compute",
     "run_dir",
     "scoring.batch_size",
@@ -20,9 +22,12 @@ FREE = {
     "scoring.disk_folder",
     "training.num_workers",
 }
-"""Keys that cannot change a result, and so may differ when a run is resumed."""
+"""Keys that cannot change a result, and so may differ when a run is resumed. A file is told by its digest."""
 
 ADDED = {
+    "data.copies": 1,
+    "data.copy_noise": 0.1,
+    "data.outside_classes": 0,
     "candidates.kind": "all",
     "candidates.size": 10_000,
     "candidates.num_neighbors": 100,

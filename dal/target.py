@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dal.data.base import ImageData
+from dal.data.base import ImageData, of_a_class
 from dal.distributed import from_rank_zero, is_rank_zero, num_ranks
 from dal.errors import DalError, bad_value
 from dal.evaluation import known_indices, metrics_from_logits, predict
@@ -79,8 +79,8 @@ def train_target(
     result = fit(
         adapted,
         data,
-        labeled,
-        validation,
+        of_a_class(labeled),
+        None if validation is None else of_a_class(validation),
         config=training,
         scoring=scoring,
         trainer_options=trainer,

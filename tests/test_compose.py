@@ -51,7 +51,7 @@ def test_values_reach_the_objects():
 @pytest.mark.parametrize(
     "overrides,message",
     [
-        (["foo=1"], "overrides: expected one of acquisition, campaign, .* got 'foo'"),
+        (["foo=1"], "overrides: expected one of acquisition, benchmark, campaign, .* got 'foo'"),
         (
             ["training.batchsize=3"],
             r"training: expected one of batch_size, .* got 'batchsize' \(did you mean batch_size\?\)",

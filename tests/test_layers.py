@@ -27,9 +27,10 @@ LAYERS = [
     ["campaign"],
     ["config", "console"],
     ["compose"],
+    ["sweep"],
     ["run_command", "rank_command"],
     ["cli"],
-    ["__main__"],
+    ["__main__", "cell_process"],
 ]
 # dal/__init__.py hands out names of modules above on first use, and holds the version, which anybody may read.
 TOP = "__init__"

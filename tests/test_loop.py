@@ -129,7 +129,9 @@ def test_bad_calls_are_one_sentence_each(data, new_model, quick):
         learner.fit()
     with pytest.raises(DalError, match=r"indices: expected positions from 0 to 89, got 90"):
         learner.tell([90], [0])
-    with pytest.raises(DalError, match=r"labels: expected a class from 0 to 2, got 3 for index 4"):
+    with pytest.raises(
+        DalError, match=r"labels: expected a class from 0 to 2, or -2 for none of them, got 3 for index 4"
+    ):
         learner.tell([4], [3])
     learner.tell([4], [2])
     with pytest.raises(DalError, match=r"indices: expected unlabeled points, got 4, labeled in round 0"):

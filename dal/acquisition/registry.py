@@ -7,11 +7,12 @@ import pkgutil
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import TypeGuard
 
 from dal.acquisition.base import AcquisitionFunction
 from dal.errors import bad_value
 
-_NOT_FUNCTIONS = {"base", "registry", "search"}
+_NOT_FUNCTIONS = {"base", "own_file", "registry", "search"}
 
 
 def modules() -> list[ModuleType]:
@@ -36,7 +37,7 @@ def registry() -> dict[str, type[AcquisitionFunction]]:
     """
     found = {}
     for module in modules():
-        classes = [value for value in vars(module).values() if _is_function_of(module, value)]
+        classes = functions_of(module)
         name = module.__name__.rpartition(".")[2]
         if len(classes) > 1:
             expected = "one acquisition function a file"
@@ -46,7 +47,12 @@ def registry() -> dict[str, type[AcquisitionFunction]]:
     return found
 
 
-def _is_function_of(module: ModuleType, value: object) -> bool:
+def functions_of(module: ModuleType) -> list[type[AcquisitionFunction]]:
+    """The acquisition functions that a module defines itself; abstract and imported ones do not count."""
+    return [value for value in vars(module).values() if _is_function_of(module, value)]
+
+
+def _is_function_of(module: ModuleType, value: object) -> TypeGuard[type[AcquisitionFunction]]:
     return (
         inspect.isclass(value)
         and issubclass(value, AcquisitionFunction)

@@ -20,6 +20,9 @@ from dal.errors import bad_value
 UNKNOWN = -1
 """The label of a point whose label is not known."""
 
+OUTSIDE = -2
+"""The label of a point that is of none of the classes: whoever labels it says so, which costs as much as a class."""
+
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 """(B, C, H, W) images and a CPU generator to images of the same shape and dtype."""
 
@@ -65,7 +68,8 @@ class TensorSource:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images of one split. ``labels`` is (N,) int64 with -1 where the label is unknown; ``classes`` are names.
+    """Images of one split. ``labels`` is (N,) int64 with -1 (UNKNOWN) where the label is unknown, and -2 (OUTSIDE) for
+    an image of none of the classes; ``classes`` are names.
 
     Raises DalError where ids repeat, lengths differ, or a label is not a class.
 
@@ -96,10 +100,10 @@ class ImageData:
             raise bad_value("ids", "each id once", Counter(self.ids).most_common(1)[0][0])
         if len(self.classes) < 2:
             raise bad_value("classes", "at least two classes", list(self.classes))
-        outside = (self.labels < UNKNOWN) | (self.labels >= len(self.classes))
-        if bool(outside.any()):
-            expected = f"class numbers from 0 to {len(self.classes) - 1}, or -1 for unknown"
-            raise bad_value("labels", expected, int(self.labels[outside][0]))
+        wrong = (self.labels < OUTSIDE) | (self.labels >= len(self.classes))
+        if bool(wrong.any()):
+            expected = f"class numbers from 0 to {len(self.classes) - 1}, -1 for unknown, or -2 for none of them"
+            raise bad_value("labels", expected, int(self.labels[wrong][0]))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -158,6 +162,17 @@ class ImageData:
         return digest.hexdigest()
 
 
+def of_a_class(points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Of (L,) indices and their (L,) labels those with the label of a class, which is what can be learned from.
+
+    >>> of_a_class((torch.tensor([7, 8, 9]), torch.tensor([0, OUTSIDE, 1])))
+    (tensor([7, 9]), tensor([0, 1]))
+    """
+    indices, labels = points
+    inside = labels >= 0
+    return indices[inside], labels[inside]
+
+
 class SubsetSource:
     """Some images of another source, renumbered from 0."""
 
@@ -197,18 +212,29 @@ class DataConfig:
 
     max_train: int | None = None  # keep this many training points, drawn with a fixed seed
     imbalance_factor: float = 1.0  # most frequent class over the rarest, decaying exponentially (arXiv:1901.05555)
+    copies: int = 1  # each training image so many times, all but the first with noise (arXiv:1906.08158)
+    copy_noise: float = 0.1  # standard deviation of that noise, over that of the data set's pixels
+    outside_classes: int = 0  # the last so many classes are none: images stay in the pool, cost labels, teach nothing
 
     def read(self) -> ImageSplits:
         """Read the images. Raises DalError with one sentence where they cannot be had."""
         raise TypeError(f"{type(self).__name__} must define read()")
 
     def load(self) -> ImageSplits:
-        """read(), then the imbalance and the subset that were asked for."""
-        from dal.data.subset import imbalanced, random_subset
+        """read(), then what was asked for: the imbalance, the subset, copies of what is left, classes that are none."""
+        from dal.data.copies import noisy_copies
+        from dal.data.subset import imbalanced, random_subset, without_classes
 
         train, test = self.read()
         if self.imbalance_factor != 1.0:
             train = imbalanced(train, self.imbalance_factor)
         if self.max_train is not None:
             train = random_subset(train, self.max_train)
+        if self.copies != 1:
+            train = noisy_copies(train, self.copies, self.copy_noise)
+        if self.outside_classes:
+            train = without_classes(train, self.outside_classes)
+            if test is not None:
+                test = without_classes(test, self.outside_classes)
+                test = test.subset((test.labels != OUTSIDE).nonzero().flatten().tolist())
         return ImageSplits(train, test)

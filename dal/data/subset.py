@@ -1,10 +1,11 @@
-"""Smaller and unbalanced versions of a training set, the same on every machine and for every run."""
+"""Smaller and unbalanced versions of a data set, the same on every machine and for every run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from dal.data.base import UNKNOWN, ImageData
+from dal.data.base import OUTSIDE, UNKNOWN, ImageData
 from dal.errors import bad_value
 from dal.seeding import derive_seed
 
@@ -56,6 +57,28 @@ def imbalanced(data: ImageData, factor: float) -> ImageData:
         wanted = int(largest * factor ** (-number / (data.num_classes - 1)) + 1e-6)
         kept += _drawn(data, members, max(wanted, 1))
     return data.subset(sorted(kept))
+
+
+def without_classes(data: ImageData, count: int) -> ImageData:
+    """The last ``count`` classes taken away, as in open-set active learning (arXiv:2201.06758): their images stay, with
+    the label OUTSIDE.
+
+    Raises DalError where count is not at least 0, or leaves less than two classes.
+
+    >>> import torch
+    >>> from dal.data.base import TensorSource
+    >>> data = ImageData("toy", TensorSource(torch.zeros(4, 1, 8, 8, dtype=torch.uint8)), ["a", "b", "c", "d"],
+    ...                  torch.tensor([0, 1, 2, -1]), ["cat", "dog", "car"], mean=[0.5], std=[0.5])
+    >>> without_classes(data, 1).labels, without_classes(data, 1).classes
+    (tensor([ 0,  1, -2, -1]), ['cat', 'dog'])
+    """
+    left = data.num_classes - count
+    if count < 0 or left < 2:
+        expected = f"from 0 to {data.num_classes - 2}, so that two classes are left"
+        raise bad_value("count (data.outside_classes)", expected, count)
+    return replace(
+        data, classes=list(data.classes[:left]), labels=data.labels.masked_fill(data.labels >= left, OUTSIDE)
+    )
 
 
 def _drawn(data: ImageData, positions: Sequence[int], size: int) -> list[int]:

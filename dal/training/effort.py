@@ -50,7 +50,7 @@ def effort(config: TrainingConfig, labeled: Points, num_new: int, warm: bool, *,
         planned = min(max(wanted, config.min_updates, 1), config.max_updates)
     if not warm:
         return Effort(labeled, planned)
-    if config.replay is not None:
+    if config.replay is not None and num_new:  # none are where all that is new is of no class
         num_old = len(indices) - num_new
         drawn = torch.randperm(num_old, generator=generator(seed, round, "replay"))[
             : round_half(config.replay, num_new)

@@ -75,11 +75,11 @@ def test_subset_renumbers_both_views_and_keeps_ids():
         ({"ids": ["a", "b", "c", "b"]}, "ids: expected each id once, got 'b'."),
         (
             {"labels": torch.tensor([0, 1, 2, 0])},
-            "labels: expected class numbers from 0 to 1, or -1 for unknown, got 2.",
+            "labels: expected class numbers from 0 to 1, -1 for unknown, or -2 for none of them, got 2.",
         ),
         (
-            {"labels": torch.tensor([0, 1, -2, 0])},
-            "labels: expected class numbers from 0 to 1, or -1 for unknown, got -2.",
+            {"labels": torch.tensor([0, 1, -3, 0])},
+            "labels: expected class numbers from 0 to 1, -1 for unknown, or -2 for none of them, got -3.",
         ),
         ({"labels": torch.zeros(4)}, "labels: expected int64 (4,), got 'torch.float32 (4,)'."),
         ({"classes": ["cat"]}, "classes: expected at least two classes, got ['cat']."),

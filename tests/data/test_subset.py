@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from dal.data.base import ImageData, TensorSource
-from dal.data.subset import imbalanced, random_subset
+from dal.data.base import OUTSIDE, UNKNOWN, ImageData, TensorSource
+from dal.data.digits import Digits
+from dal.data.subset import imbalanced, random_subset, without_classes
 from dal.errors import DalError
 
 
@@ -72,3 +73,27 @@ def test_factor_below_one(factor):
 def test_unknown_labels():
     with pytest.raises(DalError, match="data whose labels are all known, got '2 unknown labels'"):
         imbalanced(data([0, -1, 1, -1], 2), 2)
+
+
+def test_classes_taken_away_leave_their_images():
+    whole = data([0, 1, 2, 3, -1, 2], 4)
+    open_set = without_classes(whole, 2)
+    assert open_set.labels.tolist() == [0, 1, OUTSIDE, OUTSIDE, UNKNOWN, OUTSIDE]
+    assert list(open_set.classes) == ["0", "1"] and list(open_set.ids) == list(whole.ids)
+    assert open_set.fingerprint() != whole.fingerprint()
+    assert whole.labels.tolist() == [0, 1, 2, 3, -1, 2]
+    assert without_classes(whole, 0).labels.tolist() == whole.labels.tolist()
+
+
+@pytest.mark.parametrize("count", [-1, 3, 4])
+def test_two_classes_must_be_left(count):
+    with pytest.raises(DalError, match=r"count \(data.outside_classes\): expected from 0 to 2, so that two"):
+        without_classes(data([0, 1, 2, 3], 4), count)
+
+
+def test_the_test_set_has_the_other_classes_only():
+    train, test = Digits(outside_classes=4).load()
+    before = Digits().load()
+    assert (train.num_classes, test.num_classes) == (6, 6) and len(train) == 1297
+    assert int((train.labels == OUTSIDE).sum()) == int((before.train.labels >= 6).sum())
+    assert len(test) == int((before.test.labels < 6).sum()) and test.labels.max() == 5 and test.labels.min() == 0

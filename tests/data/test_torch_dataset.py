@@ -220,7 +220,7 @@ class Endless(IterableDataset):
         ),
         (
             lambda: from_dataset(Toy(), classes=["a", "b"]),
-            "labels: expected class numbers from 0 to 1, or -1 for unknown",
+            "labels: expected class numbers from 0 to 1, -1 for unknown, or -2 for none of them",
         ),
         (lambda: from_dataset(Toy(), ids=["x"]), "ids: expected one for each of the 6 images, got 1."),
         (lambda: from_dataset(Subset(Toy(), [0, 0])), "ids: expected each id once, got '000000'."),

@@ -1,0 +1,1 @@
+"""A grid of campaigns: which there are, how far each is, and running those that are missing."""

@@ -1,0 +1,79 @@
+"""Cells by Hydra's own launchers: submitit for SLURM, Ray, or any other that is installed.
+
+What a launcher starts is a tiny task that runs a cell in a process of its own: however the cell ends, the task ends
+well, so that no launcher stops the others, and little has to be pickled.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig
+
+from dal.config import config_folder
+from dal.errors import DalError
+from dal.sweep.grid import Cell
+from dal.sweep.start import cell_command, run_to_the_end
+
+# By name: which of Hydra's plugins it needs, and which extra of dal brings that.
+_PLUGINS = {"slurm": ("submitit", "slurm"), "ray_cluster": ("ray", "ray")}
+_TASK_NAME = "dal_cell"
+
+
+def check_launcher(name: str) -> None:
+    """Raise DalError where one of the ready launchers is chosen and its package is missing."""
+    if name not in _PLUGINS:
+        return
+    plugin, extra = _PLUGINS[name]
+    if not _found(f"hydra_plugins.hydra_{plugin}_launcher"):
+        package = f"hydra-{plugin}-launcher"
+        raise DalError(f"hydra/launcher={name}: expected the package {package}, got none: pip install 'dal[{extra}]'.")
+
+
+def launch(cells: Sequence[Cell], logs: Sequence[Path], launcher: Sequence[str], folder: Path) -> None:
+    """Have a launcher run these cells, and wait for them. Paths must mean the same where the cells run.
+
+    ``launcher`` are the overrides that choose and set it. What a launcher keeps for itself goes to ``folder``.
+
+    Raises DalError where the launcher itself fails; the cells that it started may then be at work still.
+    """
+    commands = [list(cell.overrides) for cell in cells]
+    files, here = [str(log.resolve()) for log in logs], str(Path.cwd())
+
+    def task(config: DictConfig) -> None:
+        run_one(commands[config.cell], files[config.cell], here)
+
+    ConfigStore.instance().store(name=_TASK_NAME, node={"cell": 0})
+    settings = ["hydra/hydra_logging=disabled", "hydra/job_logging=disabled", "hydra.output_subdir=null"]
+    settings += ["hydra.job.name=dal", f"hydra.sweep.dir='{folder.resolve()}'", "hydra.sweep.subdir=."]
+    chosen = ",".join(map(str, range(len(cells))))
+    before, sys.argv = sys.argv, ["dal run", "--multirun", *settings, *launcher, f"cell={chosen}"]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=_TASK_NAME)(task)()
+    except SystemExit as error:  # Hydra has printed why
+        raise DalError(f"{launcher[0]}: expected the launcher to end well, got exit status {error.code}.") from None
+    finally:
+        sys.argv = before
+
+
+def run_one(overrides: Sequence[str], log: str, folder: str) -> int:
+    """One cell, wherever a launcher has put this process. Returns its exit status."""
+    os.chdir(folder)
+    environment = dict(os.environ)
+    if "SLURM_JOB_ID" in environment:
+        # Lightning would take the job's variables for a launch of its own: one task, and it starts what it needs.
+        environment |= {"SLURM_JOB_NAME": "bash", "SLURM_NTASKS": "1"}
+    return run_to_the_end(cell_command(overrides), Path(log), environment)
+
+
+def _found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,201 @@
+"""dal run --multirun: what is missing of a grid, and what came out of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.live import Live
+
+from dal.errors import DalError, bad_value
+from dal.report import report
+from dal.sweep.cluster import check_launcher, launch
+from dal.sweep.grid import Cell, common_folder, expand
+from dal.sweep.local import run_locally
+from dal.sweep.standing import DONE, REFUSED, Standing, seconds_left, standing
+from dal.sweep.start import cell_command, how_it_ended
+from dal.sweep.table import begins_line, duration, grid_table, result_line
+
+LOGS = ".sweep"
+"""The folder, beside the runs, with what each cell printed when it ran last, and what launchers keep."""
+_LOOK_SECONDS = 2.0  # how old the table on a terminal may be
+
+
+def sweep_command(
+    overrides: Sequence[str],
+    jobs: int = 1,
+    launcher: Sequence[str] = (),
+    console: Console | None = None,
+    command: Callable[[Sequence[str]], Sequence[str]] = cell_command,
+) -> int:
+    """Run what is missing of a grid: finished cells are skipped, those that were cut off go on. Returns the exit
+    status, 1 where a cell failed.
+
+    ``jobs`` cells run at a time on this machine, or ``launcher`` (overrides of Hydra's) runs them elsewhere. Raises
+    DalError, before anything is started, for wrong overrides.
+    """
+    if jobs < 1:
+        raise bad_value("--jobs", "at least 1 run at a time", jobs)
+    if launcher:
+        if jobs > 1:
+            raise bad_value("--jobs", "to be left out with hydra/launcher, which says how many run at a time", jobs)
+        check_launcher(launcher[0].partition("=")[2])
+    if console is None:
+        console = Console(highlight=False)
+        console.width = max(console.width, 100 if console.is_terminal else 140)
+    sweep = Sweep(expand(overrides), console)
+    sweep.say(f"{sweep.count(DONE)} of {len(sweep.cells)} runs are done already.")
+    try:
+        sweep.run(jobs, launcher, command)
+    except KeyboardInterrupt:
+        sweep.look()
+        console.print(sweep.table())
+        console.print("Stopped. The same command goes on from there.")
+        raise
+    sweep.close()
+    for cell in sweep.cells:
+        if cell.run_dir in sweep.failed:
+            print(f"Failed: {cell.run_dir}: {sweep.failed[cell.run_dir]}", file=sys.stderr)
+    if sweep.failed:
+        print(f"What each printed is in {sweep.logs}. The same command runs what is missing.", file=sys.stderr)
+    return 1 if sweep.failed else 0
+
+
+class Sweep:
+    """The state of a grid while it runs."""
+
+    def __init__(self, cells: Sequence[Cell], console: Console) -> None:
+        self.cells, self.console = list(cells), console
+        self.logs = common_folder(self.cells) / LOGS
+        self.standings: dict[Path, Standing] = {cell.run_dir: standing(cell) for cell in self.cells}
+        self.failed = {folder: found.reason for folder, found in self.standings.items() if found.stage == REFUSED}
+        self.open = [c for c in self.cells if self.standings[c.run_dir].stage not in (DONE, REFUSED)]
+        self.running: list[Cell] = []
+        self.jobs = 1
+        self._walls: dict[Path, float] = {}
+        self._live: Live | None = None
+        self._looked = 0.0
+
+    def count(self, stage: str) -> int:
+        """How many cells stand so."""
+        return sum(found.stage == stage for found in self.standings.values())
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    def log_of(self, cell: Cell) -> Path:
+        """Where the output of a cell goes."""
+        name = os.path.relpath(cell.run_dir.resolve(), self.logs.parent.resolve()).replace(os.sep, "_")
+        return self.logs / f"{name}.log"
+
+    def table(self) -> Any:
+        return grid_table(self.cells, self.standings, self.running, self.failed, self._time_left())
+
+    def look(self) -> None:
+        """Read the folders of the cells that are not done yet."""
+        self.standings |= {cell.run_dir: standing(cell) for cell in [*self.open, *self.running]}
+
+    def run(self, jobs: int, launcher: Sequence[str], command: Callable[[Sequence[str]], Sequence[str]]) -> None:
+        """Run the open cells. Returns when none is at work."""
+        if not self.open:
+            return
+        self.jobs = min(jobs, len(self.open))
+        if launcher:
+            self._launch(launcher)
+            return
+        shown = self.console.is_terminal
+        self._live = Live(self.table(), console=self.console, auto_refresh=False, transient=True) if shown else None
+        with self._live or nullcontext():
+            run_locally(
+                list(self.open),
+                self.jobs,
+                self.log_of,
+                on_start=self._started,
+                on_end=self._ended,
+                on_look=self._looked_at,
+                gpus=visible_gpus(self.cells),
+                command=command,
+            )
+        self._live = None
+
+    def close(self) -> None:
+        """The table as it stands in the end, and what came out of the finished runs."""
+        self.console.print(self.table())
+        done = [cell.run_dir for cell in self.cells if self.standings[cell.run_dir].stage == DONE]
+        tested = any(self.standings[folder].accuracy is not None for folder in done)
+        if tested:
+            try:
+                report(done, self.logs.parent, self.console)
+            except DalError as error:  # runs without a test set among them, say, which are fine all the same
+                self.say(f"No summary: {error}")
+        if self.console.is_terminal and done:
+            self.say(f"Again, with more runs: {shlex.join(['dal', 'report', str(self.logs.parent)])}")
+
+    def _launch(self, launcher: Sequence[str]) -> None:
+        self.say(f"{len(self.open)} runs by {launcher[0]}; what each prints goes to {self.logs}.")
+        logs = [self.log_of(cell) for cell in self.open]
+        for log in logs:
+            log.unlink(missing_ok=True)  # what it said last time is no reason this time
+        trouble = ""
+        try:
+            launch(self.open, logs, launcher, self.logs)
+        except DalError as error:
+            trouble = f"; {error}"
+        self.look()
+        for cell, log in zip(self.open, logs, strict=True):
+            if self.standings[cell.run_dir].stage != DONE:
+                self.failed[cell.run_dir] = how_it_ended(log) + trouble
+        self.open = []
+
+    def _started(self, cell: Cell) -> None:
+        self.running.append(cell)
+        if self._live is None:
+            self.say(f"{cell.name}: {begins_line(self.standings[cell.run_dir])}")
+
+    def _ended(self, cell: Cell, status: int, seconds: float) -> None:
+        self.running.remove(cell)
+        self.open.remove(cell)
+        before, found = self.standings[cell.run_dir], standing(cell)
+        self.standings[cell.run_dir] = found
+        if found.stage == DONE and status == 0:
+            what = f"done, {result_line(found)}, {duration(seconds)}"
+            if not before.labels:  # else it is the time of a part
+                self._walls[cell.run_dir] = seconds
+        else:
+            reason = how_it_ended(self.log_of(cell)) if status else "it ended before its campaign did"
+            self.failed[cell.run_dir] = reason
+            what = f"FAILED: {reason}"
+        left = self._time_left()
+        ended = len(self.cells) - len(self.open)
+        self.say(f"[{ended} of {len(self.cells)}] {cell.name}: {what}{f'; {left}' if self.open else ''}")
+
+    def _looked_at(self, running: Sequence[Cell]) -> None:
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS or self._live is None:
+            return
+        self._looked = now
+        self.standings |= {cell.run_dir: standing(cell) for cell in running}
+        self._live.update(self.table(), refresh=True)
+
+    def _time_left(self) -> str:
+        left = seconds_left(self.cells, self.standings, self.open, self.jobs, self._walls)
+        if left is None or not self.open:
+            return ""
+        return f"about {duration(left)} left" + (f" with {self.jobs} at a time" if self.jobs > 1 else "")
+
+
+def visible_gpus(cells: Sequence[Cell]) -> list[str]:
+    """The GPUs to share out among cells; none where a cell takes several, or is to run without."""
+    trainers = [cell.config["trainer"] for cell in cells]
+    if any(t.get("devices") not in (1, "1") or t.get("accelerator") == "cpu" for t in trainers):
+        return []
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return given.split(",") if given else [str(i) for i in range(torch.cuda.device_count())]

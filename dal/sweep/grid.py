@@ -1,0 +1,97 @@
+"""The cells of a grid: every combination of the values that the overrides sweep over."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from dal.compose import check_overrides, compose_all, parse, quoted
+from dal.errors import DalError
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One campaign of a grid."""
+
+    overrides: tuple[str, ...]
+    """The command line that makes it, on its own."""
+    swept: tuple[tuple[str, str], ...]
+    """The keys that the grid sweeps over, and the values of this cell."""
+    config: dict[str, Any]
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.config["run_dir"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def row(self) -> str:
+        """What it has in common with the cells that differ in their seed only, such as ``bald, num_draws=20``."""
+        parts = [f"{key.rpartition('.')[2]}={value}" for key, value in self.swept if key not in ("seed", "acquisition")]
+        return ", ".join([self.config["acquisition"]["name"], *parts])
+
+    @property
+    def name(self) -> str:
+        """``bald, num_draws=20, seed 3``."""
+        return f"{self.row}, seed {self.seed}"
+
+
+def expand(overrides: Sequence[str]) -> list[Cell]:
+    """The cells of a grid, the last key changing fastest.
+
+    Raises DalError for a wrong override, and where two cells would write to the same run_dir.
+
+    >>> [cell.name for cell in expand(["acquisition=random,bald", "seed=range(2)"])]
+    ['random, seed 0', 'random, seed 1', 'bald, seed 0', 'bald, seed 1']
+    """
+    texts = quoted(list(overrides))
+    check_overrides(texts)
+    parsed = parse(texts)
+    swept = [override for override in parsed if override.is_sweep_override()]
+    for override in swept:
+        if not override.is_discrete_sweep():
+            raise DalError(f"{override.key_or_group}: expected values to run, got {override.input_line}.")
+    grid = [tuple(chosen) for chosen in itertools.product(*(_values(o, t) for o, t in zip(parsed, texts, strict=True)))]
+    cells = []
+    for chosen, config in zip(grid, compose_all(grid), strict=True):
+        named = zip(parsed, chosen, strict=True)
+        values = tuple((str(o.key_or_group), text.partition("=")[2]) for o, text in named if o in swept)
+        cells.append(Cell(chosen, values, config))
+    _check_folders(cells)
+    return cells
+
+
+def common_folder(cells: Sequence[Cell]) -> Path:
+    """The folder that holds the runs of all cells."""
+    folder = Path(os.path.commonpath([cell.run_dir.resolve().parent for cell in cells]))
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def _values(override: Override, text: str) -> list[str]:
+    if not override.is_sweep_override():
+        return [text]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _check_folders(cells: Sequence[Cell]) -> None:
+    seen: dict[Path, Cell] = {}
+    for cell in cells:
+        other = seen.setdefault(cell.run_dir.resolve(), cell)
+        if other is not cell:
+            keys = [key for (key, a), (_, b) in zip(cell.swept, other.swept, strict=True) if a != b]
+            parts = [f"{key.rpartition('.')[2]}=${{{key}}}" for key in keys if key not in ("seed", "acquisition")]
+            advice = f"'run_dir=runs/${{data.name}}/${{acquisition.name}}/{','.join(parts)}/seed${{seed}}'"
+            raise DalError(
+                f"run_dir: expected a folder of its own for each run, got {str(cell.run_dir)!r} for {other.name} and "
+                f"for {cell.name}; put what is swept into it, such as {advice}."
+            )

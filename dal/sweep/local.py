@@ -1,0 +1,88 @@
+"""Cells on this machine, several at a time, each in a process of its own.
+
+Hydra's joblib launcher runs cells in a pool of workers that ends as a whole when one of them is killed, for want of
+memory say. A process a cell costs some seconds of imports, and nothing that happens in one reaches another.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dal.sweep.grid import Cell
+from dal.sweep.start import cell_command, note_end, start, stop
+
+_LOOK_SECONDS = 0.1
+
+
+@dataclass
+class Running:
+    """A cell at work."""
+
+    cell: Cell
+    process: subprocess.Popen[bytes]
+    log: Path
+    since: float = field(default_factory=time.monotonic)
+
+
+def run_locally(
+    cells: Sequence[Cell],
+    jobs: int,
+    log_of: Callable[[Cell], Path],
+    *,
+    on_start: Callable[[Cell], None] = lambda cell: None,
+    on_end: Callable[[Cell, int, float], None] = lambda cell, status, seconds: None,
+    on_look: Callable[[Sequence[Cell]], None] = lambda running: None,
+    gpus: Sequence[str] = (),
+    command: Callable[[Sequence[str]], Sequence[str]] = cell_command,
+) -> None:
+    """Run the cells in their order, ``jobs`` at a time. How one ends does not matter to the others.
+
+    ``on_end`` gets the exit status (a signal as a negative number) and the wall time in seconds; ``on_look`` is called
+    several times a second with the cells at work. On leaving, whatever the reason, no cell is at work.
+    """
+    waiting, running, slots = deque(cells), dict[int, Running](), list(range(jobs))
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                cell, slot = waiting.popleft(), min(s for s in slots if s not in running)
+                environment = os.environ | slot_environment(slot, jobs, os.environ, os.cpu_count() or 1, gpus)
+                on_start(cell)
+                running[slot] = Running(cell, start(command(cell.overrides), log_of(cell), environment), log_of(cell))
+            time.sleep(_LOOK_SECONDS)
+            for slot, one in list(running.items()):
+                status = one.process.poll()
+                if status is not None:
+                    del running[slot]
+                    assert one.process.stdin is not None
+                    one.process.stdin.close()
+                    note_end(one.log, status)
+                    on_end(one.cell, status, time.monotonic() - one.since)
+            on_look([one.cell for one in running.values()])
+    finally:
+        for one in running.values():
+            if one.process.stdin is not None:
+                one.process.stdin.close()  # all of them at once, then wait
+        for one in running.values():
+            stop(one.process)
+
+
+def slot_environment(
+    slot: int, jobs: int, environment: Mapping[str, str], cores: int, gpus: Sequence[str] = ()
+) -> dict[str, str]:
+    """What a process at work beside others is told: its share of the cores, and one of several GPUs.
+
+    >>> slot_environment(1, 2, {}, cores=8, gpus=["0", "1"])
+    {'OMP_NUM_THREADS': '4', 'CUDA_VISIBLE_DEVICES': '1'}
+    """
+    changes = {}
+    if jobs > 1 and "OMP_NUM_THREADS" not in environment:
+        changes["OMP_NUM_THREADS"] = str(max(1, cores // jobs))
+    if len(gpus) > 1:
+        changes["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+    return changes

@@ -1,0 +1,85 @@
+"""Starting a cell in a process of its own, and telling from its log how it ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_END = "[dal] exit status "
+
+
+def cell_command(overrides: Sequence[str]) -> list[str]:
+    """The process of one cell."""
+    return [sys.executable, "-m", "dal.cell_process", "run", *overrides]
+
+
+def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a command whose output goes to ``log``, which is made anew. Its standard input stays open as long as this
+    process lives."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        # A session of its own: a Ctrl-C in the terminal comes here alone, and is passed on once.
+        return subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ if environment is None else environment),
+            start_new_session=True,
+        )
+
+
+def stop(process: subprocess.Popen[bytes], grace_seconds: float = 30.0) -> None:
+    """End a process as Ctrl-C would, and where that does not help, at once."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(grace_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def run_to_the_end(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> int:
+    """Run a command and write its exit status below its output. Whatever ends this function ends the command."""
+    process = start(command, log, environment)
+    try:
+        status = process.wait()
+    except BaseException:
+        stop(process)
+        raise
+    note_end(log, status)
+    return status
+
+
+def note_end(log: Path, status: int) -> None:
+    """Write an exit status below the output that a process left."""
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"\n{_END}{status}\n")
+
+
+def how_it_ended(log: Path) -> str:
+    """Why a cell failed, in one line: the error that it printed, or the signal that killed it.
+
+    >>> how_it_ended(Path("nowhere.log"))
+    'it was never started'
+    """
+    if not log.is_file():
+        return "it was never started"
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    status = None
+    if lines and (found := re.fullmatch(re.escape(_END) + r"(-?\d+)", lines[-1])):
+        status = int(found[1])
+        lines.pop()
+    if status is None:
+        return "it was cut off together with what had started it"
+    if status < 0:
+        name = signal.Signals(-status).name
+        return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+    errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
+    return (errors or lines or ["no output"])[-1] + ("" if status in (1, 2) else f" (exit status {status})")

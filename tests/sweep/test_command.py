@@ -1,0 +1,212 @@
+"""dal run --multirun as a person uses it."""
+
+import csv
+import io
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from dal.cli import main
+from dal.compose import compose
+from dal.run_command import run_campaign
+from dal.sweep.command import sweep_command, visible_gpus
+from dal.sweep.grid import expand
+from dal.sweep.standing import Standing, standing
+from dal.sweep.table import grid_table
+
+QUICK = ["campaign.initial_size=10", "campaign.query_size=10", "campaign.growth=1", "data.max_train=300"]
+QUICK += ["training.min_updates=10", "training.max_updates=20", "campaign.stop_set_size=0", "campaign.budget=40"]
+GRID = ["acquisition=random,margin", "seed=5", *QUICK]
+TIMES = ("seconds_", "peak_memory_bytes", "joules_")
+
+
+def target(folder):
+    return f"run_dir={folder}/${{acquisition.name}}/${{seed}}"
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    return caught.value.code or 0, printed.out, printed.err
+
+
+def outcome(folder):
+    """What must not depend on how often it was interrupted: selections, metrics and the table of them."""
+    found = {}
+    for journal in sorted(folder.rglob("rounds.jsonl")):
+        rows = [json.loads(line) for line in journal.read_text().splitlines()]
+        counted = [{k: v for k, v in row.items() if not k.startswith(TIMES)} for row in rows]
+        found[str(journal.parent.relative_to(folder))] = counted, (journal.parent / "selections.csv").read_text()
+    return found
+
+
+def table(folder):
+    with (folder / "summary.csv").open() as file:
+        return [{k: v for k, v in line.items() if not k.startswith(TIMES)} for line in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    for cell in expand([*GRID, target(folder)]):
+        run_campaign(cell.config)
+    return folder
+
+
+def must_not_start(overrides):
+    raise AssertionError(f"started {overrides}")
+
+
+def test_finished_cells_are_skipped_and_the_table_is_printed(undisturbed, capsys):
+    before = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("rounds.jsonl")}
+    began = time.monotonic()
+    console = Console(file=io.StringIO(), width=140)
+    assert sweep_command([*GRID, target(undisturbed)], command=must_not_start, console=console) == 0
+    assert time.monotonic() - began < 10
+    printed = console.file.getvalue()
+    assert "2 of 2 runs are done already." in printed and "margin  1 of 1" in printed and "Δ random" in printed
+    assert before == {p: p.stat().st_mtime_ns for p in undisturbed.rglob("rounds.jsonl")}
+    assert {line["acquisition"] for line in table(undisturbed)} == {"random", "margin"}
+
+
+def test_killed_and_interrupted_and_started_again_it_ends_the_same(undisturbed, tmp_path, capsys, monkeypatch):
+    """SIGKILL of the sweep in its first cell, Ctrl-C in its second, then none: real processes."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    command = ["run", "--multirun", *GRID, target(tmp_path)]
+    process = os.fork()  # which saves the imports; it starts cells and computes nothing
+    if process == 0:
+        try:
+            main(command)
+        finally:
+            os._exit(1)
+    try:
+        wait_for(lambda: (tmp_path / "random" / "5" / "rounds.jsonl").exists())
+    finally:
+        os.kill(process, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+    cells = expand([*GRID, target(tmp_path)])
+    # What was at work ends by itself, and leaves a folder that nobody holds.
+    wait_for(lambda: "Stopped" in (tmp_path / ".sweep" / "random_5.log").read_text() or standing(cells[0]).labels == 40)
+    assert not (tmp_path / "margin").exists()
+
+    # Ctrl-C, as soon as the second cell is at work.
+    def interrupt():
+        wait_for(lambda: (tmp_path / "margin" / "5" / "rounds.jsonl").exists())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    status, out, _ = call(capsys, *command)
+    assert status == 130 and "Stopped. The same command goes on from there." in out and "random  1 of 1" in out
+
+    status, out, err = call(capsys, *command, "--jobs", "2")
+    assert status == 0, err
+    assert "2 of 2 runs are done" in out
+    assert outcome(tmp_path) == outcome(undisturbed)
+    sweep_command([*GRID, target(undisturbed)], command=must_not_start, console=Console(quiet=True))
+    assert table(tmp_path) == table(undisturbed)
+
+
+def wait_for(condition, seconds=100):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_what_cannot_go_on_is_reported_and_the_rest_runs(tmp_path, capsys):
+    cells = expand([*GRID, target(tmp_path)])
+    run_campaign(compose([*cells[0].overrides, "campaign.max_rounds=1"]))
+    (tmp_path / "random" / "5" / "state.json").write_text("{")
+    (tmp_path / "margin" / "5").mkdir(parents=True)
+
+    def fake(overrides):
+        config = compose(list(overrides))
+        assert config["acquisition"]["name"] == "margin"
+        return [sys.executable, "-c", "import sys; print('Error: seed: expected luck.'); sys.exit(2)"]
+
+    assert sweep_command([*GRID, target(tmp_path)], command=fake) == 1
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert lines[-3].startswith(f"Failed: {tmp_path}/random/5: run: expected the state.json of a run")
+    assert lines[-2] == f"Failed: {tmp_path}/margin/5: seed: expected luck."
+    assert "[2 of 2] margin, seed 5: FAILED: seed: expected luck." in out and "0 of 2 runs are done" in out
+    # A process that ends well without having done its work is no success.
+    quiet = Console(file=io.StringIO())
+    assert sweep_command([*GRID, target(tmp_path)], console=quiet, command=lambda o: [sys.executable, "-c", ""]) == 1
+    assert "it ended before its campaign did" in quiet.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["--jobs", "0"], "--jobs: expected at least 1 run at a time, got 0"),
+        (["--jobs", "many"], "--jobs: expected how many runs at a time, such as --jobs 2, got 'many'"),
+        (["--jobs"], "--jobs: expected how many runs at a time"),
+        (["--jobs=2", "hydra/launcher=basic"], "--jobs: expected to be left out with hydra/launcher"),
+        (["hydra.launcher.partition=gpu"], "expected hydra/launcher=NAME beside it"),
+        (["model.lr=0.1,0.2"], "run_dir: expected a folder of its own for each run"),
+        (["seed=1,2", "campaign.bugdet=3"], "did you mean budget"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = call(capsys, "run", "--multirun", *arguments)
+    assert status == 2 and message in err and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_table_while_it_runs(tmp_path):
+    cells = expand(["acquisition=random,margin", "seed=range(3)", "campaign.budget=300", target(tmp_path)])
+    standings = {cell.run_dir: Standing() for cell in cells}
+    standings[cells[0].run_dir] = Standing("done", 300, 0.75, 100.0)
+    standings[cells[1].run_dir] = Standing("done", 300, 0.85, 260.0)
+    standings[cells[2].run_dir] = Standing("begun", 120, 0.5, 60.0)
+    console = Console(width=100, file=io.StringIO())
+    console.print(grid_table(cells, standings, [cells[2]], {cells[4].run_dir: "why"}, "about 5 min left"))
+    lines = [line.strip() for line in console.file.getvalue().splitlines()]
+    assert lines[0] == "2 of 6 runs are done" and "about 5 min left" in lines
+    (random,) = [line.split() for line in lines if line.startswith("random")]
+    (margin,) = [line.split() for line in lines if line.startswith("margin")]
+    assert " ".join(random) == "random 2 of 3 seed 2: 120 of 300 labels 80.0 3 min"
+    assert " ".join(margin) == "margin 0 of 3 2 seed 1"
+
+
+def test_on_a_terminal_the_table_is_live(tmp_path):
+    console = Console(file=io.StringIO(), width=100, force_terminal=True)
+    fake = [sys.executable, "-c", "import time; time.sleep(0.3); print('Error: no')"]
+    assert sweep_command([*GRID, target(tmp_path)], console=console, command=lambda o: fake) == 1
+    assert console.file.getvalue().count("0 of 2 runs are done") >= 2
+
+
+def test_gpus_are_shared_out_only_among_runs_of_one_device(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    (cell,) = expand(["seed=1"])
+
+    def with_trainer(**changes):
+        return [replace(cell, config=cell.config | {"trainer": cell.config["trainer"] | changes})]
+
+    assert visible_gpus([cell]) == ["4", "5"]
+    assert visible_gpus(with_trainer(devices=2)) == visible_gpus(with_trainer(accelerator="cpu")) == []
+
+
+def test_a_function_of_ones_own_is_swept(undisturbed, tmp_path, capsys):
+    file = tmp_path / "first_ones.py"
+    file.write_text(
+        "from dal.acquisition.base import ScoreFunction\n\n"
+        "class FirstOnes(ScoreFunction):\n    def score(self, model, x):\n        return -x.flatten(1).sum(dim=1)\n"
+    )
+    grid = [f"acquisition=random,{file}", "seed=5", *QUICK, target(tmp_path / "runs")]
+    for cell in expand(grid):
+        run_campaign(compose(list(cell.overrides)))
+    assert sweep_command(grid, command=must_not_start) == 0
+    assert "first_ones  1 of 1" in capsys.readouterr().out
+    compared = {line["acquisition"]: bool(line["area_minus_random"]) for line in table(tmp_path / "runs")}
+    assert compared == {"random": False, "first_ones": True}
