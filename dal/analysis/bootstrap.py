@@ -16,8 +16,8 @@ NUM_RESAMPLES = 10_000
 
 
 def resampled_weights(num_seeds: int, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Floats:
-    """Resamples of S seeds with replacement, as weights: (R, S), each row sums to 1. ``weights @ accuracy`` are the mean
-    curves of the resamples. Using the same weights for two functions keeps their pairs.
+    """Resamples of S seeds with replacement, as weights: (R, S), each row sums to 1. ``weights @ accuracy`` are the
+    mean curves of the resamples. Using the same weights for two functions keeps their pairs.
 
     Raises DalError unless there is at least one seed and one resample.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -66,18 +66,18 @@ def compare_problems(
     )
 
 
-def areas_of(function: Group, scale: Callable[[NDArray[np.int64]], Floats] = np.float64) -> Floats:
-    """(S,) the mean height of each seed's curve, a share; over ``np.log`` of the labels, doublings count alike. NaN
-    where there is one label count only."""
+def areas_of(function: Group, *, log: bool = False) -> Floats:
+    """(S,) the mean height of each seed's curve, a share: over the labels, or over their logarithm, where doublings
+    count alike. NaN where there is one label count only."""
     if len(function.labels) < 2:
         return np.full(len(function.accuracy), np.nan)
-    x = scale(function.labels)
+    x = np.log(function.labels) if log else function.labels
     return np.array([area_under_curve(x, curve) for curve in function.accuracy])
 
 
 def function_table(problem: Problem, baseline: str | None, num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
-    """A line a function, largest mean area first. Accuracies and areas are shares, ``..._interval`` is half the width of
-    a 95 % t interval over seeds (NaN for one seed). Columns:
+    """A line a function, largest mean area first. Accuracies and areas are shares, ``..._interval`` is half the width
+    of a 95 % t interval over seeds (NaN for one seed). Columns:
 
     - ``problem``, ``function``, ``seeds``, ``first_labels``, ``last_labels``
     - ``accuracy`` at the last labels; ``area``, the mean accuracy over the labels from first to last; ``log_area``, the
@@ -103,7 +103,7 @@ def function_table(problem: Problem, baseline: str | None, num_resamples: int = 
             **_interval("area", areas),
             "area_low": low,
             "area_high": high,
-            **_interval("log_area", areas_of(function, np.log)),
+            **_interval("log_area", areas_of(function, log=True)),
             "difference": np.nan,
             "difference_interval": np.nan,
             "p_value": np.nan,
@@ -149,7 +149,7 @@ def pair_table(problem: Problem) -> pd.DataFrame:
         }
         rows.append(row)
     table = pd.DataFrame(rows)
-    table.insert(table.columns.get_loc("p_value") + 1, "p_holm", holm(table["p_value"].to_numpy(np.float64)))
+    table.insert(list(table).index("p_value") + 1, "p_holm", holm(table["p_value"].to_numpy(np.float64)))
     return table
 
 

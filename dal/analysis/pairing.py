@@ -140,7 +140,7 @@ def _check_settings(name: str, groups: Sequence[Group], free: Sequence[str]) -> 
     if not differing:
         return
     told = [f"{key} ({', '.join(values)})" for key, values in list(differing.items())[:_MOST_KEYS]]
-    told += [key for key in list(differing)[_MOST_KEYS:]]
+    told += list(differing)[_MOST_KEYS:]
     key = next(iter(differing))
     other = next(i for i, s in enumerate(settings) if s.get(key) != settings[0].get(key))
     examples = f"{str(groups[0].runs[0].path)!r} and {str(groups[other].runs[0].path)!r}"
@@ -255,6 +255,6 @@ def _first_round_notes(groups: Sequence[Group]) -> list[str]:
     if not seeds:
         return []
     return [
-        f"{seeds_in_words(seeds)}: functions differ by up to {100 * spread.max():.1f} points with the initial set, before "
-        "any of them chose, so that pairs share less than they could (other training, hardware or versions)"
+        f"{seeds_in_words(seeds)}: functions differ by up to {100 * spread.max():.1f} points with the initial set, "
+        "before any of them chose, so that pairs share less than they could (other training, hardware or versions)"
     ]

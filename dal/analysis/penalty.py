@@ -39,8 +39,7 @@ def penalty_matrix(problems: Sequence[Problem]) -> pd.DataFrame:
 
     In a problem every label count weighs 1 over their number, so that the largest entry is the number of problems. Only
     functions are in it that all problems have, in the order of their column means: those least often beaten first. The
-    mean of a column, without the diagonal (where nothing is compared), tells how often its function is beaten by the
-    average other one: low is good.
+    mean of a column, where the diagonal counts as 0, tells how often its function is beaten: low is good.
     """
     names = common_functions(problems)
     total = np.zeros((len(names), len(names)))
@@ -56,8 +55,8 @@ def penalty_matrix(problems: Sequence[Problem]) -> pd.DataFrame:
 
 
 def column_means(table: pd.DataFrame) -> pd.Series:
-    """(F,) the mean of each column over the other functions."""
-    return table.sum(axis=0) / max(len(table) - 1, 1)
+    """(F,) the mean of each column."""
+    return table.mean(axis=0)
 
 
 def common_functions(problems: Sequence[Problem]) -> list[str]:

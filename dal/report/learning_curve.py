@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from dal.report.drawing import Styles, draw_curves, limit, save, styles_of, titl
 
 _INCHES = (6.4, 4.4)
 _MOST_LEGEND_LINES = 8
+_MOST_COLUMNS = 3
 
 
 def plot_learning_curves(runs: Iterable[Run], path: Path) -> None:
@@ -34,18 +36,24 @@ def learning_curve_figure(runs: Iterable[Run]) -> Figure:
 
     Raises DalError as group_runs does.
     """
-    groups = group_runs(runs)
+    return curves_figure(group_runs(runs))
+
+
+def curves_figure(groups: Sequence[Group]) -> Figure:
+    """The same for groups that are at hand: a panel for each ``data``, with the lines and the legend in their order."""
     styles = styles_of(groups)
     panels = list(dict.fromkeys(group.data for group in groups))
     crowded = any(sum(group.data == data for group in groups) > _MOST_LEGEND_LINES for data in panels)
-    width, height = _INCHES[0] * len(panels) * (1.4 if crowded else 1.0), _INCHES[1]
+    columns = min(len(panels), _MOST_COLUMNS - crowded)
+    lines = math.ceil(len(panels) / columns)
+    width, height = _INCHES[0] * columns * (1.4 if crowded else 1.0), _INCHES[1] * lines
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     for i, data in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), i + 1)
+        axes = figure.add_subplot(lines, columns, i + 1)
         _draw([group for group in groups if group.data == data], axes, styles)
     notes = [
-        textwrap.fill(f"{group.data}, {group.name}: {group.note}.", 110 * len(panels)) for group in groups if group.note
+        textwrap.fill(f"{group.data}, {group.name}: {group.note}.", 110 * columns) for group in groups if group.note
     ]
     if notes:
         figure.supxlabel("\n".join(notes), fontsize=7, color="0.35", ha="center")
