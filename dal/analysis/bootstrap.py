@@ -65,7 +65,7 @@ def expanded_level(level: float, num_seeds: int) -> float:
     """The share of resamples to cut off at one end, where ``level`` is the share of intervals to err there.
 
     >>> round(expanded_level(0.025, 5), 5), round(expanded_level(0.025, 1000), 4)
-    (0.00096, 0.0249)
+    (0.00095, 0.0248)
     """
     quantile = stats.t.ppf(level, num_seeds - 1) * math.sqrt(num_seeds / (num_seeds - 1))
     return float(stats.norm.cdf(quantile))

@@ -48,8 +48,8 @@ def compare(
     """
     console = console or Console(highlight=False)
     runs = read_runs(paths, console)
-    folder = output_folder([run.path for run in runs], output)
     problems = pair_runs(runs, vary=vary, across=across, common_seeds=common_seeds)
+    folder = output_folder([run.path for run in runs], output)
     comparison = compare_problems(problems, targets=targets, baseline=baseline)
     sentences = findings(comparison)
     for sheet in sheets_of(comparison, _MOST_PAIRS):

@@ -16,7 +16,7 @@ from dal.compare.sheets import Sheet
 # What a terminal without Unicode is shown instead.
 _ASCII = str.maketrans({"±": "+-", "–": "-", "≤": "<=", "∞": "inf", "…": "..."})
 _BETWEEN, _EDGES = 2, 2  # cells between two columns, and at both ends
-_LEAST_NAME = 12  # cells
+_LEAST_NAME = 8  # cells
 
 
 def print_sheet(console: Console, sheet: Sheet) -> None:
@@ -52,7 +52,9 @@ def _parts(sheet: Sheet, width: int) -> list[list[int]]:
 
 def _name_widths(sheet: Sheet, width: int) -> list[int]:
     """Names may take half of the terminal, or two thirds where there are two, and are folded beyond it."""
-    most = max(_LEAST_NAME, width * sheet.names // (sheet.names + 1) // sheet.names)
+    widest = max((_number_width(sheet, i) for i in range(sheet.names, len(sheet.header))), default=0)
+    room = min(width * sheet.names // (sheet.names + 1), width - _EDGES - _BETWEEN * sheet.names - widest)
+    most = max(_LEAST_NAME, room // sheet.names)
     wanted = [max(cell_len(row[i]) for row in [sheet.header, *sheet.rows]) for i in range(sheet.names)]
     return [min(cells, most) for cells in wanted]
 
