@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
 from string import Template
@@ -27,6 +28,7 @@ _SYMBOLS = {
     "P": "cross",
     "X": "x",
 }
+_LEGEND_WIDTH = 40  # characters
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', sans-serif"
 _GRID = {"gridcolor": "#e6e6e6", "zeroline": False, "linecolor": "#999999", "ticks": "outside", "tickcolor": "#999999"}
 
@@ -38,7 +40,10 @@ def page(problems: Sequence[Problem], sheets: Sequence[Sheet], sentences: Sequen
     parts = []
     for i, problem in enumerate(problems):
         notes = "".join(f"<li>{escape(note[0].upper() + note[1:])}.</li>" for note in problem.notes)
-        parts.append(f'<section><h2>{escape(problem.name)}</h2><div class="figure" id="figure{i}"></div>')
+        seeds = f"{len(problem.seeds)} seed{'' if len(problem.seeds) == 1 else 's'}"
+        band = "; band: 95 % t interval of the mean" if len(problem.seeds) > 1 else ""
+        parts.append(f"<section><h2>{escape(problem.name)}</h2><p class=caption>Mean over {seeds}{band}.</p>")
+        parts.append(f'<div class="figure" id="figure{i}"></div>')
         parts.append(f'<ul class="notes">{notes}</ul>' if notes else "")
         parts += [_table(sheet, "h3") for sheet in sheets if sheet.problem == problem.name]
         parts.append("</section>")
@@ -57,8 +62,6 @@ def page(problems: Sequence[Problem], sheets: Sequence[Sheet], sentences: Sequen
 def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
     functions = sorted(problem.functions, key=lambda group: (-group.accuracy[:, -1].mean(), group.name))
     traces = [trace for function in functions for trace in _traces(function, styles[function.name])]
-    seeds = f"{len(problem.seeds)} seed{'' if len(problem.seeds) == 1 else 's'}"
-    band = ", band: 95 % t interval of the mean" if len(problem.seeds) > 1 else ""
     axis = {**_GRID, "title": {"text": "Labels bought"}}
     scales = [
         ("labels", {"xaxis.type": "linear", "xaxis.tickmode": "auto"}),
@@ -66,7 +69,6 @@ def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
     ]
     buttons = [{"label": text, "method": "relayout", "args": [change]} for text, change in scales]
     layout = {
-        "title": {"text": f"{seeds}{band}", "font": {"size": 14}, "x": 0, "xref": "paper"},
         "font": {"family": _FONT, "size": 13, "color": "#222222"},
         "xaxis": axis,
         "yaxis": {**_GRID, "title": {"text": "Test accuracy (%)"}},
@@ -74,14 +76,18 @@ def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
         "paper_bgcolor": "white",
         "hovermode": "closest",
         "legend": {"title": {"text": "click: hide, double click: alone", "font": {"size": 11}}, "tracegroupgap": 0},
-        "margin": {"l": 60, "r": 20, "t": 80, "b": 50},
-        "height": max(500, 160 + 20 * len(functions)),
+        "margin": {"l": 60, "r": 20, "t": 70, "b": 50},
+        "height": max(500, 150 + 19 * sum(len(_folded(function.name)) for function in functions)),
         "updatemenus": [
             {"type": "buttons", "direction": "right", "buttons": buttons, "x": 1, "xanchor": "right", "y": 1.02}
             | {"yanchor": "bottom", "pad": {"r": 0, "t": 0, "b": 4}, "font": {"size": 11}, "showactive": True}
         ],
     }
     return {"data": traces, "layout": layout}
+
+
+def _folded(name: str) -> list[str]:
+    return textwrap.wrap(name, _LEGEND_WIDTH)
 
 
 def _log_ticks(problem: Problem) -> list[int]:
@@ -100,7 +106,7 @@ def _traces(function: Group, style: Mapping[str, Any]) -> list[dict[str, Any]]:
     line = {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": escape(function.name),
+        "name": "<br>".join(map(escape, _folded(function.name))),
         "legendgroup": function.name,
         "x": x,
         "y": mean.round(4).tolist(),
@@ -168,6 +174,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; border-bo
 th, td { padding: .25em .8em; text-align: right; vertical-align: bottom; white-space: nowrap }
 thead th { border-bottom: 1px solid #999; white-space: normal; max-width: 11em; font-weight: 600 }
 tbody th { font-weight: normal }
+tbody th.name { white-space: normal; max-width: 26em }
 th.name { text-align: left; padding-left: 0 }
 tbody tr:hover { background: #f4f6f8 }
 .penalty td, .penalty thead th { padding: .25em .5em }
@@ -184,6 +191,8 @@ $body
 <script>$plotly</script>
 <script>
 const figures = $data;
+if (innerWidth < 700) for (const {layout} of figures)  // no room for the legend beside the curves
+  Object.assign(layout.legend, {orientation: "h", y: -0.2, title: {text: ""}});
 figures.forEach((figure, i) => Plotly.newPlot("figure" + i, figure.data, figure.layout,
   {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"],
    toImageButtonOptions: {format: "svg"}}));
