@@ -36,9 +36,9 @@ def bootstrap_interval(replicates: ArrayLike, num_seeds: int, confidence: float 
 
     replicates: (R,) the statistic of each resample, infinite values among them. A plain percentile interval is too
     narrow for few seeds: it misses the factor sqrt(S / (S - 1)) of the variance and takes the normal distribution for
-    Student's. The expanded one takes percentiles further out, so that for a mean it agrees with the t interval about as
-    well as so few seeds allow; it can still not leave the range of the resamples, which for three seeds or fewer makes
-    it too narrow. NaN counts as unknown: the lower end takes it for the smallest, the upper for the largest value that
+    Student's. The expanded one takes percentiles further out, but cannot leave the range of the resamples, and so stays
+    too narrow for the fewest: for a mean of normal numbers, intervals of 95 % hold the truth in 51 % of cases with 2
+    seeds, 75 % with 3, 91 % with 5 (plain ones: 82 %) and 95 % with 10 (plain: 90 %). NaN counts as unknown: the lower end takes it for the smallest, the upper for the largest value that
     could be, so that both ends are honest. (NaN, NaN) for one seed.
 
     Raises DalError for no replicates and a confidence outside (0, 1).

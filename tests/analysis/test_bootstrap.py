@@ -55,7 +55,7 @@ def test_a_mean_of_five_is_covered_nearly_as_often_as_it_says():
     for _ in range(400):
         low, high = bootstrap_interval(weights @ rng.normal(size=5), 5)
         covered.append(low <= 0 <= high)
-    assert 0.9 < np.mean(covered) < 0.97  # a plain percentile interval covers 0.83
+    assert 0.88 < np.mean(covered) < 0.97  # a plain percentile interval: 0.82
 
 
 def test_infinity_and_the_unknown_stay_at_the_ends():
