@@ -38,8 +38,10 @@ def bootstrap_interval(replicates: ArrayLike, num_seeds: int, confidence: float 
     narrow for few seeds: it misses the factor sqrt(S / (S - 1)) of the variance and takes the normal distribution for
     Student's. The expanded one takes percentiles further out, but cannot leave the range of the resamples, and so stays
     too narrow for the fewest: for a mean of normal numbers, intervals of 95 % hold the truth in 51 % of cases with 2
-    seeds, 75 % with 3, 91 % with 5 (plain ones: 82 %) and 95 % with 10 (plain: 90 %). NaN counts as unknown: the lower end takes it for the smallest, the upper for the largest value that
-    could be, so that both ends are honest. (NaN, NaN) for one seed.
+    seeds, 75 % with 3, 91 % with 5 (plain ones: 82 %) and 95 % with 10 (plain: 90 %).
+
+    NaN counts as unknown: the lower end takes it for the smallest, the upper for the largest value that could be, so
+    that both ends are honest. (NaN, NaN) for one seed.
 
     Raises DalError for no replicates and a confidence outside (0, 1).
 
