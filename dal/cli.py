@@ -13,6 +13,7 @@ _EPILOG = """examples:
   dal run --multirun acquisition=margin,my_function.py seed=0,1             with a function in a file of your own
   dal report runs                                           compare everything below a folder
   dal report runs --target 0.95 --prices label=0.1 gpu_hour=2     what an accuracy takes, in labels and money
+  dal compare runs                                          statistics of acquisition functions, and a page
   dal rank runs/digits/margin/seed0 acquisition=bald        what to label next
 """
 
@@ -39,6 +40,19 @@ def _dispatch(arguments: list[str]) -> int:
 
         return run_command(arguments[1:])
     options = _parser().parse_args(arguments)
+    if options.command == "compare":
+        from dal.compare import compare
+
+        compare(
+            options.runs,
+            options.output,
+            targets=options.target,
+            baseline=options.baseline,
+            common_seeds=options.common_seeds,
+            vary=options.vary,
+            across=options.across,
+        )
+        return 0
     if options.command == "report":
         from dal.prices import parse_prices
         from dal.report import report
@@ -85,4 +99,26 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="tell the labels and the money that this test accuracy takes, such as 0.95 (campaign.target)",
     )
+    _add_compare(commands.add_parser("compare", help="statistics of acquisition functions that ran on the same seeds"))
     return parser
+
+
+def _add_compare(compare: argparse.ArgumentParser) -> None:
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or folders that hold some")
+    compare.add_argument("--output", metavar="FOLDER", help="where to write (compare, where the runs are)")
+    compare.add_argument(
+        "--target",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="SHARE",
+        help="test accuracies whose labels are told, such as 0.9 0.95 (the last mean accuracy of the baseline)",
+    )
+    compare.add_argument("--baseline", metavar="FUNCTION", help="what the others are set against (random)")
+    compare.add_argument(
+        "--common-seeds", action="store_true", help="leave out seeds that a function lacks, instead of refusing"
+    )
+    for name, what in (("vary", "that belong to what is compared"), ("across", "whose values make problems apart")):
+        compare.add_argument(
+            f"--{name}", nargs="+", default=[], metavar="KEY", help=f"keys of the configuration {what} (none)"
+        )

@@ -18,7 +18,7 @@ LAYERS = [
     ["gathered"],
     ["tiles", "reading"],
     ["scoring", "pool", "oracle", "initial_set", "report", "query", "neighbors"],
-    ["evaluation", "faiss_neighbors", "choosing", "stop_set", "feature_cache"],
+    ["compare", "evaluation", "faiss_neighbors", "choosing", "stop_set", "feature_cache"],
     ["candidates"],
     ["training"],
     ["environment", "target"],
@@ -141,7 +141,7 @@ def test_what_acquisition_may_not_import_would_be_caught(line):
 def test_analysis_and_report_read_folders_without_torch():
     """Reports are made on machines that have no torch, and at once."""
     for module, path in modules():
-        if module.split(".")[1] in ("analysis", "report", "run_config", "files", "errors"):
+        if module.split(".")[1] in ("analysis", "report", "compare", "run_config", "files", "errors"):
             heavy = {name.split(".")[0] for name, _ in imported(path.read_text(), module)}
             if module != "dal.files":
                 assert not heavy & {"torch", "pytorch_lightning", "torchvision"}, module

@@ -54,10 +54,10 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     """
     members: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
     for run in runs:
-        members[frozenset(_settings(run).items())].append(run)
+        members[frozenset(settings_of(run).items())].append(run)
     if not members:
         raise DalError("runs: expected at least one run, got none.")
-    shown = _telling_keys([_settings(group[0]) for group in members.values()])
+    shown = telling_keys([settings_of(group[0]) for group in members.values()])
     groups = [
         _group(sorted(group, key=lambda run: run.seed), dict(settings), shown) for settings, group in members.items()
     ]
@@ -78,7 +78,8 @@ def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
     return length
 
 
-def _settings(run: Run) -> dict[str, str]:
+def settings_of(run: Run) -> dict[str, str]:
+    """Dotted keys to JSON: everything that can change a result but the seed."""
     config = ADDED | dict(flatten(run.config))
     left_out = {"seed"} | without_effect(config) | _of_no_rule(config)
     settings = {k: json.dumps(v, default=str) for k, v in config.items() if k not in left_out}
@@ -93,7 +94,7 @@ def _of_no_rule(config: Mapping[str, Any]) -> set[str]:
     return {"campaign.stop_set_size", "campaign.kappa_rounds"} if unused else set()
 
 
-def _telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]:
+def telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]:
     """For each data set and acquisition function (as JSON), the keys that its groups are to be labeled with.
 
     The parameters of an acquisition function are compared with those of the same function only: that BALD has a number
@@ -131,7 +132,7 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
             raise DalError(f"runs: expected {METRIC} in every round, got a run without it in {str(run.path)!r}.")
     data, acquisition = runs[0].data, runs[0].label
     keys = shown[settings["data.name"], settings["acquisition.name"]]
-    parts = [f"{_short(key, keys)}={_plain(settings.get(key))}" for key in keys]
+    parts = [f"{short_key(key, keys)}={plain_value(settings.get(key))}" for key in keys]
     bought = [run.rounds["labels_bought"].to_list() for run in runs]
     num_rounds = num_common_rounds(bought)
     if num_rounds == 0:
@@ -153,20 +154,25 @@ def _note(runs: Sequence[Run], bought: Sequence[Sequence[int]], num_rounds: int)
     longest = max(labels[-1] for labels in bought)
     cut = [run.seed for run, labels in zip(runs, bought, strict=True) if labels[-1] < longest]
     if cut:
-        notes.append(f"compared up to {bought[0][num_rounds - 1]} of {longest} labels, all that {_seeds(cut)} bought")
+        end = f"{bought[0][num_rounds - 1]} of {longest} labels"
+        notes.append(f"compared up to {end}, all that {seeds_in_words(cut)} bought")
     elif any(len(labels) != num_rounds for labels in bought):
         notes.append(f"compared up to {bought[0][num_rounds - 1]} labels, after which the rounds differ")
     unfinished = [run.seed for run in runs if not run.finished]
     if unfinished:
-        notes.append(f"{_seeds(unfinished)} not finished")
+        notes.append(f"{seeds_in_words(unfinished)} not finished")
     return "; ".join(notes)
 
 
-def _seeds(seeds: Collection[int]) -> str:
+def seeds_in_words(seeds: Collection[int]) -> str:
+    """
+    >>> seeds_in_words([3]), seeds_in_words([0, 1])
+    ('seed 3', 'seeds 0, 1')
+    """
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def _short(key: str, among: Collection[str]) -> str:
+def short_key(key: str, among: Collection[str]) -> str:
     """The end of a dotted key, as long as it takes to tell it from the others."""
     parts = key.split(".")
     for start in range(len(parts) - 1, 0, -1):
@@ -176,5 +182,6 @@ def _short(key: str, among: Collection[str]) -> str:
     return key
 
 
-def _plain(value: str | None) -> str:
+def plain_value(value: str | None) -> str:
+    """A setting as people write it: JSON without quotes, and "unset" where there is none."""
     return "unset" if value is None else value.strip('"')

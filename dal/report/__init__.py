@@ -18,9 +18,11 @@ from dal.report.target import target_sentences
 
 __all__ = [
     "bills_figure",
+    "common_folder",
     "learning_curve_figure",
     "plot_bills",
     "plot_learning_curves",
+    "read_runs",
     "report",
     "summary_table",
     "target_sentences",
@@ -56,8 +58,8 @@ def report(
         console = Console(highlight=False)
         # Fewer columns would cut the table, and what is not a terminal has no width of its own.
         console.width = max(console.width, 110 if console.is_terminal else 140)
-    runs = _read(paths, console)
-    folder = Path(output) if output is not None else _common_folder([run.path for run in runs])
+    runs = read_runs(paths, console)
+    folder = Path(output) if output is not None else common_folder([run.path for run in runs])
     if folder.exists() and not folder.is_dir():
         raise bad_value("output", "a folder", str(folder))
     if prices is None:
@@ -83,7 +85,8 @@ def _common_prices(runs: Sequence[Run], console: Console) -> PricesConfig | None
     return prices
 
 
-def _read(paths: Sequence[str | Path], console: Console) -> list[Run]:
+def read_runs(paths: Sequence[str | Path], console: Console) -> list[Run]:
+    """The runs in the folders; one without a finished round is left out, and that is printed."""
     runs, problems = [], []
     for path in find_runs(paths):
         try:
@@ -97,7 +100,8 @@ def _read(paths: Sequence[str | Path], console: Console) -> list[Run]:
     return runs
 
 
-def _common_folder(paths: Sequence[Path]) -> Path:
+def common_folder(paths: Sequence[Path]) -> Path:
+    """The folder that holds all of these, as people would name it: relative to where they are, if it is below."""
     if len(paths) == 1:
         return paths[0]
     folder, here = Path(os.path.commonpath([path.resolve() for path in paths])), Path.cwd()

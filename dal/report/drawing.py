@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -24,6 +25,7 @@ Styles = Mapping[str, Mapping[str, Any]]
 # the colors that contrast most in front.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES = ("-", "--", "-.", ":")
 _BASELINE_COLOR, _BASELINE_LINES = "#7F7F7F", ("--", ":", "-.")
 
 
@@ -31,8 +33,10 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG (200 dots an inch) or, by the suffix, an SVG file. Raises DalError for another suffix."""
     if path.suffix not in FORMATS:
         raise bad_value("path", f"a file name that ends with {' or '.join(FORMATS)}", str(path))
-    with replacing(path) as file:
-        figure.savefig(file, format=path.suffix[1:], dpi=200)
+    # Without its date and with names that do not change, an SVG of the same numbers is the same file.
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    with replacing(path) as file, rc_context({"svg.hashsalt": "dal"}):
+        figure.savefig(file, format=path.suffix[1:], dpi=200, metadata=metadata)
 
 
 def draw_curves(axes: Axes, groups: Sequence[Group], x: Sequence[ArrayLike], styles: Styles) -> None:
@@ -80,7 +84,9 @@ def styles_of(groups: Sequence[Group]) -> Styles:
         line, marker = _BASELINE_LINES[i % len(_BASELINE_LINES)], _MARKERS[i % len(_MARKERS)]
         styles[name] = {"color": _BASELINE_COLOR, "linestyle": line, "marker": marker, "linewidth": 1.5}
     for i, name in enumerate(name for acquisition, name in names if acquisition != BASELINE):
-        # After a round of colors the markers go on by one, so that no pair repeats before 49 groups.
+        # After a round of colors the markers go on by one and the dashes change, so that no pair of color and marker
+        # repeats before 49 groups, and 28 are told apart where there are no markers.
         marker = _MARKERS[(i + i // len(_COLORS)) % len(_MARKERS)]
-        styles[name] = {"color": _COLORS[i % len(_COLORS)], "linestyle": "-", "marker": marker, "linewidth": 1.8}
+        line = _LINES[i // len(_COLORS) % len(_LINES)]
+        styles[name] = {"color": _COLORS[i % len(_COLORS)], "linestyle": line, "marker": marker, "linewidth": 1.8}
     return styles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from dal.report.drawing import Styles, draw_curves, limit, save, styles_of, titl
 
 _INCHES = (6.4, 4.4)
 _MOST_LEGEND_LINES = 8
+_MOST_COLUMNS = 3
+_LEGEND_WIDTH = 45  # characters, after which names are folded
+_INCHES_A_LINE = 0.18  # of a legend
 
 
 def plot_learning_curves(runs: Iterable[Run], path: Path) -> None:
@@ -35,20 +39,27 @@ def learning_curve_figure(runs: Iterable[Run]) -> Figure:
     Raises DalError as group_runs does.
     """
     groups = group_runs(runs)
+    return curves_figure(groups, [f"{group.data}, {group.name}: {group.note}." for group in groups if group.note])
+
+
+def curves_figure(groups: Sequence[Group], notes: Sequence[str] = ()) -> Figure:
+    """The same for groups that are at hand: a panel for each ``data``, with the lines and the legend in their order.
+    ``notes`` stand below."""
     styles = styles_of(groups)
     panels = list(dict.fromkeys(group.data for group in groups))
     crowded = any(sum(group.data == data for group in groups) > _MOST_LEGEND_LINES for data in panels)
-    width, height = _INCHES[0] * len(panels) * (1.4 if crowded else 1.0), _INCHES[1]
+    longest = max(sum(_legend_lines(g) for g in groups if g.data == data) for data in panels)
+    columns = min(len(panels), _MOST_COLUMNS - crowded)
+    lines = math.ceil(len(panels) / columns)
+    width, height = _INCHES[0] * columns * (1.4 if crowded else 1.0), max(_INCHES[1], _INCHES_A_LINE * longest) * lines
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     for i, data in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), i + 1)
+        axes = figure.add_subplot(lines, columns, i + 1)
         _draw([group for group in groups if group.data == data], axes, styles)
-    notes = [
-        textwrap.fill(f"{group.data}, {group.name}: {group.note}.", 110 * len(panels)) for group in groups if group.note
-    ]
     if notes:
-        figure.supxlabel("\n".join(notes), fontsize=7, color="0.35", ha="center")
+        text = "\n".join(textwrap.fill(note, 110 * columns) for note in notes)
+        figure.supxlabel(text, fontsize=7, color="0.35", ha="center")
     return figure
 
 
@@ -72,6 +83,12 @@ def _legend(axes: Axes, groups: Sequence[Group]) -> None:
             default=bottom,
         )
         free = lowest > bottom + 0.07 * (len(groups) + 1) * (top - bottom)
-        axes.legend(frameon=False, loc="lower right" if free else "best", fontsize=9)
+        legend = axes.legend(frameon=False, loc="lower right" if free else "best", fontsize=9)
     else:
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+        legend = axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    for text in legend.get_texts():
+        text.set_text(textwrap.fill(text.get_text(), _LEGEND_WIDTH))
+
+
+def _legend_lines(group: Group) -> int:
+    return len(textwrap.wrap(group.name, _LEGEND_WIDTH))

@@ -96,3 +96,14 @@ def write_real_run(path, accuracies, stopped="budget", **config):
         folder.commit_round(row)
     folder.close()
     return path
+
+
+def write_paired_run(path, accuracies, initial=("a", "b"), validation=(), **options):
+    """write_run() with the points of the initial and validation set, which comparisons look at."""
+    write_run(path, accuracies, **options)
+    lines = [f"0,{i},{i},{point},0," for i, point in enumerate(initial)] + ["1,0,9,later,0,"]
+    (path / "selections.csv").write_text("\n".join(["round,rank,index,id,label,score", *lines, ""]))
+    if validation:
+        lines = [f"0,{i},{i},{point},0," for i, point in enumerate(validation)]
+        (path / "validation.csv").write_text("\n".join(["round,rank,index,id,label,score", *lines, ""]))
+    return path

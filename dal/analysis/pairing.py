@@ -1,0 +1,260 @@
+"""Problems: runs of several functions that are paired seed by seed, and so may be compared. All else is refused."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dal.analysis.curves import area_under_curve
+from dal.analysis.groups import (
+    METRIC,
+    Group,
+    group_runs,
+    plain_value,
+    seeds_in_words,
+    settings_of,
+    short_key,
+    telling_keys,
+)
+from dal.analysis.runs import Run
+from dal.errors import DalError, bad_value
+
+# The names that dal.records writes; importing them from there would load PyTorch.
+_SELECTIONS, _VALIDATION = "selections.csv", "validation.csv"
+_MOST_KEYS = 8  # in an error sentence
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A data set on which F functions are compared on the same S seeds, at the same T label counts."""
+
+    name: str  # of the data set, with what else tells the problem apart
+    functions: tuple[Group, ...]  # (F,), largest mean area first
+    labels: NDArray[np.int64]  # (T,) as in each of the functions
+    measured: NDArray[np.bool_]  # (T,) every run has a round there; elsewhere some accuracies are interpolated
+    notes: tuple[str, ...]  # what to know before believing it
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """(S,) in the order of the rows of ``accuracy``."""
+        return self.functions[0].seeds
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """(F,) names of the functions."""
+        return tuple(function.name for function in self.functions)
+
+
+def pair_runs(
+    runs: Iterable[Run], *, vary: Sequence[str] = (), across: Sequence[str] = (), common_seeds: bool = False
+) -> list[Problem]:
+    """Put runs together that may be compared seed by seed: a problem a data set, in the order of their names.
+
+    In a problem nothing may differ but the acquisition function with its parameters, the seed, and keys that cannot
+    change a result. ``vary`` are more dotted keys, or sections of them, that may differ and then belong to the function
+    that is compared, such as ``training.warm_start``; ``across`` are keys whose values make problems of their own, such
+    as ``campaign.query_size``. Every function needs the same seeds, unless ``common_seeds`` drops the others, and a
+    seed the same initial and validation set in every function.
+
+    Where runs have rounds at other label counts, all curves are interpolated linearly at the union of the counts, and
+    ``measured`` tells which of these every run has. The range is the one that all runs cover.
+
+    Raises DalError, naming what differs, for runs that are not paired; for fewer than two functions in a problem, keys
+    that no run has, a run folder without selections.csv, and as group_runs does.
+    """
+    groups = group_runs(runs)
+    settings = {id(group): settings_of(group.runs[0]) for group in groups}
+    for argument, keys in (("vary", vary), ("across", across)):
+        for key in keys:
+            if not any(_within(name, [key]) for name in chain.from_iterable(settings.values())):
+                raise bad_value(argument, "a key of the configuration, such as campaign.query_size", key)
+    # One name for a function in all problems, so that they can be told together.
+    named = _name_functions(groups, settings, ("acquisition", *vary))
+    problems: dict[str, list[Group]] = defaultdict(list)
+    for group, name in zip(named, _problem_names(groups, settings, across), strict=True):
+        problems[name].append(group)
+    free = ("acquisition", "data.name", *vary, *across)
+    return [_problem(name, problems[name], free, common_seeds) for name in sorted(problems)]
+
+
+def _within(key: str, sections: Iterable[str]) -> bool:
+    """
+    >>> _within("training.replay", ["training"]), _within("training.replay", ["train"])
+    (True, False)
+    """
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
+
+
+def _name_functions(
+    groups: Sequence[Group], settings: Mapping[int, Mapping[str, str]], sections: Sequence[str]
+) -> list[Group]:
+    own = [{k: v for k, v in settings[id(g)].items() if _within(k, sections)} | {"data.name": ""} for g in groups]
+    telling = telling_keys(own)
+    named = []
+    for group, values in zip(groups, own, strict=True):
+        keys = telling["", values["acquisition.name"]]
+        text = ", ".join(f"{short_key(key, keys)}={plain_value(values.get(key))}" for key in keys)
+        named.append(replace(group, settings=text))
+    return named
+
+
+def _problem_names(
+    groups: Sequence[Group], settings: Mapping[int, Mapping[str, str]], across: Sequence[str]
+) -> list[str]:
+    own = [{k: v for k, v in settings[id(g)].items() if _within(k, across)} for g in groups]
+    names = []
+    for group, values in zip(groups, own, strict=True):
+        same_data = [other for g, other in zip(groups, own, strict=True) if g.data == group.data]
+        keys = [key for key in values if len({other.get(key) for other in same_data}) > 1]
+        parts = [f"{short_key(key, keys)}={plain_value(values[key])}" for key in keys]
+        names.append(", ".join([group.data, *parts]))
+    return names
+
+
+def _problem(name: str, groups: Sequence[Group], free: Sequence[str], common_seeds: bool) -> Problem:
+    _check_settings(name, groups, free)
+    if len(groups) < 2:
+        raise DalError(f"runs: expected at least two functions to compare on {name}, got {groups[0].name} alone.")
+    seeds, notes = _common_seeds(name, groups, common_seeds)
+    kept = [replace(g, runs=tuple(run for run in g.runs if run.seed in seeds)) for g in groups]
+    _check_initial_sets(name, kept)
+    labels, measured, aligned = _align(kept)
+    areas = [area_under_curve(labels, g.accuracy.mean(axis=0)) if len(labels) > 1 else 0.0 for g in aligned]
+    order = sorted(range(len(aligned)), key=lambda i: (-areas[i], aligned[i].name))
+    notes += _notes(kept, labels, measured) + _first_round_notes(aligned)
+    return Problem(name, tuple(aligned[i] for i in order), labels, measured, tuple(notes))
+
+
+def _check_settings(name: str, groups: Sequence[Group], free: Sequence[str]) -> None:
+    settings = [settings_of(group.runs[0]) for group in groups]
+    keys = [key for key in dict.fromkeys(chain.from_iterable(settings)) if not _within(key, free)]
+    differing = {key: list(dict.fromkeys(plain_value(s.get(key)) for s in settings)) for key in keys}
+    differing = {key: values for key, values in differing.items() if len(values) > 1}
+    if not differing:
+        return
+    told = [f"{key} ({', '.join(values)})" for key, values in list(differing.items())[:_MOST_KEYS]]
+    told += list(differing)[_MOST_KEYS:]
+    key = next(iter(differing))
+    other = next(i for i, s in enumerate(settings) if s.get(key) != settings[0].get(key))
+    examples = f"{str(groups[0].runs[0].path)!r} and {str(groups[other].runs[0].path)!r}"
+    raise DalError(
+        f"runs: expected runs on {name} that differ in the acquisition function and the seed only, got others in "
+        f"{', '.join(told)}, as in {examples}; compare them apart, let a key differ with --vary KEY, or make problems "
+        "of their own of its values with --across KEY."
+    )
+
+
+def _common_seeds(name: str, groups: Sequence[Group], allowed: bool) -> tuple[list[int], list[str]]:
+    """The seeds that all functions have, and what is left out."""
+    everything = set(chain.from_iterable(group.seeds for group in groups))
+    common = sorted(everything.intersection(*(group.seeds for group in groups)))
+    if len(common) == len(everything):
+        return common, []
+    missing: dict[str, list[str]] = defaultdict(list)
+    for group in groups:
+        if len(group.seeds) < len(everything):
+            missing[seeds_in_words(sorted(everything - set(group.seeds)))].append(group.name)
+    lacking = "no " + " and no ".join(f"{seeds} of {'; '.join(names)}" for seeds, names in missing.items())
+    if not common:
+        raise DalError(f"runs: expected the same seeds of every function on {name}, got {lacking}; none is common.")
+    if not allowed:
+        raise DalError(
+            f"runs: expected the same seeds of every function on {name}, got {lacking}; run what is missing, or "
+            f"compare {seeds_in_words(common)} only with --common-seeds."
+        )
+    return common, [f"compared on {seeds_in_words(common)} only, since there is {lacking}"]
+
+
+def _check_initial_sets(name: str, groups: Sequence[Group]) -> None:
+    for runs in zip(*(group.runs for group in groups), strict=True):
+        for what, read in (("initial set", _initial_ids), ("validation set", _validation_ids)):
+            first = read(runs[0].path)
+            for run in runs[1:]:
+                if read(run.path) != first:
+                    raise DalError(
+                        f"runs: expected the same {what} in every function with seed {run.seed} on {name}, got another "
+                        f"in {str(run.path)!r} than in {str(runs[0].path)!r}."
+                    )
+
+
+def _initial_ids(folder: Path) -> set[str]:
+    path = folder / _SELECTIONS
+    if not path.is_file():
+        raise DalError(f"runs: expected {_SELECTIONS}, which tells the initial set, in {str(folder)!r}, got none.")
+    ids = set()
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["round"] != "0":
+                break
+            ids.add(row["id"])
+    return ids
+
+
+def _validation_ids(folder: Path) -> set[str]:
+    path = folder / _VALIDATION
+    if not path.is_file():
+        return set()
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["id"] for row in csv.DictReader(file)}
+
+
+def _align(groups: Sequence[Group]) -> tuple[NDArray[np.int64], NDArray[np.bool_], list[Group]]:
+    counts = [[_labels(run) for run in group.runs] for group in groups]
+    every = list(chain.from_iterable(counts))
+    low, high = max(int(x[0]) for x in every), min(int(x[-1]) for x in every)
+    union = np.unique(np.concatenate(every))
+    labels = union[(union >= low) & (union <= high)]
+    if not len(labels):
+        raise DalError(f"runs: expected label counts that all runs cover, got up to {high} and from {low} labels.")
+    measured = np.all([np.isin(labels, x) for x in every], axis=0)
+    aligned = []
+    for group, own in zip(groups, counts, strict=True):
+        rows = [np.interp(labels, x, run.rounds[METRIC]) for x, run in zip(own, group.runs, strict=True)]
+        aligned.append(replace(group, labels=labels, accuracy=np.array(rows, dtype=np.float64), note=""))
+    return labels, measured, aligned
+
+
+def _labels(run: Run) -> NDArray[np.int64]:
+    return run.rounds["labels_bought"].to_numpy(np.int64)
+
+
+def _notes(groups: Sequence[Group], labels: NDArray[np.int64], measured: NDArray[np.bool_]) -> list[str]:
+    notes = []
+    ends = [(int(_labels(run)[-1]), group.name, run) for group in groups for run in group.runs]
+    longest = max(end for end, _, _ in ends)
+    for group in groups:
+        short = [run.seed for run in group.runs if int(_labels(run)[-1]) == labels[-1] < longest]
+        if short:
+            extent = f"{labels[-1]} of {longest} labels"
+            notes.append(f"compared up to {extent}, all that {seeds_in_words(short)} of {group.name} bought")
+        unfinished = [run.seed for run in group.runs if not run.finished]
+        if unfinished:
+            notes.append(f"{seeds_in_words(unfinished)} of {group.name} not finished")
+    if not measured.all():
+        notes.append(
+            "rounds stand at other label counts in some runs: curves are interpolated in between, and single label "
+            f"counts are compared at the {int(measured.sum())} that all runs have"
+        )
+    if len(groups[0].runs) == 1:
+        notes.append("one seed: no intervals and no tests")
+    return notes
+
+
+def _first_round_notes(groups: Sequence[Group]) -> list[str]:
+    """With the same initial set, initialization and training, the first accuracy is the same in every function."""
+    first = np.array([group.accuracy[:, 0] for group in groups])
+    spread = np.ptp(first, axis=0)
+    seeds = [seed for seed, apart in zip(groups[0].seeds, spread, strict=True) if apart > 1e-9]
+    if not seeds:
+        return []
+    return [
+        f"{seeds_in_words(seeds)}: functions differ by up to {100 * spread.max():.1f} points with the initial set, "
+        "before any of them chose, so that pairs share less than they could (other training, hardware or versions)"
+    ]

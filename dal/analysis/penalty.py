@@ -1,0 +1,64 @@
+"""The pairwise penalty matrix (Ash et al., arXiv:1906.03671): how often one function beats another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dal.analysis.paired_tests import paired_p_values
+from dal.analysis.pairing import Problem
+
+Ints = NDArray[np.int64]
+
+LEVEL = 0.05  # two-sided, not corrected: as in the paper
+
+
+def wins(problem: Problem) -> tuple[Ints, int]:
+    """(F, F): at how many label counts the row's function beats the column's; and the number of label counts.
+
+    A function beats another at a label count where its mean accuracy over seeds is higher and a two-sided paired t-test
+    over seeds rejects at 5 %. All label counts stand that every run has a round at, but for the initial set, which no
+    function chose. With one seed nobody beats anybody.
+    """
+    counts = np.flatnonzero(problem.measured & (np.arange(len(problem.labels)) > 0))
+    accuracy = [function.accuracy[:, counts] for function in problem.functions]
+    matrix = np.zeros((len(accuracy), len(accuracy)), dtype=np.int64)
+    for i, one in enumerate(accuracy):
+        for j, other in enumerate(accuracy):
+            if i != j:
+                beaten = (paired_p_values(one, other) < LEVEL) & (one.mean(axis=0) > other.mean(axis=0))
+                matrix[i, j] = int(beaten.sum())
+    return matrix, len(counts)
+
+
+def penalty_matrix(problems: Sequence[Problem]) -> pd.DataFrame:
+    """(F, F) with names: the row's function beats the column's on so many problems.
+
+    In a problem every label count weighs 1 over their number, so that the largest entry is the number of problems. Only
+    functions are in it that all problems have, in the order of their column means: those least often beaten first. The
+    mean of a column, where the diagonal counts as 0, tells how often its function is beaten: low is good.
+    """
+    names = common_functions(problems)
+    total = np.zeros((len(names), len(names)))
+    for problem in problems:
+        matrix, count = wins(problem)
+        at = [problem.names.index(name) for name in names]
+        if count:
+            total += matrix[np.ix_(at, at)] / count
+    table = pd.DataFrame(total, index=names, columns=names)
+    means = column_means(table)
+    order = sorted(names, key=lambda name: means[name])  # stable: ties stay in the order of the first problem
+    return table.loc[order, order]
+
+
+def column_means(table: pd.DataFrame) -> pd.Series:
+    """(F,) the mean of each column."""
+    return table.mean(axis=0)
+
+
+def common_functions(problems: Sequence[Problem]) -> list[str]:
+    """The names of the functions that all problems have, in the order of the first."""
+    return [name for name in problems[0].names if all(name in problem.names for problem in problems)]
