@@ -119,7 +119,7 @@ def test_a_new_module_needs_a_place():
 
 
 def foreign_to_acquisition(source, module):
-    allowed = {*sys.stdlib_module_names, "torch", "numpy"}
+    allowed = {*sys.stdlib_module_names, "torch", "numpy", "scipy", "sklearn", "threadpoolctl"}
     return [
         name
         for name, _ in imported(source, module)
