@@ -48,12 +48,13 @@ def bait_select(
 
     ``form`` says which information a point has:
 
-    - exact: (diag(p) - p pᵀ) ⊗ h hᵀ, of all classes, C D x C D. Costs N C² D² once and 4 N C² D a step, and is refused
-      where its matrices would take more than 2 GiB.
+    - exact: (diag(p) - p pᵀ) ⊗ h hᵀ, of all classes, C D x C D (held as (C - 1) D, which gives the same traces). Costs
+      2 N C² D² once, and again each time that what is left to gain has fallen a thousandfold, and 4 N C² D a step. Is
+      refused where its matrices would take more than 2 GiB.
     - binary: q (1 - q) h hᵀ with q the largest probability, D x D. It is the exact information of another question,
       whether the predicted class is right: the classes share one vector of weights, and how the rest of the
-      probability is spread over the other classes does not count. After arXiv:2404.08981. Costs N D² once and 4 N D a
-      step, and holds 5 D² numbers and a few a point beside its inputs.
+      probability is spread over the other classes does not count. After arXiv:2404.08981. Costs 2 N D² where the other
+      costs 2 N C² D², and 4 N D a step; holds 6 D² numbers and a few a point beside its inputs.
 
     All is computed in float64. Ties go to the lowest position, and of equals the last one taken is given back.
 
@@ -89,9 +90,13 @@ def bait_select(
     ):
         check_dims(argument, values, names)
         check_finite(argument, values)
-    for p in (probs, labeled_probs):
-        if p.numel() and (float(p.min()) < 0 or float((p.double().sum(dim=1) - 1).abs().max()) > 0.02):
-            raise bad_value("probs", "rows of probabilities that sum to 1", "others")
+    for argument, p in (("probs", probs), ("labeled_probs", labeled_probs)):
+        sums = p.double().sum(dim=1)
+        # Half precision is allowed its rounding; logits are what this should catch.
+        bad = (((sums - 1).abs() > 0.02) | (p < 0).any(dim=1)).nonzero().flatten().tolist()
+        if bad:
+            found = f"a sum of {float(sums[bad[0]]):g} and a smallest of {float(p[bad[0]].min()):g} at row {bad[0]}"
+            raise bad_value(argument, "rows of probabilities that sum to 1", found)
     of_pool, of_labeled = (_class_parts(p.detach().cpu().double(), form) for p in (probs, labeled_probs))
     pool, labeled = (of_pool, features), (of_labeled, labeled_features)
     return _select(pool, labeled, query_size, form, regularization, oversampling).positions
@@ -148,12 +153,23 @@ def _class_parts(probs: Tensor, form: str) -> Tensor:
 
 
 def _class_factors(parts: Tensor, form: str) -> Tensor:
-    """(N, E, R) A with A Aᵀ the class part of the information; E = R = C, or 1."""
+    """(N, E, R) A with A Aᵀ the class part of the information; (N, C - 1, C), or (N, 1, 1)."""
     parts = parts.detach().cpu().double()
     if form == "binary":
         return parts[:, :, None]
     roots = parts.sqrt()
-    return torch.diag_embed(roots) - parts[:, :, None] * roots[:, None, :]
+    factors = torch.diag_embed(roots) - parts[:, :, None] * roots[:, None, :]
+    return _contrasts(parts.shape[1]) @ factors
+
+
+def _contrasts(num_classes: int) -> Tensor:
+    """(C - 1, C) orthonormal rows across (1, ..., 1): adding to all logits changes no probability, so information has
+    nothing in that direction, and leaving it out changes no trace. Rounding would put something there."""
+    rows = torch.zeros(max(1, num_classes - 1), num_classes, dtype=torch.float64)
+    for k in range(1, num_classes):
+        rows[k - 1, :k], rows[k - 1, k] = 1, -k
+        rows[k - 1] /= (k * (k + 1)) ** 0.5
+    return rows
 
 
 def _select(
@@ -183,7 +199,7 @@ def _select(
 
 
 def _check_size(num_points: int, num_classes: int, num_features: int) -> None:
-    num_bytes = 8 * (6 * (num_classes * num_features) ** 2 + 8 * num_points * num_classes**2)
+    num_bytes = 8 * (6 * ((num_classes - 1) * num_features) ** 2 + 8 * num_points * num_classes**2)
     if num_bytes > _MOST_BYTES:
         sizes = f"{num_points} points, {num_classes} classes and {num_features} features"
         raise bad_value(

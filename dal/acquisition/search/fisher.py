@@ -16,6 +16,7 @@ from dal.acquisition.search.work import add_flops
 from dal.errors import DalError
 
 _BLOCK = 2**20
+_SMALLEST_PART = 1e-3
 
 
 class Informative:
@@ -77,20 +78,30 @@ class Informative:
 
 
 class Trace:
-    """tr(M⁻¹ U) of the information M as points are added to it and taken away."""
+    """tr(M⁻¹ U) of the information M as points are added to it and taken away. Changes the M that it is given."""
 
     def __init__(self, points: Informative, collected: Tensor, target: Tensor) -> None:
-        self.points, self.target = points, target
-        root, failed = torch.linalg.cholesky_ex(collected)
+        self.points, self.collected, self.target = points, collected, target
+        self.num_inversions = 0
+        self._invert()
+
+    def _invert(self) -> None:
+        root, failed = torch.linalg.cholesky_ex(self.collected)
         self.inverse = torch.cholesky_inverse(root)
         if int(failed) or not bool(torch.isfinite(torch.stack(torch.aminmax(self.inverse))).all()):
             raise DalError(
                 "regularization: expected a value that keeps the Fisher information invertible in float64, got one too "
                 "small for features of this size."
             )
-        add_flops(2 * points.width**3)
-        self.a = points.quadratic(self.inverse)
-        self.b = points.quadratic(self.inverse @ target @ self.inverse)
+        add_flops(2 * self.points.width**3)
+        self.a = self.points.quadratic(self.inverse)
+        self.b = self.points.quadratic(self.inverse @ self.target @ self.inverse)
+        self.num_inversions += 1
+        self._largest = self._size()
+
+    def _size(self) -> float:
+        """What rounding is proportional to."""
+        return float(self.b.diagonal(dim1=1, dim2=2).sum(dim=1).max())
 
     def changes(self, sign: int) -> Tensor:
         """(N,) how far the trace goes down where a point is added (sign 1), or up where it is taken away (-1)."""
@@ -112,6 +123,10 @@ class Trace:
         self.b -= sign * (cross + cross.transpose(1, 2))
         self.b += g_inner @ (w.T @ target_w) @ g_inner.transpose(1, 2)
         self.inverse.addmm_(w @ inner, w.T, alpha=-sign)
+        self.collected.addmm_(v, v.T, alpha=sign)
+        # Updates keep the rounding of the numbers that they began with, which by now drowns too much.
+        if self._size() < _SMALLEST_PART * self._largest:
+            self._invert()
 
 
 def forward_backward(
@@ -119,7 +134,7 @@ def forward_backward(
 ) -> tuple[list[int], list[float]]:
     """Take ``oversampling`` · Q points one after the other, each where tr(M⁻¹ U) falls the most, then give back those
     without which it rises the least, until Q are left. In the order in which they were taken, with the falls."""
-    trace = Trace(points, collected.clone(), target)
+    trace = Trace(points, collected, target)
     taken: list[int] = []
     falls: list[float] = []
     for _ in range(min(len(points), oversampling * query_size)):
@@ -132,7 +147,7 @@ def forward_backward(
         return taken, falls
     # Anew, for the points taken alone: the rounding of all updates before ends here.
     chosen = points.at(torch.tensor(taken))
-    trace = Trace(chosen, collected + chosen.information(), target)
+    trace = Trace(chosen, trace.collected, target)
     left = torch.ones(len(taken), dtype=torch.bool)
     while int(left.sum()) > query_size:
         rises = torch.where(left, trace.changes(-1), torch.inf)
