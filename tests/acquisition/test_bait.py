@@ -203,7 +203,7 @@ def test_what_makes_no_sense_is_refused():
     with pytest.raises(DalError, match="oversampling: expected a whole number of at least 1, got 0"):
         BAIT(oversampling=0)
     with pytest.raises(
-        DalError, match="probs: expected rows of probabilities that sum to 1, got .*a sum of 2 .* at row 0"
+        DalError, match=r"probs: expected rows of probabilities that sum to 1, got .*a sum of 2 .* at row 0"
     ):
         bait_select(probs * 2, features, *empty, 1)
     with pytest.raises(DalError, match="features: expected 5 and 0 rows, as in probs, got 4"):
