@@ -14,7 +14,7 @@ LAYERS = [
     ["byte_size", "seeding", "files", "run_config", "distributed", "prices", "flops", "energy", "journal"],
     ["forecast"],
     ["acquisition", "data", "models", "stopping", "ledger", "analysis"],
-    ["row_store"],
+    ["row_store", "embeddings"],
     ["gathered"],
     ["tiles", "reading"],
     ["scoring", "pool", "oracle", "initial_set", "report", "query", "neighbors"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -99,6 +100,8 @@ class ClusterMargin(AcquisitionFunction):
         num_clusters: where the tree is cut; None cuts it into as many clusters as points are asked for.
         max_clustered: 5,000 points take some 200 MB.
     """
+
+    features_part: ClassVar[int | None] = 0
 
     factor: float = 10.0
     num_clusters: int | None = None

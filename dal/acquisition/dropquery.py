@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -70,6 +71,8 @@ class DropQuery(AcquisitionFunction):
         num_draws: K, at least 1.
         rate: the probability with which a feature is dropped, from 0 to below 1.
     """
+
+    features_part: ClassVar[int | None] = 0
 
     num_draws: int = 3
     rate: float = 0.75

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -42,6 +43,9 @@ def k_means_select(features: Tensor, query_size: int, generator: torch.Generator
 @dataclass(frozen=True)
 class KMeans(AcquisitionFunction):
     """``k_means_select`` on the input of the last layer. A point's score is the number of points in its cluster."""
+
+    features_part: ClassVar[int | None] = 0
+    features_alone: ClassVar[bool] = True
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)

@@ -93,6 +93,7 @@ class ProbCover(AcquisitionFunction):
     """
 
     needs_labeled: ClassVar[bool] = True
+    features_part: ClassVar[int | None] = 0
 
     delta: float | None = None
     purity: float = 0.95

@@ -95,6 +95,8 @@ class TypiClust(AcquisitionFunction):
     """
 
     needs_labeled: ClassVar[bool] = True
+    features_part: ClassVar[int | None] = 0
+    features_alone: ClassVar[bool] = True
 
     max_clusters: int = 500
     num_neighbors: int = 20
