@@ -12,6 +12,7 @@ from dal.acquisition.base import AcquisitionFunction, Selection
 from dal.acquisition.search.work import counted_work
 from dal.acquisition.search.workspace import Workspace
 from dal.data.base import ImageData
+from dal.embeddings import Embeddings, takes_embeddings
 from dal.ledger import Ledger
 from dal.models.adapt import AdaptedModel
 from dal.progress import OnProgress, silent
@@ -39,30 +40,38 @@ def choose(
 ) -> Selection:
     """The ``query_size`` candidates most worth a label, best first; positions are those in ``candidates``.
 
-    It is the same whatever the number of processes. Raises DalError, in all of them, where a query size is out of
-    range or one of them meets a NaN.
+    It is the same whatever the number of processes. With ``scoring.embeddings`` positions in the data must be those in
+    the training set. Raises DalError, in all processes, where a query size is out of range or one of them meets a NaN.
     """
     scoring, ledger = scoring or ScoringConfig(), ledger or Ledger()
     # Without a budget: what it bounds is the pass and what is kept of it. Selection holds no more than it must, and to
     # refuse it in the middle of a campaign would help nobody.
     places = [Workspace.shared(len(indices)) for _, indices in (candidates, labeled)]
     kept: list[Kept] = []
+    is_given = scoring.embeddings is not None and takes_embeddings(acquisition)
+    embeddings = Embeddings(str(scoring.embeddings)) if is_given else None
     with ledger.phase("score"), places[0].agreed():
         for (data, indices), place in zip((candidates, labeled), places, strict=True):
             # A process without a point of its own reads one all the same, and so learns the shapes.
             share = indices[place.span] if place.size else indices[:1]
-            rows = summarize_points(
-                model,
-                acquisition,
-                data,
-                share,
-                seed=derive_seed(seed, round, "mc_dropout"),
-                config=scoring,
-                device=device,
-                on_progress=on_progress,
-                ledger=ledger if len(indices) else None,
-                num_images=len(indices),
-            )
+            given = embeddings.rows(share) if embeddings is not None and len(indices) else None
+            if given is not None and acquisition.features_alone:
+                rows: Kept = (given,)
+            else:
+                rows = summarize_points(
+                    model,
+                    acquisition,
+                    data,
+                    share,
+                    seed=derive_seed(seed, round, "mc_dropout"),
+                    config=scoring,
+                    device=device,
+                    on_progress=on_progress,
+                    ledger=ledger if len(indices) else None,
+                    num_images=len(indices),
+                )
+                if given is not None:
+                    rows = tuple(given if part == acquisition.features_part else x for part, x in enumerate(rows))
             kept.append(rows if place.size else tuple(part[:0] for part in rows))
     with ledger.phase("select"), counted_work() as work:
         g = generator(seed, round, "acquisition")

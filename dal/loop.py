@@ -14,6 +14,7 @@ from dal.candidates import AllCandidates, Candidates, Known, starting_features
 from dal.choosing import choose
 from dal.data.base import ImageData, of_a_class
 from dal.distributed import from_rank_zero, scoring_device
+from dal.embeddings import check_embeddings, takes_embeddings
 from dal.errors import DalError, bad_value
 from dal.evaluation import Metrics, known_indices, metrics_from_logits, predict
 from dal.feature_cache import FeatureCache, takes_features
@@ -90,6 +91,8 @@ class ActiveLearner:
             raise bad_value("acquisition", expected, acquisition.name)
         self.data, self.acquisition, self.seed, self.initial = data, acquisition, seed, initial
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
+        if self.scoring.embeddings is not None and takes_embeddings(acquisition):
+            check_embeddings(self.scoring.embeddings, len(data))
         self.trainer, self.on_progress = dict(trainer or {}), on_progress
         self.pool = pool or Pool(len(data), data.num_classes)
         self.validation: tuple[Tensor, Tensor] | None = None
@@ -155,6 +158,9 @@ class ActiveLearner:
     def _choose(self, data: ImageData, candidates: Tensor, query_size: int) -> Query:
         if self.acquisition.needs_pass and self._fitted_round is None:
             raise DalError("ask: expected fit() before the second ask(), got labels but no trained model.")
+        if data is not self.data and self.scoring.embeddings is not None and takes_embeddings(self.acquisition):
+            expected = "null for images outside the training set, which have no row there"
+            raise bad_value("scoring.embeddings", expected, self.scoring.embeddings)
         labeled = self.pool.labeled if self.acquisition.needs_labeled else self.pool.labeled[:0]
         # Features of new images would be read once, and those of all old ones for the sake of the labeled alone.
         seen = own = self.data

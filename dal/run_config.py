@@ -36,6 +36,7 @@ ADDED = {
     "scoring.memory_budget": None,
     "scoring.channels_last": False,
     "scoring.compile": False,
+    "scoring.embeddings": None,
     "candidates.explore": 0.2,
     "training.updates_per_label": None,
     "training.replay": None,

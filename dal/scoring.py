@@ -47,6 +47,9 @@ class ScoringConfig:
     disk_folder: str | None = None  # of what memory has no room for; null: the temporary one, which may be memory
     precision: str = "32"  # of the forward passes: 32, tf32 (CUDA), or autocast to bf16 or 16
     channels_last: bool | None = None  # layout of images; null: on CPUs and in tf32, bf16 or 16, where the network can
+    embeddings: str | None = (
+        None  # a .npy (N, D): in place of the network's features where points are told apart by them
+    )
     compile: bool = False  # torch.compile, once a pass: some seconds that only large pools give back
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ LAYERS = [
     ["byte_size", "seeding", "files", "run_config", "distributed", "prices", "flops", "energy", "journal"],
     ["forecast"],
     ["acquisition", "data", "models", "stopping", "ledger", "analysis"],
-    ["row_store"],
+    ["row_store", "embeddings"],
     ["gathered"],
     ["tiles", "reading"],
     ["scoring", "pool", "oracle", "initial_set", "report", "query", "neighbors"],
@@ -120,7 +120,7 @@ def test_a_new_module_needs_a_place():
 
 
 def foreign_to_acquisition(source, module):
-    allowed = {*sys.stdlib_module_names, "torch", "numpy"}
+    allowed = {*sys.stdlib_module_names, "torch", "numpy", "scipy", "sklearn", "threadpoolctl"}
     return [
         name
         for name, _ in imported(source, module)

@@ -50,16 +50,17 @@ def test_processes_ask_what_one_asks_and_share_the_reading(num_ranks, script, we
     ranks = [json.loads(out.read_text()) for out in outputs]
 
     expected, read_alone = script.answers(weights, {})
+    functions = registry().values()
+    num_passes = sum(cls.needs_pass for cls in functions) + sum(cls.needs_labeled for cls in functions)
     for found in ranks:
         for setting in script.SETTINGS:
             for name, (indices, scores) in expected.items():
                 assert found[setting][0][name][0] == indices, (setting, name)
                 assert found[setting][0][name][1] == pytest.approx(scores, rel=1e-9, abs=1e-12)
-            assert found[setting][1] < read_alone / num_ranks + 40
+            # Shares are even but for one, and each pass tries the network with a few images first.
+            assert found[setting][1] <= read_alone / num_ranks + num_passes * (PROBE_SIZE + 1)
         assert found["error"].startswith("model: expected finite logits and features, got NaN")
         assert "'toy-089' (index 89)" in found["error"]
     # Nothing is read twice but the few images that each pass of each process tries the network with.
-    functions = registry().values()
-    num_passes = sum(cls.needs_pass for cls in functions) + sum(cls.needs_labeled for cls in functions)
     probes = (num_ranks - 1) * num_passes * PROBE_SIZE
     assert sum(found["in memory"][1] for found in ranks) == read_alone + probes

@@ -60,6 +60,13 @@ class AcquisitionFunction(ABC):
     needs_labeled: ClassVar[bool] = False
     """Whether select() looks at the summaries of the labeled points too."""
 
+    features_part: ClassVar[int | None] = None
+    """Which tensor of the summary holds the features (N, D) by which points are told apart, where features of another
+    network can take their place. None where they cannot: a gradient is one of this network's features."""
+
+    features_alone: ClassVar[bool] = False
+    """Whether features are all that it keeps, so that with those of another network the pool need not be read."""
+
     @property
     def name(self) -> str:
         """The name on the command line: that of the module which holds the class."""

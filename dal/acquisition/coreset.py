@@ -73,6 +73,8 @@ class CoreSet(AcquisitionFunction):
     """
 
     needs_labeled: ClassVar[bool] = True
+    features_part: ClassVar[int | None] = 0
+    features_alone: ClassVar[bool] = True
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)

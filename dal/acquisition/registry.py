@@ -18,8 +18,8 @@ _NOT_FUNCTIONS = {"base", "own_file", "registry", "search"}
 def modules() -> list[ModuleType]:
     """The modules of this folder that may hold an acquisition function, by name.
 
-    >>> [module.__name__ for module in modules()][:2]
-    ['dal.acquisition.badge', 'dal.acquisition.bald']
+    >>> "dal.acquisition.bald" in [module.__name__ for module in modules()]
+    True
     """
     package = __name__.rpartition(".")[0]
     names = sorted(found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)]))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dal.acquisition.search.rows import all_rows
 from dal.candidates.base import Known, check_count, draw
 from dal.data.base import ImageData
+from dal.embeddings import load_array
 from dal.errors import bad_value, unknown_choice
 from dal.faiss_neighbors import FaissNeighbors, check_faiss
 from dal.ledger import Ledger
@@ -89,14 +87,7 @@ class NeighborCandidates:
 
 def load_embeddings(path: str) -> Floats:
     """The array of a .npy file, memory-mapped. Raises DalError where there is none."""
-    try:
-        loaded: Any = np.load(Path(path), mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or "no array in it"
-        raise bad_value("candidates.embeddings", "a .npy file of an array", f"{path} ({reason})") from error
-    if not isinstance(loaded, np.ndarray):
-        raise bad_value("candidates.embeddings", "a .npy file of one array", path)
-    return loaded
+    return load_array("candidates.embeddings", path)
 
 
 def starting_features(

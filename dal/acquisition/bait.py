@@ -1,0 +1,209 @@
+"""BAIT: label the points that tell the most about the last layer's weights, as the pool needs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import (
+    AcquisitionFunction,
+    PoolModel,
+    Selection,
+    Summary,
+    check_dims,
+    check_finite,
+    check_query_size,
+    normalized_log_probs,
+)
+from dal.acquisition.search.clusters import check_positive
+from dal.acquisition.search.fisher import Informative, forward_backward
+from dal.errors import bad_value, unknown_choice
+
+__all__ = ["BAIT", "bait_select"]
+
+FORMS = ("exact", "binary")
+_MOST_BYTES = 2**31
+
+
+def bait_select(
+    probs: Tensor,
+    features: Tensor,
+    labeled_probs: Tensor,
+    labeled_features: Tensor,
+    query_size: int,
+    *,
+    form: str = "exact",
+    regularization: float = 1.0,
+    oversampling: int = 2,
+) -> Tensor:
+    """Forward-backward greedy minimization of tr(M⁻¹ U) (arXiv:2106.09675).
+
+    U is the mean Fisher information of the pool's points about the weights of the last layer, M that of the labeled
+    points and the chosen ones, summed, plus ``regularization`` times the identity. 2 Q points are taken greedily, then
+    Q given back greedily. (The paper's code averages the labeled points and weights them against the chosen ones by
+    their numbers. A sum is what independent labels amount to.)
+
+    ``form`` says which information a point has:
+
+    - exact: (diag(p) - p pᵀ) ⊗ h hᵀ, of all classes, C D x C D (held as (C - 1) D, which gives the same traces). Costs
+      2 N C² D² once, and again each time that what is left to gain has fallen a thousandfold, and 4 N C² D a step. Is
+      refused where its matrices would take more than 2 GiB.
+    - binary: q (1 - q) h hᵀ with q the largest probability, D x D. It is the exact information of another question,
+      whether the predicted class is right: the classes share one vector of weights, and how the rest of the
+      probability is spread over the other classes does not count. After arXiv:2404.08981. Costs 2 N D² where the other
+      costs 2 N C² D², and 4 N D a step; holds 6 D² numbers and a few a point beside its inputs.
+
+    All is computed in float64. Ties go to the lowest position, and of equals the last one taken is given back.
+
+    Args:
+        probs: (N, C) class probabilities of the pool, any floating dtype; float64 keeps those near 1 apart.
+        features: (N, D) inputs of the last layer, any floating dtype.
+        labeled_probs: (L, C), L may be 0.
+        labeled_features: (L, D).
+        query_size: Q, from 1 to N.
+        form: exact or binary.
+        regularization: above 0.
+        oversampling: how many times Q points are taken before some are given back, at least 1.
+
+    Returns:
+        (Q,) int64 on the CPU: distinct rows in the order they were taken.
+
+    Raises:
+        DalError: a shape or number is not as above, or the exact form is too large.
+        NonFiniteError: a number is NaN or infinite.
+
+    >>> probs = torch.tensor([[0.5, 0.5], [0.5, 0.5], [1.0, 0.0]])
+    >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 9.0]])
+    >>> bait_select(probs, features, probs[:0], features[:0], 1)
+    tensor([1])
+    """
+    if form not in FORMS:
+        raise unknown_choice("form", FORMS, form)
+    for argument, values, names in (
+        ("probs", probs, "N, C"),
+        ("features", features, "N, D"),
+        ("labeled_probs", labeled_probs, "L, C"),
+        ("labeled_features", labeled_features, "L, D"),
+    ):
+        check_dims(argument, values, names)
+        check_finite(argument, values)
+    for argument, p in (("probs", probs), ("labeled_probs", labeled_probs)):
+        sums = p.double().sum(dim=1)
+        # Half precision is allowed its rounding; logits are what this should catch.
+        bad = (((sums - 1).abs() > 0.02) | (p < 0).any(dim=1)).nonzero().flatten().tolist()
+        if bad:
+            found = f"a sum of {float(sums[bad[0]]):g} and a smallest of {float(p[bad[0]].min()):g} at row {bad[0]}"
+            raise bad_value(argument, "rows of probabilities that sum to 1", found)
+    of_pool, of_labeled = (_class_parts(p.detach().cpu().double(), form) for p in (probs, labeled_probs))
+    pool, labeled = (of_pool, features), (of_labeled, labeled_features)
+    return _select(pool, labeled, query_size, form, regularization, oversampling).positions
+
+
+@dataclass(frozen=True)
+class BAIT(AcquisitionFunction):
+    """``bait_select`` on the network's predictions; C + D numbers a point are kept, 1 + D in the binary form.
+
+    A point's score is by how much it brought the trace down when it was taken.
+
+    Args:
+        form: exact, which is for some thousands of weights in the last layer, or binary, for any number.
+        regularization: above 0.
+        oversampling: at least 1.
+    """
+
+    needs_labeled: ClassVar[bool] = True
+
+    form: str = "exact"
+    regularization: float = 1.0
+    oversampling: int = 2
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise unknown_choice("form", FORMS, self.form)
+        _check_numbers(self.regularization, self.oversampling)
+
+    def summarize(self, model: PoolModel, x: Tensor) -> Summary:
+        features = model.features(x)
+        check_finite("features", features)
+        return _class_parts(normalized_log_probs("logits", model.head(features)).exp(), self.form), features
+
+    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
+        if not labeled or not len(labeled[0]):
+            labeled = tuple(part[:0] for part in pool)
+        return _select(pool, labeled, query_size, self.form, self.regularization, self.oversampling)
+
+
+def _check_numbers(regularization: float, oversampling: int) -> None:
+    if isinstance(regularization, bool) or not isinstance(regularization, int | float) or not regularization > 0:
+        raise bad_value("regularization", "a number above 0", regularization)
+    check_positive("oversampling", oversampling)
+
+
+def _class_parts(probs: Tensor, form: str) -> Tensor:
+    """(N, C) probabilities, or the (N, 1) root of q (1 - q)."""
+    if form == "exact":
+        return probs
+    predicted = probs.argmax(dim=1, keepdim=True)
+    # 1 - q loses its digits where q is near 1; the sum of the other classes' does not.
+    others = probs.scatter(1, predicted, 0).sum(dim=1, keepdim=True)
+    return (probs.gather(1, predicted) * others).sqrt()
+
+
+def _class_factors(parts: Tensor, form: str) -> Tensor:
+    """(N, E, R) A with A Aᵀ the class part of the information; (N, C - 1, C), or (N, 1, 1)."""
+    parts = parts.detach().cpu().double()
+    if form == "binary":
+        return parts[:, :, None]
+    roots = parts.sqrt()
+    factors = torch.diag_embed(roots) - parts[:, :, None] * roots[:, None, :]
+    return _contrasts(parts.shape[1]) @ factors
+
+
+def _contrasts(num_classes: int) -> Tensor:
+    """(C - 1, C) orthonormal rows across (1, ..., 1): adding to all logits changes no probability, so information has
+    nothing in that direction, and leaving it out changes no trace. Rounding would put something there."""
+    rows = torch.zeros(max(1, num_classes - 1), num_classes, dtype=torch.float64)
+    for k in range(1, num_classes):
+        rows[k - 1, :k], rows[k - 1, k] = 1, -k
+        rows[k - 1] /= (k * (k + 1)) ** 0.5
+    return rows
+
+
+def _select(
+    pool: Summary, labeled: Summary, query_size: int, form: str, regularization: float, oversampling: int
+) -> Selection:
+    (parts, features), (labeled_parts, labeled_features) = pool, labeled
+    check_query_size(query_size, len(parts))
+    _check_numbers(regularization, oversampling)
+    if len(parts) != len(features) or len(labeled_parts) != len(labeled_features):
+        raise bad_value("features", f"{len(parts)} and {len(labeled_parts)} rows, as in probs", len(features))
+    if labeled_features.shape[1] != features.shape[1] or labeled_parts.shape[1] != parts.shape[1]:
+        expected = f"{parts.shape[1]} classes and {features.shape[1]} features, as in the pool"
+        raise bad_value("labeled_features", expected, f"{labeled_parts.shape[1]} and {labeled_features.shape[1]}")
+    if form == "exact":
+        _check_size(len(parts), parts.shape[1], features.shape[1])
+    check_finite("features", features)
+    check_finite("labeled_features", labeled_features)
+    points, others = (
+        Informative(_class_factors(p, form), h.detach().cpu())
+        for p, h in ((parts, features), (labeled_parts, labeled_features))
+    )
+    collected = others.information()
+    collected.diagonal().add_(regularization)
+    target = points.information() / len(points)
+    positions, falls = forward_backward(points, collected, target, query_size, oversampling)
+    return Selection(torch.tensor(positions), torch.tensor(falls, dtype=torch.float64))
+
+
+def _check_size(num_points: int, num_classes: int, num_features: int) -> None:
+    num_bytes = 8 * (6 * ((num_classes - 1) * num_features) ** 2 + 8 * num_points * num_classes**2)
+    if num_bytes > _MOST_BYTES:
+        sizes = f"{num_points} points, {num_classes} classes and {num_features} features"
+        raise bad_value(
+            "form",
+            "binary, as exact Fisher information may take 2 GiB at most",
+            f"exact with {num_bytes / 2**30:.1f} GiB for {sizes}",
+        )

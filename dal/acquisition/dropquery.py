@@ -1,0 +1,118 @@
+"""DropQuery: label points whose prediction changes when features are dropped, in the middle of their clusters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_finite, check_query_size
+from dal.acquisition.search.clusters import check_positive, k_means_picks, points_of
+from dal.errors import bad_value
+
+__all__ = ["DropQuery", "drop_query_select", "feature_masks"]
+
+_SEED = 20240114
+
+
+def feature_masks(num_draws: int, num_features: int, rate: float) -> Tensor:
+    """(K, D) float64: what features are multiplied by in each draw, 0 where dropped and 1 / (1 - rate) elsewhere.
+
+    They come from a constant seed, so that a draw is one network for the whole pool, on all devices, in all rounds and
+    for any batch size.
+
+    >>> feature_masks(2, 6, 0.5).unique()
+    tensor([0., 2.], dtype=torch.float64)
+    """
+    generator = torch.Generator().manual_seed(_SEED)
+    kept = torch.rand(num_draws, num_features, generator=generator, dtype=torch.float64) >= rate
+    return kept.double() / (1 - rate)
+
+
+def drop_query_select(
+    features: Tensor, disagreements: Tensor, query_size: int, generator: torch.Generator, num_draws: int = 3
+) -> Tensor:
+    """k-means among the points whose prediction is inconsistent in more than half of the draws (arXiv:2401.14555).
+
+    Where fewer than Q points are, those of one draw fewer come to them, and so on until there are Q.
+
+    Args:
+        features: (N, D) of the pool, any floating dtype.
+        disagreements: (N,) in how many draws the prediction is not that of all features.
+        query_size: Q, from 1 to N.
+        generator: on the CPU; one number is drawn from it.
+        num_draws: K.
+
+    Returns:
+        (Q,) int64 on the CPU: distinct rows, one near each center of Q clusters; larger clusters first.
+
+    Raises:
+        DalError: a shape or ``query_size`` is not as above.
+        NonFiniteError: a number is NaN or infinite.
+
+    >>> features = torch.tensor([[0.0], [1.0], [2.0], [50.0]])
+    >>> drop_query_select(features, torch.tensor([3, 1, 2, 0]), 2, torch.Generator().manual_seed(0)).sort().values
+    tensor([0, 2])
+    """
+    return _select(features, disagreements, query_size, generator, num_draws).positions
+
+
+@dataclass(frozen=True)
+class DropQuery(AcquisitionFunction):
+    """``drop_query_select``: D + 1 numbers a point are kept.
+
+    The paper's defaults. The draws are taken in summarize(), where the head is: the head runs on the features with the
+    same features dropped for the whole pool, by ``feature_masks``. The network itself needs no dropout. A point's score
+    is in how many draws its prediction changed.
+
+    Args:
+        num_draws: K, at least 1.
+        rate: the probability with which a feature is dropped, from 0 to below 1.
+    """
+
+    features_part: ClassVar[int | None] = 0
+
+    num_draws: int = 3
+    rate: float = 0.75
+
+    def __post_init__(self) -> None:
+        check_positive("num_draws", self.num_draws)
+        if isinstance(self.rate, bool) or not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
+            raise bad_value("rate", "a probability from 0 to below 1", self.rate)
+
+    def summarize(self, model: PoolModel, x: Tensor) -> Summary:
+        features = model.features(x)
+        check_finite("features", features)
+        predicted = _predicted(model, features)
+        masks = feature_masks(self.num_draws, features.shape[1], self.rate).to(features.device, features.dtype)
+        changed = [_predicted(model, features * mask) != predicted for mask in masks]
+        return features, torch.stack(changed).sum(dim=0).float()
+
+    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
+        features, disagreements = pool
+        return _select(features, disagreements, query_size, generator, self.num_draws)
+
+
+def _predicted(model: PoolModel, features: Tensor) -> Tensor:
+    logits = model.head(features)
+    check_finite("logits", logits)
+    return logits.argmax(dim=1)
+
+
+def _select(
+    features: Tensor, disagreements: Tensor, query_size: int, generator: torch.Generator, num_draws: int
+) -> Selection:
+    points = points_of("features", features)
+    check_query_size(query_size, len(points))
+    if disagreements.shape != (len(points),):
+        raise bad_value("disagreements", f"shape ({len(points)},), as features", tuple(disagreements.shape))
+    counts = disagreements.detach().cpu().double()
+    check_finite("disagreements", counts)
+    least = num_draws // 2 + 1
+    while int((counts >= least).sum()) < query_size:
+        least -= 1
+    candidates = (counts >= least).nonzero().flatten()
+    positions = candidates[k_means_picks(points[candidates], query_size, generator)[0]]
+    return Selection(positions, counts[positions])

@@ -1,0 +1,62 @@
+"""k-means: label the points in the middle of as many clusters as there are labels to buy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_finite, check_query_size
+from dal.acquisition.search.clusters import k_means_picks, points_of
+
+__all__ = ["KMeans", "k_means_select"]
+
+
+def k_means_select(features: Tensor, query_size: int, generator: torch.Generator) -> Tensor:
+    """The pool points nearest to the centers of Q clusters (Zhdanov, arXiv:1901.05954, without weights).
+
+    The clusters are those of k-means (scikit-learn, one k-means++ start; mini-batches where N · Q · D is above 2^31).
+    Points of larger clusters come first. Where clusters are empty or points equal, each center takes the nearest point
+    that is left, so the points are always Q distinct ones.
+
+    Args:
+        features: (N, D) of the pool, any floating dtype.
+        query_size: Q, from 1 to N.
+        generator: on the CPU; one number is drawn from it.
+
+    Returns:
+        (Q,) int64 on the CPU: rows of ``features``, never numbers of clusters.
+
+    Raises:
+        DalError: a shape or ``query_size`` is not as above.
+        NonFiniteError: a feature is NaN or infinite.
+
+    >>> features = torch.tensor([[0.0], [1.0], [2.0], [50.0], [51.0]])
+    >>> k_means_select(features, 2, torch.Generator().manual_seed(0))
+    tensor([1, 3])
+    """
+    return _select(features, query_size, generator).positions
+
+
+@dataclass(frozen=True)
+class KMeans(AcquisitionFunction):
+    """``k_means_select`` on the input of the last layer. A point's score is the number of points in its cluster."""
+
+    features_part: ClassVar[int | None] = 0
+    features_alone: ClassVar[bool] = True
+
+    def summarize(self, model: PoolModel, x: Tensor) -> Summary:
+        features = model.features(x)
+        check_finite("features", features)
+        return (features,)
+
+    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
+        return _select(pool[0], query_size, generator)
+
+
+def _select(features: Tensor, query_size: int, generator: torch.Generator) -> Selection:
+    points = points_of("features", features)
+    check_query_size(query_size, len(points))
+    return Selection(*k_means_picks(points, query_size, generator))

@@ -1,0 +1,194 @@
+"""ProbCover: label the points whose balls cover the most of the pool that no ball covers yet."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_finite, check_query_size
+from dal.acquisition.search.clusters import check_positive, k_means, labeled_features, unit_points
+from dal.acquisition.search.pairs import Pairs
+from dal.errors import bad_value
+
+__all__ = ["ProbCover", "probcover_select", "purest_delta"]
+
+
+def purest_delta(features: Tensor, pseudo_labels: Tensor, purity: float = 0.95) -> float:
+    """The largest radius of which a share ``purity`` of the balls hold one label only (arXiv:2205.11320).
+
+    The ball of a point holds what is nearer to it than the radius, so it is pure up to the distance of the nearest
+    point of another label, and the answer is a quantile of those: there is no grid of radii. Features are scaled to
+    length 1. Takes about 2 N² D operations, and blocks of fixed size.
+
+    Args:
+        features: (N, D), any floating dtype.
+        pseudo_labels: (N,) whole numbers, such as clusters.
+        purity: above 0, up to 1.
+
+    Returns:
+        A distance from 0 to 2; infinity where all labels are one.
+
+    Raises:
+        DalError: a shape or ``purity`` is not as above.
+        NonFiniteError: a feature is NaN or infinite.
+
+    >>> features = torch.tensor([[1.0, 0.0], [0.96, 0.28], [0.0, 1.0]])
+    >>> round(purest_delta(features, torch.tensor([0, 0, 1]), purity=0.5), 3)
+    1.2
+    """
+    return _purest_delta(unit_points("features", features), pseudo_labels, purity)
+
+
+def probcover_select(
+    features: Tensor, labeled_features: Tensor, query_size: int, delta: float, generator: torch.Generator
+) -> Tensor:
+    """The greedy cover (arXiv:2205.11320): again and again the point whose ball holds the most uncovered points.
+
+    The ball of a point holds the points of the pool that are nearer to it than ``delta``, by Euclidean distance between
+    features scaled to length 1. The balls of labeled points cover first. Ties go to the lowest position. Once all is
+    covered, the rest is drawn from the points that are left, uniformly.
+
+    No edge is kept: what is newly covered is looked up again, at most once for each point. That is 4 N² D operations at
+    most, N numbers and blocks of fixed size.
+
+    Args:
+        features: (N, D) of the pool, any floating dtype.
+        labeled_features: (L, D), L may be 0.
+        query_size: Q, from 1 to N.
+        delta: the radius, above 0.
+        generator: on the CPU; used only once all is covered.
+
+    Returns:
+        (Q,) int64 on the CPU: distinct rows of ``features`` in the order they were taken.
+
+    Raises:
+        DalError: a shape, ``query_size`` or ``delta`` is not as above.
+        NonFiniteError: a feature is NaN or infinite.
+
+    >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [0.0, 1.0]])
+    >>> probcover_select(features, features[:0], 2, 0.15, torch.Generator())
+    tensor([1, 3])
+    """
+    points, others = unit_points("features", features), unit_points("labeled_features", labeled_features)
+    check_query_size(query_size, len(points))
+    _check_delta(delta)
+    return _cover(points, others, query_size, delta, generator).positions
+
+
+@dataclass(frozen=True)
+class ProbCover(AcquisitionFunction):
+    """``probcover_select`` on the input of the last layer, which the paper takes from a self-supervised network.
+
+    A point's score is how many points it covered newly, 0 for those drawn after all was covered.
+
+    Args:
+        delta: the radius, above 0; None finds it by ``purest_delta`` in each round, with k-means clusters of pool and
+            labeled points as the labels.
+        purity: the share of balls that must be pure, where delta is None.
+        num_clusters: of k-means, where delta is None; None takes the number of classes, as the paper does.
+    """
+
+    needs_labeled: ClassVar[bool] = True
+    features_part: ClassVar[int | None] = 0
+
+    delta: float | None = None
+    purity: float = 0.95
+    num_clusters: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.delta is not None:
+            _check_delta(self.delta)
+        _check_purity(self.purity)
+        if self.num_clusters is not None:
+            check_positive("num_clusters", self.num_clusters, 2)
+
+    def summarize(self, model: PoolModel, x: Tensor) -> Summary:
+        features = model.features(x)
+        check_finite("features", features)
+        if self.delta is not None or self.num_clusters is not None:
+            return (features,)
+        logits = model.head(features)
+        check_finite("logits", logits)
+        # One number a point, though all are equal: summaries are rows, and select() has no other way to know.
+        return features, features.new_full((len(features),), logits.shape[1], dtype=torch.float32)
+
+    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
+        check_query_size(query_size, len(pool[0]))
+        points = unit_points("features", pool[0])
+        others = unit_points("labeled_features", labeled_features(labeled, pool[0]))
+        delta = self.delta
+        if delta is None:
+            everything = torch.cat([points, others])
+            num_clusters = int(pool[1][0]) if self.num_clusters is None else self.num_clusters
+            pseudo_labels, _ = k_means(everything, min(num_clusters, len(everything)), generator)
+            delta = _purest_delta(everything, pseudo_labels, self.purity)
+        return _cover(points, others, query_size, delta, generator)
+
+
+def _check_delta(delta: float) -> None:
+    if isinstance(delta, bool) or not isinstance(delta, int | float) or not delta > 0:
+        raise bad_value("delta", "a radius above 0", delta)
+
+
+def _check_purity(purity: float) -> None:
+    if isinstance(purity, bool) or not isinstance(purity, int | float) or not 0 < purity <= 1:
+        raise bad_value("purity", "a share above 0, up to 1", purity)
+
+
+def _purest_delta(points: Tensor, pseudo_labels: Tensor, purity: float) -> float:
+    _check_purity(purity)
+    if pseudo_labels.shape != (len(points),) or not len(points):
+        raise bad_value("pseudo_labels", f"one for each of {len(points)} points", tuple(pseudo_labels.shape))
+    pairs, labels = Pairs(points), pseudo_labels.cpu()
+    pure_up_to = points.new_full((len(points),), torch.inf)
+    if not bool((labels == labels[0]).all()):
+        for rows in pairs.blocks(torch.arange(len(points))):
+            squares = pairs.squares(rows).masked_fill_(labels[rows, None] == labels, torch.inf)
+            pure_up_to[rows] = pairs.exact(rows, squares.argmin(dim=1))
+    # Rounded first, as 0.95 of 20 balls are 19, and 0.95 * 20 is more in floating point for some numbers.
+    num_pure = max(1, math.ceil(round(purity * len(points), 9)))
+    return float(pure_up_to.sort(descending=True).values[num_pure - 1])
+
+
+def _cover(points: Tensor, others: Tensor, query_size: int, delta: float, generator: torch.Generator) -> Selection:
+    pairs = Pairs(points)
+    uncovered = torch.ones(len(points), dtype=torch.bool)
+    if len(others):
+        to_labeled = Pairs(points, others)
+        for rows in to_labeled.blocks(torch.arange(len(points))):
+            uncovered[rows] = ~to_labeled.within(rows, delta).any(dim=1)
+    newly = torch.zeros(len(points), dtype=torch.int64)
+    _count(newly, pairs, uncovered.nonzero().flatten(), delta, 1)
+    positions: list[int] = []
+    scores: list[float] = []
+    left = torch.ones(len(points), dtype=torch.bool)
+    while len(positions) < query_size and bool(uncovered.any()):
+        best = int(torch.where(left, newly, -1).argmax())
+        if int(newly[best]) == 0:
+            break
+        positions.append(best)
+        scores.append(float(newly[best]))
+        left[best] = False
+        inside = _ball(pairs, torch.tensor([best]), delta)[0] & uncovered
+        uncovered &= ~inside
+        _count(newly, pairs, inside.nonzero().flatten(), delta, -1)
+    rest = left.nonzero().flatten()
+    drawn = rest[torch.randperm(len(rest), generator=generator)[: query_size - len(positions)]]
+    scores += [0.0] * len(drawn)
+    return Selection(torch.tensor(positions + drawn.tolist()), torch.tensor(scores, dtype=torch.float64))
+
+
+def _count(newly: Tensor, pairs: Pairs, rows: Tensor, delta: float, sign: int) -> None:
+    """Add ``sign`` to every point for each of the rows that its ball holds."""
+    for block in pairs.blocks(rows):
+        newly += sign * _ball(pairs, block, delta).sum(dim=0)
+
+
+def _ball(pairs: Pairs, rows: Tensor, delta: float) -> Tensor:
+    inside = pairs.within(rows, delta)
+    inside[torch.arange(len(rows)), rows] = True  # a radius of 0 would leave even the point itself outside
+    return inside

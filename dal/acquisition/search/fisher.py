@@ -1,0 +1,167 @@
+"""Which points' Fisher information brings down tr(M⁻¹ U) the most, with Woodbury updates in place of inverses.
+
+The information of a point is V Vᵀ with V = A ⊗ h: A is (E, R), a factor of its class part, h are its D features. M is
+the information collected so far and U that of the pool, both (E D, E D). For every point two small matrices are kept,
+a = Vᵀ M⁻¹ V and b = Vᵀ M⁻¹ U M⁻¹ V. Adding V to M brings the trace down by tr((I + a)⁻¹ b), taking it away puts it up
+by tr((I - a)⁻¹ b), and both change a and b of the others by products of (R, R) matrices.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import row_blocks
+from dal.acquisition.search.work import add_flops
+from dal.errors import DalError
+
+_BLOCK = 2**20
+_SMALLEST_PART = 1e-3
+
+
+class Informative:
+    """Points (N) by their class factors (N, E, R) float64 and features (N, D) of any floating dtype."""
+
+    def __init__(self, class_factors: Tensor, features: Tensor) -> None:
+        self.class_factors, self.features = class_factors, features
+        self.num_rows, self.rank = class_factors.shape[1:]
+        self.width = self.num_rows * features.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def at(self, rows: Tensor) -> Informative:
+        """Some of them."""
+        return Informative(self.class_factors[rows], self.features[rows])
+
+    def factor(self, row: int) -> Tensor:
+        """(E D, R) the V of one point."""
+        return torch.einsum("er,d->edr", self.class_factors[row], self.features[row].double()).reshape(self.width, -1)
+
+    def information(self) -> Tensor:
+        """(E D, E D) the sum of V Vᵀ."""
+        total = self.features.new_zeros(self.width, self.width, dtype=torch.float64)
+        for block in row_blocks(len(self), self.width * self.rank, _BLOCK):
+            a, h = self.class_factors[block], self.features[block].double()
+            factors = torch.einsum("ner,nd->ednr", a, h).reshape(self.width, -1)
+            add_flops(2 * self.width * factors.numel())
+            total.addmm_(factors, factors.T)
+        return total
+
+    def quadratic(self, matrix: Tensor) -> Tensor:
+        """(N, R, R) Vᵀ matrix V."""
+        found = torch.empty(len(self), self.rank, self.rank, dtype=torch.float64)
+        matrix = matrix.reshape(self.num_rows, -1, self.num_rows, self.features.shape[1])
+        for block in row_blocks(len(self), self.num_rows * self.width, _BLOCK):
+            a, h = self.class_factors[block], self.features[block].double()
+            add_flops(2 * len(h) * self.width * self.width)
+            # (B, E, E): one pair of classes after the other, so that no (B, E, E, D) is made.
+            between = torch.stack(
+                [
+                    torch.stack([((h @ matrix[e, :, f]) * h).sum(dim=1) for f in range(self.num_rows)], dim=1)
+                    for e in range(self.num_rows)
+                ],
+                dim=1,
+            )
+            found[block] = a.transpose(1, 2) @ between @ a
+        return found
+
+    def project(self, columns: Tensor) -> Tensor:
+        """(N, R, P) Vᵀ columns, for (E D, P)."""
+        found = torch.empty(len(self), self.rank, columns.shape[1], dtype=torch.float64)
+        by_feature = columns.reshape(self.num_rows, -1, columns.shape[1]).permute(1, 0, 2).flatten(1)
+        add_flops(2 * len(self) * by_feature.numel())
+        for block in row_blocks(len(self), self.features.shape[1] + by_feature.shape[1], _BLOCK):
+            a, products = self.class_factors[block], self.features[block].double() @ by_feature
+            found[block] = a.transpose(1, 2) @ products.reshape(len(a), self.num_rows, -1)
+        return found
+
+
+class Trace:
+    """tr(M⁻¹ U) of the information M as points are added to it and taken away. Changes the M that it is given."""
+
+    def __init__(self, points: Informative, collected: Tensor, target: Tensor) -> None:
+        self.points, self.collected, self.target = points, collected, target
+        self.num_inversions = 0
+        self._invert()
+
+    def _invert(self) -> None:
+        root, failed = torch.linalg.cholesky_ex(self.collected)
+        self.inverse = torch.cholesky_inverse(root)
+        if int(failed) or not bool(torch.isfinite(torch.stack(torch.aminmax(self.inverse))).all()):
+            raise DalError(
+                "regularization: expected a value that keeps the Fisher information invertible in float64, got one too "
+                "small for features of this size."
+            )
+        add_flops(2 * self.points.width**3)
+        self.a = self.points.quadratic(self.inverse)
+        self.b = self.points.quadratic(self.inverse @ self.target @ self.inverse)
+        self.num_inversions += 1
+        self._largest = self._size()
+
+    def _size(self) -> float:
+        """What rounding is proportional to."""
+        return float(self.b.diagonal(dim1=1, dim2=2).sum(dim=1).max())
+
+    def changes(self, sign: int) -> Tensor:
+        """(N,) how far the trace goes down where a point is added (sign 1), or up where it is taken away (-1)."""
+        return _solve(_plus_identity(self.a, sign), self.b).diagonal(dim1=1, dim2=2).sum(dim=1)
+
+    def update(self, row: int, sign: int) -> None:
+        """Add a point (sign 1), or take it away (-1)."""
+        v = self.points.factor(row)
+        w = self.inverse @ v
+        target_w = self.target @ w
+        z = self.inverse @ target_w
+        inner = torch.linalg.inv(_plus_identity(v.T @ w, sign))
+        add_flops(6 * self.points.width**2 * self.points.rank)
+        both = self.points.project(torch.cat([w, z], dim=1))
+        g, q = both[:, :, : w.shape[1]], both[:, :, w.shape[1] :]
+        g_inner = g @ inner
+        cross = g_inner @ q.transpose(1, 2)
+        self.a -= sign * g_inner @ g.transpose(1, 2)
+        self.b -= sign * (cross + cross.transpose(1, 2))
+        self.b += g_inner @ (w.T @ target_w) @ g_inner.transpose(1, 2)
+        self.inverse.addmm_(w @ inner, w.T, alpha=-sign)
+        self.collected.addmm_(v, v.T, alpha=sign)
+        # Updates keep the rounding of the numbers that they began with, which by now drowns too much.
+        if self._size() < _SMALLEST_PART * self._largest:
+            self._invert()
+
+
+def forward_backward(
+    points: Informative, collected: Tensor, target: Tensor, query_size: int, oversampling: int
+) -> tuple[list[int], list[float]]:
+    """Take ``oversampling`` · Q points one after the other, each where tr(M⁻¹ U) falls the most, then give back those
+    without which it rises the least, until Q are left. In the order in which they were taken, with the falls."""
+    trace = Trace(points, collected, target)
+    taken: list[int] = []
+    falls: list[float] = []
+    for _ in range(min(len(points), oversampling * query_size)):
+        changes = trace.changes(1)
+        changes[taken] = -torch.inf
+        taken.append(int(changes.argmax()))
+        falls.append(float(changes[taken[-1]]))
+        trace.update(taken[-1], 1)
+    if len(taken) == query_size:
+        return taken, falls
+    # Anew, for the points taken alone: the rounding of all updates before ends here.
+    chosen = points.at(torch.tensor(taken))
+    trace = Trace(chosen, trace.collected, target)
+    left = torch.ones(len(taken), dtype=torch.bool)
+    while int(left.sum()) > query_size:
+        rises = torch.where(left, trace.changes(-1), torch.inf)
+        # Of equals the last one taken.
+        given_back = len(rises) - 1 - int(rises.flip(0).argmin())
+        left[given_back] = False
+        trace.update(given_back, -1)
+    kept = left.nonzero().flatten().tolist()
+    return [taken[place] for place in kept], [falls[place] for place in kept]
+
+
+def _plus_identity(matrices: Tensor, sign: int) -> Tensor:
+    return torch.eye(matrices.shape[-1], dtype=matrices.dtype) + sign * matrices
+
+
+def _solve(matrices: Tensor, others: Tensor) -> Tensor:
+    return others / matrices if matrices.shape[-1] == 1 else torch.linalg.solve(matrices, others)

