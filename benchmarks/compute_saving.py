@@ -142,10 +142,10 @@ ABOUT = (
     "Area is the mean test accuracy along the learning curve from the first to the last label, in percent; its "
     "difference to classic, in points, is paired by seed, with half the width of its 95 % t interval. TFLOP are of "
     "training, checks, scoring, selection and the stop set, testing apart, means over seeds; the shares are of "
-    "classic's, "
-    "those of seconds too. USD are of labels (0.10 each) and of the core that a run had, as if an hour of it cost what "
-    "one of a GPU does (2.50). Labels include those bought to validate on; areas are compared where both curves are. Runs "
-    "may come from several calls, and seconds from a machine with other work on it: FLOPs are what to go by."
+    "classic's, those of seconds too. USD are of labels (0.10 each) and of the core that a run had, as if an hour of "
+    "it cost what one of a GPU does (2.50). Labels include those bought to validate on; areas are compared where both "
+    "curves are. Runs may come from several calls, and seconds from a machine with other work on it: FLOPs are what "
+    "to go by."
 )
 
 

@@ -41,6 +41,7 @@ ADDED = {
     "training.updates_per_label": None,
     "training.replay": None,
     "training.rewind": 0.0,
+    "training.average": 0.0,
     "campaign.stop_set_size": 0,
     "campaign.kappa": None,
     "campaign.kappa_rounds": 3,

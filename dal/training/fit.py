@@ -29,6 +29,7 @@ from dal.progress import OnProgress, silent
 from dal.scoring import ScoringConfig
 from dal.seeding import generator, isolated_rng
 from dal.training.auto_start import Probe
+from dal.training.averaging import WeightAverage
 from dal.training.config import TrainingConfig
 from dal.training.counting import TrainingCounter
 from dal.training.early_stopping import FiniteLoss, UpdateStopping
@@ -145,8 +146,9 @@ def fit(
         theirs = options.pop("callbacks", [])
         theirs = [theirs] if isinstance(theirs, pl.Callback) else theirs
         rewind = [ScheduleRewind(spent.skipped)] if spent.skipped else []
+        average = [WeightAverage(config.average, most)] if config.average else []
         # The counter comes first: what the others do after a batch is not training.
-        callbacks = [counter, *theirs, stopping, FiniteLoss(), *rewind]
+        callbacks = [counter, *theirs, stopping, FiniteLoss(), *rewind, *average]
         trainer = pl.Trainer(
             **{
                 "logger": False,
