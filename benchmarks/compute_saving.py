@@ -2,7 +2,7 @@
 
     python benchmarks/compute_saving.py digits
     python benchmarks/compute_saving.py fashion_mnist --functions margin bald --variants classic saver
-    python benchmarks/compute_saving.py digits_resnet18 --variants classic saver "saver, continue" --seeds 2
+    python benchmarks/compute_saving.py digits_resnet18 --variants classic saver --seeds 2
 
 Paired by seed: the same initial set, model, function and optimizer; only how a round is paid for differs. Runs what is
 missing of the grid (a run that was cut off goes on), each ``dal run`` in a process of its own with one thread, then
@@ -41,7 +41,7 @@ CAMPAIGNS = {
 SIZES = {"digits": "400", "digits_resnet18": "400", "fashion_mnist": "10000"}  # of the part of the pool that is scored
 PRICES = PricesConfig(label=0.10, gpu_hour=2.50)
 CLASSIC = ["compute=classic"]
-EFFORT = ["training.monitor=none", "training.updates_per_label=3", "training.max_updates=1500"]
+EFFORT = ["training.monitor=none", "training.updates_per_label=2", "training.max_updates=600"]
 VALIDATION = "campaign.validation_size=50"
 SAVER = ["compute=saver"]
 
@@ -63,13 +63,15 @@ def variants(data: str) -> dict[str, list[str]]:
         ],
         "classic + stop on validation": [*CLASSIC, "training.monitor=val_loss", "training.patience=300", VALIDATION],
         "classic + updates by labels": [*CLASSIC, *EFFORT],
+        "classic + average": [*CLASSIC, *EFFORT, "training.average=0.5"],
         "classic + growing queries": [*CLASSIC, "campaign.growth=1.2"],
         "classic + growing by disagreement": [*CLASSIC, "campaign.growth=1.2", "campaign.grow_below=0.2"],
         "classic + random part": [*CLASSIC, "candidates.kind=random", *part],
         "classic + last scores": [*CLASSIC, "candidates.kind=stale", *part],
         "saver": [*SAVER, *part],
         "saver, from scratch": [*SAVER, *part, "training.warm_start=scratch"],
-        "saver, continue": [*SAVER, *part, "training.warm_start=continue"],
+        "saver, shrink_perturb": [*SAVER, *part, "training.warm_start=shrink_perturb"],
+        "saver, last weights": [*SAVER, *part, "training.average=0"],
         "saver, to 99 % training accuracy": [
             *SAVER,
             *part,
@@ -77,6 +79,7 @@ def variants(data: str) -> dict[str, list[str]]:
             "training.updates_per_label=null",
             "training.max_updates=5000",
             "training.patience=5000",
+            "training.average=0",
         ],
         "saver, equal queries": [*SAVER, *part, "campaign.growth=1.0"],
         "saver, whole pool": [*SAVER, "candidates.kind=all"],

@@ -35,11 +35,12 @@ class WeightAverage(pl.Callback):
         for name, value in pl_module.state_dict().items():
             if not value.is_floating_point():
                 continue
+            # Half precision has steps larger than what one update adds to a mean.
+            exact = value.to(torch.promote_types(value.dtype, torch.float32), copy=True)
             if name in self._mean:
-                # In float32 even for half precision, whose steps are larger than what one update adds to a mean.
-                self._mean[name].add_(value.float() - self._mean[name], alpha=1 / self.count)
+                self._mean[name].lerp_(exact, 1 / self.count)
             else:
-                self._mean[name] = value.detach().float().clone()
+                self._mean[name] = exact
 
     @torch.no_grad()
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
