@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,7 +21,8 @@ class WeightAverage(pl.Callback):
     def __init__(self, share: float, max_updates: int) -> None:
         self.first = max_updates - max(1, math.floor(share * max_updates)) + 1
         self.count, self._updates = 0, 0
-        self._mean: dict[str, Tensor] = {}
+        self._weights: list[Tensor] = []
+        self._mean: list[Tensor] = []
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -31,20 +33,19 @@ class WeightAverage(pl.Callback):
         self._updates = trainer.global_step
         if self._updates < self.first:
             return
-        self.count += 1
-        for name, value in pl_module.state_dict().items():
-            if not value.is_floating_point():
-                continue
+        if not self._mean:
+            self._weights = [value for value in pl_module.state_dict().values() if value.is_floating_point()]
             # Half precision has steps larger than what one update adds to a mean.
-            exact = value.to(torch.promote_types(value.dtype, torch.float32), copy=True)
-            if name in self._mean:
-                self._mean[name].lerp_(exact, 1 / self.count)
-            else:
-                self._mean[name] = exact
+            self._mean = [w.to(torch.promote_types(w.dtype, torch.float32), copy=True) for w in self._weights]
+        self.count += 1
+        # All at once: a call for each would take longer than the sums of a small network.
+        torch._foreach_lerp_(self._mean, [w.to(m.dtype) for w, m in self._pairs()], 1 / self.count)
 
     @torch.no_grad()
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for name, value in pl_module.state_dict().items():
-            if name in self._mean:
-                value.copy_(self._mean[name])
-        self._mean.clear()
+        for weight, mean in self._pairs():
+            weight.copy_(mean)
+        self._weights, self._mean = [], []
+
+    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(self._weights, self._mean, strict=True)
