@@ -60,6 +60,9 @@ class AcquisitionFunction(ABC):
     needs_labeled: ClassVar[bool] = False
     """Whether select() looks at the summaries of the labeled points too."""
 
+    keeps_draws: ClassVar[bool] = False
+    """Whether a summary holds K * C numbers a point, the draws themselves, because points are compared by them."""
+
     @property
     def name(self) -> str:
         """The name on the command line: that of the module which holds the class."""
