@@ -157,6 +157,7 @@ class _Batch:
             probs = self.log_probs(block).exp_()
             check_finite("log_probs", probs, block.start, len(rows))
             self.bounds[block] = labels.tell(probs)[0]
+        self.bounds[self.bounds <= _SETTLED] = 0
 
     def log_probs(self, positions: Tensor | slice) -> Tensor:
         """(B, K, C) float64."""
