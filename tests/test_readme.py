@@ -69,17 +69,17 @@ def test_a_function_is_one_file_and_one_test_file(tmp_path):
     shutil.copytree(ROOT / "dal", tmp_path / "dal", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     shutil.copytree(ROOT / "tests" / "acquisition", tmp_path / "tests" / "acquisition")
-    for code in (block("# dal/acquisition/variation_ratios.py"), block("# tests/acquisition/test_variation_ratios.py")):
+    for code in (block("# dal/acquisition/mc_entropy.py"), block("# tests/acquisition/test_mc_entropy.py")):
         (tmp_path / code.splitlines()[0].removeprefix("# ")).write_text(code, encoding="utf-8")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    tests = [f"tests/acquisition/test_{name}.py" for name in ("variation_ratios", "conformance")]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "variation_ratios", *tests, "-v"]
+    tests = [f"tests/acquisition/test_{name}.py" for name in ("mc_entropy", "conformance")]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "mc_entropy", *tests, "-v"]
     tested = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert int(re.search(r"(\d+) passed", tested.stdout)[1]) > 5, tested.stdout
     settings = [
-        "acquisition=variation_ratios",
+        "acquisition=mc_entropy",
         "acquisition.num_draws=3",
         "campaign.budget=40",
         "training.max_updates=100",
@@ -87,7 +87,7 @@ def test_a_function_is_one_file_and_one_test_file(tmp_path):
     run = [sys.executable, "-m", "dal", "run", *settings, f"run_dir={tmp_path / 'run'}"]
     done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert "variation_ratios on digits" in done.stdout
+    assert "mc_entropy on digits" in done.stdout
 
 
 def test_commands_are_single_lines_that_the_ci_calls_as_they_stand():

@@ -67,6 +67,9 @@ class AcquisitionFunction(ABC):
     features_alone: ClassVar[bool] = False
     """Whether features are all that it keeps, so that with those of another network the pool need not be read."""
 
+    keeps_draws: ClassVar[bool] = False
+    """Whether a summary holds K * C numbers a point, the draws themselves, because points are compared by them."""
+
     @property
     def name(self) -> str:
         """The name on the command line: that of the module which holds the class."""

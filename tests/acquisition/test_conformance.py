@@ -108,10 +108,11 @@ def test_score_function_gives_the_highest_first(function, model):
 
 def test_summary_keeps_at_most_features_and_classes(function, model):
     summary = summarized(function, model, POOL)
+    most = NUM_DRAWS * NUM_CLASSES if function.keeps_draws else NUM_CLASSES + NUM_FEATURES
     assert all(len(part) == NUM_POINTS for part in summary)
-    assert sum(part.numel() for part in summary) <= NUM_POINTS * (NUM_CLASSES + NUM_FEATURES)
+    assert sum(part.numel() for part in summary) <= NUM_POINTS * most
     # A view would keep the whole batch of draws alive behind the few numbers that it shows.
-    assert sum(part.untyped_storage().nbytes() for part in summary) <= 8 * NUM_POINTS * (NUM_CLASSES + NUM_FEATURES)
+    assert sum(part.untyped_storage().nbytes() for part in summary) <= 8 * NUM_POINTS * most
 
 
 def test_inputs_are_left_as_they_are(function, model):

@@ -1,0 +1,259 @@
+"""BatchBALD: label the points whose labels together tell most about the network, so that none repeats another."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import (
+    AcquisitionFunction,
+    PoolModel,
+    Selection,
+    Summary,
+    check_dims,
+    check_finite,
+    check_query_size,
+    in_double,
+    normalized_log_probs,
+    row_blocks,
+)
+from dal.acquisition.search.rows import Rows, ready
+from dal.acquisition.search.work import add_flops
+from dal.acquisition.search.workspace import Workspace
+from dal.errors import bad_value
+
+__all__ = ["BatchBALD", "batchbald_select"]
+
+_BLOCK = 2**17  # numbers, few enough to stay in a core's cache between a product and its logarithm
+_FEWEST_POINTS = 8  # at once: products of fewer columns are slow
+_SETTLED = 1e-12  # nats: less is lost in the rounding of entropies
+_STANDARD_ERRORS = 3.0
+
+
+def batchbald_select(
+    log_probs: Tensor, query_size: int, generator: torch.Generator, *, num_joint_samples: int = 10_000
+) -> Selection:
+    """The greedy batch of largest mutual information of its labels and the network (arXiv:1906.08158).
+
+    The first point is that of the highest BALD score. Each next one is that whose label tells most about the network
+    to somebody who will know the labels of the points before: the mean, over what those labels may be, of the BALD
+    score under the draws weighted by their likelihood. That is the increase of the joint mutual information of the
+    paper, without the difference of two large entropies, and it neither underflows nor gets negative, however long the
+    batch is. All possible labels are gone through while they are at most ``num_joint_samples``; after that so many are
+    sampled, evenly over the draws.
+
+    What a label tells can only fall when more labels are known. So an old value is an upper bound, and only points
+    whose bounds are above the best value are looked at again; a sampled value gets three standard errors on top. Hence
+    there is no need to drop points of low BALD score beforehand. K draws hold ln K nats at most: once less than 1e-12
+    nats are left, the rest is in random order, as are all ties.
+
+    Beside its inputs it holds some 16 bytes a point, 16 K bytes a joint sample and blocks of fixed size.
+
+    Args:
+        log_probs: (N, K, C) for N points, K draws of the network, at least 2, and C classes, any floating dtype, in
+            nats; -inf is a probability of 0. Logits may be given too. Draw k must be one network for all points.
+        query_size: Q, from 1 to N.
+        generator: on the CPU.
+        num_joint_samples: joint labels of a batch to compute with, at least 1, whatever the number of draws.
+
+    Returns:
+        Q distinct positions in the order they were taken, and what each added, in nats, which sums up to the mutual
+        information of all (estimated, where labels are sampled).
+
+    Raises:
+        DalError: the shape is not (N, K, C), K is 1, or another argument is out of range.
+        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+
+    >>> split, other = [[1, 0], [1, 0], [0, 1], [0, 1]], [[1, 0], [0, 1], [1, 0], [0, 1]]
+    >>> log_probs = torch.tensor([split, split, [[0.5, 0.5]] * 4, other]).log()
+    >>> positions, gains = batchbald_select(log_probs, 2, torch.Generator().manual_seed(0))
+    >>> sorted(positions.tolist()) in ([0, 3], [1, 3]), gains
+    (True, tensor([0.6931, 0.6931], dtype=torch.float64))
+    """
+    check_dims("log_probs", log_probs, "N, K, C")
+    if log_probs.shape[1] < 2 or log_probs.shape[2] < 1:
+        raise bad_value("log_probs", "at least 2 draws and one class", tuple(log_probs.shape))
+    _check_num_joint_samples(num_joint_samples)
+    return _select(log_probs.flatten(1), log_probs.shape[1], query_size, generator, num_joint_samples)
+
+
+@dataclass(frozen=True)
+class BatchBALD(AcquisitionFunction):
+    """``batchbald_select`` on the network's draws; K C numbers a point are kept.
+
+    Args:
+        num_draws: networks drawn by Monte Carlo dropout, at least 2. K draws hold at most ln K nats, so batches of
+            many points want many draws.
+        num_joint_samples: joint labels of a batch to compute with.
+    """
+
+    needs_dropout: ClassVar[bool] = True
+    keeps_draws: ClassVar[bool] = True
+
+    num_draws: int = 20
+    num_joint_samples: int = 10_000
+
+    def __post_init__(self) -> None:
+        if isinstance(self.num_draws, bool) or not isinstance(self.num_draws, int) or self.num_draws < 2:
+            raise bad_value("num_draws", "a whole number of at least 2 (one draw cannot disagree)", self.num_draws)
+        _check_num_joint_samples(self.num_joint_samples)
+
+    def summarize(self, model: PoolModel, x: Tensor) -> Summary:
+        log_probs = model.mc_log_probs(x, self.num_draws)
+        normalized_log_probs("log_probs", log_probs)
+        return (log_probs.flatten(1),)
+
+    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
+        return self.select_in(Workspace.alone(len(pool[0])), pool, labeled, query_size, generator)
+
+    def select_in(
+        self,
+        workspace: Workspace,
+        pool: tuple[Rows, ...],
+        labeled: Summary,
+        query_size: int,
+        generator: torch.Generator,
+    ) -> Selection:
+        # Rows on disk stay there: few are read again.
+        (rows,) = pool if workspace.group is None else workspace.gather(pool)
+        return _select(rows, self.num_draws, query_size, generator, self.num_joint_samples)
+
+
+def _check_num_joint_samples(number: int) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise bad_value("num_joint_samples", "a whole number of at least 1", number)
+
+
+def _select(
+    rows: Rows, num_draws: int, query_size: int, generator: torch.Generator, num_joint_samples: int
+) -> Selection:
+    """``batchbald_select`` of rows of K C numbers."""
+    check_query_size(query_size, len(rows))
+    with torch.inference_mode():
+        rows = ready(rows)
+        labels = _JointLabels(num_draws, num_joint_samples, rows.device, generator)
+        batch = _Batch(rows, labels, generator)
+        chosen = [batch.take(labels)]
+        while len(chosen) < query_size:
+            labels.add(batch.log_probs(torch.tensor([chosen[-1][0]]))[0])
+            chosen.append(batch.take(labels))
+    positions, gains = zip(*chosen, strict=True)
+    return Selection(torch.tensor(positions), torch.tensor(gains, dtype=torch.float64))
+
+
+class _Batch:
+    """The points, those taken, and upper bounds of what the label of each of the others tells."""
+
+    def __init__(self, rows: Rows, labels: _JointLabels, generator: torch.Generator) -> None:
+        self.rows, self.num_draws = rows, labels.num_draws
+        self.num_classes = rows.shape[1] // self.num_draws
+        self.shuffled = torch.randperm(len(rows), generator=generator)  # the order of ties
+        self.bounds = torch.empty(len(rows), dtype=torch.float64)
+        for block in row_blocks(len(rows), rows.shape[1], _BLOCK):
+            probs = self.log_probs(block).exp_()
+            check_finite("log_probs", probs, block.start, len(rows))
+            self.bounds[block] = labels.tell(probs)[0]
+        self.bounds[self.bounds <= _SETTLED] = 0
+
+    def log_probs(self, positions: Tensor | slice) -> Tensor:
+        """(B, K, C) float64."""
+        rows = self.rows[positions if isinstance(positions, slice) else positions.to(self.rows.device)]
+        return in_double(rows).reshape(len(rows), self.num_draws, self.num_classes).log_softmax(dim=2)
+
+    def take(self, labels: _JointLabels) -> tuple[int, float]:
+        """The best point that is left, and what its label tells to somebody who will know ``labels``."""
+        order = self.shuffled[torch.sort(self.bounds[self.shuffled], descending=True, stable=True).indices]
+        best, taken = 0.0, int(order[0])
+        at_once = max(_FEWEST_POINTS, _BLOCK // (self.num_classes * max(self.num_draws, labels.count)))
+        for points in torch.split(order, at_once):
+            if float(self.bounds[points[0]]) <= max(best, _SETTLED):
+                break
+            gains, errors = labels.tell(self.log_probs(points).exp())
+            # What was taken before stays out; it is last, but perhaps in these.
+            gains = torch.where(self.bounds[points] >= 0, gains, -math.inf)
+            bounds = gains + _STANDARD_ERRORS * errors
+            self.bounds[points] = torch.where((bounds >= 0) & (bounds <= _SETTLED), 0, bounds)
+            if float(gains.max()) > best:
+                best, taken = float(gains.max()), int(points[(gains == gains.max()).nonzero()[0]])
+        self.bounds[taken] = -math.inf
+        return taken, best
+
+
+class _JointLabels:
+    """What labels the points taken may have, and how likely the draws are under each."""
+
+    def __init__(self, num_draws: int, most: int, device: torch.device, generator: torch.Generator) -> None:
+        self.num_draws, self.most, self.device, self.generator = num_draws, most, device, generator
+        self.are_all, self._taken = True, list[Tensor]()
+        # (M, K) the logarithm of the probability that a draw gives to the labels.
+        self._likelihoods = torch.zeros(1, num_draws, dtype=torch.float64, device=device)
+        self._weigh()
+
+    @property
+    def count(self) -> int:
+        """Joint labels that leave anything to be told."""
+        return len(self._draws)
+
+    def add(self, log_probs: Tensor) -> None:
+        """One more point is taken; (K, C)."""
+        self._taken.append(log_probs)
+        if self.are_all and len(self._likelihoods) * log_probs.shape[1] <= self.most:
+            likelihoods = (self._likelihoods[:, None] + log_probs.T).flatten(0, 1)
+            self._likelihoods = likelihoods[torch.logsumexp(likelihoods, dim=1) > -math.inf]
+        else:
+            self._sample()
+        self._weigh()
+
+    def tell(self, probs: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, K, C) to (B,): the mutual information of each point's label and the network, in nats, once the labels of
+        those taken are known; and its standard error. On the CPU."""
+        count, num_draws, num_classes = probs.shape
+        # The classes outside, so that sums over them run along rows.
+        columns = probs.permute(1, 2, 0).reshape(num_draws, num_classes * count)
+        entropies = torch.special.entr(probs).sum(dim=2).T.contiguous()
+        sums = torch.zeros(2, count, dtype=probs.dtype, device=self.device)
+        for block in row_blocks(self.count, columns.shape[1], _BLOCK):
+            draws = self._draws[block]
+            mean = draws @ columns
+            # 0 log 0 is 0.
+            mean.mul_(mean.clamp(min=1e-300).log_())
+            information = mean.view(-1, num_classes, count).sum(dim=1).add_(draws @ entropies).neg_().clamp_(min=0)
+            sums[0] += self._weights[block] @ information
+            sums[1] += self._weights[block] @ information.square_()
+        add_flops(2 * self.count * num_draws * (num_classes + 1) * count)
+        gains, squares = sums.cpu()
+        if self.are_all:
+            return gains, torch.zeros_like(gains)
+        return gains, ((squares - gains.square()).clamp_(min=0) / self.most).sqrt_()
+
+    def _sample(self) -> None:
+        """Draw labels of the points that have none yet: of each a network first, and from it the labels."""
+        num_draws = self.num_draws
+        rounds = -(-self.most // num_draws)
+        if self.are_all:
+            self.are_all, self._added = False, 0
+            # Every draw as often as any other, and a random few once more.
+            self._order = torch.randperm(num_draws, generator=self.generator).to(self.device)
+            self._likelihoods = self._likelihoods.new_zeros(self.most, num_draws)
+        for log_probs in self._taken[self._added :]:
+            below = log_probs.exp().cumsum(dim=1)[self._order]
+            uniform = torch.rand(rounds, num_draws, dtype=torch.float64, generator=self.generator)
+            target = uniform.to(below).T.contiguous() * below[:, -1:]
+            labels = torch.searchsorted(below, target, right=True).clamp_(max=below.shape[1] - 1)
+            self._likelihoods += log_probs.T[labels.T.flatten()[: self.most]]
+        self._added = len(self._taken)
+
+    def _weigh(self) -> None:
+        """Set the draws' probabilities given labels (M', K), and the labels' (M',), without what is settled."""
+        draws = self._likelihoods.softmax(dim=1)
+        if self.are_all:
+            weights = (torch.logsumexp(self._likelihoods, dim=1) - math.log(self.num_draws)).exp()
+        else:
+            weights = draws.new_full((self.most,), 1 / self.most)
+        # A label tells no more about the network than is not known of it.
+        is_open = torch.special.entr(draws).sum(dim=1) > _SETTLED
+        self._draws, self._weights = draws[is_open], weights[is_open]

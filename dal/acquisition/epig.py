@@ -1,0 +1,161 @@
+"""EPIG: label what tells most about the predictions on target inputs, rather than about the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import (
+    AcquisitionFunction,
+    PoolModel,
+    Selection,
+    Summary,
+    check_dims,
+    check_finite,
+    check_query_size,
+    in_double,
+    normalized_log_probs,
+    row_blocks,
+    top_scores,
+)
+from dal.acquisition.search.rows import Rows, ready
+from dal.acquisition.search.work import add_flops
+from dal.acquisition.search.workspace import Workspace
+from dal.errors import bad_value
+
+__all__ = ["EPIG", "epig_scores"]
+
+_BLOCK = 2**17  # numbers, few enough to stay in a core's cache between a product and its logarithm
+
+
+def epig_scores(log_probs: Tensor, target_log_probs: Tensor) -> Tensor:
+    """The mutual information of a point's label and a target input's, averaged over the targets (arXiv:2304.08151).
+
+    The joint distribution of two labels is the mean over the draws of the product of their probabilities, so draw k
+    must be one network for all points and targets. Computed in blocks of fixed size.
+
+    Args:
+        log_probs: (N, K, C) for N points, K draws of the network and C classes, any floating dtype, in nats; -inf is
+            a probability of 0. Logits may be given too.
+        target_log_probs: (T, K, C) for T inputs like those that the network will be used on, at least 1. A point may
+            be its own target: it stands for another one like it, with a label of its own.
+
+    Returns:
+        (N,) float64 in nats, from 0 (the label tells nothing about predictions) to the smaller of ln K and ln C.
+
+    Raises:
+        DalError: a shape is not as above, K is 1, or there are no targets.
+        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+
+    >>> opposite, unsure = [[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.5, 0.5]]
+    >>> points = torch.tensor([opposite, unsure]).log()
+    >>> epig_scores(points, points)
+    tensor([0.3466, 0.0000], dtype=torch.float64)
+    """
+    check_dims("log_probs", log_probs, "N, K, C")
+    check_dims("target_log_probs", target_log_probs, "T, K, C")
+    if log_probs.shape[1] < 2 or log_probs.shape[2] < 1:
+        raise bad_value("log_probs", "at least 2 draws and one class", tuple(log_probs.shape))
+    if target_log_probs.shape[1:] != log_probs.shape[1:] or not len(target_log_probs):
+        expected = f"at least one target with {log_probs.shape[1]} draws of {log_probs.shape[2]} classes"
+        raise bad_value("target_log_probs", expected, tuple(target_log_probs.shape))
+    num_draws = log_probs.shape[1]
+    with torch.inference_mode():
+        return _scores(ready(log_probs.flatten(1)), ready(target_log_probs.flatten(1)), num_draws)
+
+
+@dataclass(frozen=True)
+class EPIG(AcquisitionFunction):
+    """Highest ``epig_scores`` first; K C numbers a point are kept.
+
+    The targets are points of the pool, drawn anew for each query; labeled points are never among them. For targets of
+    your own, ``select_for``.
+
+    Args:
+        num_draws: networks drawn by Monte Carlo dropout, at least 2.
+        num_targets: target inputs; all of the pool where it has no more.
+    """
+
+    needs_dropout: ClassVar[bool] = True
+    keeps_draws: ClassVar[bool] = True
+
+    num_draws: int = 20
+    num_targets: int = 100
+
+    def __post_init__(self) -> None:
+        if isinstance(self.num_draws, bool) or not isinstance(self.num_draws, int) or self.num_draws < 2:
+            raise bad_value("num_draws", "a whole number of at least 2 (one draw cannot disagree)", self.num_draws)
+        if isinstance(self.num_targets, bool) or not isinstance(self.num_targets, int) or self.num_targets < 1:
+            raise bad_value("num_targets", "a whole number of at least 1", self.num_targets)
+
+    def summarize(self, model: PoolModel, x: Tensor) -> Summary:
+        log_probs = model.mc_log_probs(x, self.num_draws)
+        normalized_log_probs("log_probs", log_probs)
+        return (log_probs.flatten(1),)
+
+    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
+        return self.select_in(Workspace.alone(len(pool[0])), pool, labeled, query_size, generator)
+
+    def select_in(
+        self,
+        workspace: Workspace,
+        pool: tuple[Rows, ...],
+        labeled: Summary,
+        query_size: int,
+        generator: torch.Generator,
+    ) -> Selection:
+        # Rows on disk stay there: each is read once.
+        (rows,) = pool if workspace.group is None else workspace.gather(pool)
+        check_query_size(query_size, len(rows))
+        targets = torch.randperm(len(rows), generator=generator)[: self.num_targets].sort().values
+        return self.select_for((rows[targets.to(rows.device)],), (rows,), query_size, generator)
+
+    def select_for(
+        self, targets: Summary, pool: tuple[Rows, ...], query_size: int, generator: torch.Generator
+    ) -> Selection:
+        """select() for target inputs that are given: their summary, by the same model, beside the pool's."""
+        (rows,), (target_rows,) = pool, targets
+        check_query_size(query_size, len(rows))
+        with torch.inference_mode():
+            scores = _scores(ready(rows), ready(target_rows), self.num_draws)
+        return top_scores(scores, query_size, generator)
+
+
+def _scores(rows: Rows, target_rows: Rows, num_draws: int) -> Tensor:
+    """``epig_scores`` of rows of K C numbers."""
+    num_targets, num_classes = len(target_rows), rows.shape[1] // num_draws
+    scores = torch.zeros(len(rows), dtype=torch.float64)
+    targets = _probs("target_log_probs", target_rows, slice(0, num_targets), num_draws)
+    for block in row_blocks(len(rows), rows.shape[1], _BLOCK):
+        scores[block] = _of_points(_probs("log_probs", rows, block, num_draws), targets).cpu()
+    add_flops(2 * len(rows) * num_targets * num_draws * num_classes**2)
+    return scores
+
+
+def _of_points(probs: Tensor, targets: Tensor) -> Tensor:
+    """(B,) scores of (B, K, C) probabilities for targets of (T, K, C)."""
+    (count, num_draws, num_classes), num_targets = probs.shape, len(targets)
+    total = probs.new_zeros(count)
+    few_targets = max(1, _BLOCK // (8 * num_classes**2))
+    for some in torch.split(targets, few_targets):
+        columns = some.permute(1, 2, 0).reshape(num_draws, -1) / num_draws
+        for block in row_blocks(count, num_classes * columns.shape[1], _BLOCK):
+            joint = probs[block].transpose(1, 2).reshape(-1, num_draws) @ columns
+            # 0 log 0 is 0.
+            joint.mul_(joint.clamp(min=1e-300).log_())
+            total[block] += joint.sum(dim=1).view(-1, num_classes).sum(dim=1)
+    entropies: Tensor = torch.special.entr(probs.mean(dim=1)).sum(dim=1)
+    of_targets: Tensor = torch.special.entr(targets.mean(dim=1)).sum(dim=1).mean()
+    # Never negative but for rounding.
+    return (entropies + of_targets + total / num_targets).clamp_(min=0)
+
+
+def _probs(argument: str, rows: Rows, block: slice, num_draws: int) -> Tensor:
+    """(B, K, C) float64."""
+    found = in_double(rows[block])
+    probs = found.reshape(len(found), num_draws, -1).softmax(dim=2)
+    check_finite(argument, probs, block.start, len(rows))
+    return probs

@@ -1,0 +1,65 @@
+"""Mean standard deviation: label where the probabilities of the draws spread the most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, normalized_log_probs
+from dal.errors import bad_value
+
+__all__ = ["MeanSTD", "mean_std_scores"]
+
+
+def mean_std_scores(log_probs: Tensor) -> Tensor:
+    """The standard deviation of a class's probability over the draws, averaged over the classes (Kampffmeyer et al.,
+    2016; arXiv:1703.02910).
+
+    It is that of the K draws themselves, which divides by K and not by K - 1.
+
+    Args:
+        log_probs: (N, K, C) for N points, K draws of the network and C classes, any floating dtype, in nats; -inf is
+            a probability of 0. Logits may be given too.
+
+    Returns:
+        (N,) float64 from 0 (the draws agree) to 1/2 (two classes and draws that are certain of either).
+
+    Raises:
+        DalError: the shape is not (N, K, C), K is 1, or there are no classes.
+        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+
+    >>> import torch
+    >>> opposite, unsure = [[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.5, 0.5]]
+    >>> mean_std_scores(torch.tensor([opposite, unsure]).log())
+    tensor([0.5000, 0.0000], dtype=torch.float64)
+    """
+    check_dims("log_probs", log_probs, "N, K, C")
+    if log_probs.shape[1] < 2:
+        raise bad_value("log_probs", "at least 2 draws in dimension 1", log_probs.shape[1])
+    if log_probs.shape[2] < 1:
+        raise bad_value("log_probs", "at least one class in dimension 2", log_probs.shape[2])
+    probs = normalized_log_probs("log_probs", log_probs).exp()
+    # From differences: a mean of squares less a squared mean would lose small spreads.
+    return (probs - probs.mean(dim=1, keepdim=True)).square().mean(dim=1).sqrt().mean(dim=1)
+
+
+@dataclass(frozen=True)
+class MeanSTD(ScoreFunction):
+    """Highest ``mean_std_scores`` first.
+
+    Args:
+        num_draws: networks drawn by Monte Carlo dropout, at least 2.
+    """
+
+    needs_dropout: ClassVar[bool] = True
+
+    num_draws: int = 20
+
+    def __post_init__(self) -> None:
+        if isinstance(self.num_draws, bool) or not isinstance(self.num_draws, int) or self.num_draws < 2:
+            raise bad_value("num_draws", "a whole number of at least 2 (one draw cannot disagree)", self.num_draws)
+
+    def score(self, model: PoolModel, x: Tensor) -> Tensor:
+        return mean_std_scores(model.mc_log_probs(x, self.num_draws))

@@ -1,0 +1,70 @@
+"""Variation ratios: label where the draws vote for different classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, normalized_log_probs
+from dal.errors import bad_value
+
+__all__ = ["VariationRatios", "variation_ratio_scores"]
+
+
+def variation_ratio_scores(log_probs: Tensor, *, votes: bool = True) -> Tensor:
+    """The share of the draws that do not vote for the most common class (Freeman, 1965; arXiv:1703.02910).
+
+    Each draw votes for its most probable class, as in Gal's thesis (2016). The formula of arXiv:1703.02910 is one minus
+    the largest mean probability instead, which ``votes=False`` gives: it tells points apart on which all draws agree.
+
+    Args:
+        log_probs: (N, K, C) for N points, K draws of the network and C classes, any floating dtype, in nats; -inf is
+            a probability of 0. Logits may be given too.
+        votes: whether draws vote, or their probabilities are averaged.
+
+    Returns:
+        (N,) float64 from 0 (all draws agree; with averages, they are certain too) to 1 - 1/C.
+
+    Raises:
+        DalError: the shape is not (N, K, C), or there are no draws or classes.
+        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+
+    >>> import torch
+    >>> probs = torch.tensor([[[0.75, 0.25], [0.75, 0.25], [0.75, 0.25], [0.25, 0.75]]])
+    >>> variation_ratio_scores(probs.log()), variation_ratio_scores(probs.log(), votes=False)
+    (tensor([0.2500], dtype=torch.float64), tensor([0.3750], dtype=torch.float64))
+    """
+    check_dims("log_probs", log_probs, "N, K, C")
+    if 0 in log_probs.shape[1:]:
+        raise bad_value("log_probs", "at least one draw and one class", tuple(log_probs.shape))
+    normalized = normalized_log_probs("log_probs", log_probs)
+    if not votes:
+        return 1 - normalized.exp().mean(dim=1).amax(dim=1)
+    chosen = normalized.argmax(dim=2)
+    return (chosen != chosen.mode(dim=1, keepdim=True).values).to(normalized.dtype).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class VariationRatios(ScoreFunction):
+    """Highest ``variation_ratio_scores`` first. With votes there are many ties, which come in random order.
+
+    Args:
+        num_draws: networks drawn by Monte Carlo dropout, at least 2.
+        votes: whether draws vote, or their probabilities are averaged.
+    """
+
+    needs_dropout: ClassVar[bool] = True
+
+    num_draws: int = 20
+    votes: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.num_draws, bool) or not isinstance(self.num_draws, int) or self.num_draws < 2:
+            raise bad_value("num_draws", "a whole number of at least 2 (one draw cannot disagree)", self.num_draws)
+        if not isinstance(self.votes, bool):
+            raise bad_value("votes", "true or false", self.votes)
+
+    def score(self, model: PoolModel, x: Tensor) -> Tensor:
+        return variation_ratio_scores(model.mc_log_probs(x, self.num_draws), votes=self.votes)
