@@ -107,7 +107,7 @@ class ActiveLearner:
         self.model = as_adapted(model) if isinstance(model, AdaptedModel | Classifier) else self._new_model(0)
         self._check_classes()
         if acquisition.needs_dropout:
-            check_draws(self.model.module)
+            check_draws(self.model.module, getattr(acquisition, "num_draws", None))
         self._features = FeatureCache()
         self._first_state = {k: v.detach().clone() for k, v in self.model.module.state_dict().items()}
 

@@ -76,10 +76,13 @@ def as_adapted(model: AdaptedModel | Classifier) -> AdaptedModel:
     raise bad_value("model", "a Classifier or adapt(module, head=...)", type(model).__name__)
 
 
-def check_draws(module: pl.LightningModule) -> None:
-    """Raise DalError, saying what to add, unless the network has draws: members of an ensemble, or dropout."""
+def check_draws(module: pl.LightningModule, num_draws: int | None = None) -> None:
+    """Raise DalError, saying what to change, unless the network has so many draws: members of an ensemble, or dropout,
+    which has any number."""
     if not isinstance(module, DeepEnsemble):
         check_dropout(module)
+    elif num_draws not in (None, module.num_members):
+        raise bad_value("num_draws", f"{module.num_members}, as the ensemble has members", num_draws)
 
 
 class ScoringModel:
@@ -114,8 +117,9 @@ class ScoringModel:
         return logits.float()
 
     def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
-        """(B, ...) images to (B, K, C), nats; the draws of an ensemble are its members, whatever ``num_draws`` is."""
+        """(B, ...) images to (B, K, C), nats. The draws of an ensemble are its members."""
         if isinstance(self.module, DeepEnsemble):
+            check_draws(self.module, num_draws)
             members = self.module.member_log_probs
             return members(x) if self.compiled is None else self.compiled("members", members, x)
         if self._draws is None or self._draws.num_draws != num_draws:

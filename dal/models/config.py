@@ -34,7 +34,7 @@ class ModelConfig:
     momentum: float = 0.9  # of sgd
     schedule: str = "constant"
     freeze_backbone: bool = False  # train the head alone, on features that are computed once
-    ensemble_size: int = 1  # networks; with more than one they are the draws, whatever their number is set to
+    ensemble_size: int = 1  # networks; more than one are the draws, in the place of dropout's
     target_backbone: str | None = None  # trained at the end of a campaign on all labels bought
     target_weights: str | None = None  # as weights
 

@@ -65,11 +65,11 @@ def test_members_start_from_weights_of_their_own(ensemble):
     assert not torch.equal(one, other)
 
 
-def test_draws_are_the_members_whatever_number_is_asked_for(ensemble):
+def test_draws_are_the_members(ensemble):
     x = torch.rand(4, 1, 8, 8)
     check_draws(ensemble)
     with scoring_view(as_adapted(ensemble), seed=0) as view:
-        found = view.mc_log_probs(x, num_draws=20)
+        found = view.mc_log_probs(x, num_draws=3)
         assert found.shape == (4, 3, 4)
         assert torch.equal(found, ensemble.member_log_probs(x))
         torch.testing.assert_close(view.logits(x), ensemble(x))
@@ -82,7 +82,7 @@ def test_dropout_is_off_in_the_draws():
     ensemble = DeepEnsemble(backbones(), num_classes=4, dropout=0.5)
     x = torch.rand(4, 1, 8, 8)
     with scoring_view(as_adapted(ensemble)) as view:
-        assert torch.equal(view.mc_log_probs(x, 2), view.mc_log_probs(x, 2))
+        assert torch.equal(view.mc_log_probs(x, 3), view.mc_log_probs(x, 3))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,15 @@ def test_dropout_is_off_in_the_draws():
 def test_bad_sizes_are_refused_with_a_sentence(made, sentence):
     with pytest.raises(DalError, match=sentence):
         made()
+
+
+def test_another_number_of_draws_than_members_is_refused_at_the_start(shared, ensemble):
+    data = shared.make_images(20, classes=4)
+    with pytest.raises(DalError, match=r"^num_draws: expected 3, as the ensemble has members, got 20\.$"):
+        ActiveLearner(ensemble, data, BALD(num_draws=20))
+    ActiveLearner(ensemble, data, BALD(num_draws=3))
+    with scoring_view(as_adapted(ensemble)) as view, pytest.raises(DalError, match=r"^num_draws: "):
+        view.mc_log_probs(torch.rand(2, 1, 8, 8), 20)
 
 
 def test_config_makes_an_ensemble_and_its_target_is_one_network():
@@ -112,7 +121,7 @@ def test_campaign_runs_and_repeats(shared, warm_start):
         learner = ActiveLearner(
             lambda: ModelConfig(ensemble_size=2, dropout=0.0, backbone_dropout=0.0).build((1, 8, 8), 3),
             data,
-            BALD(num_draws=7),
+            BALD(num_draws=2),
             training=TrainingConfig(min_updates=2, max_updates=4, warm_start=warm_start),
             trainer={"accelerator": "cpu", "logger": False},
         )
