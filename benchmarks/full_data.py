@@ -42,7 +42,7 @@ SHARE = 0.99
 SIZES = {"pool": 60_000, "validation": 2_000, "budget": 15_000, "check": 453, "patience": 2_718, "most": 36_240}
 QUICK = {"pool": 600, "validation": 100, "budget": 300, "check": 20, "patience": 60, "most": 200}
 FULL = [
-    "compute=custom",
+    "compute=early_stopping",  # every key of it is set below, but for candidates=all
     "acquisition=random",
     "campaign.initial_size={rest}",
     "campaign.validation_size={validation}",
