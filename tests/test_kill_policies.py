@@ -72,7 +72,7 @@ def test_the_policies_are_at_work(auto, saver):
     extra = [15 + min(256, left[0]), 23 + min(256, left[1]), 29 + min(256, left[2])]
     assert total(rows, "samples_forward_score")[1:] == [left[0] + extra[0], 60 + extra[1], 60 + extra[2]]
     rows = saver[2]
-    assert saver[1] is None and total(rows, "warm_start") == ["scratch", *["shrink_perturb"] * (len(rows) - 1)]
+    assert saver[1] is None and total(rows, "warm_start") == ["scratch", *["continue"] * (len(rows) - 1)]
     assert all(score == 100 for score in total(rows, "samples_forward_score")[1:])
     assert total(rows, "samples_forward_validate") == [0] * len(rows)
     assert all(len(row["stop_predictions"]) == 50 for row in [*rows, *auto[2]])
