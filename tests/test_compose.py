@@ -54,7 +54,7 @@ def test_values_reach_the_objects():
         (["foo=1"], "overrides: expected one of acquisition, benchmark, campaign, .* got 'foo'"),
         (
             ["training.batchsize=3"],
-            r"training: expected one of batch_size, .* got 'batchsize' \(did you mean batch_size\?\)",
+            r"training: expected one of average, batch_size, .* got 'batchsize' \(did you mean batch_size\?\)",
         ),
         (["training.batch_size=abc"], "training.batch_size: expected a whole number, got abc"),
         (["model.lr=fast"], "model.lr: expected a number, got fast"),

@@ -19,6 +19,7 @@ SETTINGS = [
     "campaign.validation_size=10",
     "training.min_updates=20",
     "training.max_updates=40",
+    "training.updates_per_label=3",
     "training.check_every=20",
     "training.warm_start=shrink_perturb",
     "oracle.noise=0.1",

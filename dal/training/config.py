@@ -37,7 +37,7 @@ class TrainingConfig:
     perturb: float = 0.1  # of shrink_perturb and auto: the part of new random weights that is added
     replay: float | None = None  # a warm round fits the new labels and so many old ones for each; null: all of them
     rewind: float = 0.0  # the share of its learning-rate schedule that a warm round leaves out; 0: starts it anew
-    average: float = 0.0  # the share of its updates, the last ones, whose weights a round averages; with monitor=none
+    average: float = 0.0  # with monitor=none: the share of its updates, the last ones, whose weights a round averages
     num_workers: int = 0
 
     def __post_init__(self) -> None:
@@ -62,9 +62,6 @@ class TrainingConfig:
             raise bad_value("training.rewind", "0 with warm_start=scratch, which has nothing to rewind", self.rewind)
         if not 0 <= self.average <= 1:
             raise bad_value("training.average", "a share from 0 to 1", self.average)
-        if self.average and self.monitor != "none":
-            expected = "0, or training.monitor=none, as the best weights seen are kept otherwise"
-            raise bad_value("training.average", expected, self.average)
         for name in ("shrink", "perturb"):
             if not 0 <= getattr(self, name) <= 1:
                 raise bad_value(f"training.{name}", "a number from 0 to 1", getattr(self, name))

@@ -146,7 +146,7 @@ def fit(
         theirs = options.pop("callbacks", [])
         theirs = [theirs] if isinstance(theirs, pl.Callback) else theirs
         rewind = [ScheduleRewind(spent.skipped)] if spent.skipped else []
-        average = [WeightAverage(config.average, most)] if config.average else []
+        average = [WeightAverage(config.average, most)] if config.average and monitor == "none" else []
         # The counter comes first: what the others do after a batch is not training.
         callbacks = [counter, *theirs, stopping, FiniteLoss(), *rewind, *average]
         trainer = pl.Trainer(

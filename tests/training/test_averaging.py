@@ -43,11 +43,13 @@ class States(pl.Callback):
             self.seen.append({k: v.double().numpy().copy() for k, v in module.state_dict().items()})
 
 
-def trained(shared, average, kind=Net, **options):
+def trained(shared, average, kind=Net, monitor="none", check_every=50, **options):
     torch.manual_seed(0)
     module, states = kind(), States()
     data = shared.make_images(24)
-    config = TrainingConfig(batch_size=8, monitor="none", min_updates=1, max_updates=UPDATES, average=average)
+    config = TrainingConfig(
+        batch_size=8, monitor=monitor, check_every=check_every, min_updates=1, max_updates=UPDATES, average=average
+    )
     options = {"accelerator": "cpu", "callbacks": states} | options
     result = fit(adapt(module, "head"), data, (torch.arange(24), data.labels), config=config, trainer_options=options)
     return {k: v.double().numpy() for k, v in module.state_dict().items()}, states.seen, result
@@ -93,13 +95,12 @@ def test_half_precision_is_averaged_in_single(shared):
     np.testing.assert_array_equal(state["coarse"], mean)
 
 
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"average": 1.5, "monitor": "none"}, r"^training\.average: expected a share from 0 to 1, got 1\.5\.$"),
-        ({"average": 0.5}, r"^training\.average: expected 0, or training\.monitor=none, .*, got 0\.5\.$"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(options, sentence):
-    with pytest.raises(DalError, match=sentence):
-        TrainingConfig(**options)
+def test_the_best_weights_are_kept_where_something_is_watched(shared):
+    watched = {"monitor": "train_accuracy", "check_every": 2}
+    (plain, _, one), (same, _, other) = (trained(shared, average, **watched) for average in (0.0, 0.5))
+    assert one == other and all(np.array_equal(plain[name], same[name]) for name in plain)
+
+
+def test_a_share_out_of_range_is_refused():
+    with pytest.raises(DalError, match=r"^training\.average: expected a share from 0 to 1, got 1\.5\.$"):
+        TrainingConfig(average=1.5, monitor="none")
