@@ -254,6 +254,8 @@ class _JointLabels:
             weights = (torch.logsumexp(self._likelihoods, dim=1) - math.log(self.num_draws)).exp()
         else:
             weights = draws.new_full((self.most,), 1 / self.most)
-        # A label tells no more about the network than is not known of it.
-        is_open = torch.special.entr(draws).sum(dim=1) > _SETTLED
-        self._draws, self._weights = draws[is_open], weights[is_open]
+        # A label tells no more about the network than is not known of it. What is settled is left out, and of samples
+        # also what is nearly so: in all at most 0.01 / sqrt(M) of what is unknown, far less than sampling is off by.
+        unknown = torch.special.entr(draws).sum(dim=1)
+        least = _SETTLED if self.are_all else max(_SETTLED, 0.01 / math.sqrt(self.most) * float(unknown.mean()))
+        self._draws, self._weights = draws[unknown > least], weights[unknown > least]
