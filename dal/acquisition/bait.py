@@ -16,9 +16,9 @@ from dal.acquisition.base import (
     check_dims,
     check_finite,
     check_query_size,
+    check_whole,
     normalized_log_probs,
 )
-from dal.acquisition.search.clusters import check_positive
 from dal.acquisition.search.fisher import Informative, forward_backward
 from dal.errors import bad_value, unknown_choice
 
@@ -139,7 +139,7 @@ class BAIT(AcquisitionFunction):
 def _check_numbers(regularization: float, oversampling: int) -> None:
     if isinstance(regularization, bool) or not isinstance(regularization, int | float) or not regularization > 0:
         raise bad_value("regularization", "a number above 0", regularization)
-    check_positive("oversampling", oversampling)
+    check_whole("oversampling", oversampling)
 
 
 def _class_parts(probs: Tensor, form: str) -> Tensor:

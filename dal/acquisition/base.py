@@ -141,6 +141,22 @@ def check_query_size(query_size: int, num_candidates: int) -> None:
         raise bad_value("query_size", expected, query_size)
 
 
+def check_whole(argument: str, value: object, least: int = 1, why: str = "") -> None:
+    """Raise DalError, with ``why`` where there is one, unless ``value`` is a whole number of at least ``least``.
+
+    >>> check_whole("num_draws", 1, 2, "one draw cannot disagree")
+    Traceback (most recent call last):
+    dal.errors.DalError: num_draws: expected a whole number of at least 2 (one draw cannot disagree), got 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise bad_value(argument, f"a whole number of at least {least}{f' ({why})' if why else ''}", value)
+
+
+def check_num_draws(num_draws: object) -> None:
+    """Raise DalError unless so many draws can disagree."""
+    check_whole("num_draws", num_draws, 2, "one draw cannot disagree")
+
+
 def check_dims(argument: str, values: Rows, names: str) -> None:
     """Raise DalError unless ``values`` is floating point and has one dimension for each of ``names`` ("N, C").
 

@@ -16,7 +16,9 @@ from dal.acquisition.base import (
     Summary,
     check_dims,
     check_finite,
+    check_num_draws,
     check_query_size,
+    check_whole,
     in_double,
     normalized_log_probs,
     row_blocks,
@@ -77,7 +79,7 @@ def batchbald_select(
     check_dims("log_probs", log_probs, "N, K, C")
     if log_probs.shape[1] < 2 or log_probs.shape[2] < 1:
         raise bad_value("log_probs", "at least 2 draws and one class", tuple(log_probs.shape))
-    _check_num_joint_samples(num_joint_samples)
+    check_whole("num_joint_samples", num_joint_samples)
     return _select(log_probs.flatten(1), log_probs.shape[1], query_size, generator, num_joint_samples)
 
 
@@ -98,9 +100,8 @@ class BatchBALD(AcquisitionFunction):
     num_joint_samples: int = 10_000
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_draws, bool) or not isinstance(self.num_draws, int) or self.num_draws < 2:
-            raise bad_value("num_draws", "a whole number of at least 2 (one draw cannot disagree)", self.num_draws)
-        _check_num_joint_samples(self.num_joint_samples)
+        check_num_draws(self.num_draws)
+        check_whole("num_joint_samples", self.num_joint_samples)
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         log_probs = model.mc_log_probs(x, self.num_draws)
@@ -121,11 +122,6 @@ class BatchBALD(AcquisitionFunction):
         # Rows on disk stay there: few are read again.
         (rows,) = pool if workspace.group is None else workspace.gather(pool)
         return _select(rows, self.num_draws, query_size, generator, self.num_joint_samples)
-
-
-def _check_num_joint_samples(number: int) -> None:
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise bad_value("num_joint_samples", "a whole number of at least 1", number)
 
 
 def _select(

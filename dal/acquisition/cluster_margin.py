@@ -15,10 +15,11 @@ from dal.acquisition.base import (
     Summary,
     check_finite,
     check_query_size,
+    check_whole,
     top_scores,
 )
 from dal.acquisition.margin import margin_scores
-from dal.acquisition.search.clusters import check_positive, points_of
+from dal.acquisition.search.clusters import points_of
 from dal.acquisition.search.pairs import Pairs
 from dal.acquisition.search.work import add_flops
 from dal.errors import bad_value
@@ -46,7 +47,7 @@ def average_linkage(features: Tensor, num_clusters: int) -> Tensor:
     >>> average_linkage(torch.tensor([[0.0], [9.0], [0.1]]), 2)
     tensor([0, 1, 0])
     """
-    check_positive("num_clusters", num_clusters)
+    check_whole("num_clusters", num_clusters)
     return _average_linkage(points_of("features", features), num_clusters)
 
 
@@ -109,9 +110,9 @@ class ClusterMargin(AcquisitionFunction):
 
     def __post_init__(self) -> None:
         _check_factor(self.factor)
-        check_positive("max_clustered", self.max_clustered, 2)
+        check_whole("max_clustered", self.max_clustered, 2)
         if self.num_clusters is not None:
-            check_positive("num_clusters", self.num_clusters)
+            check_whole("num_clusters", self.num_clusters)
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)

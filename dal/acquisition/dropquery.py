@@ -8,8 +8,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_finite, check_query_size
-from dal.acquisition.search.clusters import check_positive, k_means_picks, points_of
+from dal.acquisition.base import (
+    AcquisitionFunction,
+    PoolModel,
+    Selection,
+    Summary,
+    check_finite,
+    check_query_size,
+    check_whole,
+)
+from dal.acquisition.search.clusters import k_means_picks, points_of
 from dal.errors import bad_value
 
 __all__ = ["DropQuery", "drop_query_select", "feature_masks"]
@@ -78,7 +86,7 @@ class DropQuery(AcquisitionFunction):
     rate: float = 0.75
 
     def __post_init__(self) -> None:
-        check_positive("num_draws", self.num_draws)
+        check_whole("num_draws", self.num_draws)
         if isinstance(self.rate, bool) or not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
             raise bad_value("rate", "a probability from 0 to below 1", self.rate)
 

@@ -15,7 +15,9 @@ from dal.acquisition.base import (
     Summary,
     check_dims,
     check_finite,
+    check_num_draws,
     check_query_size,
+    check_whole,
     in_double,
     normalized_log_probs,
     row_blocks,
@@ -86,10 +88,8 @@ class EPIG(AcquisitionFunction):
     num_targets: int = 100
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_draws, bool) or not isinstance(self.num_draws, int) or self.num_draws < 2:
-            raise bad_value("num_draws", "a whole number of at least 2 (one draw cannot disagree)", self.num_draws)
-        if isinstance(self.num_targets, bool) or not isinstance(self.num_targets, int) or self.num_targets < 1:
-            raise bad_value("num_targets", "a whole number of at least 1", self.num_targets)
+        check_num_draws(self.num_draws)
+        check_whole("num_targets", self.num_targets)
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         log_probs = model.mc_log_probs(x, self.num_draws)

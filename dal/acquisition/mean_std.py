@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, normalized_log_probs
+from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, check_num_draws, normalized_log_probs
 from dal.errors import bad_value
 
 __all__ = ["MeanSTD", "mean_std_scores"]
@@ -58,8 +58,7 @@ class MeanSTD(ScoreFunction):
     num_draws: int = 20
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_draws, bool) or not isinstance(self.num_draws, int) or self.num_draws < 2:
-            raise bad_value("num_draws", "a whole number of at least 2 (one draw cannot disagree)", self.num_draws)
+        check_num_draws(self.num_draws)
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         return mean_std_scores(model.mc_log_probs(x, self.num_draws))

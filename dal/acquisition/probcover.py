@@ -9,8 +9,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_finite, check_query_size
-from dal.acquisition.search.clusters import check_positive, k_means, labeled_features, unit_points
+from dal.acquisition.base import (
+    AcquisitionFunction,
+    PoolModel,
+    Selection,
+    Summary,
+    check_finite,
+    check_query_size,
+    check_whole,
+)
+from dal.acquisition.search.clusters import k_means, labeled_features, unit_points
 from dal.acquisition.search.pairs import Pairs
 from dal.errors import bad_value
 
@@ -104,7 +112,7 @@ class ProbCover(AcquisitionFunction):
             _check_delta(self.delta)
         _check_purity(self.purity)
         if self.num_clusters is not None:
-            check_positive("num_clusters", self.num_clusters, 2)
+            check_whole("num_clusters", self.num_clusters, 2)
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)

@@ -8,8 +8,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_finite, check_query_size
-from dal.acquisition.search.clusters import check_positive, k_means, labeled_features, unit_points
+from dal.acquisition.base import (
+    AcquisitionFunction,
+    PoolModel,
+    Selection,
+    Summary,
+    check_finite,
+    check_query_size,
+    check_whole,
+)
+from dal.acquisition.search.clusters import k_means, labeled_features, unit_points
 from dal.acquisition.search.pairs import Pairs
 from dal.errors import bad_value
 
@@ -33,7 +41,7 @@ def typicality(features: Tensor, num_neighbors: int = 20) -> Tensor:
     >>> typicality(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), num_neighbors=1).round(decimals=3)
     tensor([1.1180, 1.5810, 1.5810], dtype=torch.float64)
     """
-    check_positive("num_neighbors", num_neighbors)
+    check_whole("num_neighbors", num_neighbors)
     return _typicality(unit_points("features", features), num_neighbors)
 
 
@@ -74,8 +82,8 @@ def typiclust_select(
     """
     points = unit_points("features", features)
     check_query_size(query_size, len(points) - num_labeled)
-    check_positive("num_neighbors", num_neighbors)
-    check_positive("min_cluster_size", min_cluster_size)
+    check_whole("num_neighbors", num_neighbors)
+    check_whole("min_cluster_size", min_cluster_size)
     if clusters.shape != (len(points),):
         raise bad_value("clusters", f"one for each of {len(points)} points", tuple(clusters.shape))
     return _select(points, clusters.cpu(), num_labeled, query_size, num_neighbors, min_cluster_size).positions
@@ -104,7 +112,7 @@ class TypiClust(AcquisitionFunction):
 
     def __post_init__(self) -> None:
         for name in ("max_clusters", "num_neighbors", "min_cluster_size"):
-            check_positive(name, getattr(self, name))
+            check_whole(name, getattr(self, name))
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, normalized_log_probs
+from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, check_num_draws, normalized_log_probs
 from dal.errors import bad_value
 
 __all__ = ["VariationRatios", "variation_ratio_scores"]
@@ -61,8 +61,7 @@ class VariationRatios(ScoreFunction):
     votes: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.num_draws, bool) or not isinstance(self.num_draws, int) or self.num_draws < 2:
-            raise bad_value("num_draws", "a whole number of at least 2 (one draw cannot disagree)", self.num_draws)
+        check_num_draws(self.num_draws)
         if not isinstance(self.votes, bool):
             raise bad_value("votes", "true or false", self.votes)
 

@@ -16,7 +16,7 @@ from dal.analysis.curves import mean_and_interval
 from dal.analysis.groups import Group
 from dal.analysis.pairing import Problem
 from dal.compare.sheets import Sheet
-from dal.report.drawing import Styles, styles_of
+from dal.report.drawing import Styles, limits, styles_of
 
 _DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 _SYMBOLS = {
@@ -71,7 +71,7 @@ def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
     layout = {
         "font": {"family": _FONT, "size": 13, "color": "#222222"},
         "xaxis": axis,
-        "yaxis": {**_GRID, "title": {"text": "Test accuracy (%)"}},
+        "yaxis": {**_GRID, "title": {"text": "Test accuracy (%)"}, "range": list(limits(functions))},
         "plot_bgcolor": "white",
         "paper_bgcolor": "white",
         "hovermode": "closest",

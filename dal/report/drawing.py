@@ -57,13 +57,19 @@ def draw_curves(axes: Axes, groups: Sequence[Group], x: Sequence[ArrayLike], sty
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def limit(axes: Axes, groups: Sequence[Group]) -> None:
-    """The interval of two seeds can be wider than all curves together: bands add half their height at most."""
+def limits(groups: Sequence[Group]) -> tuple[float, float]:
+    """Of the accuracy, in percent: the interval of two seeds can be wider than all curves together, so bands add a
+    quarter of their height at most on each side, and nothing lies outside of 0 to 100."""
     values = np.concatenate([100 * group.accuracy.ravel() for group in groups])
-    low, high = values.min(), values.max()
+    low, high = float(values.min()), float(values.max())
     span = max(high - low, 1.0)
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(max(bottom, low - span / 4, -1.0), min(top, high + span / 4, 101.0))
+    return max(low - span / 4, -1.0), min(high + span / 4, 101.0)
+
+
+def limit(axes: Axes, groups: Sequence[Group]) -> None:
+    """Cut the axis of accuracies where bands go beyond limits()."""
+    (bottom, top), (low, high) = axes.get_ylim(), limits(groups)
+    axes.set_ylim(max(bottom, low), min(top, high))
 
 
 def title_of(groups: Sequence[Group]) -> str:

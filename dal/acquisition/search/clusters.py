@@ -135,9 +135,3 @@ def k_means_picks(points: Tensor, query_size: int, generator: torch.Generator) -
     sizes = torch.bincount(clusters, minlength=query_size)
     order = sizes.sort(descending=True, stable=True).indices
     return nearest_to_centers(points, centers[order]), sizes[order].double()
-
-
-def check_positive(argument: str, value: object, least: int = 1) -> None:
-    """Raise DalError unless ``value`` is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise bad_value(argument, f"a whole number of at least {least}", value)
