@@ -73,6 +73,14 @@ def test_lines_bands_and_hover_are_the_numbers_of_the_runs(problem_of):
     assert buttons[1]["args"][0]["xaxis.tickvals"] == [10, 20]
 
 
+def test_bands_wider_than_the_curves_do_not_flatten_them(problem_of):
+    """Two seeds that are far apart: their interval goes far beyond 0 and 100 %."""
+    problem = problem_of({"random": [[0.2, 0.3], [0.6, 0.9]], "margin": [[0.3, 0.4], [0.6, 0.9]]})
+    (figure,) = figures_of(page([problem], [], [], "1"))
+    assert max(figure["data"][0]["y"]) > 150
+    assert figure["layout"]["yaxis"]["range"] == pytest.approx([20 - 70 / 4, 101])
+
+
 def test_one_seed_has_no_band(problem_of):
     text = page([problem_of({"random": [[0.4, 0.6]], "margin": [[0.4, 0.7]]})], [], [], "1")
     (figure,) = figures_of(text)
