@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from campaigns import chosen, commits, run
 from harness import Row
-from label_efficiency import chosen, commits, run
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from record import RESULTS, dated, facts_now, save, write_part, write_readme

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import record
+from campaigns import commits, run
 from harness import Row, console
-from label_efficiency import commits, run
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure

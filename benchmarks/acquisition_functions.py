@@ -1,0 +1,91 @@
+"""Acquisition functions against random in a regime of the literature: a sweep, then its comparison.
+
+    python benchmarks/acquisition_functions.py low_budget digits --seeds 10
+    python benchmarks/acquisition_functions.py redundant_pool digits --functions random bald batchbald power_bald badge
+
+The regime is a preset of configs/benchmark. Runs what is missing of the grid by ``dal run --multirun``, with one thread
+a run, and writes what ``dal compare`` finds, page and tables, to a dated folder of benchmarks/results/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from campaigns import commits
+from record import RESULTS, dated, facts_now
+from rich.console import Console
+
+from dal.acquisition import registry
+from dal.compare import compare
+from dal.files import write_text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("regime", help="a preset of configs/benchmark, such as low_budget")
+    parser.add_argument("experiment", help="an experiment of configs/experiment, such as digits or fashion_mnist")
+    parser.add_argument("--functions", nargs="+", metavar="NAME", help="all by default")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for all runs")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/acquisition_functions"), help="where the run folders are"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+
+    functions = options.functions or sorted(registry())
+    folder = options.runs / options.regime / options.experiment
+    # Before anything is written, so that the commit is told as it was.
+    facts = facts_now(threads_a_run=1, runs_at_a_time=options.jobs, seeds=list(range(options.seeds)))
+    sweep = [
+        *("run", "--multirun", f"benchmark={options.regime}", f"experiment={options.experiment}", *options.set),
+        *(f"acquisition={','.join(functions)}", f"seed=range({options.seeds})"),
+        *(f"run_dir={folder}/${{acquisition.name}}/seed${{seed}}", "--jobs", str(options.jobs)),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    if status := subprocess.run([sys.executable, "-m", "dal", *sweep], env=environment).returncode:
+        return status
+    target = dated(options.results, f"{options.regime}_{options.experiment}")
+    wanted = [folder / name / f"seed{seed}" for name in functions for seed in range(options.seeds)]
+    console = Console(record=True, width=110)
+    compare(wanted, target, console)
+    tables = console.export_text().partition("The page is ")[0].rstrip()
+    facts |= {"runs": len(wanted), "commits_of_the_runs": commits(wanted)}
+    write_text(
+        target / "README.md",
+        README.format(
+            title=f"{options.regime}, {options.experiment}", tables=tables, facts=json.dumps(facts, indent=1), **facts
+        ),
+    )
+    print(f"Written: {target}")
+    return 0
+
+
+README = """# Acquisition functions: {title}
+
+[The page](comparison.html) has the curves and all tables; it opens without a network.
+
+```sh
+{command}
+```
+
+```text
+{tables}
+```
+
+![Learning curves](learning_curves.png)
+
+```json
+{facts}
+```
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Whole campaigns, each ``dal run`` in a process of its own with one thread.
+
+No command of its own: see compute_saving.py and full_data.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def chosen(function: str) -> list[str]:
+    """``bald:num_draws=100`` as overrides."""
+    name, _, parameter = function.partition(":")
+    return [f"acquisition={name}", *([f"acquisition.{parameter}"] if parameter else [])]
+
+
+def run(command: list[str]) -> bool:
+    """One campaign in a process of its own; its last words where it fails."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", "dal", *command], env=environment, capture_output=True, text=True)
+    print(f"{'done' if done.returncode == 0 else 'FAILED'}: dal {' '.join(command)}", flush=True)
+    if done.returncode:
+        print(done.stderr[-2000:], file=sys.stderr, flush=True)
+    return done.returncode == 0
+
+
+def commits(folders: Sequence[Path]) -> list[str]:
+    """Where the code stood when the runs were started; a run made earlier is not made again."""
+    starts = [(folder / "environment.jsonl").read_text(encoding="utf-8").splitlines()[0] for folder in folders]
+    return sorted({json.loads(start)["git_commit"] for start in starts})
