@@ -115,6 +115,25 @@ def badge(probs: Tensor, features: Tensor, query_size: int, generator: torch.Gen
     return picks.cpu()
 
 
+@torch.inference_mode()
+def batchbald(log_probs: Tensor, query_size: int, block: int = 128) -> Tensor:
+    """Greedy BatchBALD over all joint labels, the pool a block at a time: a matrix product and an entropy a pick."""
+    probs = log_probs.exp()
+    num_draws = probs.shape[1]
+    given_network = torch.special.entr(probs).sum(dim=2).mean(dim=1)
+    joint = probs.new_full((1, num_draws), 1 / num_draws)
+    picks: list[int] = []
+    while len(picks) < query_size:
+        entropies = [
+            torch.special.entr(torch.einsum("jk,bkc->bjc", joint, rows)).sum(dim=(1, 2)) for rows in probs.split(block)
+        ]
+        gains = torch.cat(entropies) - given_network
+        gains[picks] = -torch.inf
+        picks.append(int(gains.argmax()))
+        joint = (joint[:, None] * probs[picks[-1]].T).flatten(0, 1)
+    return torch.tensor(picks)
+
+
 def squared_lengths(x: Tensor) -> Tensor:
     """(N,) float32 without a second (N, D), a block at a time."""
     return torch.cat([block.float().square().sum(dim=1) for block in x.split(8192)])

@@ -3,7 +3,7 @@
 baal (github.com/baal-org/baal): ModelWrapper.predict_on_dataset over a network patched by MCDropoutModule, with the
 default arguments (inputs are replicated in memory) and with MCCachingModule, for which it wants
 replicate_in_memory=False. Its dropout draws noise for each point, dal's K networks for the whole pool: the same amount
-of work.
+of work. BatchBALD, from ready probabilities.
 scikit-activeml (github.com/scikit-activeml/scikit-activeml): CoreSet and Badge. Badge asks a classifier for
 probabilities and embeddings; it gets one that hands out ready ones, so that its selection alone is timed.
 small-text (github.com/webis-de/small-text): greedy_coreset, whose embeddings need not be of text.
@@ -55,6 +55,18 @@ def baal_bald(model: nn.Module, images: Tensor, num_draws: int, batch_size: int,
             cached._memory_input = None
         predictions = wrapper.predict_on_dataset(dataset, iterations=num_draws, verbose=False)
         return torch.from_numpy(BALD().get_uncertainties(predictions))
+
+    return run
+
+
+def baal_batchbald(log_probs: Tensor, query_size: int) -> Callable[[], Any]:
+    """(Q,) positions in the pool by baal's BatchBALD with 10,000 joint samples."""
+    from baal.active.heuristics import BatchBALD
+
+    predictions = log_probs.exp().transpose(1, 2).numpy()
+
+    def run() -> Tensor:
+        return torch.as_tensor(BatchBALD(query_size, num_samples=10_000)(predictions)[:query_size].copy())
 
     return run
 

@@ -45,6 +45,11 @@ PARTS = {
         speed_cases.badge_cases,
         "k-means++ on gradients. The floor is float32: two matrix-vector products a pick over the gradients' factors.",
     ),
+    "batchbald": (
+        speed_cases.batchbald_cases,
+        "BatchBALD from ready draws. The floor is float32 and goes through all points and all joint labels for every "
+        "pick.",
+    ),
 }
 ABOUT = (
     "Seconds are medians over repeats in which the contenders take turns; `to floor` is the ratio of medians to the "

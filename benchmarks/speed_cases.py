@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from dal import Classifier
-from dal.acquisition import BALD, badge_select, k_center_greedy
+from dal.acquisition import BALD, badge_select, batchbald_select, k_center_greedy
 from dal.models.adapt import as_adapted
 from dal.scoring import ScoringConfig, summarize_points
 
@@ -219,6 +219,28 @@ def badge(kind: str, pool: int, classes: int, picks: int, repeats: int | None, p
         ready = _peer("skactiveml", peers.skactiveml_badge, probs, features, picks)
         contenders.append(Contender("scikit-activeml", ready, repeats=PEER_REPEATS, note="selection alone"))
     return contenders
+
+
+def batchbald_cases(threads: int, quick: bool) -> list[Case]:
+    sizes = {"pool": 1000, "draws": 20, "classes": 10, "picks": 3 if quick else 5}
+    title = "Made-up draws, {pool:,} x {draws} x {classes}, {picks} picks".format(**sizes)
+    return [Case(title, batchbald, sizes, {"pool": 100, "picks": 2}, threads, same_picks)]
+
+
+def batchbald(pool: int, draws: int, classes: int, picks: int) -> list[Contender]:
+    """Up to five picks of ten classes have no more than 10,000 joint labels before the last: all are gone through."""
+    g = torch.Generator().manual_seed(SEED)
+    centers = 3 * torch.randn(pool, 1, classes, generator=g)
+    log_probs = (centers + torch.randn(pool, draws, classes, generator=g)).log_softmax(dim=2)
+
+    def select() -> Tensor:
+        return batchbald_select(log_probs, picks, torch.Generator().manual_seed(SEED)).positions
+
+    return [
+        Contender("floor, all joint labels", lambda: floors.batchbald(log_probs, picks)),
+        Contender("dal", select),
+        Contender("baal", _peer("baal", peers.baal_batchbald, log_probs, picks), PEER_REPEATS),
+    ]
 
 
 def _peer(module: str, make: Callable[..., Callable[[], Any]], *arguments: Any) -> Callable[[], Any] | None:
