@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -94,7 +95,8 @@ def main() -> int:
     parser.add_argument("--functions", nargs="+", default=["margin"], metavar="NAME[:KEY=VALUE]")
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="all by default")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for all runs")
-    parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
     parser.add_argument("--runs", type=Path, default=Path("runs/compute_saving"), help="where the run folders are")
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -104,10 +106,9 @@ def main() -> int:
     for name in names:
         if name not in known:
             parser.error(f"--variants: expected some of {', '.join(known)}, got {name!r}.")
-    facts = facts_now(threads_a_run=1, runs_at_a_time=options.jobs, seeds=list(range(options.seeds)))
-    grid = [
-        (f, s, v) for s in range(options.seeds) for f in options.functions for v in dict.fromkeys(["classic", *names])
-    ]
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    facts = facts_now(threads_a_run=1, runs_at_a_time=options.jobs, seeds=list(seeds))
+    grid = [(f, s, v) for s in seeds for f in options.functions for v in dict.fromkeys(["classic", *names])]
     folders = {cell: options.runs / options.experiment / folder_name(*cell) for cell in grid}
     commands = [
         [
@@ -131,11 +132,13 @@ def main() -> int:
     target = dated(options.results, f"compute_saving_{options.experiment}")
     texts = {}
     for function in options.functions:
-        mine = {v: [runs[function, s, v] for s in range(options.seeds)] for v in dict.fromkeys(["classic", *names])}
+        mine = {v: [runs[function, s, v] for s in seeds] for v in dict.fromkeys(["classic", *names])}
         part = function.replace(":", "_").replace("=", "")
         write_part(target, part, [line(v, mine[v], mine["classic"]) for v in mine], facts)
+        write_part(target, f"{part}_seeds", by_seed(seeds, mine), facts)
         plot(target / f"{part}.png", f"{options.experiment}, {function}", mine)
         texts[part] = f"Acquisition function {function}."
+        texts[f"{part}_seeds"] = "Every run of that."
     write_readme(target, f"Compute saving: {options.experiment}", ABOUT, texts)
     print(f"Written: {target}")
     return 0
@@ -199,6 +202,25 @@ def line(variant: str, runs: list[Run], classic: list[Run]) -> Row:
         "compute USD": PRICES.cost(seconds=mine[3]),
         "USD": PRICES.cost(seconds=mine[3], labels=float(np.mean([r.rounds["labels_bought"].iloc[-1] for r in runs]))),
     }
+
+
+def by_seed(seeds: Sequence[int], groups: dict[str, list[Run]]) -> list[Row]:
+    """What the differences are taken of: a row a variant and seed."""
+    return [
+        {
+            "contender": variant,
+            "seed": seed,
+            "area": mine,
+            "area of classic": theirs,
+            "last accuracy": 100 * run.rounds["test_accuracy"].iloc[-1],
+            "TFLOP": bill(run)[2] / 1e12,
+            "seconds": bill(run)[3],
+        }
+        for variant, runs in groups.items()
+        for seed, run, mine, theirs in zip(
+            seeds, runs, areas(runs, groups["classic"]), areas(groups["classic"], runs), strict=True
+        )
+    ]
 
 
 def plot(path: Path, title: str, groups: dict[str, list[Run]]) -> None:
