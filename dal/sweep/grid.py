@@ -90,7 +90,8 @@ def _check_folders(cells: Sequence[Cell]) -> None:
         if other is not cell:
             keys = [key for (key, a), (_, b) in zip(cell.swept, other.swept, strict=True) if a != b]
             parts = [f"{key.rpartition('.')[2]}=${{{key}}}" for key in keys if key not in ("seed", "acquisition")]
-            advice = f"'run_dir=runs/${{data.name}}/${{acquisition.name}}/{','.join(parts)}/seed${{seed}}'"
+            folder = f"{','.join(parts)}/" if parts else ""
+            advice = f"'run_dir=runs/${{data.name}}/${{acquisition.name}}/{folder}seed${{seed}}'"
             raise DalError(
                 f"run_dir: expected a folder of its own for each run, got {str(cell.run_dir)!r} for {other.name} and "
                 f"for {cell.name}; put what is swept into it, such as {advice}."

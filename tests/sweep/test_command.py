@@ -153,6 +153,7 @@ def test_what_cannot_go_on_is_reported_and_the_rest_runs(tmp_path, capsys):
         (["--jobs=2", "hydra/launcher=basic"], "--jobs: expected to be left out with hydra/launcher"),
         (["hydra.launcher.partition=gpu"], "expected hydra/launcher=NAME beside it"),
         (["model.lr=0.1,0.2"], "run_dir: expected a folder of its own for each run"),
+        (["seed=1,2", "run_dir=fixed"], "such as 'run_dir=runs/${data.name}/${acquisition.name}/seed${seed}'."),
         (["seed=1,2", "campaign.bugdet=3"], "did you mean budget"),
     ],
 )
