@@ -49,6 +49,7 @@ def _dispatch(arguments: list[str]) -> int:
             targets=options.target,
             baseline=options.baseline,
             common_seeds=options.common_seeds,
+            common_labels=options.common_labels,
             vary=options.vary,
             across=options.across,
         )
@@ -117,6 +118,11 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
     compare.add_argument("--baseline", metavar="FUNCTION", help="what the others are set against (random)")
     compare.add_argument(
         "--common-seeds", action="store_true", help="leave out seeds that a function lacks, instead of refusing"
+    )
+    compare.add_argument(
+        "--common-labels",
+        action="store_true",
+        help="compare up to the labels that all runs have, instead of refusing unfinished ones",
     )
     for name, what in (("vary", "that belong to what is compared"), ("across", "whose values make problems apart")):
         compare.add_argument(

@@ -18,6 +18,7 @@ from dal.analysis.paired_tests import holm, paired_differences, paired_p_values
 from dal.analysis.pairing import Problem
 from dal.analysis.penalty import common_functions, penalty_matrix, wins
 from dal.analysis.ranks import Ranks, rank_functions
+from dal.analysis.summary import BASELINE
 from dal.errors import unknown_choice
 
 Floats = NDArray[np.float64]
@@ -48,8 +49,8 @@ def compare_problems(
     common = common_functions(problems)
     if baseline is not None and baseline not in common:
         raise unknown_choice("baseline", common, baseline)
-    if baseline is None and "random" in common:
-        baseline = "random"
+    if baseline is None and BASELINE in common:
+        baseline = BASELINE
     ranks = None
     if len(common) > 1 and all(len(problem.labels) > 1 for problem in problems):
         areas = [{f.name: float(areas_of(f).mean()) for f in problem.functions} for problem in problems]

@@ -29,6 +29,7 @@ from dal.errors import DalError, bad_value
 # The names that dal.records writes; importing them from there would load PyTorch.
 _SELECTIONS, _VALIDATION = "selections.csv", "validation.csv"
 _MOST_KEYS = 8  # in an error sentence
+_HELD = {2: 51, 3: 75}  # see bootstrap_interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,12 @@ class Problem:
 
 
 def pair_runs(
-    runs: Iterable[Run], *, vary: Sequence[str] = (), across: Sequence[str] = (), common_seeds: bool = False
+    runs: Iterable[Run],
+    *,
+    vary: Sequence[str] = (),
+    across: Sequence[str] = (),
+    common_seeds: bool = False,
+    common_labels: bool = False,
 ) -> list[Problem]:
     """Put runs together that may be compared seed by seed: a problem a data set, in the order of their names.
 
@@ -64,7 +70,8 @@ def pair_runs(
     seed the same initial and validation set in every function.
 
     Where runs have rounds at other label counts, all curves are interpolated linearly at the union of the counts, and
-    ``measured`` tells which of these every run has. The range is the one that all runs cover.
+    ``measured`` tells which of these every run has. The range is the one that all runs cover; an unfinished run must not
+    cut it short, unless ``common_labels`` is set.
 
     Raises DalError, naming what differs, for runs that are not paired; for fewer than two functions in a problem, keys
     that no run has, a run folder without selections.csv, and as group_runs does.
@@ -81,7 +88,8 @@ def pair_runs(
     for group, name in zip(named, _problem_names(groups, settings, across), strict=True):
         problems[name].append(group)
     free = ("acquisition", "data.name", *vary, *across)
-    return [_problem(name, problems[name], free, common_seeds) for name in sorted(problems)]
+    _check_functions(problems)
+    return [_problem(name, problems[name], free, common_seeds, common_labels) for name in sorted(problems)]
 
 
 def _within(key: str, sections: Iterable[str]) -> bool:
@@ -118,13 +126,24 @@ def _problem_names(
     return names
 
 
-def _problem(name: str, groups: Sequence[Group], free: Sequence[str], common_seeds: bool) -> Problem:
+def _check_functions(problems: Mapping[str, Sequence[Group]]) -> None:
+    for name, groups in problems.items():
+        if len(groups) < 2:
+            others = {f"{group.name} on {other}" for other in problems if other != name for group in problems[other]}
+            beside = f", and {', '.join(sorted(others))}" if others else ""
+            alone = f"{groups[0].name} alone{beside}"
+            raise DalError(f"runs: expected at least two functions to compare on {name}, got {alone}.")
+
+
+def _problem(
+    name: str, groups: Sequence[Group], free: Sequence[str], common_seeds: bool, common_labels: bool
+) -> Problem:
     _check_settings(name, groups, free)
-    if len(groups) < 2:
-        raise DalError(f"runs: expected at least two functions to compare on {name}, got {groups[0].name} alone.")
     seeds, notes = _common_seeds(name, groups, common_seeds)
     kept = [replace(g, runs=tuple(run for run in g.runs if run.seed in seeds)) for g in groups]
     _check_initial_sets(name, kept)
+    if not common_labels:
+        _check_finished(name, kept)
     labels, measured, aligned = _align(kept)
     areas = [area_under_curve(labels, g.accuracy.mean(axis=0)) if len(labels) > 1 else 0.0 for g in aligned]
     order = sorted(range(len(aligned)), key=lambda i: (-areas[i], aligned[i].name))
@@ -182,6 +201,19 @@ def _check_initial_sets(name: str, groups: Sequence[Group]) -> None:
                         f"runs: expected the same {what} in every function with seed {run.seed} on {name}, got another "
                         f"in {str(run.path)!r} than in {str(runs[0].path)!r}."
                     )
+
+
+def _check_finished(name: str, groups: Sequence[Group]) -> None:
+    """A campaign that its own rule ended early is what it is; one that was cut off would cut all others short."""
+    runs = list(chain.from_iterable(group.runs for group in groups))
+    longest = max(int(_labels(run)[-1]) for run in runs)
+    for run in runs:
+        last = int(_labels(run)[-1])
+        if not run.finished and last < longest:
+            raise DalError(
+                f"runs: expected finished runs on {name}, got {str(run.path)!r} with {last} of {longest} labels; finish "
+                "it, or compare up to the labels that all runs have with --common-labels."
+            )
 
 
 def _initial_ids(folder: Path) -> set[str]:
@@ -242,8 +274,13 @@ def _notes(groups: Sequence[Group], labels: NDArray[np.int64], measured: NDArray
             "rounds stand at other label counts in some runs: curves are interpolated in between, and single label "
             f"counts are compared at the {int(measured.sum())} that all runs have"
         )
-    if len(groups[0].runs) == 1:
+    seeds = len(groups[0].runs)
+    if seeds == 1:
         notes.append("one seed: no intervals and no tests")
+    elif seeds in _HELD:
+        notes.append(
+            f"{seeds} seeds are few: bootstrap intervals of 95 % hold the truth in about {_HELD[seeds]} % of cases"
+        )
     return notes
 
 

@@ -33,6 +33,7 @@ def compare(
     targets: Sequence[float] = (),
     baseline: str | None = None,
     common_seeds: bool = False,
+    common_labels: bool = False,
     vary: Sequence[str] = (),
     across: Sequence[str] = (),
 ) -> list[Path]:
@@ -48,7 +49,7 @@ def compare(
     """
     console = console or Console(highlight=False)
     runs = read_runs(paths, console)
-    problems = pair_runs(runs, vary=vary, across=across, common_seeds=common_seeds)
+    problems = pair_runs(runs, vary=vary, across=across, common_seeds=common_seeds, common_labels=common_labels)
     folder = output_folder([run.path for run in runs], output)
     comparison = compare_problems(problems, targets=targets, baseline=baseline)
     sentences = findings(comparison)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from dal.compare.sheets import Sheet
@@ -38,8 +39,10 @@ def escape(text: str) -> str:
 
     >>> print(escape("least_confidence, 5 % ± 1"))
     least\_confidence, 5 \% \(\pm\) 1
+    >>> print(escape("-0.6 ± 0.3 of 3-nn"))
+    \(-\)0.6 \(\pm\) 0.3 of 3-nn
     """
-    return text.translate(_ESCAPES)
+    return re.sub(r"(?<!\S)-(?=\d)", r"\\(-\\)", text.translate(_ESCAPES))
 
 
 def _table(sheet: Sheet) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from dal.analysis.comparison import Comparison
 from dal.analysis.pairing import Problem
 from dal.analysis.penalty import column_means
+from dal.analysis.summary import BASELINE
 
 _DASH = "–"
 
@@ -51,7 +52,9 @@ def sheets_of(comparison: Comparison, most_pairs: int | None = None) -> list[She
 
 def findings(comparison: Comparison) -> list[str]:
     """A sentence a problem: which functions are above the baseline in area, which below, and which are not told apart.
-    Holm's correction, 5 %. None without a baseline or with one seed."""
+    Holm's correction, 5 %. None with one seed; without a baseline, that there is none."""
+    if comparison.baseline is None:
+        return [f"Nothing is set against a baseline, as {BASELINE!r} is not in all problems; name one with --baseline."]
     sentences = []
     for problem in comparison.problems:
         lines = _of(comparison.functions, problem)
@@ -70,7 +73,9 @@ def findings(comparison: Comparison) -> list[str]:
             for names, how in parts
             if len(names)
         ]
-        sentences.append(f"{problem.name}, {_seeds(problem)}, area: {'; '.join(said)} (paired t, Holm, 5 %).")
+        sentences.append(
+            f"{problem.name}, {_seeds(problem)}, {_span(problem)}, area: {'; '.join(said)} (paired t, Holm, 5 %)."
+        )
     return sentences
 
 
@@ -148,8 +153,8 @@ def _pairs(problem: Problem, lines: pd.DataFrame, baseline: str | None, most: in
     ]
     caption = (
         "Areas seed by seed, their difference ± half its 95 % t interval; p: two-sided paired t-test; Holm: over "
-        f"all {count} pairs. Seeds: where the area of the first is larger, equal, smaller. Label counts, but for the "
-        "initial set: where the first beats the other (paired t, two-sided 5 %, not corrected), neither does, the "
+        f"{_count(count, 'pair')}. Seeds: where the area of the first is larger, equal, smaller. Label counts, but for "
+        "the initial set: where the first beats the other (paired t, two-sided 5 %, not corrected), neither does, the "
         "other beats it."
     )
     header = ("function", "against", "area apart, points", "p", "p, Holm", "seeds W/T/L", "counts W/T/L")

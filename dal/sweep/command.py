@@ -165,7 +165,7 @@ class Sweep:
         self.open.remove(cell)
         before, found = self.standings[cell.run_dir], standing(cell)
         self.standings[cell.run_dir] = found
-        if found.stage == DONE and status == 0:
+        if found.stage == DONE:  # even if it was killed on its way out: nothing is left to run
             what = f"done, {result_line(found)}, {duration(seconds)}"
             if not before.labels:  # else it is the time of a part
                 self._walls[cell.run_dir] = seconds

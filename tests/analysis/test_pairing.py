@@ -21,10 +21,10 @@ def grid(make, names=("margin", "random"), seeds=(0, 1), **options):
 
 
 def test_a_problem_has_all_functions_on_the_same_seeds_best_area_first(make):
-    (problem,) = pair_runs(grid(make))
-    assert (problem.name, problem.names, problem.seeds) == ("digits", ("random", "margin"), (0, 1))
+    (problem,) = pair_runs(grid(make, seeds=range(4)))
+    assert (problem.name, problem.names, problem.seeds) == ("digits", ("random", "margin"), (0, 1, 2, 3))
     assert problem.labels.tolist() == [10, 20] and problem.measured.all() and problem.notes == ()
-    assert problem.functions[0].accuracy.tolist() == pytest.approx(np.array([[0.5, 0.7], [0.5, 0.7]]))
+    assert problem.functions[0].accuracy.tolist() == pytest.approx(np.array([[0.5, 0.7]] * 4))
 
 
 def test_a_problem_for_each_data_set(make):
@@ -122,6 +122,36 @@ def test_one_function_alone_is_refused(make):
         pair_runs(grid(make, ["margin"]))
 
 
+def test_a_lone_function_is_told_from_those_on_other_data(make):
+    runs = [*grid(make, ["random"]), *grid(make, ["margin"], data="photos")]
+    with pytest.raises(DalError, match=r"to compare on digits, got random alone, and margin on photos\.$"):
+        pair_runs(runs)
+
+
+def test_an_unfinished_run_cuts_the_others_short_on_request_alone(make):
+    runs = [
+        make([0.5, 0.6, 0.7], acquisition="random", seed=0, labels=[10, 20, 30]),
+        make([0.5, 0.6], acquisition="margin", seed=0, labels=[10, 20], stopped=None),
+    ]
+    with pytest.raises(
+        DalError, match=r"^runs: expected finished runs .* got '.*' with 20 of 30 labels; finish it, or"
+    ):
+        pair_runs(runs)
+    (problem,) = pair_runs(runs, common_labels=True)
+    assert problem.labels.tolist() == [10, 20]
+    assert "compared up to 20 of 30 labels, all that seed 0 of margin bought" in problem.notes
+    # One that a rule of its own ended early stays.
+    (problem,) = pair_runs([runs[0], make([0.5, 0.6], acquisition="badge", seed=0, labels=[10, 20])])
+    assert problem.labels.tolist() == [10, 20]
+
+
+@pytest.mark.parametrize("count,share", [(2, 51), (3, 75), (4, None)])
+def test_few_seeds_are_said_to_be_few(make, count, share):
+    (problem,) = pair_runs(grid(make, seeds=range(count)))
+    expected = [f"{count} seeds are few: bootstrap intervals of 95 % hold the truth in about {share} % of cases"]
+    assert [note for note in problem.notes if "are few" in note] == (expected if share else [])
+
+
 def test_other_label_counts_are_interpolated_where_all_runs_are_and_it_is_said(make):
     runs = [
         make([0.4, 0.6, 0.8], acquisition="random", labels=[10, 20, 40]),
@@ -148,4 +178,4 @@ def test_unfinished_runs_and_unequal_first_rounds_are_noted(make):
     ]
     (problem,) = pair_runs(runs)
     assert problem.notes[0] == "seed 1 of margin not finished"
-    assert problem.notes[1].startswith("seed 0: functions differ by up to 2.0 points with the initial set")
+    assert problem.notes[-1].startswith("seed 0: functions differ by up to 2.0 points with the initial set")

@@ -71,10 +71,14 @@ def test_findings_name_above_below_and_undecided(comparison_of):
     curves = {"random": 0 * noise, "good": 0.1 + noise, "bad": -0.1 + noise, "same": np.roll(noise, 1)}
     comparison = comparison_of({name: [[0.5, 0.6 + a] for a in values] for name, values in curves.items()})
     assert findings(comparison) == [
-        "digits, 5 seeds, area: good is above random; bad is below random; same is not told apart from random "
-        "(paired t, Holm, 5 %)."
+        "digits, 5 seeds, 10 to 20 labels, area: good is above random; bad is below random; same is not told apart "
+        "from random (paired t, Holm, 5 %)."
     ]
     assert findings(comparison_of({"random": [[0.5, 0.6]], "b": [[0.5, 0.7]]}, data="one seed")) == []
+    (sentence,) = findings(comparison_of({"a": [[0.5, 0.6]] * 2, "b": [[0.5, 0.7]] * 2}))
+    assert (
+        sentence == "Nothing is set against a baseline, as 'random' is not in all problems; name one with --baseline."
+    )
 
 
 def test_penalty_says_rows_and_columns_in_words(comparison_of):

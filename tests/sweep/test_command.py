@@ -144,6 +144,13 @@ def test_what_cannot_go_on_is_reported_and_the_rest_runs(tmp_path, capsys):
     assert "it ended before its campaign did" in quiet.file.getvalue()
 
 
+def test_what_is_killed_when_all_is_done_is_done(tmp_path, capsys):
+    wanted = ["acquisition=random", "seed=5", *QUICK, "campaign.budget=20", target(tmp_path)]
+    main = "import os; from dal.cli import main\ntry:\n main()\nexcept SystemExit:\n os.kill(os.getpid(), 9)"
+    assert sweep_command(wanted, command=lambda overrides: [sys.executable, "-c", main, "run", *overrides]) == 0
+    assert "random, seed 5: done, " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "arguments,message",
     [
