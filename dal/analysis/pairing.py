@@ -70,8 +70,8 @@ def pair_runs(
     seed the same initial and validation set in every function.
 
     Where runs have rounds at other label counts, all curves are interpolated linearly at the union of the counts, and
-    ``measured`` tells which of these every run has. The range is the one that all runs cover; an unfinished run must not
-    cut it short, unless ``common_labels`` is set.
+    ``measured`` tells which of these every run has. The range is the one that all runs cover; an unfinished run must
+    not cut it short, unless ``common_labels`` is set.
 
     Raises DalError, naming what differs, for runs that are not paired; for fewer than two functions in a problem, keys
     that no run has, a run folder without selections.csv, and as group_runs does.
@@ -211,8 +211,8 @@ def _check_finished(name: str, groups: Sequence[Group]) -> None:
         last = int(_labels(run)[-1])
         if not run.finished and last < longest:
             raise DalError(
-                f"runs: expected finished runs on {name}, got {str(run.path)!r} with {last} of {longest} labels; finish "
-                "it, or compare up to the labels that all runs have with --common-labels."
+                f"runs: expected finished runs on {name}, got {str(run.path)!r} with {last} of {longest} labels; "
+                "finish it, or compare up to the labels that all runs have with --common-labels."
             )
 
 
