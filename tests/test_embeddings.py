@@ -15,7 +15,7 @@ from dal.errors import DalError, NonFiniteError
 from dal.scoring import ScoringConfig
 from dal.seeding import generator
 
-BY_FEATURES = {"cluster_margin", "coreset", "dropquery", "kmeans", "probcover", "typiclust"}
+BY_FEATURES = {"alfa_mix", "cluster_margin", "coreset", "dropquery", "kmeans", "probcover", "typiclust"}
 
 
 @pytest.fixture
