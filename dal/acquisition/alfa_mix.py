@@ -49,8 +49,8 @@ def class_anchors(features: Tensor, labels: Tensor) -> Tensor:
     if labels.shape != (len(features),):
         raise bad_value("labels", f"shape ({len(features)},), as features", tuple(labels.shape))
     labels, points = labels.cpu(), features.detach().cpu().double()
-    classes = labels[labels >= 0].unique()
-    if not len(classes):
+    classes = sorted({c for c in labels.tolist() if c >= 0})
+    if not classes:
         raise bad_value("labels", "a class for at least one of the labeled points", f"none for all {len(labels)}")
     return torch.stack([points[labels == c].mean(dim=0) for c in classes])
 
@@ -170,7 +170,8 @@ class ALFAMix(AcquisitionFunction):
         return features, changes
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        return _select(*pool, query_size, generator)
+        features, changes = pool
+        return _select(features, changes, query_size, generator)
 
 
 def _ascent(model: PoolModel, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -97,8 +97,8 @@ def test_the_step_at_which_a_prediction_changes_is_that_of_a_line():
     # With epsilon = 0.5 sqrt(D) a point moves by half of its distance to an anchor.
     labeled, labels = torch.tensor([[0.9, 3.0], [-1.1, -1.0]]), torch.tensor([0, 1])
     function = anchored(ALFAMix(0.5 * math.sqrt(2)), model, labeled, labels)
-    # Distances to the two: 2, 2.83; 2.01, 2.97; 2.69, 2.01; 2.83, 2. The first and the last point have the first feature
-    # of an anchor, and so do not move in it.
+    # Distances to the two: 2, 2.83; 2.01, 2.97; 2.69, 2.01; 2.83, 2. The first and the last point share the first
+    # feature of an anchor, and do not move in it.
     assert function.summarize(model, pool)[1].tolist() == [1, 1, 2, 1]
     # Very sure points, whose cross entropy is 0 in float32, still have a direction.
     sure = Linear(model.weights * 200, model.bias)
