@@ -10,8 +10,14 @@ from dal.config import build
 from dal.oracle import DatasetOracle
 from dal.records import RunFolder
 
-SETTINGS = ["acquisition=alfa_mix", "acquisition.epsilon=1", "data.max_train=300", "training.max_updates=60"]
-SETTINGS += ["campaign.initial_size=20", "campaign.query_size=15", "campaign.growth=1", "campaign.budget=50"]
+SETTINGS = ["acquisition=alfa_mix", "acquisition.epsilon=1", "data.max_train=300", "training.min_updates=20"]
+SETTINGS += [
+    "campaign.initial_size=20",
+    "campaign.query_size=15",
+    "campaign.growth=1",
+    "campaign.budget=50",
+    "campaign.stop_set_size=0",
+]
 
 
 @pytest.fixture(scope="module")
