@@ -13,6 +13,7 @@ from dal.acquisition.search.work import counted_work
 from dal.acquisition.search.workspace import Workspace
 from dal.data.base import ImageData
 from dal.embeddings import Embeddings, takes_embeddings
+from dal.errors import bad_value
 from dal.ledger import Ledger
 from dal.models.adapt import AdaptedModel
 from dal.progress import OnProgress, silent
@@ -31,6 +32,7 @@ def choose(
     labeled: Points,
     query_size: int,
     *,
+    labels: Tensor | None = None,
     seed: int = 0,
     round: int = 0,
     scoring: ScoringConfig | None = None,
@@ -41,41 +43,57 @@ def choose(
     """The ``query_size`` candidates most worth a label, best first; positions are those in ``candidates``.
 
     It is the same whatever the number of processes. With ``scoring.embeddings`` positions in the data must be those in
-    the training set. Raises DalError, in all processes, where a query size is out of range or one of them meets a NaN.
+    the training set. ``labels`` (L,) are those of the labeled points, for functions that need them. Raises DalError, in
+    all processes, where a query size is out of range or one of them meets a NaN.
     """
     scoring, ledger = scoring or ScoringConfig(), ledger or Ledger()
+    if acquisition.needs_labels and (labels is None or len(labels) != len(labeled[1])):
+        got = None if labels is None else len(labels)
+        raise bad_value("labels", f"one for each of the {len(labeled[1])} labeled points", got)
     # Without a budget: what it bounds is the pass and what is kept of it. Selection holds no more than it must, and to
     # refuse it in the middle of a campaign would help nobody.
-    places = [Workspace.shared(len(indices)) for _, indices in (candidates, labeled)]
-    kept: list[Kept] = []
+    pool_place, labeled_place = (Workspace.shared(len(indices)) for _, indices in (candidates, labeled))
     is_given = scoring.embeddings is not None and takes_embeddings(acquisition)
     embeddings = Embeddings(str(scoring.embeddings)) if is_given else None
-    with ledger.phase("score"), places[0].agreed():
-        for (data, indices), place in zip((candidates, labeled), places, strict=True):
-            # A process without a point of its own reads one all the same, and so learns the shapes.
-            share = indices[place.span] if place.size else indices[:1]
-            given = embeddings.rows(share) if embeddings is not None and len(indices) else None
-            if given is not None and acquisition.features_alone:
-                rows: Kept = (given,)
-            else:
-                rows = summarize_points(
-                    model,
-                    acquisition,
-                    data,
-                    share,
-                    seed=derive_seed(seed, round, "mc_dropout"),
-                    config=scoring,
-                    device=device,
-                    on_progress=on_progress,
-                    ledger=ledger if len(indices) else None,
-                    num_images=len(indices),
-                )
-                if given is not None:
-                    rows = tuple(given if part == acquisition.features_part else x for part, x in enumerate(rows))
-            kept.append(rows if place.size else tuple(part[:0] for part in rows))
+
+    def read(function: AcquisitionFunction, points: Points, place: Workspace) -> tuple[Kept, Kept]:
+        """What the function keeps of this process's share, and the same with embeddings in the features' place."""
+        data, indices = points
+        # A process without a point of its own reads one all the same, and so learns the shapes.
+        share = indices[place.span] if place.size else indices[:1]
+        given = embeddings.rows(share) if embeddings is not None and len(indices) else None
+        if given is not None and function.features_alone:
+            own: Kept = (given,)
+        else:
+            own = summarize_points(
+                model,
+                function,
+                data,
+                share,
+                seed=derive_seed(seed, round, "mc_dropout"),
+                config=scoring,
+                device=device,
+                on_progress=on_progress,
+                ledger=ledger if len(indices) else None,
+                num_images=len(indices),
+            )
+        own = own if place.size else tuple(part[:0] for part in own)
+        if given is None:
+            return own, own
+        given = given[: place.size]
+        return own, tuple(given if part == function.features_part else x for part, x in enumerate(own))
+
+    with ledger.phase("score"):
+        with labeled_place.agreed():
+            own, others = read(acquisition, labeled, labeled_place)
+        known = labeled_place.gather(own) if acquisition.needs_labels else ()
+        with pool_place.agreed():
+            if labels is not None and acquisition.needs_labels:
+                acquisition = acquisition.with_labeled(known, labels)
+            _, pool = read(acquisition, candidates, pool_place)
     with ledger.phase("select"), counted_work() as work:
-        g = generator(seed, round, "acquisition")
-        chosen = acquisition.select_in(places[0], kept[0], places[1].gather(kept[1]), query_size, g)
-        flops = places[0].total_of(torch.tensor(float(work.flops), dtype=torch.float64))
+        seen = labeled_place.gather(others) if acquisition.needs_labeled else ()
+        chosen = acquisition.select_in(pool_place, pool, seen, query_size, generator(seed, round, "acquisition"))
+        flops = pool_place.total_of(torch.tensor(float(work.flops), dtype=torch.float64))
     ledger.add("select", flops=int(flops))
     return chosen

@@ -113,7 +113,7 @@ def config_folder() -> Path:
 def _option(name: str, cls: type[Any], **facts: str) -> type[Any]:
     """A dataclass with the fields of ``cls`` and, in front, its name on the command line and other facts about it."""
     members: list[Any] = [(key, str, field(default=value)) for key, value in {"name": name, **facts}.items()]
-    for f in fields(cls):
+    for f in (f for f in fields(cls) if f.init):
         default: dict[str, Any] = (
             {"default": f.default} if f.default is not NO_DEFAULT else {"default_factory": f.default_factory}
         )

@@ -161,7 +161,8 @@ class ActiveLearner:
         if data is not self.data and self.scoring.embeddings is not None and takes_embeddings(self.acquisition):
             expected = "null for images outside the training set, which have no row there"
             raise bad_value("scoring.embeddings", expected, self.scoring.embeddings)
-        labeled = self.pool.labeled if self.acquisition.needs_labeled else self.pool.labeled[:0]
+        reads_labeled = self.acquisition.needs_labeled or self.acquisition.needs_labels
+        labeled = self.pool.labeled if reads_labeled else self.pool.labeled[:0]
         # Features of new images would be read once, and those of all old ones for the sake of the labeled alone.
         seen = own = self.data
         if data is not self.data:
@@ -174,6 +175,7 @@ class ActiveLearner:
             (seen, candidates),
             (own, labeled),
             query_size,
+            labels=self.pool.labels(labeled),
             seed=self.seed,
             round=self.round,
             scoring=self.scoring,

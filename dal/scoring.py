@@ -93,11 +93,11 @@ class Charge:
 
     FLOPs are those of an image times the images that count, so that neither tiles nor loaders nor processes change
     them. Those of an image are counted once for each network, shape of images and ``what``, which names what the
-    network is asked for.
+    network is asked for; with None, each time. flops_backward is there only where gradients were taken.
     """
 
     ledger: Ledger
-    what: Hashable
+    what: Hashable | None
     num_images: int | None = None  # of all processes; None: those that this one reads
 
 
@@ -163,6 +163,8 @@ def pool_pass(
     if charge is not None:
         count = len(indices) if charge.num_images is None else charge.num_images
         counts = {"samples_forward": count, "flops_forward": flops.forward * count // PROBE_SIZE}
+        if flops.backward:
+            counts["flops_backward"] = flops.backward * count // PROBE_SIZE
         if flops.apart:
             counts["flops_draws"] = flops.apart * count // PROBE_SIZE
         charge.ledger.add(phase, **counts)
@@ -172,9 +174,9 @@ def pool_pass(
 _counted: WeakKeyDictionary[nn.Module, dict[Hashable, Flops]] = WeakKeyDictionary()
 
 
-def _flops_of(view: ScoringModel, reduce: Reduce, few: Tensor, what: Hashable, seed: int) -> Flops:
+def _flops_of(view: ScoringModel, reduce: Reduce, few: Tensor, what: Hashable | None, seed: int) -> Flops:
     """The FLOPs of PROBE_SIZE images; 0 where not even so few fit into memory."""
-    known = _counted.setdefault(view.module, {})
+    known: dict[Hashable, Flops] = {} if what is None else _counted.setdefault(view.module, {})
     key = (what, few.shape)
     if key not in known:
         try:
@@ -271,7 +273,8 @@ def summarize_points(
     The pass is charged to the phase ``score`` of ``ledger``, for ``num_images`` images, which are those of all
     processes, or, with None, those read here."""
     config = config or ScoringConfig()
-    what = (type(acquisition), repr(acquisition))
+    # What a function knows of labeled points may change what it asks for, and need not show in its repr.
+    what = None if acquisition.needs_labels else (type(acquisition), repr(acquisition))
     if not acquisition.needs_pass or not len(indices):
         return (torch.empty(len(indices), 0),)
     return pool_pass(

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from dal import ActiveLearner
-from dal.acquisition import BADGE, CoreSet, DropQuery, KMeans, Margin, ProbCover, k_means_select, registry
+from dal.acquisition import BADGE, ALFAMix, CoreSet, DropQuery, KMeans, Margin, ProbCover, k_means_select, registry
 from dal.acquisition.search.clusters import unit_points
 from dal.embeddings import check_embeddings
 from dal.errors import DalError, NonFiniteError
 from dal.scoring import ScoringConfig
 from dal.seeding import generator
 
-BY_FEATURES = {"cluster_margin", "coreset", "dropquery", "kmeans", "probcover", "typiclust"}
+BY_FEATURES = {"alfa_mix", "cluster_margin", "coreset", "dropquery", "kmeans", "probcover", "typiclust"}
 
 
 @pytest.fixture
@@ -90,6 +90,28 @@ def test_what_the_head_says_is_still_the_network_s(function, new_model, data, qu
         summaries = [(rows[x], torch.full((len(x),), 3.0)) for x in (unlabeled, labeled)]
         expected = function.select(*summaries, 6, generator(3, 0, "acquisition"))
         assert found == unlabeled[expected.positions].tolist()
+
+
+def test_features_are_mixed_with_the_network_s_own(new_model, data, quick, embeddings, monkeypatch):
+    path, rows = embeddings
+    told, summaries = [], []
+    with_labeled, select = ALFAMix.with_labeled, ALFAMix.select
+
+    def watched(self, labeled, labels):
+        told.append((labeled, labels))
+        return with_labeled(self, labeled, labels)
+
+    monkeypatch.setattr(ALFAMix, "with_labeled", watched)
+    monkeypatch.setattr(ALFAMix, "select", lambda self, *a: summaries.append(a[:2]) or select(self, *a))
+    made, plain = (learner(new_model, data, quick, ALFAMix(10.0), p) for p in (path, None))
+    for one in (made, plain):
+        one.ask(6)
+    unlabeled, labeled = made.pool.unlabeled, made.pool.labeled
+    assert torch.equal(told[0][0][0], told[1][0][0]) and told[0][0][0].shape == (12, 128)
+    assert torch.equal(told[0][1], data.labels[labeled])
+    (found, seen), (other, _) = summaries
+    assert torch.equal(found[0], rows[unlabeled]) and torch.equal(found[1], other[1]) and seen == ()
+    assert len(found[1].unique()) > 1
 
 
 @pytest.mark.parametrize("function", [Margin(), BADGE()])

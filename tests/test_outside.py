@@ -130,6 +130,22 @@ def test_a_target_counts_them_and_learns_without(open_set):
     assert row["labels_bought"] == 40 and int((open_set.labels[:40] == OUTSIDE).sum()) > 0
 
 
+def test_functions_that_ask_for_labels_are_told_of_them(open_set, monkeypatch):
+    """And they are no anchors."""
+    from dal.acquisition import ALFAMix
+
+    asked = []
+    summarize = ALFAMix.summarize
+    monkeypatch.setattr(ALFAMix, "summarize", lambda self, *a: asked.append(self) or summarize(self, *a))
+    one = ActiveLearner(model, open_set, ALFAMix(), training=TRAINING, seed=2)
+    inside = (open_set.labels >= 0).nonzero().flatten().tolist()
+    outside = (open_set.labels == OUTSIDE).nonzero().flatten().tolist()
+    points = [*inside[:10], *outside[:3]]
+    one.tell(points, open_set.labels[points].tolist())
+    one.fit()
+    assert len(one.ask(5)) == 5 and len(asked[-1].anchors.means) == open_set.num_classes == 2
+
+
 def test_functions_that_look_at_labeled_points_see_them_too(open_set):
     """An image that was looked at is covered, whatever it shows."""
     from dal.acquisition import CoreSet

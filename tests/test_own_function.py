@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 
 from dal.acquisition.own_file import load_own_file
 from dal.cli import main
@@ -111,6 +112,55 @@ def test_a_moved_file_goes_on_and_a_changed_one_does_not(file, tmp_path, capsys)
     assert status == 2 and "acquisition.file: expected" in err and "as it was" in err
     assert call(capsys, "rank", run, f"acquisition={file}", "--top", 1)[0] == 0
     assert len([json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]) == 2
+
+
+NEEDS_LABELS = """
+import copy
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import PoolModel, ScoreFunction, Summary
+
+
+@dataclass(frozen=True)
+class NearClass(ScoreFunction):
+    needs_labels: ClassVar[bool] = True
+
+    label: int = 0
+    mean: Tensor | None = field(default=None, init=False, repr=False, compare=False)
+
+    def with_labeled(self, labeled: Summary, labels: Tensor) -> "NearClass":
+        told = copy.copy(self)
+        object.__setattr__(told, "mean", labeled[0][labels == self.label].mean())
+        return told
+
+    def score(self, model: PoolModel, x: Tensor) -> Tensor:
+        brightness = x.flatten(1).mean(dim=1).double()
+        return brightness if self.mean is None else -(brightness - self.mean).abs()
+"""
+
+
+def test_it_can_ask_for_the_labels(file, tmp_path, capsys):
+    path = file.parent / "near_class.py"
+    path.write_text(NEEDS_LABELS)
+    run = tmp_path / "run"
+    settings = [f"acquisition={path}", "acquisition.label=3", *QUICK, "campaign.budget=20", f"run_dir={run}"]
+    settings += ["campaign.initial=balanced"]
+    status, _, err = call(capsys, "run", *settings)
+    assert status == 0, err
+    config = load_config(run / "config.yaml")
+    assert set(config["acquisition"]) == {"name", "file", "digest", "label"}
+    data = build(config).data.load().train
+    brightness = data.plain(range(len(data))).flatten(1).double().mean(dim=1)
+    chosen = torch.tensor(pd.read_csv(run / "selections.csv")["index"])
+    start = chosen[:10]
+    distances = (brightness - brightness[start[data.labels[start] == 3]].mean()).abs()
+    distances[start] = torch.inf
+    # Pixels are few, and images of one brightness many.
+    torch.testing.assert_close(distances[chosen[10:]], distances.sort().values[:10])
 
 
 @pytest.mark.parametrize(

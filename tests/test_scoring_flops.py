@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as modes
 
-from dal.acquisition import BALD, CoreSet, Margin, Random
+from dal.acquisition import BALD, ALFAMix, CoreSet, Margin, Random
 from dal.acquisition.base import ScoreFunction
 from dal.choosing import choose
 from dal.evaluation import predict
@@ -168,6 +168,20 @@ def test_margin_and_core_set_run_a_plain_pass_over_candidates_and_labeled(shared
         row = ledger.row()
         assert (row["samples_forward_score"], row["flops_forward_score"]) == (count, count * each)
         assert row["flops_draws_score"] == 0
+
+
+def test_alfa_mix_runs_the_head_once_more_for_each_anchor_of_this_round(shared):
+    data, model = images_for(shared, "small_cnn", 40), as_adapted(network("small_cnn"))
+    every, plain, head = torch.arange(10, 40), BY_HAND["small_cnn"].forward, 2 * 128 * CLASSES
+    # Not so many anchors as before are not charged as before.
+    for labels in ([0, 1, 1, 0], [2, 2, -2, 2], [0, 2, 1, 0]):
+        ledger, few = Ledger(), torch.arange(4)
+        anchors = len(set(labels) - {-2})
+        choose(model, ALFAMix(), (data, every), (data, few), 3, labels=torch.tensor(labels), ledger=ledger)
+        row = ledger.row()
+        assert row["samples_forward_score"] == 34
+        assert row["flops_forward_score"] == 4 * plain + 30 * (plain + (1 + anchors) * head)
+        assert row["flops_backward_score"] == 30 * head
 
 
 @pytest.mark.parametrize(

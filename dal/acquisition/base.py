@@ -60,6 +60,10 @@ class AcquisitionFunction(ABC):
     needs_labeled: ClassVar[bool] = False
     """Whether select() looks at the summaries of the labeled points too."""
 
+    needs_labels: ClassVar[bool] = False
+    """Whether the labeled points are read first and with_labeled() makes of them and their labels the function that
+    reads the pool."""
+
     features_part: ClassVar[int | None] = None
     """Which tensor of the summary holds the features (N, D) by which points are told apart, where features of another
     network can take their place. None where they cannot: a gradient is one of this network's features."""
@@ -78,6 +82,15 @@ class AcquisitionFunction(ABC):
     @abstractmethod
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         """Reduce one batch, on its device, to what is worth keeping of it: tensors of B rows."""
+
+    def with_labeled(self, labeled: Summary, labels: Tensor) -> AcquisitionFunction:
+        """The function that summarizes the pool and selects from it; called where needs_labels is set.
+
+        ``labeled`` is what summarize() of this one made of the labeled points, always from the network's own features.
+        ``labels`` (L,) int64 are their classes, and -2 for points of none. All processes get all of them. What is taken
+        from them can be held in a field with ``init=False``, which is no option of the command line.
+        """
+        return self
 
     @abstractmethod
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:

@@ -93,3 +93,27 @@ def k_means_orders(points, length, weights_of=k_means_weights):
             probability *= weights[pick] / weights.sum()
         orders[order] = probability
     return orders
+
+
+def alfa_mix_changes(features, weights, bias, anchors, epsilon):
+    """(N,) under how many anchors the class that a linear head (D, C) predicts changes, element by element."""
+    counts = []
+    for z in np.asarray(features, np.float64):
+        probs = softmax(z @ weights + bias)
+        predicted = int(np.argmax(probs))
+        # Of -log p of the predicted class, by the chain rule.
+        gradient = [
+            sum((probs[c] - (c == predicted)) * weights[d, c] for c in range(len(probs))) for d in range(len(z))
+        ]
+        length = math.sqrt(sum(g * g for g in gradient))
+        changes = 0
+        for anchor in anchors:
+            mixed = []
+            for d in range(len(z)):
+                alpha = 0.0
+                if anchor[d] != z[d] and length > 0:
+                    alpha = epsilon * distance(anchor, z) / length * gradient[d] / (anchor[d] - z[d])
+                mixed.append(alpha * anchor[d] + (1 - alpha) * z[d])
+            changes += int(np.argmax(np.array(mixed) @ weights + bias)) != predicted
+        counts.append(changes)
+    return counts

@@ -41,6 +41,8 @@ def selections(case, ranks_at_work, folder=None):
     found = {}
     for name, cls in sorted(registry().items()):
         function = cls(**SETTINGS.get(name, {}))
+        if function.needs_labels:
+            function = function.with_labeled(function.summarize(model, labeled), torch.arange(90) % num_classes)
         rows, others = function.summarize(model, pool), function.summarize(model, labeled)
         if folder is not None and name in ("badge", "coreset"):
             rows = tuple(stored(part, folder / f"{name}_{place}.npy") for place, part in enumerate(rows))

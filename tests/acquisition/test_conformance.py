@@ -11,6 +11,7 @@ from dal.errors import DalError, NonFiniteError
 NUM_POINTS, NUM_LABELED, NUM_CLASSES, NUM_FEATURES, NUM_DRAWS = 40, 8, 4, 6, 20
 POOL = torch.arange(NUM_POINTS)
 LABELED = torch.arange(NUM_POINTS, NUM_POINTS + NUM_LABELED)
+LABELS = torch.tensor([0, 1, 2, 0, -2, 2, 0, 0])  # one class has no label, and one point no class
 
 
 @pytest.fixture(params=sorted(registry()))
@@ -32,7 +33,15 @@ def summarized(function, model, x, batch_size=1000):
     return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
 
 
+def informed(function, model, labeled=LABELED, batch_size=1000):
+    """The function that reads the pool."""
+    if not function.needs_labels:
+        return function
+    return function.with_labeled(summarized(function, model, labeled, batch_size), LABELS)
+
+
 def selected(function, model, query_size, seed=0, batch_size=1000, pool=POOL):
+    function = informed(function, model, batch_size=batch_size)
     labeled = summarized(function, model, LABELED, batch_size) if function.needs_labeled else ()
     return function.select(summarized(function, model, pool, batch_size), labeled, query_size, generator(seed))
 
@@ -81,7 +90,8 @@ def test_global_generator_is_neither_read_nor_moved(function, model):
 
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_loader_batch_size_does_not_matter(function, model, batch_size):
-    whole, parts = summarized(function, model, POOL), summarized(function, model, POOL, batch_size)
+    reads = informed(function, model)
+    whole, parts = summarized(reads, model, POOL), summarized(reads, model, POOL, batch_size)
     assert all(torch.equal(x, y) for x, y in zip(whole, parts, strict=True))
     first, second = selected(function, model, 10), selected(function, model, 10, batch_size=batch_size)
     assert torch.equal(first.positions, second.positions) and torch.equal(first.scores, second.scores)
@@ -107,7 +117,7 @@ def test_score_function_gives_the_highest_first(function, model):
 
 
 def test_summary_keeps_at_most_features_and_classes(function, model):
-    summary = summarized(function, model, POOL)
+    summary = summarized(informed(function, model), model, POOL)
     most = NUM_DRAWS * NUM_CLASSES if function.keeps_draws else NUM_CLASSES + NUM_FEATURES
     assert all(len(part) == NUM_POINTS for part in summary)
     assert sum(part.numel() for part in summary) <= NUM_POINTS * most
@@ -115,7 +125,23 @@ def test_summary_keeps_at_most_features_and_classes(function, model):
     assert sum(part.untyped_storage().nbytes() for part in summary) <= 8 * NUM_POINTS * most
 
 
+def test_what_the_labels_tell_makes_another_function(function, model):
+    if not function.needs_labels:
+        assert function.with_labeled((), LABELS) is function
+        pytest.skip("asks for no labels")
+    before = summarized(function, model, POOL)
+    first, second = informed(function, model), informed(function, model)
+    assert type(first) is type(function) and first.name == function.name
+    # Neither is taken for the other, nor for the one that read the labeled points, and none is printed at length.
+    assert first == first and first != function and first != second and len({first, second, function}) == 3
+    assert len(repr(first)) < 200
+    assert all(torch.equal(x, y) for x, y in zip(before, summarized(function, model, POOL), strict=True))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        first.anything = 1
+
+
 def test_inputs_are_left_as_they_are(function, model):
+    function = informed(function, model)
     pool, labeled = summarized(function, model, POOL), summarized(function, model, LABELED)
     before = [part.clone() for part in (*pool, *labeled)]
     function.select(pool, labeled if function.needs_labeled else (), 10, generator())
@@ -200,8 +226,9 @@ def test_degenerate_pools_still_give_distinct_finite_choices(function, model, ki
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_gpu_gives_what_the_cpu_gives(function, model):
     on_gpu = model.to("cuda")
-    labeled = summarized(function, on_gpu, LABELED.cuda()) if function.needs_labeled else ()
-    found = function.select(summarized(function, on_gpu, POOL.cuda()), labeled, 20, generator())
+    reads = informed(function, on_gpu, LABELED.cuda())
+    labeled = summarized(reads, on_gpu, LABELED.cuda()) if function.needs_labeled else ()
+    found = reads.select(summarized(reads, on_gpu, POOL.cuda()), labeled, 20, generator())
     assert_valid(found, 20)
     expected = selected(function, model, 20)
     assert torch.equal(found.positions, expected.positions)
