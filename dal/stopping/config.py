@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 from dal.errors import bad_value, unknown_choice
@@ -89,4 +90,7 @@ class CampaignConfig:
         time where that is None. Round 0 is the initial set."""
         if round == 0:
             return self.initial_size
-        return int(self.query_size * self.growth ** (round - 1 if grown is None else grown) + 0.5)
+        try:
+            return int(self.query_size * self.growth ** (round - 1 if grown is None else grown) + 0.5)
+        except OverflowError:
+            return sys.maxsize  # more than any budget

@@ -30,6 +30,14 @@ def test_queries_grow_from_the_second_on():
     assert [growing.size_of_query(r) for r in range(5)] == [10, 10, 15, 23, 34]
 
 
+@pytest.mark.parametrize("growth", [1e160, 1e308])
+def test_a_size_beyond_all_numbers_is_what_is_left(growth):
+    growing = config(query_size=20, growth=growth, budget=60)
+    assert next_query_size(growing, [{}] * 2, 30, 500) == 30
+    assert next_query_size(growing, [{}] * 3, 60, 440) == 0
+    assert largest_query(growing, 500) == 30
+
+
 def test_a_whole_campaign_spends_the_budget_to_the_last_label():
     growing, bought, sizes = config(query_size=30, growth=2, budget=333, validation_size=20), 20, []
     while size := next_query_size(growing, [{}] * len(sizes), bought, 10_000):
