@@ -72,12 +72,13 @@ class FeatureCache:
         device: torch.device | None = None,
         ledger: Ledger | None = None,
         on_progress: OnProgress = silent,
+        phase: str = "embed",
     ) -> ImageData:
         """The same points with features in place of images: what is read is (B, D) float32, and kept as precise as
         ``scoring.precision`` made it, in memory, or on disk where all would take more than half of
         ``scoring.memory_budget``.
 
-        A pass over all the images, charged to the phase ``embed``, makes them the first time and whenever the
+        A pass over all the images, charged to ``phase``, makes them the first time and whenever the
         backbone's weights are not those of the last time.
 
         Raises DalError for a model that is not a Classifier with a frozen backbone, and for features that are not
@@ -100,7 +101,7 @@ class FeatureCache:
         self._kept.pop(data, None)
         del kept
         scoring, ledger = scoring or ScoringConfig(), ledger or Ledger()
-        with ledger.phase("embed"):
+        with ledger.phase(phase):
             (rows,) = pool_pass(
                 model,
                 data,
@@ -109,7 +110,7 @@ class FeatureCache:
                 config=scoring,
                 device=device,
                 on_progress=on_progress,
-                phase="embed",
+                phase=phase,
                 charge=Charge(ledger, "features") if digest != self._counted else None,
                 new_store=lambda count, _: RowStore(count, scoring.bytes_allowed, folder=scoring.disk_folder),
             )

@@ -249,7 +249,8 @@ class ActiveLearner:
     def _predict(self, data: ImageData, indices: Tensor, phase: str) -> Tensor:
         return predict(
             self.model,
-            self._seen(data),
+            # What only testing reads is no cost of the method.
+            self._seen(data, "embed" if data is self.data else phase),
             indices,
             config=self.scoring,
             device=self.device,
@@ -285,7 +286,7 @@ class ActiveLearner:
         self._scores_before = records.scores
         self.ledger = Ledger(records.costs)
 
-    def _seen(self, data: ImageData) -> ImageData:
+    def _seen(self, data: ImageData, phase: str = "embed") -> ImageData:
         """What the model reads: the images, or in their place the features of a frozen backbone."""
         if not takes_features(self.model):
             return data
@@ -296,6 +297,7 @@ class ActiveLearner:
             device=self.device,
             ledger=self.ledger,
             on_progress=self.on_progress,
+            phase=phase,
         )
 
     def _new_model(self, round: int) -> AdaptedModel:

@@ -83,7 +83,7 @@ def test_queries_grow_after_those_that_are_worth_little(data, new_model):
 
 
 def test_disagreement_is_how_much_less_sure_the_model_is_of_the_query(data, new_model):
-    learner, rows, seen = campaign(data, new_model, grow_below=0.0, budget=14)
+    learner, rows, seen = campaign(data, new_model, grow_below=0.0, growth=2.0, budget=14)
     doubt = 1 - seen[0].double().softmax(dim=1).amax(dim=1)
     first, query = learner.pool.labeled[:6].tolist(), learner.pool.labeled[6:14]
     pool = [i for i in range(90) if i not in first]  # fewer than 256: all of it

@@ -53,13 +53,16 @@ def test_features_choose_and_learn_what_images_do_for_one_pass_over_them(
     learner, rows = campaign(data, test_data, quick, acquisition)
     passes = Counted.images
     with monkeypatch.context() as patched:
-        patched.setattr(ActiveLearner, "_seen", lambda self, images: images)
+        patched.setattr(ActiveLearner, "_seen", lambda self, images, phase="": images)
         plain, expected = campaign(data, test_data, quick, acquisition)
     assert learner.pool.labeled.tolist() == plain.pool.labeled.tolist()
     assert [row["test_accuracy"] for row in rows] == [row["test_accuracy"] for row in expected]
     assert [row["stop_predictions"] for row in rows] == [row["stop_predictions"] for row in expected]
     assert [row["test_loss"] for row in rows] == pytest.approx([row["test_loss"] for row in expected], rel=1e-3)
-    assert [row.get("samples_forward_embed", 0) for row in rows] == [90 + 60, 0, 0]
+    assert [row.get("samples_forward_embed", 0) for row in rows] == [90, 0, 0]
+    # Test images are read once too, and then the head alone runs on their features.
+    assert [row["samples_forward_test"] for row in rows] == [60 + 60, 60, 60]
+    assert rows[0]["flops_forward_test"] > 10 * rows[1]["flops_forward_test"] > 0
     # Tiles are filled up, and their size and cost are found on a few images.
     assert 150 <= passes < 320 < 1500 < Counted.images
     assert sum(map(total_flops, rows)) < 0.2 * sum(map(total_flops, expected))
@@ -92,7 +95,7 @@ def test_fresh_starts_renew_the_head(data, quick):
 
 def test_neighbors_of_the_first_network_need_no_pass_of_their_own(data, test_data, quick):
     _, rows = campaign(data, test_data, quick, candidates=NeighborCandidates(num_neighbors=5))
-    assert [row.get("samples_forward_embed", 0) for row in rows] == [150, 0, 0]
+    assert [row.get("samples_forward_embed", 0) for row in rows] == [90, 0, 0]
     assert Counted.images < 320
 
 
@@ -137,7 +140,7 @@ def test_a_run_killed_at_any_phase_counts_its_features_once_and_ends_the_same(tm
         return what_counts(folder)
 
     undisturbed = outcome(tmp_path / "undisturbed", [])
-    assert [row.get("samples_forward_embed", 0) for row in undisturbed[1]] == [400 + 500, 0, 0]
+    assert [row.get("samples_forward_embed", 0) for row in undisturbed[1]] == [400, 0, 0]
     points = ["embed:100", "test:1", "score:1", "commit:2"]
     assert outcome(tmp_path / "killed", points) == undisturbed
 

@@ -68,6 +68,8 @@ class CampaignConfig:
         self._check_stop_set()
         if self.grow_below is not None and not -1 <= self.grow_below <= 1:
             raise bad_value("campaign.grow_below", "a number from -1 to 1, or null", self.grow_below)
+        if self.grow_below is not None and self.growth == 1:
+            raise bad_value("campaign.grow_below", "null with campaign.growth=1, which never grows", self.grow_below)
         if self.cost_optimum and self.max_rounds is not None and self.max_rounds < MIN_ROUNDS_OF_COST:
             expected = f"at least {MIN_ROUNDS_OF_COST}, or null, for campaign.cost_optimum"
             raise bad_value("campaign.max_rounds", expected, self.max_rounds)

@@ -56,6 +56,8 @@ class TrainingConfig:
             raise bad_value("training.updates_per_label", "a number above 0, or null", self.updates_per_label)
         if self.replay is not None and not 0 <= self.replay < math.inf:
             raise bad_value("training.replay", "a number from 0, or null", self.replay)
+        if self.replay is not None and self.warm_start == "scratch":
+            raise bad_value("training.replay", "null with warm_start=scratch, which fits all labels", self.replay)
         if not 0 <= self.rewind < 1:
             raise bad_value("training.rewind", "a share from 0 to below 1", self.rewind)
         if self.rewind and self.warm_start == "scratch":

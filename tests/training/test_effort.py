@@ -24,7 +24,8 @@ def points(count):
 
 
 def config(**settings):
-    return TrainingConfig(**{"min_updates": 10, "max_updates": 400} | settings)
+    warm = {"warm_start": "continue"} if "replay" in settings else {}  # from scratch it is refused
+    return TrainingConfig(**{"min_updates": 10, "max_updates": 400} | warm | settings)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,10 @@ def test_a_round_from_scratch_fits_everything():
         ({"updates_per_label": 0}, "training.updates_per_label: expected a number above 0, or null, got 0"),
         ({"updates_per_label": math.nan}, "training.updates_per_label: expected a number above 0"),
         ({"replay": -0.1}, "training.replay: expected a number from 0, or null, got -0.1"),
+        (
+            {"replay": 3.0, "warm_start": "scratch"},
+            "training.replay: expected null with warm_start=scratch, .* got 3.0",
+        ),
         ({"rewind": 1.0}, "training.rewind: expected a share from 0 to below 1, got 1.0"),
         ({"monitor": "test_loss"}, "training.monitor: expected one of .*none"),
     ],
