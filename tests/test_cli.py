@@ -211,7 +211,7 @@ def test_help_names_the_commands(capsys):
     status, out, _ = call(capsys, "--help")
     assert status == 0 and all(command in out for command in ("run", "rank", "report", "compare"))
     done = dal("run", "--help")
-    assert done.returncode == 0 and re.search(r"acquisition: badge, .*\bbald\b", done.stdout)
+    assert done.returncode == 0 and re.search(r"acquisition: alfa_mix, .*\bbald\b", done.stdout)
 
 
 def test_two_processes_train_one_campaign(tmp_path):

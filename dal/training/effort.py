@@ -38,7 +38,7 @@ def effort(config: TrainingConfig, labeled: Points, num_new: int, warm: bool, *,
     ``rewind`` takes up the learning-rate schedule where the share of it is over (arXiv:2003.02389).
 
     >>> points = (torch.arange(100), torch.zeros(100, dtype=torch.int64))
-    >>> config = TrainingConfig(min_updates=10, updates_per_label=2, replay=1.0)
+    >>> config = TrainingConfig(warm_start="continue", min_updates=10, updates_per_label=2, replay=1.0)
     >>> cold, warm = (effort(config, points, 20, w, seed=0, round=1) for w in (False, True))
     >>> len(cold.points[0]), cold.planned, len(warm.points[0]), warm.planned
     (100, 200, 40, 40)
