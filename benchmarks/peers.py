@@ -64,9 +64,10 @@ def baal_batchbald(log_probs: Tensor, query_size: int) -> Callable[[], Any]:
     from baal.active.heuristics import BatchBALD
 
     predictions = log_probs.exp().transpose(1, 2).numpy()
+    heuristic = BatchBALD(num_samples=query_size, num_draw=10_000 // log_probs.shape[1])  # so many for each network
 
     def run() -> Tensor:
-        return torch.as_tensor(BatchBALD(query_size, num_samples=10_000)(predictions)[:query_size].copy())
+        return torch.as_tensor(heuristic(predictions)[:query_size].copy())
 
     return run
 
