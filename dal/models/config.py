@@ -21,11 +21,11 @@ class ModelConfig:
     With a ``target_backbone`` the campaign's network is a proxy: it is small and chooses, and the target is trained
     once, in the same way, on all that was bought (selection via proxy, arXiv:1906.11829).
 
-    Raises DalError for target_weights without a target_backbone and for an ensemble_size below 1.
+    Raises DalError for target_weights without a target_backbone, and for an ensemble_size or input_size below 1.
     """
 
     backbone: str = "small_cnn"
-    weights: str | None = None  # null, DEFAULT (torchvision's), or the path of a state dict
+    weights: str | None = None  # null, DEFAULT (of ImageNet), or the path of a state dict
     dropout: float = 0.5  # before the head
     backbone_dropout: float = 0.25  # inside small_cnn
     optimizer: str = "adam"
@@ -33,6 +33,7 @@ class ModelConfig:
     weight_decay: float = 0.0
     momentum: float = 0.9  # of sgd
     schedule: str = "constant"
+    input_size: int | None = None  # pixels a side that the backbone sees; null leaves the images as they are
     freeze_backbone: bool = False  # train the head alone, on features that are computed once
     ensemble_size: int = 1  # networks; more than one are the draws, in the place of dropout's
     target_backbone: str | None = None  # trained at the end of a campaign on all labels bought
@@ -41,6 +42,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.target_weights is not None and self.target_backbone is None:
             raise bad_value("model.target_weights", "null where there is no model.target_backbone", self.target_weights)
+        if self.input_size is not None and self.input_size < 1:
+            raise bad_value("model.input_size", "null or at least 1 pixel", self.input_size)
         if self.ensemble_size < 1:
             raise bad_value("model.ensemble_size", "at least 1", self.ensemble_size)
         if self.freeze_backbone and self.weights is None:
@@ -71,7 +74,7 @@ class ModelConfig:
     def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Classifier:
         """A Classifier for these images, or a DeepEnsemble, initialised from the global generator."""
         backbones = [
-            build_backbone(self.backbone, image_shape, self.weights, self.backbone_dropout)
+            build_backbone(self.backbone, image_shape, self.weights, self.backbone_dropout, self.input_size)
             for _ in range(self.ensemble_size)
         ]
         options: dict[str, Any] = {name: getattr(self, name) for name in _PASSED_ON}

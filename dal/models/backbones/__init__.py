@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from dal.errors import bad_value, unknown_choice
 from dal.models.backbones.base import Backbone
+from dal.models.backbones.efficientnet_lite import EfficientNetLite0
+from dal.models.backbones.resized import Resized
 from dal.models.backbones.small_cnn import SmallCNN
 from dal.models.backbones.torchvision_models import TorchvisionBackbone
 
-BACKBONES = ("small_cnn", "resnet18_cifar", "torchvision/<name>")
+BACKBONES = ("small_cnn", "resnet18_cifar", "efficientnet_lite0", "torchvision/<name>")
 
 
 def build_backbone(
-    name: str, image_shape: tuple[int, int, int], weights: str | None = None, dropout: float = 0.25
+    name: str,
+    image_shape: tuple[int, int, int],
+    weights: str | None = None,
+    dropout: float = 0.25,
+    input_size: int | None = None,
 ) -> Backbone:
-    """A backbone for (C, H, W) images: ``small_cnn``, ``resnet18_cifar``, or ``torchvision/resnet50`` and the like.
+    """A backbone for (C, H, W) images: ``small_cnn``, ``resnet18_cifar``, ``efficientnet_lite0``, or
+    ``torchvision/resnet50`` and the like. With an ``input_size`` it sees them resized to so many pixels a side.
 
     Raises DalError for an unknown name.
 
     >>> build_backbone("small_cnn", (1, 8, 8)).num_features
     128
     """
+    if input_size is not None:
+        resized = build_backbone(name, (image_shape[0], input_size, input_size), weights, dropout)
+        return Resized(resized, input_size)
     channels, height, width = image_shape
     if channels not in (1, 3) and name != "small_cnn":
         raise bad_value("image_shape", "1 or 3 channels for this backbone", image_shape)
@@ -29,9 +39,19 @@ def build_backbone(
         return SmallCNN(channels, (height, width), dropout)
     if name == "resnet18_cifar":
         return TorchvisionBackbone("resnet18", weights, cifar_stem=True)
+    if name == "efficientnet_lite0":
+        return EfficientNetLite0(weights, max(height, width))
     if name.startswith("torchvision/"):
         return TorchvisionBackbone(name.removeprefix("torchvision/"), weights)
     raise unknown_choice("backbone", BACKBONES, name)
 
 
-__all__ = ["BACKBONES", "Backbone", "SmallCNN", "TorchvisionBackbone", "build_backbone"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "EfficientNetLite0",
+    "Resized",
+    "SmallCNN",
+    "TorchvisionBackbone",
+    "build_backbone",
+]

