@@ -28,6 +28,8 @@ ADDED = {
     "data.copies": 1,
     "data.copy_noise": 0.1,
     "data.outside_classes": 0,
+    "data.outside_from": None,
+    "data.outside_size": None,
     "candidates.kind": "all",
     "candidates.size": 10_000,
     "candidates.num_neighbors": 100,

@@ -215,14 +215,18 @@ class DataConfig:
     copies: int = 1  # each training image so many times, all but the first with noise (arXiv:1906.08158)
     copy_noise: float = 0.1  # standard deviation of that noise, over that of the data set's pixels
     outside_classes: int = 0  # the last so many classes are none: images stay in the pool, cost labels, teach nothing
+    outside_from: str | None = None  # a data set, such as cifar100, whose training images are put in the pool likewise
+    outside_size: int | None = None  # only so many of them, drawn with a fixed seed
 
     def read(self) -> ImageSplits:
         """Read the images. Raises DalError with one sentence where they cannot be had."""
         raise TypeError(f"{type(self).__name__} must define read()")
 
     def load(self) -> ImageSplits:
-        """read(), then what was asked for: the imbalance, the subset, copies of what is left, classes that are none."""
+        """read(), then what was asked for: the imbalance, the subset, copies of what is left, images of no class."""
         from dal.data.copies import noisy_copies
+        from dal.data.outside import with_outside
+        from dal.data.registry import outside_set
         from dal.data.subset import imbalanced, random_subset, without_classes
 
         train, test = self.read()
@@ -237,4 +241,11 @@ class DataConfig:
             if test is not None:
                 test = without_classes(test, self.outside_classes)
                 test = test.subset((test.labels != OUTSIDE).nonzero().flatten().tolist())
+        if self.outside_from is not None:
+            other = outside_set(self.outside_from).read().train
+            if self.outside_size is not None:
+                other = random_subset(other, self.outside_size, "data.outside_size")
+            train = with_outside(train, other)
+        elif self.outside_size is not None:
+            raise bad_value("data.outside_size", "null where there is no data.outside_from", self.outside_size)
         return ImageSplits(train, test)

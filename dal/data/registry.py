@@ -7,6 +7,7 @@ import pkgutil
 from pathlib import Path
 
 from dal.data.base import DataConfig
+from dal.errors import unknown_choice
 
 
 def registry() -> dict[str, type[DataConfig]]:
@@ -33,3 +34,17 @@ def registry() -> dict[str, type[DataConfig]]:
         if configs:
             found[module.name] = configs[0]
     return found
+
+
+def outside_set(name: str) -> DataConfig:
+    """The data set that ``data.outside_from`` names, as it is without settings.
+
+    Raises DalError for an unknown name, or one that means nothing without settings.
+
+    >>> len(outside_set("digits").read().train)
+    1297
+    """
+    known = {key: config for key, config in registry().items() if key != "image_folder"}
+    if name not in known:
+        raise unknown_choice("data.outside_from", known, name)
+    return known[name]()

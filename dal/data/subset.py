@@ -10,12 +10,12 @@ from dal.errors import bad_value
 from dal.seeding import derive_seed
 
 
-def random_subset(data: ImageData, size: int) -> ImageData:
+def random_subset(data: ImageData, size: int, argument: str = "data.max_train") -> ImageData:
     """``size`` points drawn with a fixed seed, in their order in ``data``.
 
     A smaller subset is part of a larger one, and which points are drawn depends on their ids alone.
 
-    Raises DalError where size is not from 1 to len(data).
+    Raises DalError, naming the argument that size came from, where it is not from 1 to len(data).
 
     >>> import torch
     >>> from dal.data.base import TensorSource
@@ -25,7 +25,7 @@ def random_subset(data: ImageData, size: int) -> ImageData:
     3
     """
     if not 1 <= size <= len(data):
-        raise bad_value("size (data.max_train)", f"from 1 to {len(data)}, the training points there are", size)
+        raise bad_value(f"size ({argument})", f"from 1 to {len(data)}, the training points there are", size)
     return data.subset(_drawn(data, range(len(data)), size))
 
 
