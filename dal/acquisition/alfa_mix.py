@@ -17,6 +17,7 @@ from dal.acquisition.base import (
     check_dims,
     check_finite,
     check_query_size,
+    check_whole,
     in_double,
     top_scores,
 )
@@ -90,11 +91,12 @@ def mixed_features(features: Tensor, gradients: Tensor, anchor: Tensor, epsilon:
 def alfa_mix_select(features: Tensor, changes: Tensor, query_size: int, generator: torch.Generator) -> Tensor:
     """k-means among the points whose prediction changes under any anchor (arXiv:2203.07034).
 
-    Where no more than Q points do, all of them are taken, those with more changes first, and others at random.
+    Mixing in more and more of the anchors, the first step counts at which more than Q points change; where there is
+    none, the one with the most. Its points are then all taken, those with more changes first, and others at random.
 
     Args:
         features: (N, D) of the pool, any floating dtype.
-        changes: (N,) under how many anchors the prediction changes.
+        changes: (N, S) under how many anchors the prediction changes, at each of S steps.
         query_size: Q, from 1 to N.
         generator: on the CPU.
 
@@ -106,7 +108,8 @@ def alfa_mix_select(features: Tensor, changes: Tensor, query_size: int, generato
         NonFiniteError: a number is NaN or infinite.
 
     >>> features = torch.tensor([[0.0], [1.0], [2.0], [50.0], [51.0]])
-    >>> alfa_mix_select(features, torch.tensor([1, 2, 1, 0, 1]), 2, torch.Generator().manual_seed(0))
+    >>> changes = torch.tensor([[0, 1], [0, 2], [1, 1], [0, 0], [0, 1]])
+    >>> alfa_mix_select(features, changes, 2, torch.Generator().manual_seed(0))
     tensor([1, 4])
     """
     return _select(features, changes, query_size, generator).positions
@@ -124,32 +127,33 @@ class Anchors:
 
 @dataclass(frozen=True)
 class ALFAMix(AcquisitionFunction):
-    """``alfa_mix_select``: D + 1 numbers a point are kept.
+    """``alfa_mix_select``: D + S numbers a point are kept.
 
     The anchors are the ``class_anchors`` of the labeled points. The loss is the cross entropy of the predicted class,
-    its gradient is taken through the head, and the head runs once more for each anchor, all of it in summarize(). A
-    point's score is under how many anchors its prediction changed. Without anchors none does.
+    its gradient is taken through the head, and the head runs once more for each anchor and step, all of it in
+    summarize(). A point's score is under how many anchors its prediction changed. Without anchors none does.
 
-    The authors' code differs: it raises ε in five steps to 1 / √D until more than Q points change, puts the mean of all
-    labeled points in the place of classes without one, clusters features of length 1, and draws what is missing with
-    replacement.
+    The authors' code, which has the same steps, differs otherwise: it puts the mean of all labeled points in the place
+    of classes without one, clusters features of length 1, and draws what is missing with replacement.
 
     Args:
-        epsilon: ε times √D, above 0; 0.2 is what the authors' code starts from. Sure networks change few predictions
-            then (38 of 1,197 digits after 100 labels), and what is missing in a query is random; 1 is where the code
-            ends.
+        epsilon: ε times √D at the first step, above 0.
+        steps: S; at step s there is s times as much of it, so 5 of them end at 1. Sure networks change few predictions
+            at the first (38 of 1,197 digits after 100 labels).
     """
 
     needs_labels: ClassVar[bool] = True
     features_part: ClassVar[int | None] = 0
 
     epsilon: float = 0.2
+    steps: int = 5
     anchors: Anchors | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         e = self.epsilon
         if isinstance(e, bool) or not isinstance(e, int | float) or not 0 < e < math.inf:
             raise bad_value("epsilon", "a finite number above 0", e)
+        check_whole("steps", self.steps)
 
     def with_labeled(self, labeled: Summary, labels: Tensor) -> ALFAMix:
         anchored = replace(self)
@@ -159,16 +163,17 @@ class ALFAMix(AcquisitionFunction):
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)
         check_finite("features", features)
-        changes = torch.zeros(len(features), device=features.device)
+        changes = torch.zeros(len(features), self.steps, device=features.device)
         if self.anchors is None:
             return features, changes
         predicted, gradients = _ascent(model, features)
-        epsilon = self.epsilon / math.sqrt(features.shape[1])
-        for anchor in self.anchors.means:
-            mixed = mixed_features(features, gradients, anchor, epsilon).to(features.dtype)
-            logits = model.head(mixed)
-            check_finite("logits", logits)
-            changes += logits.argmax(dim=1) != predicted
+        for step in range(self.steps):
+            epsilon = (step + 1) * self.epsilon / math.sqrt(features.shape[1])
+            for anchor in self.anchors.means:
+                mixed = mixed_features(features, gradients, anchor, epsilon).to(features.dtype)
+                logits = model.head(mixed)
+                check_finite("logits", logits)
+                changes[:, step] += logits.argmax(dim=1) != predicted
         return features, changes
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
@@ -200,10 +205,14 @@ def _ascent(model: PoolModel, features: Tensor) -> tuple[Tensor, Tensor]:
 def _select(features: Tensor, changes: Tensor, query_size: int, generator: torch.Generator) -> Selection:
     points = points_of("features", features)
     check_query_size(query_size, len(points))
-    if changes.shape != (len(points),):
-        raise bad_value("changes", f"shape ({len(points)},), as features", tuple(changes.shape))
-    counts = changes.detach().cpu().double()
-    check_finite("changes", counts)
+    if changes.ndim != 2 or len(changes) != len(points) or not changes.shape[1]:
+        raise bad_value("changes", f"shape ({len(points)}, S), a row for each of the features", tuple(changes.shape))
+    steps = changes.detach().cpu().double()
+    check_finite("changes", steps)
+    changing = (steps > 0).sum(dim=0)
+    enough = changing > query_size
+    # Of equal numbers argmax is the first.
+    counts = steps[:, int((enough if bool(enough.any()) else changing).double().argmax())]
     candidates = (counts > 0).nonzero().flatten()
     if len(candidates) <= query_size:
         return top_scores(counts, query_size, generator)

@@ -76,14 +76,19 @@ def test_changes_are_those_of_an_obvious_loop(epsilon, num_classes, references):
     labels[4] = -2
     # A unit that is 0 for all labeled points and for some of the pool.
     labeled[:, 0] = 0
-    function = anchored(ALFAMix(epsilon), model, labeled, labels)
-    features, found = function.summarize(model, pool)
+    function = anchored(ALFAMix(epsilon, steps=3), model, labeled, labels)
+    features, steps = function.summarize(model, pool)
+    assert steps.shape == (200, 3)
+    found = steps[:, 0]
     means = [
         np.mean([x for x, y in zip(labeled.numpy(), labels, strict=True) if y == c], axis=0) for c in range(num_classes)
     ]
     arguments = pool.numpy(), model.weights.numpy(), model.bias.numpy(), means
     expected = references.alfa_mix_changes(*arguments, epsilon / math.sqrt(9))
     assert found.tolist() == expected and features is pool
+    for step in (1, 2):
+        later = references.alfa_mix_changes(*arguments, (step + 1) * epsilon / math.sqrt(9))
+        assert steps[:, step].tolist() == later != expected
     # Neither all nor none, some under a part of the anchors alone, and nothing else would give the same.
     assert 5 < np.count_nonzero(expected) < 195 and any(0 < count < num_classes for count in expected)
     assert expected != references.alfa_mix_changes(*arguments, epsilon)
@@ -96,14 +101,14 @@ def test_the_step_at_which_a_prediction_changes_is_that_of_a_line():
     pool = torch.tensor([[0.9, 1.0], [1.1, 1.0], [-0.9, 1.0], [-1.1, 1.0]])
     # With epsilon = 0.5 sqrt(D) a point moves by half of its distance to an anchor.
     labeled, labels = torch.tensor([[0.9, 3.0], [-1.1, -1.0]]), torch.tensor([0, 1])
-    function = anchored(ALFAMix(0.5 * math.sqrt(2)), model, labeled, labels)
+    function = anchored(ALFAMix(0.5 * math.sqrt(2), steps=1), model, labeled, labels)
     # Distances to the two: 2, 2.83; 2.01, 2.97; 2.69, 2.01; 2.83, 2. The first and the last point share the first
     # feature of an anchor, and do not move in it.
-    assert function.summarize(model, pool)[1].tolist() == [1, 1, 2, 1]
+    assert function.summarize(model, pool)[1].tolist() == [[1], [1], [2], [1]]
     # Very sure points, whose cross entropy is 0 in float32, still have a direction.
     sure = Linear(model.weights * 200, model.bias)
     assert torch.nn.functional.cross_entropy(sure.head(pool[:1]), torch.tensor([0])) == 0
-    assert anchored(function, sure, labeled, labels).summarize(sure, pool)[1].tolist() == [1, 1, 2, 1]
+    assert anchored(function, sure, labeled, labels).summarize(sure, pool)[1].tolist() == [[1], [1], [2], [1]]
 
 
 def test_gradients_are_those_of_any_head():
@@ -113,7 +118,7 @@ def test_gradients_are_those_of_any_head():
     bent.head = lambda z: torch.tanh(z[:, :6]) @ linear.weights + z.square().sum(dim=1, keepdim=True) * linear.bias
     pool, labeled, labels = rectified(60, 6, 4) + 0.1, rectified(8, 6, 5), torch.arange(8) % 4
     with torch.inference_mode():
-        found = anchored(ALFAMix(0.5), bent, labeled, labels).summarize(bent, pool.clone())[1]
+        found = anchored(ALFAMix(0.5, 1), bent, labeled, labels).summarize(bent, pool.clone())[1][:, 0]
     expected = torch.zeros(60)
     for i, z in enumerate(pool):
         predicted = bent.head(z[None]).argmax(dim=1)
@@ -130,16 +135,32 @@ def test_gradients_are_those_of_any_head():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_candidates_are_the_points_that_change(seed):
     features, counts = torch.randn(60, 4, generator=generator(1)), torch.arange(60) % 3
-    found = ALFAMix().select((features, counts.float()), (), 7, generator(seed))
+    found = ALFAMix().select((features, counts[:, None].float()), (), 7, generator(seed))
     candidates = (counts > 0).nonzero().flatten()
     assert torch.equal(found.positions, candidates[k_means_select(features[candidates], 7, generator(seed))])
     assert torch.equal(found.scores, counts[found.positions].double())
-    assert torch.equal(alfa_mix_select(features, counts, 7, generator(seed)), found.positions)
+    assert torch.equal(alfa_mix_select(features, counts[:, None], 7, generator(seed)), found.positions)
+
+
+def test_the_first_step_with_more_than_a_query_decides():
+    features = torch.randn(60, 4, generator=generator(1))
+    points = torch.arange(60)
+    few, more, all_ = points % 20 == 0, points % 6 == 1, points >= 0
+    three = torch.stack([few, more, all_], dim=1).long()
+    found = {q: alfa_mix_select(features, three, q, generator()).tolist() for q in (2, 3, 9, 10, 59)}
+    assert set(found[2]) < {0, 20, 40}
+    # With three points of few there is nothing to choose from, with ten of more neither.
+    assert all(p % 6 == 1 for p in found[3] + found[9]) and len(found[9]) == 9
+    for q in (10, 59):
+        assert torch.equal(torch.tensor(found[q]), alfa_mix_select(features, three[:, 2:], q, generator()))
+    # Where no step has enough, the one with the most; the first of equal ones.
+    short = torch.stack([few, more, more.roll(1)], dim=1).long()
+    assert set(alfa_mix_select(features, short, 12, generator()).tolist()) > set(more.nonzero().flatten().tolist())
 
 
 def test_what_is_missing_is_drawn_from_the_others():
-    features, counts = torch.randn(40, 4, generator=generator(1)), torch.zeros(40)
-    counts[[3, 11, 20]] = torch.tensor([1.0, 3.0, 2.0])
+    features, counts = torch.randn(40, 4, generator=generator(1)), torch.zeros(40, 1)
+    counts[[3, 11, 20], 0] = torch.tensor([1.0, 3.0, 2.0])
     drawn = [alfa_mix_select(features, counts, 10, generator(seed)).tolist() for seed in range(200)]
     assert all(found[:3] == [11, 20, 3] and len(set(found)) == 10 for found in drawn)
     # 7 of 37 at a time: 37.8 of 200 each, within five standard deviations.
@@ -156,7 +177,7 @@ def test_functions_with_other_anchors_are_other_functions():
     pool, labels = rectified(20, 4, 6), torch.tensor([0, 1])
     one, other = (anchored(plain, model, rectified(2, 4, seed), labels) for seed in (7, 8))
     assert one != other and one == one and one.epsilon == plain.epsilon
-    assert repr(one) == "ALFAMix(epsilon=0.2, anchors=<2 of 4 features>)"
+    assert repr(one) == "ALFAMix(epsilon=0.2, steps=5, anchors=<2 of 4 features>)"
     assert plain.anchors is None and not plain.summarize(model, pool)[1].any()
     # Told again, it forgets the anchors that it had.
     assert torch.equal(anchored(one, model, rectified(2, 4, 8), labels).anchors.means, other.anchors.means)
@@ -166,16 +187,20 @@ def test_what_makes_no_sense_is_refused():
     for wrong in (0, -1.0, math.inf, math.nan, True, "0.2"):
         with pytest.raises(DalError, match="epsilon: expected a finite number above 0, got"):
             ALFAMix(wrong)
+    with pytest.raises(DalError, match="steps: expected a whole number of at least 1, got 0"):
+        ALFAMix(steps=0)
     with pytest.raises(
         DalError, match="labels: expected a class for at least one of the labeled points, got 'none for"
     ):
         class_anchors(torch.zeros(2, 3), torch.tensor([-2, -2]))
     with pytest.raises(DalError, match=r"labels: expected shape \(2,\), as features, got \(1,\)"):
         class_anchors(torch.zeros(2, 3), torch.tensor([0]))
-    with pytest.raises(DalError, match=r"changes: expected shape \(4,\), as features, got \(3,\)"):
-        alfa_mix_select(torch.zeros(4, 2), torch.zeros(3), 1, generator())
+    with pytest.raises(
+        DalError, match=r"changes: expected shape \(4, S\), a row for each of the features, got \(3, 1\)"
+    ):
+        alfa_mix_select(torch.zeros(4, 2), torch.zeros(3, 1), 1, generator())
     with pytest.raises(NonFiniteError, match="changes: expected finite numbers, got nan at row 0 of 1"):
-        alfa_mix_select(torch.zeros(1, 2), torch.tensor([torch.nan]), 1, generator())
+        alfa_mix_select(torch.zeros(1, 2), torch.tensor([[torch.nan]]), 1, generator())
     model = network(3, 2)
     reads = anchored(ALFAMix(), model, rectified(2, 3, 0), torch.tensor([0, 1]))
     model.head = lambda features: torch.zeros(len(features), 2)
