@@ -71,7 +71,7 @@ def variants(data: str) -> dict[str, list[str]]:
         "classic + updates by labels": [*CLASSIC, *EFFORT],
         "classic + average": [*CLASSIC, *EFFORT, "training.average=0.5"],
         "classic + growing queries": [*CLASSIC, "campaign.growth=1.2"],
-        "classic + growing by disagreement": [*CLASSIC, "campaign.growth=1.2", "campaign.grow_below=0.2"],
+        "classic + growing by disagreement": [*CLASSIC, "campaign.growth=1.2", "campaign.grow_below=0.4"],
         "classic + random part": [*CLASSIC, "candidates.kind=random", *part],
         "classic + last scores": [*CLASSIC, "candidates.kind=stale", *part],
         "saver": [*SAVER, *part],
