@@ -33,6 +33,7 @@ def choose(
     query_size: int,
     *,
     labels: Tensor | None = None,
+    targets: Tensor | None = None,
     seed: int = 0,
     round: int = 0,
     scoring: ScoringConfig | None = None,
@@ -43,7 +44,9 @@ def choose(
     """The ``query_size`` candidates most worth a label, best first; positions are those in ``candidates``.
 
     It is the same whatever the number of processes. With ``scoring.embeddings`` positions in the data must be those in
-    the training set. ``labels`` (L,) are those of the labeled points, for functions that need them. Raises DalError, in
+    the training set. ``labels`` (L,) are those of the labeled points, for functions that need them, and
+    ``targets`` (T,) the positions, in the data of the labeled points, of the inputs that count to those that go by
+    some. Raises DalError, in
     all processes, where a query size is out of range or one of them meets a NaN.
     """
     scoring, ledger = scoring or ScoringConfig(), ledger or Ledger()
@@ -91,6 +94,11 @@ def choose(
             if labels is not None and acquisition.needs_labels:
                 acquisition = acquisition.with_labeled(known, labels)
             _, pool = read(acquisition, candidates, pool_place)
+        if acquisition.takes_targets and targets is not None:
+            place = Workspace.shared(len(targets))
+            with place.agreed():
+                of_targets, _ = read(acquisition, (labeled[0], targets), place)
+            acquisition = acquisition.with_targets(place.gather(of_targets))
     with ledger.phase("select"), counted_work() as work:
         seen = labeled_place.gather(others) if acquisition.needs_labeled else ()
         chosen = acquisition.select_in(pool_place, pool, seen, query_size, generator(seed, round, "acquisition"))

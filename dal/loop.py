@@ -29,6 +29,7 @@ from dal.records import Records
 from dal.scoring import ScoringConfig
 from dal.seeding import generator, isolated_rng
 from dal.stop_set import disagreement_with_random
+from dal.target_inputs import load_target_inputs, unlabeled_targets
 from dal.training import FitResult, TrainingConfig, fit_round
 from dal.training.auto_start import Probe, probes_of
 
@@ -93,6 +94,9 @@ class ActiveLearner:
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
         if self.scoring.embeddings is not None and takes_embeddings(acquisition):
             check_embeddings(self.scoring.embeddings, len(data))
+        self._targets: Tensor | None = None
+        if self.scoring.target_inputs is not None and acquisition.takes_targets:
+            self._targets = load_target_inputs(self.scoring.target_inputs, data.ids)
         self.trainer, self.on_progress = dict(trainer or {}), on_progress
         self.pool = pool or Pool(len(data), data.num_classes)
         self.validation: tuple[Tensor, Tensor] | None = None
@@ -176,6 +180,7 @@ class ActiveLearner:
             (own, labeled),
             query_size,
             labels=self.pool.labels(labeled),
+            targets=unlabeled_targets(self._targets, self.pool.unlabeled),
             seed=self.seed,
             round=self.round,
             scoring=self.scoring,

@@ -39,6 +39,7 @@ ADDED = {
     "scoring.channels_last": False,
     "scoring.compile": False,
     "scoring.embeddings": None,
+    "scoring.target_inputs": None,
     "candidates.explore": 0.2,
     "training.updates_per_label": None,
     "training.replay": None,

@@ -50,6 +50,7 @@ class ScoringConfig:
     embeddings: str | None = (
         None  # a .npy (N, D): in place of the network's features where points are told apart by them
     )
+    target_inputs: str | None = None  # a file of ids of the training set: inputs that epig goes by; null: the pool's
     compile: bool = False  # torch.compile, once a pass: some seconds that only large pools give back
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ LAYERS = [
     ["gathered"],
     ["tiles", "reading"],
     ["scoring", "pool", "oracle", "initial_set", "report", "query", "neighbors"],
-    ["compare", "evaluation", "faiss_neighbors", "choosing", "stop_set", "feature_cache"],
+    ["compare", "evaluation", "faiss_neighbors", "choosing", "stop_set", "target_inputs", "feature_cache"],
     ["candidates"],
     ["training"],
     ["environment", "target"],

@@ -64,6 +64,9 @@ class AcquisitionFunction(ABC):
     """Whether the labeled points are read first and with_labeled() makes of them and their labels the function that
     reads the pool."""
 
+    takes_targets: ClassVar[bool] = False
+    """Whether it goes by target inputs, which with_targets() can be given."""
+
     features_part: ClassVar[int | None] = None
     """Which tensor of the summary holds the features (N, D) by which points are told apart, where features of another
     network can take their place. None where they cannot: a gradient is one of this network's features."""
@@ -89,6 +92,13 @@ class AcquisitionFunction(ABC):
         ``labeled`` is what summarize() of this one made of the labeled points, always from the network's own features.
         ``labels`` (L,) int64 are their classes, and -2 for points of none. All processes get all of them. What is taken
         from them can be held in a field with ``init=False``, which is no option of the command line.
+        """
+        return self
+
+    def with_targets(self, targets: Summary) -> AcquisitionFunction:
+        """The function that selects for these target inputs; called where takes_targets is set and somebody gives some.
+
+        ``targets`` is what summarize() made of them. As with_labeled() otherwise.
         """
         return self
 

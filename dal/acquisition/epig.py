@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -69,27 +69,47 @@ def epig_scores(log_probs: Tensor, target_log_probs: Tensor) -> Tensor:
         return _scores(ready(log_probs.flatten(1)), ready(target_log_probs.flatten(1)), num_draws)
 
 
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """(T, K C) rows. Equal to itself alone, so that functions for other targets are other functions."""
+
+    rows: Tensor
+
+    def __repr__(self) -> str:
+        return f"<{len(self.rows)} of them>"
+
+
 @dataclass(frozen=True)
 class EPIG(AcquisitionFunction):
     """Highest ``epig_scores`` first; K C numbers a point are kept.
 
-    The targets are points of the pool, drawn anew for each query; labeled points are never among them. For targets of
-    your own, ``select_for``.
+    The targets are drawn anew for each query: from the pool, or from those given to with_targets(), which
+    ``scoring.target_inputs`` names. Labeled points are never among them.
 
     Args:
         num_draws: networks drawn by Monte Carlo dropout, at least 2.
-        num_targets: target inputs; all of the pool where it has no more.
+        num_targets: target inputs; all of the pool, or of those given, where there are no more.
     """
 
     needs_dropout: ClassVar[bool] = True
     keeps_draws: ClassVar[bool] = True
+    takes_targets: ClassVar[bool] = True
 
     num_draws: int = 20
     num_targets: int = 100
+    targets: Targets | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         check_num_draws(self.num_draws)
         check_whole("num_targets", self.num_targets)
+
+    def with_targets(self, targets: Summary) -> EPIG:
+        (rows,) = targets
+        if not len(rows):
+            raise bad_value("targets", "at least one target input", 0)
+        given = replace(self)
+        object.__setattr__(given, "targets", Targets(rows))
+        return given
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         log_probs = model.mc_log_probs(x, self.num_draws)
@@ -110,17 +130,11 @@ class EPIG(AcquisitionFunction):
         # Rows on disk stay there: each is read once.
         (rows,) = pool if workspace.group is None else workspace.gather(pool)
         check_query_size(query_size, len(rows))
-        targets = torch.randperm(len(rows), generator=generator)[: self.num_targets].sort().values
-        return self.select_for((rows[targets.to(rows.device)],), (rows,), query_size, generator)
-
-    def select_for(
-        self, targets: Summary, pool: tuple[Rows, ...], query_size: int, generator: torch.Generator
-    ) -> Selection:
-        """select() for target inputs that are given: their summary, by the same model, beside the pool's."""
-        (rows,), (target_rows,) = pool, targets
-        check_query_size(query_size, len(rows))
+        possible: Rows = rows if self.targets is None else self.targets.rows
+        drawn = torch.randperm(len(possible), generator=generator)[: self.num_targets].sort().values
+        targets = possible[drawn.to(possible.device)]
         with torch.inference_mode():
-            scores = _scores(ready(rows), ready(target_rows), self.num_draws)
+            scores = _scores(ready(rows), ready(targets), self.num_draws)
         return top_scores(scores, query_size, generator)
 
 

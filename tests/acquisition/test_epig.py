@@ -85,11 +85,28 @@ def test_targets_are_points_of_the_pool_drawn_by_the_generator(monkeypatch):
 
 def test_targets_that_are_given():
     points, targets = drawn(6, 20, 4, 3), drawn(7, 5, 4, 3)
-    found = EPIG(num_draws=4).select_for((targets.flatten(1),), (points.flatten(1),), 20, generator())
+    function = EPIG(num_draws=4).with_targets((targets.flatten(1),))
+    found = function.select((points.flatten(1),), (), 20, generator())
     scores = epig_scores(points, targets)
     assert torch.equal(found.positions, scores.argsort(descending=True)) and torch.equal(
         found.scores, scores[found.positions]
     )
+    other = EPIG(num_draws=4).with_targets((targets.flatten(1),))
+    assert function == function and function != other and function != EPIG(num_draws=4)
+    assert repr(function) == "EPIG(num_draws=4, num_targets=100, targets=<5 of them>)"
+    with pytest.raises(DalError, match="targets: expected at least one target input, got 0"):
+        EPIG().with_targets((torch.zeros(0, 60),))
+
+
+def test_of_many_that_are_given_some_are_drawn(monkeypatch):
+    targets, seen = drawn(7, 50, 4, 3).flatten(1), []
+    scores_of = epig._scores
+    monkeypatch.setattr(epig, "_scores", lambda rows, targets, k: seen.append(targets) or scores_of(rows, targets, k))
+    function = EPIG(num_draws=4, num_targets=6).with_targets((targets,))
+    for seed in (0, 0, 1):
+        function.select((drawn(6, 20, 4, 3).flatten(1),), (), 3, generator(seed))
+    assert torch.equal(seen[0], seen[1]) and not torch.equal(seen[0], seen[2])
+    assert all(len({int((targets == row).all(dim=1).nonzero()) for row in rows}) == 6 for rows in seen)
 
 
 def test_rows_on_disk_make_no_difference(tmp_path):

@@ -1,0 +1,58 @@
+"""Target inputs from a file: images like those that the network will be used on, for functions that go by them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dal.errors import bad_value
+
+ARGUMENT = "scoring.target_inputs"
+
+
+def load_target_inputs(path: str, ids: Sequence[str]) -> Tensor:
+    """(T,) int64 positions in ``ids``, in the order of the file: a CSV file with a column ``id``, such as ``dal rank``
+    writes, or one id a line.
+
+    Raises DalError where the file cannot be read, holds no id, one twice, or one that is not among ``ids``.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise bad_value(
+            ARGUMENT, "a file with an id a line, or a CSV file with a column id", f"{path} ({reason})"
+        ) from error
+    rows = list(csv.reader(lines))
+    if rows and "id" in rows[0]:
+        column = rows[0].index("id")
+        found = [row[column] for row in rows[1:] if len(row) > column]
+    else:
+        found = [line for line in map(str.strip, lines) if line]
+    if not found:
+        raise bad_value(ARGUMENT, "at least one id", f"none in {path}")
+    places = {name: place for place, name in enumerate(ids)}
+    seen: set[str] = set()
+    for name in found:
+        if name not in places:
+            raise bad_value(ARGUMENT, f"ids of the training set, such as {ids[0]!r}", name)
+        if name in seen:
+            raise bad_value(ARGUMENT, "each id once", name)
+        seen.add(name)
+    return torch.tensor([places[name] for name in found], dtype=torch.int64)
+
+
+def unlabeled_targets(targets: Tensor | None, unlabeled: Tensor) -> Tensor | None:
+    """Those of (T,) positions that have no label; None where there are none, so that the pool's points stand in.
+
+    >>> unlabeled_targets(torch.tensor([7, 3, 5]), torch.tensor([1, 5, 7])), unlabeled_targets(None, torch.tensor([1]))
+    (tensor([7, 5]), None)
+    """
+    if targets is None:
+        return None
+    left = targets[torch.isin(targets, unlabeled)]
+    return left if len(left) else None
