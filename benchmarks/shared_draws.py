@@ -3,9 +3,9 @@
     python benchmarks/shared_draws.py
     python benchmarks/shared_draws.py --seeds 10 --jobs 4
 
-The loop by hand of one_experiment.py, with its settings, one thread a run. Only the scores differ: from dropout noise of
-each point's own, as passes with dropout on give them; from the same 20 networks for all points, as dal draws them, so
-that scores repeat and joint scores are right; and from these with PowerBALD's random keys. A dated table goes to
+The loop by hand of one_experiment.py, with its settings, one thread a run. Only the scores differ: from dropout noise
+of each point's own, as passes with dropout on give them; from the same 20 networks for all points, as dal draws them,
+so that scores repeat and joint scores are right; and from these with PowerBALD's random keys. A dated table goes to
 benchmarks/results/.
 """
 
@@ -32,11 +32,10 @@ from dal.analysis.curves import area_under_curve, paired_difference
 OWN, SHARED, POWER = "noise of each point's own", "the same networks for all points", "the same, with PowerBALD's keys"
 CONTENDERS = (OWN, SHARED, POWER)
 ABOUT = (
-    "BALD on Fashion-MNIST with the settings of one_experiment.py (pool of 5,000, 100 labels and 5 x 100 more, 20 draws, "
-    "20 epochs a round from new weights), in the loop by hand. Only where a point's scores come from differs. Area is the "
-    "mean height of the learning curve in percent; differences, in points, are to the first, paired by seed, with half "
-    "the width of their 95 % t intervals. Shared networks make no score worse: what is missing is the noise that scattered "
-    "the highest scores over other points, as random keys (arXiv:2106.12059) do on purpose."
+    "BALD on Fashion-MNIST with the settings of one_experiment.py (pool of 5,000, 100 labels and 5 x 100 more, 20 "
+    "draws, 20 epochs a round from new weights), in the loop by hand. Only where a point's score comes from differs. "
+    "Area is the mean height of the learning curve in percent; differences, in points, are to the first, paired by "
+    "seed, with half the width of their 95 % t intervals. PowerBALD is arXiv:2106.12059."
 )
 
 
