@@ -242,7 +242,7 @@ class DataConfig:
                 test = without_classes(test, self.outside_classes)
                 test = test.subset((test.labels != OUTSIDE).nonzero().flatten().tolist())
         if self.outside_from is not None:
-            other = outside_set(self.outside_from).read().train
+            other = outside_set(self.outside_from, getattr(self, "download", False)).read().train
             if self.outside_size is not None:
                 other = random_subset(other, self.outside_size, "data.outside_size")
             train = with_outside(train, other)

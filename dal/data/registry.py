@@ -36,8 +36,8 @@ def registry() -> dict[str, type[DataConfig]]:
     return found
 
 
-def outside_set(name: str) -> DataConfig:
-    """The data set that ``data.outside_from`` names, as it is without settings.
+def outside_set(name: str, download: bool = False) -> DataConfig:
+    """The data set that ``data.outside_from`` names, as it is without settings, but for ``download`` where it has that.
 
     Raises DalError for an unknown name, or one that means nothing without settings.
 
@@ -47,4 +47,7 @@ def outside_set(name: str) -> DataConfig:
     known = {key: config for key, config in registry().items() if key != "image_folder"}
     if name not in known:
         raise unknown_choice("data.outside_from", known, name)
-    return known[name]()
+    config = known[name]()
+    if hasattr(config, "download"):
+        config.download = download
+    return config

@@ -10,6 +10,7 @@ from dal.config import build
 from dal.data.base import OUTSIDE, TensorSource
 from dal.data.digits import Digits
 from dal.data.outside import JoinedSource, with_outside
+from dal.data.registry import outside_set
 from dal.errors import DalError
 
 
@@ -60,6 +61,11 @@ def test_both_kinds_of_outside():
     train = Digits(outside_classes=4, outside_from="digits").load().train
     assert train.num_classes == 6 and int((train.labels[:1297] == OUTSIDE).sum()) > 400
     assert bool((train.labels[1297:] == OUTSIDE).all())
+
+
+def test_what_may_be_downloaded_may_be_for_both():
+    assert outside_set("cifar100", download=True).download and not outside_set("cifar100").download
+    assert not hasattr(outside_set("digits", download=True), "download")
 
 
 @pytest.mark.parametrize(
