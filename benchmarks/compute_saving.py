@@ -35,6 +35,9 @@ from dal.target import read_target
 
 Rows = list[dict[str, Any]]
 
+# The usual ones, less those of the two that count.
+OTHER_COLORS = [f"tab:{name}" for name in ("blue", "green", "red", "purple", "brown", "pink", "olive", "cyan")]
+OTHER_COLORS += ["black", "gold"]
 PRICES = PricesConfig(label=0.10, gpu_hour=2.50)
 
 
@@ -205,6 +208,7 @@ def plot(path: Path, title: str, groups: dict[str, list[Run]]) -> None:
     figure = Figure(figsize=(8.6, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    axes.set_prop_cycle(color=OTHER_COLORS)
     for variant, runs in groups.items():
         if variant.startswith("saver,") or not has_curve(runs[0]):
             continue
