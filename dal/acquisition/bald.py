@@ -49,6 +49,9 @@ def bald_scores(log_probs: Tensor) -> Tensor:
 class BALD(ScoreFunction):
     """Highest ``bald_scores`` first.
 
+    The highest scores of many points at once lie close together, the more so as the networks are the same for all
+    points (benchmarks/results/shared_draws_*): ``power_bald`` and ``batchbald`` are the remedies.
+
     Args:
         num_draws: networks drawn by Monte Carlo dropout, at least 2.
     """
