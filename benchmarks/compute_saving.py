@@ -2,7 +2,7 @@
 
     python benchmarks/compute_saving.py digits
     python benchmarks/compute_saving.py fashion_mnist --functions margin bald --variants classic saver
-    python benchmarks/compute_saving.py fashion_mnist_1000
+    python benchmarks/compute_saving.py fashion_mnist_600
     python benchmarks/compute_saving.py digits_resnet18 --seeds 3
     python benchmarks/compute_saving.py fashion_mnist_pretrained --seeds 3     # needs pip install -e '.[embed]'
 

@@ -11,7 +11,7 @@ CAMPAIGNS = {
     "digits": [*BY_20, "campaign.budget=300"],
     "digits_resnet18": [*BY_20, "campaign.budget=120", "model.backbone=resnet18_cifar"],
     "fashion_mnist": [*BY_100, "campaign.budget=2000"],
-    "fashion_mnist_1000": [*BY_100, "campaign.budget=1000"],
+    "fashion_mnist_600": [*BY_100, "campaign.budget=600"],
     "fashion_mnist_pretrained": [
         *BY_100,
         "campaign.budget=300",
@@ -25,7 +25,7 @@ SIZES = {  # of the part of the pool that is scored
     "digits": "400",
     "digits_resnet18": "400",
     "fashion_mnist": "10000",
-    "fashion_mnist_1000": "10000",
+    "fashion_mnist_600": "10000",
     "fashion_mnist_pretrained": "1000",
 }
 CLASSIC = ["compute=classic"]
