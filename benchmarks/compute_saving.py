@@ -31,7 +31,6 @@ from record import RESULTS, dated, facts_now, save, write_part, write_readme
 
 from dal.analysis import Run, area_under_curve, paired_difference, read_run
 from dal.prices import PricesConfig, total_flops, total_seconds, without_testing
-from dal.target import read_target
 
 Rows = list[dict[str, Any]]
 
@@ -126,8 +125,7 @@ def bill(run: Run) -> tuple[float, float, float, float]:
 
 def target_of(run: Run) -> Rows:
     """The row of the target that the run's network was a proxy for, where there is one."""
-    row = read_target(run.path)
-    return [] if row is None else [row]
+    return [] if run.target is None else [run.target]
 
 
 def last_accuracy(run: Run) -> float:

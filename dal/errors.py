@@ -27,8 +27,11 @@ def bad_value(argument: str, expected: str, got: object) -> DalError:
     return DalError(f"{argument}: expected {expected}, got {got!r}.")
 
 
+_MOST_SHOWN = 40
+
+
 def unknown_choice(argument: str, choices: Iterable[str], got: str) -> DalError:
-    """The sentence for a name that is not one of the choices, with the nearest one.
+    """The sentence for a name that is not one of the choices, with the nearest one; of many choices the first few.
 
     >>> str(unknown_choice("acquisition", ["badge", "bald"], "blad"))
     "acquisition: expected one of badge, bald, got 'blad' (did you mean bald?)."
@@ -36,4 +39,5 @@ def unknown_choice(argument: str, choices: Iterable[str], got: str) -> DalError:
     names = sorted(choices)
     near = get_close_matches(got, names, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    return DalError(f"{argument}: expected one of {', '.join(names)}, got {got!r}{hint}.")
+    shown = ", ".join(names if len(names) <= _MOST_SHOWN else [*names[:5], f"... ({len(names)} in all)"])
+    return DalError(f"{argument}: expected one of {shown}, got {got!r}{hint}.")

@@ -24,7 +24,7 @@ from dal.records import RunFolder
 from dal.report import report
 from dal.stopping import check_metric, check_sizes
 from dal.sweep.command import sweep_command
-from dal.target import finish_target, new_target, target_line
+from dal.target import finish_target, new_target, read_target, target_line
 from dal.training.fit import check_trainer_options
 from dal.training.fit_round import check_start
 
@@ -113,7 +113,9 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
                 | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
             )
             if folder.stage == "done":
-                console.print(f"{folder.path} is finished already; this is what happened:", markup=False)
+                pending = built.model.target_backbone is not None and read_target(folder.path) is None
+                but = " but for its target" if pending else ""
+                console.print(f"{folder.path} is finished already{but}; this is what happened:", markup=False)
             elif folder.rows:
                 console.print(f"Resuming {folder.path} after round {folder.rows[-1]['round']}.", markup=False)
             for row in folder.rows:

@@ -25,11 +25,12 @@ from dal.prices import (
 
 Floats = NDArray[np.float64]
 
-_FLOPS = {
+PHASES: dict[str, tuple[str, ...]] = {
     "flops_train": ("train", "validate"),
     "flops_score": ("embed", "score", "select"),
     "flops_test": BILL["testing"],
 }
+"""Of the journal, for each sum of FLOPs."""
 
 
 def common_prices(runs: Iterable[Run]) -> PricesConfig | None:
@@ -55,10 +56,10 @@ def round_costs(run: Run, prices: PricesConfig | None = None) -> dict[str, Float
     method = [without_testing(row) for row in rows]
     bought = np.diff([row["labels_bought"] for row in rows], prepend=0)
     costs: dict[str, list[float]] = {
-        **{name: [total_flops(of_phases(row, phases)) for row in rows] for name, phases in _FLOPS.items()},
+        **{name: [total_flops(of_phases(row, phases)) for row in rows] for name, phases in PHASES.items()},
         "flops_total": [total_flops(row) for row in method],
         "seconds": [total_seconds(row) for row in method],
-        "money": [_money(row, labels, prices) for row, labels in zip(method, bought, strict=True)],
+        "money": [money(row, labels, prices) for row, labels in zip(method, bought, strict=True)],
     }
     if not all(map(counts_flops, rows)):
         costs |= {name: [math.nan] * len(rows) for name in costs if name.startswith("flops")}
@@ -76,7 +77,8 @@ def mean_costs(group: Group, prices: PricesConfig | None = None) -> dict[str, Fl
     return {name: np.mean([costs[name][: len(group.labels)].cumsum() for costs in runs], axis=0) for name in runs[0]}
 
 
-def _money(row: Mapping[str, Any], labels: float, prices: PricesConfig | None) -> float:
+def money(row: Mapping[str, Any], labels: float, prices: PricesConfig | None) -> float:
+    """Of a row and so many labels; NaN without prices."""
     if prices is None or not prices.known:
         return math.nan
     devices = int(row.get("devices") or 1)

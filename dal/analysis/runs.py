@@ -16,6 +16,7 @@ from dal.run_config import load_config
 
 # The names that dal.records writes; importing them from there would load PyTorch.
 ROUNDS, STATE, CONFIG = "rounds.jsonl", "state.json", "config.yaml"
+TARGET = "target.json"  # as dal.target writes
 
 
 class NoRoundsError(DalError):
@@ -45,6 +46,13 @@ class Run:
     def label(self) -> str:
         """The name of the acquisition function, such as ``margin``."""
         return str(self.config["acquisition"]["name"])
+
+    @property
+    def target(self) -> dict[str, Any] | None:
+        """The row of the network that the campaign's was a proxy for; None where there is none, or not yet."""
+        file = self.path / TARGET
+        row: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return row
 
     @property
     def stopped(self) -> str | None:

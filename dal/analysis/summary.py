@@ -10,6 +10,7 @@ import pandas as pd
 from dal.analysis.costs import mean_costs
 from dal.analysis.curves import area_under_curve, mean_and_interval, paired_difference
 from dal.analysis.groups import Group, group_runs, num_common_rounds
+from dal.analysis.proxy import with_target
 from dal.analysis.runs import Run
 from dal.analysis.target import Reach, reach, target_of
 from dal.prices import PricesConfig
@@ -40,6 +41,8 @@ def summarize_runs(
     - ``target``: ``target``, or else the campaign's own; NaN where there is none
     - ``labels_to_target``, ``money_to_target``, each with ``..._low`` and ``..._high``: see reach(); infinite where it
       is never reached, NaN where that is not known. ``forecast``: whether it was not reached yet
+    - ``target_backbone``, ``target_test_accuracy``: of the network that a proxy chose for, whose cost is then part of
+      all sums
     - ``note``: where a group was cut to the rounds that all its runs have, or has unfinished runs
 
     Raises DalError as group_runs does.
@@ -55,7 +58,7 @@ def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, tar
     spent = {name: float(values[-1]) for name, values in mean_costs(group, prices).items()}
     target = target_of(group) if target is None else target
     reached = Reach() if target is None else reach(group, target, prices)
-    return {
+    line = {
         "data": group.data,
         "acquisition": group.acquisition,
         "settings": group.settings,
@@ -88,8 +91,11 @@ def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, tar
         "money_to_target_low": reached.money_low,
         "money_to_target_high": reached.money_high,
         "forecast": reached.forecast,
+        "target_backbone": None,
+        "target_test_accuracy": np.nan,
         "note": "; ".join(filter(None, [group.note, note])),
     }
+    return with_target(line, group, prices)
 
 
 def _area(group: Group) -> tuple[float, float]:

@@ -242,6 +242,8 @@ class DataConfig:
                 test = without_classes(test, self.outside_classes)
                 test = test.subset((test.labels != OUTSIDE).nonzero().flatten().tolist())
         if self.outside_from is not None:
+            if self.outside_from == train.name:
+                raise bad_value("data.outside_from", "another data set than data", self.outside_from)
             other = outside_set(self.outside_from, getattr(self, "download", False)).read().train
             if self.outside_size is not None:
                 other = random_subset(other, self.outside_size, "data.outside_size")

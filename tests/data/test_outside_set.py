@@ -7,11 +7,24 @@ import torch
 
 from dal.compose import compose
 from dal.config import build
-from dal.data.base import OUTSIDE, TensorSource
+from dal.data import registry
+from dal.data.base import OUTSIDE, ImageSplits, TensorSource
 from dal.data.digits import Digits
 from dal.data.outside import JoinedSource, with_outside
 from dal.data.registry import outside_set
 from dal.errors import DalError
+
+
+class Other(Digits):
+    def read(self):
+        train, test = super().read()
+        return ImageSplits(replace(train, name="other"), test)
+
+
+@pytest.fixture(autouse=True)
+def other(monkeypatch):
+    known = registry.registry() | {"other": Other}
+    monkeypatch.setattr(registry, "registry", lambda: known)
 
 
 def colors(*shape):
@@ -43,22 +56,22 @@ def test_a_batch_of_one_kind_alone():
 
 def test_by_configuration():
     """The first come as they would alone, so that runs with and without are told apart by nothing else."""
-    overrides = ["experiment=digits", "data.outside_from=digits", "data.outside_size=30", "data.max_train=50"]
+    overrides = ["experiment=digits", "data.outside_from=other", "data.outside_size=30", "data.max_train=50"]
     train, test = build(compose(overrides)).data.load()
     alone = Digits(max_train=50).load()
     assert len(train) == 80 and train.classes == alone.train.classes
     assert train.ids[:50] == alone.train.ids and torch.equal(train.labels[:50], alone.train.labels)
     assert train.labels[50:].tolist() == [OUTSIDE] * 30 and all(
-        name.startswith("digits:digit-") for name in train.ids[50:]
+        name.startswith("other:digit-") for name in train.ids[50:]
     )
     assert torch.equal(train.plain(range(50)), alone.train.plain(range(50)))
     assert test.ids == alone.test.ids
-    smaller = Digits(outside_from="digits", outside_size=10).load().train
+    smaller = Digits(outside_from="other", outside_size=10).load().train
     assert set(smaller.ids[1297:]) < set(train.ids[50:])
 
 
 def test_both_kinds_of_outside():
-    train = Digits(outside_classes=4, outside_from="digits").load().train
+    train = Digits(outside_classes=4, outside_from="other").load().train
     assert train.num_classes == 6 and int((train.labels[:1297] == OUTSIDE).sum()) > 400
     assert bool((train.labels[1297:] == OUTSIDE).all())
 
@@ -73,9 +86,10 @@ def test_what_may_be_downloaded_may_be_for_both():
     [
         ({"outside_from": "digit"}, r"data\.outside_from: expected one of .*, got 'digit' \(did you mean digits\?\)"),
         ({"outside_from": "image_folder"}, r"data\.outside_from: expected one of cifar10, .*got 'image_folder'"),
+        ({"outside_from": "digits"}, r"data\.outside_from: expected another data set than data, got 'digits'"),
         ({"outside_size": 5}, r"data\.outside_size: expected null where there is no data\.outside_from, got 5"),
         (
-            {"outside_from": "digits", "outside_size": 0},
+            {"outside_from": "other", "outside_size": 0},
             r"size \(data\.outside_size\): expected from 1 to 1297, .*got 0",
         ),
     ],
