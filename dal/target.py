@@ -40,7 +40,9 @@ def new_target(config: ModelConfig, data: ImageData, seed: int = 0) -> Classifie
         try:
             return target.build(data.image_shape, data.num_classes)
         except DalError as error:
-            raise DalError(f"model.target_backbone: {error}") from error
+            text = str(error)
+            prefix = "model.target_" if text.startswith(("backbone:", "weights:")) else "model.target_backbone: "
+            raise DalError(prefix + text) from error
 
 
 def train_target(

@@ -57,6 +57,12 @@ def answers(weights, settings, functions=None):
     return found, sum(read)
 
 
+def for_targets(weights, path):
+    """What EPIG asks for inputs that a file names."""
+    query = learner(registry()["epig"](), weights, {"target_inputs": str(path)}).ask(20)
+    return list(query.indices), list(query.scores)
+
+
 def error_on_last(rank, weights):
     """An image that spoils the scores of the last process stops all."""
     data = toys().toy_data(90)
@@ -77,6 +83,7 @@ def main():
     dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=int(rank), world_size=int(ranks))
     weights = torch.load(weights_file, weights_only=True)
     found = {name: answers(weights, settings) for name, settings in SETTINGS.items()}
+    found["for targets"] = for_targets(weights, Path(init_file).with_name("targets.txt"))
     found["error"] = error_on_last(int(rank), weights)
     Path(out).write_text(json.dumps(found))
     dist.destroy_process_group()

@@ -34,6 +34,8 @@ def weights(script):
 @pytest.mark.parametrize("num_ranks", [2, 3])
 def test_processes_ask_what_one_asks_and_share_the_reading(num_ranks, script, weights, tmp_path):
     torch.save(weights, tmp_path / "weights.pt")
+    # One of them is labeled, so that not every process has one to read.
+    (tmp_path / "targets.txt").write_text("toy-080\ntoy-003\ntoy-041")
     outputs = [tmp_path / f"rank{rank}.json" for rank in range(num_ranks)]
     processes = [
         subprocess.Popen(
@@ -59,6 +61,9 @@ def test_processes_ask_what_one_asks_and_share_the_reading(num_ranks, script, we
                 assert found[setting][0][name][1] == pytest.approx(scores, rel=1e-9, abs=1e-12)
             # Shares are even but for one, and each pass tries the network with a few images first.
             assert found[setting][1] <= read_alone / num_ranks + num_passes * (PROBE_SIZE + 1)
+        indices, scores = script.for_targets(weights, tmp_path / "targets.txt")
+        assert indices != expected["epig"][0] and found["for targets"][0] == indices
+        assert found["for targets"][1] == pytest.approx(scores, rel=1e-9, abs=1e-12)
         assert found["error"].startswith("model: expected finite logits and features, got NaN")
         assert "'toy-089' (index 89)" in found["error"]
     # Nothing is read twice but the few images that each pass of each process tries the network with.

@@ -48,11 +48,11 @@ def test_a_new_target_is_the_network_of_its_name_and_of_the_seed(data):
         (ModelConfig(), r"model.target_backbone: expected the name of a backbone, got None\."),
         (
             ModelConfig(target_backbone="smal_cnn"),
-            "model.target_backbone: backbone: .*did you mean small_cnn",
+            "model.target_backbone: expected one of .*did you mean small_cnn",
         ),
         (
             ModelConfig(target_backbone="torchvision/resnet18", target_weights="no/such.pt"),
-            "model.target_backbone: weights: .*no/such.pt",
+            "model.target_weights: .*no/such.pt",
         ),
     ],
 )
