@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from rich.live import Live
 from dal.errors import DalError, bad_value
 from dal.report import report
 from dal.sweep.cluster import check_launcher, launch
+from dal.sweep.forked import begin_cell
 from dal.sweep.grid import Cell, common_folder, expand
-from dal.sweep.local import run_locally
+from dal.sweep.local import Begin, run_locally
 from dal.sweep.standing import DONE, REFUSED, Standing, seconds_left, standing
-from dal.sweep.start import cell_command, how_it_ended
+from dal.sweep.start import how_it_ended
 from dal.sweep.table import begins_line, duration, grid_table, result_line
 
 LOGS = ".sweep"
@@ -34,7 +35,7 @@ def sweep_command(
     jobs: int = 1,
     launcher: Sequence[str] = (),
     console: Console | None = None,
-    command: Callable[[Sequence[str]], Sequence[str]] = cell_command,
+    begin: Begin = begin_cell,
 ) -> int:
     """Run what is missing of a grid: finished cells are skipped, those that were cut off go on. Returns the exit
     status, 1 where a cell failed.
@@ -54,7 +55,7 @@ def sweep_command(
     sweep = Sweep(expand(overrides), console)
     sweep.say(f"{sweep.count(DONE)} of {len(sweep.cells)} runs are done already.")
     try:
-        sweep.run(jobs, launcher, command)
+        sweep.run(jobs, launcher, begin)
     except KeyboardInterrupt:
         sweep.look()
         console.print(sweep.table())
@@ -103,7 +104,7 @@ class Sweep:
         """Read the folders of the cells that are not done yet."""
         self.standings |= {cell.run_dir: standing(cell) for cell in [*self.open, *self.running]}
 
-    def run(self, jobs: int, launcher: Sequence[str], command: Callable[[Sequence[str]], Sequence[str]]) -> None:
+    def run(self, jobs: int, launcher: Sequence[str], begin: Begin) -> None:
         """Run the open cells. Returns when none is at work."""
         if not self.open:
             return
@@ -122,7 +123,7 @@ class Sweep:
                 on_end=self._ended,
                 on_look=self._looked_at,
                 gpus=visible_gpus(self.cells),
-                command=command,
+                begin=begin,
             )
         self._live = None
 

@@ -1,22 +1,24 @@
 """Cells on this machine, several at a time, each in a process of its own.
 
 Hydra's joblib launcher runs cells in a pool of workers that ends as a whole when one of them is killed, for want of
-memory say. A process a cell costs some seconds of imports, and nothing that happens in one reaches another.
+memory say. With a process a cell, nothing that happens in one reaches another.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dal.sweep.forked import begin_cell
 from dal.sweep.grid import Cell
-from dal.sweep.start import cell_command, note_end, start, stop
+from dal.sweep.start import CellProcess, note_end
 
+Begin = Callable[[Sequence[str], Path, Mapping[str, str]], CellProcess]
+"""From the overrides of a cell, its log and its environment to its process."""
 _LOOK_SECONDS = 0.1
 
 
@@ -25,7 +27,7 @@ class Running:
     """A cell at work."""
 
     cell: Cell
-    process: subprocess.Popen[bytes]
+    process: CellProcess
     log: Path
     since: float = field(default_factory=time.monotonic)
 
@@ -39,7 +41,7 @@ def run_locally(
     on_end: Callable[[Cell, int, float], None] = lambda cell, status, seconds: None,
     on_look: Callable[[Sequence[Cell]], None] = lambda running: None,
     gpus: Sequence[str] = (),
-    command: Callable[[Sequence[str]], Sequence[str]] = cell_command,
+    begin: Begin = begin_cell,
 ) -> None:
     """Run the cells in their order, ``jobs`` at a time. How one ends does not matter to the others.
 
@@ -53,23 +55,21 @@ def run_locally(
                 cell, slot = waiting.popleft(), min(s for s in slots if s not in running)
                 environment = os.environ | slot_environment(slot, jobs, os.environ, os.cpu_count() or 1, gpus)
                 on_start(cell)
-                running[slot] = Running(cell, start(command(cell.overrides), log_of(cell), environment), log_of(cell))
+                running[slot] = Running(cell, begin(cell.overrides, log_of(cell), environment), log_of(cell))
             time.sleep(_LOOK_SECONDS)
             for slot, one in list(running.items()):
                 status = one.process.poll()
                 if status is not None:
                     del running[slot]
-                    assert one.process.stdin is not None
-                    one.process.stdin.close()
+                    one.process.end_input()
                     note_end(one.log, status)
                     on_end(one.cell, status, time.monotonic() - one.since)
             on_look([one.cell for one in running.values()])
     finally:
         for one in running.values():
-            if one.process.stdin is not None:
-                one.process.stdin.close()  # all of them at once, then wait
+            one.process.end_input()  # all of them at once, then wait
         for one in running.values():
-            stop(one.process)
+            one.process.stop()
 
 
 def slot_environment(

@@ -9,49 +9,71 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
+CELL_MODULE = "dal.cell_process"
+"""The program of a cell."""
+GRACE_SECONDS = 30.0
 _END = "[dal] exit status "
 
 
 def cell_command(overrides: Sequence[str]) -> list[str]:
     """The process of one cell."""
-    return [sys.executable, "-m", "dal.cell_process", "run", *overrides]
+    return [sys.executable, "-m", CELL_MODULE, "run", *overrides]
 
 
-def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a command whose output goes to ``log``, which is made anew. Its standard input stays open as long as this
-    process lives."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        # A session of its own: a Ctrl-C in the terminal comes here alone, and is passed on once.
-        return subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=dict(os.environ if environment is None else environment),
-            start_new_session=True,
-        )
+class CellProcess(Protocol):
+    """A process whose output goes to a log, and which takes the end of its standard input for a Ctrl-C."""
+
+    def poll(self) -> int | None:
+        """The exit status, a signal as a negative number; None while it is at work."""
+
+    def end_input(self) -> None:
+        """End its standard input, whether it still runs or not."""
+
+    def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        """End its input, and where that does not help, the process at once. Returns when it has ended."""
 
 
-def stop(process: subprocess.Popen[bytes], grace_seconds: float = 30.0) -> None:
-    """End a process as Ctrl-C would, and where that does not help, at once."""
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        process.wait(grace_seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+class Spawned:
+    """A command as a process of its own, whose log is made anew."""
+
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            # A session of its own: a Ctrl-C in the terminal comes here alone, and is passed on once.
+            self.process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(os.environ if environment is None else environment),
+                start_new_session=True,
+            )
+
+    def poll(self) -> int | None:
+        return self.process.poll()
+
+    def end_input(self) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        self.end_input()
+        try:
+            self.process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def run_to_the_end(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> int:
     """Run a command and write its exit status below its output. Whatever ends this function ends the command."""
-    process = start(command, log, environment)
+    spawned = Spawned(command, log, environment)
     try:
-        status = process.wait()
+        status = spawned.process.wait()
     except BaseException:
-        stop(process)
+        spawned.stop()
         raise
     note_end(log, status)
     return status

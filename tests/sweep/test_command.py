@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -61,7 +62,7 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
-def must_not_start(overrides):
+def must_not_start(overrides, *where):
     raise AssertionError(f"started {overrides}")
 
 
@@ -69,7 +70,7 @@ def test_finished_cells_are_skipped_and_the_table_is_printed(undisturbed, capsys
     before = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("rounds.jsonl")}
     began = time.monotonic()
     console = Console(file=io.StringIO(), width=140)
-    assert sweep_command([*GRID, target(undisturbed)], command=must_not_start, console=console) == 0
+    assert sweep_command([*GRID, target(undisturbed)], begin=must_not_start, console=console) == 0
     assert time.monotonic() - began < 10
     printed = console.file.getvalue()
     assert "2 of 2 runs are done already." in printed and "margin  1 of 1" in printed and "Δ random" in printed
@@ -81,17 +82,12 @@ def test_killed_and_interrupted_and_started_again_it_ends_the_same(undisturbed, 
     """SIGKILL of the sweep in its first cell, Ctrl-C in its second, then none: real processes."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     command = ["run", "--multirun", *GRID, target(tmp_path)]
-    process = os.fork()  # which saves the imports; it starts cells and computes nothing
-    if process == 0:
-        try:
-            main(command)
-        finally:
-            os._exit(1)
+    process = subprocess.Popen([sys.executable, "-m", "dal", *command], stdout=subprocess.DEVNULL)
     try:
         wait_for(lambda: (tmp_path / "random" / "5" / "rounds.jsonl").exists())
     finally:
-        os.kill(process, signal.SIGKILL)
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
     cells = expand([*GRID, target(tmp_path)])
     # What was at work ends by itself, and leaves a folder that nobody holds.
     wait_for(lambda: "Stopped" in (tmp_path / ".sweep" / "random_5.log").read_text() or standing(cells[0]).labels == 40)
@@ -110,7 +106,7 @@ def test_killed_and_interrupted_and_started_again_it_ends_the_same(undisturbed, 
     assert status == 0, err
     assert "2 of 2 runs are done" in out
     assert outcome(tmp_path) == outcome(undisturbed)
-    sweep_command([*GRID, target(undisturbed)], command=must_not_start, console=Console(quiet=True))
+    sweep_command([*GRID, target(undisturbed)], begin=must_not_start, console=Console(quiet=True))
     assert table(tmp_path) == table(undisturbed)
 
 
@@ -121,7 +117,7 @@ def wait_for(condition, seconds=100):
         time.sleep(0.02)
 
 
-def test_what_cannot_go_on_is_reported_and_the_rest_runs(tmp_path, capsys):
+def test_what_cannot_go_on_is_reported_and_the_rest_runs(tmp_path, capsys, spawning):
     cells = expand([*GRID, target(tmp_path)])
     run_campaign(compose([*cells[0].overrides, "campaign.max_rounds=1"]))
     (tmp_path / "random" / "5" / "state.json").write_text("{")
@@ -132,22 +128,22 @@ def test_what_cannot_go_on_is_reported_and_the_rest_runs(tmp_path, capsys):
         assert config["acquisition"]["name"] == "margin"
         return [sys.executable, "-c", "import sys; print('Error: seed: expected luck.'); sys.exit(2)"]
 
-    assert sweep_command([*GRID, target(tmp_path)], command=fake) == 1
+    assert sweep_command([*GRID, target(tmp_path)], begin=spawning(fake)) == 1
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert lines[-3].startswith(f"Failed: {tmp_path}/random/5: run: expected the state.json of a run")
     assert lines[-2] == f"Failed: {tmp_path}/margin/5: seed: expected luck."
     assert "[2 of 2] margin, seed 5: FAILED: seed: expected luck." in out and "0 of 2 runs are done" in out
     # A process that ends well without having done its work is no success.
-    quiet = Console(file=io.StringIO())
-    assert sweep_command([*GRID, target(tmp_path)], console=quiet, command=lambda o: [sys.executable, "-c", ""]) == 1
+    quiet, idle = Console(file=io.StringIO()), spawning(lambda overrides: [sys.executable, "-c", ""])
+    assert sweep_command([*GRID, target(tmp_path)], console=quiet, begin=idle) == 1
     assert "it ended before its campaign did" in quiet.file.getvalue()
 
 
-def test_what_is_killed_when_all_is_done_is_done(tmp_path, capsys):
+def test_what_is_killed_when_all_is_done_is_done(tmp_path, capsys, spawning):
     wanted = ["acquisition=random", "seed=5", *QUICK, "campaign.budget=20", target(tmp_path)]
     main = "import os; from dal.cli import main\ntry:\n main()\nexcept SystemExit:\n os.kill(os.getpid(), 9)"
-    assert sweep_command(wanted, command=lambda overrides: [sys.executable, "-c", main, "run", *overrides]) == 0
+    assert sweep_command(wanted, begin=spawning(lambda overrides: [sys.executable, "-c", main, "run", *overrides])) == 0
     assert "random, seed 5: done, " in capsys.readouterr().out
 
 
@@ -187,10 +183,10 @@ def test_the_table_while_it_runs(tmp_path):
     assert " ".join(margin) == "margin 0 of 3 2 seed 1"
 
 
-def test_on_a_terminal_the_table_is_live(tmp_path):
+def test_on_a_terminal_the_table_is_live(tmp_path, spawning):
     console = Console(file=io.StringIO(), width=100, force_terminal=True)
     fake = [sys.executable, "-c", "import time; time.sleep(0.3); print('Error: no')"]
-    assert sweep_command([*GRID, target(tmp_path)], console=console, command=lambda o: fake) == 1
+    assert sweep_command([*GRID, target(tmp_path)], console=console, begin=spawning(lambda o: fake)) == 1
     assert console.file.getvalue().count("0 of 2 runs are done") >= 2
 
 
@@ -214,7 +210,7 @@ def test_a_function_of_ones_own_is_swept(undisturbed, tmp_path, capsys):
     grid = [f"acquisition=random,{file}", "seed=5", *QUICK, target(tmp_path / "runs")]
     for cell in expand(grid):
         run_campaign(compose(list(cell.overrides)))
-    assert sweep_command(grid, command=must_not_start) == 0
+    assert sweep_command(grid, begin=must_not_start) == 0
     assert "first_ones  1 of 1" in capsys.readouterr().out
     compared = {line["acquisition"]: bool(line["area_minus_random"]) for line in table(tmp_path / "runs")}
     assert compared == {"random": False, "first_ones": True}

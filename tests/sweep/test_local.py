@@ -13,7 +13,7 @@ from dal.errors import DalError
 from dal.sweep.cluster import check_launcher, launch
 from dal.sweep.grid import expand
 from dal.sweep.local import run_locally, slot_environment
-from dal.sweep.start import how_it_ended, start, stop
+from dal.sweep.start import Spawned, how_it_ended
 
 ENDINGS = {
     0: "print('fine')",
@@ -34,14 +34,14 @@ def seed_of(overrides):
     return int(overrides[0].removeprefix("seed="))
 
 
-def test_a_crash_of_one_does_not_end_the_rest(cells, tmp_path):
+def test_a_crash_of_one_does_not_end_the_rest(cells, tmp_path, spawning):
     ended = {}
     run_locally(
         cells,
         2,
         lambda cell: tmp_path / "logs" / f"{cell.seed}.log",
         on_end=lambda cell, status, seconds: ended.update({cell.seed: status}),
-        command=lambda overrides: [sys.executable, "-c", ENDINGS[seed_of(overrides)]],
+        begin=spawning(lambda overrides: [sys.executable, "-c", ENDINGS[seed_of(overrides)]]),
     )
     assert ended == {0: 0, 1: 1, 2: -signal.SIGKILL, 3: 2, 4: 7, 5: 0}
     reasons = [how_it_ended(tmp_path / "logs" / f"{seed}.log") for seed in range(1, 5)]
@@ -53,7 +53,7 @@ def test_a_crash_of_one_does_not_end_the_rest(cells, tmp_path):
     ]
 
 
-def test_so_many_at_a_time_in_order(cells, tmp_path):
+def test_so_many_at_a_time_in_order(cells, tmp_path, spawning):
     started, most = [], []
     run_locally(
         cells,
@@ -61,12 +61,12 @@ def test_so_many_at_a_time_in_order(cells, tmp_path):
         lambda cell: tmp_path / f"{cell.seed}.log",
         on_start=lambda cell: started.append(cell.seed),
         on_look=lambda running: most.append(len(running)),
-        command=lambda overrides: [sys.executable, "-c", "import time; time.sleep(0.3)"],
+        begin=spawning(lambda overrides: [sys.executable, "-c", "import time; time.sleep(0.3)"]),
     )
     assert started == list(range(6)) and max(most) == 3 and most[-1] == 0
 
 
-def test_on_leaving_nothing_is_at_work(cells, tmp_path):
+def test_on_leaving_nothing_is_at_work(cells, tmp_path, spawning):
     """The standard input of a cell ends, which it takes for a Ctrl-C."""
     waits = "import sys, pathlib; sys.stdin.read(); pathlib.Path(sys.argv[1]).write_text('ended')"
 
@@ -79,7 +79,7 @@ def test_on_leaving_nothing_is_at_work(cells, tmp_path):
             2,
             lambda cell: tmp_path / f"{cell.seed}.log",
             on_look=leave,
-            command=lambda overrides: [sys.executable, "-c", waits, str(tmp_path / f"{seed_of(overrides)}.txt")],
+            begin=spawning(lambda o: [sys.executable, "-c", waits, str(tmp_path / f"{seed_of(o)}.txt")]),
         )
     assert sorted(p.name for p in tmp_path.glob("*.txt")) == ["0.txt", "1.txt"]
     assert how_it_ended(tmp_path / "0.log") == "it was cut off together with what had started it"
@@ -87,9 +87,9 @@ def test_on_leaving_nothing_is_at_work(cells, tmp_path):
 
 
 def test_a_process_that_does_not_listen_is_killed(tmp_path):
-    process = start([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log")
-    stop(process, grace_seconds=0.2)
-    assert process.returncode == -signal.SIGKILL
+    spawned = Spawned([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log")
+    spawned.stop(grace_seconds=0.2)
+    assert spawned.poll() == -signal.SIGKILL
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -101,8 +101,8 @@ def test_a_cell_ends_with_the_one_that_started_it(tmp_path):
         f"except KeyboardInterrupt: pathlib.Path({str(tmp_path / 'interrupted')!r}).touch()"
     )
     parent = (
-        "import sys, pathlib; from dal.sweep.start import start\n"
-        f"start([sys.executable, '-c', {cell!r}], pathlib.Path({str(tmp_path / 'log')!r})).wait()"
+        "import sys, pathlib; from dal.sweep.start import Spawned\n"
+        f"Spawned([sys.executable, '-c', {cell!r}], pathlib.Path({str(tmp_path / 'log')!r})).process.wait()"
     )
     process = subprocess.Popen([sys.executable, "-c", parent])
     wait_for(tmp_path / "up")

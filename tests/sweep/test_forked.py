@@ -1,0 +1,104 @@
+"""Cells forked from one process that has imported what they need: as if each were started anew."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dal.sweep.forked import Forked
+from dal.sweep.start import Spawned, cell_command
+
+QUICK = ["campaign.initial_size=10", "campaign.query_size=10", "campaign.growth=1", "data.max_train=300"]
+QUICK += ["training.min_updates=10", "training.max_updates=20", "campaign.stop_set_size=0", "campaign.budget=40"]
+LONG = [*QUICK, "campaign.budget=300", "training.min_updates=2000", "training.max_updates=2000"]
+
+
+def wait_for(condition, seconds=100):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def wait_until_at_work(folder):
+    wait_for(lambda: (folder / "log").is_file() and "images in the pool" in (folder / "log").read_text())
+
+
+def ended(cell):
+    wait_for(lambda: cell.poll() is not None)
+    cell.end_input()
+    return cell.poll()
+
+
+def test_it_does_what_a_process_started_anew_does(tmp_path):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for kind in (lambda o, *more: Spawned(cell_command(o), *more), Forked):
+        folder = tmp_path / kind.__name__
+        cell = kind([*QUICK, "acquisition=badge", f"run_dir={folder}"], tmp_path / f"{kind.__name__}.log", environment)
+        assert ended(cell) == 0
+    one, other = tmp_path / "<lambda>", tmp_path / "Forked"
+    assert (one / "selections.csv").read_bytes() == (other / "selections.csv").read_bytes()
+    assert sorted(p.name for p in one.iterdir()) == sorted(p.name for p in other.iterdir())
+    printed = [path.with_suffix(".log").read_text().replace(str(path), "RUN").splitlines() for path in (one, other)]
+    kept = [[line for line in lines if "labels" in line and " s" not in line] for lines in printed]
+    assert kept[0] == kept[1] and kept[0]
+
+
+def test_wrong_overrides_end_with_status_2_and_a_sentence(tmp_path):
+    assert ended(Forked(["campaign.bugdet=3", f"run_dir={tmp_path}/run"], tmp_path / "log", os.environ)) == 2
+    assert "did you mean budget" in (tmp_path / "log").read_text()
+
+
+def test_the_end_of_its_input_is_a_ctrl_c(tmp_path):
+    cell = Forked([*LONG, f"run_dir={tmp_path}/run"], tmp_path / "log", os.environ)
+    wait_until_at_work(tmp_path)
+    cell.stop()
+    assert cell.poll() == 130 and "Stopped after 0 rounds." in (tmp_path / "log").read_text()
+
+
+def test_what_kills_it_is_told(tmp_path):
+    cell = Forked([*LONG, f"run_dir={tmp_path}/run"], tmp_path / "log", os.environ)
+    wait_until_at_work(tmp_path)
+    os.kill(cell.pid, signal.SIGKILL)
+    assert ended(cell) == -signal.SIGKILL
+
+
+def test_it_has_the_environment_and_threads_that_it_is_given(tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text(
+        "import os, torch\nfrom dal.acquisition import ScoreFunction\n"
+        "class Own(ScoreFunction):\n    def score(self, model, x):\n"
+        "        names = os.environ.get('MINE'), os.environ.get('THEIRS')\n"
+        "        print('seen:', torch.get_num_threads(), *names, flush=True)\n"
+        "        return -x.flatten(1).sum(dim=1)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "THEIRS"} | {"OMP_NUM_THREADS": "2", "MINE": "yes"}
+    os.environ["THEIRS"] = "no"
+    try:
+        cell = Forked([*QUICK, f"acquisition={own}", f"run_dir={tmp_path}/run"], tmp_path / "log", environment)
+    finally:
+        del os.environ["THEIRS"]
+    assert ended(cell) == 0
+    assert "seen: 2 yes None" in (tmp_path / "log").read_text()
+
+
+def test_it_ends_with_a_sweep_that_is_killed_and_so_does_the_server(tmp_path):
+    program = (
+        "import sys, os, time, pathlib; from dal.sweep.forked import Forked\n"
+        "if __name__ == '__main__':\n"
+        f"    cell = Forked(sys.argv[1:], pathlib.Path({str(tmp_path / 'log')!r}), os.environ)\n"
+        "    print(cell.pid, flush=True); time.sleep(100)\n"
+    )
+    command = [sys.executable, "-c", program, *LONG, f"run_dir={tmp_path}/run"]
+    sweep = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    pid = int(sweep.stdout.readline())
+    server = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    wait_until_at_work(tmp_path)
+    threads = len(list(Path(f"/proc/{server}/task").iterdir()))
+    sweep.kill()
+    sweep.wait()
+    wait_for(lambda: not Path(f"/proc/{server}").exists() and not Path(f"/proc/{pid}").exists())
+    assert threads == 1  # what a thread holds when a process is forked is held for ever there
+    assert "Stopped after 0 rounds." in (tmp_path / "log").read_text()
