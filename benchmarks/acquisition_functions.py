@@ -2,6 +2,7 @@
 
     python benchmarks/acquisition_functions.py low_budget digits --seeds 10
     python benchmarks/acquisition_functions.py redundant_pool digits --functions random bald batchbald power_bald badge
+    python benchmarks/acquisition_functions.py medium_budget fashion_mnist --set data.max_train=5000
 
 The regime is a preset of configs/benchmark. Runs what is missing of the grid by ``dal run --multirun``, with one thread
 a run, and writes what ``dal compare`` finds, page and tables, to a dated folder of benchmarks/results/.
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("experiment", help="an experiment of configs/experiment, such as digits or fashion_mnist")
     parser.add_argument("--functions", nargs="+", metavar="NAME", help="all by default")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for all runs")
+    parser.add_argument("--name", help="of the folders of runs and results, with --set (REGIME_EXPERIMENT)")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
     parser.add_argument(
@@ -40,7 +42,7 @@ def main() -> int:
     options = parser.parse_args()
 
     functions = options.functions or sorted(registry())
-    folder = options.runs / options.regime / options.experiment
+    folder = options.runs / (options.name or f"{options.regime}/{options.experiment}")
     # Before anything is written, so that the commit is told as it was.
     facts = facts_now(threads_a_run=1, runs_at_a_time=options.jobs, seeds=list(range(options.seeds)))
     sweep = [
@@ -51,7 +53,7 @@ def main() -> int:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     if status := subprocess.run([sys.executable, "-m", "dal", *sweep], env=environment).returncode:
         return status
-    target = dated(options.results, f"{options.regime}_{options.experiment}")
+    target = dated(options.results, options.name or f"{options.regime}_{options.experiment}")
     wanted = [folder / name / f"seed{seed}" for name in functions for seed in range(options.seeds)]
     console = Console(record=True, width=110)
     compare(wanted, target, console)
