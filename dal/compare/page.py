@@ -61,7 +61,8 @@ def page(problems: Sequence[Problem], sheets: Sequence[Sheet], sentences: Sequen
 
 def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
     functions = sorted(problem.functions, key=lambda group: (-group.accuracy[:, -1].mean(), group.name))
-    traces = [trace for function in functions for trace in _traces(function, styles[function.name])]
+    opacity = min(0.1, 0.8 / len(functions))  # many bands on one another would hide the lines
+    traces = [trace for function in functions for trace in _traces(function, styles[function.name], opacity)]
     axis = {**_GRID, "title": {"text": "Labels bought"}}
     scales = [
         ("labels", {"xaxis.type": "linear", "xaxis.tickmode": "auto"}),
@@ -77,7 +78,7 @@ def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
         "hovermode": "closest",
         "legend": {"title": {"text": "click: hide, double click: alone", "font": {"size": 11}}, "tracegroupgap": 0},
         "margin": {"l": 60, "r": 20, "t": 70, "b": 50},
-        "height": max(500, 150 + 19 * sum(len(_folded(function.name)) for function in functions)),
+        "height": max(500, 170 + 22 * sum(len(_folded(function.name)) for function in functions)),
         "updatemenus": [
             {"type": "buttons", "direction": "right", "buttons": buttons, "x": 1, "xanchor": "right", "y": 1.02}
             | {"yanchor": "bottom", "pad": {"r": 0, "t": 0, "b": 4}, "font": {"size": 11}, "showactive": True}
@@ -97,7 +98,7 @@ def _log_ticks(problem: Problem) -> list[int]:
     return ticks if len(ticks) > 1 else sorted({first, last})
 
 
-def _traces(function: Group, style: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _traces(function: Group, style: Mapping[str, Any], opacity: float) -> list[dict[str, Any]]:
     """The band, where there are two seeds or more, and the line; a click on the legend toggles both."""
     mean, half_width = (100 * a for a in mean_and_interval(function.accuracy))
     x, color = function.labels.tolist(), style["color"]
@@ -126,7 +127,7 @@ def _traces(function: Group, style: Mapping[str, Any]) -> list[dict[str, Any]]:
         "x": [*x, *reversed(x)],
         "y": [*(mean + half_width).round(4).tolist(), *reversed((mean - half_width).round(4).tolist())],
         "fill": "toself",
-        "fillcolor": "rgba({}, {}, {}, 0.10)".format(*(int(color[i : i + 2], 16) for i in (1, 3, 5))),
+        "fillcolor": "rgba({}, {}, {}, {:.3f})".format(*(int(color[i : i + 2], 16) for i in (1, 3, 5)), opacity),
         "line": {"width": 0},
     }
     return [band, line]
