@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -16,15 +17,18 @@ import torch
 
 PACKAGES = ("torch", "torchvision", "numpy", "pytorch-lightning", "torchmetrics", "hydra-core", "scikit-learn")
 
+_DAL = ("dal", "__main__.py", "cell_process.py")
+
 
 def environment() -> dict[str, Any]:
     """A flat record, the same keys on every machine; what cannot be told is None."""
     from dal import __version__
 
+    program = Path(sys.argv[0]).name
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["dal" if sys.argv[0].endswith("__main__.py") else Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(["dal" if program in _DAL else program, *sys.argv[1:]]),
         "dal": __version__,
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain")),

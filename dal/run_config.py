@@ -111,6 +111,8 @@ def check_same_config(path: Path, config: Config) -> None:
     for key in [*new, *old]:
         if key not in free and old.get(key, "nothing") != new.get(key, "nothing"):
             before, now = old.get(key, "nothing"), new.get(key, "nothing")
+            if key == "acquisition.digest" and {before, now}.isdisjoint({"nothing"}):
+                key = f"acquisition.digest (of {new['acquisition.file']}, which has changed)"
             raise DalError(
                 f"{key}: expected {before!r}, as the run in {str(path.parent)!r} was started with, got {now!r}; choose "
                 "another run_dir, or remove the folder."

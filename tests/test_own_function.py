@@ -107,7 +107,8 @@ def test_a_moved_file_goes_on_and_a_changed_one_does_not(file, tmp_path, capsys)
     assert status == 0 and "is finished already" in out, err
     file.write_text(CODE + "# changed\n")
     status, _, err = call(capsys, "run", f"acquisition={file}", *settings)
-    assert status == 2 and err.startswith("Error: acquisition.digest: expected ") and err.count("\n") == 1
+    assert status == 2 and err.startswith(f"Error: acquisition.digest (of {file}, which has changed): ")
+    assert err.count("\n") == 1
     status, _, err = call(capsys, "rank", run)
     assert status == 2 and "acquisition.file: expected" in err and "as it was" in err
     assert call(capsys, "rank", run, f"acquisition={file}", "--top", 1)[0] == 0

@@ -90,7 +90,7 @@ class Stochastic(AcquisitionFunction):
     """``stochastic_select`` by the scores of another function, of which one number a point is kept.
 
     Args:
-        score: name of the function, one that scores each point alone, such as bald or margin.
+        score: name of the function, one that scores each point alone, such as margin or bald (which is PowerBALD).
         kind: power, softmax or softrank.
         beta: above 0: near 0 the choice is uniform, when it is large the highest scores are taken.
         num_draws: networks drawn by Monte Carlo dropout, for functions that take them.
@@ -99,7 +99,7 @@ class Stochastic(AcquisitionFunction):
     (False, True)
     """
 
-    score: str = "bald"
+    score: str = "margin"
     kind: str = "power"
     beta: float = 1.0
     num_draws: int = 20

@@ -76,7 +76,7 @@ def efficiency_table(
     rows = []
     for rule, goal in goals:
         # What was chosen by a rule is reached by that curve: rounding must not undo that.
-        labels = {name: first_crossings(problem.labels, curve, goal - 1e-12) for name, curve in curves.items()}
+        labels = {name: first_crossings(problem.labels, curve, goal - 1e-12).round(6) for name, curve in curves.items()}
         for name in problem.names:
             ratios = _ratios(labels[baseline], labels[name]) if baseline else np.full(len(weights), np.nan)
             rows.append(

@@ -124,7 +124,8 @@ def _targets(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> She
     chosen = [f"{100 * target:.4g} % is the {rule}" for target, rule in goals if rule != "given"]
     caption = (
         f"{'; '.join(chosen)}. " if chosen else ""
-    ) + "Labels: where the mean curve first gets there, in parentheses the 95 % bootstrap interval over seeds."
+    ) + "Labels: where the mean curve first gets there, in parentheses the 95 % bootstrap interval over seeds"
+    caption += ", the target taken anew from the seeds of each resample." if chosen else "."
     if baseline:
         caption += (
             f" Label efficiency: labels that {baseline} needs over labels that the function needs, so 2 is half the "
@@ -229,7 +230,7 @@ def _count(number: int, thing: str) -> str:
 
 
 def _named(names: list[str], of: int) -> str:
-    return f"all {of} others" if len(names) == of > 1 else _list(names)
+    return f"all {of} others" if len(names) == of > 2 else _list(names)
 
 
 def _list(names: list[str]) -> str:

@@ -176,7 +176,7 @@ class Sweep:
             what = f"FAILED: {reason}"
         left = self._time_left()
         ended = len(self.cells) - len(self.open)
-        self.say(f"[{ended} of {len(self.cells)}] {cell.name}: {what}{f'; {left}' if self.open else ''}")
+        self.say(f"[{ended} of {len(self.cells)}] {cell.name}: {what}{f'; {left}' if left else ''}")
 
     def _looked_at(self, running: Sequence[Cell]) -> None:
         now = time.monotonic()

@@ -20,7 +20,8 @@ class Cell:
     """One campaign of a grid."""
 
     overrides: tuple[str, ...]
-    """The command line that makes it, on its own."""
+    """The command line that makes it, on its own; with a function of one's own, whose file may change meanwhile, it
+    names the digest that the file has now."""
     swept: tuple[tuple[str, str], ...]
     """The keys that the grid sweeps over, and the values of this cell."""
     config: dict[str, Any]
@@ -65,7 +66,8 @@ def expand(overrides: Sequence[str]) -> list[Cell]:
     for chosen, config in zip(grid, compose_all(grid), strict=True):
         named = zip(parsed, chosen, strict=True)
         values = tuple((str(o.key_or_group), text.partition("=")[2]) for o, text in named if o in swept)
-        cells.append(Cell(chosen, values, config))
+        digest = config["acquisition"].get("digest")
+        cells.append(Cell((*chosen, f"acquisition.digest='{digest}'") if digest else chosen, values, config))
     _check_folders(cells)
     return cells
 

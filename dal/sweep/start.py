@@ -14,6 +14,8 @@ from typing import Protocol
 CELL_MODULE = "dal.cell_process"
 """The program of a cell."""
 GRACE_SECONDS = 30.0
+FORKED_FROM_NOTHING = 255
+"""What multiprocessing has for the status of a process whose fork server has ended."""
 _END = "[dal] exit status "
 
 
@@ -103,5 +105,7 @@ def how_it_ended(log: Path) -> str:
     if status < 0:
         name = signal.Signals(-status).name
         return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+    if status == FORKED_FROM_NOTHING:
+        return "what it was forked from was killed"
     errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
     return (errors or lines or ["no output"])[-1] + ("" if status in (1, 2) else f" (exit status {status})")

@@ -128,7 +128,7 @@ def test_what_makes_no_sense_is_refused():
         with pytest.raises(DalError, match="score: expected one of"):
             Stochastic(score=name)
     with pytest.raises(DalError, match="num_draws"):
-        Stochastic(num_draws=1)
+        Stochastic("bald", num_draws=1)
     with pytest.raises(NonFiniteError, match=r"scores: .* row 1 of 2"):
         stochastic_select(torch.tensor([0.0, math.nan]), 1, generator())
     with pytest.raises(DalError, match=r"scores: .*\(N\)"):

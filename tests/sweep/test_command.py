@@ -16,6 +16,7 @@ from rich.console import Console
 
 from dal.cli import main
 from dal.compose import compose
+from dal.errors import DalError
 from dal.run_command import run_campaign
 from dal.sweep.command import sweep_command, visible_gpus
 from dal.sweep.grid import expand
@@ -214,3 +215,11 @@ def test_a_function_of_ones_own_is_swept(undisturbed, tmp_path, capsys):
     assert "first_ones  1 of 1" in capsys.readouterr().out
     compared = {line["acquisition"]: bool(line["area_minus_random"]) for line in table(tmp_path / "runs")}
     assert compared == {"random": False, "first_ones": True}
+
+    # What is edited between the start of a sweep and that of a cell is another function.
+    before = expand(grid)[1].overrides
+    file.write_text(file.read_text().replace("return -", "return +"))
+    with pytest.raises(DalError, match=r"acquisition.file: expected '.*first_ones.py' as it was \(digest "):
+        run_campaign(compose([*before, f"run_dir={tmp_path}/again"]))
+    assert not (tmp_path / "again").exists()
+    run_campaign(compose([*expand(grid)[1].overrides, f"run_dir={tmp_path}/again"]))

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from dal.sweep.forked import Forked
-from dal.sweep.start import Spawned, cell_command
+from dal.sweep.start import Spawned, cell_command, how_it_ended, note_end
 
 QUICK = ["campaign.initial_size=10", "campaign.query_size=10", "campaign.growth=1", "data.max_train=300"]
 QUICK += ["training.min_updates=10", "training.max_updates=20", "campaign.stop_set_size=0", "campaign.budget=40"]
@@ -24,6 +24,10 @@ def wait_for(condition, seconds=100):
 
 def wait_until_at_work(folder):
     wait_for(lambda: (folder / "log").is_file() and "images in the pool" in (folder / "log").read_text())
+
+
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def ended(cell):
@@ -65,6 +69,16 @@ def test_what_kills_it_is_told(tmp_path):
     assert ended(cell) == -signal.SIGKILL
 
 
+def test_when_the_server_is_killed_it_is_said_and_another_is_started(tmp_path):
+    cell = Forked([*LONG, f"run_dir={tmp_path}/run"], tmp_path / "log", os.environ)
+    wait_until_at_work(tmp_path)
+    os.kill(parent_of(cell.pid), signal.SIGKILL)
+    status = ended(cell)
+    note_end(tmp_path / "log", status)
+    assert how_it_ended(tmp_path / "log") == "what it was forked from was killed"
+    assert ended(Forked(["campaign.bugdet=3"], tmp_path / "other", os.environ)) == 2
+
+
 def test_it_has_the_environment_and_threads_that_it_is_given(tmp_path):
     own = tmp_path / "own.py"
     own.write_text(
@@ -94,7 +108,7 @@ def test_it_ends_with_a_sweep_that_is_killed_and_so_does_the_server(tmp_path):
     command = [sys.executable, "-c", program, *LONG, f"run_dir={tmp_path}/run"]
     sweep = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     pid = int(sweep.stdout.readline())
-    server = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    server = parent_of(pid)
     wait_until_at_work(tmp_path)
     threads = len(list(Path(f"/proc/{server}/task").iterdir()))
     sweep.kill()
