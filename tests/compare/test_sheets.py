@@ -74,6 +74,9 @@ def test_findings_name_above_below_and_undecided(comparison_of):
         "digits, 5 seeds, 10 to 20 labels, area: good is above random; bad is below random; same is not told apart "
         "from random (paired t, Holm, 5 %)."
     ]
+    same = {name: [[0.5, 0.6 + a] for a in noise] for name in ("random", "a", "b", "c")}
+    assert "all 3 others are not told apart" in findings(comparison_of(same, data="four"))[0]
+    assert "a and b are not told apart" in findings(comparison_of({n: same[n] for n in list(same)[:3]}, data="two"))[0]
     assert findings(comparison_of({"random": [[0.5, 0.6]], "b": [[0.5, 0.7]]}, data="one seed")) == []
     (sentence,) = findings(comparison_of({"a": [[0.5, 0.6]] * 2, "b": [[0.5, 0.7]] * 2}))
     assert (

@@ -1,6 +1,8 @@
 """Cells forked from one process that has imported what they need: as if each were started anew."""
 
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -45,6 +47,10 @@ def test_it_does_what_a_process_started_anew_does(tmp_path):
     one, other = tmp_path / "<lambda>", tmp_path / "Forked"
     assert (one / "selections.csv").read_bytes() == (other / "selections.csv").read_bytes()
     assert sorted(p.name for p in one.iterdir()) == sorted(p.name for p in other.iterdir())
+    for path in (one, other):
+        (line,) = (path / "environment.jsonl").read_text().splitlines()
+        command = shlex.split(json.loads(line)["command"])
+        assert command[:3] == ["dal", "run", QUICK[0]] and command[-1] == f"run_dir={path}"
     printed = [path.with_suffix(".log").read_text().replace(str(path), "RUN").splitlines() for path in (one, other)]
     kept = [[line for line in lines if "labels" in line and " s" not in line] for lines in printed]
     assert kept[0] == kept[1] and kept[0]
