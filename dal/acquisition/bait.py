@@ -153,13 +153,21 @@ def _class_parts(probs: Tensor, form: str) -> Tensor:
 
 
 def _class_factors(parts: Tensor, form: str) -> Tensor:
-    """(N, E, R) A with A Aᵀ the class part of the information; (N, C - 1, C), or (N, 1, 1)."""
+    """(N, E, R) A with A Aᵀ the class part of the information; (N, C - 1, C - 1), or (N, 1, 1)."""
     parts = parts.detach().cpu().double()
     if form == "binary":
         return parts[:, :, None]
+    if parts.shape[1] == 1:
+        return torch.zeros_like(parts)[:, :, None]
+    # Half precision is off by its rounding.
+    parts = parts / parts.sum(dim=1, keepdim=True)
     roots = parts.sqrt()
     factors = torch.diag_embed(roots) - parts[:, :, None] * roots[:, None, :]
-    return _contrasts(parts.shape[1]) @ factors
+    # Reflected so that the roots' direction, which these send to 0, is the first column, and that left out.
+    mirror = roots.clone()
+    mirror[:, 0] += 1
+    along = (factors @ mirror[:, :, None]) / (1 + roots[:, :1, None])
+    return _contrasts(parts.shape[1]) @ (factors - along * mirror[:, None, :])[:, :, 1:]
 
 
 def _contrasts(num_classes: int) -> Tensor:

@@ -124,6 +124,29 @@ def test_many_updates_keep_their_digits(form, width, scale):
     torch.testing.assert_close(found, expected, rtol=1e-7, atol=0)
 
 
+def test_a_point_that_alone_knows_a_direction_can_be_given_back():
+    """What is left without it drowns in rounding, which must not end in a number that has no root."""
+    probs = torch.tensor([[0.5, 0.5], [0.6, 0.4], [0.5, 0.5]], dtype=torch.float64)
+    features = torch.tensor([[1e9, 0.0], [1.0, 1e9], [1.0, 1.0]], dtype=torch.float64)
+    found = bait_select(probs, features, probs[:0], features[:0], 1, oversampling=3)
+    assert len(found) == 1
+
+
+def test_one_class_has_nothing_to_tell():
+    probs, features = torch.ones(3, 1), torch.eye(3)
+    assert bait_select(probs, features, probs[:0], features[:0], 2, oversampling=1).tolist() == [0, 1]
+
+
+def test_rounding_of_half_precision_is_taken_out():
+    probs, features = drawn(5, 30)
+    halves = probs.half().double()
+    sums = halves.sum(dim=1, keepdim=True)
+    assert float((sums - 1).abs().max()) > 1e-5
+    found, expected = (BAIT().select((p, features), (), 5, torch.Generator()) for p in (halves, halves / sums))
+    assert found.positions.tolist() == expected.positions.tolist()
+    torch.testing.assert_close(found.scores, expected.scores, rtol=1e-12, atol=0)
+
+
 def test_directions_that_change_no_probability_are_left_out():
     rows = sys.modules["dal.acquisition.bait"]._contrasts(5)
     torch.testing.assert_close(rows @ rows.T, torch.eye(4, dtype=torch.float64))

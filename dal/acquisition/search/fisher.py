@@ -3,7 +3,8 @@
 The information of a point is V Vᵀ with V = A ⊗ h: A is (E, R), a factor of its class part, h are its D features. M is
 the information collected so far and U that of the pool, both (E D, E D). For every point two small matrices are kept,
 a = Vᵀ M⁻¹ V and b = Vᵀ M⁻¹ U M⁻¹ V. Adding V to M brings the trace down by tr((I + a)⁻¹ b), taking it away puts it up
-by tr((I - a)⁻¹ b), and both change a and b of the others by products of (R, R) matrices.
+by tr((I - a)⁻¹ b), and both change a and b of the others by products of (R, R) matrices. As M⁻¹ and M⁻¹ U M⁻¹ are kept
+too, an update costs two products of a matrix with h, whatever R is, and low-rank sums.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ class Informative:
     def factor(self, row: int) -> Tensor:
         """(E D, R) the V of one point."""
         return torch.einsum("er,d->edr", self.class_factors[row], self.features[row].double()).reshape(self.width, -1)
+
+    def times(self, matrix: Tensor, row: int) -> Tensor:
+        """(E D, R) matrix V, for the V of one point and a contiguous (E D, E D)."""
+        add_flops(2 * matrix.numel())
+        return (matrix.view(-1, self.features.shape[1]) @ self.features[row].double()).view(
+            self.width, self.num_rows
+        ) @ self.class_factors[row]
 
     def information(self) -> Tensor:
         """(E D, E D) the sum of V Vᵀ."""
@@ -87,15 +95,18 @@ class Trace:
 
     def _invert(self) -> None:
         root, failed = torch.linalg.cholesky_ex(self.collected)
-        self.inverse = torch.cholesky_inverse(root)
+        self.inverse = torch.cholesky_inverse(root).contiguous()
+        del root
         if int(failed) or not bool(torch.isfinite(torch.stack(torch.aminmax(self.inverse))).all()):
             raise DalError(
                 "regularization: expected a value that keeps the Fisher information invertible in float64, got one too "
                 "small for features of this size."
             )
-        add_flops(2 * self.points.width**3)
+        # M⁻¹ U M⁻¹
+        self.spread = self.inverse @ self.target @ self.inverse
+        add_flops(6 * self.points.width**3)
         self.a = self.points.quadratic(self.inverse)
-        self.b = self.points.quadratic(self.inverse @ self.target @ self.inverse)
+        self.b = self.points.quadratic(self.spread)
         self.num_inversions += 1
         self._largest = self._size()
 
@@ -110,19 +121,22 @@ class Trace:
     def update(self, row: int, sign: int) -> None:
         """Add a point (sign 1), or take it away (-1)."""
         v = self.points.factor(row)
-        w = self.inverse @ v
-        target_w = self.target @ w
-        z = self.inverse @ target_w
-        inner = torch.linalg.inv(_plus_identity(v.T @ w, sign))
-        add_flops(6 * self.points.width**2 * self.points.rank)
+        w, z = self.points.times(self.inverse, row), self.points.times(self.spread, row)
+        # M⁻¹ becomes M⁻¹ - sign w wᵀ, and M⁻¹ U M⁻¹ becomes itself - sign (w zᵀ + z wᵀ), once w and z are made so.
+        values, vectors = torch.linalg.eigh(_plus_identity(v.T @ w, sign))
+        # Rounding may bring what is left of a point that nearly alone knew a direction to 0 or below.
+        root = vectors / values.clamp(min=torch.finfo(values.dtype).eps).sqrt()
+        within = root.T @ (v.T @ z) @ root
+        w, z = w @ root, z @ root
+        z -= sign / 2 * (w @ within)
         both = self.points.project(torch.cat([w, z], dim=1))
-        g, q = both[:, :, : w.shape[1]], both[:, :, w.shape[1] :]
-        g_inner = g @ inner
-        cross = g_inner @ q.transpose(1, 2)
-        self.a -= sign * g_inner @ g.transpose(1, 2)
-        self.b -= sign * (cross + cross.transpose(1, 2))
-        self.b += g_inner @ (w.T @ target_w) @ g_inner.transpose(1, 2)
-        self.inverse.addmm_(w @ inner, w.T, alpha=-sign)
+        of_w, of_z = both[:, :, : w.shape[1]], both[:, :, w.shape[1] :]
+        self.a.baddbmm_(of_w, of_w.transpose(1, 2), alpha=-sign)
+        self.b.baddbmm_(of_w, of_z.transpose(1, 2), alpha=-sign)
+        self.b.baddbmm_(of_z, of_w.transpose(1, 2), alpha=-sign)
+        add_flops(8 * self.points.width**2 * v.shape[1])
+        self.inverse.addmm_(w, w.T, alpha=-sign)
+        self.spread.addmm_(torch.cat([w, z], dim=1), torch.cat([z, w], dim=1).T, alpha=-sign)
         self.collected.addmm_(v, v.T, alpha=sign)
         # Updates keep the rounding of the numbers that they began with, which by now drowns too much.
         if self._size() < _SMALLEST_PART * self._largest:
@@ -146,8 +160,9 @@ def forward_backward(
     if len(taken) == query_size:
         return taken, falls
     # Anew, for the points taken alone: the rounding of all updates before ends here.
-    chosen = points.at(torch.tensor(taken))
-    trace = Trace(chosen, trace.collected, target)
+    chosen, collected = points.at(torch.tensor(taken)), trace.collected
+    del trace  # matrices of the same size again
+    trace = Trace(chosen, collected, target)
     left = torch.ones(len(taken), dtype=torch.bool)
     while int(left.sum()) > query_size:
         rises = torch.where(left, trace.changes(-1), torch.inf)
