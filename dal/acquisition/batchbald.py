@@ -34,6 +34,8 @@ _BLOCK = 2**17  # numbers, few enough to stay in a core's cache between a produc
 _FEWEST_POINTS = 8  # at once: products of fewer columns are slow
 _SETTLED = 1e-12  # nats: less is lost in the rounding of entropies
 _STANDARD_ERRORS = 3.0
+_FEW = 1024  # joint labels that a point is judged by first
+_LOG_CHANCE = 15.0  # minus the logarithm of half the chance, below one in a million, that it is judged too low by them
 
 
 def batchbald_select(
@@ -49,7 +51,8 @@ def batchbald_select(
     sampled, evenly over the draws.
 
     What a label tells can only fall when more labels are known. So an old value is an upper bound, and only points
-    whose bounds are above the best value are looked at again; a sampled value gets three standard errors on top. Hence
+    whose bounds are above the best value are looked at again; a sampled value gets three standard errors on top. Most
+    of those are ruled out by a thousand of the joint labels, with an empirical Bernstein bound (arXiv:0907.3740). Hence
     there is no need to drop points of low BALD score beforehand. K draws hold ln K nats at most: once less than 1e-12
     nats are left, the rest is in random order, as are all ties.
 
@@ -152,8 +155,7 @@ class _Batch:
         for block in row_blocks(len(rows), rows.shape[1], _BLOCK):
             probs = self.log_probs(block).exp_()
             check_finite("log_probs", probs, block.start, len(rows))
-            self.bounds[block] = labels.tell(probs)[0]
-        self.bounds[self.bounds <= _SETTLED] = 0
+            self.bounds[block] = _without_rounding(labels.tell(probs)[0])
 
     def log_probs(self, positions: Tensor | slice) -> Tensor:
         """(B, K, C) float64."""
@@ -164,19 +166,32 @@ class _Batch:
         """The best point that is left, and what its label tells to somebody who will know ``labels``."""
         order = self.shuffled[torch.sort(self.bounds[self.shuffled], descending=True, stable=True).indices]
         best, taken = 0.0, int(order[0])
-        at_once = max(_FEWEST_POINTS, _BLOCK // (self.num_classes * max(self.num_draws, labels.count)))
-        for points in torch.split(order, at_once):
+        for points in torch.split(order, labels.at_once(labels.count_of_few, self.num_classes)):
             if float(self.bounds[points[0]]) <= max(best, _SETTLED):
                 break
-            gains, errors = labels.tell(self.log_probs(points).exp())
             # What was taken before stays out; it is last, but perhaps in these.
-            gains = torch.where(self.bounds[points] >= 0, gains, -math.inf)
-            bounds = gains + _STANDARD_ERRORS * errors
-            self.bounds[points] = torch.where((bounds >= 0) & (bounds <= _SETTLED), 0, bounds)
-            if float(gains.max()) > best:
-                best, taken = float(gains.max()), int(points[(gains == gains.max()).nonzero()[0]])
+            points = points[self.bounds[points] >= 0]
+            probs = self.log_probs(points).exp()
+            if labels.count_of_few < labels.count and best > 0:
+                bounds = labels.tell_at_most(probs)
+                self.bounds[points] = _without_rounding(torch.minimum(self.bounds[points], bounds))
+                left = bounds > best
+                points, probs = points[left], probs[left.to(probs.device)]
+            at_once = labels.at_once(labels.count, self.num_classes)
+            for some, of_some in zip(torch.split(points, at_once), torch.split(probs, at_once), strict=True):
+                if not len(some):
+                    break
+                gains, errors = labels.tell(of_some)
+                bounds = gains + _STANDARD_ERRORS * errors
+                self.bounds[some] = _without_rounding(bounds)
+                if float(gains.max()) > best:
+                    best, taken = float(gains.max()), int(some[gains.argmax()])
         self.bounds[taken] = -math.inf
         return taken, best
+
+
+def _without_rounding(gains: Tensor) -> Tensor:
+    return torch.where(gains <= _SETTLED, 0, gains)
 
 
 class _JointLabels:
@@ -204,27 +219,54 @@ class _JointLabels:
             self._sample()
         self._weigh()
 
+    @property
+    def count_of_few(self) -> int:
+        """Those that tell_at_most() looks at."""
+        return len(self._few_draws)
+
+    def at_once(self, count: int, num_classes: int) -> int:
+        """Points that ``count`` joint labels are gone through for together."""
+        return max(_FEWEST_POINTS, _BLOCK // (num_classes * max(self.num_draws, count)))
+
     def tell(self, probs: Tensor) -> tuple[Tensor, Tensor]:
         """(B, K, C) to (B,): the mutual information of each point's label and the network, in nats, once the labels of
         those taken are known; and its standard error. On the CPU."""
+        gains, squares = self._sums(probs, self._draws, self._weights, self._weights[:, None])
+        return gains, self._errors(gains, squares[:, 0])
+
+    def tell_at_most(self, probs: Tensor) -> Tensor:
+        """(B, K, C) to (B,): what tell() hardly ever says more than, with the standard errors. On the CPU."""
+        shares, squares = self._sums(probs, self._few_draws, self._few_weights, self._few_weights_of_squares)
+        variances = (squares[:, 0] - shares.square()).clamp_(min=0)
+        # An empirical Bernstein bound of shares, which are from 0 to 1.
+        chance = _LOG_CHANCE / (len(self._few_draws) - 1)
+        most = self._unknown * (shares + (2 * chance * variances).sqrt_() + 7 / 3 * chance)
+        return most + _STANDARD_ERRORS * self._errors(self._unknown * shares, squares[:, 1])
+
+    def _errors(self, gains: Tensor, squares: Tensor) -> Tensor:
+        if self.are_all:
+            return torch.zeros_like(gains)
+        return ((squares - gains.square()).clamp_(min=0) / self.most).sqrt_()
+
+    def _sums(self, probs: Tensor, draws: Tensor, weights: Tensor, of_squares: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,) and (B, S): weighted sums over (M', K) joint labels of what they make a point tell, by (M',), and of its
+        squares, by (M', S)."""
         count, num_draws, num_classes = probs.shape
         # The classes outside, so that sums over them run along rows.
         columns = probs.permute(1, 2, 0).reshape(num_draws, num_classes * count)
         entropies = torch.special.entr(probs).sum(dim=2).T.contiguous()
-        sums = torch.zeros(2, count, dtype=probs.dtype, device=self.device)
-        for block in row_blocks(self.count, columns.shape[1], _BLOCK):
-            draws = self._draws[block]
-            mean = draws @ columns
+        sums = torch.zeros(1 + of_squares.shape[1], count, dtype=probs.dtype, device=self.device)
+        for block in row_blocks(len(draws), columns.shape[1], _BLOCK):
+            mean = draws[block] @ columns
             # 0 log 0 is 0.
             mean.mul_(mean.clamp(min=1e-300).log_())
-            information = mean.view(-1, num_classes, count).sum(dim=1).add_(draws @ entropies).neg_().clamp_(min=0)
-            sums[0] += self._weights[block] @ information
-            sums[1] += self._weights[block] @ information.square_()
-        add_flops(2 * self.count * num_draws * (num_classes + 1) * count)
-        gains, squares = sums.cpu()
-        if self.are_all:
-            return gains, torch.zeros_like(gains)
-        return gains, ((squares - gains.square()).clamp_(min=0) / self.most).sqrt_()
+            information = mean.view(-1, num_classes, count).sum(dim=1)
+            information.add_(draws[block] @ entropies).neg_().clamp_(min=0)
+            sums[0] += weights[block] @ information
+            sums[1:] += of_squares[block].T @ information.square_()
+        add_flops(2 * len(draws) * num_draws * (num_classes + 1) * count)
+        sums = sums.cpu()
+        return sums[0], sums[1:].T
 
     def _sample(self) -> None:
         """Draw labels of the points that have none yet: of each a network first, and from it the labels."""
@@ -254,4 +296,16 @@ class _JointLabels:
         # also what is nearly so: in all at most 0.01 / sqrt(M) of what is unknown, far less than sampling is off by.
         unknown = torch.special.entr(draws).sum(dim=1)
         least = _SETTLED if self.are_all else max(_SETTLED, 0.01 / math.sqrt(self.most) * float(unknown.mean()))
-        self._draws, self._weights = draws[unknown > least], weights[unknown > least]
+        kept = unknown > least
+        self._draws, self._weights, unknown = draws[kept], weights[kept], unknown[kept]
+        self._few_draws = self._draws
+        if len(unknown) > 2 * _FEW:
+            # Some as often as what is unknown under them is of all: a point tells from nothing to all of it.
+            so_far = (self._weights * unknown).cumsum(dim=0)
+            self._unknown = float(so_far[-1])
+            steps = (torch.arange(_FEW, dtype=so_far.dtype, device=self.device) + 0.5) / _FEW
+            few = torch.searchsorted(so_far, steps * self._unknown).clamp_(max=len(unknown) - 1)
+            self._few_draws, self._few_weights = self._draws[few], 1 / (unknown[few] * _FEW)
+            # For the squares of shares, and for those of what is told.
+            squares = [self._few_weights / unknown[few], self._few_weights * self._unknown]
+            self._few_weights_of_squares = torch.stack(squares, dim=1)

@@ -153,22 +153,41 @@ def test_hundreds_of_picks_past_what_the_draws_hold_are_finite_and_distinct():
     assert float(gains.sum()) == pytest.approx(math.log(6), rel=0.05)
 
 
-def test_bounds_leave_out_no_point_that_would_have_been_taken():
+@pytest.mark.parametrize("are_all", [True, False])
+def test_a_few_joint_labels_bound_what_all_tell(are_all):
+    log_probs = drawn(13, 400, 8, 6)
+    probs = log_probs.exp()
+    for seed in range(5):
+        labels = joint_labels(log_probs, range(seed, seed + 5), 6**5 if are_all else 6**5 - 1, seed)
+        assert labels.are_all == are_all and labels.count_of_few == 1024 < labels.count
+        gains, bounds = labels.tell(probs)[0], labels.tell_at_most(probs)
+        assert bool((gains < bounds).all())
+        # Near enough to be of use.
+        unknown = float(torch.special.entr(labels._draws).sum(dim=1) @ labels._weights)
+        assert float((bounds - gains).max()) < 0.15 * unknown
+
+
+@pytest.mark.parametrize("num_joint_samples", [2000, 5000])
+def test_bounds_leave_out_no_point_that_would_have_been_taken(num_joint_samples, monkeypatch):
     log_probs = drawn(11, 60, 10, 4)
     rows = log_probs.flatten(1)
     chosen = {}
     for looks_at_all in (False, True):
         g = generator(2)
-        labels = batchbald._JointLabels(10, 2000, rows.device, g)
+        if looks_at_all:
+            monkeypatch.setattr(batchbald, "_FEW", 10**6)
+        labels = batchbald._JointLabels(10, num_joint_samples, rows.device, g)
         batch = batchbald._Batch(rows, labels, g)
-        chosen[looks_at_all] = []
+        chosen[looks_at_all], by_few = [], list[bool]()
         for _ in range(14):
             if looks_at_all:
                 batch.bounds[batch.bounds >= 0] = math.inf
             position, gain = batch.take(labels)
             chosen[looks_at_all].append((position, pytest.approx(gain, rel=1e-12)))
             labels.add(batch.log_probs(torch.tensor([position]))[0])
+            by_few.append(labels.count_of_few < labels.count)
         assert not labels.are_all
+        assert any(by_few) == (num_joint_samples > 2048 and not looks_at_all)
     assert chosen[False] == chosen[True]
 
 
