@@ -140,6 +140,7 @@ class Trace:
         self.collected.addmm_(v, v.T, alpha=sign)
         # Updates keep the rounding of the numbers that they began with, which by now drowns too much.
         if self._size() < _SMALLEST_PART * self._largest:
+            del self.inverse, self.spread  # so that they and what replaces them are not held at once
             self._invert()
 
 
