@@ -49,12 +49,12 @@ def bait_select(
     ``form`` says which information a point has:
 
     - exact: (diag(p) - p pᵀ) ⊗ h hᵀ, of all classes, C D x C D (held as (C - 1) D, which gives the same traces). Costs
-      2 N C² D² once, and again each time that what is left to gain has fallen a thousandfold, and 4 N C² D a step. Is
-      refused where its matrices would take more than 2 GiB.
+      2 N C² D² once, and again each time that what is left to gain has fallen a thousandfold, and 4 N C² D + 8 C³ D² a
+      step. Is refused where its matrices would take more than 2 GiB.
     - binary: q (1 - q) h hᵀ with q the largest probability, D x D. It is the exact information of another question,
       whether the predicted class is right: the classes share one vector of weights, and how the rest of the
       probability is spread over the other classes does not count. After arXiv:2404.08981. Costs 2 N D² where the other
-      costs 2 N C² D², and 4 N D a step; holds 6 D² numbers and a few a point beside its inputs.
+      costs 2 N C² D², and 4 N D + 8 D² a step; holds 6 D² numbers and a few a point beside its inputs.
 
     All is computed in float64. Ties go to the lowest position, and of equals the last one taken is given back.
 
