@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from campaigns import commits
+from campaigns import commits, first_start
 from record import RESULTS, dated, facts_now
 from rich.console import Console
 
@@ -58,7 +58,7 @@ def main() -> int:
     console = Console(record=True, width=110)
     compare(wanted, target, console)
     tables = console.export_text().partition("The page is ")[0].rstrip()
-    facts |= {"runs": len(wanted), "commits_of_the_runs": commits(wanted)}
+    facts |= {"runs": len(wanted), "first_run_started": first_start(wanted), "commits_of_the_runs": commits(wanted)}
     write_text(
         target / "README.md",
         README.format(

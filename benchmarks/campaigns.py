@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def chosen(function: str) -> list[str]:
@@ -31,5 +32,14 @@ def run(command: list[str]) -> bool:
 
 def commits(folders: Sequence[Path]) -> list[str]:
     """Where the code stood when the runs were started; a run made earlier is not made again."""
-    starts = [(folder / "environment.jsonl").read_text(encoding="utf-8").splitlines()[0] for folder in folders]
-    return sorted({json.loads(start)["git_commit"] for start in starts})
+    return sorted({start["git_commit"] for start in _starts(folders)})
+
+
+def first_start(folders: Sequence[Path]) -> str:
+    """When the first of the runs was started."""
+    return min(str(start["started"]) for start in _starts(folders))
+
+
+def _starts(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    files = [folder / "environment.jsonl" for folder in folders]
+    return [json.loads(file.read_text(encoding="utf-8").splitlines()[0]) for file in files]

@@ -32,7 +32,8 @@ class Sheet:
 
 
 def sheets_of(comparison: Comparison, most_pairs: int | None = None) -> list[Sheet]:
-    """All tables: for each problem its functions, targets and pairs; then the penalty matrix and the ranks.
+    """All tables: for each problem its functions, targets and pairs; then the penalty matrix and, over several data
+    sets, the ranks.
 
     Where there are more than ``most_pairs`` pairs in a problem, only those with the baseline are shown (none without
     one), and the caption says so.
@@ -45,7 +46,8 @@ def sheets_of(comparison: Comparison, most_pairs: int | None = None) -> list[She
             _pairs(problem, _of(comparison.pairs, problem), comparison.baseline, most_pairs),
         ]
     sheets.append(_penalty(comparison))
-    if comparison.ranks is not None:
+    # Of one data set the first table says it all.
+    if comparison.ranks is not None and len(comparison.problems) > 1:
         sheets.append(_ranks(comparison))
     return sheets
 
@@ -248,12 +250,15 @@ def _percent(line: pd.Series, column: str, sign: str = "") -> str:
 
 def _p(value: float) -> str:
     """
-    >>> _p(0.0004), _p(0.0123), _p(float("nan"))
-    ('<0.001', '0.012', '–')
+    >>> _p(0.0004), _p(0.0123), _p(0.05011), _p(float("nan"))
+    ('<0.001', '0.012', '0.0501', '–')
     """
     if math.isnan(value):
         return _DASH
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+    if value < 0.001:
+        return "<0.001"
+    # On which side of 5 % it is shows.
+    return f"{value:.4f}" if f"{value:.3f}" == "0.050" else f"{value:.3f}"
 
 
 def _range(line: pd.Series, column: str, problem: Problem) -> str:

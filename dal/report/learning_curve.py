@@ -85,7 +85,7 @@ def _legend(axes: Axes, groups: Sequence[Group]) -> None:
         free = lowest > bottom + 0.07 * (len(groups) + 1) * (top - bottom)
         legend = axes.legend(frameon=False, loc="lower right" if free else "best", fontsize=9)
     else:
-        legend = axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+        legend = axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, handlelength=3.5)
     for text in legend.get_texts():
         text.set_text(textwrap.fill(text.get_text(), _LEGEND_WIDTH))
 
