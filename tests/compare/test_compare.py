@@ -118,6 +118,7 @@ def test_several_data_sets_are_ranked_and_tested(runs, synthetic, console, tmp_p
     assert "Friedman: chi-square 3.50, p 0.174" in text
     assert "With 4 data sets, fewer than 10, Friedman's p-value is rough" in text
     assert "added over 4 data sets, so 4 at most" in text
+    assert "Mean ranks over data sets" in text
     ranks = pd.read_csv(tmp_path / "out/ranks.csv").set_index("function")
     assert ranks["mean_rank"].to_dict() == {"badge": 1.5, "margin": 1.75, "random": 2.75}
 
