@@ -132,6 +132,19 @@ def test_a_point_that_alone_knows_a_direction_can_be_given_back():
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_hopeless_regularization_ends_in_a_choice_or_in_one_sentence(seed):
+    """Features of very different sizes, and less regularization than float64 can tell from none."""
+    rng = np.random.default_rng(seed)
+    features = torch.from_numpy(rng.normal(size=(12, 4)) * 10.0 ** rng.uniform(-4, 4, 4))
+    probs = torch.from_numpy(rng.dirichlet([0.3] * 3, 12))
+    try:
+        found = bait_select(probs, features, probs[:0], features[:0], 3, oversampling=3, regularization=1e-12)
+        assert len(set(found.tolist())) == 3
+    except DalError as error:
+        assert "regularization: expected a value" in str(error)
+
+
 def test_one_class_has_nothing_to_tell():
     probs, features = torch.ones(3, 1), torch.eye(3)
     assert bait_select(probs, features, probs[:0], features[:0], 2, oversampling=1).tolist() == [0, 1]

@@ -95,9 +95,13 @@ class Trace:
 
     def _invert(self) -> None:
         root, failed = torch.linalg.cholesky_ex(self.collected)
-        self.inverse = torch.cholesky_inverse(root).contiguous()
-        del root
-        if int(failed) or not bool(torch.isfinite(torch.stack(torch.aminmax(self.inverse))).all()):
+        if not int(failed) and bool((root.diagonal() > 0).all()):
+            self.inverse = torch.cholesky_inverse(root).contiguous()
+            del root
+            invertible = bool(torch.isfinite(torch.stack(torch.aminmax(self.inverse))).all())
+        else:
+            invertible = False
+        if not invertible:
             raise DalError(
                 "regularization: expected a value that keeps the Fisher information invertible in float64, got one too "
                 "small for features of this size."
@@ -115,8 +119,14 @@ class Trace:
         return float(self.b.diagonal(dim1=1, dim2=2).sum(dim=1).max())
 
     def changes(self, sign: int) -> Tensor:
-        """(N,) how far the trace goes down where a point is added (sign 1), or up where it is taken away (-1)."""
-        return _solve(_plus_identity(self.a, sign), self.b).diagonal(dim1=1, dim2=2).sum(dim=1)
+        """(N,) how far the trace goes down where a point is added (sign 1), or up where it is taken away (-1): inf for
+        a point that alone knows a direction, as far as float64 can tell."""
+        changes = _solve(_plus_identity(self.a, sign), self.b).diagonal(dim1=1, dim2=2).sum(dim=1)
+        if sign > 0:
+            return changes.nan_to_num_(nan=-torch.inf)
+        # A true rise is tr(b) at least. What is less, or no number, comes of a 1 - a that is all rounding.
+        least = self.b.diagonal(dim1=1, dim2=2).sum(dim=1)
+        return torch.where(changes >= least - 1e-9 * least.abs() - 1e-12 * self._size(), changes, torch.inf)
 
     def update(self, row: int, sign: int) -> None:
         """Add a point (sign 1), or take it away (-1)."""
@@ -166,9 +176,9 @@ def forward_backward(
     trace = Trace(chosen, collected, target)
     left = torch.ones(len(taken), dtype=torch.bool)
     while int(left.sum()) > query_size:
-        rises = torch.where(left, trace.changes(-1), torch.inf)
+        rises = trace.changes(-1)[left]
         # Of equals the last one taken.
-        given_back = len(rises) - 1 - int(rises.flip(0).argmin())
+        given_back = int(left.nonzero()[len(rises) - 1 - int(rises.flip(0).argmin())])
         left[given_back] = False
         trace.update(given_back, -1)
     kept = left.nonzero().flatten().tolist()
@@ -180,4 +190,4 @@ def _plus_identity(matrices: Tensor, sign: int) -> Tensor:
 
 
 def _solve(matrices: Tensor, others: Tensor) -> Tensor:
-    return others / matrices if matrices.shape[-1] == 1 else torch.linalg.solve(matrices, others)
+    return others / matrices if matrices.shape[-1] == 1 else torch.linalg.solve_ex(matrices, others).result
