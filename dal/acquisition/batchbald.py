@@ -300,11 +300,14 @@ class _JointLabels:
         self._draws, self._weights, unknown = draws[kept], weights[kept], unknown[kept]
         self._few_draws = self._draws
         if len(unknown) > 2 * _FEW:
-            # Some as often as what is unknown under them is of all: a point tells from nothing to all of it.
-            so_far = (self._weights * unknown).cumsum(dim=0)
+            # Some as often as what is unknown under them is of all: a point tells from nothing to all of it. In random
+            # order, as the labels of one point alternate, and always in the same, so that no draw of others moves.
+            order = torch.randperm(len(unknown), generator=torch.Generator().manual_seed(len(unknown)))
+            order = order.to(self.device)
+            so_far = (self._weights * unknown)[order].cumsum(dim=0)
             self._unknown = float(so_far[-1])
             steps = (torch.arange(_FEW, dtype=so_far.dtype, device=self.device) + 0.5) / _FEW
-            few = torch.searchsorted(so_far, steps * self._unknown).clamp_(max=len(unknown) - 1)
+            few = order[torch.searchsorted(so_far, steps * self._unknown).clamp_(max=len(unknown) - 1)]
             self._few_draws, self._few_weights = self._draws[few], 1 / (unknown[few] * _FEW)
             # For the squares of shares, and for those of what is told.
             squares = [self._few_weights / unknown[few], self._few_weights * self._unknown]
