@@ -11,7 +11,6 @@ from typing import Any
 
 from rich.console import Console
 
-from dal.allocator import keep_freed_memory
 from dal.candidates import CandidatesConfig
 from dal.compose import check_overrides, compose, quoted
 from dal.config import build
@@ -31,7 +30,6 @@ def rank_command(
 
     Raises DalError where the folder is no run with a trained round, or the new images are not of its kind.
     """
-    keep_freed_memory()
     path = Path(run)
     config = _with_overrides(load_config(path / CONFIG), list(overrides))
     # The whole pool is ranked, so an embedding that has gone since must not stand in the way.

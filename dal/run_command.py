@@ -13,7 +13,6 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from dal.allocator import keep_freed_memory
 from dal.campaign import run
 from dal.compose import check_overrides, compose, quoted, resolve, with_own_files
 from dal.config import ROOT_NAME, build, config_folder, register
@@ -85,7 +84,6 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     ``overrides`` are those that made it, for advice on what to try next; None gives no advice.
     """
     console = Console(quiet=not is_rank_zero(), highlight=False, soft_wrap=True)
-    keep_freed_memory()
     built = build(config)
     check_trainer_options(built.trainer)
     splits = built.data.load()

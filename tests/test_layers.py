@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1] / "dal"
 
 # From the bottom up. Packages and modules of one layer do not import each other; inside a package, they may.
 LAYERS = [
-    ["errors", "progress", "memory", "precision", "allocator"],
+    ["errors", "progress", "memory", "precision"],
     ["byte_size", "seeding", "files", "run_config", "distributed", "prices", "flops", "energy", "journal"],
     ["forecast"],
     ["acquisition", "data", "models", "stopping", "ledger", "analysis"],
