@@ -123,7 +123,8 @@ class Trace:
         a point that alone knows a direction, as far as float64 can tell."""
         changes = _solve(_plus_identity(self.a, sign), self.b).diagonal(dim1=1, dim2=2).sum(dim=1)
         if sign > 0:
-            return changes.nan_to_num_(nan=-torch.inf)
+            # Below any number, yet above what marks a point that is taken.
+            return changes.nan_to_num_(nan=torch.finfo(changes.dtype).min)
         # A true rise is tr(b) at least. What is less, or no number, comes of a 1 - a that is all rounding.
         least = self.b.diagonal(dim1=1, dim2=2).sum(dim=1)
         return torch.where(changes >= least - 1e-9 * least.abs() - 1e-12 * self._size(), changes, torch.inf)
