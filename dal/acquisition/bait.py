@@ -65,7 +65,8 @@ def bait_select(
         labeled_features: (L, D).
         query_size: Q, from 1 to N.
         form: exact or binary.
-        regularization: above 0.
+        regularization: above 0. Below a hundred-millionth of the squared length of the features, rounding may give back
+            other points than the best.
         oversampling: how many times Q points are taken before some are given back, at least 1.
 
     Returns:

@@ -167,6 +167,29 @@ def test_a_few_joint_labels_bound_what_all_tell(are_all):
         assert float((bounds - gains).max()) < 0.15 * unknown
 
 
+def of_bits(shares, num_classes):
+    """(16, C) log-probabilities of draws, whose numbers have four bits, from those of the first few classes; the rest
+    is spread evenly over the others."""
+    rest = (1 - shares.sum(dim=1, keepdim=True)) / (num_classes - shares.shape[1])
+    return torch.cat([shares, rest.expand(-1, num_classes - shares.shape[1])], dim=1).log()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_few_joint_labels_are_not_in_step_with_the_draws(seed):
+    """Samples go through the draws by turns; of 16 draws, every 16th sample is always the same one's."""
+    bits = torch.arange(16)[:, None] >> torch.arange(4) & 1
+    sure = torch.eye(4, dtype=torch.float64) * (1 - 1e-6)
+    first, second = sure[bits[:, 0] + 2 * bits[:, 1]], sure[bits[:, 2]]
+    third = sure[torch.where(bits[:, 0] == 1, 1 + bits[:, 3], 0)]
+    labels = batchbald._JointLabels(16, 16384, torch.device("cpu"), generator(seed))
+    for point in (first, second):
+        labels.add(of_bits(point, 130))
+    probs = of_bits(third, 130).exp()[None]
+    assert labels.count_of_few < labels.count
+    gain, bound = labels.tell(probs)[0], labels.tell_at_most(probs)
+    assert float(gain) > 0.3 and float(bound) > float(gain)
+
+
 @pytest.mark.parametrize("num_joint_samples", [2000, 5000])
 def test_bounds_leave_out_no_point_that_would_have_been_taken(num_joint_samples, monkeypatch):
     log_probs = drawn(11, 60, 10, 4)

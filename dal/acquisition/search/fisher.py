@@ -95,22 +95,17 @@ class Trace:
 
     def _invert(self) -> None:
         root, failed = torch.linalg.cholesky_ex(self.collected)
-        if not int(failed) and bool((root.diagonal() > 0).all()):
-            self.inverse = torch.cholesky_inverse(root).contiguous()
-            del root
-            invertible = bool(torch.isfinite(torch.stack(torch.aminmax(self.inverse))).all())
-        else:
-            invertible = False
-        if not invertible:
-            raise DalError(
-                "regularization: expected a value that keeps the Fisher information invertible in float64, got one too "
-                "small for features of this size."
-            )
+        if int(failed) or not bool((root.diagonal() > 0).all()):
+            raise _not_invertible()
+        self.inverse = torch.cholesky_inverse(root).contiguous()
+        del root
         # M⁻¹ U M⁻¹
         self.spread = self.inverse @ self.target @ self.inverse
         add_flops(6 * self.points.width**3)
         self.a = self.points.quadratic(self.inverse)
         self.b = self.points.quadratic(self.spread)
+        if not all(bool(torch.isfinite(torch.stack(torch.aminmax(m))).all()) for m in (self.inverse, self.a, self.b)):
+            raise _not_invertible()
         self.num_inversions += 1
         self._largest = self._size()
 
@@ -123,8 +118,7 @@ class Trace:
         a point that alone knows a direction, as far as float64 can tell."""
         changes = _solve(_plus_identity(self.a, sign), self.b).diagonal(dim1=1, dim2=2).sum(dim=1)
         if sign > 0:
-            # Below any number, yet above what marks a point that is taken.
-            return changes.nan_to_num_(nan=torch.finfo(changes.dtype).min)
+            return changes
         # A true rise is tr(b) at least. What is less, or no number, comes of a 1 - a that is all rounding.
         least = self.b.diagonal(dim1=1, dim2=2).sum(dim=1)
         return torch.where(changes >= least - 1e-9 * least.abs() - 1e-12 * self._size(), changes, torch.inf)
@@ -184,6 +178,13 @@ def forward_backward(
         trace.update(given_back, -1)
     kept = left.nonzero().flatten().tolist()
     return [taken[place] for place in kept], [falls[place] for place in kept]
+
+
+def _not_invertible() -> DalError:
+    return DalError(
+        "regularization: expected a value that keeps the Fisher information invertible in float64, got one too "
+        "small for features of this size."
+    )
 
 
 def _plus_identity(matrices: Tensor, sign: int) -> Tensor:
