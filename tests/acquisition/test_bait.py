@@ -124,6 +124,17 @@ def test_many_updates_keep_their_digits(form, width, scale):
     torch.testing.assert_close(found, expected, rtol=1e-7, atol=0)
 
 
+def test_points_that_alone_know_a_direction_are_kept():
+    """Without them what is known of it is the regularization alone, which drowns in rounding."""
+    probs = torch.full((4, 2), 0.5, dtype=torch.float64)
+    for seed in range(1480, 2060):
+        axes = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+        features = torch.from_numpy(1e5 * axes[[0, 0, 1, 2]])
+        empty = probs[:0], features[:0]
+        found = bait_select(probs, features, *empty, 3, form="binary", regularization=1e-6)
+        assert {2, 3} <= set(found.tolist()), seed
+
+
 def test_a_point_that_alone_knows_a_direction_can_be_given_back():
     """What is left without it drowns in rounding, which must not end in a number that has no root."""
     probs = torch.tensor([[0.5, 0.5], [0.6, 0.4], [0.5, 0.5]], dtype=torch.float64)
