@@ -22,8 +22,8 @@ from record import RESULTS, dated, facts_now
 from rich.console import Console
 
 from dal.acquisition import registry
-from dal.compare import compare
-from dal.files import write_text
+from dal.reports.comparison import compare
+from dal.runs.atomic import write_text
 
 
 def main() -> int:

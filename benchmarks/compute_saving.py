@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 from record import RESULTS, dated, facts_now, save, write_part, write_readme
 
 from dal.analysis import Run, area_under_curve, paired_difference, read_run
-from dal.prices import PricesConfig, total_flops, total_seconds, without_testing
+from dal.costs.prices import PricesConfig, total_flops, total_seconds, without_testing
 
 Rows = list[dict[str, Any]]
 

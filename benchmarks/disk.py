@@ -27,7 +27,7 @@ import torch
 from harness import Row, console
 
 from dal.acquisition import DiskRows, badge_select, k_center_greedy
-from dal.byte_size import parse_bytes
+from dal.runtime.byte_size import parse_bytes
 
 SEED, LABELED = 0, 1000
 FOLDER = record.HERE.parent / "runs" / "benchmarks" / "disk"

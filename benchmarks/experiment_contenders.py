@@ -25,13 +25,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dal.data.fashion_mnist import FashionMNIST
-from dal.environment import environment
-from dal.files import write_text
-from dal.initial_set import initial_set
+from dal.costs.prices import total_flops
+from dal.data.sets.fashion_mnist import FashionMNIST
+from dal.labeling.initial_set import initial_set
 from dal.models import Classifier, ModelConfig
-from dal.prices import total_flops
-from dal.seeding import generator, isolated_rng
+from dal.runs.atomic import write_text
+from dal.runs.environment import environment
+from dal.runtime.seeding import generator, isolated_rng
 
 Result = dict[str, Any]
 
@@ -135,7 +135,7 @@ def dal_run(settings: Settings, seed: int, folder: Path, *, overrides: list[str]
     import matplotlib.figure  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
 
-    from dal.run_command import run_command
+    from dal.cli.run import run_command
 
     clocks: list[Clock] = []
     load = FashionMNIST.load

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from dal import Classifier
-from dal.data.base import ImageData, ImageSplits, TensorSource
-from dal.data.fashion_mnist import FashionMNIST
-from dal.files import replacing, save_tensors
+from dal.data.images import ImageData, ImageSplits, TensorSource
+from dal.data.sets.fashion_mnist import FashionMNIST
 from dal.models.backbones import Backbone, SmallCNN, build_backbone
-from dal.seeding import isolated_rng
+from dal.runs.atomic import replacing, save_tensors
+from dal.runtime.seeding import isolated_rng
 
 CACHE = Path(__file__).parents[1] / "runs" / "benchmarks"
 POOL = 50_000

@@ -30,7 +30,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dal.prices import total_flops, total_seconds
+from dal.costs.prices import total_flops, total_seconds
 
 Rows = list[dict[str, Any]]
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dal.precision import forward_precision, full_precision
+from dal.runtime.precision import forward_precision, full_precision
 
 # As torch names the types; tf32 is float32 whose products round to 10 bits.
 ARITHMETIC = {"float64": torch.float64, "float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}

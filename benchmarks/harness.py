@@ -100,7 +100,9 @@ def peak_extra_mib(case: Case, contender: str) -> float | None:
         return None
     # Forked from a server that has only imported: OpenMP's threads, which run here, do not survive a fork.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dal.scoring", "scipy.stats", "pandas", "matplotlib.figure", "rich.table"])
+    context.set_forkserver_preload(
+        ["dal.scoring.model_pass", "scipy.stats", "pandas", "matplotlib.figure", "rich.table"]
+    )
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(_peak_extra_here, case, contender).result()

@@ -32,8 +32,8 @@ import record
 from experiment_contenders import Settings
 from harness import Row, console
 
-from dal.analysis.curves import area_under_curve, paired_difference
-from dal.files import write_text
+from dal.analysis.statistics.curves import area_under_curve, paired_difference
+from dal.runs.atomic import write_text
 
 Result = dict[str, Any]
 

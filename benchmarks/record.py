@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from dal.environment import environment
-from dal.files import replacing, write_text
+from dal.runs.atomic import replacing, write_text
+from dal.runs.environment import environment
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -31,10 +31,10 @@ from scipy.stats import linregress
 
 from dal import Classifier
 from dal.acquisition import BALD, badge_select, k_center_greedy
-from dal.data.base import ImageData, TensorSource
+from dal.data.images import ImageData, TensorSource
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
-from dal.scoring import summarize_points
+from dal.scoring.model_pass import summarize_points
 
 SEED = 0
 LEAST_MIB = 1.0  # what is less is noise of the measurement

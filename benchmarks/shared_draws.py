@@ -27,7 +27,7 @@ from harness import Row, console
 from record import RESULTS, dated, facts_now, print_table, write_part, write_readme
 from torch import Tensor, nn
 
-from dal.analysis.curves import area_under_curve, paired_difference
+from dal.analysis.statistics.curves import area_under_curve, paired_difference
 
 OWN, SHARED, POWER = "noise of each point's own", "the same networks for all points", "the same, with PowerBALD's keys"
 CONTENDERS = (OWN, SHARED, POWER)

@@ -23,9 +23,9 @@ from record import RESULTS, dated, facts_now, print_table, write_part, write_rea
 from rich.console import Console
 
 from dal.analysis import find_runs, read_run
-from dal.analysis.runs import NoRoundsError, Run
+from dal.costs.prices import PricesConfig
 from dal.errors import DalError
-from dal.prices import PricesConfig
+from dal.runs.reader import NoRoundsError, Run
 from dal.stopping import CampaignConfig, replay
 from dal.stopping.replay import Outcome, outcome
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dal.campaign import run
+    from dal.labeling.pool import Pool
     from dal.loop import ActiveLearner
     from dal.models import Classifier, adapt
-    from dal.pool import Pool
 
 __version__ = "0.1.0"
 
@@ -16,7 +16,7 @@ __all__ = ["ActiveLearner", "Classifier", "Pool", "adapt", "run"]
 _HOMES = {
     "ActiveLearner": "dal.loop",
     "Classifier": "dal.models",
-    "Pool": "dal.pool",
+    "Pool": "dal.labeling.pool",
     "adapt": "dal.models",
     "run": "dal.campaign",
 }

@@ -1,6 +1,6 @@
 """python -m dal."""
 
-from dal.cli import main
+from dal.cli.main import main
 
 if __name__ == "__main__":
     main()

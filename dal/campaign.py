@@ -7,18 +7,18 @@ from typing import Any
 
 import torch
 
-from dal.data.base import OUTSIDE, ImageData, of_a_class
-from dal.distributed import from_rank_zero, num_ranks
-from dal.evaluation import metrics_from_logits
-from dal.journal import Labeled
-from dal.ledger import Ledger
+from dal.costs.ledger import Ledger
+from dal.costs.prices import PricesConfig
+from dal.data.images import OUTSIDE, ImageData, of_a_class
+from dal.labeling.oracle import Oracle
 from dal.loop import ActiveLearner
-from dal.oracle import Oracle
-from dal.prices import PricesConfig
-from dal.records import Records
-from dal.seeding import generator
-from dal.stop_set import stop_set, stop_set_facts
+from dal.runs.folder import Records
+from dal.runs.journal import Labeled
+from dal.runtime.distributed import from_rank_zero, num_ranks
+from dal.runtime.seeding import generator
+from dal.scoring.evaluation import metrics_from_logits
 from dal.stopping import CampaignConfig, check_metric, check_sizes, largest_query, next_query_size, reason_to_stop
+from dal.stopping.stop_set import stop_set, stop_set_facts
 from dal.training import FitResult
 from dal.training.fit_round import check_start
 

@@ -9,27 +9,27 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, ScoreFunction, check_query_size
-from dal.acquisition.search.workspace import Workspace
-from dal.candidates import AllCandidates, Candidates, Known, starting_features
-from dal.choosing import choose
-from dal.data.base import ImageData, of_a_class
-from dal.distributed import from_rank_zero, scoring_device
-from dal.embeddings import check_embeddings, takes_embeddings
+from dal.acquisition.search.shards import Workspace
+from dal.costs.ledger import Ledger
+from dal.data.images import ImageData, of_a_class
 from dal.errors import DalError, bad_value
-from dal.evaluation import Metrics, known_indices, metrics_from_logits, predict
-from dal.feature_cache import FeatureCache, takes_features
-from dal.initial_set import initial_set
-from dal.ledger import Ledger
+from dal.labeling.initial_set import initial_set
+from dal.labeling.pool import Pool
+from dal.labeling.query import Query
 from dal.models.adapt import AdaptedModel, as_adapted, check_draws
 from dal.models.classifier import Classifier
-from dal.pool import Pool
-from dal.progress import OnProgress, silent
-from dal.query import Query
-from dal.records import Records
-from dal.scoring import ScoringConfig
-from dal.seeding import generator, isolated_rng
-from dal.stop_set import disagreement_with_random
-from dal.target_inputs import load_target_inputs, unlabeled_targets
+from dal.runs.folder import Records
+from dal.runtime.distributed import from_rank_zero, scoring_device
+from dal.runtime.progress import OnProgress, silent
+from dal.runtime.seeding import generator, isolated_rng
+from dal.scoring.candidates import AllCandidates, Candidates, Known, starting_features
+from dal.scoring.evaluation import Metrics, known_indices, metrics_from_logits, predict
+from dal.scoring.external_features import check_embeddings, takes_embeddings
+from dal.scoring.feature_cache import FeatureCache, takes_features
+from dal.scoring.model_pass import ScoringConfig
+from dal.scoring.select import choose
+from dal.scoring.target_points import load_target_inputs, unlabeled_targets
+from dal.stopping.stop_set import disagreement_with_random
 from dal.training import FitResult, TrainingConfig, fit_round
 from dal.training.auto_start import Probe, probes_of
 

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal.compose import compose
-from dal.config import build
-from dal.data.base import ImageData
+from dal.config.overrides import compose
+from dal.config.schema import build
+from dal.data.images import ImageData
 from dal.errors import DalError, bad_value
 from dal.models.backbones import Backbone, EfficientNetLite0, TorchvisionBackbone
 

@@ -5,7 +5,7 @@ Without a network, Debian's package dataset-fashion-mnist has the same files, an
 
 import sys
 
-from dal.data.fashion_mnist import FashionMNIST
+from dal.data.sets.fashion_mnist import FashionMNIST
 from dal.errors import DalError
 
 

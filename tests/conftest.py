@@ -1,14 +1,13 @@
 """Small real data and quick training, for the tests of the loop."""
 
 import os
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 # Two test processes with a thread a core each would wait for one another most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from helpers import shared_helpers, synthetic_runs
 
 from dal.data import ImageData, TensorSource
 from dal.models import Classifier
@@ -61,8 +60,11 @@ def quick():
 
 @pytest.fixture(scope="session")
 def shared():
-    """tests/shared_helpers.py, which importlib mode does not let tests import."""
-    spec = spec_from_file_location("shared_helpers", Path(__file__).with_name("shared_helpers.py"))
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """tests/helpers/shared_helpers.py"""
+    return shared_helpers
+
+
+@pytest.fixture(scope="session")
+def synthetic():
+    """tests/helpers/synthetic_runs.py"""
+    return synthetic_runs

@@ -5,11 +5,11 @@ import re
 import pytest
 import torch
 
-from dal.compose import compose
-from dal.config import build, config_folder
-from dal.data.base import OUTSIDE
+from dal.config.overrides import compose
+from dal.config.schema import build, config_folder
+from dal.data.images import OUTSIDE
 from dal.errors import DalError
-from dal.oracle import NoisyOracle
+from dal.labeling.oracle import NoisyOracle
 from dal.stopping import check_sizes
 
 FOLDER = config_folder() / "benchmark"

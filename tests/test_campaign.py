@@ -9,10 +9,10 @@ import torch
 from dal import ActiveLearner, run
 from dal.acquisition import Margin
 from dal.errors import DalError
-from dal.oracle import DatasetOracle
-from dal.records import Records, RunFolder
-from dal.stop_set import stop_set
+from dal.labeling.oracle import DatasetOracle
+from dal.runs.folder import Records, RunFolder
 from dal.stopping import CampaignConfig
+from dal.stopping.stop_set import stop_set
 from dal.training import TrainingConfig
 
 

@@ -9,11 +9,11 @@ import torch
 from dal import ActiveLearner, Pool, run
 from dal.acquisition import BADGE, BALD, CoreSet, Margin, Random
 from dal.errors import DalError, NonFiniteError
+from dal.labeling.oracle import DatasetOracle, NoisyOracle
 from dal.loop import Query
-from dal.oracle import DatasetOracle, NoisyOracle
-from dal.records import Records
-from dal.scoring import ScoringConfig
-from dal.seeding import derive_seed
+from dal.runs.folder import Records
+from dal.runtime.seeding import derive_seed
+from dal.scoring.model_pass import ScoringConfig
 from dal.stopping import CampaignConfig
 from dal.training import TrainingConfig
 
@@ -46,7 +46,7 @@ def test_ask_gives_unlabeled_positions_of_the_training_set_with_their_ids(starte
 
 def test_scores_belong_to_the_points_they_stand_beside(started):
     from dal.acquisition import margin_scores
-    from dal.evaluation import predict
+    from dal.scoring.evaluation import predict
 
     learner = started(Margin())
     query = learner.ask(15)

@@ -12,7 +12,7 @@ from typing import Any
 from dal.acquisition.base import AcquisitionFunction, PoolModel, ScoreFunction, Selection, Summary, top_scores
 from dal.acquisition.registry import modules, registry
 from dal.acquisition.search.rows import DiskRows
-from dal.acquisition.search.workspace import Workspace
+from dal.acquisition.search.shards import Workspace
 
 __all__ = ["AcquisitionFunction", "DiskRows", "PoolModel", "ScoreFunction", "Selection", "Summary", "Workspace"]
 __all__ += ["registry", "top_scores"]

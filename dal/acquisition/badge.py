@@ -21,13 +21,13 @@ from dal.acquisition.base import (
     normalized_log_probs,
     row_blocks,
 )
+from dal.acquisition.search.exponential_race import draw_seed, exponentials, uniforms
 from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
-from dal.acquisition.search.race import draw_seed, exponentials, uniforms
 from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, ready, safe_scale
-from dal.acquisition.search.workspace import Workspace
+from dal.acquisition.search.shards import Workspace
 from dal.errors import bad_value
-from dal.precision import full_precision
+from dal.runtime.precision import full_precision
 
 __all__ = ["BADGE", "badge_select", "badge_weights"]
 

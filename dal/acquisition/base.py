@@ -18,7 +18,7 @@ from dal.errors import NonFiniteError, bad_value
 
 if TYPE_CHECKING:
     from dal.acquisition.search.rows import Rows
-    from dal.acquisition.search.workspace import Workspace
+    from dal.acquisition.search.shards import Workspace
 
 Summary = tuple[Tensor, ...]
 """What is kept of some points: tensors whose first dimension runs over the points."""

@@ -20,8 +20,8 @@ from dal.acquisition.base import (
 )
 from dal.acquisition.margin import margin_scores
 from dal.acquisition.search.clusters import points_of
+from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.pairs import Pairs
-from dal.acquisition.search.work import add_flops
 from dal.errors import bad_value
 
 __all__ = ["ClusterMargin", "average_linkage", "cluster_margin_select"]

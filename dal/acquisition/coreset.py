@@ -23,9 +23,9 @@ from dal.acquisition.base import (
 from dal.acquisition.search.geometry import Euclidean
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters, nearest_point
 from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, ready, safe_scale
-from dal.acquisition.search.workspace import Workspace
+from dal.acquisition.search.shards import Workspace
 from dal.errors import bad_value
-from dal.precision import full_precision
+from dal.runtime.precision import full_precision
 
 __all__ = ["CoreSet", "k_center_greedy"]
 

@@ -23,9 +23,9 @@ from dal.acquisition.base import (
     row_blocks,
     top_scores,
 )
+from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.rows import Rows, ready
-from dal.acquisition.search.work import add_flops
-from dal.acquisition.search.workspace import Workspace
+from dal.acquisition.search.shards import Workspace
 from dal.errors import bad_value
 
 __all__ = ["EPIG", "epig_scores"]

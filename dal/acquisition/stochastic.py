@@ -20,7 +20,7 @@ from dal.acquisition.base import (
     check_query_size,
 )
 from dal.acquisition.registry import registry
-from dal.acquisition.search.race import draw_seed, uniforms
+from dal.acquisition.search.exponential_race import draw_seed, uniforms
 from dal.errors import bad_value, unknown_choice
 
 __all__ = ["Stochastic", "stochastic_select"]

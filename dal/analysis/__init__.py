@@ -1,11 +1,11 @@
 """Analysis of run folders: reading them, grouping runs that may be averaged, and the numbers of learning curves."""
 
-from dal.analysis.costs import common_prices, mean_costs, round_costs
-from dal.analysis.curves import area_under_curve, labels_to_reach, mean_and_interval, paired_difference
-from dal.analysis.groups import Group, group_runs
-from dal.analysis.runs import NoRoundsError, Run, find_runs, is_run, read_run
+from dal.analysis.grouping import Group, group_runs
+from dal.analysis.reach import Reach, reach, target_of
+from dal.analysis.round_costs import common_prices, mean_costs, round_costs
+from dal.analysis.statistics.curves import area_under_curve, labels_to_reach, mean_and_interval, paired_difference
 from dal.analysis.summary import summarize_runs
-from dal.analysis.target import Reach, reach, target_of
+from dal.runs.reader import NoRoundsError, Run, find_runs, is_run, read_run
 
 __all__ = [
     "Group",

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dal.analysis.bootstrap import NUM_RESAMPLES, bootstrap_interval, resampled_weights
-from dal.analysis.curves import area_under_curve, mean_and_interval, paired_difference
 from dal.analysis.efficiency import efficiency_table
-from dal.analysis.groups import Group
-from dal.analysis.paired_tests import holm, paired_differences, paired_p_values
+from dal.analysis.grouping import Group
 from dal.analysis.pairing import Problem
 from dal.analysis.penalty import common_functions, penalty_matrix, wins
-from dal.analysis.ranks import Ranks, rank_functions
+from dal.analysis.statistics.bootstrap import NUM_RESAMPLES, bootstrap_interval, resampled_weights
+from dal.analysis.statistics.curves import area_under_curve, mean_and_interval, paired_difference
+from dal.analysis.statistics.paired_tests import holm, paired_differences, paired_p_values
+from dal.analysis.statistics.ranks import Ranks, rank_functions
 from dal.analysis.summary import BASELINE
 from dal.errors import unknown_choice
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from dal.analysis.bootstrap import NUM_RESAMPLES, bootstrap_interval, resampled_weights
 from dal.analysis.pairing import Problem
+from dal.analysis.statistics.bootstrap import NUM_RESAMPLES, bootstrap_interval, resampled_weights
 from dal.errors import bad_value
 
 Floats = NDArray[np.float64]

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dal.analysis.curves import area_under_curve
-from dal.analysis.groups import (
+from dal.analysis.grouping import (
     METRIC,
     Group,
     group_runs,
@@ -23,10 +22,11 @@ from dal.analysis.groups import (
     short_key,
     telling_keys,
 )
-from dal.analysis.runs import Run
+from dal.analysis.statistics.curves import area_under_curve
 from dal.errors import DalError, bad_value
+from dal.runs.reader import Run
 
-# The names that dal.records writes; importing them from there would load PyTorch.
+# The names that dal.runs.folder writes; importing them from there would load PyTorch.
 _SELECTIONS, _VALIDATION = "selections.csv", "validation.csv"
 _MOST_KEYS = 8  # in an error sentence
 _HELD = {2: 51, 3: 75}  # see bootstrap_interval

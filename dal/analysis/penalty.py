@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dal.analysis.paired_tests import paired_p_values
 from dal.analysis.pairing import Problem
+from dal.analysis.statistics.paired_tests import paired_p_values
 
 Ints = NDArray[np.int64]
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from dal.analysis.costs import mean_costs
-from dal.analysis.curves import area_under_curve, mean_and_interval, paired_difference
-from dal.analysis.groups import Group, group_runs, num_common_rounds
-from dal.analysis.proxy import with_target
-from dal.analysis.runs import Run
-from dal.analysis.target import Reach, reach, target_of
-from dal.prices import PricesConfig
+from dal.analysis.final_model_costs import with_target
+from dal.analysis.grouping import Group, group_runs, num_common_rounds
+from dal.analysis.reach import Reach, reach, target_of
+from dal.analysis.round_costs import mean_costs
+from dal.analysis.statistics.curves import area_under_curve, mean_and_interval, paired_difference
+from dal.costs.prices import PricesConfig
+from dal.runs.reader import Run
 
 BASELINE = "random"
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dal.data.base import Augmentation
+from dal.data.images import Augmentation
 from dal.errors import bad_value
 
 

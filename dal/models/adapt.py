@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from dal.errors import DalError, bad_value, unknown_choice
-from dal.memory import out_of_memory
 from dal.models.backbones.base import last_linear
 from dal.models.classifier import Classifier
 from dal.models.compiled import CompiledPasses
 from dal.models.ensemble import DeepEnsemble
 from dal.models.mc_dropout import DropoutDraws, check_dropout
-from dal.precision import full_precision
-from dal.seeding import isolated_rng
+from dal.runtime.memory import out_of_memory
+from dal.runtime.precision import full_precision
+from dal.runtime.seeding import isolated_rng
 
 CHECKED_DRAWS = 4
 """Draws whose plain passes the wide one is compared with."""

@@ -11,7 +11,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves
 
 from dal.errors import DalError
-from dal.memory import out_of_memory
+from dal.runtime.memory import out_of_memory
 
 Out = TypeVar("Out", Tensor, tuple[Tensor, Tensor])
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from dal.errors import DalError
-from dal.seeding import generator
+from dal.runtime.seeding import generator
 
 _ELEMENTWISE = (nn.Dropout, nn.AlphaDropout)
 _CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)

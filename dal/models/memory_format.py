@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from dal.memory import out_of_memory
-from dal.precision import full_precision
+from dal.runtime.memory import out_of_memory
+from dal.runtime.precision import full_precision
 
 
 def channels_last(x: Tensor) -> Tensor:

@@ -1,14 +1,13 @@
 """When to end a campaign, and in which portions it buys: pure functions of the records so far."""
 
 from dal.stopping.agreement import changed_share, cohen_kappa, mean_pairwise_kappa
-from dal.stopping.config import INITIAL_SETS, TARGET_METRICS, CampaignConfig
+from dal.stopping.config import TARGET_METRICS, CampaignConfig
 from dal.stopping.cost import next_round_cost, next_round_worth
 from dal.stopping.replay import replay
 from dal.stopping.rules import check_metric, plateaued, reason_to_stop
 from dal.stopping.sizes import check_sizes, largest_query, next_query_size
 
 __all__ = [
-    "INITIAL_SETS",
     "TARGET_METRICS",
     "CampaignConfig",
     "changed_share",

@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 
 from dal.errors import bad_value, unknown_choice
+from dal.labeling.initial_set import INITIAL_SETS
 
-INITIAL_SETS = ("random", "balanced")
 TARGET_METRICS = ("test_accuracy", "test_balanced_accuracy", "val_accuracy")
 # With fewer points than that a fitted curve is the prior's word more than the points'.
 MIN_ROUNDS_OF_COST = 4

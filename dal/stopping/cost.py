@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dal.forecast import fit_learning_curve
-from dal.prices import PricesConfig, total_joules, total_seconds, without_testing
+from dal.costs.forecast import fit_learning_curve
+from dal.costs.prices import PricesConfig, total_joules, total_seconds, without_testing
 
 Row = Mapping[str, Any]
 ROUNDS_OF_COMPUTE = 3
@@ -44,9 +44,9 @@ def next_round_worth(rows: Sequence[Row], accuracy: Sequence[float], query_size:
     """Money that the next round's gain in accuracy is worth, by prices.accuracy_point.
 
     ``accuracy``, (R,) shares, is the watched metric of the R rows. The gain is the mean over the sampled learning
-    curves (see dal.forecast), in training labels. So an unsure forecast neither stops a campaign nor keeps it alive:
-    the decision is the one of a buyer who wants the most money on average. Since no sampled curve falls, a few rounds
-    of noise do not make the gain negative.
+    curves (see dal.costs.forecast), in training labels. So an unsure forecast neither stops a campaign nor keeps it
+    alive: the decision is the one of a buyer who wants the most money on average. Since no sampled curve falls, a few
+    rounds of noise do not make the gain negative.
     """
     labels = [row["num_labeled"] for row in rows]
     gain, _, _ = fit_learning_curve(labels, accuracy).gain(labels[-1], labels[-1] + query_size)

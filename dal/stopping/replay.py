@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dal.prices import PricesConfig, total_flops
+from dal.costs.prices import PricesConfig, total_flops
 from dal.stopping.config import CampaignConfig
 from dal.stopping.rules import reason_to_stop
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dal.costs.prices import PricesConfig
 from dal.errors import DalError, bad_value
-from dal.prices import PricesConfig
 from dal.stopping.agreement import changed_share, mean_pairwise_kappa
 from dal.stopping.config import MIN_ROUNDS_OF_COST, CampaignConfig
 from dal.stopping.cost import next_round_cost, next_round_worth

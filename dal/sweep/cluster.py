@@ -16,10 +16,10 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from dal.config import config_folder
+from dal.config.schema import config_folder
 from dal.errors import DalError
 from dal.sweep.grid import Cell
-from dal.sweep.start import cell_command, run_to_the_end
+from dal.sweep.process import cell_command, run_to_the_end
 
 # By name: which of Hydra's plugins it needs, and which extra of dal brings that.
 _PLUGINS = {"slurm": ("submitit", "slurm"), "ray_cluster": ("ray", "ray")}

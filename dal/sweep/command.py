@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.live import Live
 
 from dal.errors import DalError, bad_value
-from dal.report import report
+from dal.reports.overview import report
 from dal.sweep.cluster import check_launcher, launch
 from dal.sweep.forked import begin_cell
 from dal.sweep.grid import Cell, common_folder, expand
 from dal.sweep.local import Begin, run_locally
-from dal.sweep.standing import DONE, REFUSED, Standing, seconds_left, standing
-from dal.sweep.start import how_it_ended
+from dal.sweep.process import how_it_ended
+from dal.sweep.status import DONE, REFUSED, Standing, seconds_left, standing
 from dal.sweep.table import begins_line, duration, grid_table, result_line
 
 LOGS = ".sweep"

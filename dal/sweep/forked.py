@@ -19,11 +19,11 @@ from typing import Final
 import torch
 from threadpoolctl import threadpool_limits
 
-from dal.sweep.start import CELL_MODULE, GRACE_SECONDS, CellProcess, Spawned, cell_command
+from dal.sweep.process import CELL_MODULE, GRACE_SECONDS, CellProcess, Spawned, cell_command
 
 _SERVER: Final = "forkserver"
 # In this order: the first one takes the server out of the terminal's reach.
-_PRELOADED = ["dal.sweep.out_of_reach", "dal.run_command", "sklearn.datasets", "torch.utils.tensorboard", "narwhals"]
+_PRELOADED = ["dal.sweep.fork_server", "dal.cli.run", "sklearn.datasets", "torch.utils.tensorboard", "narwhals"]
 
 
 def begin_cell(overrides: Sequence[str], log: Path, environment: Mapping[str, str]) -> CellProcess:

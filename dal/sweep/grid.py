@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from dal.compose import check_overrides, compose_all, parse, quoted
+from dal.config.overrides import check_overrides, compose_all, parse, quoted
 from dal.errors import DalError
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dal.sweep.forked import begin_cell
 from dal.sweep.grid import Cell
-from dal.sweep.start import CellProcess, note_end
+from dal.sweep.process import CellProcess, note_end
 
 Begin = Callable[[Sequence[str], Path, Mapping[str, str]], CellProcess]
 """From the overrides of a cell, its log and its environment to its process."""

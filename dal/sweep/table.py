@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dal.sweep.grid import Cell
-from dal.sweep.standing import BEGUN, DONE, Standing
+from dal.sweep.status import BEGUN, DONE, Standing
 
 
 def grid_table(

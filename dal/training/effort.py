@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dal.seeding import generator
+from dal.runtime.seeding import generator
 from dal.training.config import TrainingConfig
 
 Points = tuple[Tensor, Tensor]

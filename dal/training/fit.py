@@ -17,24 +17,24 @@ import torch.nn.functional as F
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from dal.data.base import ImageData
-from dal.data.datamodule import RoundData
-from dal.distributed import from_rank_zero, rank
+from dal.costs.ledger import Ledger
+from dal.data.images import ImageData
+from dal.data.loaders import RoundData
 from dal.errors import DalError, bad_value
-from dal.evaluation import predict
-from dal.ledger import Ledger
 from dal.models.adapt import AdaptedModel
 from dal.models.classifier import Classifier
-from dal.progress import OnProgress, silent
-from dal.scoring import ScoringConfig
-from dal.seeding import generator, isolated_rng
+from dal.runtime.distributed import from_rank_zero, rank
+from dal.runtime.progress import OnProgress, silent
+from dal.runtime.seeding import generator, isolated_rng
+from dal.scoring.evaluation import predict
+from dal.scoring.model_pass import ScoringConfig
 from dal.training.auto_start import Probe
-from dal.training.averaging import WeightAverage
 from dal.training.config import TrainingConfig
-from dal.training.counting import TrainingCounter
+from dal.training.cost_callback import TrainingCounter
 from dal.training.early_stopping import FiniteLoss, UpdateStopping
 from dal.training.effort import Effort, Points, effort
 from dal.training.rewinding import ScheduleRewind
+from dal.training.weight_average import WeightAverage
 
 MAX_CHECKED = 2048
 """Training accuracy is watched on at most so many labeled points."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dal.data.base import ImageData
+from dal.data.images import ImageData
 from dal.errors import bad_value
 from dal.models.adapt import AdaptedModel
 from dal.training.auto_start import WARM, Probe, is_probed, start_between_probes

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 
 from dal.analysis import read_run, summarize_runs
-from dal.prices import PricesConfig
+from dal.costs.prices import PricesConfig
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from dal.prices import PricesConfig
+from dal.costs.prices import PricesConfig
 from dal.stopping import CampaignConfig, next_round_cost, next_round_worth, reason_to_stop
 
 CAMPAIGN = CampaignConfig(query_size=100, budget=100_000, cost_optimum=True)

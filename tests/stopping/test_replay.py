@@ -1,7 +1,7 @@
 import pytest
 
+from dal.costs.prices import PricesConfig
 from dal.errors import DalError
-from dal.prices import PricesConfig
 from dal.stopping import CampaignConfig, reason_to_stop, replay
 from dal.stopping.replay import outcome
 

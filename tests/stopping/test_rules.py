@@ -1,7 +1,7 @@
 import pytest
 
+from dal.costs.prices import PricesConfig
 from dal.errors import DalError
-from dal.prices import PricesConfig
 from dal.stopping import CampaignConfig, check_metric, plateaued, reason_to_stop
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dal.sweep.start import Spawned
+from dal.sweep.process import Spawned
 
 
 @pytest.fixture

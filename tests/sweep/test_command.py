@@ -14,13 +14,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from dal.cli import main
-from dal.compose import compose
+from dal.cli.main import main
+from dal.cli.run import run_campaign
+from dal.config.overrides import compose
 from dal.errors import DalError
-from dal.run_command import run_campaign
 from dal.sweep.command import sweep_command, visible_gpus
 from dal.sweep.grid import expand
-from dal.sweep.standing import Standing, standing
+from dal.sweep.status import Standing, standing
 from dal.sweep.table import grid_table
 
 QUICK = ["campaign.initial_size=10", "campaign.query_size=10", "campaign.growth=1", "data.max_train=300"]
@@ -143,7 +143,7 @@ def test_what_cannot_go_on_is_reported_and_the_rest_runs(tmp_path, capsys, spawn
 
 def test_what_is_killed_when_all_is_done_is_done(tmp_path, capsys, spawning):
     wanted = ["acquisition=random", "seed=5", *QUICK, "campaign.budget=20", target(tmp_path)]
-    main = "import os; from dal.cli import main\ntry:\n main()\nexcept SystemExit:\n os.kill(os.getpid(), 9)"
+    main = "import os; from dal.cli.main import main\ntry:\n main()\nexcept SystemExit:\n os.kill(os.getpid(), 9)"
     assert sweep_command(wanted, begin=spawning(lambda overrides: [sys.executable, "-c", main, "run", *overrides])) == 0
     assert "random, seed 5: done, " in capsys.readouterr().out
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from dal.sweep.forked import Forked
-from dal.sweep.start import Spawned, cell_command, how_it_ended, note_end
+from dal.sweep.process import Spawned, cell_command, how_it_ended, note_end
 
 QUICK = ["campaign.initial_size=10", "campaign.query_size=10", "campaign.growth=1", "data.max_train=300"]
 QUICK += ["training.min_updates=10", "training.max_updates=20", "campaign.stop_set_size=0", "campaign.budget=40"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dal.compose import compose
+from dal.config.overrides import compose
 from dal.errors import DalError
 from dal.sweep.grid import common_folder, expand
 

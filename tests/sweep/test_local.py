@@ -13,7 +13,7 @@ from dal.errors import DalError
 from dal.sweep.cluster import check_launcher, launch
 from dal.sweep.grid import expand
 from dal.sweep.local import run_locally, slot_environment
-from dal.sweep.start import Spawned, how_it_ended
+from dal.sweep.process import Spawned, how_it_ended
 
 ENDINGS = {
     0: "print('fine')",
@@ -96,12 +96,12 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path):
 def test_a_cell_ends_with_the_one_that_started_it(tmp_path):
     """Killed with SIGKILL, which nothing can catch: the cell left behind takes the end of its input for a Ctrl-C."""
     cell = (
-        "import pathlib, time; from dal.cell_process import end_with_standard_input; end_with_standard_input()\n"
+        "import pathlib, time; from dal.cli.cell_process import end_with_standard_input; end_with_standard_input()\n"
         f"try: pathlib.Path({str(tmp_path / 'up')!r}).touch(); time.sleep(60)\n"
         f"except KeyboardInterrupt: pathlib.Path({str(tmp_path / 'interrupted')!r}).touch()"
     )
     parent = (
-        "import sys, pathlib; from dal.sweep.start import Spawned\n"
+        "import sys, pathlib; from dal.sweep.process import Spawned\n"
         f"Spawned([sys.executable, '-c', {cell!r}], pathlib.Path({str(tmp_path / 'log')!r})).process.wait()"
     )
     process = subprocess.Popen([sys.executable, "-c", parent])

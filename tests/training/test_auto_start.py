@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from dal import ActiveLearner, run
 from dal.acquisition import Random
 from dal.errors import DalError
+from dal.labeling.oracle import DatasetOracle
 from dal.models.adapt import as_adapted
-from dal.oracle import DatasetOracle
 from dal.stopping import CampaignConfig
 from dal.training import FitResult, TrainingConfig
 from dal.training.auto_start import Probe, is_probed, probes_of, start_between_probes

@@ -10,8 +10,8 @@ import torch
 
 from dal import ActiveLearner
 from dal.acquisition import Random
+from dal.costs.ledger import Ledger
 from dal.errors import DalError
-from dal.ledger import Ledger
 from dal.models.adapt import as_adapted
 from dal.training import TrainingConfig, fit
 from dal.training.effort import effort

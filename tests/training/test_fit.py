@@ -6,9 +6,9 @@ import torch
 from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 
-from dal.data.base import TensorSource
+from dal.costs.ledger import Ledger
+from dal.data.images import TensorSource
 from dal.errors import DalError, NonFiniteError
-from dal.ledger import Ledger
 from dal.models.adapt import adapt, as_adapted
 from dal.models.backbones import SmallCNN
 from dal.models.classifier import Classifier

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import Summary, check_dims, check_finite, unit_scale
-from dal.acquisition.search.race import draw_seed
-from dal.acquisition.search.work import add_flops
+from dal.acquisition.search.exponential_race import draw_seed
+from dal.acquisition.search.flops import add_flops
 from dal.errors import bad_value
 
 # Beyond so many products a pass over the points, centers are moved by a few points at a time.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import row_blocks
-from dal.acquisition.search.work import add_flops
+from dal.acquisition.search.flops import add_flops
 from dal.errors import DalError
 
 _BLOCK = 2**20

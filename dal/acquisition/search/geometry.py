@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import in_double, row_blocks
+from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.rows import Rows, scaled
-from dal.acquisition.search.work import add_flops
 
 Index = slice | Tensor
 """Rows of the pool: a slice, or (B,) int64 positions."""

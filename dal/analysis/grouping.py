@@ -1,0 +1,187 @@
+"""Groups of runs that differ in their seed only, and so may be averaged."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dal.errors import DalError
+from dal.runs.reader import Run
+from dal.runs.saved_config import ADDED, flatten, without_effect
+
+METRIC = "test_accuracy"
+
+Settings = Mapping[str, str]  # dotted keys to JSON
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs of the same settings, one a seed, in the order of their seeds, and their learning curves."""
+
+    data: str
+    acquisition: str
+    settings: str  # what tells it apart from other groups of the data, such as "query_size=20"; or ""
+    runs: tuple[Run, ...]
+    labels: NDArray[np.int64]  # (T,) labels bought at the rounds that all runs have
+    accuracy: NDArray[np.float64]  # (S, T) on the test set, as a fraction
+    note: str  # what to know before believing it; or ""
+    other_settings: frozenset[tuple[str, str]]  # all but seed and acquisition: equal where groups can be paired
+
+    @property
+    def name(self) -> str:
+        """What the group is called in tables and plots."""
+        return f"{self.acquisition}, {self.settings}" if self.settings else self.acquisition
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """(S,) in the order of ``accuracy``."""
+        return tuple(run.seed for run in self.runs)
+
+
+def group_runs(runs: Iterable[Run]) -> list[Group]:
+    """Put runs together that differ in nothing but the seed and keys that cannot change a result, prices among them.
+    A key that an old run lacks counts as what that run did.
+
+    Sorted by data set, then by mean final accuracy, highest first. Raises DalError for no runs, for a seed that is
+    there twice in a group (its copies are not independent), and for a run without test accuracy.
+    """
+    members: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
+    for run in runs:
+        members[frozenset(settings_of(run).items())].append(run)
+    if not members:
+        raise DalError("runs: expected at least one run, got none.")
+    shown = telling_keys([settings_of(group[0]) for group in members.values()])
+    groups = [
+        _group(sorted(group, key=lambda run: run.seed), dict(settings), shown) for settings, group in members.items()
+    ]
+    return sorted(groups, key=lambda group: (group.data, -group.accuracy[:, -1].mean(), group.name))
+
+
+def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
+    """How many rounds, from the first one on, stand at the same labels in all of these curves.
+
+    >>> num_common_rounds([[10, 20, 30], [10, 20], [10, 20, 25]])
+    2
+    """
+    length = 0
+    for row in zip(*labels, strict=False):
+        if len(set(row)) > 1:
+            break
+        length += 1
+    return length
+
+
+def settings_of(run: Run) -> dict[str, str]:
+    """Dotted keys to JSON: everything that can change a result but the seed."""
+    config = ADDED | dict(flatten(run.config))
+    left_out = {"seed"} | without_effect(config) | _of_no_rule(config)
+    settings = {k: json.dumps(v, default=str) for k, v in config.items() if k not in left_out}
+    return settings | {"data.fingerprint": json.dumps(run.fingerprint)}
+
+
+def _of_no_rule(config: Mapping[str, Any]) -> set[str]:
+    """Keys of the stop set, where no rule goes by it. A run that is resumed must keep them all the same, as its rows
+    hold the predictions."""
+    rules = ("kappa", "max_change", "max_uncertainty")
+    unused = all(config.get(f"campaign.{rule}") is None for rule in rules)
+    return {"campaign.stop_set_size", "campaign.kappa_rounds"} if unused else set()
+
+
+def telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]:
+    """For each data set and acquisition function (as JSON), the keys that its groups are to be labeled with.
+
+    The parameters of an acquisition function are compared with those of the same function only: that BALD has a number
+    of draws and margin has none goes without saying. All else is compared among all groups of a data set.
+    """
+    kinds = {(g["data.name"], g["acquisition.name"]) for g in groups}
+    telling = {}
+    for data, acquisition in kinds:
+        same_data = [g for g in groups if g["data.name"] == data]
+        same_kind = [g for g in same_data if g["acquisition.name"] == acquisition]
+        telling[data, acquisition] = [
+            key
+            for key in dict.fromkeys(k for g in same_data for k in sorted(g))
+            if key != "acquisition.name" and len({g.get(key) for g in _compared(key, same_kind, same_data)}) > 1
+        ]
+    return telling
+
+
+def _compared(key: str, same_kind: Sequence[Settings], same_data: Sequence[Settings]) -> Sequence[Settings]:
+    """The groups that a key is compared among. One without prices is told by campaign.cost_optimum already."""
+    if key.startswith("prices."):
+        return [g for g in same_data if key in g]
+    return same_kind if key.startswith("acquisition.") else same_data
+
+
+def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, str], list[str]]) -> Group:
+    for one, other in pairwise(runs):
+        if one.seed == other.seed:
+            raise DalError(
+                f"runs: expected one run for each seed of the same settings, got seed {one.seed} in "
+                f"{str(one.path)!r} and in {str(other.path)!r}."
+            )
+    for run in runs:
+        if METRIC not in run.rounds or run.rounds[METRIC].isna().any():
+            raise DalError(f"runs: expected {METRIC} in every round, got a run without it in {str(run.path)!r}.")
+    data, acquisition = runs[0].data, runs[0].label
+    keys = shown[settings["data.name"], settings["acquisition.name"]]
+    parts = [f"{short_key(key, keys)}={plain_value(settings.get(key))}" for key in keys]
+    bought = [run.rounds["labels_bought"].to_list() for run in runs]
+    num_rounds = num_common_rounds(bought)
+    if num_rounds == 0:
+        raise DalError(f"runs: expected the same initial labels in each seed, got others in {str(runs[0].path)!r}.")
+    return Group(
+        data=data,
+        acquisition=acquisition,
+        settings=", ".join(parts),
+        runs=tuple(runs),
+        labels=np.array(bought[0][:num_rounds], dtype=np.int64),
+        accuracy=np.array([run.rounds[METRIC].to_numpy(np.float64)[:num_rounds] for run in runs]),
+        note=_note(runs, bought, num_rounds),
+        other_settings=frozenset((k, v) for k, v in settings.items() if not k.startswith("acquisition.")),
+    )
+
+
+def _note(runs: Sequence[Run], bought: Sequence[Sequence[int]], num_rounds: int) -> str:
+    notes = []
+    longest = max(labels[-1] for labels in bought)
+    cut = [run.seed for run, labels in zip(runs, bought, strict=True) if labels[-1] < longest]
+    if cut:
+        end = f"{bought[0][num_rounds - 1]} of {longest} labels"
+        notes.append(f"compared up to {end}, all that {seeds_in_words(cut)} bought")
+    elif any(len(labels) != num_rounds for labels in bought):
+        notes.append(f"compared up to {bought[0][num_rounds - 1]} labels, after which the rounds differ")
+    unfinished = [run.seed for run in runs if not run.finished]
+    if unfinished:
+        notes.append(f"{seeds_in_words(unfinished)} not finished")
+    return "; ".join(notes)
+
+
+def seeds_in_words(seeds: Collection[int]) -> str:
+    """
+    >>> seeds_in_words([3]), seeds_in_words([0, 1])
+    ('seed 3', 'seeds 0, 1')
+    """
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def short_key(key: str, among: Collection[str]) -> str:
+    """The end of a dotted key, as long as it takes to tell it from the others."""
+    parts = key.split(".")
+    for start in range(len(parts) - 1, 0, -1):
+        end = ".".join(parts[start:])
+        if sum(other == end or other.endswith(f".{end}") for other in among) == 1:
+            return end
+    return key
+
+
+def plain_value(value: str | None) -> str:
+    """A setting as people write it: JSON without quotes, and "unset" where there is none."""
+    return "unset" if value is None else value.strip('"')

@@ -1,0 +1,1 @@
+"""Statistics on arrays: curves, bootstrap, paired tests, ranks."""

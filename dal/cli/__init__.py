@@ -1,0 +1,1 @@
+"""The command line: `dal run`, `dal rank`, `dal report`, `dal compare`."""

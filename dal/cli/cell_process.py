@@ -1,0 +1,32 @@
+"""One cell of a grid as a process: ``python -m dal.cli.cell_process run KEY=VALUE...`` is ``dal run``, and ends when
+its standard input does, so that no cell outlives a sweep that was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+_GRACE_SECONDS = 20.0
+
+
+def end_with_standard_input() -> None:
+    """From now on, the end of standard input is a Ctrl-C, and some time later the end of the process."""
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(_GRACE_SECONDS)
+        os._exit(130)
+
+    threading.Thread(target=watch, name="dal-end-with-input", daemon=True).start()
+
+
+if __name__ == "__main__":
+    end_with_standard_input()  # before the imports below, which take seconds
+    from dal.cli.main import main
+
+    main(sys.argv[1:])

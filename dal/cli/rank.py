@@ -1,0 +1,93 @@
+"""dal rank: a whole pool from most to least useful, by the model of a run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dal.cli.terminal import CampaignProgress
+from dal.config.overrides import check_overrides, compose, quoted
+from dal.config.schema import build
+from dal.data.images import ImageData, ImageSplits
+from dal.data.sets.image_folder import unlabeled_folder
+from dal.errors import DalError, bad_value
+from dal.runs.atomic import write_text
+from dal.runs.folder import CONFIG, read_run_folder
+from dal.runs.saved_config import load_config
+from dal.scoring.candidates import CandidatesConfig
+
+
+def rank_command(
+    run: str, overrides: Sequence[str] = (), pool: str | None = None, top: int | None = None, output: str | None = None
+) -> Path:
+    """Write ``rank,index,id,score`` for the unlabeled points of a run, or for a folder of new images.
+
+    Raises DalError where the folder is no run with a trained round, or the new images are not of its kind.
+    """
+    path = Path(run)
+    config = _with_overrides(load_config(path / CONFIG), list(overrides))
+    # The whole pool is ranked, so an embedding that has gone since must not stand in the way.
+    built = replace(build(config), candidates=CandidatesConfig())
+    train = built.data.load().train
+    records = read_run_folder(path, train.fingerprint())
+    if records.weights is None:
+        raise DalError(f"run: expected a run with a trained round, got {run!r}, which has none yet.")
+    new = None if pool is None else _new_images(config, train, pool)
+    console = Console(highlight=False)
+    with CampaignProgress(console) as progress:
+        learner = built.learner(ImageSplits(train, None), progress)
+        learner.restore(records)
+        ranking = learner.rank(top, new)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["rank", "index", "id", "score"])
+    writer.writerows(enumerate_rows(ranking.indices, ranking.ids, ranking.scores))
+    name = config["acquisition"]["name"]
+    target = Path(output) if output else path / f"ranking_{name}.csv"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(target, text.getvalue())
+    console.print(f"{len(ranking):,} images ranked by {name}; the first: {', '.join(ranking.ids[:3])}.")
+    console.print(f"The ranking is {target}.")
+    return target
+
+
+def enumerate_rows(*columns: Sequence[Any]) -> list[list[Any]]:
+    """The columns as rows, each with its rank in front.
+
+    >>> enumerate_rows([7, 5], ["b", "a"])
+    [[0, 7, 'b'], [1, 5, 'a']]
+    """
+    return [[rank, *values] for rank, values in enumerate(zip(*columns, strict=True))]
+
+
+def _new_images(config: Mapping[str, Any], train: ImageData, folder: str) -> ImageData:
+    settings = config["data"]
+    if settings["name"] != "image_folder":
+        raise bad_value("--pool", "a run on data=image_folder, whose images have a size to follow", settings["name"])
+    return unlabeled_folder(folder, image_size=settings["image_size"], classes=train.classes)
+
+
+def _with_overrides(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """The run's own configuration, changed where an override says so."""
+    if not overrides:
+        return saved
+    overrides = quoted(overrides)
+    acquisition = saved["acquisition"]
+    groups = [f"data={saved['data']['name']}", f"acquisition={acquisition.get('file', acquisition['name'])}"]
+    # Twice the same key in Hydra's grammar is the later one.
+    chosen = [str(o.key_or_group) for o in check_overrides([*quoted(groups), *overrides])[len(groups) :]]
+    groups = quoted([group for group in groups if group.partition("=")[0] not in chosen])
+    composed = compose(["experiment=none", *groups, *overrides])
+    for key in chosen:
+        *parents, last = key.split(".")
+        source, target = composed, saved
+        for parent in parents:
+            source, target = source[parent], target.setdefault(parent, {})
+        target[last] = source[last]
+    return saved

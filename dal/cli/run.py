@@ -1,0 +1,221 @@
+"""dal run: a campaign from a configuration."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from dal.campaign import run
+from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_line
+from dal.config.overrides import check_overrides, compose, quoted, resolve, with_own_files
+from dal.config.schema import ROOT_NAME, build, config_folder, register
+from dal.costs.prices import PricesConfig
+from dal.errors import DalError, bad_value
+from dal.reports.overview import report
+from dal.runs.folder import RunFolder
+from dal.runtime.distributed import is_rank_zero
+from dal.stopping import check_metric, check_sizes
+from dal.sweep.command import sweep_command
+from dal.training.final_model import finish_target, new_target, read_target, target_line
+from dal.training.fit import check_trainer_options
+from dal.training.fit_round import check_start
+
+_SETTINGS = [
+    "hydra.job.name=dal run",
+    "hydra.output_subdir=null",
+    "hydra/job_logging=disabled",
+    "hydra/hydra_logging=disabled",
+    "hydra.run.dir=.",
+]
+_GRID = ("--multirun", "-m")
+_ASK = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn")
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one campaign, or with --multirun what is missing of a grid. Returns the exit status."""
+    arguments = [a if a.startswith("-") else quoted([a])[0] for a in arguments]
+    flags = [a for a in arguments if a.startswith("-")]
+    if not flags:
+        run_campaign(compose(arguments), arguments)
+        return 0
+    # Hydra takes overrides in one piece only; what is neither flag nor override is a flag's value.
+    overrides = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+    others = [a for a in arguments if a not in overrides]
+    if set(flags) & set(_ASK):
+        return _with_hydra(overrides, others)
+    jobs = _jobs(others)
+    ours = [a for a in overrides if not a.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    launcher = [a for a in overrides if a.startswith(("hydra/launcher=", "hydra.launcher."))]
+    if not set(others) <= set(_GRID) or len(ours) + len(launcher) < len(overrides):
+        check_overrides([a for a in arguments if not a.startswith("-")])
+        return _with_hydra(overrides, others)
+    launcher.sort(key=lambda a: not a.startswith("hydra/launcher="))
+    if launcher and not launcher[0].startswith("hydra/launcher="):
+        raise bad_value(launcher[0].partition("=")[0], "hydra/launcher=NAME beside it", "no launcher")
+    return sweep_command(ours, jobs, launcher)
+
+
+def _jobs(flags: list[str]) -> int:
+    """Take ``--jobs N`` out of the flags."""
+    jobs = 1
+    for place, flag in reversed(list(enumerate(flags))):
+        name, equals, value = flag.partition("=")
+        if name in ("--jobs", "-j"):
+            if not equals:
+                value = flags.pop(place + 1) if place + 1 < len(flags) else ""
+            del flags[place]
+            if not value.isdecimal():
+                raise bad_value("--jobs", "how many runs at a time, such as --jobs 2", value)
+            jobs = int(value)
+    return jobs
+
+
+def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Start or resume the campaign of a resolved configuration, and show how it goes.
+
+    ``overrides`` are those that made it, for advice on what to try next; None gives no advice.
+    """
+    console = Console(quiet=not is_rank_zero(), highlight=False, soft_wrap=True)
+    built = build(config)
+    check_trainer_options(built.trainer)
+    splits = built.data.load()
+    train, test = splits
+    with CampaignProgress(console, built.campaign.budget) as progress:
+        # What is wrong with a setting is said before the folder is made.
+        learner, oracle = built.learner(splits, progress), built.oracle_for(splits)
+        check_sizes(built.campaign, len(oracle.answerable()))
+        check_metric(built.campaign, test is not None, built.prices)
+        check_start(built.training, built.campaign.validation_size > 0)
+        if built.model.target_backbone is not None:
+            new_target(built.model, train, built.seed)
+        folder = RunFolder(built.run_dir, config, train.fingerprint())
+
+        def on_round(row: Mapping[str, Any]) -> None:
+            console.print(round_line(row))
+            progress.labels(row["labels_bought"])
+
+        try:
+            tested = "no test set" if test is None else f"{len(test):,} to test on"
+            console.print(
+                f"[bold]{config['acquisition']['name']}[/] on {config['data']['name']}: {len(train):,} images in the "
+                f"pool, {tested}, {_names(train.classes)}"
+            )
+            folder.describe_data(
+                {"name": train.name, "classes": list(train.classes), "images": len(train)}
+                | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
+            )
+            if folder.stage == "done":
+                pending = built.model.target_backbone is not None and read_target(folder.path) is None
+                but = " but for its target" if pending else ""
+                console.print(f"{folder.path} is finished already{but}; this is what happened:", markup=False)
+            elif folder.rows:
+                console.print(f"Resuming {folder.path} after round {folder.rows[-1]['round']}.", markup=False)
+            for row in folder.rows:
+                on_round(row)
+            rows = run(
+                learner, oracle, built.campaign, test=test, records=folder, prices=built.prices, on_round=on_round
+            )
+            target = None
+            if built.model.target_backbone is not None:
+                labeled = learner.pool.labeled
+                target = finish_target(
+                    folder.path,
+                    built.model,
+                    train,
+                    (labeled, learner.pool.labels(labeled)),
+                    learner.validation,
+                    test=test,
+                    training=built.training,
+                    scoring=built.scoring,
+                    trainer=built.trainer,
+                    seed=built.seed,
+                    device=learner.device,
+                    on_progress=progress,
+                )
+        except KeyboardInterrupt:
+            console.print(f"Stopped after {len(folder.rows)} rounds. The same command goes on from there.")
+            raise
+        finally:
+            folder.close()
+    if is_rank_zero():
+        _close(console, folder.path, rows, built.prices, target)
+        if target is not None:
+            console.print(target_line(target), markup=False)
+        if overrides is not None:
+            _advise(console, config, folder.path, overrides)
+    return rows
+
+
+def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]], prices: PricesConfig, target: Any) -> None:
+    first, last = rows[0], rows[-1]
+    console.print(f"\nDone, because {STOPPED[last['campaign_stopped']]}.")
+    if "test_accuracy" in last and len(rows) > 1:
+        verb = "rose" if last["test_accuracy"] > first["test_accuracy"] else "did not rise: it went"
+        console.print(
+            f"Test accuracy {verb} from {first['test_accuracy']:.1%} with {first['labels_bought']:,} labels to "
+            f"{last['test_accuracy']:.1%} with {last['labels_bought']:,}.\n"
+        )
+    # The target has a row of its own, which is a part of what the campaign cost.
+    console.print(closing_table(rows if target is None else [*rows, target], prices))
+    console.print(f"\nEverything is in [bold]{path}[/]: rounds.jsonl, selections.csv, config.yaml, tensorboard.")
+    if "test_accuracy" in last:
+        report([path], path, Console(quiet=True))
+        console.print(f"The learning curve is {path / 'learning_curve.png'}, the bills are {path / 'bills.png'}.")
+
+
+def _advise(console: Console, config: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> None:
+    other = "random" if config["acquisition"]["name"] != "random" else "margin"
+    kept = [a for a in overrides if not a.lstrip("+~").startswith(("acquisition", "run_dir"))]
+    if any(a.startswith("run_dir=") for a in overrides):
+        kept.append(f"run_dir={path}-{other}")
+    together = path.parent.parent if path.name == f"seed{config['seed']}" else path.parent
+    advice = {
+        shlex.join(["dal", "run", f"acquisition={other}", *kept]): "what another function makes of it",
+        shlex.join(["dal", "report", str(together)]): "all curves in one picture",
+        shlex.join(["dal", "rank", str(path)]): "the rest of the pool, most useful first",
+        "dal run --help": "all settings",
+    }
+    width = min(60, max(map(len, advice)))
+    console.print("\nWhat to try next:")
+    for command, what in advice.items():
+        console.print(f"  {command:<{width}}   {what}", markup=False)
+
+
+def _names(classes: Sequence[str]) -> str:
+    shown = ", ".join(classes[:10])
+    return f"{len(classes)} classes: {shown}{', ...' if len(classes) > 10 else ''}"
+
+
+def _with_hydra(overrides: list[str], flags: list[str]) -> int:
+    """--help, --cfg and the like are Hydra's, and sweeps whose sweeper somebody chose."""
+    import hydra
+
+    failed: list[str] = []
+
+    def task(config: DictConfig) -> None:
+        resolved = resolve(config)
+        try:
+            run_campaign(resolved)
+        except Exception as error:  # noqa: BLE001  one that crashes must not end the rest
+            failed.append(f"{resolved['run_dir']}: {error}")
+            if not isinstance(error, DalError):
+                traceback.print_exc()
+            print(f"Error: {error}", file=sys.stderr)
+
+    register()
+    # Hydra writes a note of its own on each sweep, which would lie in the way: the run folders say more.
+    with tempfile.TemporaryDirectory() as notes:
+        settings = [*_SETTINGS, f"hydra.sweep.dir={notes}", "hydra.sweep.subdir=."]
+        sys.argv = ["dal run", *settings, *with_own_files(overrides), *flags]
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=ROOT_NAME)(task)()
+    for line in failed:
+        print(f"Failed: {line}", file=sys.stderr)
+    return 1 if failed else 0

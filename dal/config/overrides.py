@@ -1,0 +1,209 @@
+"""Overrides of the command line to a configuration, by Hydra; what is wrong with them in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dal.config.schema import ROOT_NAME, config_folder, register, register_own_file
+from dal.errors import DalError, unknown_choice
+
+GROUPS = ("data", "acquisition", "experiment", "compute", "benchmark")
+
+_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+
+
+def compose(overrides: list[str]) -> dict[str, Any]:
+    """The resolved configuration of a single run.
+
+    Raises DalError for an unknown key or choice (naming the choices), a value of a wrong type, and a sweep.
+
+    >>> compose(["acquisition=bald", "seed=3"])["run_dir"]
+    'runs/digits/bald/seed3'
+    """
+    overrides = with_own_files(quoted(overrides))
+    for override in check_overrides(overrides):
+        if override.is_sweep_override():
+            raise DalError(f"{override.key_or_group}: expected one value, got {_value(override)}; add --multirun.")
+    return resolve(_compose(overrides))
+
+
+def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """The resolved configurations of many runs, whose overrides check_overrides() has seen.
+
+    Faster than one after the other where they differ in their seeds: those are put into one composition.
+    """
+    made: dict[tuple[str, ...], DictConfig] = {}
+    configs = []
+    for overrides in grid:
+        seeds = [text for text in overrides if text.removeprefix("seed=").isdecimal()]
+        kept = tuple(text for text in overrides if text not in seeds)
+        if kept not in made:
+            made[kept] = _compose(with_own_files(list(kept)))
+        config = made[kept].copy()
+        if seeds:
+            config.seed = int(seeds[-1].removeprefix("seed="))
+        configs.append(resolve(config))
+    return configs
+
+
+def resolve(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain dicts, references replaced."""
+    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def check_overrides(overrides: list[str]) -> list[Override]:
+    """Parse overrides and check every key, choice and type. Of a sweep the first value is checked.
+
+    Raises DalError with the first thing that is wrong.
+    """
+    parsed = parse(with_own_files(overrides))
+    plain = [_first_value(override) for override in parsed]
+    groups = [text for override, text in zip(parsed, plain, strict=True) if override.key_or_group in GROUPS]
+    with _hydra():
+        loader = GlobalHydra.instance().config_loader()
+        for override in parsed:
+            if override.key_or_group in GROUPS and not override.is_delete():
+                names = loader.get_group_options(override.key_or_group)
+                for choice in _choices(override):
+                    if choice not in names:
+                        raise unknown_choice(override.key_or_group, names, "null" if choice is None else str(choice))
+    chosen = _compose(groups)
+    for override, text in zip(parsed, plain, strict=True):
+        key = override.key_or_group
+        if key in GROUPS or key.partition(".")[0] == "hydra" or "/" in key:
+            continue
+        if not override.is_add() and not override.is_force_add():
+            _check_key(chosen, key)
+        _check_type(groups, key, text)
+    return parsed
+
+
+def with_own_files(overrides: list[str]) -> list[str]:
+    """Overrides with files of one's own, as in ``acquisition=random,my/function.py``, made options and called by their
+    names. Raises DalError where a file does not define one acquisition function."""
+    result = []
+    for text in overrides:
+        key, _, value = text.partition("=")
+        if key.lstrip("+") == "acquisition" and ".py" in value:
+            (override,) = parse([text])
+            plain = [c.text if isinstance(c, QuotedString) else str(c) for c in _choices(override)]
+            text = f"{key}={','.join(register_own_file(c) if c.endswith('.py') else c for c in plain)}"
+        result.append(text)
+    return result
+
+
+def quoted(overrides: list[str]) -> list[str]:
+    """Overrides with quotes put round the values that Hydra's grammar would stumble over, such as paths with ``=`` or
+    parentheses.
+
+    >>> quoted(["seed=1", "run_dir=runs/a=b (old)"])
+    ['seed=1', "run_dir='runs/a=b (old)'"]
+    """
+    result = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        attempts = [text, f"{key}='{escaped}'"] if equals else [text]
+        result.append(next((attempt for attempt in attempts if _parses(attempt)), text))
+    return result
+
+
+def _parses(text: str) -> bool:
+    try:
+        OverridesParser.create().parse_overrides([text])
+    except OverrideParseException:
+        return False
+    return True
+
+
+def parse(overrides: list[str]) -> list[Override]:
+    """Overrides as Hydra's grammar reads them. Raises DalError for what it cannot read."""
+    parsed: list[Override] = []
+    for text in overrides:
+        try:
+            parsed += OverridesParser.create().parse_overrides([text])
+        except OverrideParseException:
+            raise DalError(f"overrides: expected KEY=VALUE, got {text!r}.") from None
+    return parsed
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    try:
+        with _hydra():
+            return hydra_compose(ROOT_NAME, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise DalError(f"overrides: expected a configuration that fits together, got: {_first_line(error)}") from error
+
+
+def _hydra() -> Any:
+    register()
+    GlobalHydra.instance().clear()
+    return initialize_config_dir(version_base="1.3", config_dir=str(config_folder()), job_name="dal")
+
+
+def _check_key(config: DictConfig, key: str) -> None:
+    node: Any = config
+    walked: list[str] = []
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or part not in node:
+            names = [str(k) for k in node] if isinstance(node, DictConfig) else []
+            names += ["experiment"] if not walked else []
+            where = ".".join(walked) or "overrides"
+            if where == "trainer":
+                raise DalError(f"{unknown_choice(where, names, part)} Add Lightning's other options with +{key}=VALUE.")
+            raise unknown_choice(where, names, part)
+        node = None if OmegaConf.is_missing(node, part) else node._get_node(part)
+        if not isinstance(node, DictConfig):
+            node = node if node is None else node._value()
+        walked.append(part)
+
+
+def _check_type(groups: list[str], key: str, text: str) -> None:
+    try:
+        with _hydra():
+            hydra_compose(ROOT_NAME, [*groups, text])
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ or error
+        reason, got = _first_line(cause), text.partition("=")[2]
+        expected = next((words for kind, words in _KINDS.items() if reason.endswith(f"converted to {kind}")), None)
+        if expected is None:
+            expected, got = "a value of its type", f"{got} ({reason})"
+        raise DalError(f"{key}: expected {expected}, got {got}.") from error
+
+
+def _choices(override: Override) -> list[Any]:
+    if override.is_sweep_override():
+        return list(override.sweep_iterator())
+    return [override.value()]
+
+
+def _first_value(override: Override) -> str:
+    if not override.is_sweep_override():
+        return str(override.input_line)
+    prefix = "++" if override.is_force_add() else "+" if override.is_add() else ""
+    if override.is_discrete_sweep():
+        first = next(iter(override.sweep_string_iterator()))
+    else:  # for a sweeper that draws from an interval
+        interval: Any = override.value()
+        first = str(interval.start)
+    return f"{prefix}{override.key_or_group}={first}"
+
+
+def _value(override: Override) -> str:
+    return str(override.input_line).partition("=")[2]
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]

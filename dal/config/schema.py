@@ -1,0 +1,219 @@
+"""The dataclass tree of a run, registered with Hydra, and the objects that it describes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from dal.acquisition.base import AcquisitionFunction
+from dal.acquisition.own_file import load_own_file
+from dal.acquisition.registry import registry as acquisition_functions
+from dal.costs.prices import PricesConfig
+from dal.data.images import UNKNOWN, DataConfig, ImageSplits
+from dal.data.sets.registry import registry as data_sets
+from dal.errors import bad_value, unknown_choice
+from dal.labeling.oracle import Oracle, OracleConfig
+from dal.loop import ActiveLearner
+from dal.models import Classifier, ModelConfig
+from dal.runtime.progress import OnProgress, silent
+from dal.scoring.candidates import CandidatesConfig
+from dal.scoring.model_pass import ScoringConfig
+from dal.stopping import CampaignConfig, largest_query
+from dal.training import TrainingConfig
+
+ROOT_NAME = "run"
+
+
+def trainer_defaults() -> dict[str, Any]:
+    """Lightning's own options that people set most; any other is added with +trainer.NAME=VALUE."""
+    return {
+        "accelerator": "auto",
+        "devices": 1,
+        "num_nodes": 1,
+        "strategy": "auto",
+        "precision": "32-true",
+        "gradient_clip_val": None,
+        "accumulate_grad_batches": 1,
+        "sync_batchnorm": False,
+        "deterministic": "warn",
+    }
+
+
+@dataclass
+class RunConfig:
+    """All that decides a run. ``data`` and ``acquisition`` are Hydra groups, whose options are found in the package;
+    ``experiment``, ``compute`` and ``benchmark`` are groups of ready settings, in configs/."""
+
+    defaults: list[Any] = field(
+        default_factory=lambda: [
+            "_self_",
+            {"data": "digits"},
+            {"acquisition": "margin"},
+            {"compute": "saver"},
+            {"experiment": "digits"},
+            {"benchmark": "none"},
+        ]
+    )
+    compute: str = "saver"  # which of configs/compute the settings come from
+    benchmark: str = "none"  # which of configs/benchmark
+    seed: int = 0
+    run_dir: str = "runs/${data.name}/${acquisition.name}/seed${seed}"
+    data: Any = MISSING
+    model: ModelConfig = field(default_factory=ModelConfig)
+    acquisition: Any = MISSING
+    candidates: CandidatesConfig = field(default_factory=CandidatesConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    campaign: CampaignConfig = field(default_factory=CampaignConfig)
+    oracle: OracleConfig = field(default_factory=OracleConfig)
+    prices: PricesConfig = field(default_factory=PricesConfig)
+    trainer: dict[str, Any] = field(default_factory=trainer_defaults)
+
+
+def register() -> None:
+    """Put the tree and the options of its groups into Hydra's store."""
+    store = ConfigStore.instance()
+    store.store(name=ROOT_NAME, node=RunConfig)
+    for group in ("experiment", "benchmark"):
+        store.store(group=group, name="none", package="_global_", node={})
+    options: dict[str, Mapping[str, type[Any]]] = {"data": data_sets(), "acquisition": acquisition_functions()}
+    for group, found in options.items():
+        for name, cls in found.items():
+            store.store(group=group, name=name, node=_option(name, cls))
+
+
+def register_own_file(path: str) -> str:
+    """Make the acquisition function in somebody's file an option, and return its name.
+
+    Its configuration holds the file and a digest of its text too, so that a resumed run, ``dal rank`` and reports know
+    which function it was. Raises DalError as load_own_file() does.
+    """
+    own = load_own_file(path)
+    clash = {"name", "file", "digest"} & {f.name for f in fields(own.cls)}
+    if clash:
+        raise bad_value("acquisition", "fields with other names than name, file and digest", min(clash))
+    node = _option(own.name, own.cls, file=own.path, digest=own.digest)
+    ConfigStore.instance().store(group="acquisition", name=own.name, node=node)
+    return own.name
+
+
+def config_folder() -> Path:
+    """Where the ready experiments are: in the installed package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def _option(name: str, cls: type[Any], **facts: str) -> type[Any]:
+    """A dataclass with the fields of ``cls`` and, in front, its name on the command line and other facts about it."""
+    members: list[Any] = [(key, str, field(default=value)) for key, value in {"name": name, **facts}.items()]
+    for f in (f for f in fields(cls) if f.init):
+        default: dict[str, Any] = (
+            {"default": f.default} if f.default is not NO_DEFAULT else {"default_factory": f.default_factory}
+        )
+        members.append((f.name, f.type, field(**default)))
+    made = make_dataclass(f"{cls.__name__}Option", members)
+    made.__module__ = cls.__module__  # where the names in the fields' types are looked up
+    return made
+
+
+@dataclass(frozen=True)
+class Built:
+    """The objects of a run whose images have not been read yet."""
+
+    seed: int
+    run_dir: str
+    data: DataConfig
+    model: ModelConfig
+    acquisition: AcquisitionFunction
+    candidates: CandidatesConfig
+    training: TrainingConfig
+    scoring: ScoringConfig
+    campaign: CampaignConfig
+    oracle: OracleConfig
+    prices: PricesConfig
+    trainer: dict[str, Any]
+
+    def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
+        """The learner over these images. Raises DalError for candidates that do not fit them or the campaign."""
+        train, candidates = splits.train, self.candidates.build()
+        candidates.check(len(train), largest_query(self.campaign, int((train.labels != UNKNOWN).sum())))
+
+        def new_model() -> Classifier:
+            return self.model.build(train.image_shape, train.num_classes)
+
+        return ActiveLearner(
+            new_model,
+            train,
+            self.acquisition,
+            candidates=candidates,
+            training=self.training,
+            scoring=self.scoring,
+            trainer=self.trainer,
+            initial=self.campaign.initial,
+            seed=self.seed,
+            on_progress=on_progress,
+        )
+
+    def oracle_for(self, splits: ImageSplits) -> Oracle:
+        """Who answers about these images."""
+        return self.oracle.build(splits.train, self.seed)
+
+
+def build(config: Mapping[str, Any]) -> Built:
+    """Check a resolved configuration and make what it describes.
+
+    Raises DalError, naming the key, for a value out of range or an unknown name.
+
+    >>> build({"acquisition": {"name": "bald", "num_draws": 10}, "data": {"name": "digits"}}).acquisition
+    BALD(num_draws=10)
+    """
+    known = {"benchmark", "compute", *(f.name for f in fields(Built))}
+    for key in config:
+        if key not in known:
+            raise unknown_choice("config", known, key)
+    seed = config.get("seed", 0)
+    if seed < 0:
+        raise bad_value("seed", "at least 0", seed)
+    model, training = ModelConfig(**config.get("model", {})), TrainingConfig(**config.get("training", {}))
+    if training.rewind and model.schedule == "constant":
+        raise bad_value("training.rewind", "0, or a schedule to rewind such as model.schedule=cosine", training.rewind)
+    return Built(
+        seed=seed,
+        run_dir=config.get("run_dir", ""),
+        data=_named("data", data_sets(), config["data"]),
+        model=model,
+        acquisition=_acquisition(config["acquisition"]),
+        candidates=CandidatesConfig(**config.get("candidates", {})),
+        training=training,
+        scoring=ScoringConfig(**config.get("scoring", {})),
+        campaign=CampaignConfig(**config.get("campaign", {})),
+        oracle=OracleConfig(**config.get("oracle", {})),
+        prices=PricesConfig(**config.get("prices", {})),
+        trainer=dict(config.get("trainer", {})),
+    )
+
+
+def _acquisition(chosen: Mapping[str, Any]) -> Any:
+    if "file" not in chosen:
+        return _named("acquisition", acquisition_functions(), chosen)
+    values = dict(chosen)
+    own, digest = load_own_file(values.pop("file")), values.pop("digest", None)
+    if digest not in (None, own.digest):
+        expected = f"{own.path!r} as it was (digest {digest})"
+        raise bad_value("acquisition.file", f"{expected}, or acquisition={own.path} to take what it is now", own.digest)
+    return _named("acquisition", {own.name: own.cls}, values)
+
+
+def _named(group: str, options: Mapping[str, type[Any]], chosen: Mapping[str, Any]) -> Any:
+    values = dict(chosen)
+    name = values.pop("name")
+    if name not in options:
+        raise unknown_choice(group, options, name)
+    return options[name](**values)

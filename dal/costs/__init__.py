@@ -1,0 +1,1 @@
+"""What a run costs: the ledger of a round, FLOPs, energy, prices, forecasts."""

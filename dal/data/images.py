@@ -1,0 +1,253 @@
+"""ImageData: a source of images with stable ids, labels that may be missing, and two views of the same images.
+
+The plain view is what scoring and testing see; the augmented view is what training sees. An index is always a position
+in this data set; an id is what people see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from dal.errors import bad_value
+
+UNKNOWN = -1
+"""The label of a point whose label is not known."""
+
+OUTSIDE = -2
+"""The label of a point that is of none of the classes: whoever labels it says so, which costs as much as a class."""
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+"""(B, C, H, W) images and a CPU generator to images of the same shape and dtype."""
+
+
+class ImageSource(Protocol):
+    """Where images come from: a uint8 tensor, a folder, somebody's Dataset."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        """(B, C, H, W) uint8 pixels, or float32 pixels that their owner has normalized already."""
+        ...
+
+
+class AugmentedSource(Protocol):
+    """Images whose owner brings random transforms: each read draws them anew."""
+
+    def __len__(self) -> int: ...
+
+    def augmented_batch(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
+        """As ImageSource.batch, with randomness from the CPU generator alone, so that workers do not matter."""
+        ...
+
+
+class TensorSource:
+    """Images held in memory as one uint8 tensor and read by index, a batch at a time.
+
+    >>> TensorSource(torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).batch([4, 0]).shape
+    torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise bad_value("images", "a uint8 tensor (N, C, H, W)", f"{images.dtype} {tuple(images.shape)}")
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return self.images[torch.as_tensor(indices, dtype=torch.int64)]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Images of one split. ``labels`` is (N,) int64 with -1 (UNKNOWN) where the label is unknown, and -2 (OUTSIDE) for
+    an image of none of the classes; ``classes`` are names.
+
+    Raises DalError where ids repeat, lengths differ, or a label is not a class.
+
+    >>> data = ImageData("toy", TensorSource(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), ["a", "b"],
+    ...                  torch.tensor([0, -1]), ["cat", "dog"], mean=[0.5], std=[0.5])
+    >>> data.plain([0, 1]).shape, data.num_classes
+    (torch.Size([2, 1, 8, 8]), 2)
+    """
+
+    name: str
+    source: ImageSource
+    ids: Sequence[str]
+    labels: Tensor
+    classes: Sequence[str]
+    mean: Sequence[float] = ()
+    std: Sequence[float] = ()
+    augmentation: Augmentation | None = None
+    augmented_source: AugmentedSource | None = None
+    set_aside: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.source)
+        if len(self.ids) != count:
+            raise bad_value("ids", f"one for each of the {count} images", len(self.ids))
+        if self.labels.shape != (count,) or self.labels.dtype != torch.int64:
+            raise bad_value("labels", f"int64 ({count},)", f"{self.labels.dtype} {tuple(self.labels.shape)}")
+        if len(set(self.ids)) != count:
+            raise bad_value("ids", "each id once", Counter(self.ids).most_common(1)[0][0])
+        if len(self.classes) < 2:
+            raise bad_value("classes", "at least two classes", list(self.classes))
+        wrong = (self.labels < OUTSIDE) | (self.labels >= len(self.classes))
+        if bool(wrong.any()):
+            expected = f"class numbers from 0 to {len(self.classes) - 1}, -1 for unknown, or -2 for none of them"
+            raise bad_value("labels", expected, int(self.labels[wrong][0]))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the first image."""
+        channels, height, width = self.plain([0]).shape[1:]
+        return channels, height, width
+
+    def plain(self, indices: Sequence[int]) -> Tensor:
+        """(B, C, H, W) float32, normalized, never augmented."""
+        return self._normalize(self.source.batch(indices))
+
+    def augmented(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
+        """(B, C, H, W) float32, augmented with randomness from the generator alone, then normalized."""
+        if self.augmented_source is not None:
+            images = self.augmented_source.augmented_batch(indices, generator)
+        else:
+            images = self.source.batch(indices)
+        if self.augmentation is not None:
+            images = self.augmentation(images, generator)
+        return self._normalize(images)
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        if images.dtype != torch.uint8:
+            return images.float()
+        # An empty mean would broadcast one channel to none without a word.
+        for argument, value in (("mean", self.mean), ("std", self.std)):
+            if len(value) not in (1, images.shape[1]):
+                raise bad_value(argument, f"one number for each of the {images.shape[1]} channels", list(value))
+        mean = torch.tensor(self.mean, dtype=torch.float32).view(-1, 1, 1) * 255
+        std = torch.tensor(self.std, dtype=torch.float32).view(-1, 1, 1) * 255
+        return (images - mean) / std
+
+    def subset(self, indices: Sequence[int]) -> ImageData:
+        """These points alone, renumbered from 0; ids stay."""
+        wanted = torch.as_tensor(indices, dtype=torch.int64)
+        return replace(
+            self,
+            source=SubsetSource(self.source, wanted.tolist()),
+            augmented_source=self.augmented_source and SubsetAugmentedSource(self.augmented_source, wanted.tolist()),
+            ids=[self.ids[i] for i in wanted.tolist()],
+            labels=self.labels[wanted],
+        )
+
+    def fingerprint(self) -> str:
+        """Changes when ids, their order or the classes change. Pixels and labels are not read."""
+        digest = hashlib.blake2b(digest_size=8)
+        for text in (*self.classes, "\x1e", *self.ids):
+            digest.update(text.encode() + b"\x1f")
+        return digest.hexdigest()
+
+
+def of_a_class(points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Of (L,) indices and their (L,) labels those with the label of a class, which is what can be learned from.
+
+    >>> of_a_class((torch.tensor([7, 8, 9]), torch.tensor([0, OUTSIDE, 1])))
+    (tensor([7, 9]), tensor([0, 1]))
+    """
+    indices, labels = points
+    inside = labels >= 0
+    return indices[inside], labels[inside]
+
+
+class SubsetSource:
+    """Some images of another source, renumbered from 0."""
+
+    def __init__(self, source: ImageSource, indices: Sequence[int]) -> None:
+        self.source, self.indices = source, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return self.source.batch([self.indices[i] for i in indices])
+
+
+class SubsetAugmentedSource:
+    """Some images of another augmented source, renumbered from 0."""
+
+    def __init__(self, source: AugmentedSource, indices: Sequence[int]) -> None:
+        self.source, self.indices = source, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def augmented_batch(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
+        return self.source.augmented_batch([self.indices[i] for i in indices], generator)
+
+
+class ImageSplits(NamedTuple):
+    """A training set, whose points are the pool, and a test set that is never trained on or chosen from."""
+
+    train: ImageData
+    test: ImageData | None
+
+
+@dataclass
+class DataConfig:
+    """Configuration of a data set. A subclass, alone in its module, is one option of ``data=`` (the module's name)."""
+
+    max_train: int | None = None  # keep this many training points, drawn with a fixed seed
+    imbalance_factor: float = 1.0  # most frequent class over the rarest, decaying exponentially (arXiv:1901.05555)
+    copies: int = 1  # each training image so many times, all but the first with noise (arXiv:1906.08158)
+    copy_noise: float = 0.1  # standard deviation of that noise, over that of the data set's pixels
+    outside_classes: int = 0  # the last so many classes are none: images stay in the pool, cost labels, teach nothing
+    outside_from: str | None = None  # a data set, such as cifar100, whose training images are put in the pool likewise
+    outside_size: int | None = None  # only so many of them, drawn with a fixed seed
+
+    def read(self) -> ImageSplits:
+        """Read the images. Raises DalError with one sentence where they cannot be had."""
+        raise TypeError(f"{type(self).__name__} must define read()")
+
+    def load(self) -> ImageSplits:
+        """read(), then what was asked for: the imbalance, the subset, copies of what is left, images of no class."""
+        from dal.data.sets.registry import outside_set
+        from dal.data.variants.copies import noisy_copies
+        from dal.data.variants.out_of_distribution import with_outside
+        from dal.data.variants.subset import imbalanced, random_subset, without_classes
+
+        train, test = self.read()
+        if self.imbalance_factor != 1.0:
+            train = imbalanced(train, self.imbalance_factor)
+        if self.max_train is not None:
+            train = random_subset(train, self.max_train)
+        if self.copies != 1:
+            train = noisy_copies(train, self.copies, self.copy_noise)
+        if self.outside_classes:
+            train = without_classes(train, self.outside_classes)
+            if test is not None:
+                test = without_classes(test, self.outside_classes)
+                test = test.subset((test.labels != OUTSIDE).nonzero().flatten().tolist())
+        if self.outside_from is not None:
+            if self.outside_from == train.name:
+                raise bad_value("data.outside_from", "another data set than data", self.outside_from)
+            other = outside_set(self.outside_from, getattr(self, "download", False)).read().train
+            if self.outside_size is not None:
+                other = random_subset(other, self.outside_size, "data.outside_size")
+            train = with_outside(train, other)
+        elif self.outside_size is not None:
+            raise bad_value("data.outside_size", "null where there is no data.outside_from", self.outside_size)
+        return ImageSplits(train, test)

@@ -1,0 +1,159 @@
+"""Loaders over ImageData: an endless shuffled stream for training, a plain pass in order for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from dal.data.images import ImageData
+from dal.runtime.seeding import generator
+
+Key = tuple[int, int]
+"""(position in the stream, index)"""
+
+
+class TrainingStream(Sampler[list[Key]]):
+    """Shuffled passes over the labeled points, one after the other, cut into batches of equal size.
+
+    No batch is dropped and none is smaller than the rest, so a labeled set smaller than a batch trains as one batch.
+    One iteration is one Lightning epoch: whole passes, at least ``min_batches`` batches, because an epoch of a few
+    updates would cost more in bookkeeping than in training. With several devices each takes its share of every batch.
+    """
+
+    def __init__(
+        self,
+        indices: Sequence[int],
+        batch_size: int,
+        seed: int,
+        round: int,
+        min_batches: int = 1,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
+        self.indices = list(indices)
+        # Two rows at least: BatchNorm cannot train on one.
+        self.batch_size = max(2, num_ranks, min(batch_size, len(self.indices)))
+        self.seed, self.round = seed, round
+        self.num_batches = max(min_batches, -(-len(self.indices) // self.batch_size))
+        self.rank, self.num_ranks = rank, num_ranks
+        self._epoch = 0
+        self._pass, self._order = -1, list[int]()
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        first = self._epoch * self.num_batches * self.batch_size
+        self._epoch += 1
+        for start in range(first, first + self.num_batches * self.batch_size, self.batch_size):
+            batch = [(p, self._at(p)) for p in range(start, start + self.batch_size)]
+            yield batch[self.rank :: self.num_ranks]
+
+    def _at(self, position: int) -> int:
+        number, place = divmod(position, len(self.indices))
+        if self._pass != number:
+            g = generator(self.seed, self.round, "shuffle", number)
+            self._order = torch.randperm(len(self.indices), generator=g).tolist()
+            self._pass = number
+        return self.indices[self._order[place]]
+
+
+class TrainingView(Dataset[Any]):
+    """Augmented images and their told labels. A batch's augmentation depends on (seed, round, its place in the stream)
+    and so not on the number of workers."""
+
+    def __init__(self, data: ImageData, indices: Tensor, labels: Tensor, seed: int, round: int) -> None:
+        self.data, self.seed, self.round = data, seed, round
+        self.labels = dict(zip(indices.tolist(), labels.tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, keys: list[Key]) -> tuple[Tensor, Tensor]:
+        indices = [index for _, index in keys]
+        g = generator(self.seed, self.round, "augment", keys[0][0])
+        return self.data.augmented(indices, g), torch.tensor([self.labels[i] for i in indices])
+
+
+class PlainView(Dataset[Any]):
+    """Images as scoring and testing see them, with labels where some were given."""
+
+    def __init__(self, data: ImageData, labels: dict[int, int] | None = None) -> None:
+        self.data, self.labels = data, labels
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitems__(self, indices: list[int]) -> Any:
+        images = self.data.plain(indices)
+        return images if self.labels is None else (images, torch.tensor([self.labels[i] for i in indices]))
+
+
+def plain_batches(
+    data: ImageData, indices: Tensor, batch_size: int, num_workers: int = 0, labels: Tensor | None = None
+) -> DataLoader[Any]:
+    """A loader of plain images in the order of ``indices``; of (images, labels) where labels are given."""
+    told = None if labels is None else dict(zip(indices.tolist(), labels.tolist(), strict=True))
+    batches = [chunk.tolist() for chunk in torch.split(indices, batch_size)]
+    return DataLoader(
+        PlainView(data, told),
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=_as_it_is,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+class RoundData(pl.LightningDataModule):
+    """The loaders of one round: the labeled points for training, the validation points where there are some."""
+
+    def __init__(
+        self,
+        data: ImageData,
+        labeled: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor] | None,
+        *,
+        batch_size: int,
+        min_batches: int,
+        seed: int,
+        round: int,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.data, self.labeled, self.validation = data, labeled, validation
+        self.batch_size, self.min_batches, self.num_workers = batch_size, min_batches, num_workers
+        self.seed, self.round = seed, round
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        trainer = self.trainer
+        stream = TrainingStream(
+            self.labeled[0].tolist(),
+            self.batch_size,
+            self.seed,
+            self.round,
+            self.min_batches,
+            rank=trainer.global_rank if trainer else 0,
+            num_ranks=trainer.world_size if trainer else 1,
+        )
+        return DataLoader(
+            TrainingView(self.data, *self.labeled, self.seed, self.round),
+            batch_sampler=stream,
+            num_workers=self.num_workers,
+            collate_fn=_as_it_is,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> Any:
+        if self.validation is None:
+            return []
+        indices, labels = self.validation
+        return plain_batches(self.data, indices, max(self.batch_size, 256), self.num_workers, labels)

@@ -1,0 +1,33 @@
+"""CIFAR-10 (Krizhevsky, 2009): 50,000 training and 10,000 test color images of 32x32 pixels in ten classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torchvision
+
+from dal.data.images import DataConfig, ImageSplits
+from dal.data.sets.torchvision_sets import read_cifar
+
+# Of the 50,000 training images divided by 255.
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+@dataclass
+class CIFAR10(DataConfig):
+    """The files that torchvision keeps, in ``root``; images are uint8 (3, 32, 32).
+
+    The augmentation is a random crop after padding by 4, and a horizontal flip.
+
+    Raises DalError where the files are missing or damaged, or the download fails.
+
+    >>> CIFAR10(root="no/such/folder").load()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    dal.errors.DalError: root: expected the undamaged files of cifar-10... in no/such/folder, which are missing ...
+    """
+
+    root: str = "data/cifar10"
+    download: bool = False  # fetch the files into root when they are not there
+
+    def read(self) -> ImageSplits:
+        return read_cifar(torchvision.datasets.CIFAR10, "cifar10", self.root, self.download, MEAN, STD)

@@ -1,0 +1,177 @@
+"""A folder of images of any size, labeled by subfolders or by a CSV file, and the ones that nobody has labeled yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
+from dal.data.images import UNKNOWN, DataConfig, ImageData, ImageSplits
+from dal.data.sources.decoding import read_images
+from dal.data.sources.listing import class_numbers, csv_labels, existing_folder, folder_labels, image_files
+from dal.errors import DalError, bad_value
+from dal.runtime.seeding import derive_seed
+
+# Of ImageNet, as pretrained backbones expect.
+_SPLITS = {"train", "val", "valid", "validation", "test"}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass
+class ImageFolder(DataConfig):
+    """Images below ``root`` as uint8 (3, image_size, image_size): the middle square, resized. An id is the path
+    relative to root with forward slashes.
+
+    Without ``csv``, the subfolders of root that hold images are the classes, sorted, and images deeper down belong to
+    them; images right in root have no label. With it, the labels that occur are the classes, sorted as text, and images
+    that it does not mention have no label. All images without a label are points of the pool.
+
+    Without ``test_root``, each labeled image is in the test set or not by a hash of its id, so that adding images never
+    moves others. With it, the class subfolders of that folder are the test set, and root is the pool alone.
+
+    An image that cannot be decoded is no point: it is in ``ImageData.set_aside`` with its reason, and a warning tells
+    of it. The augmentation is a horizontal flip and a random crop of 0.6 to 1 of the area.
+
+    Raises DalError where a folder or the CSV is missing, empty or does not fit the classes, fewer than two classes are
+    known, nothing is labeled, or a split would be empty.
+
+    >>> ImageFolder(root="no/such/folder").load()
+    Traceback (most recent call last):
+    dal.errors.DalError: root: expected a folder of images that exists, got 'no/such/folder'.
+    """
+
+    root: str = ""
+    csv: str | None = None  # a CSV file with the columns id (path relative to root) and label (may be empty)
+    test_root: str | None = None  # a folder of class subfolders, neither in root nor around it
+    test_fraction: float = 0.2  # share of the labeled images that become the test set where there is no test_root
+    image_size: int = 64  # pixels a side
+    in_memory: bool | None = None  # None: keep the pixels where they take less than 1 GiB, else decode on reading
+    classes: list[str] | None = None  # the order of the classes, and classes that no image shows yet
+
+    def read(self) -> ImageSplits:
+        root = existing_folder("root", self.root)
+        test_root = None if self.test_root is None else self._separate(root, self.test_root)
+        if not 0 <= self.test_fraction < 1:
+            raise bad_value("test_fraction", "at least 0 and less than 1", self.test_fraction)
+        files = _some_files("root", root)
+        splits = {file.split("/", 1)[0] for file in files if file.count("/") > 1}
+        if self.csv is None and self.classes is None and "train" in splits <= _SPLITS and len(splits) > 1:
+            expected = "class subfolders (splits are given as data.root=.../train data.test_root=.../test)"
+            raise bad_value("root", expected, sorted(splits))
+        names = folder_labels(files) if self.csv is None else csv_labels(Path(self.csv), files)
+        classes = self._classes(root, names)
+        numbers = class_numbers("root" if self.csv is None else "csv", names, classes)
+        test_numbers = None if test_root is None else _test_numbers(test_root, classes)
+        data = self._data(root, files, numbers, classes)
+        if bool((data.labels == UNKNOWN).all()):
+            raise DalError(f"root: expected a labeled image that can be decoded, got none in {root}.")
+        if test_root is not None and test_numbers is not None:
+            return ImageSplits(data, self._data(test_root, sorted(test_numbers), test_numbers, classes))
+        return self._split(data)
+
+    @staticmethod
+    def _separate(root: Path, test_root: str) -> Path:
+        """Raises DalError where one folder holds the other, since test images would be trained on."""
+        folder = existing_folder("test_root", test_root)
+        real, real_root = folder.resolve(), root.resolve()
+        if real.is_relative_to(real_root) or real_root.is_relative_to(real):
+            raise bad_value("test_root", f"a folder neither in the root {root} nor around it", test_root)
+        return folder
+
+    def _classes(self, root: Path, names: Mapping[str, str]) -> list[str]:
+        found = sorted(set(names.values()))
+        if self.csv is not None and not found:
+            raise bad_value("csv", "at least one labeled image", f"only empty labels in {self.csv}")
+        if self.classes is not None:
+            if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
+                raise bad_value("classes", "at least two different class names", list(self.classes))
+            if not found:
+                raise bad_value("root", "at least one class subfolder with an image", str(root))
+            return list(self.classes)
+        if len(found) < 2:
+            argument, what = (
+                ("root", "class subfolders with images") if self.csv is None else ("csv", "different labels")
+            )
+            raise bad_value(argument, f"at least two {what} (or classes=)", found)
+        return found
+
+    def _data(self, root: Path, files: Sequence[str], numbers: Mapping[str, int], classes: Sequence[str]) -> ImageData:
+        return _folder_data(root, files, numbers, classes, self.image_size, self.in_memory, root.resolve().name)
+
+    def _split(self, data: ImageData) -> ImageSplits:
+        if self.test_fraction == 0:
+            return ImageSplits(data, None)
+        known = (data.labels != UNKNOWN).tolist()
+        in_test = [labeled and _share(name) < self.test_fraction for labeled, name in zip(known, data.ids, strict=True)]
+        count, labeled_count = sum(in_test), sum(known)
+        if not 0 < count < labeled_count:
+            raise bad_value(
+                "test_fraction",
+                f"a share that leaves some of the {labeled_count} labeled images on each side (or a test_root)",
+                f"{self.test_fraction}, which puts {count} of them into the test set",
+            )
+        train = data.subset([position for position, chosen in enumerate(in_test) if not chosen])
+        test = data.subset([position for position, chosen in enumerate(in_test) if chosen])
+        return ImageSplits(train, replace(test, set_aside={}))
+
+
+def unlabeled_folder(
+    root: str, *, image_size: int, classes: Sequence[str], name: str = "folder", in_memory: bool | None = None
+) -> ImageData:
+    """All images in a folder and below it as points without labels, for ranking with a model of these classes.
+
+    The images are those that ImageFolder would read: same ids, sizes, normalization and treatment of damaged files.
+
+    Raises DalError where the folder is missing or holds no image that can be decoded.
+
+    >>> unlabeled_folder("no/such/folder", image_size=64, classes=["cat", "dog"])
+    Traceback (most recent call last):
+    dal.errors.DalError: root: expected a folder of images that exists, got 'no/such/folder'.
+    """
+    folder = existing_folder("root", root)
+    return _folder_data(folder, _some_files("root", folder), {}, classes, image_size, in_memory, name)
+
+
+def _folder_data(
+    root: Path,
+    files: Sequence[str],
+    numbers: Mapping[str, int],
+    classes: Sequence[str],
+    image_size: int,
+    in_memory: bool | None,
+    name: str,
+) -> ImageData:
+    source, readable, set_aside = read_images(root, files, image_size, in_memory)
+    return ImageData(
+        name=name,
+        source=source,
+        ids=readable,
+        labels=torch.tensor([numbers.get(file, UNKNOWN) for file in readable], dtype=torch.int64),
+        classes=list(classes),
+        mean=MEAN,
+        std=STD,
+        augmentation=Compose([RandomResizedCrop(scale=(0.6, 1.0)), HorizontalFlip()]),
+        set_aside=set_aside,
+    )
+
+
+def _some_files(argument: str, root: Path) -> list[str]:
+    files = image_files(root)
+    if not files:
+        raise bad_value(argument, "a folder with images in it or below", f"no image in {root}")
+    return files
+
+
+def _test_numbers(test_root: Path, classes: Sequence[str]) -> dict[str, int]:
+    names = folder_labels(_some_files("test_root", test_root))
+    if not names:
+        raise bad_value("test_root", "class subfolders with images", f"only images without a class in {test_root}")
+    return class_numbers("test_root", names, classes)
+
+
+def _share(name: str) -> float:
+    """A number from 0 to 1 that depends on the id alone."""
+    return derive_seed(0, "test", name) / 2**63

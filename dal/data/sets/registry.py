@@ -1,0 +1,53 @@
+"""The data sets there are: a module in this folder that defines one DataConfig is one option of ``data=``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+from dal.data.images import DataConfig
+from dal.errors import unknown_choice
+
+
+def registry() -> dict[str, type[DataConfig]]:
+    """Module name to the DataConfig that is defined in it, in alphabetical order.
+
+    Raises TypeError where a module defines more than one, which is a mistake of its author.
+
+    >>> registry()["digits"].__name__
+    'Digits'
+    """
+    found: dict[str, type[DataConfig]] = {}
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        name = f"{__package__}.{module.name}"
+        configs = [
+            member
+            for member in vars(importlib.import_module(name)).values()
+            if isinstance(member, type)
+            and issubclass(member, DataConfig)
+            and member is not DataConfig
+            and member.__module__ == name
+        ]
+        if len(configs) > 1:
+            raise TypeError(f"{name} must define one DataConfig, got {', '.join(c.__name__ for c in configs)}")
+        if configs:
+            found[module.name] = configs[0]
+    return found
+
+
+def outside_set(name: str, download: bool = False) -> DataConfig:
+    """The data set that ``data.outside_from`` names, as it is without settings, but for ``download`` where it has that.
+
+    Raises DalError for an unknown name, or one that means nothing without settings.
+
+    >>> len(outside_set("digits").read().train)
+    1297
+    """
+    known = {key: config for key, config in registry().items() if key != "image_folder"}
+    if name not in known:
+        raise unknown_choice("data.outside_from", known, name)
+    config = known[name]()
+    if hasattr(config, "download"):
+        config.download = download
+    return config

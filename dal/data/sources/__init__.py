@@ -1,0 +1,1 @@
+"""Where images come from: tensors, folders, and other Datasets."""

@@ -1,0 +1,119 @@
+"""What a torchvision-style Dataset tells about its points without reading an image: labels, class names, ids."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import Subset
+
+from dal.data.images import UNKNOWN
+from dal.errors import DalError, bad_value
+
+
+def class_names(dataset: Any, classes: Sequence[str] | None, num_classes: int | None) -> list[str]:
+    """The names given, else those of the dataset, else numbers. Raises DalError where nobody says how many."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    own = getattr(dataset, "classes", None)
+    names = [str(name) for name in (own if classes is None else classes) or []]
+    if not names and num_classes is None:
+        raise DalError(
+            "classes: expected the class names or their number, got neither, and the dataset has no attribute classes; "
+            "pass classes= or num_classes= (they are never counted from labels, which may be hidden)."
+        )
+    if num_classes is not None and names and len(names) != num_classes:
+        raise bad_value("num_classes", f"{len(names)}, as many as there are class names", num_classes)
+    return names or [str(number) for number in range(num_classes or 0)]
+
+
+def known_labels(dataset: Any, labels: Sequence[int | None] | Tensor | None, read: Any) -> Tensor:
+    """(N,) int64, -1 where unknown: those given, else those the dataset lists, else those of each item of ``read``."""
+    count = len(dataset)
+    argument = "dataset" if labels is None else "labels"
+    values = _listed_labels(dataset) if labels is None else _as_list(labels)
+    if values is not None and len(values) != count:
+        raise bad_value(argument, f"one label for each of the {count} points", f"{len(values)} labels")
+    if values is None:
+        values = [_label_of(read[position], position) for position in range(count)]
+    elif labels is None:
+        _check_listed(values, read)
+    return torch.tensor([_number(argument, value, position) for position, value in enumerate(values)])
+
+
+def default_ids(dataset: Any) -> list[str]:
+    """Paths relative to the dataset's root where it lists them, else positions; a Subset keeps its dataset's ids."""
+    if isinstance(dataset, Subset):
+        whole = default_ids(dataset.dataset)
+        return [whole[position] for position in dataset.indices]
+    samples: Any = getattr(dataset, "samples", None)
+    if _fits(samples, dataset) and all(isinstance(sample[0], (str, Path)) for sample in samples):
+        paths, root = [Path(sample[0]) for sample in samples], Path(getattr(dataset, "root", ""))
+        return [(path.relative_to(root) if path.is_relative_to(root) else path).as_posix() for path in paths]
+    return [f"{position:06d}" for position in range(len(dataset))]
+
+
+def item_label(item: object) -> int | None:
+    """The label of an (image, label, ...) item where it has one and that is a whole number, else None."""
+    if not isinstance(item, (tuple, list)) or len(item) < 2:
+        return None
+    try:
+        return operator.index(cast(Any, item[1]))
+    except TypeError:
+        return None
+
+
+def _listed_labels(dataset: Any) -> list[Any] | None:
+    if isinstance(dataset, Subset):
+        whole = _listed_labels(dataset.dataset)
+        return None if whole is None else [whole[position] for position in dataset.indices]
+    # The lists hold what a target_transform has not seen yet.
+    if getattr(dataset, "target_transform", None) is not None:
+        return None
+    for name in ("targets", "labels"):
+        if _fits(values := getattr(dataset, name, None), dataset):
+            return _as_list(values)
+    samples: Any = getattr(dataset, "samples", None)
+    if _fits(samples, dataset) and all(isinstance(s, (tuple, list)) and len(s) == 2 for s in samples):
+        return [sample[1] for sample in samples]
+    return None
+
+
+def _check_listed(values: Sequence[Any], read: Any) -> None:
+    for position in {0, len(values) // 2, len(values) - 1}:
+        label = item_label(read[position])
+        if label is not None and values[position] is not None and label != values[position]:
+            raise DalError(
+                f"dataset: expected the label it lists for point {position}, {values[position]!r}, "
+                f"from dataset[{position}] too, got {label}; pass labels=."
+            )
+
+
+def _fits(values: Any, dataset: Any) -> bool:
+    """A list, tensor or array with one entry a point, and not a dictionary or something else of that name."""
+    listed = isinstance(values, (list, tuple)) or hasattr(values, "tolist")
+    return listed and hasattr(values, "__len__") and len(values) == len(dataset)
+
+
+def _as_list(values: Any) -> list[Any]:
+    return list(values.tolist() if hasattr(values, "tolist") else values)
+
+
+def _label_of(item: object, position: int) -> Any:
+    if isinstance(item, (tuple, list)) and len(item) >= 2:
+        return item[1]
+    raise bad_value(f"dataset[{position}]", "an (image, label) pair, or labels= for all", type(item).__name__)
+
+
+def _number(argument: str, value: Any, position: int) -> int:
+    if value is None:
+        return UNKNOWN
+    try:
+        return operator.index(value)
+    except TypeError:
+        expected = f"a class number, None or -1 as the label of point {position}"
+        raise bad_value(argument, expected, value) from None

@@ -1,0 +1,1 @@
+"""What a benchmark changes in a data set: subsets, copies, images out of distribution."""

@@ -1,0 +1,72 @@
+"""Images of another data set in the pool: they are of none of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from dal.data.images import OUTSIDE, ImageData, ImageSource
+from dal.errors import bad_value
+
+
+class JoinedSource:
+    """The images of one source, then those of another, made to look like them: of the same size (bilinear, antialiased)
+    and number of channels (gray repeated, colors averaged)."""
+
+    def __init__(self, source: ImageSource, other: ImageSource) -> None:
+        self.source, self.other = source, other
+        self.shape = source.batch([0]).shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.source) + len(self.other)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        images = torch.empty((len(indices), *self.shape), dtype=torch.uint8)
+        at = torch.as_tensor(indices, dtype=torch.int64)
+        own = at < len(self.source)
+        if bool(own.any()):
+            images[own] = self.source.batch(at[own].tolist())
+        if not bool(own.all()):
+            images[~own] = self._alike(self.other.batch((at[~own] - len(self.source)).tolist()))
+        return images
+
+    def _alike(self, images: Tensor) -> Tensor:
+        channels, height, width = self.shape
+        pixels = images.float()
+        if pixels.shape[1] != channels:
+            pixels = pixels.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
+        if pixels.shape[2:] != (height, width):
+            pixels = interpolate(pixels, (height, width), mode="bilinear", antialias=True)
+        return pixels.round().clamp(0, 255).to(torch.uint8)
+
+
+def with_outside(data: ImageData, other: ImageData) -> ImageData:
+    """The images of ``other`` behind those of ``data``, with the label OUTSIDE, as in open-set active learning
+    (arXiv:2201.06758). Indices and ids of the first stay; ids of the others begin with the name of their data set.
+
+    Raises DalError where one of them has no uint8 pixels, or ``data`` brings random transforms of its own.
+
+    >>> from dal.data.images import TensorSource
+    >>> cats = ImageData("cats", TensorSource(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), ["a", "b"],
+    ...                  torch.tensor([0, 1]), ["cat", "dog"], mean=[0.5], std=[0.5])
+    >>> cars = ImageData("cars", TensorSource(torch.full((1, 3, 4, 4), 9, dtype=torch.uint8)), ["a"],
+    ...                  torch.tensor([0]), ["car", "bus"], mean=[0.5], std=[0.5])
+    >>> both = with_outside(cats, cars)
+    >>> both.ids, both.labels, both.source.batch([2, 0])[:, 0, 0, 0]
+    (['a', 'b', 'cars:a'], tensor([ 0,  1, -2]), tensor([9, 0], dtype=torch.uint8))
+    """
+    for argument, one in (("data", data), ("other (data.outside_from)", other)):
+        if (dtype := one.source.batch([0]).dtype) != torch.uint8:
+            raise bad_value(argument, "images of uint8 pixels", dtype)
+    if data.augmented_source is not None:
+        raise bad_value("data", "images without random transforms of their own", data.name)
+    return replace(
+        data,
+        source=JoinedSource(data.source, other.source),
+        ids=[*data.ids, *(f"{other.name}:{name}" for name in other.ids)],
+        labels=torch.cat([data.labels, torch.full((len(other),), OUTSIDE)]),
+    )

@@ -1,0 +1,33 @@
+"""The first points to label, before there is a model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dal.data.images import ImageData
+from dal.errors import bad_value, unknown_choice
+
+INITIAL_SETS = ("random", "balanced")
+
+
+def initial_set(policy: str, candidates: Tensor, data: ImageData, size: int, generator: torch.Generator) -> Tensor:
+    """(size,) int64 indices out of ``candidates``: drawn at ``random``, or ``balanced``, where classes take turns until
+    each has given what it has. Balanced looks at hidden labels and so is for simulations.
+
+    Raises DalError for an unknown policy, and for balanced where too few labels are known.
+    """
+    if policy not in INITIAL_SETS:
+        raise unknown_choice("initial", INITIAL_SETS, policy)
+    shuffled = candidates[torch.randperm(len(candidates), generator=generator)]
+    if policy == "random":
+        return shuffled[:size]
+    labels = data.labels[shuffled]
+    known = int((labels >= 0).sum())
+    if known < size:
+        raise bad_value("initial", f"random, or {size} points with known labels to balance", f"balanced with {known}")
+    turn = torch.full((len(shuffled),), len(shuffled))
+    for label in range(data.num_classes):
+        members = (labels == label).nonzero().flatten()
+        turn[members] = torch.arange(len(members))
+    return shuffled[torch.sort(turn, stable=True).indices[:size]]

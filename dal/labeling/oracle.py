@@ -1,0 +1,80 @@
+"""Who answers when the learner asks for labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dal.data.images import OUTSIDE, UNKNOWN, ImageData
+from dal.errors import DalError, bad_value
+from dal.runtime.seeding import generator
+
+
+class Oracle(Protocol):
+    """Somebody who knows labels."""
+
+    def answerable(self) -> Tensor:
+        """(M,) int64 indices whose label can be had."""
+        ...
+
+    def __call__(self, indices: Sequence[int]) -> list[int]:
+        """The labels of these points; OUTSIDE (-2) for one that is of none of the classes."""
+        ...
+
+
+class DatasetOracle:
+    """Answers with the data set's own labels. Raises DalError for a point whose label is unknown."""
+
+    def __init__(self, data: ImageData) -> None:
+        self._labels, self._ids, self.num_classes = data.labels, data.ids, data.num_classes
+
+    def answerable(self) -> Tensor:
+        return (self._labels != UNKNOWN).nonzero().flatten()
+
+    def __call__(self, indices: Sequence[int]) -> list[int]:
+        labels: list[int] = self._labels[list(indices)].tolist()
+        for index, label in zip(indices, labels, strict=True):
+            if label == UNKNOWN:
+                raise DalError(f"oracle: expected a point whose label is known, got {self._ids[index]!r}.")
+        return labels
+
+
+class NoisyOracle(DatasetOracle):
+    """Answers wrong with probability ``noise``, by another class drawn uniformly. The answer for a point depends on
+    (seed, index) alone, so asking again, in any order or after a crash, gives the same one. That an image is of none
+    of the classes is always seen.
+
+    Raises DalError where noise is not from 0 to 1.
+    """
+
+    def __init__(self, data: ImageData, noise: float, seed: int = 0) -> None:
+        super().__init__(data)
+        if not 0 <= noise <= 1:
+            raise bad_value("oracle.noise", "a probability from 0 to 1", noise)
+        self.noise, self.seed = noise, seed
+
+    def __call__(self, indices: Sequence[int]) -> list[int]:
+        return [self._answer(i, clean) for i, clean in zip(indices, super().__call__(indices), strict=True)]
+
+    def _answer(self, index: int, clean: int) -> int:
+        if clean == OUTSIDE:
+            return clean
+        g = generator(self.seed, int(index), "oracle")
+        if float(torch.rand((), generator=g, dtype=torch.float64)) >= self.noise:
+            return clean
+        shift = int(torch.randint(1, self.num_classes, (), generator=g))
+        return (clean + shift) % self.num_classes
+
+
+@dataclass
+class OracleConfig:
+    """Who answers in a simulation: the data set's labels, wrong with probability ``noise``."""
+
+    noise: float = 0.0
+
+    def build(self, data: ImageData, seed: int) -> Oracle:
+        return NoisyOracle(data, self.noise, seed) if self.noise else DatasetOracle(data)

@@ -1,0 +1,108 @@
+"""Pool: which points are labeled, with what, since which round. It never sees a label before it is told."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dal.data.images import OUTSIDE
+from dal.errors import DalError, bad_value
+
+UNLABELED = -1
+
+
+class Pool:
+    """The points of a training set of ``size`` images, each labeled or not. Indices are positions in that set.
+
+    ``excluded`` points are neither candidates nor labeled: validation images, or images that no one can label.
+
+    >>> pool = Pool(size=4, num_classes=2)
+    >>> pool.label([2, 0], [1, 0], round=0)
+    >>> pool.labeled.tolist(), pool.unlabeled.tolist(), pool.labels(pool.labeled).tolist()
+    ([2, 0], [1, 3], [1, 0])
+    """
+
+    def __init__(self, size: int, num_classes: int, excluded: Sequence[int] = ()) -> None:
+        if size < 1:
+            raise bad_value("size", "at least one point", size)
+        self.size, self.num_classes = size, num_classes
+        self._labels = torch.full((size,), UNLABELED, dtype=torch.int64)
+        self._rounds = torch.full((size,), UNLABELED, dtype=torch.int64)
+        self._order: list[int] = []
+        self._candidate = torch.ones(size, dtype=torch.bool)
+        self.exclude(excluded)
+
+    @property
+    def labeled(self) -> Tensor:
+        """(L,) int64 indices in the order in which they were labeled."""
+        return torch.tensor(self._order, dtype=torch.int64)
+
+    @property
+    def unlabeled(self) -> Tensor:
+        """(U,) int64 indices of the candidates, ascending."""
+        return self._candidate.nonzero().flatten()
+
+    @property
+    def num_labeled(self) -> int:
+        return len(self._order)
+
+    @property
+    def num_unlabeled(self) -> int:
+        return int(self._candidate.sum())
+
+    def labels(self, indices: Tensor) -> Tensor:
+        """(B,) int64 labels as they were told, -1 where there is none."""
+        return self._labels[indices]
+
+    def rounds(self, indices: Tensor) -> Tensor:
+        """(B,) int64: the round in which each point was labeled, -1 where it was not."""
+        return self._rounds[indices]
+
+    def exclude(self, indices: Sequence[int]) -> None:
+        """Take points out of the pool without labeling them."""
+        self._candidate[self._check_indices(indices)] = False
+
+    def label(self, indices: Sequence[int], labels: Sequence[int], round: int) -> None:
+        """Record labels: classes, or OUTSIDE (-2) where a point turned out to be of none. Raises DalError, and changes
+        nothing, for an index out of range, one given twice or labeled before, an excluded one, and another label."""
+        positions = self._check_indices(indices)
+        values = _whole_numbers("labels", labels)
+        if len(values) != len(positions):
+            raise bad_value("labels", f"one for each of the {len(positions)} indices", len(values))
+        for index, value in zip(positions, values, strict=True):
+            if not 0 <= value < self.num_classes and value != OUTSIDE:
+                expected = f"a class from 0 to {self.num_classes - 1}, or {OUTSIDE} for none of them"
+                raise DalError(f"labels: expected {expected}, got {value} for index {index}.")
+            if self._labels[index] != UNLABELED:
+                since = int(self._rounds[index])
+                raise DalError(f"indices: expected unlabeled points, got {index}, labeled in round {since}.")
+            if not self._candidate[index]:
+                raise DalError(f"indices: expected points of the pool, got {index}, which is excluded from it.")
+        self._labels[positions] = torch.tensor(values, dtype=torch.int64)
+        self._rounds[positions] = round
+        self._candidate[positions] = False
+        self._order.extend(positions)
+
+    def _check_indices(self, indices: Sequence[int]) -> list[int]:
+        positions = _whole_numbers("indices", indices)
+        for index in positions:
+            if not 0 <= index < self.size:
+                raise bad_value("indices", f"positions from 0 to {self.size - 1}", index)
+        if len(set(positions)) != len(positions):
+            repeated = next(i for i in positions if positions.count(i) > 1)
+            raise bad_value("indices", "each index once", repeated)
+        return positions
+
+
+def _whole_numbers(argument: str, values: Sequence[int]) -> list[int]:
+    found = []
+    for value in values:
+        try:
+            # Not int(), which takes 1.7 for 1 and reads text.
+            found.append(operator.index(value))
+        except TypeError:
+            raise bad_value(argument, "whole numbers", value) from None
+    return found

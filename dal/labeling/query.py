@@ -1,0 +1,33 @@
+"""Query: what to label, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dal.data.images import ImageData
+
+
+@dataclass(frozen=True)
+class Query(Sequence[int]):
+    """What ask() says to label, best first: a sequence of indices, with ids and scores beside them. A score is None in
+    the initial set, which no model chose."""
+
+    indices: tuple[int, ...]
+    ids: tuple[str, ...]
+    scores: tuple[float | None, ...]
+
+    @classmethod
+    def of(cls, data: ImageData, indices: Sequence[int], scores: Sequence[float | None]) -> Query:
+        """These points of ``data``, with their ids."""
+        return cls(tuple(indices), tuple(data.ids[i] for i in indices), tuple(scores))
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.indices[place]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)

@@ -1,0 +1,28 @@
+"""The picture of a comparison: a panel a problem, in the style of the reports."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+
+from matplotlib.figure import Figure
+
+from dal.analysis.grouping import Group
+from dal.analysis.pairing import Problem
+from dal.reports.overview.learning_curve import curves_figure
+
+_MOST_NOTE = 400  # characters; the page and the terminal have all of it
+
+
+def comparison_figure(problems: Sequence[Problem]) -> Figure:
+    """Mean test accuracy in percent against labels, with the 95 % t interval over seeds as a band."""
+    notes = [f"{problem.name}: {'; '.join(problem.notes)}." for problem in problems if problem.notes]
+    shortened = [textwrap.shorten(note, _MOST_NOTE, placeholder=" ...") for note in notes]
+    return curves_figure([group for problem in problems for group in _drawn(problem)], shortened)
+
+
+def _drawn(problem: Problem) -> list[Group]:
+    """Best last accuracy first, and so in the legend. A panel has the name of the problem."""
+    groups = [replace(group, data=problem.name) for group in problem.functions]
+    return sorted(groups, key=lambda group: (-group.accuracy[:, -1].mean(), group.name))

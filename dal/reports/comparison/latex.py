@@ -1,0 +1,68 @@
+"""Sheets as LaTeX tables, for papers: booktabs, nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from dal.reports.comparison.tables import Sheet
+
+_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\(<\)",
+        ">": r"\(>\)",
+        "±": r"\(\pm\)",
+        "≤": r"\(\le\)",
+        "∞": r"\(\infty\)",
+        "–": "--",
+    }
+)
+
+
+def latex(sheets: Iterable[Sheet]) -> str:
+    """A file to \\input, a table environment a sheet. It needs \\usepackage{booktabs}."""
+    return "% Needs \\usepackage{booktabs}.\n\n" + "\n".join(map(_table, sheets))
+
+
+def escape(text: str) -> str:
+    r"""Text that LaTeX shows as it is.
+
+    >>> print(escape("least_confidence, 5 % ± 1"))
+    least\_confidence, 5 \% \(\pm\) 1
+    >>> print(escape("-0.6 ± 0.3 of 3-nn"))
+    \(-\)0.6 \(\pm\) 0.3 of 3-nn
+    """
+    return re.sub(r"(?<!\S)-(?=\d)", r"\\(-\\)", text.translate(_ESCAPES))
+
+
+def _table(sheet: Sheet) -> str:
+    columns = "l" * sheet.names + "r" * (len(sheet.header) - sheet.names)
+    lines = [
+        r"\begin{table}[t]",
+        r"\centering\small",
+        rf"\caption{{{escape(sheet.title)}. {escape(sheet.caption)}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        _row(sheet.header),
+        r"\midrule",
+        *(_row(row) for row in sheet.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return " & ".join(map(escape, cells)) + r" \\"

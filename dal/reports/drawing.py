@@ -1,0 +1,98 @@
+"""What the pictures of a report have in common: lines, bands, colors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from dal.analysis.grouping import Group
+from dal.analysis.statistics.curves import mean_and_interval
+from dal.analysis.summary import BASELINE
+from dal.errors import bad_value
+from dal.runs.atomic import replacing
+
+FORMATS = (".png", ".svg")
+Styles = Mapping[str, Mapping[str, Any]]
+
+# Okabe and Ito's palette, told apart by color-blind readers too, without its yellow (too light for a line) and with
+# the colors that contrast most in front.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES = ("-", "--", "-.", ":")
+_BASELINE_COLOR, _BASELINE_LINES = "#7F7F7F", ("--", ":", "-.")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG (200 dots an inch) or, by the suffix, an SVG file. Raises DalError for another suffix."""
+    if path.suffix not in FORMATS:
+        raise bad_value("path", f"a file name that ends with {' or '.join(FORMATS)}", str(path))
+    # Without its date and with names that do not change, an SVG of the same numbers is the same file.
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    with replacing(path) as file, rc_context({"svg.hashsalt": "dal"}):
+        figure.savefig(file, format=path.suffix[1:], dpi=200, metadata=metadata)
+
+
+def draw_curves(axes: Axes, groups: Sequence[Group], x: Sequence[ArrayLike], styles: Styles) -> None:
+    """A line a group: mean test accuracy in percent, with the 95 % t interval over seeds as a band where there are two
+    seeds or more. ``x`` has (T,) positions for each group."""
+    alpha = min(0.15, 0.6 / len(groups))  # many bands over each other would hide the lines
+    for group, at in zip(groups, x, strict=True):  # best last accuracy first, and so in the legend
+        mean, half_width = (100 * a for a in mean_and_interval(group.accuracy))
+        style = styles[group.name]
+        every = max(1, len(group.labels) // 20)
+        order = 2 if group.acquisition == BASELINE else 3
+        axes.plot(at, mean, label=group.name, markersize=4.5, markevery=every, zorder=order, **style)
+        if len(group.runs) > 1:
+            low, high = mean - half_width, mean + half_width
+            axes.fill_between(at, low, high, color=style["color"], alpha=alpha, linewidth=0, zorder=1)
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def limits(groups: Sequence[Group]) -> tuple[float, float]:
+    """Of the accuracy, in percent: the interval of two seeds can be wider than all curves together, so bands add a
+    quarter of their height at most on each side, and nothing lies outside of 0 to 100."""
+    values = np.concatenate([100 * group.accuracy.ravel() for group in groups])
+    low, high = float(values.min()), float(values.max())
+    span = max(high - low, 1.0)
+    return max(low - span / 4, -1.0), min(high + span / 4, 101.0)
+
+
+def limit(axes: Axes, groups: Sequence[Group]) -> None:
+    """Cut the axis of accuracies where bands go beyond limits()."""
+    (bottom, top), (low, high) = axes.get_ylim(), limits(groups)
+    axes.set_ylim(max(bottom, low), min(top, high))
+
+
+def title_of(groups: Sequence[Group]) -> str:
+    """The data set of these groups, how many seeds they have, and what the band is where there is one."""
+    counts = sorted({len(group.runs) for group in groups})
+    seeds = f"{counts[0]} seed{'s' if counts[-1] > 1 else ''}"
+    if len(counts) > 1:
+        seeds = f"{counts[0]} to {counts[-1]} seeds"
+    return f"{groups[0].data}, {seeds}{', band: 95 % interval of the mean' if counts[-1] > 1 else ''}"
+
+
+def styles_of(groups: Sequence[Group]) -> Styles:
+    """A group keeps its style in all panels, whatever its rank."""
+    names = sorted({(group.acquisition, group.name) for group in groups})
+    styles: dict[str, dict[str, Any]] = {}
+    baselines = [name for acquisition, name in names if acquisition == BASELINE]
+    for i, name in enumerate(baselines):
+        line, marker = _BASELINE_LINES[i % len(_BASELINE_LINES)], _MARKERS[i % len(_MARKERS)]
+        styles[name] = {"color": _BASELINE_COLOR, "linestyle": line, "marker": marker, "linewidth": 1.5}
+    for i, name in enumerate(name for acquisition, name in names if acquisition != BASELINE):
+        # After a round of colors the markers go on by one and the dashes change, so that no pair of color and marker
+        # repeats before 49 groups, and 28 are told apart where there are no markers.
+        marker = _MARKERS[(i + i // len(_COLORS)) % len(_MARKERS)]
+        line = _LINES[i // len(_COLORS) % len(_LINES)]
+        styles[name] = {"color": _COLORS[i % len(_COLORS)], "linestyle": line, "marker": marker, "linewidth": 1.8}
+    return styles

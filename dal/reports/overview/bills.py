@@ -1,0 +1,129 @@
+"""The picture of all bills: test accuracy against labels, FLOPs, seconds and money."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+
+from dal.analysis.grouping import Group, group_runs
+from dal.analysis.round_costs import mean_costs
+from dal.costs.prices import PricesConfig, human
+from dal.reports.drawing import Styles, draw_curves, limit, save, styles_of, title_of
+from dal.runs.reader import Run
+
+Floats = NDArray[np.float64]
+
+_INCHES = (3.4, 3.2)  # of a panel
+_LARGE_SPAN = 30  # from the least to the most that is spent at a point; beyond it an axis is logarithmic
+_LEGEND_LINE = 0.22  # inches
+
+
+def plot_bills(runs: Iterable[Run], path: Path, prices: PricesConfig | None = None) -> None:
+    """Draw the bills of the runs into a PNG (200 dots an inch) or, by its suffix, an SVG file.
+
+    Raises DalError for another suffix, and as group_runs does.
+    """
+    save(bills_figure(runs, prices), path)
+
+
+def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Figure:
+    """A row of panels a data set: mean test accuracy in percent, with the 95 % t interval over seeds as a band, against
+    the labels bought, and against the FLOPs, seconds and money spent by then, testing left out.
+
+    FLOPs, seconds and money differ between the seeds of a group. A point stands at their mean by that round, and at the
+    mean accuracy of that round; nothing is interpolated. Groups that do not count FLOPs have no line there. FLOPs have
+    no panel where no group counts them, nor has money without ``prices``. Raises DalError as group_runs does.
+    """
+    groups = group_runs(runs)
+    styles = styles_of(groups)
+    spent = {id(group): _spent(group, prices) for group in groups}
+    bills = [bill for bill in _labels_of(prices) if any(_is_known(spent[id(group)][bill]) for group in groups)]
+    data_sets = list(dict.fromkeys(group.data for group in groups))
+    columns = _legend_columns(styles, len(bills))
+    legend = _LEGEND_LINE * math.ceil(len(styles) / columns)
+    notes = [textwrap.fill(f"{g.data}, {g.name}: {g.note}.", 50 * len(bills)) for g in groups if g.note]
+    height = _INCHES[1] * len(data_sets) + legend + 0.15 * sum(note.count("\n") + 1 for note in notes)
+    figure = Figure(figsize=(_INCHES[0] * len(bills), height), layout="constrained")
+    FigureCanvasAgg(figure)
+    for row, data in enumerate(data_sets):
+        shown = [group for group in groups if group.data == data]
+        first: Axes | None = None
+        for column, bill in enumerate(bills):
+            place = row * len(bills) + column + 1
+            axes = figure.add_subplot(len(data_sets), len(bills), place, sharey=first)
+            _draw(axes, shown, [spent[id(group)][bill] for group in shown], styles)
+            axes.set_xlabel(_labels_of(prices)[bill])
+            if first is not None:
+                axes.tick_params(labelleft=False)
+                continue
+            first = axes
+            limit(axes, shown)  # all groups are in the panel of the labels, so this holds for the row
+            axes.set_ylabel("Test accuracy (%)")
+            axes.set_title(title_of(shown), loc="left", fontsize=11)
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
+    names = [str(name) for name in lines]
+    figure.legend([lines[n] for n in names], names, loc="outside upper left", ncols=columns, frameon=False, fontsize=9)
+    if notes:
+        figure.supxlabel("\n".join(notes), fontsize=7, color="0.35", ha="center")
+    return figure
+
+
+def _spent(group: Group, prices: PricesConfig | None) -> dict[str, Floats]:
+    costs = mean_costs(group, prices)
+    labels = group.labels.astype(np.float64)
+    return {"labels": labels, "flops": costs["flops_total"], "seconds": costs["seconds"], "money": costs["money"]}
+
+
+def _labels_of(prices: PricesConfig | None) -> Mapping[str, str]:
+    currency = "" if prices is None else f" ({prices.currency})"
+    return {"labels": "Labels bought", "flops": "FLOPs", "seconds": "Seconds", "money": f"Labels and compute{currency}"}
+
+
+def _is_known(x: Floats) -> bool:
+    return not np.isnan(x).any()
+
+
+def _draw(axes: Axes, groups: Sequence[Group], x: Sequence[Floats], styles: Styles) -> None:
+    known = [i for i, at in enumerate(x) if _is_known(at)]
+    if known:
+        draw_curves(axes, [groups[i] for i in known], [x[i] for i in known], styles)
+        _scale(axes, np.concatenate([x[i] for i in known]))
+    else:
+        axes.text(0.5, 0.5, "not counted", transform=axes.transAxes, ha="center", color="0.5")
+        axes.set_xticks([])
+
+
+def _scale(axes: Axes, x: Floats) -> None:
+    least = x[x > 0].min(initial=np.inf)
+    if x.max() > _LARGE_SPAN * least:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6 if x.max() < 1e5 else 5, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
+
+
+def _tick(value: float) -> str:
+    """As short as it can be: 200 k and not 200.0 k."""
+    if value < 0:  # the margin left of zero
+        return ""
+    if value < 1e5:
+        return f"{value:,.0f}" if value == int(value) else f"{value:g}"
+    number, _, prefix = human(value).partition(" ")
+    return f"{float(number):g} {prefix}"
+
+
+def _legend_columns(names: Iterable[str], num_panels: int) -> int:
+    """As many as fit beside one another, by the longest name."""
+    inches = 0.075 * max(map(len, names)) + 0.6
+    return max(1, int(_INCHES[0] * num_panels / inches))

@@ -1,0 +1,116 @@
+"""The summary of runs as a table in the terminal, and as CSV."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Group as Stack
+from rich.table import Table
+from rich.text import Text
+
+from dal.costs.prices import human
+from dal.runs.atomic import write_text
+
+_CAPTION = (
+    "Means over seeds ± half the width of their 95 % t interval. Accuracy: on the test set after the last round. Area: "
+    "mean accuracy along the learning curve. Δ random: area minus that of random, seed by seed, same settings. "
+)
+_COSTS = "Costs are of a run: "
+_SECONDS = "seconds of training; of scoring and selecting."
+_FLOPS = "FLOPs of training and validating; of scoring and selecting; seconds and FLOPs without testing."
+_MONEY = " Cost: labels and compute."
+
+
+def summary_table(summary: pd.DataFrame) -> Stack:
+    """What summarize_runs gave, as something that a rich Console prints: a table a data set, accuracies in percent, and
+    a caption that says what the columns mean.
+
+    >>> from rich.console import Console
+    >>> line = {"data": "digits", "acquisition": "margin", "settings": "", "seeds": 1, "labels": 60,
+    ...         "test_accuracy": 0.9123, "area": 0.8, "area_minus_random": 0.05, "note": "", "seconds_train": 1.0,
+    ...         "seconds_method": 1.5, "flops_train": 2e12, "flops_score": 1e9, "money_total": 6.5,
+    ...         "currency": "EUR"}
+    >>> with (console := Console(width=100)).capture() as captured:
+    ...     console.print(summary_table(pd.DataFrame([line])))
+    >>> [text for text in captured.get().splitlines() if "margin" in text][0].split()
+    ['margin', '1', '60', '91.2', '80.0', '+5.0', '2.00', 'T', '1.00', 'G', '1.5', '6.50']
+    """
+    tables: list[Table | Text] = []
+    for data, lines in summary.groupby("data", sort=False):
+        tables.append(_table(str(data), lines))
+    costs = _FLOPS if summary["flops_train"].notna().any() else _SECONDS
+    money = _MONEY if summary["money_total"].notna().any() else ""
+    return Stack(*tables, Text(f"{_CAPTION}{_COSTS}{costs}{money}", style="dim"))
+
+
+def write_csv(summary: pd.DataFrame, path: Path) -> None:
+    """What summarize_runs gave, with its columns and units; an undefined number is an empty field."""
+    write_text(path, summary.to_csv(index=False, lineterminator="\n"))
+
+
+def _table(data: str, lines: pd.DataFrame) -> Table:
+    table = Table(
+        title=Text(data, style="bold"),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,  # without it 100 columns leave too little for the names
+    )
+    table.add_column("function", overflow="fold", min_width=min(16, max(map(len, lines["acquisition"]))))
+    for column in ("seeds", "labels", "accuracy\n%", "area\n%", "Δ random\npoints"):
+        table.add_column(column, justify="right", no_wrap=True)
+    has_flops, has_money = (bool(lines[c].notna().any()) for c in ("flops_train", "money_total"))
+    # Where FLOPs tell training from scoring, seconds need not, and 110 columns are enough.
+    costs = ["train\nFLOPs", "score\nFLOPs", "time\ns"] if has_flops else ["train\ns", "score\ns"]
+    costs += [f"cost\n{lines['currency'].iloc[0]}"] if has_money else []
+    for column in costs:
+        table.add_column(column, justify="right", no_wrap=True)
+    notes = []
+    for _, line in lines.iterrows():
+        name = ", ".join(filter(None, [line["acquisition"], line["settings"]]))
+        table.add_row(
+            Text("\n".join(filter(None, [line["acquisition"], *line["settings"].split(", ")]))),
+            str(line["seeds"]),
+            f"{line['labels']:,}",
+            _percent(line, "test_accuracy"),
+            _percent(line, "area"),
+            _percent(line, "area_minus_random", sign="+"),
+            *_costs(line, has_flops),
+            *([_money(line["money_total"])] if has_money else []),
+        )
+        if line["note"]:
+            notes.append(f"{name}: {line['note']}.")
+    if notes:
+        table.caption = Text("\n".join(notes))
+    return table
+
+
+def _percent(line: pd.Series, column: str, sign: str = "") -> str:
+    """A fraction and its interval, where they are defined."""
+    value, half_width = line[column], line.get(f"{column}_interval", math.nan)
+    if math.isnan(value):
+        return "–"
+    mean = f"{100 * value:{sign}.1f}"
+    return mean if math.isnan(half_width) else f"{mean} ± {100 * half_width:.1f}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.1f}" if seconds < 100 else f"{seconds:,.0f}"
+
+
+def _costs(line: pd.Series, has_flops: bool) -> list[str]:
+    if has_flops:
+        return [_flops(line["flops_train"]), _flops(line["flops_score"]), _seconds(line["seconds_method"])]
+    return [_seconds(line["seconds_train"]), _seconds(line["seconds_score_select"])]
+
+
+def _flops(flops: float) -> str:
+    return "–" if math.isnan(flops) else human(flops).strip()
+
+
+def _money(money: float) -> str:
+    return "–" if math.isnan(money) else f"{money:,.2f}" if money < 9999.995 else f"{money:,.0f}"

@@ -1,0 +1,1 @@
+"""One pass of a model over the pool, and one choice from what it keeps."""

@@ -1,0 +1,18 @@
+"""Candidates: which points of the pool are scored at all, where scoring all of them would cost too much."""
+
+from dal.scoring.candidates.base import AllCandidates, Candidates, Known, RandomCandidates
+from dal.scoring.candidates.config import CandidatesConfig
+from dal.scoring.candidates.near_labeled import NeighborCandidates, load_embeddings, starting_features
+from dal.scoring.candidates.stale import StaleCandidates
+
+__all__ = [
+    "AllCandidates",
+    "Candidates",
+    "CandidatesConfig",
+    "Known",
+    "NeighborCandidates",
+    "RandomCandidates",
+    "StaleCandidates",
+    "load_embeddings",
+    "starting_features",
+]

@@ -1,0 +1,57 @@
+"""Candidates by last round's scores: only what is likely to matter is scored again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dal.errors import bad_value
+from dal.labeling.pool import Pool
+from dal.scoring.candidates.base import Known, check_count, draw
+
+
+@dataclass(frozen=True)
+class StaleCandidates:
+    """The ``size`` unlabeled points to score again: those with the highest last scores, and for a share ``explore`` of
+    them random others, so that a point whose score was low once is seen again some day.
+
+    A score stays known until its point is scored again; the first query after training scores all points. Works for
+    functions that give each point a score of its own. Points without a score come first.
+
+    Raises DalError for a size below 1 or below the query, and a share outside 0 to 1.
+
+    >>> pool = Pool(size=6, num_classes=2, excluded=[1])
+    >>> known = Known(scores=torch.tensor([0.5, 0.9, 0.1, 0.2, 0.3, 0.4]))
+    >>> StaleCandidates(3, explore=0.0).choose(pool, 2, torch.Generator().manual_seed(0), known)
+    tensor([0, 4, 5])
+    """
+
+    needs_scores: ClassVar[bool] = True
+    """The learner keeps the scores of every pass for it, and refuses functions that have none."""
+
+    size: int
+    explore: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_count("size", self.size)
+        if not 0 <= self.explore <= 1:
+            raise bad_value("candidates.explore", "a share from 0 to 1", self.explore)
+
+    def check(self, num_points: int, query_size: int) -> None:
+        if query_size > self.size:
+            raise bad_value("candidates.size", f"at least the {query_size} points of a query", self.size)
+
+    def choose(self, pool: Pool, query_size: int, generator: torch.Generator, known: Known) -> Tensor:
+        self.check(pool.size, query_size)
+        points = pool.unlabeled
+        if known.scores is None or len(points) <= self.size:
+            return points
+        scores = known.scores[points]
+        scores = torch.where(scores.isnan(), torch.inf, scores)
+        num_best = self.size - int(self.explore * self.size + 0.5)
+        order = scores.sort(descending=True, stable=True).indices
+        explored = draw(points[order[num_best:].sort().values], self.size - num_best, generator)
+        return torch.cat([points[order[:num_best]], explored]).sort().values

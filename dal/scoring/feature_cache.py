@@ -1,0 +1,162 @@
+"""The features of images under a frozen backbone, computed once and read from then on in place of the images."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from dal.acquisition.search.rows import Rows
+from dal.costs.ledger import Ledger
+from dal.data.images import ImageData
+from dal.errors import DalError
+from dal.models.adapt import AdaptedModel
+from dal.models.classifier import Classifier
+from dal.runtime.progress import OnProgress, silent
+from dal.scoring.model_pass import Charge, ScoringConfig, pool_pass
+from dal.scoring.row_store import RowStore
+
+
+class FeatureSource:
+    """(N, D) features as an ImageSource: a frozen Classifier takes those of a batch in place of its images.
+
+    >>> FeatureSource(torch.arange(6.0).view(3, 2)).batch([2, 0])
+    tensor([[4., 5.],
+            [0., 1.]])
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return self.rows[torch.as_tensor(indices, dtype=torch.int64)]
+
+
+class FeatureCache:
+    """Features of whole data sets by the frozen backbone of a Classifier.
+
+    They are kept with a digest of the backbone's weights and computed again where that has changed, so that a fresh
+    start from other weights never sees features of the old ones. Training, scoring and testing on them give what they
+    would give on the images, up to rounding, except that training sees plain images: an augmentation cannot apply, and
+    a warning says so once.
+
+    >>> from dal.data.images import TensorSource
+    >>> from dal.models.adapt import as_adapted
+    >>> from dal.models.backbones import SmallCNN
+    >>> images = TensorSource(torch.zeros(5, 1, 8, 8, dtype=torch.uint8))
+    >>> data = ImageData("toy", images, list("abcde"), torch.arange(5) % 2, ["cat", "dog"], mean=[0.5], std=[0.5])
+    >>> model = as_adapted(Classifier(SmallCNN(1, (8, 8)), 2, freeze_backbone=True))
+    >>> FeatureCache().view(model, data).plain([0, 3]).shape
+    torch.Size([2, 128])
+    """
+
+    def __init__(self) -> None:
+        self._kept: WeakKeyDictionary[ImageData, _Features] = WeakKeyDictionary()
+        self._counted: str | None = None
+        self._warned = False
+
+    def view(
+        self,
+        model: AdaptedModel,
+        data: ImageData,
+        *,
+        scoring: ScoringConfig | None = None,
+        device: torch.device | None = None,
+        ledger: Ledger | None = None,
+        on_progress: OnProgress = silent,
+        phase: str = "embed",
+    ) -> ImageData:
+        """The same points with features in place of images: what is read is (B, D) float32, and kept as precise as
+        ``scoring.precision`` made it, in memory, or on disk where all would take more than half of
+        ``scoring.memory_budget``.
+
+        A pass over all the images, charged to ``phase``, makes them the first time and whenever the
+        backbone's weights are not those of the last time.
+
+        Raises DalError for a model that is not a Classifier with a frozen backbone, and for features that are not
+        finite, naming the image.
+        """
+        module = model.module
+        if not takes_features(model):
+            got = "one that is not frozen" if isinstance(module, Classifier) else f"adapt({type(module).__name__}(...))"
+            raise DalError(
+                f"model: expected a Classifier with freeze_backbone=True to cache the features of, got {got}; a "
+                "training_step of one's own takes images."
+            )
+        assert isinstance(module, Classifier)
+        digest = weights_digest(module.backbone)
+        kept = self._kept.get(data)
+        if kept is not None and kept.digest == digest:
+            return kept.view
+        self._warn_of_augmentation(data)
+        # Before the new ones are made: two of them may be more than there is room for.
+        self._kept.pop(data, None)
+        del kept
+        scoring, ledger = scoring or ScoringConfig(), ledger or Ledger()
+        with ledger.phase(phase):
+            (rows,) = pool_pass(
+                model,
+                data,
+                torch.arange(len(data)),
+                lambda view, x: (view.features(x),),
+                config=scoring,
+                device=device,
+                on_progress=on_progress,
+                phase=phase,
+                charge=Charge(ledger, "features") if digest != self._counted else None,
+                new_store=lambda count, _: RowStore(count, scoring.bytes_allowed, folder=scoring.disk_folder),
+            )
+        view = replace(data, source=FeatureSource(rows), augmentation=None, augmented_source=None)
+        self._kept[data] = _Features(digest, view)
+        return view
+
+    def already_counted(self, model: AdaptedModel) -> None:
+        """Do not charge for features by the weights that the model has now: a resumed run makes them again, and what
+        a crash repeats is not counted twice."""
+        if takes_features(model):
+            assert isinstance(model.module, Classifier)
+            self._counted = weights_digest(model.module.backbone)
+
+    def _warn_of_augmentation(self, data: ImageData) -> None:
+        if not self._warned and (data.augmentation is not None or data.augmented_source is not None):
+            self._warned = True
+            warnings.warn(
+                "model.freeze_backbone: the head trains on features of plain images, so that the augmentation of "
+                f"{data.name!r} does not apply.",
+                stacklevel=3,
+            )
+
+
+@dataclass(frozen=True)
+class _Features:
+    digest: str
+    view: ImageData
+
+
+def takes_features(model: AdaptedModel) -> bool:
+    """Whether the features of the images serve the model as well as the images."""
+    return isinstance(model.module, Classifier) and model.module.freeze_backbone
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Changes when a parameter or a buffer of the module does, and not when it moves to another device.
+
+    >>> layer = nn.Linear(2, 2)
+    >>> before = weights_digest(layer)
+    >>> _ = nn.init.zeros_(layer.weight)
+    >>> weights_digest(layer) == before
+    False
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in module.state_dict().items():
+        digest.update(f"{name}\x1f{value.dtype}\x1f{tuple(value.shape)}\x1f".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,58 @@
+"""The rows of a pass on their way from the device to where they are kept."""
+
+from __future__ import annotations
+
+import torch
+
+from dal.acquisition.base import Summary, check_finite
+from dal.scoring.row_store import Kept, RowStore
+
+_PENDING_BYTES = 64 * 2**20
+
+
+class Gathered:
+    """Takes the rows of tile after tile, and puts them into a store.
+
+    A GPU is not waited for here at every tile: its rows are copied to pinned memory while it goes on, or stay where
+    they are if the store is there, and are looked at some megabytes at a time. Rows that hold NaN or infinity raise
+    NonFiniteError with the number of the row in the pass, by the latest in finish().
+
+    >>> rows = Gathered(RowStore(3))
+    >>> rows.append((torch.zeros(2, 1),))
+    >>> rows.append((torch.ones(1, 1),))
+    >>> rows.finish()[0].tolist()
+    [[0.0], [0.0], [1.0]]
+    """
+
+    def __init__(self, store: RowStore) -> None:
+        self._store = store
+        self._pending: list[Summary] = []
+        self._pending_bytes = 0
+        self._device: torch.device | None = None
+
+    def append(self, rows: Summary) -> None:
+        """Take the rows of the next points, on any device."""
+        if self._store.where(rows) == torch.device("cpu"):
+            # Where the source is not CUDA, a copy that is not waited for could be read before it is there.
+            cuda = next((part.device for part in rows if part.is_cuda), None)
+            self._device = cuda or self._device
+            rows = tuple(part.to("cpu", non_blocking=part.is_cuda) for part in rows)
+        self._pending.append(rows)
+        self._pending_bytes += sum(part.nbytes for part in rows)
+        if self._pending_bytes >= _PENDING_BYTES:
+            self._flush()
+
+    def finish(self) -> Kept:
+        """All rows in the order in which they came; an empty tuple where none came."""
+        self._flush()
+        return self._store.finish()
+
+    def _flush(self) -> None:
+        if self._device is not None:
+            torch.cuda.current_stream(self._device).synchronize()
+        chunk = tuple(torch.cat(parts) for parts in zip(*self._pending, strict=True))
+        self._pending, self._pending_bytes = [], 0
+        if chunk:
+            for part in chunk:
+                check_finite("summary", part, self._store.filled)
+            self._store.append(chunk)

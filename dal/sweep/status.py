@@ -1,0 +1,107 @@
+"""How far the cells of a grid are, by their folders, and how long the rest takes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dal.analysis import NoRoundsError, Run, read_run
+from dal.costs.prices import total_seconds
+from dal.errors import DalError
+from dal.runs.folder import CONFIG, STATE
+from dal.runs.saved_config import check_same_config
+from dal.sweep.grid import Cell
+
+NEW, BEGUN, DONE, REFUSED = "new", "begun", "done", "refused"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a cell is. ``stage`` is new, begun, done, or refused where its folder holds something that cannot go on,
+    for the ``reason`` told."""
+
+    stage: str = NEW
+    labels: int = 0  # bought in finished rounds
+    accuracy: float | None = None  # on the test set, after the last finished round
+    seconds: float = 0.0  # that those rounds took
+    reason: str = ""
+
+
+def standing(cell: Cell) -> Standing:
+    """Look into the folder of a cell. The images are not read, so whether they are still the same is not known yet."""
+    folder = cell.run_dir
+    if not (folder / STATE).exists():
+        return Standing()
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        if not state["rounds"]:  # such a run gives way to another configuration
+            return Standing(BEGUN)
+        check_same_config(folder / CONFIG, cell.config)
+        return _of_run(read_run(folder))
+    except NoRoundsError:
+        return Standing(BEGUN)
+    except (DalError, OSError) as error:
+        return Standing(REFUSED, reason=str(error))
+    except (ValueError, KeyError, TypeError):
+        return Standing(REFUSED, reason=f"run: expected the {STATE} of a run in {str(folder)!r}, got something else.")
+
+
+def seconds_left(
+    cells: Sequence[Cell],
+    standings: Mapping[Path, Standing],
+    open_cells: Sequence[Cell],
+    at_once: int,
+    measured: Mapping[Path, float] | None = None,
+) -> float | None:
+    """Seconds until ``open_cells`` are done, ``at_once`` at a time; None where nothing is known yet.
+
+    A cell is taken to need what finished ones of its row needed on average, or those of all rows; before there is one,
+    what cells that have begun have needed for their share of the budget. ``measured`` are wall times of finished cells,
+    in place of the seconds in their journals.
+    """
+    measured = measured or {}
+    whole: dict[str, list[float]] = defaultdict(list)
+    guessed: list[float] = []
+    for cell in cells:
+        found = standings[cell.run_dir]
+        if found.stage == DONE:
+            whole[cell.row].append(measured.get(cell.run_dir, found.seconds))
+        elif share := _share(cell, found):
+            guessed.append(found.seconds / share)
+    known = [seconds for of_row in whole.values() for seconds in of_row] or guessed
+    if not known or not open_cells:
+        return None if open_cells else 0.0
+    left = []
+    for cell in open_cells:
+        expected = whole.get(cell.row) or known
+        left.append(sum(expected) / len(expected) * (1 - _share(cell, standings[cell.run_dir])))
+    return max(sum(left) / at_once, *left)
+
+
+def _share(cell: Cell, found: Standing) -> float:
+    """How much of the labels a cell has bought, below 1."""
+    budget = cell.config["campaign"]["budget"]
+    return min(found.labels / budget, 0.99) if budget else 0.0
+
+
+def _of_run(run: Run) -> Standing:
+    keys = [str(key) for key in run.rounds.columns]
+    rows: list[dict[str, Any]] = [dict(zip(keys, row, strict=True)) for row in run.rounds.itertuples(index=False)]
+    # What a row does not have is NaN in a table.
+    seconds = sum(total_seconds({k: v for k, v in row.items() if not _missing(v)}) for row in rows)
+    accuracy = rows[-1].get("test_accuracy")
+    return Standing(
+        DONE if run.finished else BEGUN,
+        int(rows[-1]["labels_bought"]),
+        None if accuracy is None or _missing(accuracy) else float(accuracy),
+        float(seconds),
+    )
+
+
+def _missing(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

@@ -1,0 +1,155 @@
+"""The target of a campaign whose network is a proxy: trained once, at the end, on everything that was bought."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dal.costs.ledger import Ledger
+from dal.data.images import ImageData, of_a_class
+from dal.errors import DalError, bad_value
+from dal.models.adapt import AdaptedModel, as_adapted
+from dal.models.classifier import Classifier
+from dal.models.config import ModelConfig
+from dal.runs.atomic import save_tensors, write_text
+from dal.runs.journal import finite
+from dal.runtime.distributed import from_rank_zero, is_rank_zero, num_ranks
+from dal.runtime.progress import OnProgress, silent
+from dal.runtime.seeding import derive_seed, isolated_rng
+from dal.scoring.evaluation import known_indices, metrics_from_logits, predict
+from dal.scoring.model_pass import ScoringConfig
+from dal.training import TrainingConfig, fit
+from dal.training.effort import Points
+
+TARGET, TARGET_WEIGHTS = "target.json", "target_weights.pt"
+
+
+def new_target(config: ModelConfig, data: ImageData, seed: int = 0) -> Classifier:
+    """The untrained target that ``config`` names, for the images and classes of ``data``.
+
+    Raises DalError where it names none, or one that cannot be had.
+    """
+    target = config.target()
+    if target is None:
+        raise bad_value("model.target_backbone", "the name of a backbone", None)
+    with isolated_rng(seed, "target", "init"):
+        try:
+            return target.build(data.image_shape, data.num_classes)
+        except DalError as error:
+            text = str(error)
+            prefix = "model.target_" if text.startswith(("backbone:", "weights:")) else "model.target_backbone: "
+            raise DalError(prefix + text) from error
+
+
+def train_target(
+    model: AdaptedModel | Classifier,
+    data: ImageData,
+    labeled: Points,
+    validation: Points | None = None,
+    *,
+    test: ImageData | None = None,
+    training: TrainingConfig | None = None,
+    scoring: ScoringConfig | None = None,
+    trainer: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: torch.device | None = None,
+    on_progress: OnProgress = silent,
+) -> dict[str, Any]:
+    """Train ``model`` from the weights that it has, as a first round would, and test it on the points of ``test`` whose
+    label is known. Selection via proxy is arXiv:1906.11829.
+
+    ``labeled`` and ``validation`` are (L,) int64 indices into ``data`` and their (L,) int64 labels. Returns what a row
+    of the journal says of a round: counts of labels, metrics, updates, and what each phase cost.
+
+    Raises DalError as dal.training.fit() does.
+
+    >>> from dal.data.images import TensorSource
+    >>> from dal.models.backbones import SmallCNN
+    >>> images = TensorSource(torch.zeros(5, 1, 8, 8, dtype=torch.uint8))
+    >>> data = ImageData("toy", images, list("abcde"), torch.arange(5) % 2, ["cat", "dog"], mean=[0.5], std=[0.5])
+    >>> row = train_target(Classifier(SmallCNN(1, (8, 8)), 2), data, (torch.arange(4), data.labels[:4]), test=data,
+    ...                    training=TrainingConfig(min_updates=1, max_updates=2))
+    >>> row["labels_bought"], row["updates"], row["samples_forward_test"]
+    (4, 2, 5)
+    """
+    adapted, ledger = as_adapted(model), Ledger()
+    own_seed = derive_seed(seed, "target")
+    result = fit(
+        adapted,
+        data,
+        of_a_class(labeled),
+        None if validation is None else of_a_class(validation),
+        config=training,
+        scoring=scoring,
+        trainer_options=trainer,
+        seed=own_seed,
+        ledger=ledger,
+        on_progress=on_progress,
+    )
+    metrics: dict[str, Any] = {}
+    if test is not None:
+        indices = known_indices(test)
+        with ledger.phase("test"):
+            logits = predict(
+                adapted, test, indices, config=scoring, device=device, on_progress=on_progress, ledger=ledger
+            )
+            metrics = metrics_from_logits(logits, test.labels[indices]).row("test")
+    num_validation = 0 if validation is None else len(validation[0])
+    return {
+        "num_labeled": len(labeled[0]),
+        "num_validation": num_validation,
+        "labels_bought": len(labeled[0]) + num_validation,
+        **metrics,
+        **result.row(),
+        **ledger.row(),
+        "devices": num_ranks(),
+    }
+
+
+def finish_target(
+    folder: Path,
+    config: ModelConfig,
+    data: ImageData,
+    labeled: Points,
+    validation: Points | None = None,
+    *,
+    seed: int = 0,
+    **options: Any,
+) -> dict[str, Any]:
+    """The row of the target of a finished campaign: read from ``target.json`` in the run folder where it is there, else
+    trained by train_target(), whose ``options`` these are, and written. Its weights are in ``target_weights.pt``.
+
+    The row is written last and at once, so that a run that is killed before trains the target again, to the same end.
+    """
+    names = {"backbone": config.target_backbone, "weights": config.target_weights}
+    done = from_rank_zero(read_target(folder))
+    if done is not None and names.items() <= done.items() and done["num_labeled"] == len(labeled[0]):
+        return done
+    model = new_target(config, data, seed)
+    row = names | train_target(model, data, labeled, validation, seed=seed, **options)
+    if is_rank_zero():
+        save_tensors(folder / TARGET_WEIGHTS, {k: v.detach().cpu() for k, v in model.state_dict().items()})
+        write_text(folder / TARGET, json.dumps(finite(row), allow_nan=False) + "\n")
+    return row
+
+
+def read_target(folder: Path) -> dict[str, Any] | None:
+    """What a run folder says of the target of its campaign; None where it has not been trained."""
+    file = folder / TARGET
+    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    return found
+
+
+def target_line(row: Mapping[str, Any]) -> str:
+    """One sentence for the end of a run.
+
+    >>> target_line({"backbone": "torchvision/resnet50", "num_labeled": 600, "updates": 1000, "test_accuracy": 0.934})
+    'The target torchvision/resnet50, trained on 600 labels in 1,000 updates: test accuracy 93.4 %.'
+    """
+    tested = f"test accuracy {row['test_accuracy'] * 100:.1f} %" if "test_accuracy" in row else "not tested"
+    labels, updates = f"{row['num_labeled']:,} labels", f"{row['updates']:,} updates"
+    return f"The target {row['backbone']}, trained on {labels} in {updates}: {tested}."

@@ -1,0 +1,228 @@
+"""The command line as a person uses it, in processes of its own where that matters."""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from dal.cli.main import main
+
+QUICK = ["campaign.budget=60", "training.min_updates=20", "training.max_updates=40", "training.check_every=20"]
+
+
+def dal(*arguments, cwd=None, timeout=200):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "dal", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+def call(capsys, *arguments):
+    """In this process: (exit status, what was printed, errors)."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    return caught.value.code or 0, printed.out, printed.err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "digits" / "margin" / "seed0"
+    with pytest.raises(SystemExit) as caught:
+        main(["run", *QUICK, f"run_dir={folder}"])
+    assert not caught.value.code
+    return folder
+
+
+def test_run_shows_rounds_costs_files_and_what_next(tmp_path):
+    done = dal("run", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert (
+        lines[0]
+        == "margin on digits: 1,297 images in the pool, 500 to test on, 10 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    )
+    assert [line.split()[2] for line in lines if line.startswith("round")] == ["20", "40", "60"]
+    assert "Done, because the label budget is spent." in lines
+    for expected in (
+        "What it cost",
+        "training",
+        "runs/digits/margin/seed0",
+        "dal run acquisition=random",
+        "dal report",
+    ):
+        assert expected in done.stdout
+    run = tmp_path / "runs" / "digits" / "margin" / "seed0"
+    assert (run / "learning_curve.png").stat().st_size > 10_000
+    assert {"hydra", "outputs", "multirun"}.isdisjoint(p.name for p in tmp_path.iterdir())
+    assert not done.stderr, done.stderr
+
+
+def test_run_again_shows_the_finished_run_and_another_setting_is_refused(finished, capsys):
+    before = (finished / "rounds.jsonl").read_bytes()
+    status, out, _ = call(capsys, "run", *QUICK, f"run_dir={finished}")
+    assert status == 0 and "is finished already" in out and "Done, because" in out
+    status, _, err = call(capsys, "run", *QUICK, f"run_dir={finished}", "model.lr=0.5")
+    assert status == 2 and err.startswith("Error: model.lr: expected 0.003, as the run in") and err.count("\n") == 1
+    assert (finished / "rounds.jsonl").read_bytes() == before
+
+
+def test_sweep_runs_the_grid_and_says_which_failed(tmp_path, capsys):
+    grid = ["run", "--multirun", *QUICK, "acquisition=random,margin", "seed=1", "campaign.max_rounds=1", "--jobs", "2"]
+    target = f"run_dir={tmp_path}/${{acquisition.name}}/seed${{seed}}"
+    (tmp_path / "margin" / "seed1").mkdir(parents=True)
+    (tmp_path / "margin" / "seed1" / "stranger.txt").write_text("x")
+    status, out, err = call(capsys, *grid, target)
+    assert status == 1 and "Failed:" in err and "margin/seed1" in err
+    assert [str(p.parent.relative_to(tmp_path)) for p in tmp_path.rglob("rounds.jsonl")] == ["random/seed1"]
+    assert not (tmp_path / "multirun.yaml").exists()
+    assert "1 of 2 runs are done" in out and "random  1 of 1" in out
+    status, _, err = call(capsys, *grid, target, "acquisition.draws=1")
+    assert status == 2 and "acquisition: expected one of" in err
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["run", "acquisition=blad"], "did you mean bald?"),
+        (["run", "data=image_folder", "experiment=none", "run_dir=x"], "root: expected a folder of images"),
+        (["rank", "nowhere"], "run: expected the folder of a run, got 'nowhere'"),
+        (["report", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = call(capsys, *arguments)
+    assert status == 2 and message in err and err.startswith("Error: ") and err.count("\n") == 1
+    assert not list(tmp_path.iterdir()), "nothing half-written"
+
+
+def test_rank_orders_the_unlabeled_pool(finished, capsys, tmp_path):
+    status, out, _ = call(capsys, "rank", finished)
+    assert status == 0 and "1,237 images ranked by margin" in out
+    ranking = pd.read_csv(finished / "ranking_margin.csv")
+    labeled = pd.read_csv(finished / "selections.csv")
+    assert list(ranking.columns) == ["rank", "index", "id", "score"]
+    assert ranking["rank"].tolist() == list(range(1297 - 60))
+    assert set(ranking["id"]).isdisjoint(labeled["id"]) and ranking["score"].is_monotonic_decreasing
+    output = tmp_path / "new" / "bald.csv"
+    status, _, _ = call(
+        capsys, "rank", finished, "acquisition=bald", "acquisition.num_draws=3", "--top", 5, "--output", output
+    )
+    assert status == 0 and len(list(csv.DictReader(output.open()))) == 5
+    status, _, err = call(capsys, "rank", finished, "--pool", tmp_path)
+    assert status == 2 and "--pool: expected a run on data=image_folder" in err
+
+
+def test_report_draws_what_it_is_given(finished, capsys, tmp_path):
+    status, out, _ = call(capsys, "report", finished.parent, "--output", tmp_path / "report")
+    assert status == 0 and "margin" in out
+    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["bills.png", "learning_curve.png", "summary.csv"]
+
+
+def test_a_folder_of_images_from_labels_to_a_ranking_of_new_ones(tmp_path, capsys):
+    shades = {"dark": 40, "light": 200}
+    for name, shade in shades.items():
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(30):
+            Image.new("RGB", (20 + i, 24), (shade + i % 5, shade, shade)).save(tmp_path / "images" / name / f"{i}.jpg")
+    (tmp_path / "images" / "dark" / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "new").mkdir()
+    for i in range(4):
+        Image.new("L", (16, 16), 60 * i).save(tmp_path / "new" / f"{i}.png")
+    run = tmp_path / "run"
+    settings = [
+        "experiment=image_folder",
+        f"data.root={tmp_path / 'images'}",
+        "data.image_size=16",
+        "model.backbone=small_cnn",
+    ]
+    settings += ["campaign.initial_size=6", "campaign.query_size=6", "campaign.budget=16", "campaign.validation_size=4"]
+    settings += ["training.max_updates=100", f"run_dir={run}"]
+    with pytest.warns(UserWarning, match=r"broken\.jpg"):
+        status, out, err = call(capsys, "run", *settings)
+    assert status == 0, err
+    assert json.loads((run / "data.json").read_text())["classes"] == ["dark", "light"]
+    assert "dark/broken.jpg" in json.loads((run / "data.json").read_text())["set_aside"]
+    assert "2 classes: dark, light" in out
+    rows = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
+    assert rows[-1]["test_accuracy"] == 1.0
+    with pytest.warns(UserWarning, match=r"broken\.jpg"):
+        status, _, err = call(capsys, "rank", run, "--pool", tmp_path / "new")
+    assert status == 0, err
+    assert sorted(pd.read_csv(run / "ranking_margin.csv")["id"]) == [f"{i}.png" for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    "setting,message",
+    [
+        ("oracle.noise=2", "oracle.noise: expected a probability"),
+        ("campaign.target_metric=foo", "campaign.target_metric: expected one of"),
+        ("campaign.validation_size=5000", "campaign."),
+        ("+trainer.max_epochs=3", "trainer.max_epochs: expected to be left out"),
+        ("trainer.precision=foo", "trainer: expected options that Lightning takes, got: "),
+        ("+trainer.nope=3", "trainer: expected options that Lightning takes, got: "),
+        ("trainer.strategy=foo", "trainer: expected options that Lightning takes, got: "),
+        ("model.dropout=0 model.backbone_dropout=0 acquisition=bald", "add nn.Dropout"),
+    ],
+)
+def test_wrong_settings_leave_no_folder(setting, message, tmp_path, capsys):
+    status, _, err = call(
+        capsys, "run", *QUICK, "campaign.budget=9000", *setting.split(), f"run_dir={tmp_path / 'run'}"
+    )
+    assert status == 2 and message in err and err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_setting_that_fails_in_the_first_round_can_be_put_right(tmp_path, capsys):
+    status, _, err = call(capsys, "run", *QUICK, "model.lr=1e30", f"run_dir={tmp_path / 'run'}")
+    assert status == 2 and err.startswith("Error: loss: expected a finite number")
+    status, _, err = call(capsys, "run", *QUICK, "campaign.max_rounds=1", f"run_dir={tmp_path / 'run'}")
+    assert status == 0, err
+    assert len((tmp_path / "run" / "selections.csv").read_text().splitlines()) == 21
+
+
+def test_a_run_dir_that_cannot_be_made_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    status, _, err = call(capsys, "run", *QUICK, f"run_dir={tmp_path / 'file' / 'run'}")
+    assert status == 2 and "run_dir: expected a folder that can be written" in err and err.count("\n") == 1
+
+
+def test_train_and_test_folders_are_not_taken_for_classes(tmp_path, capsys):
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "1.png")
+    status, _, err = call(capsys, "run", "experiment=image_folder", f"data.root={tmp_path}", f"run_dir={tmp_path}/r")
+    assert status == 2 and "data.test_root=.../test" in err
+
+
+@pytest.mark.parametrize("order", [["--cfg", "job", "data=image_folder"], ["data=image_folder", "--cfg", "job"]])
+def test_flags_may_stand_anywhere(order):
+    done = dal("run", *order)
+    assert done.returncode == 0 and "image_size: 64" in done.stdout, done.stderr
+
+
+def test_help_names_the_commands(capsys):
+    status, out, _ = call(capsys, "--help")
+    assert status == 0 and all(command in out for command in ("run", "rank", "report", "compare"))
+    done = dal("run", "--help")
+    assert done.returncode == 0 and re.search(r"acquisition: alfa_mix, .*\bbald\b", done.stdout)
+
+
+def test_two_processes_train_one_campaign(tmp_path):
+    """Lightning's own DDP with gloo: one writes, both choose the same."""
+    settings = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", f"run_dir={tmp_path / 'run'}"]
+    done = dal("run", *QUICK, "acquisition=bald", "acquisition.num_draws=3", *settings)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
+    assert [row["num_labeled"] for row in rows] == [20, 40, 60]
+    assert done.stdout.count("Done, because") == 1
+    assert rows[0]["samples_backward_train"] == 20 * rows[0]["updates"]
+    indices = pd.read_csv(tmp_path / "run" / "selections.csv")["index"]
+    assert indices.is_unique and len(indices) == 60
+    assert len((tmp_path / "run" / "environment.jsonl").read_text().splitlines()) == 1

@@ -1,0 +1,204 @@
+"""Somebody's own acquisition function, in a file outside the package: run, resumed, ranked and reported."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+
+from dal.acquisition.own_file import load_own_file
+from dal.cli.main import main
+from dal.config.overrides import compose
+from dal.config.schema import build
+from dal.errors import DalError
+from dal.runs.saved_config import load_config
+
+CODE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from beside import SIGN
+from dal.acquisition.base import PoolModel, ScoreFunction
+
+
+@dataclass(frozen=True)
+class Brightness(ScoreFunction):
+    power: float = 1.0
+
+    def score(self, model: PoolModel, x: Tensor) -> Tensor:
+        return SIGN * x.flatten(1).mean(dim=1).double() * self.power
+"""
+QUICK = ["campaign.initial_size=10", "campaign.query_size=10", "campaign.growth=1", "data.max_train=200"]
+QUICK += ["training.min_updates=2", "training.max_updates=4", "campaign.stop_set_size=0"]
+
+
+@pytest.fixture
+def file(tmp_path):
+    folder = tmp_path / "my ideas"
+    folder.mkdir()
+    (folder / "beside.py").write_text("SIGN = 1.0\n")
+    (folder / "brightness.py").write_text(CODE)
+    return folder / "brightness.py"
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    return caught.value.code or 0, printed.out, printed.err
+
+
+def test_it_is_an_option_with_its_fields(file):
+    config = compose([f"acquisition={file}", "acquisition.power=2"])
+    own = load_own_file(file)
+    assert config["acquisition"] == {"name": "brightness", "file": str(file), "digest": own.digest, "power": 2.0}
+    assert config["run_dir"] == "runs/digits/brightness/seed0"
+    function = build(config).acquisition
+    assert function == own.cls(power=2.0) and function.name == "brightness"
+    with pytest.raises(DalError, match="acquisition: expected one of digest, file, name, power, got 'draws'"):
+        compose([f"acquisition={file}", "acquisition.draws=2"])
+
+
+def test_run_resume_rank_and_report(file, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(file.parent.parent)
+    for name in ("my ideas/brightness.py", "random"):
+        status, _, err = call(capsys, "run", f"acquisition={name}", *QUICK, "campaign.budget=20")
+        assert status == 0, err
+    run = tmp_path / "runs" / "digits" / "brightness" / "seed0"
+    assert load_config(run / "config.yaml")["acquisition"]["file"] == str(file)
+    # What it chose is what the file says: the brightest of the pool, best first.
+    config = load_config(run / "config.yaml")
+    data = build(config).data.load().train
+    brightness = data.plain(range(len(data))).flatten(1).double().mean(dim=1)
+    chosen = pd.read_csv(run / "selections.csv")
+    left = brightness.clone()
+    left[chosen["index"][:10].tolist()] = -float("inf")
+    assert chosen["index"][10:].tolist() == left.argsort(descending=True)[:10].tolist()
+
+    monkeypatch.chdir("/")
+    status, _, err = call(capsys, "rank", run, "--top", 3)
+    assert status == 0, err
+    left[chosen["index"][10:].tolist()] = -float("inf")
+    ranking = pd.read_csv(run / "ranking_brightness.csv")
+    assert ranking["index"].tolist() == left.argsort(descending=True)[:3].tolist()
+    status, _, err = call(capsys, "rank", run, "acquisition.power=-1", "--top", 1)
+    assert status == 0, err
+    left[chosen["index"].tolist()] = float("inf")
+    assert pd.read_csv(run / "ranking_brightness.csv")["index"].tolist() == [int(left.argmin())]
+
+    status, _out, err = call(capsys, "report", tmp_path / "runs")
+    assert status == 0, err
+    summary = pd.read_csv(tmp_path / "runs" / "digits" / "summary.csv")
+    assert set(summary["acquisition"]) == {"brightness", "random"}
+    # Paired: random's seed 0 is what it is compared with.
+    assert summary.set_index("acquisition")["area_minus_random"].notna()["brightness"]
+
+
+def test_a_moved_file_goes_on_and_a_changed_one_does_not(file, tmp_path, capsys):
+    run = tmp_path / "run"
+    settings = [*QUICK, "campaign.budget=20", f"run_dir={run}"]
+    assert call(capsys, "run", f"acquisition={file}", *settings)[0] == 0
+    moved = file.parent / "elsewhere" / "brightness.py"
+    moved.parent.mkdir()
+    moved.write_text(CODE)
+    status, out, err = call(capsys, "run", f"acquisition={moved}", *settings)
+    assert status == 0 and "is finished already" in out, err
+    file.write_text(CODE + "# changed\n")
+    status, _, err = call(capsys, "run", f"acquisition={file}", *settings)
+    assert status == 2 and err.startswith(f"Error: acquisition.digest (of {file}, which has changed): ")
+    assert err.count("\n") == 1
+    status, _, err = call(capsys, "rank", run)
+    assert status == 2 and "acquisition.file: expected" in err and "as it was" in err
+    assert call(capsys, "rank", run, f"acquisition={file}", "--top", 1)[0] == 0
+    assert len([json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]) == 2
+
+
+NEEDS_LABELS = """
+import copy
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dal.acquisition.base import PoolModel, ScoreFunction, Summary
+
+
+@dataclass(frozen=True)
+class NearClass(ScoreFunction):
+    needs_labels: ClassVar[bool] = True
+
+    label: int = 0
+    mean: Tensor | None = field(default=None, init=False, repr=False, compare=False)
+
+    def with_labeled(self, labeled: Summary, labels: Tensor) -> "NearClass":
+        told = copy.copy(self)
+        object.__setattr__(told, "mean", labeled[0][labels == self.label].mean())
+        return told
+
+    def score(self, model: PoolModel, x: Tensor) -> Tensor:
+        brightness = x.flatten(1).mean(dim=1).double()
+        return brightness if self.mean is None else -(brightness - self.mean).abs()
+"""
+
+
+def test_it_can_ask_for_the_labels(file, tmp_path, capsys):
+    path = file.parent / "near_class.py"
+    path.write_text(NEEDS_LABELS)
+    run = tmp_path / "run"
+    settings = [f"acquisition={path}", "acquisition.label=3", *QUICK, "campaign.budget=20", f"run_dir={run}"]
+    settings += ["campaign.initial=balanced"]
+    status, _, err = call(capsys, "run", *settings)
+    assert status == 0, err
+    config = load_config(run / "config.yaml")
+    assert set(config["acquisition"]) == {"name", "file", "digest", "label"}
+    data = build(config).data.load().train
+    brightness = data.plain(range(len(data))).flatten(1).double().mean(dim=1)
+    chosen = torch.tensor(pd.read_csv(run / "selections.csv")["index"])
+    start = chosen[:10]
+    distances = (brightness - brightness[start[data.labels[start] == 3]].mean()).abs()
+    distances[start] = torch.inf
+    # Pixels are few, and images of one brightness many.
+    torch.testing.assert_close(distances[chosen[10:]], distances.sort().values[:10])
+
+
+@pytest.mark.parametrize(
+    "name,code,message",
+    [
+        ("mine.py", "x = 1", "expected one acquisition function in mine.py, .* got 'none'"),
+        (
+            "mine.py",
+            f"{CODE}\nclass Other(ScoreFunction):\n    score = Brightness.score\n",
+            r"\['Brightness', 'Other'\]",
+        ),
+        ("mine.py", "import no_such_module", "can be imported, got ModuleNotFoundError: No module named 'no_such_mod"),
+        ("mine.py", "def f(:", "can be imported, got SyntaxError"),
+        (
+            "mine.py",
+            CODE.replace(": float = 1.0", ": float"),
+            "a default for each field of Brightness, got 'none for po",
+        ),
+        ("mine.py", CODE.replace("power", "digest"), "other names than name, file and digest, got 'digest'"),
+        ("bald.py", CODE, "another name than the functions of dal have, got 'bald.py'"),
+        ("my-own.py", CODE, "a file whose name is a Python name, such as my_function.py, got 'my-own.py'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_sentence(file, name, code, message):
+    path = file.parent / name
+    path.write_text(code)
+    with pytest.raises(DalError, match=message) as caught:
+        compose([f"acquisition={path}"])
+    assert "\n" not in str(caught.value)
+
+
+def test_its_name_hides_no_module(file):
+    import statistics
+
+    path = file.parent / "statistics.py"
+    path.write_text(CODE)
+    assert load_own_file(path).cls is load_own_file(path).cls
+    import sys
+
+    assert sys.modules["statistics"] is statistics

@@ -1,0 +1,110 @@
+"""Overrides become a configuration, or one sentence that says what is wrong with them."""
+
+import pytest
+
+from dal.acquisition import registry as functions
+from dal.config.overrides import compose
+from dal.config.schema import build, config_folder
+from dal.data.sets.registry import registry as data_sets
+from dal.errors import DalError
+from dal.scoring.candidates import CandidatesConfig
+
+EXPERIMENTS = sorted(path.stem for path in (config_folder() / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_builds_and_its_head_says_how_to_run_it(name):
+    config = compose([f"experiment={name}"])
+    assert build(config).data == data_sets()[config["data"]["name"]](
+        **{k: v for k, v in config["data"].items() if k != "name"}
+    )
+    head = (config_folder() / "experiment" / f"{name}.yaml").read_text()
+    assert f"# Command:   dal run experiment={name}" in head and "# Hardware:" in head
+    assert "# Measured:" in head or "# Time and result:" in head
+
+
+def test_ready_experiments_are_there():
+    assert {"digits", "fashion_mnist", "cifar10", "cifar100_imbalanced", "image_folder"} <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", sorted(functions()))
+def test_every_function_is_an_option_with_its_fields(name):
+    assert build(compose([f"acquisition={name}"])).acquisition == functions()[name]()
+
+
+@pytest.mark.parametrize("name", sorted(data_sets()))
+def test_every_data_set_is_an_option(name):
+    assert type(build(compose([f"data={name}"])).data) is data_sets()[name]
+
+
+def test_values_reach_the_objects():
+    overrides = ["acquisition=bald", "acquisition.num_draws=7", "seed=4", "training.warm_start=continue"]
+    built = build(compose([*overrides, "trainer.devices=2", "+trainer.detect_anomaly=true", "oracle.noise=0.25"]))
+    assert built.acquisition.num_draws == 7 and built.seed == 4 and built.training.warm_start == "continue"
+    assert built.trainer["devices"] == 2 and built.trainer["detect_anomaly"] is True and built.oracle.noise == 0.25
+    assert built.run_dir == "runs/digits/bald/seed4"
+    built = build(compose(["candidates.kind=random", "candidates.size=2000", "candidates.embeddings=a b.npy"]))
+    assert built.candidates == CandidatesConfig(kind="random", size=2000, embeddings="a b.npy")
+    assert compose(["experiment=none"])["campaign"]["budget"] == 1000 != compose([])["campaign"]["budget"]
+
+
+@pytest.mark.parametrize(
+    "overrides,message",
+    [
+        (["foo=1"], "overrides: expected one of acquisition, benchmark, campaign, .* got 'foo'"),
+        (
+            ["training.batchsize=3"],
+            r"training: expected one of average, batch_size, .* got 'batchsize' \(did you mean batch_size\?\)",
+        ),
+        (["training.batch_size=abc"], "training.batch_size: expected a whole number, got abc"),
+        (["model.lr=fast"], "model.lr: expected a number, got fast"),
+        (
+            ["trainer.foo=1"],
+            r"trainer: expected one of accelerator, .* Add Lightning's other options with \+trainer.foo=VALUE",
+        ),
+        (["acquisition=blad"], r"acquisition: expected one of .*bald, .* got 'blad' \(did you mean bald\?\)"),
+        (["acquisition.num_draws=3"], "acquisition: expected one of name, got 'num_draws'"),
+        (["experiment=null"], "experiment: expected one of .* got 'null'"),
+        (["data=mnist"], "data: expected one of cifar10, .* got 'mnist'"),
+        (["seed"], "overrides: expected KEY=VALUE, got 'seed'"),
+        (["seed=1,2"], "seed: expected one value, got 1,2; add --multirun"),
+        (["seed=range(3)"], "seed: expected one value"),
+    ],
+)
+def test_wrong_overrides_are_one_sentence_with_the_choices(overrides, message):
+    with pytest.raises(DalError, match=message) as caught:
+        compose(overrides)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override,message",
+    [
+        ("acquisition.num_draws=1", "num_draws: expected a whole number of at least 2"),
+        ("training.max_updates=0", "training.max_updates: expected at least 1, got 0"),
+        (
+            "training.warm_start=hot",
+            "training.warm_start: expected one of auto, continue, scratch, shrink_perturb, got 'hot'",
+        ),
+        ("campaign.budget=5", "campaign.budget: expected at least the 20 initial and validation labels, got 5"),
+        ("campaign.query_size=0", "campaign.query_size: expected at least 1, got 0"),
+        ("campaign.initial=best", "campaign.initial: expected one of balanced, random, got 'best'"),
+        ("scoring.precision=8", "scoring.precision: expected one of"),
+        ("candidates.kind=some", "candidates.kind: expected one of all, neighbors, random, stale, got 'some'"),
+        ("candidates.index=annoy", "candidates.index: expected one of exact, faiss, got 'annoy'"),
+        ("candidates.size=0", "candidates.size: expected a whole number of at least 1, got 0"),
+        ("candidates.num_neighbors=0", "candidates.num_neighbors: expected a whole number of at least 1, got 0"),
+        ("seed=-1", "seed: expected at least 0, got -1"),
+        ("+surprise=1", "config: expected one of .* got 'surprise'"),
+    ],
+)
+def test_values_out_of_range_are_one_sentence(override, message):
+    with pytest.raises(DalError, match=message):
+        build(compose(["acquisition=bald", override]))
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/a=b (old)", "runs/it's here", "runs/über uns/100%", "C:\\runs", "runs/[1]{2},3"]
+)
+def test_paths_of_any_kind_need_no_quotes(path):
+    assert compose([f"run_dir={path}"])["run_dir"] == path

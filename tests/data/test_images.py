@@ -1,0 +1,116 @@
+import pytest
+import torch
+
+from dal.data.images import DataConfig, ImageData, ImageSplits, SubsetSource, TensorSource
+from dal.errors import DalError
+
+PIXELS = torch.arange(4 * 3 * 2 * 2, dtype=torch.uint8).view(4, 3, 2, 2)
+
+
+def data(**changes):
+    fields = {
+        "name": "toy",
+        "source": TensorSource(PIXELS),
+        "ids": ["a", "b", "c", "d"],
+        "labels": torch.tensor([0, 1, -1, 1]),
+        "classes": ["cat", "dog"],
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.5, 0.25, 1.0],
+    }
+    return ImageData(**(fields | changes))
+
+
+def test_plain_is_normalized_channel_by_channel():
+    expected = (PIXELS[[2, 0]].double() / 255 - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / torch.tensor(
+        [0.5, 0.25, 1.0]
+    ).view(3, 1, 1)
+    plain = data().plain([2, 0])
+    assert plain.dtype == torch.float32
+    torch.testing.assert_close(plain.double(), expected, rtol=0, atol=1e-5)
+    assert data().image_shape == (3, 2, 2)
+
+
+def test_one_mean_serves_all_channels():
+    torch.testing.assert_close(data(mean=[0.5], std=[0.5]).plain([0]), (PIXELS[:1] / 255 - 0.5) / 0.5)
+
+
+@pytest.mark.parametrize(("argument", "value"), [("mean", []), ("std", [1.0, 1.0])])
+def test_a_mean_that_does_not_fit_the_channels_is_refused(argument, value):
+    with pytest.raises(DalError, match=rf"^{argument}: expected one number for each of the 3 channels"):
+        data(**{argument: value}).plain([0])
+
+
+def test_an_empty_mean_does_not_swallow_the_one_channel():
+    grey = ImageData("grey", TensorSource(PIXELS[:, :1]), list("abcd"), torch.zeros(4, dtype=torch.int64), ["x", "y"])
+    with pytest.raises(DalError, match=r"^mean"):
+        grey.plain([0])
+
+
+def test_augmentation_comes_before_normalization():
+    doubled = data(augmentation=lambda images, generator: images * 2, mean=[0.0], std=[1.0])
+    torch.testing.assert_close(doubled.augmented([1], torch.Generator()), PIXELS[1:2] * 2 / 255)
+    torch.testing.assert_close(doubled.plain([1]), PIXELS[1:2] / 255)
+
+
+def test_subset_renumbers_both_views_and_keeps_ids():
+    class Marked:
+        def __len__(self):
+            return 4
+
+        def augmented_batch(self, indices, generator):
+            return PIXELS[torch.as_tensor(indices)].float() + 1000
+
+    part = data(augmented_source=Marked()).subset([3, 1]).subset([1, 0])
+    assert list(part.ids) == ["b", "d"]
+    assert part.labels.tolist() == [1, 1]
+    torch.testing.assert_close(part.augmented([1], torch.Generator()), PIXELS[[3]].float() + 1000)
+    torch.testing.assert_close(part.plain([0]), data().plain([1]))
+    assert len(SubsetSource(TensorSource(PIXELS), [3, 1])) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ids": ["a", "b"]}, "ids: expected one for each of the 4 images, got 2."),
+        ({"ids": ["a", "b", "c", "b"]}, "ids: expected each id once, got 'b'."),
+        (
+            {"labels": torch.tensor([0, 1, 2, 0])},
+            "labels: expected class numbers from 0 to 1, -1 for unknown, or -2 for none of them, got 2.",
+        ),
+        (
+            {"labels": torch.tensor([0, 1, -3, 0])},
+            "labels: expected class numbers from 0 to 1, -1 for unknown, or -2 for none of them, got -3.",
+        ),
+        ({"labels": torch.zeros(4)}, "labels: expected int64 (4,), got 'torch.float32 (4,)'."),
+        ({"classes": ["cat"]}, "classes: expected at least two classes, got ['cat']."),
+    ],
+)
+def test_refused(changes, message):
+    with pytest.raises(DalError) as error:
+        data(**changes)
+    assert str(error.value) == message
+
+
+def test_pixels_must_be_bytes():
+    with pytest.raises(DalError, match=r"^images: expected a uint8 tensor"):
+        TensorSource(torch.zeros(1, 3, 2, 2))
+
+
+def test_fingerprint_sees_ids_order_and_classes_but_not_labels():
+    same = data(labels=torch.tensor([1, 1, 1, 1])).fingerprint()
+    assert data().fingerprint() == same
+    changed = [data(ids=list("abdc")), data(ids=list("abce")), data(classes=["dog", "cat"])]
+    assert len({same, *(other.fingerprint() for other in changed)}) == 4
+
+
+def test_load_makes_the_imbalance_first_and_leaves_the_test_set_alone():
+    class Toy(DataConfig):
+        def read(self):
+            pixels = torch.zeros(40, 1, 2, 2, dtype=torch.uint8)
+            ids = [f"p{i}" for i in range(40)]
+            whole = ImageData("toy", TensorSource(pixels), ids, torch.arange(40) % 2, ["a", "b"], [0.5], [0.5])
+            return ImageSplits(whole, whole)
+
+    train, test = Toy(max_train=22, imbalance_factor=10.0).load()
+    assert train.labels.bincount().tolist() == [20, 2]
+    assert len(test) == 40

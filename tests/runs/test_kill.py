@@ -1,0 +1,95 @@
+"""A run killed with SIGKILL and resumed ends as one that nobody touched: the same selections, the same metrics."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "helpers" / "killed_run.py"
+SETTINGS = [
+    "campaign.initial_size=20",
+    "campaign.query_size=15",
+    "campaign.budget=75",
+    "campaign.validation_size=10",
+    "training.min_updates=20",
+    "training.max_updates=40",
+    "training.updates_per_label=3",
+    "training.check_every=20",
+    "training.warm_start=shrink_perturb",
+    "oracle.noise=0.1",
+    "data.max_train=400",
+    "scoring.batch_size=100",
+    "acquisition=bald",
+    "acquisition.num_draws=5",
+]
+TIMES = ("seconds_", "peak_memory_bytes")
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def outcome(folder, points=(), settings=SETTINGS):
+    """Run to the end, through a death at each point, and return what must not depend on it."""
+    command = [sys.executable, str(SCRIPT), str(folder), ",".join(points), *settings]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return what_counts(folder)
+
+
+def what_counts(folder):
+    rows = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
+    counted = [{k: v for k, v in row.items() if not k.startswith(TIMES)} for row in rows]
+    return (folder / "selections.csv").read_text(), (folder / "validation.csv").read_text(), counted
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    result = outcome(tmp_path_factory.mktemp("undisturbed") / "run")
+    assert len(result[2]) == 4
+    return result
+
+
+def test_killed_while_training_testing_and_scoring(tmp_path, undisturbed):
+    points = ["train:7", "test:1", "score:1", "train:39", "score:250"]
+    assert outcome(tmp_path / "run", points) == undisturbed
+
+
+def test_killed_between_a_journal_and_its_commit(tmp_path, undisturbed):
+    # A new folder commits its start, the validation set, a selection and a round; a resumed one what is left of them.
+    points = ["commit:1", "commit:2", "commit:3", "commit:2", "commit:2"]
+    assert outcome(tmp_path / "run", points) == undisturbed
+
+
+def test_killed_with_neighbors_as_candidates(tmp_path):
+    kept = [s for s in SETTINGS if not s.startswith(("acquisition", "campaign.budget"))]
+    settings = [*kept, "campaign.budget=60", "acquisition=margin", "candidates.kind=neighbors"]
+    settings += ["candidates.num_neighbors=5"]
+    undisturbed = outcome(tmp_path / "undisturbed", settings=settings)
+    assert [row.get("samples_forward_embed", 0) for row in undisturbed[2]] == [0, 400, 0]
+    # While the embedding is made, after that, and while it is made again.
+    points = ["embed:400", "train:39", "embed:1", "commit:1", "commit:2"]
+    assert outcome(tmp_path / "run", points, settings) == undisturbed
+
+
+def test_killed_from_outside_at_random_moments(tmp_path, undisturbed):
+    moments = random.Random(4)
+    points = [f"after:{moments.uniform(0.1, 0.9):.2f}" for _ in range(4)]
+    assert outcome(tmp_path / "run", points) == undisturbed
+
+
+def test_ctrl_c_leaves_a_folder_that_resumes(tmp_path, undisturbed):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "dal", "run", *SETTINGS, f"run_dir={folder}"]
+    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (folder / "tensorboard").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "The same command goes on from there." in output
+    assert "Traceback" not in errors
+    assert outcome(folder) == undisturbed

@@ -1,0 +1,182 @@
+"""The target trains once, as a first round would, on what the campaign bought."""
+
+import json
+
+import pytest
+import torch
+
+from dal.errors import DalError
+from dal.models.adapt import as_adapted
+from dal.models.backbones import SmallCNN, TorchvisionBackbone
+from dal.models.classifier import Classifier
+from dal.models.config import ModelConfig
+from dal.scoring.evaluation import metrics_from_logits, predict
+from dal.training import TrainingConfig, fit
+from dal.training.final_model import (
+    TARGET,
+    TARGET_WEIGHTS,
+    finish_target,
+    new_target,
+    read_target,
+    target_line,
+    train_target,
+)
+
+CPU = {"accelerator": "cpu"}
+# The proxy would be a ResNet; the target is the quicker one here.
+CONFIG = ModelConfig("resnet18_cifar", lr=3e-3, target_backbone="small_cnn")
+
+
+@pytest.fixture
+def points(data):
+    """40 training and 10 validation points with the labels that were told, some of them wrong."""
+    told = (data.labels + (torch.arange(90) % 20 == 0)) % 3
+    return (torch.arange(40), told[:40]), (torch.arange(40, 50), told[40:50])
+
+
+def states_equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_new_target_is_the_network_of_its_name_and_of_the_seed(data):
+    def made(seed, config=CONFIG):
+        return new_target(config, data, seed)
+
+    assert isinstance(made(0).backbone, SmallCNN) and made(0).head.out_features == 3
+    assert states_equal(made(0).state_dict(), made(0).state_dict())
+    assert not states_equal(made(0).state_dict(), made(1).state_dict())
+    other = made(0, ModelConfig(freeze_backbone=True, weights="any.pt", target_backbone="torchvision/resnet18"))
+    assert isinstance(other.backbone, TorchvisionBackbone)
+    assert all(p.requires_grad for p in other.parameters())
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (ModelConfig(), r"model.target_backbone: expected the name of a backbone, got None\."),
+        (
+            ModelConfig(target_backbone="smal_cnn"),
+            "model.target_backbone: expected one of .*did you mean small_cnn",
+        ),
+        (
+            ModelConfig(target_backbone="torchvision/resnet18", target_weights="no/such.pt"),
+            "model.target_weights: .*no/such.pt",
+        ),
+    ],
+)
+def test_a_target_that_cannot_be_had_is_one_sentence(config, message, data):
+    with pytest.raises(DalError, match=f"^{message}"):
+        new_target(config, data)
+
+
+def test_training_it_is_a_round_of_fit(data, test_data, points, quick):
+    labeled, validation = points
+    ours, theirs = new_target(CONFIG, data), new_target(CONFIG, data)
+    untrained = {k: v.clone() for k, v in ours.state_dict().items()}
+    row = train_target(ours, data, labeled, validation, test=test_data, training=quick, trainer=CPU, seed=7)
+    first = fit(as_adapted(theirs), data, labeled, validation, config=quick, trainer_options=CPU, seed=1)
+    assert not states_equal(ours.state_dict(), untrained)
+    assert not states_equal(ours.state_dict(), theirs.state_dict()), "its shuffles are its own"
+    assert (row["updates"], row["training_stopped"]) == (20, "max_updates") == (first.updates, first.stopped_because)
+    assert [check["update"] for check in row["training_history"]] == [10, 20]
+    logits = predict(as_adapted(ours), test_data, torch.arange(60))
+    expected = metrics_from_logits(logits, test_data.labels).row("test")
+    assert {k: row[k] for k in expected} == expected and row["test_accuracy"] > 0.5
+    best = next(check for check in row["training_history"] if check["update"] == row["best_update"])
+    assert (row["val_loss"], row["val_accuracy"]) == (best["loss"], best["accuracy"])
+    watched = metrics_from_logits(predict(as_adapted(ours), data, validation[0]), validation[1])
+    assert row["val_loss"] == pytest.approx(watched.loss), "the best weights are those that are kept"
+    assert (row["num_labeled"], row["num_validation"], row["labels_bought"]) == (40, 10, 50)
+    counts = {k: row[f"samples_forward_{k}"] for k in ("train", "validate", "test", "score")}
+    assert counts == {"train": 20 * 16, "validate": 2 * 10, "test": 60, "score": 0}
+    assert row["samples_backward_train"] == 320 and row["seconds_train"] > 0
+    assert row["devices"] == 1
+
+
+def test_without_validation_and_test_points(data, points, quick):
+    row = train_target(new_target(CONFIG, data), data, points[0], training=quick, trainer=CPU)
+    assert (row["num_validation"], row["labels_bought"], row["samples_forward_test"]) == (0, 40, 0)
+    assert "train_accuracy" in row and not any(key.startswith("test_") for key in row)
+
+
+def test_it_learns_from_the_points_it_is_given_and_from_their_told_labels(data, points):
+    read = set()
+
+    class Watched(Classifier):
+        def training_step(self, batch, batch_idx):
+            read.update((image.numpy().tobytes(), int(label)) for image, label in zip(*batch, strict=True))
+            return super().training_step(batch, batch_idx)
+
+    once = TrainingConfig(batch_size=40, min_updates=1, max_updates=1)
+    train_target(Watched(SmallCNN(1, (8, 8)), 3), data, *points, training=once, trainer=CPU)
+    images, labels = data.plain(range(40)), points[0][1]
+    assert read == {(image.numpy().tobytes(), int(label)) for image, label in zip(images, labels, strict=True)}
+    assert not torch.equal(labels, data.labels[:40])
+
+
+def finished(folder, data, points, test_data, quick, config=CONFIG, **options):
+    return finish_target(folder, config, data, *points, test=test_data, training=quick, trainer=CPU, seed=5, **options)
+
+
+def counted(row):
+    return {k: v for k, v in row.items() if not k.startswith(("seconds_", "peak_memory", "joules_"))}
+
+
+def test_the_row_and_the_weights_are_in_the_run_folder(tmp_path, data, points, test_data, quick):
+    assert read_target(tmp_path) is None
+    row = finished(tmp_path, data, points, test_data, quick)
+    assert json.loads((tmp_path / TARGET).read_text()) == row == read_target(tmp_path)
+    assert (row["backbone"], row["weights"]) == ("small_cnn", None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([TARGET, TARGET_WEIGHTS])
+    model = new_target(CONFIG, data, seed=99)
+    model.load_state_dict(torch.load(tmp_path / TARGET_WEIGHTS, weights_only=True))
+    logits = predict(as_adapted(model), test_data, torch.arange(60))
+    assert metrics_from_logits(logits, test_data.labels).accuracy == row["test_accuracy"]
+
+
+def test_a_finished_target_is_not_trained_again(tmp_path, data, points, test_data, quick):
+    row = finished(tmp_path, data, points, test_data, quick)
+    trained = []
+    again = finished(tmp_path, data, points, test_data, quick, on_progress=lambda *progress: trained.append(progress))
+    assert again == row and not trained
+
+
+@pytest.mark.parametrize("moment", ["training", "weights written"])
+def test_one_that_was_killed_is_trained_again_to_the_same_end(
+    tmp_path, data, points, test_data, quick, moment, monkeypatch
+):
+    class Killed(BaseException):
+        pass
+
+    def die(*args):
+        raise Killed
+
+    expected = finished(tmp_path, data, points, test_data, quick)
+    expected_weights = (tmp_path / TARGET_WEIGHTS).read_bytes()
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        if moment == "training":
+            finished(folder, data, points, test_data, quick, on_progress=die)
+        else:
+            patched.setattr("dal.training.final_model.write_text", die)
+            finished(folder, data, points, test_data, quick)
+    assert (folder / TARGET_WEIGHTS).exists() == (moment == "weights written")
+    assert read_target(folder) is None
+    assert counted(finished(folder, data, points, test_data, quick)) == counted(expected)
+    assert (folder / TARGET_WEIGHTS).read_bytes() == expected_weights
+
+
+def test_another_target_or_more_labels_train_anew(tmp_path, data, points, test_data, quick):
+    finished(tmp_path, data, points, test_data, quick)
+    (indices, labels), validation = points
+    fewer = ((indices[:30], labels[:30]), validation)
+    assert finished(tmp_path, data, fewer, test_data, quick)["num_labeled"] == 30
+    other = ModelConfig(target_backbone="torchvision/resnet18")
+    assert finished(tmp_path, data, fewer, test_data, quick, other)["backbone"] == "torchvision/resnet18"
+    assert read_target(tmp_path)["backbone"] == "torchvision/resnet18"
+
+
+def test_the_closing_line_of_a_run_without_test_points():
+    row = {"backbone": "small_cnn", "num_labeled": 40, "updates": 1200}
+    assert target_line(row) == "The target small_cnn, trained on 40 labels in 1,200 updates: not tested."
