@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dal.costs.prices import total_flops
+from dal.data import load
 from dal.data.sets.fashion_mnist import FashionMNIST
 from dal.labeling.initial_set import initial_set
 from dal.models import Classifier, ModelConfig
@@ -73,7 +74,7 @@ class Images:
     """What the contenders other than dal are given: tensors of the same images that dal reads."""
 
     def __init__(self, settings: Settings, seed: int) -> None:
-        self.train, test = FashionMNIST(max_train=settings.pool).load()
+        self.train, test = load(FashionMNIST(max_train=settings.pool))
         assert test is not None
         self.test, self.seed = test, seed
         points = torch.arange(len(self.train))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from dal import Classifier
+from dal.data import load
 from dal.data.images import ImageData, ImageSplits, TensorSource
 from dal.data.sets.fashion_mnist import FashionMNIST
 from dal.models.backbones import Backbone, SmallCNN, build_backbone
@@ -56,7 +57,7 @@ class WideCNN(Backbone):
 
 @cache
 def splits() -> ImageSplits:
-    return FashionMNIST().load()
+    return load(FashionMNIST())
 
 
 def test_images(count: int) -> tuple[ImageData, Tensor]:

@@ -9,14 +9,12 @@ if TYPE_CHECKING:
     from dal.loop import ActiveLearner
     from dal.models import Classifier, adapt
 
-__version__ = "0.1.0"
-
 __all__ = ["ActiveLearner", "Classifier", "Pool", "adapt", "run"]
 
 _HOMES = {
     "ActiveLearner": "dal.loop",
     "Classifier": "dal.models",
-    "Pool": "dal.labeling.pool",
+    "Pool": "dal.labeling",
     "adapt": "dal.models",
     "run": "dal.campaign",
 }
@@ -24,6 +22,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that ``dal --help`` and ``dal report`` need not wait for torch."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("dal")
     if name not in _HOMES:
         raise AttributeError(f"module 'dal' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

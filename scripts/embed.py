@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dal.config.overrides import compose
 from dal.config.schema import build
+from dal.data import load
 from dal.data.images import ImageData
 from dal.errors import DalError, bad_value
 from dal.models.backbones import Backbone, EfficientNetLite0, TorchvisionBackbone
@@ -84,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(chosen.threads)
     try:
         network = network_of(chosen.network, chosen.size)
-        data = build(compose(chosen.overrides)).data.load().train
+        data = load(build(compose(chosen.overrides)).data).train
         shape = embed(data, network, chosen.output, chosen.size, chosen.batch_size)
     except DalError as error:
         print(f"Error: {error}", file=sys.stderr)

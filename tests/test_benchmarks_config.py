@@ -7,6 +7,7 @@ import torch
 
 from dal.config.overrides import compose
 from dal.config.schema import build, config_folder
+from dal.data import load
 from dal.data.images import OUTSIDE
 from dal.errors import DalError
 from dal.labeling.oracle import NoisyOracle
@@ -48,7 +49,7 @@ def test_the_regimes_of_the_literature_are_there():
 @pytest.mark.parametrize("name", NAMES)
 def test_digits_are_enough_for_all_but_a_high_budget(name):
     one = built(name, "experiment=digits")
-    splits = one.data.load()
+    splits = load(one.data)
     pool = len(one.oracle_for(splits).answerable())
     if name == "high_budget":
         with pytest.raises(DalError, match=r"campaign\."):
@@ -59,16 +60,16 @@ def test_digits_are_enough_for_all_but_a_high_budget(name):
 
 
 def test_what_the_pools_are():
-    train = built("redundant_pool").data.load().train
+    train = load(built("redundant_pool").data).train
     assert len(train) == 3 * 1297 and train.ids[1297] == f"{train.ids[0]}#1"
-    counts = built("imbalanced").data.load().train.labels.bincount()
+    counts = load(built("imbalanced").data).train.labels.bincount()
     assert int(counts.sum()) == 439 and round(float(counts.max() / counts.min())) in range(19, 23)
     one = built("out_of_distribution")
-    splits = one.data.load()
+    splits = load(one.data)
     assert splits.train.num_classes == 6 and int((splits.train.labels == OUTSIDE).sum()) > 500
     assert set(one.oracle_for(splits)(range(200))) == {*range(6), OUTSIDE}
     one = built("noisy_oracle")
-    splits = one.data.load()
+    splits = load(one.data)
     oracle = one.oracle_for(splits)
     answers = torch.tensor(oracle(range(1297)))
     assert isinstance(oracle, NoisyOracle)

@@ -15,13 +15,11 @@ from dal.acquisition.base import (
     Selection,
     Summary,
     check_dims,
-    check_finite,
     check_query_size,
-    check_whole,
-    in_double,
     top_scores,
 )
 from dal.acquisition.search.clusters import k_means_picks, points_of
+from dal.acquisition.search.numbers import check_finite, check_whole, in_double
 from dal.errors import bad_value
 
 __all__ = ["ALFAMix", "alfa_mix_select", "class_anchors", "mixed_features"]

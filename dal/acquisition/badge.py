@@ -10,20 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import (
-    AcquisitionFunction,
-    PoolModel,
-    Selection,
-    Summary,
-    check_dims,
-    check_finite,
-    check_query_size,
-    normalized_log_probs,
-    row_blocks,
-)
+from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_dims, check_query_size
 from dal.acquisition.search.exponential_race import draw_seed, exponentials, uniforms
 from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
+from dal.acquisition.search.numbers import check_finite, normalized_log_probs, row_blocks
 from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, ready, safe_scale
 from dal.acquisition.search.shards import Workspace
 from dal.errors import bad_value

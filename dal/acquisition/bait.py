@@ -8,18 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import (
-    AcquisitionFunction,
-    PoolModel,
-    Selection,
-    Summary,
-    check_dims,
-    check_finite,
-    check_query_size,
-    check_whole,
-    normalized_log_probs,
-)
+from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_dims, check_query_size
 from dal.acquisition.search.fisher import Informative, forward_backward
+from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs
 from dal.errors import bad_value, unknown_choice
 
 __all__ = ["BAIT", "bait_select"]

@@ -5,20 +5,32 @@ Shapes in the names: N pool, B batch, K draws, C classes, D features, Q query si
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from dal.errors import NonFiniteError, bad_value
+from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs
+from dal.acquisition.search.rows import Rows
+from dal.acquisition.search.shards import Workspace
+from dal.errors import bad_value
 
-if TYPE_CHECKING:
-    from dal.acquisition.search.rows import Rows
-    from dal.acquisition.search.shards import Workspace
+__all__ = [
+    "AcquisitionFunction",
+    "PoolModel",
+    "ScoreFunction",
+    "Selection",
+    "Summary",
+    "check_dims",
+    "check_finite",
+    "check_num_draws",
+    "check_query_size",
+    "check_whole",
+    "normalized_log_probs",
+    "top_scores",
+]
 
 Summary = tuple[Tensor, ...]
 """What is kept of some points: tensors whose first dimension runs over the points."""
@@ -164,17 +176,6 @@ def check_query_size(query_size: int, num_candidates: int) -> None:
         raise bad_value("query_size", expected, query_size)
 
 
-def check_whole(argument: str, value: object, least: int = 1, why: str = "") -> None:
-    """Raise DalError, with ``why`` where there is one, unless ``value`` is a whole number of at least ``least``.
-
-    >>> check_whole("num_draws", 1, 2, "one draw cannot disagree")
-    Traceback (most recent call last):
-    dal.errors.DalError: num_draws: expected a whole number of at least 2 (one draw cannot disagree), got 1.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise bad_value(argument, f"a whole number of at least {least}{f' ({why})' if why else ''}", value)
-
-
 def check_num_draws(num_draws: object) -> None:
     """Raise DalError unless so many draws can disagree."""
     check_whole("num_draws", num_draws, 2, "one draw cannot disagree")
@@ -192,73 +193,3 @@ def check_dims(argument: str, values: Rows, names: str) -> None:
     if values.ndim != len(names.split(",")) or not values.is_floating_point():
         got = f"{values.dtype} of shape {tuple(values.shape)}"
         raise bad_value(argument, f"floating-point numbers of shape ({names})", got)
-
-
-def check_finite(what: str, values: Tensor, first_row: int = 0, num_rows: int | None = None) -> None:
-    """Raise NonFiniteError, naming the first row, if any value is NaN or infinite.
-
-    ``first_row`` and ``num_rows`` are for values that are a part of more rows.
-    """
-    # The extremes tell first: a mask of a large pool is not made unless there is something to name.
-    if values.numel() == 0 or bool(torch.isfinite(torch.stack(torch.aminmax(values))).all()):
-        return
-    finite = torch.isfinite(values)
-    if not bool(finite.all()):
-        row = int((~finite).reshape(len(values), -1).any(dim=1).nonzero()[0])
-        bad = values[row][~finite[row]].flatten()[0].item() if values.ndim > 1 else values[row].item()
-        row, num_rows = first_row + row, num_rows or len(values)
-        raise NonFiniteError(f"{what}: expected finite numbers, got {bad} at row {row} of {num_rows}.", row)
-
-
-def in_double(x: Tensor) -> Tensor:
-    """float64 where the device has it (Apple's has not)."""
-    return x.float() if x.device.type == "mps" else x.double()
-
-
-def normalized_log_probs(argument: str, logits: Tensor) -> Tensor:
-    """Log-probabilities over the last dimension, in nats and float64; rows are refused where they make no sense.
-
-    Log-probabilities are logits that are normalized already and come back as they are, so a function built on this
-    takes either. -inf is a probability of 0.
-
-    Args:
-        argument: what to call ``logits`` in an error.
-        logits: (..., C), any floating dtype.
-
-    Returns:
-        (..., C) float64.
-
-    Raises:
-        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
-
-    >>> normalized_log_probs("logits", torch.tensor([[0.0, 0.0], [0.0, -torch.inf]])).exp().tolist()
-    [[0.5, 0.5], [1.0, 0.0]]
-    """
-    log_probs = in_double(logits).log_softmax(dim=-1)
-    # -inf is fine and NaN is not, which is what being finite means for the probabilities.
-    check_finite(argument, log_probs.exp())
-    return log_probs
-
-
-def row_blocks(num_rows: int, width: int, most_values: int = 2**20) -> Iterator[slice]:
-    """Slices that cover ``num_rows`` rows of ``width`` values, each of at most ``most_values`` values (or one row).
-
-    >>> list(row_blocks(5, 10, most_values=20))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    """
-    step = max(1, most_values // max(1, width))
-    for start in range(0, num_rows, step):
-        yield slice(start, min(start + step, num_rows))
-
-
-def unit_scale(*values: Tensor) -> float:
-    """The power of two that brings the largest absolute value into [0.5, 1), 1 if all are 0.
-
-    Multiplying by it is exact, and squares of what comes out neither overflow nor underflow.
-
-    >>> unit_scale(torch.tensor([3.0, -8.0]))
-    0.0625
-    """
-    largest = max((x.abs().item() for v in values if v.numel() for x in torch.aminmax(v)), default=0.0)
-    exponent = math.frexp(largest)[1] if largest else 0
-    return math.ldexp(1.0, -max(-1000, min(1000, exponent)))

@@ -8,19 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import (
-    AcquisitionFunction,
-    PoolModel,
-    Selection,
-    Summary,
-    check_finite,
-    check_query_size,
-    check_whole,
-    top_scores,
-)
+from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_query_size, top_scores
 from dal.acquisition.margin import margin_scores
 from dal.acquisition.search.clusters import points_of
 from dal.acquisition.search.flops import add_flops
+from dal.acquisition.search.numbers import check_finite, check_whole
 from dal.acquisition.search.pairs import Pairs
 from dal.errors import bad_value
 

@@ -9,19 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import (
-    AcquisitionFunction,
-    PoolModel,
-    Selection,
-    Summary,
-    check_dims,
-    check_finite,
-    check_query_size,
-    in_double,
-    row_blocks,
-)
+from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_dims, check_query_size
 from dal.acquisition.search.geometry import Euclidean
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters, nearest_point
+from dal.acquisition.search.numbers import check_finite, in_double, row_blocks
 from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, ready, safe_scale
 from dal.acquisition.search.shards import Workspace
 from dal.errors import bad_value

@@ -7,14 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import (
-    PoolModel,
-    ScoreFunction,
-    check_dims,
-    check_finite,
-    in_double,
-    normalized_log_probs,
-)
+from dal.acquisition.base import PoolModel, ScoreFunction, check_dims
+from dal.acquisition.search.numbers import check_finite, in_double, normalized_log_probs
 from dal.errors import bad_value
 
 __all__ = ["EGL", "egl_scores"]

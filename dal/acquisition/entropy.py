@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, normalized_log_probs
+from dal.acquisition.base import PoolModel, ScoreFunction, check_dims
+from dal.acquisition.search.numbers import normalized_log_probs
 
 __all__ = ["Entropy", "entropy_scores"]
 

@@ -14,16 +14,12 @@ from dal.acquisition.base import (
     Selection,
     Summary,
     check_dims,
-    check_finite,
     check_num_draws,
     check_query_size,
-    check_whole,
-    in_double,
-    normalized_log_probs,
-    row_blocks,
     top_scores,
 )
 from dal.acquisition.search.flops import add_flops
+from dal.acquisition.search.numbers import check_finite, check_whole, in_double, normalized_log_probs, row_blocks
 from dal.acquisition.search.rows import Rows, ready
 from dal.acquisition.search.shards import Workspace
 from dal.errors import bad_value

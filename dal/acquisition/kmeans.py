@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_finite, check_query_size
+from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_query_size
 from dal.acquisition.search.clusters import k_means_picks, points_of
+from dal.acquisition.search.numbers import check_finite
 
 __all__ = ["KMeans", "k_means_select"]
 

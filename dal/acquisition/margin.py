@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, normalized_log_probs
+from dal.acquisition.base import PoolModel, ScoreFunction, check_dims
+from dal.acquisition.search.numbers import normalized_log_probs
 from dal.errors import bad_value
 
 __all__ = ["Margin", "margin_scores"]

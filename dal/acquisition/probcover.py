@@ -9,16 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import (
-    AcquisitionFunction,
-    PoolModel,
-    Selection,
-    Summary,
-    check_finite,
-    check_query_size,
-    check_whole,
-)
+from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_query_size
 from dal.acquisition.search.clusters import k_means, labeled_features, unit_points
+from dal.acquisition.search.numbers import check_finite, check_whole
 from dal.acquisition.search.pairs import Pairs
 from dal.errors import bad_value
 

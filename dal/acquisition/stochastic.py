@@ -16,11 +16,11 @@ from dal.acquisition.base import (
     Selection,
     Summary,
     check_dims,
-    check_finite,
     check_query_size,
 )
 from dal.acquisition.registry import registry
 from dal.acquisition.search.exponential_race import draw_seed, uniforms
+from dal.acquisition.search.numbers import check_finite
 from dal.errors import bad_value, unknown_choice
 
 __all__ = ["Stochastic", "stochastic_select"]

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, check_num_draws, normalized_log_probs
+from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, check_num_draws
+from dal.acquisition.search.numbers import normalized_log_probs
 from dal.errors import bad_value
 
 __all__ = ["VariationRatios", "variation_ratio_scores"]

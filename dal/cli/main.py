@@ -68,7 +68,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from dal import __version__
+    from importlib.metadata import version
 
     parser = argparse.ArgumentParser(
         prog="dal",
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"dal {__version__}")
+    parser.add_argument("--version", action="version", version=f"dal {version('dal')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="start a campaign, or resume the one in run_dir (dal run --help: all settings)")
     rank = commands.add_parser("rank", help="order a pool from most to least useful, with the model of a run, as CSV")

@@ -14,6 +14,7 @@ from rich.console import Console
 from dal.cli.terminal import CampaignProgress
 from dal.config.overrides import check_overrides, compose, quoted
 from dal.config.schema import build
+from dal.data import load
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.image_folder import unlabeled_folder
 from dal.errors import DalError, bad_value
@@ -34,7 +35,7 @@ def rank_command(
     config = _with_overrides(load_config(path / CONFIG), list(overrides))
     # The whole pool is ranked, so an embedding that has gone since must not stand in the way.
     built = replace(build(config), candidates=CandidatesConfig())
-    train = built.data.load().train
+    train = load(built.data).train
     records = read_run_folder(path, train.fingerprint())
     if records.weights is None:
         raise DalError(f"run: expected a run with a trained round, got {run!r}, which has none yet.")

@@ -18,6 +18,7 @@ from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_lin
 from dal.config.overrides import check_overrides, compose, quoted, resolve, with_own_files
 from dal.config.schema import ROOT_NAME, build, config_folder, register
 from dal.costs.prices import PricesConfig
+from dal.data import load
 from dal.errors import DalError, bad_value
 from dal.reports.overview import report
 from dal.runs.folder import RunFolder
@@ -86,7 +87,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     console = Console(quiet=not is_rank_zero(), highlight=False, soft_wrap=True)
     built = build(config)
     check_trainer_options(built.trainer)
-    splits = built.data.load()
+    splits = load(built.data)
     train, test = splits
     with CampaignProgress(console, built.campaign.budget) as progress:
         # What is wrong with a setting is said before the folder is made.

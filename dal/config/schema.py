@@ -15,7 +15,8 @@ from dal.acquisition.base import AcquisitionFunction
 from dal.acquisition.own_file import load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
 from dal.costs.prices import PricesConfig
-from dal.data.images import UNKNOWN, DataConfig, ImageSplits
+from dal.data.images import UNKNOWN, ImageSplits
+from dal.data.sets.config import DataConfig
 from dal.data.sets.registry import registry as data_sets
 from dal.errors import bad_value, unknown_choice
 from dal.labeling.oracle import Oracle, OracleConfig

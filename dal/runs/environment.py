@@ -22,14 +22,12 @@ _DAL = ("dal", "__main__.py", "cell_process.py")
 
 def environment() -> dict[str, Any]:
     """A flat record, the same keys on every machine; what cannot be told is None."""
-    from dal import __version__
-
     program = Path(sys.argv[0]).name
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["dal" if program in _DAL else program, *sys.argv[1:]]),
-        "dal": __version__,
+        "dal": metadata.version("dal"),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain")),
         "python": platform.python_version(),

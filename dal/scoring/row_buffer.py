@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from dal.acquisition.base import Summary, check_finite
+from dal.acquisition.base import Summary
+from dal.acquisition.search.numbers import check_finite
 from dal.scoring.row_store import Kept, RowStore
 
 _PENDING_BYTES = 64 * 2**20

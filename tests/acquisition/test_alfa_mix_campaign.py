@@ -7,6 +7,7 @@ from dal import run
 from dal.acquisition import ALFAMix
 from dal.config.overrides import compose
 from dal.config.schema import build
+from dal.data import load
 from dal.labeling.oracle import DatasetOracle
 from dal.runs.folder import RunFolder
 
@@ -26,7 +27,7 @@ def built():
 
 
 def test_cut_off_and_resumed_it_asks_the_same(built, tmp_path):
-    splits = built.data.load()
+    splits = load(built.data)
 
     def go(name, stop_after=None):
         folder = RunFolder(tmp_path / name, {"seed": 0}, splits.train.fingerprint())

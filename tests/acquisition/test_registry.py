@@ -10,6 +10,10 @@ from dal.acquisition import registry as registry_function
 from dal.acquisition.base import AcquisitionFunction, ScoreFunction
 from dal.errors import DalError
 
+NOT_FUNCTIONS = {
+    *("AcquisitionFunction", "DiskRows", "PoolModel", "ScoreFunction", "Selection", "Summary", "Workspace"),
+    *("modules", "registry", "top_scores"),
+}
 registry_module = sys.modules["dal.acquisition.registry"]
 
 
@@ -35,6 +39,9 @@ def test_every_public_name_can_be_imported_from_the_package():
         for name in module.__all__:
             assert getattr(dal.acquisition, name) is getattr(module, name)
             assert name in dal.acquisition.__all__
+    written = {name for module in registry_module.modules() for name in module.__all__}
+    assert set(dal.acquisition.__all__) - written == NOT_FUNCTIONS
+    assert len(set(dal.acquisition.__all__)) == len(dal.acquisition.__all__)
     with pytest.raises(ImportError):
         from dal.acquisition import no_such_function  # noqa: F401
 

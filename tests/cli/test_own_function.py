@@ -10,6 +10,7 @@ from dal.acquisition.own_file import load_own_file
 from dal.cli.main import main
 from dal.config.overrides import compose
 from dal.config.schema import build
+from dal.data import load
 from dal.errors import DalError
 from dal.runs.saved_config import load_config
 
@@ -70,7 +71,7 @@ def test_run_resume_rank_and_report(file, tmp_path, capsys, monkeypatch):
     assert load_config(run / "config.yaml")["acquisition"]["file"] == str(file)
     # What it chose is what the file says: the brightest of the pool, best first.
     config = load_config(run / "config.yaml")
-    data = build(config).data.load().train
+    data = load(build(config).data).train
     brightness = data.plain(range(len(data))).flatten(1).double().mean(dim=1)
     chosen = pd.read_csv(run / "selections.csv")
     left = brightness.clone()
@@ -154,7 +155,7 @@ def test_it_can_ask_for_the_labels(file, tmp_path, capsys):
     assert status == 0, err
     config = load_config(run / "config.yaml")
     assert set(config["acquisition"]) == {"name", "file", "digest", "label"}
-    data = build(config).data.load().train
+    data = load(build(config).data).train
     brightness = data.plain(range(len(data))).flatten(1).double().mean(dim=1)
     chosen = torch.tensor(pd.read_csv(run / "selections.csv")["index"])
     start = chosen[:10]

@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from dal.data.images import DataConfig, ImageData, ImageSplits, SubsetSource, TensorSource
+from dal.data import load
+from dal.data.images import ImageData, ImageSplits, SubsetSource, TensorSource
+from dal.data.sets.config import DataConfig
 from dal.errors import DalError
 
 PIXELS = torch.arange(4 * 3 * 2 * 2, dtype=torch.uint8).view(4, 3, 2, 2)
@@ -111,6 +113,6 @@ def test_load_makes_the_imbalance_first_and_leaves_the_test_set_alone():
             whole = ImageData("toy", TensorSource(pixels), ids, torch.arange(40) % 2, ["a", "b"], [0.5], [0.5])
             return ImageSplits(whole, whole)
 
-    train, test = Toy(max_train=22, imbalance_factor=10.0).load()
+    train, test = load(Toy(max_train=22, imbalance_factor=10.0))
     assert train.labels.bincount().tolist() == [20, 2]
     assert len(test) == 40

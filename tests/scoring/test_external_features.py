@@ -11,6 +11,7 @@ import torch
 from dal import ActiveLearner
 from dal.acquisition import BADGE, ALFAMix, CoreSet, DropQuery, KMeans, Margin, ProbCover, k_means_select, registry
 from dal.acquisition.search.clusters import unit_points
+from dal.data import load
 from dal.errors import DalError, NonFiniteError
 from dal.runtime.seeding import generator
 from dal.scoring.external_features import check_embeddings
@@ -161,7 +162,7 @@ def test_script_writes_a_row_for_each_image_in_order(script, monkeypatch, tmp_pa
     arguments = ["--output", str(output), "--size", "16", "--batch-size", "48", "data=digits", "data.max_train=100"]
     assert script.main(arguments) == 0
     assert "100 x 6 features" in capsys.readouterr().out
-    train = script.build(script.compose(["data=digits", "data.max_train=100"])).data.load().train
+    train = load(script.build(script.compose(["data=digits", "data.max_train=100"])).data).train
     check_embeddings(str(output), len(train))
     found = np.load(output)
     for index in (0, 47, 48, 99):

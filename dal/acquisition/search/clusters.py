@@ -7,9 +7,10 @@ import warnings
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import Summary, check_dims, check_finite, unit_scale
+from dal.acquisition.base import Summary, check_dims
 from dal.acquisition.search.exponential_race import draw_seed
 from dal.acquisition.search.flops import add_flops
+from dal.acquisition.search.numbers import check_finite, unit_scale
 from dal.errors import bad_value
 
 # Beyond so many products a pass over the points, centers are moved by a few points at a time.

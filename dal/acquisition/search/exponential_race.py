@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import row_blocks
+from dal.acquisition.search.numbers import row_blocks
 
 # SplitMix64 (Steele, Lea and Flood, 2014): a counter times an odd constant, then two rounds of mixing.
 _GAMMA, _MIX_1, _MIX_2 = (c - 2**64 for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))

@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import row_blocks
 from dal.acquisition.search.flops import add_flops
+from dal.acquisition.search.numbers import row_blocks
 from dal.errors import DalError
 
 _BLOCK = 2**20

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import in_double, row_blocks
 from dal.acquisition.search.flops import add_flops
+from dal.acquisition.search.numbers import in_double, row_blocks
 from dal.acquisition.search.rows import Rows, scaled
 
 Index = slice | Tensor

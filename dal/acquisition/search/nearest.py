@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import in_double, row_blocks
 from dal.acquisition.search.geometry import Geometry, Low
+from dal.acquisition.search.numbers import in_double, row_blocks
 
 CHUNK = 64
 """Centers a product: enough to be bound by arithmetic, few enough to stop soon for points that fall out."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import row_blocks
 from dal.acquisition.search.flops import add_flops
+from dal.acquisition.search.numbers import row_blocks
 
 _MOST_PAIRS = 2**21
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import check_finite, in_double, row_blocks
+from dal.acquisition.search.numbers import check_finite, in_double, row_blocks
 from dal.errors import bad_value
 
 _DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32, np.dtype(float): torch.float64}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torchvision
 
-from dal.data.images import DataConfig, ImageSplits
+from dal.data.images import ImageSplits
+from dal.data.sets.config import DataConfig
 from dal.data.sets.torchvision_sets import read_cifar
 
 # Of the 50,000 training images divided by 255.
@@ -21,7 +22,8 @@ class CIFAR100(DataConfig):
 
     Raises DalError where the files are missing or damaged, or the download fails.
 
-    >>> CIFAR100(root="no/such/folder").load()  # doctest: +ELLIPSIS
+    >>> from dal.data import load
+    >>> load(CIFAR100(root="no/such/folder"))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     dal.errors.DalError: root: expected the undamaged files of cifar-100... in no/such/folder, which are missing ...
     """

@@ -10,7 +10,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from dal.data.augment import RandomCrop
-from dal.data.images import DataConfig, ImageData, ImageSplits, TensorSource
+from dal.data.images import ImageData, ImageSplits, TensorSource
+from dal.data.sets.config import DataConfig
 from dal.runtime.seeding import derive_seed
 
 TEST_SIZE = 500
@@ -25,7 +26,8 @@ class Digits(DataConfig):
     An id such as ``digit-0007`` holds the position in ``sklearn.datasets.load_digits()``. The augmentation shifts by
     one pixel at most; there are no flips, which would make other digits.
 
-    >>> train, test = Digits().load()
+    >>> from dal.data import load
+    >>> train, test = load(Digits())
     >>> len(train), len(test), train.image_shape
     (1297, 500, (1, 8, 8))
     """

@@ -7,7 +7,8 @@ from http.client import HTTPException
 from pathlib import Path
 
 from dal.data.augment import HorizontalFlip
-from dal.data.images import DataConfig, ImageData, ImageSplits, TensorSource
+from dal.data.images import ImageData, ImageSplits, TensorSource
+from dal.data.sets.config import DataConfig
 from dal.data.sets.idx import read_idx
 from dal.errors import DalError, bad_value
 
@@ -45,7 +46,8 @@ class FashionMNIST(DataConfig):
 
     Raises DalError where a file is missing, damaged or of another shape, or the download fails.
 
-    >>> FashionMNIST(root="no/such/folder").load()  # doctest: +ELLIPSIS
+    >>> from dal.data import load
+    >>> load(FashionMNIST(root="no/such/folder"))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     dal.errors.DalError: root: expected the Fashion-MNIST file train-images-idx3-ubyte or ...
     """

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
-from dal.data.images import UNKNOWN, DataConfig, ImageData, ImageSplits
+from dal.data.images import UNKNOWN, ImageData, ImageSplits
+from dal.data.sets.config import DataConfig
 from dal.data.sources.decoding import read_images
 from dal.data.sources.listing import class_numbers, csv_labels, existing_folder, folder_labels, image_files
 from dal.errors import DalError, bad_value
@@ -38,7 +39,8 @@ class ImageFolder(DataConfig):
     Raises DalError where a folder or the CSV is missing, empty or does not fit the classes, fewer than two classes are
     known, nothing is labeled, or a split would be empty.
 
-    >>> ImageFolder(root="no/such/folder").load()
+    >>> from dal.data import load
+    >>> load(ImageFolder(root="no/such/folder"))
     Traceback (most recent call last):
     dal.errors.DalError: root: expected a folder of images that exists, got 'no/such/folder'.
     """

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from pathlib import Path
 
-from dal.data.images import DataConfig
+from dal.data.sets.config import DataConfig
 from dal.errors import unknown_choice
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 
-from dal import __version__
 from dal.analysis.comparison import Comparison, compare_problems
 from dal.analysis.pairing import Problem, pair_runs
 from dal.reports.comparison.figure import comparison_figure
@@ -69,7 +69,7 @@ def compare(
 def _write(folder: Path, comparison: Comparison, sentences: Sequence[str]) -> list[Path]:
     sheets = sheets_of(comparison)
     texts = {
-        "comparison.html": page(comparison.problems, sheets, sentences, __version__),
+        "comparison.html": page(comparison.problems, sheets, sentences, version("dal")),
         "tables.tex": latex(sheets),
         **{name: table.to_csv(index=False, lineterminator="\n") for name, table in csv_tables(comparison).items()},
     }

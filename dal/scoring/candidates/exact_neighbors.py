@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dal.acquisition.base import row_blocks
+from dal.acquisition.search.numbers import row_blocks
 from dal.errors import NonFiniteError, bad_value
 
 Floats = NDArray[np.floating[Any]]

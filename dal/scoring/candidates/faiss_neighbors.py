@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import row_blocks
+from dal.acquisition.search.numbers import row_blocks
 from dal.errors import DalError
 from dal.scoring.candidates.exact_neighbors import Embedding
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torchvision
 
+from dal.data import load
 from dal.data.sets.cifar10 import CIFAR10
 from dal.data.sets.cifar100 import CIFAR100
 from dal.errors import DalError
@@ -48,7 +49,7 @@ def unchecked(monkeypatch):
 @pytest.mark.parametrize("num_classes", [10, 100])
 def test_pixels_labels_ids_and_names(tmp_path, unchecked, num_classes):
     write(tmp_path, num_classes)
-    train, test = CONFIGS[num_classes](root=str(tmp_path)).load()
+    train, test = load(CONFIGS[num_classes](root=str(tmp_path)))
     first = rows(2, 1)[1].reshape(3, 32, 32)
     assert torch.equal(train.source.batch([1])[0], torch.from_numpy(first))
     assert torch.equal(test.source.batch([2])[0], torch.from_numpy(rows(3, 99)[2].reshape(3, 32, 32)))
@@ -67,7 +68,7 @@ def test_pixels_labels_ids_and_names(tmp_path, unchecked, num_classes):
 
 def test_augmentation_crops_with_padding_4_and_flips(tmp_path, unchecked):
     write(tmp_path, 10)
-    train, _ = CIFAR10(root=str(tmp_path)).load()
+    train, _ = load(CIFAR10(root=str(tmp_path)))
     padded = torch.nn.functional.pad(train.source.batch([0])[0], (4, 4, 4, 4))
     out = train.augmentation(train.source.batch([0] * 30), torch.Generator().manual_seed(0))
     windows = [padded[:, y : y + 32, x : x + 32] for y in range(9) for x in range(9)]
@@ -80,7 +81,7 @@ def test_augmentation_crops_with_padding_4_and_flips(tmp_path, unchecked):
 @pytest.mark.parametrize("num_classes", [10, 100])
 def test_missing_files_are_one_sentence(tmp_path, num_classes):
     with pytest.raises(DalError) as error:
-        CONFIGS[num_classes](root=str(tmp_path)).load()
+        load(CONFIGS[num_classes](root=str(tmp_path)))
     message = str(error.value)
     assert message.startswith(f"root: expected the undamaged files of cifar-{num_classes}-")
     assert str(tmp_path) in message
@@ -91,7 +92,7 @@ def test_missing_files_are_one_sentence(tmp_path, num_classes):
 def test_files_with_another_checksum_are_damaged(tmp_path, num_classes):
     write(tmp_path, num_classes)
     with pytest.raises(DalError, match="missing or damaged"):
-        CONFIGS[num_classes](root=str(tmp_path)).load()
+        load(CONFIGS[num_classes](root=str(tmp_path)))
 
 
 def test_a_download_that_fails_is_one_sentence(tmp_path, monkeypatch):
@@ -100,7 +101,7 @@ def test_a_download_that_fails_is_one_sentence(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", fail)
     with pytest.raises(DalError) as error:
-        CIFAR10(root=str(tmp_path), download=True).load()
+        load(CIFAR10(root=str(tmp_path), download=True))
     message = str(error.value)
     assert message.startswith("download: fetching cifar-10-batches-py from https://")
     assert "(Network is unreachable)" in message

@@ -2,12 +2,13 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from dal.data import load
 from dal.data.sets.digits import MEAN, STD, Digits
 
 
 @pytest.fixture(scope="module")
 def splits():
-    return Digits().load()
+    return load(Digits())
 
 
 def test_each_image_stands_at_its_original_position(splits):

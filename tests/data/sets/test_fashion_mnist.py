@@ -7,6 +7,7 @@ import pytest
 import torch
 import torchvision
 
+from dal.data import load
 from dal.data.sets import fashion_mnist
 from dal.data.sets.fashion_mnist import CLASSES, DEBIAN_ROOT, FashionMNIST
 from dal.errors import DalError
@@ -38,7 +39,7 @@ def write_all(folder, packed=False, offset=0):
 @pytest.mark.parametrize("below", [".", "FashionMNIST/raw", "somewhere/else/deep"])
 def test_files_are_found_and_read(tmp_path, below, packed):
     write_all(tmp_path / below, packed)
-    train, test = FashionMNIST(root=str(tmp_path)).load()
+    train, test = load(FashionMNIST(root=str(tmp_path)))
     assert torch.equal(train.source.batch(range(5)), pixels(5, 0).unsqueeze(1))
     assert torch.equal(test.source.batch([2]), pixels(3, 1)[2].view(1, 1, 28, 28))
     assert train.labels.tolist() == [9, 0, 3, 3, 1]
@@ -52,15 +53,15 @@ def test_files_are_found_and_read(tmp_path, below, packed):
 def test_the_files_of_mnist_beside_it_are_not_taken_for_it(tmp_path):
     write_all(tmp_path / "EMNIST" / "raw", offset=100)
     with pytest.raises(DalError, match=r"^root: expected the Fashion-MNIST file train-images-idx3-ubyte"):
-        FashionMNIST(root=str(tmp_path)).load()
+        load(FashionMNIST(root=str(tmp_path)))
     write_all(tmp_path / "FashionMNIST" / "raw")
-    train, _ = FashionMNIST(root=str(tmp_path)).load()
+    train, _ = load(FashionMNIST(root=str(tmp_path)))
     assert torch.equal(train.source.batch([0]), pixels(5, 0)[:1].unsqueeze(1))
 
 
 def test_augmentation_flips(tmp_path):
     write_all(tmp_path)
-    train, _ = FashionMNIST(root=str(tmp_path)).load()
+    train, _ = load(FashionMNIST(root=str(tmp_path)))
     image = pixels(5, 0)[0]
     out = train.augmentation(train.source.batch([0] * 200), torch.Generator().manual_seed(0))
     flipped = [torch.equal(seen[0], image.flip(1)) for seen in out]
@@ -70,7 +71,7 @@ def test_augmentation_flips(tmp_path):
 
 def test_missing_files_say_how_to_get_them(tmp_path):
     with pytest.raises(DalError) as error:
-        FashionMNIST(root=str(tmp_path)).load()
+        load(FashionMNIST(root=str(tmp_path)))
     message = str(error.value)
     assert message.startswith("root: expected the Fashion-MNIST file train-images-idx3-ubyte or")
     assert all(hint in message for hint in (str(tmp_path), "dataset-fashion-mnist", "download=true", DEBIAN_ROOT))
@@ -88,7 +89,7 @@ def test_files_that_do_not_fit(tmp_path, name, values, message):
     write_all(tmp_path)
     write(tmp_path, name, values)
     with pytest.raises(DalError) as error:
-        FashionMNIST(root=str(tmp_path)).load()
+        load(FashionMNIST(root=str(tmp_path)))
     assert str(error.value) == f"{tmp_path / name}: {message}"
 
 
@@ -96,12 +97,12 @@ def test_only_the_default_root_falls_back_to_the_debian_package(tmp_path, monkey
     write_all(tmp_path / "debian", packed=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fashion_mnist, "DEBIAN_ROOT", str(tmp_path / "debian"))
-    assert len(FashionMNIST().load().train) == 5
+    assert len(load(FashionMNIST()).train) == 5
     with pytest.raises(DalError, match=r"^root"):
-        FashionMNIST(root="data/other").load()
+        load(FashionMNIST(root="data/other"))
     (tmp_path / fashion_mnist.DEFAULT_ROOT).mkdir(parents=True)
     with pytest.raises(DalError, match=r"^root"):
-        FashionMNIST().load()
+        load(FashionMNIST())
 
 
 def test_download_fetches_what_is_missing_and_only_then(tmp_path, monkeypatch):
@@ -113,7 +114,7 @@ def test_download_fetches_what_is_missing_and_only_then(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", fetch)
     for _ in range(2):
-        assert len(FashionMNIST(root=str(tmp_path / "new"), download=True).load().test) == 3
+        assert len(load(FashionMNIST(root=str(tmp_path / "new"), download=True)).test) == 3
     assert calls == [str(tmp_path / "new")]
 
 
@@ -124,7 +125,7 @@ def test_a_download_that_fails_is_one_sentence(tmp_path, monkeypatch, failure):
 
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", fetch)
     with pytest.raises(DalError) as error:
-        FashionMNIST(root=str(tmp_path), download=True).load()
+        load(FashionMNIST(root=str(tmp_path), download=True))
     message = str(error.value)
     assert message.startswith(f"download: fetching Fashion-MNIST into {tmp_path} failed (")
     assert "dataset-fashion-mnist" in message
@@ -133,7 +134,7 @@ def test_a_download_that_fails_is_one_sentence(tmp_path, monkeypatch, failure):
 
 @pytest.mark.skipif(not Path(DEBIAN_ROOT).is_dir(), reason="the Debian package dataset-fashion-mnist is not installed")
 def test_the_real_files():
-    train, test = FashionMNIST(root=DEBIAN_ROOT).load()
+    train, test = load(FashionMNIST(root=DEBIAN_ROOT))
     assert train.labels.bincount().tolist() == [6000] * 10
     assert test.labels.bincount().tolist() == [1000] * 10
     pixels = train.source.batch(range(0, 60_000, 6)).float() / 255

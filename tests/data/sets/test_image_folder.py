@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dal.data import load
 from dal.data.sets.image_folder import ImageFolder, unlabeled_folder
 from dal.errors import DalError
 
@@ -48,7 +49,7 @@ def check_colors(data):
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_subfolders_are_classes(root, in_memory):
-    train, test = config(root, in_memory=in_memory).load()
+    train, test = load(config(root, in_memory=in_memory))
     assert list(train.classes) == list(test.classes) == ["cat", "dog"]
     assert train.name == "photos"
     for data in (train, test):
@@ -62,7 +63,7 @@ def test_subfolders_are_classes(root, in_memory):
 
 
 def test_plain_has_imagenet_statistics(root):
-    train, _ = config(root).load()
+    train, _ = load(config(root))
     i = list(train.ids).index("60.png")
     expected = (torch.tensor(color(60)) / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
         [0.229, 0.224, 0.225]
@@ -76,7 +77,7 @@ def test_augmentation_flips_and_crops_the_middle_parts(tmp_path):
     for name in ("a/0.png", "b/1.png"):
         (tmp_path / "r" / name).parent.mkdir(parents=True)
         image.save(tmp_path / "r" / name)
-    train, _ = config(tmp_path / "r", image_size=16, test_fraction=0).load()
+    train, _ = load(config(tmp_path / "r", image_size=16, test_fraction=0))
     out = train.augmentation(train.source.batch([0] * 100), torch.Generator().manual_seed(0)).float()
     left, right = out[:, 0, :, 0].mean(1), out[:, 0, :, -1].mean(1)
     flipped = right > left
@@ -85,29 +86,29 @@ def test_augmentation_flips_and_crops_the_middle_parts(tmp_path):
 
 
 def test_adding_images_never_moves_others(root):
-    train, test = config(root).load()
+    train, test = load(config(root))
     write(root, [f"dog/{i}.png" for i in range(100, 130)])
-    more_train, more_test = config(root).load()
+    more_train, more_test = load(config(root))
     assert set(train.ids) < set(more_train.ids)
     assert set(test.ids) < set(more_test.ids)
 
 
 def test_the_split_is_the_same_on_every_machine_and_grows_with_its_share(root):
-    small, large = (set(config(root, test_fraction=share).load().test.ids) for share in (0.2, 0.5))
+    small, large = (set(load(config(root, test_fraction=share)).test.ids) for share in (0.2, 0.5))
     assert small < large
     numbers = sorted(int(name[4:-4]) for name in small if name.startswith("dog"))
     assert numbers == [0, 2, 4, 6, 19, 28]
 
 
 def test_no_test_set_where_none_is_wanted(root):
-    train, test = config(root, test_fraction=0).load()
+    train, test = load(config(root, test_fraction=0))
     assert len(train) == 61
     assert test is None
 
 
 def test_test_root(root, tmp_path):
     write(tmp_path / "held out", ["dog/200.png", "cat/201.png", "202.png"])
-    train, test = config(root, test_root=str(tmp_path / "held out")).load()
+    train, test = load(config(root, test_root=str(tmp_path / "held out")))
     assert len(train) == 61
     assert list(test.ids) == ["cat/201.png", "dog/200.png"]
     assert test.labels.tolist() == [0, 1]
@@ -116,7 +117,7 @@ def test_test_root(root, tmp_path):
 
 def test_csv_labels_some_and_the_rest_is_pool(root, tmp_path):
     rows = [("dog/1.png", "10"), ("dog/2.png", "9"), ("60.png", "10"), ("dog/3.png", "")]
-    train, test = config(root, csv=csv(tmp_path, rows), test_fraction=0).load()
+    train, test = load(config(root, csv=csv(tmp_path, rows), test_fraction=0))
     assert list(train.classes) == ["10", "9"]
     known = {name: int(label) for name, label in zip(train.ids, train.labels, strict=True) if label >= 0}
     assert known == {"dog/1.png": 0, "dog/2.png": 1, "60.png": 0}
@@ -125,7 +126,7 @@ def test_csv_labels_some_and_the_rest_is_pool(root, tmp_path):
 
 def test_only_labeled_images_are_tested_on(root, tmp_path):
     rows = [(f"dog/{i}.png", "ab"[i % 2]) for i in range(15)]
-    train, test = config(root, csv=csv(tmp_path, rows), test_fraction=0.5).load()
+    train, test = load(config(root, csv=csv(tmp_path, rows), test_fraction=0.5))
     assert bool((test.labels >= 0).all())
     assert len(train) + len(test) == 61
     assert int((train.labels >= 0).sum()) + len(test) == 15
@@ -133,10 +134,10 @@ def test_only_labeled_images_are_tested_on(root, tmp_path):
 
 def test_classes_may_be_given(root, tmp_path):
     rows = [("dog/1.png", "dog"), ("dog/2.png", "dog")]
-    train, _ = config(root, csv=csv(tmp_path, rows), classes=["dog", "owl", "cat"], test_fraction=0).load()
+    train, _ = load(config(root, csv=csv(tmp_path, rows), classes=["dog", "owl", "cat"], test_fraction=0))
     assert list(train.classes) == ["dog", "owl", "cat"]
     assert train.labels[list(train.ids).index("dog/1.png")] == 0
-    assert list(config(root, classes=["dog", "cat"]).load().train.classes) == ["dog", "cat"]
+    assert list(load(config(root, classes=["dog", "cat"])).train.classes) == ["dog", "cat"]
 
 
 @pytest.mark.parametrize("with_csv", [True, False])
@@ -147,7 +148,7 @@ def test_damaged_images_are_no_points_and_the_campaign_goes_on(root, tmp_path, w
     rows = [("dog/1.png", "dog"), ("dog/5.png", "dog"), ("cat/deep/30.PNG", "cat")]
     changes = {"csv": csv(tmp_path, rows), "test_fraction": 0} if with_csv else {}
     with pytest.warns(UserWarning, match=r"^2 of 61 images in "):
-        train, test = config(root, **changes).load()
+        train, test = load(config(root, **changes))
     assert list(train.set_aside) == ["dog/1.png", "dog/2.png"]
     assert len(train) + (0 if test is None else len(test)) == 59
     assert test is None or test.set_aside == {}
@@ -158,7 +159,7 @@ def test_damaged_images_are_no_points_and_the_campaign_goes_on(root, tmp_path, w
 class TestRefused:
     def refuse(self, start, root, **changes):
         with pytest.raises(DalError) as error:
-            config(root, **changes).load()
+            load(config(root, **changes))
         message = str(error.value)
         assert message.startswith(start), message
         assert message.endswith(".")
@@ -255,7 +256,7 @@ def test_a_folder_without_labels_has_the_same_ids_and_pixels(root):
     assert "cat/deep/30.PNG" in data.ids
     check_colors(data)
     with pytest.warns(UserWarning, match="set aside"):
-        train, _ = config(root, test_fraction=0).load()
+        train, _ = load(config(root, test_fraction=0))
     assert list(train.ids) == list(data.ids)
     assert torch.equal(train.plain(range(60)), data.plain(range(60)))
     with pytest.raises(DalError, match=r"^root: expected a folder of images that exists"):

@@ -4,8 +4,8 @@ from types import ModuleType
 import pytest
 from omegaconf import OmegaConf
 
-from dal.data.images import DataConfig
 from dal.data.sets import registry as module
+from dal.data.sets.config import DataConfig
 from dal.data.sets.digits import Digits
 from dal.data.sets.image_folder import ImageFolder
 
@@ -16,7 +16,7 @@ def test_finds_each_data_set_under_its_modules_name():
     assert found["digits"] is Digits
     assert found["image_folder"] is ImageFolder
     assert "base" not in found
-    assert all(config.__module__ == f"dal.data.{name}" for name, config in found.items())
+    assert all(config.__module__ == f"dal.data.sets.{name}" for name, config in found.items())
 
 
 def test_every_option_can_be_configured_and_has_defaults():

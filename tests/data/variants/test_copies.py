@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dal.data import load
 from dal.data.images import ImageData, TensorSource
 from dal.data.sets.digits import Digits
 from dal.data.variants.copies import NoisyCopies, noisy_copies
@@ -83,7 +84,7 @@ def test_images_that_are_normalized_already_get_the_same_noise():
 
 
 def test_it_is_a_setting_of_every_data_set():
-    train, test = Digits(copies=3, max_train=50, copy_noise=0.2).load()
+    train, test = load(Digits(copies=3, max_train=50, copy_noise=0.2))
     assert len(train) == 150 and len(test) == 500
     assert train.ids[50] == f"{train.ids[0]}#1" and bool((train.plain([50]) != train.plain([0])).any())
     assert (train.plain([50]) - train.plain([0])).abs().max() < 6 * 0.2

@@ -7,6 +7,7 @@ import torch
 
 from dal.config.overrides import compose
 from dal.config.schema import build
+from dal.data import load
 from dal.data.images import OUTSIDE, ImageSplits, TensorSource
 from dal.data.sets import registry
 from dal.data.sets.digits import Digits
@@ -57,8 +58,8 @@ def test_a_batch_of_one_kind_alone():
 def test_by_configuration():
     """The first come as they would alone, so that runs with and without are told apart by nothing else."""
     overrides = ["experiment=digits", "data.outside_from=other", "data.outside_size=30", "data.max_train=50"]
-    train, test = build(compose(overrides)).data.load()
-    alone = Digits(max_train=50).load()
+    train, test = load(build(compose(overrides)).data)
+    alone = load(Digits(max_train=50))
     assert len(train) == 80 and train.classes == alone.train.classes
     assert train.ids[:50] == alone.train.ids and torch.equal(train.labels[:50], alone.train.labels)
     assert train.labels[50:].tolist() == [OUTSIDE] * 30 and all(
@@ -66,12 +67,12 @@ def test_by_configuration():
     )
     assert torch.equal(train.plain(range(50)), alone.train.plain(range(50)))
     assert test.ids == alone.test.ids
-    smaller = Digits(outside_from="other", outside_size=10).load().train
+    smaller = load(Digits(outside_from="other", outside_size=10)).train
     assert set(smaller.ids[1297:]) < set(train.ids[50:])
 
 
 def test_both_kinds_of_outside():
-    train = Digits(outside_classes=4, outside_from="other").load().train
+    train = load(Digits(outside_classes=4, outside_from="other")).train
     assert train.num_classes == 6 and int((train.labels[:1297] == OUTSIDE).sum()) > 400
     assert bool((train.labels[1297:] == OUTSIDE).all())
 
@@ -96,7 +97,7 @@ def test_what_may_be_downloaded_may_be_for_both():
 )
 def test_refused_in_one_sentence(options, message):
     with pytest.raises(DalError, match=f"^{message}"):
-        Digits(**options).load()
+        load(Digits(**options))
 
 
 def test_pixels_that_are_normalized_already_are_refused(data):

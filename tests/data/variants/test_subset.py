@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from dal.data import load
 from dal.data.images import OUTSIDE, UNKNOWN, ImageData, TensorSource
 from dal.data.sets.digits import Digits
 from dal.data.variants.subset import imbalanced, random_subset, without_classes
@@ -92,8 +93,8 @@ def test_two_classes_must_be_left(count):
 
 
 def test_the_test_set_has_the_other_classes_only():
-    train, test = Digits(outside_classes=4).load()
-    before = Digits().load()
+    train, test = load(Digits(outside_classes=4))
+    before = load(Digits())
     assert (train.num_classes, test.num_classes) == (6, 6) and len(train) == 1297
     assert int((train.labels == OUTSIDE).sum()) == int((before.train.labels >= 6).sum())
     assert len(test) == int((before.test.labels < 6).sum()) and test.labels.max() == 5 and test.labels.min() == 0

@@ -1,0 +1,40 @@
+"""load(): a data set as its configuration wants it."""
+
+from __future__ import annotations
+
+from dal.data.images import OUTSIDE, ImageSplits
+from dal.data.sets.config import DataConfig
+from dal.data.sets.registry import outside_set
+from dal.data.variants.copies import noisy_copies
+from dal.data.variants.out_of_distribution import with_outside
+from dal.data.variants.subset import imbalanced, random_subset, without_classes
+from dal.errors import bad_value
+
+
+def load(config: DataConfig) -> ImageSplits:
+    """Read the images, then apply the imbalance, the subset, the copies and the images of no class, in this order.
+
+    Raises DalError where the images cannot be had or a setting does not fit them.
+    """
+    train, test = config.read()
+    if config.imbalance_factor != 1.0:
+        train = imbalanced(train, config.imbalance_factor)
+    if config.max_train is not None:
+        train = random_subset(train, config.max_train)
+    if config.copies != 1:
+        train = noisy_copies(train, config.copies, config.copy_noise)
+    if config.outside_classes:
+        train = without_classes(train, config.outside_classes)
+        if test is not None:
+            test = without_classes(test, config.outside_classes)
+            test = test.subset((test.labels != OUTSIDE).nonzero().flatten().tolist())
+    if config.outside_from is not None:
+        if config.outside_from == train.name:
+            raise bad_value("data.outside_from", "another data set than data", config.outside_from)
+        other = outside_set(config.outside_from, getattr(config, "download", False)).read().train
+        if config.outside_size is not None:
+            other = random_subset(other, config.outside_size, "data.outside_size")
+        train = with_outside(train, other)
+    elif config.outside_size is not None:
+        raise bad_value("data.outside_size", "null where there is no data.outside_from", config.outside_size)
+    return ImageSplits(train, test)
