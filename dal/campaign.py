@@ -9,7 +9,7 @@ import torch
 
 from dal.costs.ledger import Ledger
 from dal.costs.prices import PricesConfig
-from dal.data.images import OUTSIDE, ImageData, of_a_class
+from dal.data.images import OUT_OF_CLASS, ImageData, with_known_class
 from dal.labeling.oracle import Oracle
 from dal.loop import ActiveLearner
 from dal.runs.folder import Records
@@ -100,7 +100,7 @@ def _buy_query(learner: ActiveLearner, oracle: Oracle, campaign: CampaignConfig,
 def _validated(learner: ActiveLearner) -> dict[str, float]:
     """How a round does on the validation points that its training did not watch."""
     assert learner.validation is not None
-    indices, labels = of_a_class(learner.validation)
+    indices, labels = with_known_class(learner.validation)
     metrics = metrics_from_logits(learner.predict(indices, "validate"), labels)
     return {"val_accuracy": metrics.accuracy, "val_loss": metrics.loss}
 
@@ -113,10 +113,10 @@ def _lines(
 
 def _outside(learner: ActiveLearner) -> dict[str, int]:
     """How many labels went to images of none of the classes, where the data has such images."""
-    if not bool((learner.data.labels == OUTSIDE).any()):
+    if not bool((learner.data.labels == OUT_OF_CLASS).any()):
         return {}
     told = [learner.pool.labels(learner.pool.labeled), *([] if learner.validation is None else [learner.validation[1]])]
-    return {"num_outside": sum(int((labels == OUTSIDE).sum()) for labels in told)}
+    return {"num_outside": sum(int((labels == OUT_OF_CLASS).sum()) for labels in told)}
 
 
 def _row(learner: ActiveLearner, result: FitResult, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, ScoreFunction, check_query_size
-from dal.acquisition.search.shards import Workspace
+from dal.acquisition.search.shards import Shard
 from dal.costs.ledger import Ledger
-from dal.data.images import ImageData, of_a_class
+from dal.data.images import ImageData, with_known_class
 from dal.errors import DalError, bad_value
 from dal.labeling.initial_set import initial_set
 from dal.labeling.pool import Pool
@@ -24,7 +24,7 @@ from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import generator, isolated_rng
 from dal.scoring.candidates import AllCandidates, Candidates, Known, starting_features
 from dal.scoring.evaluation import Metrics, known_indices, metrics_from_logits, predict
-from dal.scoring.external_features import check_embeddings, takes_embeddings
+from dal.scoring.external_features import check_external_features, takes_external_features
 from dal.scoring.feature_cache import FeatureCache, takes_features
 from dal.scoring.model_pass import ScoringConfig
 from dal.scoring.select import choose
@@ -92,8 +92,8 @@ class ActiveLearner:
             raise bad_value("acquisition", expected, acquisition.name)
         self.data, self.acquisition, self.seed, self.initial = data, acquisition, seed, initial
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
-        if self.scoring.embeddings is not None and takes_embeddings(acquisition):
-            check_embeddings(self.scoring.embeddings, len(data))
+        if self.scoring.embeddings is not None and takes_external_features(acquisition):
+            check_external_features(self.scoring.embeddings, len(data))
         self._targets: Tensor | None = None
         if self.scoring.target_inputs is not None and acquisition.takes_targets:
             self._targets = load_target_inputs(self.scoring.target_inputs, data.ids)
@@ -137,7 +137,7 @@ class ActiveLearner:
             g = generator(self.seed, "initial")
             indices = initial_set(self.initial, self.pool.unlabeled, self.data, query_size, g)
             return Query.of(self.data, indices.tolist(), [None] * query_size)
-        with self.ledger.phase("select"), Workspace.shared(0).agreed():
+        with self.ledger.phase("select"), Shard.shared(0).agreed():
             g = generator(self.seed, self.round, "candidates")
             known = Known(self._starting_features, self._scores_before)
             candidates = self.candidates.choose(self.pool, query_size, g, known)
@@ -162,7 +162,7 @@ class ActiveLearner:
     def _choose(self, data: ImageData, candidates: Tensor, query_size: int) -> Query:
         if self.acquisition.needs_pass and self._fitted_round is None:
             raise DalError("ask: expected fit() before the second ask(), got labels but no trained model.")
-        if data is not self.data and self.scoring.embeddings is not None and takes_embeddings(self.acquisition):
+        if data is not self.data and self.scoring.embeddings is not None and takes_external_features(self.acquisition):
             expected = "null for images outside the training set, which have no row there"
             raise bad_value("scoring.embeddings", expected, self.scoring.embeddings)
         reads_labeled = self.acquisition.needs_labeled or self.acquisition.needs_labels
@@ -206,7 +206,7 @@ class ActiveLearner:
         if taken:
             raise bad_value("indices", "points without a training label", min(taken))
         validation = (checked.labeled, checked.labels(checked.labeled))
-        if len(indices) and not len(of_a_class(validation)[0]):
+        if len(indices) and not len(with_known_class(validation)[0]):
             raise bad_value("labels", "a class for at least one of the points", f"none for all {len(indices)}")
         self.pool.exclude(indices)
         self.validation = validation
@@ -214,7 +214,7 @@ class ActiveLearner:
     def fit(self) -> FitResult:
         """Train one round on everything labeled with a class, from the weights that training.warm_start says, and keep
         the best."""
-        labeled, labels = of_a_class((self.pool.labeled, self.pool.labels(self.pool.labeled)))
+        labeled, labels = with_known_class((self.pool.labeled, self.pool.labels(self.pool.labeled)))
         if not len(labeled):
             if self.pool.num_labeled:
                 raise bad_value("fit", "points labeled with a class", f"{self.pool.num_labeled} that are of none")
@@ -223,7 +223,7 @@ class ActiveLearner:
             self.model,
             self._seen(self.data),
             (labeled, labels),
-            None if self.validation is None else of_a_class(self.validation),
+            None if self.validation is None else with_known_class(self.validation),
             num_new=int((self.pool.rounds(labeled) == self.round).sum()),
             fresh=self._fresh_state(),
             is_first=self._fitted_round is None,

@@ -8,7 +8,7 @@ import torch
 from dal.config.overrides import compose
 from dal.config.schema import build, config_folder
 from dal.data import load
-from dal.data.images import OUTSIDE
+from dal.data.images import OUT_OF_CLASS
 from dal.errors import DalError
 from dal.labeling.oracle import NoisyOracle
 from dal.stopping import check_sizes
@@ -66,8 +66,8 @@ def test_what_the_pools_are():
     assert int(counts.sum()) == 439 and round(float(counts.max() / counts.min())) in range(19, 23)
     one = built("out_of_distribution")
     splits = load(one.data)
-    assert splits.train.num_classes == 6 and int((splits.train.labels == OUTSIDE).sum()) > 500
-    assert set(one.oracle_for(splits)(range(200))) == {*range(6), OUTSIDE}
+    assert splits.train.num_classes == 6 and int((splits.train.labels == OUT_OF_CLASS).sum()) > 500
+    assert set(one.oracle_for(splits)(range(200))) == {*range(6), OUT_OF_CLASS}
     one = built("noisy_oracle")
     splits = load(one.data)
     oracle = one.oracle_for(splits)

@@ -28,7 +28,7 @@ from dal.acquisition.probcover import ProbCover, probcover_select, purest_delta
 from dal.acquisition.random import Random
 from dal.acquisition.registry import modules, registry
 from dal.acquisition.search.rows import DiskRows
-from dal.acquisition.search.shards import Workspace
+from dal.acquisition.search.shards import Shard
 from dal.acquisition.stochastic import Stochastic, stochastic_select
 from dal.acquisition.typiclust import TypiClust, typicality, typiclust_select
 from dal.acquisition.variation_ratios import VariationRatios, variation_ratio_scores
@@ -57,11 +57,11 @@ __all__ = [
     "Random",
     "ScoreFunction",
     "Selection",
+    "Shard",
     "Stochastic",
     "Summary",
     "TypiClust",
     "VariationRatios",
-    "Workspace",
     "alfa_mix_select",
     "average_linkage",
     "badge_select",

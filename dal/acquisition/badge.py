@@ -16,7 +16,7 @@ from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
 from dal.acquisition.search.numbers import check_finite, normalized_log_probs, row_blocks
 from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, ready, safe_scale
-from dal.acquisition.search.shards import Workspace
+from dal.acquisition.search.shards import Shard
 from dal.errors import bad_value
 from dal.runtime.precision import full_precision
 
@@ -68,8 +68,8 @@ def badge_select(
     """
     _check(probs, features)
     probs, features = ready(probs), ready(features)
-    workspace = Workspace.alone(len(probs), memory_budget)
-    return _sample(_errors_of(probs, features.device), features, query_size, generator, workspace).positions
+    shard = Shard.alone(len(probs), memory_budget)
+    return _sample(_errors_of(probs, features.device), features, query_size, generator, shard).positions
 
 
 def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
@@ -144,11 +144,11 @@ class BADGE(AcquisitionFunction):
         return errors.gather(1, classes).float(), classes.float(), features
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        return self.select_in(Workspace.alone(len(pool[0])), pool, labeled, query_size, generator)
+        return self.select_in(Shard.alone(len(pool[0])), pool, labeled, query_size, generator)
 
     def select_in(
         self,
-        workspace: Workspace,
+        shard: Shard,
         pool: tuple[Rows, ...],
         labeled: Summary,
         query_size: int,
@@ -156,8 +156,8 @@ class BADGE(AcquisitionFunction):
     ) -> Selection:
         errors, *classes, features = map(ready, pool)
         if classes:
-            errors = _Scattered(errors, classes[0], workspace)
-        return _sample(errors, features, query_size, generator, workspace)
+            errors = _Scattered(errors, classes[0], shard)
+        return _sample(errors, features, query_size, generator, shard)
 
 
 def _errors(probs: Tensor) -> Tensor:
@@ -187,8 +187,8 @@ class _Errors(RowView):
 class _Scattered(RowView):
     """The errors of all classes from those of a few, whose numbers stand beside them."""
 
-    def __init__(self, errors: Rows, classes: Rows, workspace: Workspace) -> None:
-        num_classes = int(workspace.largest(check_rows("classes", classes))) + 1
+    def __init__(self, errors: Rows, classes: Rows, shard: Shard) -> None:
+        num_classes = int(shard.largest(check_rows("classes", classes))) + 1
         super().__init__(len(errors), num_classes, torch.float32, errors.device)
         self._errors, self._classes = errors, classes
 
@@ -217,25 +217,23 @@ def _check(probs: Rows, features: Rows) -> float:
     return check_rows("features", features)
 
 
-def _sample(
-    errors: Rows, features: Rows, query_size: int, generator: torch.Generator, workspace: Workspace
-) -> Selection:
-    check_query_size(query_size, workspace.total)
-    with workspace.agreed():
-        check_rows("logits", errors, workspace.offset, workspace.total)
-        largest = check_rows("features", features, workspace.offset, workspace.total)
-        workspace.check_memory(errors.shape[1] + features.shape[1], query_size)
-    gradients = Gradients(errors, features, safe_scale(workspace.largest(largest), most=1.0))
+def _sample(errors: Rows, features: Rows, query_size: int, generator: torch.Generator, shard: Shard) -> Selection:
+    check_query_size(query_size, shard.total)
+    with shard.agreed():
+        check_rows("logits", errors, shard.offset, shard.total)
+        largest = check_rows("features", features, shard.offset, shard.total)
+        shard.check_memory(errors.shape[1] + features.shape[1], query_size)
+    gradients = Gradients(errors, features, safe_scale(shard.largest(largest), most=1.0))
     with full_precision(features.device), torch.inference_mode():
-        positions, distances = _Seeding(gradients, query_size, generator, workspace).run()
+        positions, distances = _Seeding(gradients, query_size, generator, shard).run()
     return Selection(torch.tensor(positions), torch.tensor(distances, dtype=torch.float64))
 
 
 class _Seeding:
     """k-means++ on gradients, some of which are in this process."""
 
-    def __init__(self, points: Gradients, query_size: int, generator: torch.Generator, workspace: Workspace) -> None:
-        self.points, self.query_size, self.generator, self.workspace = points, query_size, generator, workspace
+    def __init__(self, points: Gradients, query_size: int, generator: torch.Generator, shard: Shard) -> None:
+        self.points, self.query_size, self.generator, self.shard = points, query_size, generator, shard
         self.centers = Centers(points, None, query_size)
         self.nearest = NearestCenters(points, self.centers)
         self.left = torch.ones(len(points), dtype=torch.float64, device=points.device)
@@ -256,13 +254,13 @@ class _Seeding:
 
     def _next(self) -> tuple[float, int, Tensor]:
         """Draw one more: the square of its score, its position in the pool, and its factors."""
-        u = uniforms(draw_seed(self.generator), self.workspace.offset, len(self.points), self.points.device)
+        u = uniforms(draw_seed(self.generator), self.shard.offset, len(self.points), self.points.device)
         if self.centers.count and not self.all_on_centers:
             key, position = self._draw_by_weight(u)
             self.all_on_centers = key <= 0
         if not self.centers.count or self.all_on_centers:
-            position = self.workspace.best(*_argmax(self.left / u))[1]
-        here = position - self.workspace.offset
+            position = self.shard.best(*_argmax(self.left / u))[1]
+        here = position - self.shard.offset
         row = None
         if 0 <= here < len(self.points):
             rows = torch.tensor([here], device=self.points.device)
@@ -274,7 +272,7 @@ class _Seeding:
             row = torch.cat([row, square[None]])
             self.nearest.take(here)
             self.left[here] = -1
-        row = self.workspace.from_owner(position, row, self.points.width + 1)
+        row = self.shard.from_owner(position, row, self.points.width + 1)
         return float(row[-1]), position, row[:-1]
 
     def _draw_by_weight(self, u: Tensor) -> tuple[float, int]:
@@ -288,7 +286,7 @@ class _Seeding:
             self._looked_at += len(rows)
             return squares / exponentials(u[rows])
 
-        return self.workspace.best(*self.nearest.largest(self.nearest.squares / u, key_of))
+        return self.shard.best(*self.nearest.largest(self.nearest.squares / u, key_of))
 
 
 def _argmax(values: Tensor) -> tuple[float, int]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs
 from dal.acquisition.search.rows import Rows
-from dal.acquisition.search.shards import Workspace
+from dal.acquisition.search.shards import Shard
 from dal.errors import bad_value
 
 __all__ = [
@@ -123,7 +123,7 @@ class AcquisitionFunction(ABC):
 
     def select_in(
         self,
-        workspace: Workspace,
+        shard: Shard,
         pool: tuple[Rows, ...],
         labeled: Summary,
         query_size: int,
@@ -132,10 +132,10 @@ class AcquisitionFunction(ABC):
         """select() where this process may hold a part of the pool only, on disk perhaps; each gives the answer of one
         that holds all.
 
-        ``pool`` are the rows of ``workspace.span``, the answer's positions are in the whole pool, and the generators of
+        ``pool`` are the rows of ``shard.span``, the answer's positions are in the whole pool, and the generators of
         all processes are equal. As it stands here all rows are brought into memory first, which is fine for scores.
         """
-        return self.select(workspace.gather(pool), labeled, query_size, generator)
+        return self.select(shard.gather(pool), labeled, query_size, generator)
 
 
 @dataclass(frozen=True)

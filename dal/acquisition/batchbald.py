@@ -21,7 +21,7 @@ from dal.acquisition.base import (
 from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.numbers import check_finite, check_whole, in_double, normalized_log_probs, row_blocks
 from dal.acquisition.search.rows import Rows, ready
-from dal.acquisition.search.shards import Workspace
+from dal.acquisition.search.shards import Shard
 from dal.errors import bad_value
 
 __all__ = ["BatchBALD", "batchbald_select"]
@@ -108,18 +108,18 @@ class BatchBALD(AcquisitionFunction):
         return (log_probs.flatten(1),)
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        return self.select_in(Workspace.alone(len(pool[0])), pool, labeled, query_size, generator)
+        return self.select_in(Shard.alone(len(pool[0])), pool, labeled, query_size, generator)
 
     def select_in(
         self,
-        workspace: Workspace,
+        shard: Shard,
         pool: tuple[Rows, ...],
         labeled: Summary,
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
         # Rows on disk stay there: few are read again.
-        (rows,) = pool if workspace.group is None else workspace.gather(pool)
+        (rows,) = pool if shard.group is None else shard.gather(pool)
         return _select(rows, self.num_draws, query_size, generator, self.num_joint_samples)
 
 

@@ -14,7 +14,7 @@ from dal.acquisition.search.geometry import Euclidean
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters, nearest_point
 from dal.acquisition.search.numbers import check_finite, in_double, row_blocks
 from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, ready, safe_scale
-from dal.acquisition.search.shards import Workspace
+from dal.acquisition.search.shards import Shard
 from dal.errors import bad_value
 from dal.runtime.precision import full_precision
 
@@ -52,7 +52,7 @@ def k_center_greedy(
     tensor([3, 2])
     """
     check_dims("features", features, "N, D")
-    return _greedy(features, labeled_features, query_size, Workspace.alone(len(features), memory_budget)).positions
+    return _greedy(features, labeled_features, query_size, Shard.alone(len(features), memory_budget)).positions
 
 
 @dataclass(frozen=True)
@@ -73,23 +73,23 @@ class CoreSet(AcquisitionFunction):
         return (features,)
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        return self.select_in(Workspace.alone(len(pool[0])), pool, labeled, query_size, generator)
+        return self.select_in(Shard.alone(len(pool[0])), pool, labeled, query_size, generator)
 
     def select_in(
         self,
-        workspace: Workspace,
+        shard: Shard,
         pool: tuple[Rows, ...],
         labeled: Summary,
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
         (features,) = pool
-        return _greedy(features, labeled[0] if labeled else features[:0], query_size, workspace)
+        return _greedy(features, labeled[0] if labeled else features[:0], query_size, shard)
 
 
-def _greedy(features: Rows, labeled: Rows, query_size: int, workspace: Workspace) -> Selection:
-    check_query_size(query_size, workspace.total)
-    with workspace.agreed():
+def _greedy(features: Rows, labeled: Rows, query_size: int, shard: Shard) -> Selection:
+    check_query_size(query_size, shard.total)
+    with shard.agreed():
         check_dims("features", features, "N, D")
         check_dims("labeled_features", labeled, "M, D")
         features, labeled = ready(features), ready(labeled)
@@ -97,22 +97,22 @@ def _greedy(features: Rows, labeled: Rows, query_size: int, workspace: Workspace
             expected = f"{features.shape[1]} features a point, as in the pool"
             raise bad_value("labeled_features", expected, labeled.shape[1])
         largest = max(
-            check_rows("features", features, workspace.offset, workspace.total), check_rows("labeled_features", labeled)
+            check_rows("features", features, shard.offset, shard.total), check_rows("labeled_features", labeled)
         )
-        workspace.check_memory(features.shape[1], len(labeled) + query_size)
+        shard.check_memory(features.shape[1], len(labeled) + query_size)
     centers = all_rows(labeled).to(features.device)
     is_distinct = distinct(centers)
     if not bool(is_distinct.all()):
         # Equal centers would leave one another open for every point.
         centers = centers[is_distinct]
-    scale = safe_scale(workspace.largest(largest))
+    scale = safe_scale(shard.largest(largest))
     with full_precision(features.device), torch.inference_mode():
-        positions, distances = _take(features, centers, scale, query_size, workspace)
+        positions, distances = _take(features, centers, scale, query_size, shard)
     return Selection(torch.tensor(positions), torch.tensor(distances, dtype=torch.float64))
 
 
 def _take(
-    features: Rows, labeled: Tensor, scale: float, query_size: int, workspace: Workspace
+    features: Rows, labeled: Tensor, scale: float, query_size: int, shard: Shard
 ) -> tuple[list[int], list[float]]:
     """The points in the order they are taken, and their scores."""
     some = torch.arange(0, len(features), max(1, len(features) // 1024), device=features.device)
@@ -124,33 +124,33 @@ def _take(
     distances: list[float] = []
 
     def take(square: float, position: int) -> None:
-        position_here = position - workspace.offset
+        position_here = position - shard.offset
         row = None
-        if 0 <= position_here < workspace.size:
+        if 0 <= position_here < shard.size:
             nearest.take(position_here)
             row = points.high(torch.tensor([position_here], device=points.device))[0]
         positions.append(position)
         distances.append(math.sqrt(square) / scale)
         # Once all lies on centers, nothing can change.
         if square > 0 or not centers.count:
-            centers.add(workspace.from_owner(position, row, points.width))
+            centers.add(shard.from_owner(position, row, points.width))
 
     if centers.count:
         nearest.lower_all(min(CHUNK, centers.count))
     else:
-        take(*_nearest_to_mean(points, workspace))
+        take(*_nearest_to_mean(points, shard))
         nearest.lower_all(1)
     while len(positions) < query_size:
-        take(*workspace.best(*nearest.largest(nearest.squares, lambda rows, squares: squares)))
+        take(*shard.best(*nearest.largest(nearest.squares, lambda rows, squares: squares)))
     return positions, distances
 
 
-def _nearest_to_mean(points: Euclidean, workspace: Workspace) -> tuple[float, int]:
+def _nearest_to_mean(points: Euclidean, shard: Shard) -> tuple[float, int]:
     """The squared distance of the point nearest to the mean of the pool, and its position."""
     total = torch.zeros(points.width, dtype=torch.float64)
     for block in row_blocks(len(points), points.width):
         total += points.high(block).sum(dim=0).cpu()
-    mean = workspace.total_of(total) / workspace.total
+    mean = shard.total_of(total) / shard.total
     square, position = nearest_point(points, mean)
-    negative, position = workspace.best(-square, position)
+    negative, position = shard.best(-square, position)
     return -negative, position

@@ -21,7 +21,7 @@ from dal.acquisition.base import (
 from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.numbers import check_finite, check_whole, in_double, normalized_log_probs, row_blocks
 from dal.acquisition.search.rows import Rows, ready
-from dal.acquisition.search.shards import Workspace
+from dal.acquisition.search.shards import Shard
 from dal.errors import bad_value
 
 __all__ = ["EPIG", "epig_scores"]
@@ -113,18 +113,18 @@ class EPIG(AcquisitionFunction):
         return (log_probs.flatten(1),)
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        return self.select_in(Workspace.alone(len(pool[0])), pool, labeled, query_size, generator)
+        return self.select_in(Shard.alone(len(pool[0])), pool, labeled, query_size, generator)
 
     def select_in(
         self,
-        workspace: Workspace,
+        shard: Shard,
         pool: tuple[Rows, ...],
         labeled: Summary,
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
         # Rows on disk stay there: each is read once.
-        (rows,) = pool if workspace.group is None else workspace.gather(pool)
+        (rows,) = pool if shard.group is None else shard.gather(pool)
         check_query_size(query_size, len(rows))
         possible: Rows = rows if self.targets is None else self.targets.rows
         drawn = torch.randperm(len(possible), generator=generator)[: self.num_targets].sort().values

@@ -25,7 +25,7 @@ from dal.runs.folder import RunFolder
 from dal.runtime.distributed import is_rank_zero
 from dal.stopping import check_metric, check_sizes
 from dal.sweep.command import sweep_command
-from dal.training.final_model import finish_target, new_target, read_target, target_line
+from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model, read_final_model
 from dal.training.fit import check_trainer_options
 from dal.training.fit_round import check_start
 
@@ -96,7 +96,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         check_metric(built.campaign, test is not None, built.prices)
         check_start(built.training, built.campaign.validation_size > 0)
         if built.model.target_backbone is not None:
-            new_target(built.model, train, built.seed)
+            new_final_model(built.model, train, built.seed)
         folder = RunFolder(built.run_dir, config, train.fingerprint())
 
         def on_round(row: Mapping[str, Any]) -> None:
@@ -114,7 +114,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
                 | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
             )
             if folder.stage == "done":
-                pending = built.model.target_backbone is not None and read_target(folder.path) is None
+                pending = built.model.target_backbone is not None and read_final_model(folder.path) is None
                 but = " but for its target" if pending else ""
                 console.print(f"{folder.path} is finished already{but}; this is what happened:", markup=False)
             elif folder.rows:
@@ -127,7 +127,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
             target = None
             if built.model.target_backbone is not None:
                 labeled = learner.pool.labeled
-                target = finish_target(
+                target = finish_final_model(
                     folder.path,
                     built.model,
                     train,
@@ -149,7 +149,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     if is_rank_zero():
         _close(console, folder.path, rows, built.prices, target)
         if target is not None:
-            console.print(target_line(target), markup=False)
+            console.print(final_model_sentence(target), markup=False)
         if overrides is not None:
             _advise(console, config, folder.path, overrides)
     return rows

@@ -20,7 +20,7 @@ from dal.errors import bad_value
 UNKNOWN = -1
 """The label of a point whose label is not known."""
 
-OUTSIDE = -2
+OUT_OF_CLASS = -2
 """The label of a point that is of none of the classes: whoever labels it says so, which costs as much as a class."""
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
@@ -68,8 +68,8 @@ class TensorSource:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images of one split. ``labels`` is (N,) int64 with -1 (UNKNOWN) where the label is unknown, and -2 (OUTSIDE) for
-    an image of none of the classes; ``classes`` are names.
+    """Images of one split. ``labels`` is (N,) int64 with -1 (UNKNOWN) where the label is unknown, and -2 (OUT_OF_CLASS)
+    for an image of none of the classes; ``classes`` are names.
 
     Raises DalError where ids repeat, lengths differ, or a label is not a class.
 
@@ -100,7 +100,7 @@ class ImageData:
             raise bad_value("ids", "each id once", Counter(self.ids).most_common(1)[0][0])
         if len(self.classes) < 2:
             raise bad_value("classes", "at least two classes", list(self.classes))
-        wrong = (self.labels < OUTSIDE) | (self.labels >= len(self.classes))
+        wrong = (self.labels < OUT_OF_CLASS) | (self.labels >= len(self.classes))
         if bool(wrong.any()):
             expected = f"class numbers from 0 to {len(self.classes) - 1}, -1 for unknown, or -2 for none of them"
             raise bad_value("labels", expected, int(self.labels[wrong][0]))
@@ -162,10 +162,10 @@ class ImageData:
         return digest.hexdigest()
 
 
-def of_a_class(points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def with_known_class(points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Of (L,) indices and their (L,) labels those with the label of a class, which is what can be learned from.
 
-    >>> of_a_class((torch.tensor([7, 8, 9]), torch.tensor([0, OUTSIDE, 1])))
+    >>> with_known_class((torch.tensor([7, 8, 9]), torch.tensor([0, OUT_OF_CLASS, 1])))
     (tensor([7, 9]), tensor([0, 1]))
     """
     indices, labels = points

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dal.data.images import OUTSIDE, UNKNOWN, ImageData
+from dal.data.images import OUT_OF_CLASS, UNKNOWN, ImageData
 from dal.errors import DalError, bad_value
 from dal.runtime.seeding import generator
 
@@ -22,7 +22,7 @@ class Oracle(Protocol):
         ...
 
     def __call__(self, indices: Sequence[int]) -> list[int]:
-        """The labels of these points; OUTSIDE (-2) for one that is of none of the classes."""
+        """The labels of these points; OUT_OF_CLASS (-2) for one that is of none of the classes."""
         ...
 
 
@@ -61,7 +61,7 @@ class NoisyOracle(DatasetOracle):
         return [self._answer(i, clean) for i, clean in zip(indices, super().__call__(indices), strict=True)]
 
     def _answer(self, index: int, clean: int) -> int:
-        if clean == OUTSIDE:
+        if clean == OUT_OF_CLASS:
             return clean
         g = generator(self.seed, int(index), "oracle")
         if float(torch.rand((), generator=g, dtype=torch.float64)) >= self.noise:

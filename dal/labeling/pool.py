@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dal.data.images import OUTSIDE
+from dal.data.images import OUT_OF_CLASS
 from dal.errors import DalError, bad_value
 
 UNLABELED = -1
@@ -66,15 +66,16 @@ class Pool:
         self._candidate[self._check_indices(indices)] = False
 
     def label(self, indices: Sequence[int], labels: Sequence[int], round: int) -> None:
-        """Record labels: classes, or OUTSIDE (-2) where a point turned out to be of none. Raises DalError, and changes
-        nothing, for an index out of range, one given twice or labeled before, an excluded one, and another label."""
+        """Record labels: classes, or OUT_OF_CLASS (-2) where a point turned out to be of none. Raises DalError, and
+        changes nothing, for an index out of range, one given twice or labeled before, an excluded one, and another
+        label."""
         positions = self._check_indices(indices)
         values = _whole_numbers("labels", labels)
         if len(values) != len(positions):
             raise bad_value("labels", f"one for each of the {len(positions)} indices", len(values))
         for index, value in zip(positions, values, strict=True):
-            if not 0 <= value < self.num_classes and value != OUTSIDE:
-                expected = f"a class from 0 to {self.num_classes - 1}, or {OUTSIDE} for none of them"
+            if not 0 <= value < self.num_classes and value != OUT_OF_CLASS:
+                expected = f"a class from 0 to {self.num_classes - 1}, or {OUT_OF_CLASS} for none of them"
                 raise DalError(f"labels: expected {expected}, got {value} for index {index}.")
             if self._labels[index] != UNLABELED:
                 since = int(self._rounds[index])

@@ -31,7 +31,7 @@ def load_array(argument: str, path: str) -> Floats:
     return loaded
 
 
-def check_embeddings(path: str, num_points: int) -> None:
+def check_external_features(path: str, num_points: int) -> None:
     """Raise DalError unless the file holds floating-point numbers (N, D) for so many points, all of them finite."""
     array = load_array("scoring.embeddings", path)
     if array.ndim != 2 or not array.shape[1] or array.dtype not in (np.float16, np.float32, np.float64):
@@ -47,12 +47,12 @@ def check_embeddings(path: str, num_points: int) -> None:
             raise NonFiniteError(f"scoring.embeddings: expected finite numbers, got NaN or infinity in row {row}.", row)
 
 
-def takes_embeddings(acquisition: AcquisitionFunction) -> bool:
+def takes_external_features(acquisition: AcquisitionFunction) -> bool:
     """Whether other features can take the place of the network's."""
     return acquisition.features_part is not None
 
 
-class Embeddings:
+class ExternalFeatures:
     """The rows (N, D) of a .npy file in the order of the training set, read when they are asked for."""
 
     def __init__(self, path: str) -> None:

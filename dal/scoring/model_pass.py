@@ -27,8 +27,8 @@ from dal.runtime.memory import out_of_memory, release_cached
 from dal.runtime.precision import AUTOCAST, forward_precision
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import isolated_rng
-from dal.scoring.prefetch import read_ahead, to_device
-from dal.scoring.row_buffer import Gathered
+from dal.scoring.prefetch import prefetched, to_device
+from dal.scoring.row_buffer import RowBuffer
 from dal.scoring.row_store import Kept, RowStore
 from dal.scoring.tiles import PROBE_SIZE, cut, tile_size
 
@@ -210,12 +210,12 @@ class _OnePass:
 
     def run(self, size: int) -> Kept:
         self.view.compiled = CompiledPasses(size) if self.config.compile else None
-        rows, done = Gathered(self.new_store(len(self.indices), self.device)), 0
+        rows, done = RowBuffer(self.new_store(len(self.indices), self.device)), 0
         whole_tiles = max(1, self.config.batch_size // size) * size
         loader = plain_batches(self.data, self.indices, whole_tiles, self.config.num_workers)
         # The iterator is made here, as it draws from the global generator and may start processes.
         tiles = to_device(cut(iter(loader), size), self.device)
-        with read_ahead(tiles) if self._reads_ahead() else nullcontext(tiles) as source:
+        with prefetched(tiles) if self._reads_ahead() else nullcontext(tiles) as source:
             for tile in source:
                 try:
                     reduced = self.reduce(self.view, self.layout(tile.arrived()))

@@ -17,13 +17,13 @@ _LOOK_SECONDS = 0.1  # how often a thread that waits for room looks whether it i
 
 
 @contextmanager
-def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[Iterator[T]]:
+def prefetched(items: Iterable[T], depth: int = 2) -> Iterator[Iterator[T]]:
     """The items in their order, made by a thread that is at most ``depth`` items ahead.
 
     An exception while making them comes out where the next item is taken. On leaving, whatever the reason, the thread
     has ended.
 
-    >>> with read_ahead(range(3)) as ahead:
+    >>> with prefetched(range(3)) as ahead:
     ...     list(ahead)
     [0, 1, 2]
     """

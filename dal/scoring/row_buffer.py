@@ -11,14 +11,14 @@ from dal.scoring.row_store import Kept, RowStore
 _PENDING_BYTES = 64 * 2**20
 
 
-class Gathered:
+class RowBuffer:
     """Takes the rows of tile after tile, and puts them into a store.
 
     A GPU is not waited for here at every tile: its rows are copied to pinned memory while it goes on, or stay where
     they are if the store is there, and are looked at some megabytes at a time. Rows that hold NaN or infinity raise
     NonFiniteError with the number of the row in the pass, by the latest in finish().
 
-    >>> rows = Gathered(RowStore(3))
+    >>> rows = RowBuffer(RowStore(3))
     >>> rows.append((torch.zeros(2, 1),))
     >>> rows.append((torch.ones(1, 1),))
     >>> rows.finish()[0].tolist()

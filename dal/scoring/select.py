@@ -10,14 +10,14 @@ from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, Selection
 from dal.acquisition.search.flops import counted_work
-from dal.acquisition.search.shards import Workspace
+from dal.acquisition.search.shards import Shard
 from dal.costs.ledger import Ledger
 from dal.data.images import ImageData
 from dal.errors import bad_value
 from dal.models.adapt import AdaptedModel
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import derive_seed, generator
-from dal.scoring.external_features import Embeddings, takes_embeddings
+from dal.scoring.external_features import ExternalFeatures, takes_external_features
 from dal.scoring.model_pass import ScoringConfig, summarize_points
 from dal.scoring.row_store import Kept
 
@@ -55,11 +55,11 @@ def choose(
         raise bad_value("labels", f"one for each of the {len(labeled[1])} labeled points", got)
     # Without a budget: what it bounds is the pass and what is kept of it. Selection holds no more than it must, and to
     # refuse it in the middle of a campaign would help nobody.
-    pool_place, labeled_place = (Workspace.shared(len(indices)) for _, indices in (candidates, labeled))
-    is_given = scoring.embeddings is not None and takes_embeddings(acquisition)
-    embeddings = Embeddings(str(scoring.embeddings)) if is_given else None
+    pool_place, labeled_place = (Shard.shared(len(indices)) for _, indices in (candidates, labeled))
+    is_given = scoring.embeddings is not None and takes_external_features(acquisition)
+    embeddings = ExternalFeatures(str(scoring.embeddings)) if is_given else None
 
-    def read(function: AcquisitionFunction, points: Points, place: Workspace) -> tuple[Kept, Kept]:
+    def read(function: AcquisitionFunction, points: Points, place: Shard) -> tuple[Kept, Kept]:
         """What the function keeps of this process's share, and the same with embeddings in the features' place."""
         data, indices = points
         # A process without a point of its own reads one all the same, and so learns the shapes.
@@ -95,7 +95,7 @@ def choose(
                 acquisition = acquisition.with_labeled(known, labels)
             _, pool = read(acquisition, candidates, pool_place)
         if acquisition.takes_targets and targets is not None:
-            place = Workspace.shared(len(targets))
+            place = Shard.shared(len(targets))
             with place.agreed():
                 of_targets, _ = read(acquisition, (labeled[0], targets), place)
             acquisition = acquisition.with_targets(place.gather(of_targets))

@@ -22,7 +22,7 @@ from dal.sweep.forked import begin_cell
 from dal.sweep.grid import Cell, common_folder, expand
 from dal.sweep.local import Begin, run_locally
 from dal.sweep.process import how_it_ended
-from dal.sweep.status import DONE, REFUSED, Standing, seconds_left, standing
+from dal.sweep.status import DONE, REFUSED, RunStatus, run_status, seconds_left
 from dal.sweep.table import begins_line, duration, grid_table, result_line
 
 LOGS = ".sweep"
@@ -76,9 +76,9 @@ class Sweep:
     def __init__(self, cells: Sequence[Cell], console: Console) -> None:
         self.cells, self.console = list(cells), console
         self.logs = common_folder(self.cells) / LOGS
-        self.standings: dict[Path, Standing] = {cell.run_dir: standing(cell) for cell in self.cells}
-        self.failed = {folder: found.reason for folder, found in self.standings.items() if found.stage == REFUSED}
-        self.open = [c for c in self.cells if self.standings[c.run_dir].stage not in (DONE, REFUSED)]
+        self.statuses: dict[Path, RunStatus] = {cell.run_dir: run_status(cell) for cell in self.cells}
+        self.failed = {folder: found.reason for folder, found in self.statuses.items() if found.stage == REFUSED}
+        self.open = [c for c in self.cells if self.statuses[c.run_dir].stage not in (DONE, REFUSED)]
         self.running: list[Cell] = []
         self.jobs = 1
         self._walls: dict[Path, float] = {}
@@ -87,7 +87,7 @@ class Sweep:
 
     def count(self, stage: str) -> int:
         """How many cells stand so."""
-        return sum(found.stage == stage for found in self.standings.values())
+        return sum(found.stage == stage for found in self.statuses.values())
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, soft_wrap=True)
@@ -98,11 +98,11 @@ class Sweep:
         return self.logs / f"{name}.log"
 
     def table(self) -> Any:
-        return grid_table(self.cells, self.standings, self.running, self.failed, self._time_left())
+        return grid_table(self.cells, self.statuses, self.running, self.failed, self._time_left())
 
     def look(self) -> None:
         """Read the folders of the cells that are not done yet."""
-        self.standings |= {cell.run_dir: standing(cell) for cell in [*self.open, *self.running]}
+        self.statuses |= {cell.run_dir: run_status(cell) for cell in [*self.open, *self.running]}
 
     def run(self, jobs: int, launcher: Sequence[str], begin: Begin) -> None:
         """Run the open cells. Returns when none is at work."""
@@ -130,8 +130,8 @@ class Sweep:
     def close(self) -> None:
         """The table as it stands in the end, and what came out of the finished runs."""
         self.console.print(self.table())
-        done = [cell.run_dir for cell in self.cells if self.standings[cell.run_dir].stage == DONE]
-        tested = any(self.standings[folder].accuracy is not None for folder in done)
+        done = [cell.run_dir for cell in self.cells if self.statuses[cell.run_dir].stage == DONE]
+        tested = any(self.statuses[folder].accuracy is not None for folder in done)
         if tested:
             try:
                 report(done, self.logs.parent, self.console)
@@ -152,20 +152,20 @@ class Sweep:
             trouble = f"; {error}"
         self.look()
         for cell, log in zip(self.open, logs, strict=True):
-            if self.standings[cell.run_dir].stage != DONE:
+            if self.statuses[cell.run_dir].stage != DONE:
                 self.failed[cell.run_dir] = how_it_ended(log) + trouble
         self.open = []
 
     def _started(self, cell: Cell) -> None:
         self.running.append(cell)
         if self._live is None:
-            self.say(f"{cell.name}: {begins_line(self.standings[cell.run_dir])}")
+            self.say(f"{cell.name}: {begins_line(self.statuses[cell.run_dir])}")
 
     def _ended(self, cell: Cell, status: int, seconds: float) -> None:
         self.running.remove(cell)
         self.open.remove(cell)
-        before, found = self.standings[cell.run_dir], standing(cell)
-        self.standings[cell.run_dir] = found
+        before, found = self.statuses[cell.run_dir], run_status(cell)
+        self.statuses[cell.run_dir] = found
         if found.stage == DONE:  # even if it was killed on its way out: nothing is left to run
             what = f"done, {result_line(found)}, {duration(seconds)}"
             if not before.labels:  # else it is the time of a part
@@ -183,11 +183,11 @@ class Sweep:
         if now - self._looked < _LOOK_SECONDS or self._live is None:
             return
         self._looked = now
-        self.standings |= {cell.run_dir: standing(cell) for cell in running}
+        self.statuses |= {cell.run_dir: run_status(cell) for cell in running}
         self._live.update(self.table(), refresh=True)
 
     def _time_left(self) -> str:
-        left = seconds_left(self.cells, self.standings, self.open, self.jobs, self._walls)
+        left = seconds_left(self.cells, self.statuses, self.open, self.jobs, self._walls)
         if left is None or not self.open:
             return ""
         return f"about {duration(left)} left" + (f" with {self.jobs} at a time" if self.jobs > 1 else "")

@@ -21,7 +21,7 @@ NEW, BEGUN, DONE, REFUSED = "new", "begun", "done", "refused"
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """How far a cell is. ``stage`` is new, begun, done, or refused where its folder holds something that cannot go on,
     for the ``reason`` told."""
 
@@ -32,28 +32,28 @@ class Standing:
     reason: str = ""
 
 
-def standing(cell: Cell) -> Standing:
+def run_status(cell: Cell) -> RunStatus:
     """Look into the folder of a cell. The images are not read, so whether they are still the same is not known yet."""
     folder = cell.run_dir
     if not (folder / STATE).exists():
-        return Standing()
+        return RunStatus()
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         if not state["rounds"]:  # such a run gives way to another configuration
-            return Standing(BEGUN)
+            return RunStatus(BEGUN)
         check_same_config(folder / CONFIG, cell.config)
         return _of_run(read_run(folder))
     except NoRoundsError:
-        return Standing(BEGUN)
+        return RunStatus(BEGUN)
     except (DalError, OSError) as error:
-        return Standing(REFUSED, reason=str(error))
+        return RunStatus(REFUSED, reason=str(error))
     except (ValueError, KeyError, TypeError):
-        return Standing(REFUSED, reason=f"run: expected the {STATE} of a run in {str(folder)!r}, got something else.")
+        return RunStatus(REFUSED, reason=f"run: expected the {STATE} of a run in {str(folder)!r}, got something else.")
 
 
 def seconds_left(
     cells: Sequence[Cell],
-    standings: Mapping[Path, Standing],
+    statuses: Mapping[Path, RunStatus],
     open_cells: Sequence[Cell],
     at_once: int,
     measured: Mapping[Path, float] | None = None,
@@ -68,7 +68,7 @@ def seconds_left(
     whole: dict[str, list[float]] = defaultdict(list)
     guessed: list[float] = []
     for cell in cells:
-        found = standings[cell.run_dir]
+        found = statuses[cell.run_dir]
         if found.stage == DONE:
             whole[cell.row].append(measured.get(cell.run_dir, found.seconds))
         elif share := _share(cell, found):
@@ -79,23 +79,23 @@ def seconds_left(
     left = []
     for cell in open_cells:
         expected = whole.get(cell.row) or known
-        left.append(sum(expected) / len(expected) * (1 - _share(cell, standings[cell.run_dir])))
+        left.append(sum(expected) / len(expected) * (1 - _share(cell, statuses[cell.run_dir])))
     return max(sum(left) / at_once, *left)
 
 
-def _share(cell: Cell, found: Standing) -> float:
+def _share(cell: Cell, found: RunStatus) -> float:
     """How much of the labels a cell has bought, below 1."""
     budget = cell.config["campaign"]["budget"]
     return min(found.labels / budget, 0.99) if budget else 0.0
 
 
-def _of_run(run: Run) -> Standing:
+def _of_run(run: Run) -> RunStatus:
     keys = [str(key) for key in run.rounds.columns]
     rows: list[dict[str, Any]] = [dict(zip(keys, row, strict=True)) for row in run.rounds.itertuples(index=False)]
     # What a row does not have is NaN in a table.
     seconds = sum(total_seconds({k: v for k, v in row.items() if not _missing(v)}) for row in rows)
     accuracy = rows[-1].get("test_accuracy")
-    return Standing(
+    return RunStatus(
         DONE if run.finished else BEGUN,
         int(rows[-1]["labels_bought"]),
         None if accuracy is None or _missing(accuracy) else float(accuracy),

@@ -10,23 +10,23 @@ from rich.table import Table
 from rich.text import Text
 
 from dal.sweep.grid import Cell
-from dal.sweep.status import BEGUN, DONE, Standing
+from dal.sweep.status import BEGUN, DONE, RunStatus
 
 
 def grid_table(
     cells: Sequence[Cell],
-    standings: Mapping[Path, Standing],
+    statuses: Mapping[Path, RunStatus],
     running: Collection[Cell] = (),
     failed: Mapping[Path, str] | None = None,
     caption: str = "",
 ) -> Table:
     """How far each row of a grid is: cells that differ in their seed only share a line.
 
-    ``standings`` and ``failed`` are by run_dir; the latter holds why.
+    ``statuses`` and ``failed`` are by run_dir; the latter holds why.
     """
     failed = failed or {}
     table = Table(
-        title=f"{sum(standings[c.run_dir].stage == DONE for c in cells)} of {len(cells)} runs are done",
+        title=f"{sum(statuses[c.run_dir].stage == DONE for c in cells)} of {len(cells)} runs are done",
         title_justify="left",
         title_style="bold",
         caption=Text(caption),
@@ -44,7 +44,7 @@ def grid_table(
     at_work = {cell.run_dir for cell in running}
     for row in dict.fromkeys(cell.row for cell in cells):
         of_row = [cell for cell in cells if cell.row == row]
-        done = [standings[c.run_dir] for c in of_row if standings[c.run_dir].stage == DONE and c.run_dir not in failed]
+        done = [statuses[c.run_dir] for c in of_row if statuses[c.run_dir].stage == DONE and c.run_dir not in failed]
         bad = [cell for cell in of_row if cell.run_dir in failed]
         now = [cell for cell in of_row if cell.run_dir in at_work]
         waiting = len(of_row) - len(done) - len(bad) - len(now)
@@ -54,30 +54,30 @@ def grid_table(
             f"{len(done)} of {len(of_row)}",
             str(waiting) if waiting else "",
             Text(f"seed {', '.join(str(cell.seed) for cell in bad)}", style="red") if bad else "",
-            Text("\n".join(at_work_line(cell, standings[cell.run_dir]) for cell in now)),
+            Text("\n".join(at_work_line(cell, statuses[cell.run_dir]) for cell in now)),
             f"{100 * sum(accuracies) / len(accuracies):.1f}" if accuracies else "",
             duration(sum(found.seconds for found in done) / len(done)) if done else "",
         )
     return table
 
 
-def at_work_line(cell: Cell, found: Standing) -> str:
+def at_work_line(cell: Cell, found: RunStatus) -> str:
     """``seed 3: 120 of 300 labels``."""
     budget = cell.config["campaign"]["budget"]
     return f"seed {cell.seed}: {found.labels:,}{f' of {budget:,}' if budget else ''} labels"
 
 
-def result_line(found: Standing) -> str:
+def result_line(found: RunStatus) -> str:
     """``91.2 % with 300 labels``, or what is known of it.
 
-    >>> result_line(Standing(DONE, labels=300, accuracy=0.912))
+    >>> result_line(RunStatus(DONE, labels=300, accuracy=0.912))
     '91.2 % with 300 labels'
     """
     accuracy = "" if found.accuracy is None else f"{100 * found.accuracy:.1f} % with "
     return f"{accuracy}{found.labels:,} labels"
 
 
-def begins_line(found: Standing) -> str:
+def begins_line(found: RunStatus) -> str:
     """What is said when a cell is started."""
     return f"goes on after {found.labels:,} labels" if found.stage == BEGUN and found.labels else "started"
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dal.costs.ledger import Ledger
-from dal.data.images import ImageData, of_a_class
+from dal.data.images import ImageData, with_known_class
 from dal.errors import DalError, bad_value
 from dal.models.adapt import AdaptedModel, as_adapted
 from dal.models.classifier import Classifier
@@ -25,10 +25,10 @@ from dal.scoring.model_pass import ScoringConfig
 from dal.training import TrainingConfig, fit
 from dal.training.effort import Points
 
-TARGET, TARGET_WEIGHTS = "target.json", "target_weights.pt"
+FINAL_MODEL, FINAL_MODEL_WEIGHTS = "target.json", "target_weights.pt"
 
 
-def new_target(config: ModelConfig, data: ImageData, seed: int = 0) -> Classifier:
+def new_final_model(config: ModelConfig, data: ImageData, seed: int = 0) -> Classifier:
     """The untrained target that ``config`` names, for the images and classes of ``data``.
 
     Raises DalError where it names none, or one that cannot be had.
@@ -45,7 +45,7 @@ def new_target(config: ModelConfig, data: ImageData, seed: int = 0) -> Classifie
             raise DalError(prefix + text) from error
 
 
-def train_target(
+def train_final_model(
     model: AdaptedModel | Classifier,
     data: ImageData,
     labeled: Points,
@@ -71,7 +71,7 @@ def train_target(
     >>> from dal.models.backbones import SmallCNN
     >>> images = TensorSource(torch.zeros(5, 1, 8, 8, dtype=torch.uint8))
     >>> data = ImageData("toy", images, list("abcde"), torch.arange(5) % 2, ["cat", "dog"], mean=[0.5], std=[0.5])
-    >>> row = train_target(Classifier(SmallCNN(1, (8, 8)), 2), data, (torch.arange(4), data.labels[:4]), test=data,
+    >>> row = train_final_model(Classifier(SmallCNN(1, (8, 8)), 2), data, (torch.arange(4), data.labels[:4]), test=data,
     ...                    training=TrainingConfig(min_updates=1, max_updates=2))
     >>> row["labels_bought"], row["updates"], row["samples_forward_test"]
     (4, 2, 5)
@@ -81,8 +81,8 @@ def train_target(
     result = fit(
         adapted,
         data,
-        of_a_class(labeled),
-        None if validation is None else of_a_class(validation),
+        with_known_class(labeled),
+        None if validation is None else with_known_class(validation),
         config=training,
         scoring=scoring,
         trainer_options=trainer,
@@ -110,7 +110,7 @@ def train_target(
     }
 
 
-def finish_target(
+def finish_final_model(
     folder: Path,
     config: ModelConfig,
     data: ImageData,
@@ -121,33 +121,34 @@ def finish_target(
     **options: Any,
 ) -> dict[str, Any]:
     """The row of the target of a finished campaign: read from ``target.json`` in the run folder where it is there, else
-    trained by train_target(), whose ``options`` these are, and written. Its weights are in ``target_weights.pt``.
+    trained by train_final_model(), whose ``options`` these are, and written. Its weights are in ``target_weights.pt``.
 
     The row is written last and at once, so that a run that is killed before trains the target again, to the same end.
     """
     names = {"backbone": config.target_backbone, "weights": config.target_weights}
-    done = from_rank_zero(read_target(folder))
+    done = from_rank_zero(read_final_model(folder))
     if done is not None and names.items() <= done.items() and done["num_labeled"] == len(labeled[0]):
         return done
-    model = new_target(config, data, seed)
-    row = names | train_target(model, data, labeled, validation, seed=seed, **options)
+    model = new_final_model(config, data, seed)
+    row = names | train_final_model(model, data, labeled, validation, seed=seed, **options)
     if is_rank_zero():
-        save_tensors(folder / TARGET_WEIGHTS, {k: v.detach().cpu() for k, v in model.state_dict().items()})
-        write_text(folder / TARGET, json.dumps(finite(row), allow_nan=False) + "\n")
+        save_tensors(folder / FINAL_MODEL_WEIGHTS, {k: v.detach().cpu() for k, v in model.state_dict().items()})
+        write_text(folder / FINAL_MODEL, json.dumps(finite(row), allow_nan=False) + "\n")
     return row
 
 
-def read_target(folder: Path) -> dict[str, Any] | None:
+def read_final_model(folder: Path) -> dict[str, Any] | None:
     """What a run folder says of the target of its campaign; None where it has not been trained."""
-    file = folder / TARGET
+    file = folder / FINAL_MODEL
     found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     return found
 
 
-def target_line(row: Mapping[str, Any]) -> str:
+def final_model_sentence(row: Mapping[str, Any]) -> str:
     """One sentence for the end of a run.
 
-    >>> target_line({"backbone": "torchvision/resnet50", "num_labeled": 600, "updates": 1000, "test_accuracy": 0.934})
+    >>> row = {"backbone": "torchvision/resnet50", "num_labeled": 600, "updates": 1000, "test_accuracy": 0.934}
+    >>> final_model_sentence(row)
     'The target torchvision/resnet50, trained on 600 labels in 1,000 updates: test accuracy 93.4 %.'
     """
     tested = f"test accuracy {row['test_accuracy'] * 100:.1f} %" if "test_accuracy" in row else "not tested"

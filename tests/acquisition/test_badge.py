@@ -6,7 +6,8 @@ import torch
 from scipy.stats import chisquare
 
 from dal.acquisition import BADGE, badge, badge_select, badge_weights
-from dal.acquisition.search import geometry, nearest, race
+from dal.acquisition.search import exponential_race as race
+from dal.acquisition.search import geometry, nearest
 from dal.acquisition.search.rows import DiskRows, safe_scale
 from dal.errors import DalError, NonFiniteError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dal.acquisition import BatchBALD, DiskRows, Workspace, bald_scores, batchbald, batchbald_select
+from dal.acquisition import BatchBALD, DiskRows, Shard, bald_scores, batchbald, batchbald_select
 from dal.errors import DalError, NonFiniteError
 
 
@@ -236,7 +236,7 @@ def test_rows_on_disk_stay_there_and_make_no_difference(tmp_path):
     np.save(tmp_path / "rows.npy", rows.numpy())
     function = BatchBALD(num_joint_samples=50)
     expected = function.select((rows,), (), 8, generator())
-    found = function.select_in(Workspace.alone(300), (DiskRows(tmp_path / "rows.npy"),), (), 8, generator())
+    found = function.select_in(Shard.alone(300), (DiskRows(tmp_path / "rows.npy"),), (), 8, generator())
     assert torch.equal(found.positions, expected.positions) and torch.equal(found.scores, expected.scores)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dal.acquisition import EPIG, DiskRows, Workspace, bald_scores, epig, epig_scores
+from dal.acquisition import EPIG, DiskRows, Shard, bald_scores, epig, epig_scores
 from dal.errors import DalError, NonFiniteError
 
 
@@ -113,7 +113,7 @@ def test_rows_on_disk_make_no_difference(tmp_path):
     rows = drawn(1, 300, 20, 5, torch.float32).flatten(1)
     np.save(tmp_path / "rows.npy", rows.numpy())
     expected = EPIG().select((rows,), (), 8, generator())
-    found = EPIG().select_in(Workspace.alone(300), (DiskRows(tmp_path / "rows.npy"),), (), 8, generator())
+    found = EPIG().select_in(Shard.alone(300), (DiskRows(tmp_path / "rows.npy"),), (), 8, generator())
     assert torch.equal(found.positions, expected.positions) and torch.equal(found.scores, expected.scores)
 
 

@@ -11,7 +11,7 @@ from dal.acquisition.base import AcquisitionFunction, ScoreFunction
 from dal.errors import DalError
 
 NOT_FUNCTIONS = {
-    *("AcquisitionFunction", "DiskRows", "PoolModel", "ScoreFunction", "Selection", "Summary", "Workspace"),
+    *("AcquisitionFunction", "DiskRows", "PoolModel", "ScoreFunction", "Selection", "Summary", "Shard"),
     *("modules", "registry", "top_scores"),
 }
 registry_module = sys.modules["dal.acquisition.registry"]

@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 from dal import ActiveLearner
 from dal.acquisition import registry
-from dal.acquisition.search import workspace
+from dal.acquisition.search import shards
 from dal.errors import DalError
 from dal.runs.folder import Labeled, Records
 from dal.scoring.model_pass import ScoringConfig
@@ -79,7 +79,7 @@ def error_on_last(rank, weights):
 
 def main():
     # So that a small pool can be too large.
-    workspace._BYTES_OF_BLOCKS = workspace._BYTES_A_NUMBER = 0
+    shards._BYTES_OF_BLOCKS = shards._BYTES_A_NUMBER = 0
     rank, ranks, init_file, weights_file, out = sys.argv[1:]
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=int(rank), world_size=int(ranks))

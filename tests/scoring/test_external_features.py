@@ -14,7 +14,7 @@ from dal.acquisition.search.clusters import unit_points
 from dal.data import load
 from dal.errors import DalError, NonFiniteError
 from dal.runtime.seeding import generator
-from dal.scoring.external_features import check_embeddings
+from dal.scoring.external_features import check_external_features
 from dal.scoring.model_pass import ScoringConfig
 
 BY_FEATURES = {"alfa_mix", "cluster_margin", "coreset", "dropquery", "kmeans", "probcover", "typiclust"}
@@ -163,7 +163,7 @@ def test_script_writes_a_row_for_each_image_in_order(script, monkeypatch, tmp_pa
     assert script.main(arguments) == 0
     assert "100 x 6 features" in capsys.readouterr().out
     train = load(script.build(script.compose(["data=digits", "data.max_train=100"])).data).train
-    check_embeddings(str(output), len(train))
+    check_external_features(str(output), len(train))
     found = np.load(output)
     for index in (0, 47, 48, 99):
         pixels = train.source.batch([index])[0, 0].double().numpy() / 255

@@ -6,7 +6,7 @@ import weakref
 import pytest
 import torch
 
-from dal.scoring.prefetch import read_ahead, to_device
+from dal.scoring.prefetch import prefetched, to_device
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def no_thread_stays():
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
 @pytest.mark.parametrize("depth", [1, 2])
 def test_all_items_come_in_order(count, depth):
-    with read_ahead(range(count), depth) as ahead:
+    with prefetched(range(count), depth) as ahead:
         assert list(ahead) == list(range(count))
 
 
@@ -34,7 +34,7 @@ def test_items_are_made_in_another_thread_and_at_most_depth_ahead():
             enough.release()
             yield i
 
-    with read_ahead(items(), depth=2) as ahead:
+    with prefetched(items(), depth=2) as ahead:
         # Two wait in the queue and one waits for room; nothing was taken yet.
         for _ in range(3):
             assert enough.acquire(timeout=60)
@@ -57,7 +57,7 @@ def test_an_error_comes_out_after_the_items_before_it(at):
         raise Broken("file 7")
 
     taken = []
-    with pytest.raises(Broken, match="file 7"), read_ahead(items()) as ahead:
+    with pytest.raises(Broken, match="file 7"), prefetched(items()) as ahead:
         for item in ahead:
             taken.append(item)  # noqa: PERF402  extend() might drop what came before the error
     assert taken == list(range(at))
@@ -73,7 +73,7 @@ def test_leaving_early_ends_the_thread_and_its_items(error, after):
             made.append(i)
             yield i
 
-    with pytest.raises(error), read_ahead(items()) as ahead:
+    with pytest.raises(error), prefetched(items()) as ahead:
         for _ in range(after):
             next(ahead)
         raise error
@@ -81,7 +81,7 @@ def test_leaving_early_ends_the_thread_and_its_items(error, after):
 
 
 def test_an_item_is_not_kept_after_it_was_taken():
-    with read_ahead(torch.zeros(3) + i for i in range(3)) as ahead:
+    with prefetched(torch.zeros(3) + i for i in range(3)) as ahead:
         first = next(ahead)
         gone = weakref.ref(first)
         second = next(ahead)
@@ -101,7 +101,7 @@ def test_tiles_arrive_on_a_gpu_whole():
     device = torch.device("cuda")
     tiles = [(torch.full((64, 3, 64, 64), float(i)), 64) for i in range(20)]
     sums = []
-    with read_ahead(to_device(tiles, device)) as ahead:
+    with prefetched(to_device(tiles, device)) as ahead:
         for tile in ahead:
             x = tile.arrived()
             assert x.device.type == "cuda"

@@ -3,7 +3,7 @@ import torch
 
 from dal.errors import NonFiniteError
 from dal.scoring import row_buffer as gathered
-from dal.scoring.row_buffer import Gathered
+from dal.scoring.row_buffer import RowBuffer
 from dal.scoring.row_store import RowStore
 
 
@@ -11,7 +11,7 @@ from dal.scoring.row_store import RowStore
 def test_rows_come_back_in_order_with_their_types(monkeypatch, pending_bytes):
     monkeypatch.setattr(gathered, "_PENDING_BYTES", pending_bytes)
     wide, long = torch.randn(50, 3), torch.arange(50)
-    rows = Gathered(RowStore(50))
+    rows = RowBuffer(RowStore(50))
     for part in torch.arange(50).split(7):
         rows.append((wide[part], long[part]))
     found = rows.finish()
@@ -19,8 +19,8 @@ def test_rows_come_back_in_order_with_their_types(monkeypatch, pending_bytes):
 
 
 def test_no_rows_and_rows_without_columns():
-    assert Gathered(RowStore(0)).finish() == ()
-    rows = Gathered(RowStore(4))
+    assert RowBuffer(RowStore(0)).finish() == ()
+    rows = RowBuffer(RowStore(4))
     rows.append((torch.empty(4, 0),))
     assert rows.finish()[0].shape == (4, 0)
 
@@ -31,7 +31,7 @@ def test_what_is_not_finite_is_named_by_its_place_in_the_pass(monkeypatch, pendi
     monkeypatch.setattr(gathered, "_PENDING_BYTES", pending_bytes)
     values = torch.zeros(20, 2)
     values[13, 1] = values[17, 0] = value
-    rows = Gathered(RowStore(20))
+    rows = RowBuffer(RowStore(20))
     with pytest.raises(NonFiniteError) as error:
         for part in values.split(3):
             rows.append((part.sum(dim=1), part))
@@ -41,7 +41,7 @@ def test_what_is_not_finite_is_named_by_its_place_in_the_pass(monkeypatch, pendi
 
 def test_what_was_appended_does_not_change_afterwards_with_the_pool(monkeypatch):
     """A summary is memory of its own once it is finished with more than one tile."""
-    buffer, rows = torch.zeros(4), Gathered(RowStore(4))
+    buffer, rows = torch.zeros(4), RowBuffer(RowStore(4))
     rows.append((buffer[:2],))
     rows.append((buffer[2:],))
     found = rows.finish()[0]

@@ -20,7 +20,7 @@ from dal.config.overrides import compose
 from dal.errors import DalError
 from dal.sweep.command import sweep_command, visible_gpus
 from dal.sweep.grid import expand
-from dal.sweep.status import Standing, standing
+from dal.sweep.status import RunStatus, run_status
 from dal.sweep.table import grid_table
 
 QUICK = ["campaign.initial_size=10", "campaign.query_size=10", "campaign.growth=1", "data.max_train=300"]
@@ -91,7 +91,9 @@ def test_killed_and_interrupted_and_started_again_it_ends_the_same(undisturbed, 
     assert process.wait() == -signal.SIGKILL
     cells = expand([*GRID, target(tmp_path)])
     # What was at work ends by itself, and leaves a folder that nobody holds.
-    wait_for(lambda: "Stopped" in (tmp_path / ".sweep" / "random_5.log").read_text() or standing(cells[0]).labels == 40)
+    wait_for(
+        lambda: "Stopped" in (tmp_path / ".sweep" / "random_5.log").read_text() or run_status(cells[0]).labels == 40
+    )
     assert not (tmp_path / "margin").exists()
 
     # Ctrl-C, as soon as the second cell is at work.
@@ -170,12 +172,12 @@ def test_bad_input_is_one_sentence(arguments, message, capsys, tmp_path, monkeyp
 
 def test_the_table_while_it_runs(tmp_path):
     cells = expand(["acquisition=random,margin", "seed=range(3)", "campaign.budget=300", target(tmp_path)])
-    standings = {cell.run_dir: Standing() for cell in cells}
-    standings[cells[0].run_dir] = Standing("done", 300, 0.75, 100.0)
-    standings[cells[1].run_dir] = Standing("done", 300, 0.85, 260.0)
-    standings[cells[2].run_dir] = Standing("begun", 120, 0.5, 60.0)
+    statuses = {cell.run_dir: RunStatus() for cell in cells}
+    statuses[cells[0].run_dir] = RunStatus("done", 300, 0.75, 100.0)
+    statuses[cells[1].run_dir] = RunStatus("done", 300, 0.85, 260.0)
+    statuses[cells[2].run_dir] = RunStatus("begun", 120, 0.5, 60.0)
     console = Console(width=100, file=io.StringIO())
-    console.print(grid_table(cells, standings, [cells[2]], {cells[4].run_dir: "why"}, "about 5 min left"))
+    console.print(grid_table(cells, statuses, [cells[2]], {cells[4].run_dir: "why"}, "about 5 min left"))
     lines = [line.strip() for line in console.file.getvalue().splitlines()]
     assert lines[0] == "2 of 6 runs are done" and "about 5 min left" in lines
     (random,) = [line.split() for line in lines if line.startswith("random")]

@@ -6,7 +6,7 @@ import pytest
 
 from dal.runs.saved_config import dump_config
 from dal.sweep.grid import expand
-from dal.sweep.status import Standing, seconds_left, standing
+from dal.sweep.status import RunStatus, run_status, seconds_left
 
 ROWS = [
     {"round": 0, "labels_bought": 20, "test_accuracy": 0.5, "seconds_train": 2.0, "seconds_test": 0.5},
@@ -31,33 +31,33 @@ def write(cell, rows, stage="select", config=None, **changes):
 
 
 def test_stages(cells):
-    assert standing(cells[0]) == Standing("new")
+    assert run_status(cells[0]) == RunStatus("new")
     write(cells[0], ROWS, "done")
-    assert standing(cells[0]) == Standing("done", 40, 0.75, 7.0)
+    assert run_status(cells[0]) == RunStatus("done", 40, 0.75, 7.0)
     write(cells[1], ROWS[:1])
-    assert standing(cells[1]) == Standing("begun", 20, 0.5, 2.5)
+    assert run_status(cells[1]) == RunStatus("begun", 20, 0.5, 2.5)
     write(cells[2], [])
-    assert standing(cells[2]) == Standing("begun")
+    assert run_status(cells[2]) == RunStatus("begun")
     write(cells[3], ROWS, "done", config=cells[3].config | {"model": cells[3].config["model"] | {"lr": 0.5}})
-    found = standing(cells[3])
+    found = run_status(cells[3])
     assert found.stage == "refused" and found.reason.startswith("model.lr: expected 0.5, as the run in")
     write(cells[4], ROWS, bytes={"rounds.jsonl": 10_000})
-    assert standing(cells[4]).stage == "refused" and "expected 10000 bytes" in standing(cells[4]).reason
+    assert run_status(cells[4]).stage == "refused" and "expected 10000 bytes" in run_status(cells[4]).reason
     cells[5].run_dir.mkdir(parents=True)
     (cells[5].run_dir / "state.json").write_text("{")
-    assert standing(cells[5]).stage == "refused" and "expected the state.json" in standing(cells[5]).reason
+    assert run_status(cells[5]).stage == "refused" and "expected the state.json" in run_status(cells[5]).reason
 
 
 def test_time_left(cells):
-    found = {cell.run_dir: Standing() for cell in cells}
+    found = {cell.run_dir: RunStatus() for cell in cells}
     assert seconds_left(cells, found, cells, 1) is None
     # One at half of its budget after 10 s: 20 s each, 10 of them spent.
-    found[cells[0].run_dir] = Standing("begun", 50, 0.5, 10.0)
+    found[cells[0].run_dir] = RunStatus("begun", 50, 0.5, 10.0)
     assert seconds_left(cells, found, cells, 1) == pytest.approx(6 * 20 - 10)
     # A finished one tells better, for its own row and, until there is one, for others.
-    found[cells[0].run_dir] = Standing("done", 100, 0.5, 30.0)
+    found[cells[0].run_dir] = RunStatus("done", 100, 0.5, 30.0)
     assert seconds_left(cells, found, cells[1:], 1) == pytest.approx(5 * 30)
-    found[cells[3].run_dir] = Standing("done", 100, 0.5, 60.0)
+    found[cells[3].run_dir] = RunStatus("done", 100, 0.5, 60.0)
     left = [cells[i] for i in (1, 2, 4, 5)]
     assert seconds_left(cells, found, left, 2) == pytest.approx((2 * 30 + 2 * 60) / 2)
     # Not less than the longest of them; wall times in place of the journal's.

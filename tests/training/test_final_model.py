@@ -13,13 +13,13 @@ from dal.models.config import ModelConfig
 from dal.scoring.evaluation import metrics_from_logits, predict
 from dal.training import TrainingConfig, fit
 from dal.training.final_model import (
-    TARGET,
-    TARGET_WEIGHTS,
-    finish_target,
-    new_target,
-    read_target,
-    target_line,
-    train_target,
+    FINAL_MODEL,
+    FINAL_MODEL_WEIGHTS,
+    final_model_sentence,
+    finish_final_model,
+    new_final_model,
+    read_final_model,
+    train_final_model,
 )
 
 CPU = {"accelerator": "cpu"}
@@ -40,7 +40,7 @@ def states_equal(one, other):
 
 def test_a_new_target_is_the_network_of_its_name_and_of_the_seed(data):
     def made(seed, config=CONFIG):
-        return new_target(config, data, seed)
+        return new_final_model(config, data, seed)
 
     assert isinstance(made(0).backbone, SmallCNN) and made(0).head.out_features == 3
     assert states_equal(made(0).state_dict(), made(0).state_dict())
@@ -66,14 +66,14 @@ def test_a_new_target_is_the_network_of_its_name_and_of_the_seed(data):
 )
 def test_a_target_that_cannot_be_had_is_one_sentence(config, message, data):
     with pytest.raises(DalError, match=f"^{message}"):
-        new_target(config, data)
+        new_final_model(config, data)
 
 
 def test_training_it_is_a_round_of_fit(data, test_data, points, quick):
     labeled, validation = points
-    ours, theirs = new_target(CONFIG, data), new_target(CONFIG, data)
+    ours, theirs = new_final_model(CONFIG, data), new_final_model(CONFIG, data)
     untrained = {k: v.clone() for k, v in ours.state_dict().items()}
-    row = train_target(ours, data, labeled, validation, test=test_data, training=quick, trainer=CPU, seed=7)
+    row = train_final_model(ours, data, labeled, validation, test=test_data, training=quick, trainer=CPU, seed=7)
     first = fit(as_adapted(theirs), data, labeled, validation, config=quick, trainer_options=CPU, seed=1)
     assert not states_equal(ours.state_dict(), untrained)
     assert not states_equal(ours.state_dict(), theirs.state_dict()), "its shuffles are its own"
@@ -94,7 +94,7 @@ def test_training_it_is_a_round_of_fit(data, test_data, points, quick):
 
 
 def test_without_validation_and_test_points(data, points, quick):
-    row = train_target(new_target(CONFIG, data), data, points[0], training=quick, trainer=CPU)
+    row = train_final_model(new_final_model(CONFIG, data), data, points[0], training=quick, trainer=CPU)
     assert (row["num_validation"], row["labels_bought"], row["samples_forward_test"]) == (0, 40, 0)
     assert "train_accuracy" in row and not any(key.startswith("test_") for key in row)
 
@@ -108,14 +108,16 @@ def test_it_learns_from_the_points_it_is_given_and_from_their_told_labels(data, 
             return super().training_step(batch, batch_idx)
 
     once = TrainingConfig(batch_size=40, min_updates=1, max_updates=1)
-    train_target(Watched(SmallCNN(1, (8, 8)), 3), data, *points, training=once, trainer=CPU)
+    train_final_model(Watched(SmallCNN(1, (8, 8)), 3), data, *points, training=once, trainer=CPU)
     images, labels = data.plain(range(40)), points[0][1]
     assert read == {(image.numpy().tobytes(), int(label)) for image, label in zip(images, labels, strict=True)}
     assert not torch.equal(labels, data.labels[:40])
 
 
 def finished(folder, data, points, test_data, quick, config=CONFIG, **options):
-    return finish_target(folder, config, data, *points, test=test_data, training=quick, trainer=CPU, seed=5, **options)
+    return finish_final_model(
+        folder, config, data, *points, test=test_data, training=quick, trainer=CPU, seed=5, **options
+    )
 
 
 def counted(row):
@@ -123,13 +125,13 @@ def counted(row):
 
 
 def test_the_row_and_the_weights_are_in_the_run_folder(tmp_path, data, points, test_data, quick):
-    assert read_target(tmp_path) is None
+    assert read_final_model(tmp_path) is None
     row = finished(tmp_path, data, points, test_data, quick)
-    assert json.loads((tmp_path / TARGET).read_text()) == row == read_target(tmp_path)
+    assert json.loads((tmp_path / FINAL_MODEL).read_text()) == row == read_final_model(tmp_path)
     assert (row["backbone"], row["weights"]) == ("small_cnn", None)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([TARGET, TARGET_WEIGHTS])
-    model = new_target(CONFIG, data, seed=99)
-    model.load_state_dict(torch.load(tmp_path / TARGET_WEIGHTS, weights_only=True))
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([FINAL_MODEL, FINAL_MODEL_WEIGHTS])
+    model = new_final_model(CONFIG, data, seed=99)
+    model.load_state_dict(torch.load(tmp_path / FINAL_MODEL_WEIGHTS, weights_only=True))
     logits = predict(as_adapted(model), test_data, torch.arange(60))
     assert metrics_from_logits(logits, test_data.labels).accuracy == row["test_accuracy"]
 
@@ -152,7 +154,7 @@ def test_one_that_was_killed_is_trained_again_to_the_same_end(
         raise Killed
 
     expected = finished(tmp_path, data, points, test_data, quick)
-    expected_weights = (tmp_path / TARGET_WEIGHTS).read_bytes()
+    expected_weights = (tmp_path / FINAL_MODEL_WEIGHTS).read_bytes()
     folder = tmp_path / "killed"
     folder.mkdir()
     with monkeypatch.context() as patched, pytest.raises(Killed):
@@ -161,10 +163,10 @@ def test_one_that_was_killed_is_trained_again_to_the_same_end(
         else:
             patched.setattr("dal.training.final_model.write_text", die)
             finished(folder, data, points, test_data, quick)
-    assert (folder / TARGET_WEIGHTS).exists() == (moment == "weights written")
-    assert read_target(folder) is None
+    assert (folder / FINAL_MODEL_WEIGHTS).exists() == (moment == "weights written")
+    assert read_final_model(folder) is None
     assert counted(finished(folder, data, points, test_data, quick)) == counted(expected)
-    assert (folder / TARGET_WEIGHTS).read_bytes() == expected_weights
+    assert (folder / FINAL_MODEL_WEIGHTS).read_bytes() == expected_weights
 
 
 def test_another_target_or_more_labels_train_anew(tmp_path, data, points, test_data, quick):
@@ -174,9 +176,9 @@ def test_another_target_or_more_labels_train_anew(tmp_path, data, points, test_d
     assert finished(tmp_path, data, fewer, test_data, quick)["num_labeled"] == 30
     other = ModelConfig(target_backbone="torchvision/resnet18")
     assert finished(tmp_path, data, fewer, test_data, quick, other)["backbone"] == "torchvision/resnet18"
-    assert read_target(tmp_path)["backbone"] == "torchvision/resnet18"
+    assert read_final_model(tmp_path)["backbone"] == "torchvision/resnet18"
 
 
 def test_the_closing_line_of_a_run_without_test_points():
     row = {"backbone": "small_cnn", "num_labeled": 40, "updates": 1200}
-    assert target_line(row) == "The target small_cnn, trained on 40 labels in 1,200 updates: not tested."
+    assert final_model_sentence(row) == "The target small_cnn, trained on 40 labels in 1,200 updates: not tested."

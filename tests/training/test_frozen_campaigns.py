@@ -22,7 +22,7 @@ from dal.models.backbones import SmallCNN
 from dal.runs.folder import Records
 from dal.scoring.candidates import NeighborCandidates
 from dal.stopping import CampaignConfig
-from dal.training.final_model import read_target
+from dal.training.final_model import read_final_model
 
 CAMPAIGN = CampaignConfig(initial_size=20, query_size=10, budget=50, validation_size=10, stop_set_size=15)
 
@@ -154,15 +154,15 @@ def config(tmp_path):
 def test_the_target_is_trained_once_the_campaign_is_done_and_not_again(config, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr("dal.training.final_model.train_target", interrupted)
+        patched.setattr("dal.training.final_model.train_final_model", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run_campaign(config)
-    assert read_target(folder) is None
+    assert read_final_model(folder) is None
     assert json.loads((folder / "state.json").read_text())["stage"] == "done"
     rounds = (folder / "rounds.jsonl").read_text()
     rows = run_campaign(config)
     assert (folder / "rounds.jsonl").read_text() == rounds
-    target = read_target(folder)
+    target = read_final_model(folder)
     assert target["labels_bought"] == rows[-1]["labels_bought"] == 60 and target["num_validation"] == 10
     said = f"The target small_cnn, trained on 50 labels in {target['updates']} updates: test accuracy"
     output = capsys.readouterr().out
@@ -170,11 +170,11 @@ def test_the_target_is_trained_once_the_campaign_is_done_and_not_again(config, t
     weights = torch.load(folder / "target_weights.pt", weights_only=True)
     assert weights["head.weight"].shape == (10, 128)
     with monkeypatch.context() as patched:
-        patched.setattr("dal.training.final_model.train_target", interrupted)
+        patched.setattr("dal.training.final_model.train_final_model", interrupted)
         run_campaign(config)
     output = capsys.readouterr().out
     assert said in output and "is finished already; this is what happened:" in output
-    assert read_target(folder) == target
+    assert read_final_model(folder) == target
 
 
 def interrupted(*args, **options):

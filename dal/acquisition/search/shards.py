@@ -18,14 +18,14 @@ _BYTES_A_POINT, _BYTES_A_NUMBER, _BYTES_OF_BLOCKS = 64, 12, 2**27
 
 
 @dataclass(frozen=True)
-class Workspace:
+class Shard:
     """Rows ``offset`` to ``offset + size`` of a pool of ``total`` rows, the rest being with the other processes.
 
-    A process of its own holds all: ``Workspace.alone(1000)``. ``memory_budget`` is what selection may hold beside its
+    A process of its own holds all: ``Shard.alone(1000)``. ``memory_budget`` is what selection may hold beside its
     inputs, in bytes; None is no limit. A process that dies within a selection leaves the others waiting for as long as
     their group allows, or until the launcher ends them.
 
-    >>> Workspace.alone(10).span
+    >>> Shard.alone(10).span
     slice(0, 10, None)
     """
 
@@ -36,12 +36,12 @@ class Workspace:
     group: Any = None  # of torch.distributed; None where this process is alone
 
     @classmethod
-    def alone(cls, total: int, memory_budget: int | None = None) -> Workspace:
+    def alone(cls, total: int, memory_budget: int | None = None) -> Shard:
         """All rows in this process."""
         return cls(0, total, total, memory_budget)
 
     @classmethod
-    def shared(cls, total: int, memory_budget: int | None = None) -> Workspace:
+    def shared(cls, total: int, memory_budget: int | None = None) -> Shard:
         """This process's contiguous part among those of ``torch.distributed``, all rows where it is not in use.
 
         Sizes differ by one at most; no row is held twice.
@@ -52,7 +52,7 @@ class Workspace:
         start, stop = (total * place // ranks for place in (rank, rank + 1))
         return cls(start, stop - start, total, memory_budget, dist.group.WORLD)
 
-    def of(self, total: int) -> Workspace:
+    def of(self, total: int) -> Shard:
         """The same processes over another number of rows."""
         return self.shared(total, self.memory_budget) if self.group is not None else self.alone(total)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dal.data.images import OUTSIDE, ImageData, ImageSource
+from dal.data.images import OUT_OF_CLASS, ImageData, ImageSource
 from dal.errors import bad_value
 
 
@@ -44,8 +44,8 @@ class JoinedSource:
         return pixels.round().clamp(0, 255).to(torch.uint8)
 
 
-def with_outside(data: ImageData, other: ImageData) -> ImageData:
-    """The images of ``other`` behind those of ``data``, with the label OUTSIDE, as in open-set active learning
+def add_out_of_distribution(data: ImageData, other: ImageData) -> ImageData:
+    """The images of ``other`` behind those of ``data``, with the label OUT_OF_CLASS, as in open-set active learning
     (arXiv:2201.06758). Indices and ids of the first stay; ids of the others begin with the name of their data set.
 
     Raises DalError where one of them has no uint8 pixels, or ``data`` brings random transforms of its own.
@@ -55,7 +55,7 @@ def with_outside(data: ImageData, other: ImageData) -> ImageData:
     ...                  torch.tensor([0, 1]), ["cat", "dog"], mean=[0.5], std=[0.5])
     >>> cars = ImageData("cars", TensorSource(torch.full((1, 3, 4, 4), 9, dtype=torch.uint8)), ["a"],
     ...                  torch.tensor([0]), ["car", "bus"], mean=[0.5], std=[0.5])
-    >>> both = with_outside(cats, cars)
+    >>> both = add_out_of_distribution(cats, cars)
     >>> both.ids, both.labels, both.source.batch([2, 0])[:, 0, 0, 0]
     (['a', 'b', 'cars:a'], tensor([ 0,  1, -2]), tensor([9, 0], dtype=torch.uint8))
     """
@@ -68,5 +68,5 @@ def with_outside(data: ImageData, other: ImageData) -> ImageData:
         data,
         source=JoinedSource(data.source, other.source),
         ids=[*data.ids, *(f"{other.name}:{name}" for name in other.ids)],
-        labels=torch.cat([data.labels, torch.full((len(other),), OUTSIDE)]),
+        labels=torch.cat([data.labels, torch.full((len(other),), OUT_OF_CLASS)]),
     )

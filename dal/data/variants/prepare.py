@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dal.data.images import OUTSIDE, ImageSplits
+from dal.data.images import OUT_OF_CLASS, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.registry import outside_set
 from dal.data.variants.copies import noisy_copies
-from dal.data.variants.out_of_distribution import with_outside
+from dal.data.variants.out_of_distribution import add_out_of_distribution
 from dal.data.variants.subset import imbalanced, random_subset, without_classes
 from dal.errors import bad_value
 
@@ -27,14 +27,14 @@ def load(config: DataConfig) -> ImageSplits:
         train = without_classes(train, config.outside_classes)
         if test is not None:
             test = without_classes(test, config.outside_classes)
-            test = test.subset((test.labels != OUTSIDE).nonzero().flatten().tolist())
+            test = test.subset((test.labels != OUT_OF_CLASS).nonzero().flatten().tolist())
     if config.outside_from is not None:
         if config.outside_from == train.name:
             raise bad_value("data.outside_from", "another data set than data", config.outside_from)
         other = outside_set(config.outside_from, getattr(config, "download", False)).read().train
         if config.outside_size is not None:
             other = random_subset(other, config.outside_size, "data.outside_size")
-        train = with_outside(train, other)
+        train = add_out_of_distribution(train, other)
     elif config.outside_size is not None:
         raise bad_value("data.outside_size", "null where there is no data.outside_from", config.outside_size)
     return ImageSplits(train, test)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dal.data.images import OUTSIDE, UNKNOWN, ImageData
+from dal.data.images import OUT_OF_CLASS, UNKNOWN, ImageData
 from dal.errors import bad_value
 from dal.runtime.seeding import derive_seed
 
@@ -61,7 +61,7 @@ def imbalanced(data: ImageData, factor: float) -> ImageData:
 
 def without_classes(data: ImageData, count: int) -> ImageData:
     """The last ``count`` classes taken away, as in open-set active learning (arXiv:2201.06758): their images stay, with
-    the label OUTSIDE.
+    the label OUT_OF_CLASS.
 
     Raises DalError where count is not at least 0, or leaves less than two classes.
 
@@ -77,7 +77,7 @@ def without_classes(data: ImageData, count: int) -> ImageData:
         expected = f"from 0 to {data.num_classes - 2}, so that two classes are left"
         raise bad_value("count (data.outside_classes)", expected, count)
     return replace(
-        data, classes=list(data.classes[:left]), labels=data.labels.masked_fill(data.labels >= left, OUTSIDE)
+        data, classes=list(data.classes[:left]), labels=data.labels.masked_fill(data.labels >= left, OUT_OF_CLASS)
     )
 
 

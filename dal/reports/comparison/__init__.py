@@ -14,13 +14,13 @@ from dal.reports.comparison.figure import comparison_figure
 from dal.reports.comparison.files import csv_tables, output_folder
 from dal.reports.comparison.latex import latex
 from dal.reports.comparison.page import page
-from dal.reports.comparison.tables import Sheet, findings, sheets_of
-from dal.reports.comparison.terminal import print_sheet, say
+from dal.reports.comparison.tables import Table, findings, tables_of
+from dal.reports.comparison.terminal import print_table, say
 from dal.reports.drawing import save
 from dal.reports.overview import read_runs
 from dal.runs.atomic import write_text
 
-__all__ = ["Comparison", "Problem", "Sheet", "compare", "compare_problems", "pair_runs", "sheets_of"]
+__all__ = ["Comparison", "Problem", "Table", "compare", "compare_problems", "pair_runs", "tables_of"]
 
 _MOST_PAIRS = 15  # of six functions; more of them are for the files
 
@@ -53,8 +53,8 @@ def compare(
     folder = output_folder([run.path for run in runs], output)
     comparison = compare_problems(problems, targets=targets, baseline=baseline)
     sentences = findings(comparison)
-    for sheet in sheets_of(comparison, _MOST_PAIRS):
-        print_sheet(console, sheet)
+    for table in tables_of(comparison, _MOST_PAIRS):
+        print_table(console, table)
     for problem in problems:
         for note in problem.notes:
             say(console, f"{problem.name}: {note}.")
@@ -67,10 +67,10 @@ def compare(
 
 
 def _write(folder: Path, comparison: Comparison, sentences: Sequence[str]) -> list[Path]:
-    sheets = sheets_of(comparison)
+    tables = tables_of(comparison)
     texts = {
-        "comparison.html": page(comparison.problems, sheets, sentences, version("dal")),
-        "tables.tex": latex(sheets),
+        "comparison.html": page(comparison.problems, tables, sentences, version("dal")),
+        "tables.tex": latex(tables),
         **{name: table.to_csv(index=False, lineterminator="\n") for name, table in csv_tables(comparison).items()},
     }
     figure = comparison_figure(comparison.problems)

@@ -1,11 +1,11 @@
-"""Sheets as LaTeX tables, for papers: booktabs, nothing else."""
+"""Tables as LaTeX tables, for papers: booktabs, nothing else."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-from dal.reports.comparison.tables import Sheet
+from dal.reports.comparison.tables import Table
 
 _ESCAPES = str.maketrans(
     {
@@ -29,9 +29,9 @@ _ESCAPES = str.maketrans(
 )
 
 
-def latex(sheets: Iterable[Sheet]) -> str:
-    """A file to \\input, a table environment a sheet. It needs \\usepackage{booktabs}."""
-    return "% Needs \\usepackage{booktabs}.\n\n" + "\n".join(map(_table, sheets))
+def latex(tables: Iterable[Table]) -> str:
+    """A file to \\input, a table environment a table. It needs \\usepackage{booktabs}."""
+    return "% Needs \\usepackage{booktabs}.\n\n" + "\n".join(map(_table, tables))
 
 
 def escape(text: str) -> str:
@@ -45,17 +45,17 @@ def escape(text: str) -> str:
     return re.sub(r"(?<!\S)-(?=\d)", r"\\(-\\)", text.translate(_ESCAPES))
 
 
-def _table(sheet: Sheet) -> str:
-    columns = "l" * sheet.names + "r" * (len(sheet.header) - sheet.names)
+def _table(table: Table) -> str:
+    columns = "l" * table.names + "r" * (len(table.header) - table.names)
     lines = [
         r"\begin{table}[t]",
         r"\centering\small",
-        rf"\caption{{{escape(sheet.title)}. {escape(sheet.caption)}}}",
+        rf"\caption{{{escape(table.title)}. {escape(table.caption)}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        _row(sheet.header),
+        _row(table.header),
         r"\midrule",
-        *(_row(row) for row in sheet.rows),
+        *(_row(row) for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 from dal.analysis.grouping import Group
 from dal.analysis.pairing import Problem
 from dal.analysis.statistics.curves import mean_and_interval
-from dal.reports.comparison.tables import Sheet
+from dal.reports.comparison.tables import Table
 from dal.reports.drawing import Styles, limits, styles_of
 
 _DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
@@ -33,7 +33,7 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto S
 _GRID = {"gridcolor": "#e6e6e6", "zeroline": False, "linecolor": "#999999", "ticks": "outside", "tickcolor": "#999999"}
 
 
-def page(problems: Sequence[Problem], sheets: Sequence[Sheet], sentences: Sequence[str], version: str) -> str:
+def page(problems: Sequence[Problem], tables: Sequence[Table], sentences: Sequence[str], version: str) -> str:
     """A figure, notes and tables for each problem, then the tables over all. The page loads nothing from anywhere."""
     styles = styles_of([function for problem in problems for function in problem.functions])
     figures = [_figure(problem, styles) for problem in problems]
@@ -45,9 +45,9 @@ def page(problems: Sequence[Problem], sheets: Sequence[Sheet], sentences: Sequen
         parts.append(f"<section><h2>{escape(problem.name)}</h2><p class=caption>Mean over {seeds}{band}.</p>")
         parts.append(f'<div class="figure" id="figure{i}"></div>')
         parts.append(f'<ul class="notes">{notes}</ul>' if notes else "")
-        parts += [_table(sheet, "h3") for sheet in sheets if sheet.problem == problem.name]
+        parts += [_table(table, "h3") for table in tables if table.problem == problem.name]
         parts.append("</section>")
-    parts += [_table(sheet, "h2") for sheet in sheets if not sheet.problem]
+    parts += [_table(table, "h2") for table in tables if not table.problem]
     return _PAGE.substitute(
         font=_FONT,
         findings="".join(f"<p>{escape(sentence)}</p>" for sentence in sentences),
@@ -133,26 +133,26 @@ def _traces(function: Group, style: Mapping[str, Any], opacity: float) -> list[d
     return [band, line]
 
 
-def _table(sheet: Sheet, heading: str) -> str:
-    head = "".join(f"<th{_left(i, sheet)}>{escape(text)}</th>" for i, text in enumerate(sheet.header))
+def _table(table: Table, heading: str) -> str:
+    head = "".join(f"<th{_left(i, table)}>{escape(text)}</th>" for i, text in enumerate(table.header))
     rows = []
-    for at, row in enumerate(sheet.rows):
+    for at, row in enumerate(table.rows):
         cells = []
         for i, text in enumerate(row):
-            tag = "th" if i < sheet.names else "td"
-            heat = sheet.heat[at][i - sheet.names] if sheet.heat and i >= sheet.names else 0.0
+            tag = "th" if i < table.names else "td"
+            heat = table.heat[at][i - table.names] if table.heat and i >= table.names else 0.0
             shade = f' style="background: rgba(0, 114, 178, {0.6 * heat:.3f})"' if heat > 0 else ""
-            cells.append(f"<{tag}{_left(i, sheet)}{shade}>{escape(text)}</{tag}>")
+            cells.append(f"<{tag}{_left(i, table)}{shade}>{escape(text)}</{tag}>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return (
-        f'<{heading}>{escape(sheet.title)}</{heading}><div class="wide"><table class="{sheet.key}"><thead>'
+        f'<{heading}>{escape(table.title)}</{heading}><div class="wide"><table class="{table.key}"><thead>'
         f"<tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-        f"<p class=caption>{escape(sheet.caption)}</p>"
+        f"<p class=caption>{escape(table.caption)}</p>"
     )
 
 
-def _left(column: int, sheet: Sheet) -> str:
-    return " class=name" if column < sheet.names else ""
+def _left(column: int, table: Table) -> str:
+    return " class=name" if column < table.names else ""
 
 
 _PAGE = Template("""<!DOCTYPE html>

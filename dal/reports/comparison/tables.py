@@ -17,7 +17,7 @@ _DASH = "–"
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Table:
     """A table of text. The first ``names`` columns are names, to the left; the others are numbers, to the right.
     ``heat``, of the shape of the numbers, is between 0 and 1 where a cell is to be shaded, and NaN elsewhere."""
 
@@ -31,25 +31,25 @@ class Sheet:
     problem: str = ""  # its name; "" where the table is about all of them
 
 
-def sheets_of(comparison: Comparison, most_pairs: int | None = None) -> list[Sheet]:
+def tables_of(comparison: Comparison, most_pairs: int | None = None) -> list[Table]:
     """All tables: for each problem its functions, targets and pairs; then the penalty matrix and, over several data
     sets, the ranks.
 
     Where there are more than ``most_pairs`` pairs in a problem, only those with the baseline are shown (none without
     one), and the caption says so.
     """
-    sheets = []
+    tables = []
     for problem in comparison.problems:
-        sheets += [
+        tables += [
             _functions(problem, _of(comparison.functions, problem), comparison.baseline),
             _targets(problem, _of(comparison.targets, problem), comparison.baseline),
             _pairs(problem, _of(comparison.pairs, problem), comparison.baseline, most_pairs),
         ]
-    sheets.append(_penalty(comparison))
+    tables.append(_penalty(comparison))
     # Of one data set the first table says it all.
     if comparison.ranks is not None and len(comparison.problems) > 1:
-        sheets.append(_ranks(comparison))
-    return sheets
+        tables.append(_ranks(comparison))
+    return tables
 
 
 def findings(comparison: Comparison) -> list[str]:
@@ -81,7 +81,7 @@ def findings(comparison: Comparison) -> list[str]:
     return sentences
 
 
-def _functions(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> Sheet:
+def _functions(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> Table:
     header = ["function", f"accuracy with {problem.labels[-1]:,} labels, %", "area, %", "area over log labels, %"]
     if baseline:
         header += [f"area minus {baseline}, points", "p", "p, Holm"]
@@ -97,7 +97,7 @@ def _functions(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> S
     )
     if baseline:
         caption += f" p: two-sided paired t-test of the areas against {baseline}; Holm: over all functions here."
-    return Sheet(
+    return Table(
         "functions",
         f"{problem.name}: area under the budget curve",
         tuple(header),
@@ -107,7 +107,7 @@ def _functions(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> S
     )
 
 
-def _targets(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> Sheet:
+def _targets(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> Table:
     goals = list(dict.fromkeys(zip(lines["target"], lines["rule"], strict=True)))
     header = ["function"]
     for target, _ in goals:
@@ -134,10 +134,10 @@ def _targets(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> She
             f"labels. Never: not with {problem.labels[-1]:,} labels; more than (>): {baseline} does not get there."
         )
     title = f"{problem.name}: labels to reach {'a target' if len(goals) == 1 else 'targets'}"
-    return Sheet("targets", title, tuple(header), tuple(rows), caption, problem=problem.name)
+    return Table("targets", title, tuple(header), tuple(rows), caption, problem=problem.name)
 
 
-def _pairs(problem: Problem, lines: pd.DataFrame, baseline: str | None, most: int | None) -> Sheet:
+def _pairs(problem: Problem, lines: pd.DataFrame, baseline: str | None, most: int | None) -> Table:
     count, note = len(lines), ""
     if most is not None and count > most:
         with_baseline = (lines["function"] == baseline) | (lines["other"] == baseline)
@@ -161,10 +161,10 @@ def _pairs(problem: Problem, lines: pd.DataFrame, baseline: str | None, most: in
         "other beats it."
     )
     header = ("function", "against", "area apart, points", "p", "p, Holm", "seeds W/T/L", "counts W/T/L")
-    return Sheet("pairs", f"{problem.name}: pairs", header, tuple(rows), caption + note, names=2, problem=problem.name)
+    return Table("pairs", f"{problem.name}: pairs", header, tuple(rows), caption + note, names=2, problem=problem.name)
 
 
-def _penalty(comparison: Comparison) -> Sheet:
+def _penalty(comparison: Comparison) -> Table:
     table = comparison.penalty
     names, values = list(table.index), table.to_numpy(np.float64)
     means = column_means(table)
@@ -186,10 +186,10 @@ def _penalty(comparison: Comparison) -> Sheet:
     if left_out:
         caption += f" Left out, since not on every data set: {_list(left_out)}."
     header = ("beats", *(str(i + 1) for i in range(len(names))))
-    return Sheet("penalty", "Pairwise penalty matrix", header, tuple(rows), caption, heat=tuple(map(tuple, heat)))
+    return Table("penalty", "Pairwise penalty matrix", header, tuple(rows), caption, heat=tuple(map(tuple, heat)))
 
 
-def _ranks(comparison: Comparison) -> Sheet:
+def _ranks(comparison: Comparison) -> Table:
     ranks, names = comparison.ranks, comparison.ranked
     assert ranks is not None
     order = np.argsort(ranks.mean, kind="stable")
@@ -212,7 +212,7 @@ def _ranks(comparison: Comparison) -> Sheet:
         )
     if ranks.note:
         caption += f" {ranks.note[0].upper()}{ranks.note[1:]}."
-    return Sheet("ranks", "Mean ranks over data sets", tuple(header), tuple(rows), caption)
+    return Table("ranks", "Mean ranks over data sets", tuple(header), tuple(rows), caption)
 
 
 def _of(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:

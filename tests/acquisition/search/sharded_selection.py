@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from dal.acquisition import BADGE, CoreSet, DiskRows, Workspace, registry
+from dal.acquisition import BADGE, CoreSet, DiskRows, Shard, registry
 from dal.errors import DalError
 
 CASES = {
@@ -37,8 +37,8 @@ def selections(case, ranks_at_work, folder=None):
     """What each function selects, with this process's part of the pool."""
     num_points, num_classes, num_features, query_size = CASES[case]
     model = fake_model().random(num_points + 90, num_classes, num_features)
-    workspace = Workspace.shared(num_points) if ranks_at_work else Workspace.alone(num_points)
-    pool, labeled = torch.arange(num_points)[workspace.span], torch.arange(num_points, num_points + 90)
+    shard = Shard.shared(num_points) if ranks_at_work else Shard.alone(num_points)
+    pool, labeled = torch.arange(num_points)[shard.span], torch.arange(num_points, num_points + 90)
     found = {}
     for name, cls in sorted(registry().items()):
         function = cls(**SETTINGS.get(name, {}))
@@ -48,12 +48,12 @@ def selections(case, ranks_at_work, folder=None):
         if folder is not None and name in ("badge", "coreset"):
             rows = tuple(stored(part, folder / f"{name}_{place}.npy") for place, part in enumerate(rows))
         others = others if function.needs_labeled else ()
-        chosen = function.select_in(workspace, rows, others, query_size, torch.Generator().manual_seed(3))
+        chosen = function.select_in(shard, rows, others, query_size, torch.Generator().manual_seed(3))
         found[name] = chosen.positions, chosen.scores
-    chosen = CoreSet().select_in(workspace, (model.features(pool),), (), query_size, torch.Generator())
+    chosen = CoreSet().select_in(shard, (model.features(pool),), (), query_size, torch.Generator())
     found["coreset without labels"] = chosen.positions, chosen.scores
     equal = BADGE().summarize(model, pool * 0)
-    chosen = BADGE().select_in(workspace, equal, (), query_size, torch.Generator().manual_seed(3))
+    chosen = BADGE().select_in(shard, equal, (), query_size, torch.Generator().manual_seed(3))
     found["badge of equal points"] = chosen.positions, chosen.scores
     return found
 
@@ -65,12 +65,12 @@ def stored(part, path):
 
 def error_on_one(rank):
     """Where one process finds a NaN, all say so, and none waits."""
-    workspace = Workspace.shared(10)
-    features = torch.zeros(workspace.size, 2)
+    shard = Shard.shared(10)
+    features = torch.zeros(shard.size, 2)
     if rank == dist.get_world_size() - 1:
         features[-1] = torch.nan
     try:
-        CoreSet().select_in(workspace, (features,), (torch.zeros(1, 2),), 2, torch.Generator())
+        CoreSet().select_in(shard, (features,), (torch.zeros(1, 2),), 2, torch.Generator())
     except DalError as error:
         return str(error)
     return "no error"
@@ -79,7 +79,7 @@ def error_on_one(rank):
 def other_error_on_one(rank):
     """Errors of other kinds are told as words, so that they can be sent."""
     try:
-        with Workspace.shared(10).agreed():
+        with Shard.shared(10).agreed():
             if rank == 0:
                 raise OSError("no such disk")
     except OSError as error:
@@ -99,8 +99,8 @@ def main():
     found["on disk"] = selections("many picks", True, folder)
     found["error"] = error_on_one(rank)
     found["other error"] = other_error_on_one(rank)
-    workspace = Workspace.shared(41)
-    found["span"] = workspace.offset, workspace.size
+    shard = Shard.shared(41)
+    found["span"] = shard.offset, shard.size
     torch.save(found, out)
     dist.barrier()
     dist.destroy_process_group()

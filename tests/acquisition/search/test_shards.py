@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dal.acquisition import Workspace
+from dal.acquisition import Shard
 
 SCRIPT = Path(__file__).with_name("sharded_selection.py")
 
@@ -73,8 +73,8 @@ def test_errors_of_any_kind_reach_all(ranks):
 
 
 def test_a_process_of_its_own_holds_everything():
-    workspace = Workspace.shared(7, memory_budget=5)
-    assert workspace == Workspace.alone(7, memory_budget=5)
-    assert workspace.best(2.0, 3) == (2.0, 3)
+    shard = Shard.shared(7, memory_budget=5)
+    assert shard == Shard.alone(7, memory_budget=5)
+    assert shard.best(2.0, 3) == (2.0, 3)
     part = torch.zeros(7, 2)
-    assert workspace.gather((part,))[0] is part
+    assert shard.gather((part,))[0] is part

@@ -9,7 +9,7 @@ import torch
 from dal import ActiveLearner, run
 from dal.acquisition import Margin
 from dal.acquisition.base import ScoreFunction
-from dal.data.images import OUTSIDE
+from dal.data.images import OUT_OF_CLASS
 from dal.data.variants.subset import without_classes
 from dal.errors import DalError
 from dal.labeling.initial_set import initial_set
@@ -20,7 +20,7 @@ from dal.runs.folder import RunFolder
 from dal.runs.journal import read_csv
 from dal.stopping import CampaignConfig
 from dal.training import TrainingConfig
-from dal.training.final_model import train_target
+from dal.training.final_model import train_final_model
 
 TRAINING = TrainingConfig(batch_size=16, min_updates=5, max_updates=20, check_every=10)
 
@@ -48,13 +48,13 @@ def test_a_campaign_pays_for_them_and_learns_as_without(open_set, test_data, tmp
     bought = read_csv((tmp_path / "run" / "selections.csv").read_text())
     validation = read_csv((tmp_path / "run" / "validation.csv").read_text())
     assert [p.label for p in bought] == open_set.labels[[p.index for p in bought]].tolist()
-    outside = [[p.label for p in [*validation, *bought] if p.round <= row["round"]].count(OUTSIDE) for row in rows]
+    outside = [[p.label for p in [*validation, *bought] if p.round <= row["round"]].count(OUT_OF_CLASS) for row in rows]
     assert [row["num_outside"] for row in rows] == outside and outside[0] > 0
     assert [row["labels_bought"] for row in rows] == [22, 34, 46] and rows[-1]["num_validation"] == 10
     # What was learned is what a learner learns that was only told the points of a class.
-    inside = [p for p in bought if p.round == 0 and p.label != OUTSIDE]
+    inside = [p for p in bought if p.round == 0 and p.label != OUT_OF_CLASS]
     other = learner(open_set)
-    kept = [p for p in validation if p.label != OUTSIDE]
+    kept = [p for p in validation if p.label != OUT_OF_CLASS]
     assert len(kept) < 10
     other.tell_validation([p.index for p in kept], [p.label for p in kept])
     other.tell([p.index for p in inside], [p.label for p in inside])
@@ -87,17 +87,17 @@ def test_cut_off_and_resumed_it_ends_the_same(open_set, tmp_path):
 
 
 def test_the_answer_is_certain_even_from_a_noisy_oracle(open_set):
-    outside = (open_set.labels == OUTSIDE).nonzero().flatten().tolist()
-    assert NoisyOracle(open_set, 1.0)(outside) == [OUTSIDE] * len(outside)
+    outside = (open_set.labels == OUT_OF_CLASS).nonzero().flatten().tolist()
+    assert NoisyOracle(open_set, 1.0)(outside) == [OUT_OF_CLASS] * len(outside)
     assert set(outside) <= set(DatasetOracle(open_set).answerable().tolist())
 
 
 def test_a_learner_is_told_and_needs_a_class_to_fit(open_set):
     one = learner(open_set)
-    outside = (open_set.labels == OUTSIDE).nonzero().flatten().tolist()
+    outside = (open_set.labels == OUT_OF_CLASS).nonzero().flatten().tolist()
     with pytest.raises(DalError, match="labels: expected a class for at least one of the points, got 'none for all 3'"):
-        one.tell_validation(outside[:3], [OUTSIDE] * 3)
-    one.tell(outside[:5], [OUTSIDE] * 5)
+        one.tell_validation(outside[:3], [OUT_OF_CLASS] * 3)
+    one.tell(outside[:5], [OUT_OF_CLASS] * 5)
     with pytest.raises(DalError, match="fit: expected points labeled with a class, got '5 that are of none"):
         one.fit()
     assert one.labels_bought == 5 and not set(one.pool.unlabeled.tolist()) & set(outside[:5])
@@ -108,10 +108,10 @@ def test_a_round_of_nothing_but_outside_points_trains_on_what_there_is(open_set,
     training = replace(TRAINING, warm_start="continue", monitor="none", updates_per_label=1.0, replay=replay)
     one = ActiveLearner(model, open_set, Margin(), training=training, seed=2)
     inside = (open_set.labels >= 0).nonzero().flatten().tolist()
-    outside = (open_set.labels == OUTSIDE).nonzero().flatten().tolist()
+    outside = (open_set.labels == OUT_OF_CLASS).nonzero().flatten().tolist()
     one.tell(inside[:20], open_set.labels[inside[:20]].tolist())
     one.fit()
-    one.tell(outside[:5], [OUTSIDE] * 5)
+    one.tell(outside[:5], [OUT_OF_CLASS] * 5)
     assert one.fit().updates == training.min_updates
 
 
@@ -126,8 +126,8 @@ def test_a_balanced_start_takes_classes_first(open_set):
 
 def test_a_target_counts_them_and_learns_without(open_set):
     points = torch.arange(40)
-    row = train_target(model(), open_set, (points, open_set.labels[points]), training=TRAINING)
-    assert row["labels_bought"] == 40 and int((open_set.labels[:40] == OUTSIDE).sum()) > 0
+    row = train_final_model(model(), open_set, (points, open_set.labels[points]), training=TRAINING)
+    assert row["labels_bought"] == 40 and int((open_set.labels[:40] == OUT_OF_CLASS).sum()) > 0
 
 
 def test_functions_that_ask_for_labels_are_told_of_them(open_set, monkeypatch):
@@ -139,7 +139,7 @@ def test_functions_that_ask_for_labels_are_told_of_them(open_set, monkeypatch):
     monkeypatch.setattr(ALFAMix, "summarize", lambda self, *a: asked.append(self) or summarize(self, *a))
     one = ActiveLearner(model, open_set, ALFAMix(), training=TRAINING, seed=2)
     inside = (open_set.labels >= 0).nonzero().flatten().tolist()
-    outside = (open_set.labels == OUTSIDE).nonzero().flatten().tolist()
+    outside = (open_set.labels == OUT_OF_CLASS).nonzero().flatten().tolist()
     points = [*inside[:10], *outside[:3]]
     one.tell(points, open_set.labels[points].tolist())
     one.fit()
@@ -152,7 +152,7 @@ def test_functions_that_look_at_labeled_points_see_them_too(open_set):
 
     one = ActiveLearner(model, open_set, CoreSet(), training=TRAINING, seed=2)
     inside = (open_set.labels >= 0).nonzero().flatten().tolist()
-    outside = (open_set.labels == OUTSIDE).nonzero().flatten().tolist()
-    one.tell([*inside[:10], outside[0]], [*open_set.labels[inside[:10]].tolist(), OUTSIDE])
+    outside = (open_set.labels == OUT_OF_CLASS).nonzero().flatten().tolist()
+    one.tell([*inside[:10], outside[0]], [*open_set.labels[inside[:10]].tolist(), OUT_OF_CLASS])
     one.fit()
     assert not isinstance(CoreSet(), ScoreFunction) and outside[0] not in list(one.ask(20))

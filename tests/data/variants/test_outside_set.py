@@ -8,11 +8,11 @@ import torch
 from dal.config.overrides import compose
 from dal.config.schema import build
 from dal.data import load
-from dal.data.images import OUTSIDE, ImageSplits, TensorSource
+from dal.data.images import OUT_OF_CLASS, ImageSplits, TensorSource
 from dal.data.sets import registry
 from dal.data.sets.digits import Digits
 from dal.data.sets.registry import outside_set
-from dal.data.variants.out_of_distribution import JoinedSource, with_outside
+from dal.data.variants.out_of_distribution import JoinedSource, add_out_of_distribution
 from dal.errors import DalError
 
 
@@ -62,7 +62,7 @@ def test_by_configuration():
     alone = load(Digits(max_train=50))
     assert len(train) == 80 and train.classes == alone.train.classes
     assert train.ids[:50] == alone.train.ids and torch.equal(train.labels[:50], alone.train.labels)
-    assert train.labels[50:].tolist() == [OUTSIDE] * 30 and all(
+    assert train.labels[50:].tolist() == [OUT_OF_CLASS] * 30 and all(
         name.startswith("other:digit-") for name in train.ids[50:]
     )
     assert torch.equal(train.plain(range(50)), alone.train.plain(range(50)))
@@ -73,8 +73,8 @@ def test_by_configuration():
 
 def test_both_kinds_of_outside():
     train = load(Digits(outside_classes=4, outside_from="other")).train
-    assert train.num_classes == 6 and int((train.labels[:1297] == OUTSIDE).sum()) > 400
-    assert bool((train.labels[1297:] == OUTSIDE).all())
+    assert train.num_classes == 6 and int((train.labels[:1297] == OUT_OF_CLASS).sum()) > 400
+    assert bool((train.labels[1297:] == OUT_OF_CLASS).all())
 
 
 def test_what_may_be_downloaded_may_be_for_both():
@@ -112,6 +112,6 @@ def test_pixels_that_are_normalized_already_are_refused(data):
     with pytest.raises(
         DalError, match=r"^other \(data\.outside_from\): expected images of uint8 pixels, got torch.float32"
     ):
-        with_outside(data, floats)
+        add_out_of_distribution(data, floats)
     with pytest.raises(DalError, match=r"^data: expected images of uint8 pixels, got torch.float32"):
-        with_outside(floats, data)
+        add_out_of_distribution(floats, data)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dal.data import load
-from dal.data.images import OUTSIDE, UNKNOWN, ImageData, TensorSource
+from dal.data.images import OUT_OF_CLASS, UNKNOWN, ImageData, TensorSource
 from dal.data.sets.digits import Digits
 from dal.data.variants.subset import imbalanced, random_subset, without_classes
 from dal.errors import DalError
@@ -79,7 +79,7 @@ def test_unknown_labels():
 def test_classes_taken_away_leave_their_images():
     whole = data([0, 1, 2, 3, -1, 2], 4)
     open_set = without_classes(whole, 2)
-    assert open_set.labels.tolist() == [0, 1, OUTSIDE, OUTSIDE, UNKNOWN, OUTSIDE]
+    assert open_set.labels.tolist() == [0, 1, OUT_OF_CLASS, OUT_OF_CLASS, UNKNOWN, OUT_OF_CLASS]
     assert list(open_set.classes) == ["0", "1"] and list(open_set.ids) == list(whole.ids)
     assert open_set.fingerprint() != whole.fingerprint()
     assert whole.labels.tolist() == [0, 1, 2, 3, -1, 2]
@@ -96,5 +96,5 @@ def test_the_test_set_has_the_other_classes_only():
     train, test = load(Digits(outside_classes=4))
     before = load(Digits())
     assert (train.num_classes, test.num_classes) == (6, 6) and len(train) == 1297
-    assert int((train.labels == OUTSIDE).sum()) == int((before.train.labels >= 6).sum())
+    assert int((train.labels == OUT_OF_CLASS).sum()) == int((before.train.labels >= 6).sum())
     assert len(test) == int((before.test.labels < 6).sum()) and test.labels.max() == 5 and test.labels.min() == 0

@@ -11,7 +11,7 @@ import scipy.stats
 from dal.analysis import read_run
 from dal.analysis.pairing import pair_runs
 from dal.reports.comparison.page import page
-from dal.reports.comparison.tables import Sheet
+from dal.reports.comparison.tables import Table
 
 NAMES = ["random", *(f"function_{i}" for i in range(14))]
 
@@ -98,8 +98,8 @@ def test_fifteen_functions_are_told_apart_by_line_and_by_marker(problem_of):
 
 def test_the_page_is_whole_and_loads_nothing(problem_of):
     problem = problem_of({"random": [[0.4, 0.6]], "margin": [[0.4, 0.7]]})
-    sheet = Sheet("penalty", "A title", ("beats", "1"), (("1 margin", "0.50"),), "A caption.", heat=((0.5,),))
-    text = page([problem], [sheet], ["A finding."], "0.9")
+    table = Table("penalty", "A title", ("beats", "1"), (("1 margin", "0.50"),), "A caption.", heat=((0.5,),))
+    text = page([problem], [table], ["A finding."], "0.9")
     parsed = Loads(text)
     assert parsed.open == []
     assert [url for url in parsed.fetched if not url.startswith("data:")] == []
@@ -113,7 +113,7 @@ def test_hostile_and_foreign_names_are_text(problem_of):
     evil = "</script><b>x"
     curves = {"random": [[0.4, 0.6]], evil: [[0.4, 0.7]]}
     problem = problem_of(curves, data="手書き <数字>")
-    text = page([problem], [Sheet("functions", evil, (evil,), ((evil,),), evil)], [evil], "1")
+    text = page([problem], [Table("functions", evil, (evil,), ((evil,),), evil)], [evil], "1")
     assert text.count("</script>") == 2 and "<b>" not in text.split("<script>")[0]
     assert "手書き <数字>" in Loads(text).text
     (figure,) = figures_of(text)

@@ -9,8 +9,8 @@ from dal.analysis import read_run
 from dal.analysis.comparison import compare_problems
 from dal.analysis.pairing import pair_runs
 from dal.reports.comparison.latex import latex
-from dal.reports.comparison.tables import Sheet, findings, sheets_of
-from dal.reports.comparison.terminal import print_sheet
+from dal.reports.comparison.tables import Table, findings, tables_of
+from dal.reports.comparison.terminal import print_table
 
 
 @pytest.fixture
@@ -29,19 +29,19 @@ def comparison_of(synthetic, tmp_path):
 
 
 def sheet_of(comparison, key):
-    (sheet,) = (sheet for sheet in sheets_of(comparison) if sheet.key == key)
-    return sheet
+    (table,) = (table for table in tables_of(comparison) if table.key == key)
+    return table
 
 
-def column(sheet, start):
-    (i,) = (i for i, text in enumerate(sheet.header) if text.startswith(start))
-    return {row[0]: row[i] for row in sheet.rows}
+def column(table, start):
+    (i,) = (i for i, text in enumerate(table.header) if text.startswith(start))
+    return {row[0]: row[i] for row in table.rows}
 
 
-def printed(sheet, width, encoding="utf-8"):
+def printed(table, width, encoding="utf-8"):
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(width=width, file=file, color_system=None)
-    print_sheet(console, sheet)
+    print_table(console, table)
     file.flush()
     return file.buffer.getvalue().decode(encoding)
 
@@ -49,19 +49,19 @@ def printed(sheet, width, encoding="utf-8"):
 def test_never_more_than_and_at_once_are_said(comparison_of):
     curves = {"random": [0.5, 0.6, 0.7], "margin": [0.5, 0.8, 0.9], "bald": [0.5, 0.55, 0.6]}
     comparison = comparison_of({n: [row, row] for n, row in curves.items()}, targets=[0.4, 0.65, 0.8, 0.95])
-    sheet = sheet_of(comparison, "targets")
-    assert column(sheet, "labels to 40")["bald"] == "≤ 10 (≤ 10 to ≤ 10)"
-    assert column(sheet, "labels to 65") == {"margin": "15 (15 to 15)", "random": "25 (25 to 25)", "bald": "never"}
+    table = sheet_of(comparison, "targets")
+    assert column(table, "labels to 40")["bald"] == "≤ 10 (≤ 10 to ≤ 10)"
+    assert column(table, "labels to 65") == {"margin": "15 (15 to 15)", "random": "25 (25 to 25)", "bald": "never"}
     # margin needs 15 labels for 0.65, random 25; for 0.8 margin needs 20, and random more than all its 30
-    assert column(sheet, "label efficiency at 65") == {"margin": "1.67", "random": "–", "bald": "never"}
-    assert column(sheet, "label efficiency at 80")["margin"] == "> 1.50"
-    assert column(sheet, "label efficiency at 95")["margin"] == "never, as the other"
-    assert sheet.caption.startswith("Labels: where")
+    assert column(table, "label efficiency at 65") == {"margin": "1.67", "random": "–", "bald": "never"}
+    assert column(table, "label efficiency at 80")["margin"] == "> 1.50"
+    assert column(table, "label efficiency at 95")["margin"] == "never, as the other"
+    assert table.caption.startswith("Labels: where")
 
 
 def test_a_target_by_rule_is_explained(comparison_of):
-    sheet = sheet_of(comparison_of({"random": [[0.5, 0.6]], "margin": [[0.5, 0.9]]}), "targets")
-    assert sheet.caption.startswith("60 % is the last mean of random. ")
+    table = sheet_of(comparison_of({"random": [[0.5, 0.6]], "margin": [[0.5, 0.9]]}), "targets")
+    assert table.caption.startswith("60 % is the last mean of random. ")
     alone = sheet_of(comparison_of({"badge": [[0.5, 0.6]], "bald": [[0.5, 0.7]]}), "targets")
     assert alone.caption.startswith("60 % is the lowest last mean of a function. ") and len(alone.header) == 2
 
@@ -86,23 +86,23 @@ def test_findings_name_above_below_and_undecided(comparison_of):
 
 def test_penalty_says_rows_and_columns_in_words(comparison_of):
     comparison = comparison_of({"random": [[0.5, 0.6], [0.5, 0.61]], "margin": [[0.5, 0.7], [0.5, 0.71]]})
-    sheet = sheet_of(comparison, "penalty")
-    assert sheet.rows[:2] == (("1 margin", "–", "1.00"), ("2 random", "0.00", "–"))
-    assert sheet.rows[2] == ("mean of the column", "0.00", "0.50")
-    assert "at which the function of the row beats that of the column" in sheet.caption
-    assert sheet.heat[0][1] == 1 and np.isnan(sheet.heat[0][0])
+    table = sheet_of(comparison, "penalty")
+    assert table.rows[:2] == (("1 margin", "–", "1.00"), ("2 random", "0.00", "–"))
+    assert table.rows[2] == ("mean of the column", "0.00", "0.50")
+    assert "at which the function of the row beats that of the column" in table.caption
+    assert table.heat[0][1] == 1 and np.isnan(table.heat[0][0])
 
 
 def test_many_pairs_are_cut_to_the_baselines_and_it_is_said(comparison_of):
     comparison = comparison_of({name: [[0.5, 0.6], [0.5, 0.6]] for name in ("random", "a", "b", "c")})
-    (whole,) = (s for s in sheets_of(comparison) if s.key == "pairs")
-    (cut,) = (s for s in sheets_of(comparison, most_pairs=5) if s.key == "pairs")
+    (whole,) = (s for s in tables_of(comparison) if s.key == "pairs")
+    (cut,) = (s for s in tables_of(comparison, most_pairs=5) if s.key == "pairs")
     assert len(whole.rows) == 6 and len(cut.rows) == 3
     assert all("random" in row[:2] for row in cut.rows)
     assert cut.caption.endswith("3 of 6 pairs; all are in pairs.csv.")
 
 
-WIDE = Sheet(
+WIDE = Table(
     "functions",
     "手書き: 5 %",
     ("function", *(f"a number {i}" for i in range(9))),
@@ -123,14 +123,14 @@ def test_any_width_and_encoding_shows_all_numbers_whole(width, encoding):
 
 
 def test_brackets_are_not_markup():
-    sheet = Sheet("functions", "[red]x", ("function", "n"), (("sizes=[1]", "1"),), "[bold]c")
-    text = printed(sheet, 60)
+    table = Table("functions", "[red]x", ("function", "n"), (("sizes=[1]", "1"),), "[bold]c")
+    text = printed(table, 60)
     assert "[red]x" in text and "sizes=[1]" in text and "[bold]c" in text
 
 
 def test_latex_escapes_and_has_a_column_each():
     rows = (("least_confidence", "12 ± 3", "<0.001"), ("a & b # {c} ~ ^ \\ $", "–", "≤ 10"))
-    text = latex([Sheet("functions", "digits_1: 5 %", ("function", "area, %", "p"), rows, "100 % ∞.")])
+    text = latex([Table("functions", "digits_1: 5 %", ("function", "area, %", "p"), rows, "100 % ∞.")])
     lines = text.splitlines()
     assert r"\begin{tabular}{lrr}" in lines and r"\caption{digits\_1: 5 \%. 100 \% \(\infty\).}" in lines
     assert r"least\_confidence & 12 \(\pm\) 3 & \(<\)0.001 \\" in lines
