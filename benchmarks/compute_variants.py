@@ -48,7 +48,7 @@ def variants(data: str) -> dict[str, list[str]]:
             "saver + frozen backbone": [*SAVER, *part, *frozen],
         }
     if data == "digits_resnet18":
-        proxy = ["model.backbone=small_cnn", "model.target_backbone=resnet18_cifar"]
+        proxy = ["model.backbone=small_cnn", "model.final_backbone=resnet18_cifar"]
         return {
             "classic": CLASSIC,
             "classic + continue": [*CLASSIC, "training.warm_start=continue"],

@@ -32,7 +32,7 @@ __all__ = [
     "top_scores",
 ]
 
-Summary = tuple[Tensor, ...]
+Summary = dict[str, Tensor]
 """What is kept of some points: tensors whose first dimension runs over the points."""
 
 

@@ -80,7 +80,7 @@ class EPIG(AcquisitionFunction):
     """Highest ``epig_scores`` first; K C numbers a point are kept.
 
     The targets are drawn anew for each query: from the pool, or from those given to with_targets(), which
-    ``scoring.target_inputs`` names. Labeled points are never among them.
+    ``scoring.target_points`` names. Labeled points are never among them.
 
     Args:
         num_draws: networks drawn by Monte Carlo dropout, at least 2.

@@ -95,7 +95,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         check_sizes(built.campaign, len(oracle.answerable()))
         check_metric(built.campaign, test is not None, built.prices)
         check_start(built.training, built.campaign.validation_size > 0)
-        if built.model.target_backbone is not None:
+        if built.model.final_backbone is not None:
             new_final_model(built.model, train, built.seed)
         folder = RunFolder(built.run_dir, config, train.fingerprint())
 
@@ -114,7 +114,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
                 | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
             )
             if folder.stage == "done":
-                pending = built.model.target_backbone is not None and read_final_model(folder.path) is None
+                pending = built.model.final_backbone is not None and read_final_model(folder.path) is None
                 but = " but for its target" if pending else ""
                 console.print(f"{folder.path} is finished already{but}; this is what happened:", markup=False)
             elif folder.rows:
@@ -125,21 +125,16 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
                 learner, oracle, built.campaign, test=test, records=folder, prices=built.prices, on_round=on_round
             )
             target = None
-            if built.model.target_backbone is not None:
+            if built.model.final_backbone is not None:
                 labeled = learner.pool.labeled
                 target = finish_final_model(
                     folder.path,
                     built.model,
+                    learner.setup,
                     train,
                     (labeled, learner.pool.labels(labeled)),
                     learner.validation,
                     test=test,
-                    training=built.training,
-                    scoring=built.scoring,
-                    trainer=built.trainer,
-                    seed=built.seed,
-                    device=learner.device,
-                    on_progress=progress,
                 )
         except KeyboardInterrupt:
             console.print(f"Stopped after {len(folder.rows)} rounds. The same command goes on from there.")

@@ -24,7 +24,7 @@ from dal.loop import ActiveLearner
 from dal.models import Classifier, ModelConfig
 from dal.runtime.progress import OnProgress, silent
 from dal.scoring.candidates import CandidatesConfig
-from dal.scoring.model_pass import ScoringConfig
+from dal.scoring.config import ScoringConfig
 from dal.stopping import CampaignConfig, largest_query
 from dal.training import TrainingConfig
 

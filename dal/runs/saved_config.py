@@ -33,13 +33,13 @@ ADDED = {
     "candidates.kind": "all",
     "candidates.size": 10_000,
     "candidates.num_neighbors": 100,
-    "candidates.embeddings": None,
+    "candidates.features_file": None,
     "candidates.index": "exact",
     "scoring.memory_budget": None,
     "scoring.channels_last": False,
     "scoring.compile": False,
-    "scoring.embeddings": None,
-    "scoring.target_inputs": None,
+    "scoring.features_file": None,
+    "scoring.target_points": None,
     "candidates.explore": 0.2,
     "training.updates_per_label": None,
     "training.replay": None,
@@ -60,8 +60,8 @@ ADDED = {
     "model.input_size": None,
     "model.freeze_backbone": False,
     "model.ensemble_size": 1,
-    "model.target_backbone": None,
-    "model.target_weights": None,
+    "model.final_backbone": None,
+    "model.final_weights": None,
 }
 """Keys that the first runs' configurations do not have yet, with the values that say what those runs did."""
 

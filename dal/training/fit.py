@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,23 +17,19 @@ import torch.nn.functional as F
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from dal.costs.ledger import Ledger
 from dal.data.images import ImageData
 from dal.data.loaders import RoundData
 from dal.errors import DalError, bad_value
-from dal.models.adapt import AdaptedModel
 from dal.models.classifier import Classifier
 from dal.runtime.distributed import from_rank_zero, rank
-from dal.runtime.progress import OnProgress, silent
+from dal.runtime.progress import silent
 from dal.runtime.seeding import generator, isolated_rng
-from dal.scoring.evaluation import predict
-from dal.scoring.model_pass import ScoringConfig
 from dal.training.auto_start import Probe
-from dal.training.config import TrainingConfig
 from dal.training.cost_callback import TrainingCounter
 from dal.training.early_stopping import FiniteLoss, UpdateStopping
 from dal.training.effort import Effort, Points, effort
 from dal.training.rewinding import ScheduleRewind
+from dal.training.setup import TrainingSetup
 from dal.training.weight_average import WeightAverage
 
 MAX_CHECKED = 2048
@@ -82,28 +78,26 @@ class FitResult:
 
 
 def fit(
-    model: AdaptedModel,
+    setup: TrainingSetup,
     data: ImageData,
     labeled: Points,
     validation: Points | None = None,
     *,
-    config: TrainingConfig | None = None,
-    scoring: ScoringConfig | None = None,
-    trainer_options: Mapping[str, Any] | None = None,
     spent: Effort | None = None,
-    seed: int = 0,
     round: int = 0,
-    ledger: Ledger | None = None,
-    on_progress: OnProgress = silent,
 ) -> FitResult:
     """Train the module in place and leave it with the best weights seen.
 
-    ``spent`` says what of ``labeled`` is fitted and how long; None is a round from scratch. ``trainer_options`` are
-    Lightning's own (accelerator, devices, strategy, precision, logger, callbacks, ...).
-    Raises NonFiniteError for a loss that is not finite, DalError for options that dal sets itself.
+    ``spent`` says what of ``labeled`` is fitted and how long; None is a round from scratch.
+
+    Raises:
+        NonFiniteError: the loss is not finite.
+        DalError: nothing is labeled, or an option is one that dal sets itself.
     """
-    config, ledger = config or TrainingConfig(), ledger or Ledger()
-    options = _check_options(trainer_options or {})
+    config, seed, ledger, on_progress = setup.config, setup.seed, setup.passes.ledger, setup.passes.on_progress
+    options = _check_options(setup.trainer_options)
+    # The model stays on the Trainer's device.
+    watching = replace(setup.passes, device=None, on_progress=silent)
     if not len(labeled[0]):
         raise bad_value("labeled", "at least one labeled point", 0)
     monitor = config.monitor
@@ -117,7 +111,7 @@ def fit(
 
     def check() -> tuple[float, float]:
         with ledger.phase("validate"):
-            logits = predict(model, data, watched[0], config=scoring, phase="validate", ledger=ledger)
+            logits = watching.logits(data, watched[0], "validate")
             accuracy = float((logits.argmax(dim=1) == watched[1]).double().mean())
             loss = float(F.cross_entropy(logits.double(), watched[1]))
             # Devices may differ in the last bit, and all must stop at the same update.
@@ -125,7 +119,7 @@ def fit(
 
     most = spent.max_updates
     stopping = UpdateStopping(config, monitor, most, check, lambda done: on_progress("train", done, most))
-    module = model.module
+    module = setup.passes.model.module
     # A user's own validation_step may feed a scheduler of theirs; the Classifier's would only repeat check().
     own_validation = validation is not None and is_overridden("validation_step", module)
     own_validation = own_validation and not isinstance(module, Classifier)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 
 from dal.data.images import ImageData
 from dal.errors import bad_value
-from dal.models.adapt import AdaptedModel
 from dal.training.auto_start import WARM, Probe, is_probed, start_between_probes
 from dal.training.config import TrainingConfig
 from dal.training.effort import Points, effort
 from dal.training.fit import FitResult, fit
+from dal.training.setup import TrainingSetup
 from dal.training.warm_start import starting_state
 
 
@@ -34,7 +33,7 @@ def check_start(config: TrainingConfig, has_validation: bool) -> None:
 
 
 def fit_round(
-    model: AdaptedModel,
+    setup: TrainingSetup,
     data: ImageData,
     labeled: Points,
     validation: Points | None,
@@ -42,18 +41,15 @@ def fit_round(
     num_new: int,
     fresh: Mapping[str, Tensor],
     is_first: bool,
-    probes: Sequence[Probe],
-    config: TrainingConfig,
-    seed: int,
-    round: int,
-    **options: Any,
+    probes: Sequence[Probe] = (),
+    round: int = 0,
 ) -> FitResult:
     """Train a round in place: fit() from the weights that ``config.warm_start`` says, with the effort() of that start.
 
     The last ``num_new`` of the labeled points are new, ``fresh`` are new weights, and ``probes`` are what the automatic
-    start found so far. ``options`` are those of fit().
+    start found so far.
     """
-    module = model.module
+    config, seed, module = setup.config, setup.seed, setup.passes.model.module
     previous = {name: value.detach().clone() for name, value in module.state_dict().items()}
 
     def from_start(policy: str) -> FitResult:
@@ -68,7 +64,7 @@ def fit_round(
         module.load_state_dict(start)
         warm = policy != "scratch"
         spent = effort(config, labeled, num_new, warm, seed=seed, round=round)
-        result = fit(model, data, labeled, validation, config=config, spent=spent, seed=seed, round=round, **options)
+        result = fit(setup, data, labeled, validation, spent=spent, round=round)
         return replace(result, start=policy)
 
     policy = "scratch" if is_first else config.warm_start

@@ -43,8 +43,8 @@ def test_values_reach_the_objects():
     assert built.acquisition.num_draws == 7 and built.seed == 4 and built.training.warm_start == "continue"
     assert built.trainer["devices"] == 2 and built.trainer["detect_anomaly"] is True and built.oracle.noise == 0.25
     assert built.run_dir == "runs/digits/bald/seed4"
-    built = build(compose(["candidates.kind=random", "candidates.size=2000", "candidates.embeddings=a b.npy"]))
-    assert built.candidates == CandidatesConfig(kind="random", size=2000, embeddings="a b.npy")
+    built = build(compose(["candidates.kind=random", "candidates.size=2000", "candidates.features_file=a b.npy"]))
+    assert built.candidates == CandidatesConfig(kind="random", size=2000, features_file="a b.npy")
     assert compose(["experiment=none"])["campaign"]["budget"] == 1000 != compose([])["campaign"]["budget"]
 
 

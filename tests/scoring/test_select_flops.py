@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.passes import choose
 
 from dal.acquisition import BADGE, CoreSet, Margin
 from dal.acquisition.search.flops import counted_work
@@ -10,7 +11,6 @@ from dal.costs.ledger import Ledger
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
 from dal.models.classifier import Classifier
-from dal.scoring.select import choose
 
 CLASSES = 3
 

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.training import fit
 
 from dal import ActiveLearner
 from dal.acquisition import Random
 from dal.costs.ledger import Ledger
 from dal.errors import DalError
 from dal.models.adapt import as_adapted
-from dal.training import TrainingConfig, fit
+from dal.training import TrainingConfig
 from dal.training.effort import effort
 
 
