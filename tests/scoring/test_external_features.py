@@ -38,18 +38,14 @@ def learner(new_model, data, quick, function, path=None):
 
 
 def test_functions_that_can_take_them_say_so():
-    named = {name for name, cls in registry().items() if cls.features_part is not None}
-    assert named >= BY_FEATURES
-    for cls in registry().values():
-        assert cls.features_part is not None or not cls.features_alone
+    assert {name for name, cls in registry().items() if "features" in cls.keeps} >= BY_FEATURES
 
 
 @pytest.mark.parametrize("name", sorted(BY_FEATURES))
 def test_the_part_that_is_replaced_holds_the_features(name, fake_network):
     function = registry()[name]()
     summary = function.summarize(fake_network, torch.arange(20))
-    assert torch.equal(summary[function.features_part], fake_network.features(torch.arange(20)))
-    assert function.features_alone == (len(summary) == 1)
+    assert torch.equal(summary["features"], fake_network.features(torch.arange(20)))
 
 
 @pytest.fixture

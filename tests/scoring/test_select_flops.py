@@ -40,7 +40,7 @@ def test_products_and_distances_of_selection_by_hand():
 def test_selection_charges_its_products(acquisition, shared):
     data, model = shared.make_images(40, classes=CLASSES), network()
     width = 128 if isinstance(acquisition, CoreSet) else 128 + CLASSES
-    labeled = torch.arange(5) if acquisition.needs_labeled else torch.arange(0)
+    labeled = torch.arange(5) if acquisition.uses_labeled_points else torch.arange(0)
     counts, chosen = [], []
     for _ in range(2):
         ledger = Ledger()
