@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from dal.campaign import run
-from dal.compose import check_overrides, compose, quoted, resolve, with_own_files
+from dal.compose import check_overrides, compose, quoted, resolve, under_current_keys, with_own_files
 from dal.config import ROOT_NAME, build, config_folder, register
 from dal.console import STOPPED, CampaignProgress, closing_table, round_line
 from dal.distributed import is_rank_zero
@@ -26,7 +26,7 @@ from dal.stopping import check_metric, check_sizes
 from dal.sweep.command import sweep_command
 from dal.target import finish_target, new_target, read_target, target_line
 from dal.training.fit import check_trainer_options
-from dal.training.fit_round import check_start
+from dal.training.fit_round import check_monitor
 
 _SETTINGS = [
     "hydra.job.name=dal run",
@@ -41,7 +41,7 @@ _ASK = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--config
 
 def run_command(arguments: list[str]) -> int:
     """Run one campaign, or with --multirun what is missing of a grid. Returns the exit status."""
-    arguments = [a if a.startswith("-") else quoted([a])[0] for a in arguments]
+    arguments = [a if a.startswith("-") else under_current_keys(quoted([a]))[0] for a in arguments]
     flags = [a for a in arguments if a.startswith("-")]
     if not flags:
         run_campaign(compose(arguments), arguments)
@@ -93,7 +93,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits)
         check_sizes(built.campaign, len(oracle.answerable()))
         check_metric(built.campaign, test is not None, built.prices)
-        check_start(built.training, built.campaign.validation_size > 0)
+        check_monitor(built.training, built.campaign.validation_size > 0)
         if built.model.target_backbone is not None:
             new_target(built.model, train, built.seed)
         folder = RunFolder(built.run_dir, config, train.fingerprint())

@@ -23,7 +23,7 @@ from dal.progress import OnProgress, silent
 from dal.scoring import ScoringConfig
 from dal.seeding import derive_seed, isolated_rng
 from dal.training import TrainingConfig, fit
-from dal.training.effort import Points
+from dal.training.fit import Points
 
 TARGET, TARGET_WEIGHTS = "target.json", "target_weights.pt"
 

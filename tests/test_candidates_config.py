@@ -1,4 +1,4 @@
-"""Candidates from a configuration: what it makes, and folders of runs whose configuration knows nothing of them."""
+"""Candidates from a configuration: what it makes, and what dal rank does with them."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from dal.data.base import ImageSplits
 from dal.errors import DalError
 from dal.rank_command import rank_command
 from dal.run_command import run_campaign
-from dal.run_config import ADDED, check_same_config, dump_config, flatten
+from dal.run_config import dump_config
 
 EMBEDDINGS = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
 
@@ -36,19 +36,6 @@ def test_a_configuration_becomes_the_candidates_of_the_learner(data, tmp_path):
     np.save(tmp_path / "embeddings.npy", EMBEDDINGS[:89])
     with pytest.raises(DalError, match=r"candidates.embeddings: expected one row for each of the 90 images .* got 89"):
         toy_run(data, kind="neighbors", embeddings=str(tmp_path / "embeddings.npy"))
-
-
-def test_a_folder_from_before_there_were_candidates_still_resumes(tmp_path):
-    config = compose(["compute=early_stopping"])
-    assert {k: v for k, v in flatten(config) if k.startswith("candidates.")} == {
-        k: v for k, v in ADDED.items() if k.startswith("candidates.")
-    }
-    assert CandidatesConfig() == CandidatesConfig(**config["candidates"])
-    old = tmp_path / "config.yaml"
-    old.write_text(dump_config({k: v for k, v in config.items() if k != "candidates"}))
-    check_same_config(old, config)
-    with pytest.raises(DalError, match=r"candidates.kind: expected 'all', as the run in .* got 'random'"):
-        check_same_config(old, compose(["compute=early_stopping", "candidates.kind=random"]))
 
 
 def test_dal_rank_needs_no_embeddings_and_works_on_old_folders(tmp_path):

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch import Tensor
 
 from dal.data.base import ImageData
 from dal.data.datamodule import RoundData
@@ -28,13 +29,14 @@ from dal.models.classifier import Classifier
 from dal.progress import OnProgress, silent
 from dal.scoring import ScoringConfig
 from dal.seeding import generator, isolated_rng
-from dal.training.auto_start import Probe
 from dal.training.averaging import WeightAverage
 from dal.training.config import TrainingConfig
 from dal.training.counting import TrainingCounter
 from dal.training.early_stopping import FiniteLoss, UpdateStopping
-from dal.training.effort import Effort, Points, effort
-from dal.training.rewinding import ScheduleRewind
+from dal.training.effort import effort
+
+Points = tuple[Tensor, Tensor]
+"""(L,) int64 indices and their (L,) int64 told labels."""
 
 MAX_CHECKED = 2048
 """Training accuracy is watched on at most so many labeled points."""
@@ -62,7 +64,6 @@ class FitResult:
     monitor: str
     history: list[dict[str, float]] = field(default_factory=list)
     start: str = "scratch"  # the weights it started from: scratch, continue or shrink_perturb
-    probe: Probe | None = None  # where warm_start=auto tried both starts; updates are then those of both
 
     @property
     def best(self) -> dict[str, float] | None:
@@ -90,7 +91,7 @@ def fit(
     config: TrainingConfig | None = None,
     scoring: ScoringConfig | None = None,
     trainer_options: Mapping[str, Any] | None = None,
-    spent: Effort | None = None,
+    max_updates: int | None = None,
     seed: int = 0,
     round: int = 0,
     ledger: Ledger | None = None,
@@ -98,7 +99,7 @@ def fit(
 ) -> FitResult:
     """Train the module in place and leave it with the best weights seen.
 
-    ``spent`` says what of ``labeled`` is fitted and how long; None is a round from scratch. ``trainer_options`` are
+    ``max_updates`` are the most updates; None is what effort() gives a round from scratch. ``trainer_options`` are
     Lightning's own (accelerator, devices, strategy, precision, logger, callbacks, ...).
     Raises NonFiniteError for a loss that is not finite, DalError for options that dal sets itself.
     """
@@ -111,7 +112,8 @@ def fit(
         monitor = "train_accuracy" if validation is None else "val_loss"
     elif monitor.startswith("val_") and validation is None:
         raise bad_value("training.monitor", "train_accuracy or auto, as there are no validation points", monitor)
-    spent = spent or effort(config, labeled, len(labeled[0]), warm=False, seed=seed, round=round)
+    num_labels = len(labeled[0])
+    most = effort(config, num_labels, num_labels, warm=False) if max_updates is None else max_updates
     watched = _watched(labeled if monitor in ("train_accuracy", "none") else validation, seed, round)
     assert watched is not None
 
@@ -123,7 +125,6 @@ def fit(
             # Devices may differ in the last bit, and all must stop at the same update.
             return from_rank_zero((accuracy, loss))
 
-    most = spent.max_updates
     stopping = UpdateStopping(config, monitor, most, check, lambda done: on_progress("train", done, most))
     module = model.module
     # A user's own validation_step may feed a scheduler of theirs; the Classifier's would only repeat check().
@@ -132,7 +133,7 @@ def fit(
     counter = TrainingCounter(ledger)
     loaders = RoundData(
         data,
-        spent.points,
+        labeled,
         validation if own_validation else None,
         batch_size=config.batch_size,
         min_batches=most if monitor == "none" else config.check_every,
@@ -145,10 +146,9 @@ def fit(
     with ledger.phase("train"), isolated_rng(seed, round, *key), _quiet(), _keyboard_interrupt():
         theirs = options.pop("callbacks", [])
         theirs = [theirs] if isinstance(theirs, pl.Callback) else theirs
-        rewind = [ScheduleRewind(spent.skipped)] if spent.skipped else []
         average = [WeightAverage(config.average, most)] if config.average and monitor == "none" else []
         # The counter comes first: what the others do after a batch is not training.
-        callbacks = [counter, *theirs, stopping, FiniteLoss(), *rewind, *average]
+        callbacks = [counter, *theirs, stopping, FiniteLoss(), *average]
         trainer = pl.Trainer(
             **{
                 "logger": False,
@@ -161,7 +161,7 @@ def fit(
             | options,
             callbacks=callbacks,
             max_epochs=-1,
-            max_steps=spent.planned,
+            max_steps=most,
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from dal.errors import unknown_choice
-
-STARTS = ("scratch", "continue", "shrink_perturb")
+from dal.training.config import WARM_STARTS
 
 State = Mapping[str, Tensor]
 
@@ -36,5 +35,5 @@ def starting_state(
             for name, value in fresh.items()
         }
     else:
-        raise unknown_choice("warm_start", STARTS, policy)
+        raise unknown_choice("warm_start", WARM_STARTS, policy)
     return {name: value.detach().clone() for name, value in chosen.items()}
