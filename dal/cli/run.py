@@ -15,7 +15,7 @@ from rich.console import Console
 
 from dal.campaign import run
 from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_line
-from dal.config.overrides import check_overrides, compose, quoted, resolve, with_own_files
+from dal.config.overrides import check_overrides, compose, quoted, resolve, under_current_keys, with_own_files
 from dal.config.schema import ROOT_NAME, build, config_folder, register
 from dal.costs.prices import PricesConfig
 from dal.data import load
@@ -26,8 +26,8 @@ from dal.runtime.distributed import is_rank_zero
 from dal.stopping import check_metric, check_sizes
 from dal.sweep.command import sweep_command
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model, read_final_model
-from dal.training.fit import check_trainer_options
-from dal.training.fit_round import check_start
+from dal.training.fit_round import check_monitor
+from dal.training.lightning import check_trainer_options
 
 _SETTINGS = [
     "hydra.job.name=dal run",
@@ -42,7 +42,7 @@ _ASK = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--config
 
 def run_command(arguments: list[str]) -> int:
     """Run one campaign, or with --multirun what is missing of a grid. Returns the exit status."""
-    arguments = [a if a.startswith("-") else quoted([a])[0] for a in arguments]
+    arguments = [a if a.startswith("-") else under_current_keys(quoted([a]))[0] for a in arguments]
     flags = [a for a in arguments if a.startswith("-")]
     if not flags:
         run_campaign(compose(arguments), arguments)
@@ -94,7 +94,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits)
         check_sizes(built.campaign, len(oracle.answerable()))
         check_metric(built.campaign, test is not None, built.prices)
-        check_start(built.training, built.campaign.validation_size > 0)
+        check_monitor(built.training, built.campaign.validation_size > 0)
         if built.model.final_backbone is not None:
             new_final_model(built.model, train, built.seed)
         folder = RunFolder(built.run_dir, config, train.fingerprint())
