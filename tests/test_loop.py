@@ -255,9 +255,9 @@ def test_warm_start_decides_the_weights_a_round_starts_from(data, new_model, pol
 
     starts = []
 
-    def spy(model, *args, **kwargs):
-        starts.append(copy.deepcopy(model.module.state_dict()))
-        return real(model, *args, **kwargs)
+    def spy(setup, *args, **kwargs):
+        starts.append(copy.deepcopy(setup.passes.model.module.state_dict()))
+        return real(setup, *args, **kwargs)
 
     real = module.fit
     monkeypatch.setattr(module, "fit", spy)

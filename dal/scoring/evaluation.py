@@ -42,6 +42,7 @@ class Metrics:
 def metrics_from_logits(logits: Tensor, labels: Tensor) -> Metrics:
     """Metrics of (N, C) logits against (N,) int64 labels.
 
+    >>> import torch
     >>> metrics_from_logits(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])).accuracy
     0.5
     """

@@ -87,16 +87,15 @@ class _Reader:
 
     def __init__(self, passes: ModelPass, seed: int) -> None:
         self._passes, self._seed = passes, seed
-        path = passes.config.features_file
-        self._external = None if path is None else ExternalFeatures(str(path))
 
     def read(self, function: AcquisitionFunction, points: Points, shard: Shard) -> tuple[Kept, Kept]:
         """What the function keeps of this process's share, and the same with external features in their place."""
         data, indices = points
         # A process without a point of its own reads one all the same, and so learns the shapes.
         share = indices[shard.span] if shard.size else indices[:1]
-        external = self._external if takes_external_features(function) and len(indices) else None
-        given = None if external is None else external.rows(share)
+        path = self._passes.config.features_file
+        is_given = path is not None and takes_external_features(function) and len(indices) > 0
+        given = ExternalFeatures(str(path)).rows(share) if is_given else None
         if given is not None and function.keeps == ("features",):
             own: Kept = {"features": given}
         else:
@@ -129,7 +128,7 @@ def summarize_points(
     def summarize(view: ScoringModel, x: Tensor) -> Summary:
         summary = acquisition.summarize(view, x)
         check_summary(acquisition, summary)
-        return summary
+        return {name: summary[name] for name in acquisition.keeps}
 
     return passes.run(
         data,

@@ -72,7 +72,7 @@ def test_labeled_points_have_rows_too(new_model, data, quick, embeddings):
     path, rows = embeddings
     made = learner(new_model, data, quick, CoreSet(), path)
     unlabeled, labeled = made.pool.unlabeled, made.pool.labeled
-    expected = CoreSet().select((rows[unlabeled],), (rows[labeled],), 5, torch.Generator())
+    expected = CoreSet().select({"features": rows[unlabeled]}, {"features": rows[labeled]}, 5, torch.Generator())
     query = made.ask(5)
     assert list(query) == unlabeled[expected.positions].tolist() and list(query.scores) == expected.scores.tolist()
 
@@ -85,7 +85,7 @@ def test_what_the_head_says_is_still_the_network_s(function, new_model, data, qu
     assert found != others and len(set(found)) == 6
     if isinstance(function, ProbCover):
         unlabeled, labeled = made.pool.unlabeled, made.pool.labeled
-        summaries = [(rows[x], torch.full((len(x),), 3.0)) for x in (unlabeled, labeled)]
+        summaries = [{"features": rows[x], "num_classes": torch.full((len(x),), 3.0)} for x in (unlabeled, labeled)]
         expected = function.select(*summaries, 6, generator(3, 0, "acquisition"))
         assert found == unlabeled[expected.positions].tolist()
 
@@ -105,11 +105,12 @@ def test_features_are_mixed_with_the_network_s_own(new_model, data, quick, embed
     for one in (made, plain):
         one.ask(6)
     unlabeled, labeled = made.pool.unlabeled, made.pool.labeled
-    assert torch.equal(told[0][0][0], told[1][0][0]) and told[0][0][0].shape == (12, 128)
+    assert torch.equal(told[0][0]["features"], told[1][0]["features"]) and told[0][0]["features"].shape == (12, 128)
     assert torch.equal(told[0][1], data.labels[labeled])
     (found, seen), (other, _) = summaries
-    assert torch.equal(found[0], rows[unlabeled]) and torch.equal(found[1], other[1]) and seen == ()
-    assert len(found[1].unique()) > 1
+    assert torch.equal(found["features"], rows[unlabeled]) and torch.equal(found["changes"], other["changes"])
+    assert seen == {}
+    assert len(found["changes"].unique()) > 1
 
 
 @pytest.mark.parametrize("function", [Margin(), BADGE()])
@@ -121,7 +122,7 @@ def test_functions_of_the_network_s_own_features_take_no_notice(function, new_mo
 def test_other_images_have_no_rows(new_model, data, test_data, quick, embeddings):
     made = learner(new_model, data, quick, KMeans(), embeddings[0])
     assert len(made.rank()) == 78
-    with pytest.raises(DalError, match=r"scoring\.embeddings: expected null for images outside the training set"):
+    with pytest.raises(DalError, match=r"scoring\.features_file: expected null for images outside the training set"):
         made.rank(data=test_data)
 
 

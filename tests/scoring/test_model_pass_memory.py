@@ -105,6 +105,9 @@ def hungry(fits, error):
 def test_the_pass_starts_again_with_half_the_tile(model, data, error, num_workers):
     indices, seen = torch.arange(150), []
     config = ScoringConfig(tile_size=48, num_workers=num_workers)
+    # The FLOPs of an image are counted once for each network.
+    summarize_points(model, hungry(150, error), data, indices[:1], config=config)
+    sizes.clear()
     with pytest.warns(
         UserWarning, match=r"^scoring: out of memory; the pass starts again with .*tile_size=\d+\.$"
     ) as said:

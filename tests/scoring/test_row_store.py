@@ -11,7 +11,10 @@ from dal.scoring.row_store import RowStore
 def pieces(dtype=torch.float32, count=23):
     generator = torch.Generator().manual_seed(0)
     wide = torch.randn(count, 6, generator=generator).to(dtype)
-    return [(wide[i : i + 5], wide[i : i + 5, 0], wide[i : i + 5, :1]) for i in range(0, count, 5)], wide
+    return [
+        {"wide": wide[i : i + 5], "number": wide[i : i + 5, 0], "column": wide[i : i + 5, :1]}
+        for i in range(0, count, 5)
+    ], wide
 
 
 def filled(store, parts):
@@ -25,12 +28,12 @@ def filled(store, parts):
 def test_rows_come_back_in_order(budget, dtype, tmp_path):
     parts, wide = pieces(dtype)
     found = filled(RowStore(23, budget, folder=str(tmp_path)), parts)
-    assert isinstance(found[0], DiskRows) == (budget == 100)
-    rows = found[0][0:23]
+    assert isinstance(found["wide"], DiskRows) == (budget == 100)
+    rows = found["wide"][0:23]
     assert rows.dtype == (torch.float32 if budget == 100 and dtype == torch.bfloat16 else dtype)
     assert torch.equal(rows.double(), wide.double())
     # One number a point is never worth a file.
-    assert torch.equal(found[1], wide[:, 0]) and torch.equal(found[2], wide[:, :1])
+    assert torch.equal(found["number"], wide[:, 0]) and torch.equal(found["column"], wide[:, :1])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -39,13 +42,13 @@ def test_only_half_of_the_budget_is_for_rows(tmp_path):
     needed = 23 * 8 * 4
     for budget, on_disk in ((2 * needed, False), (2 * needed - 1, True)):
         found = filled(RowStore(23, budget, folder=str(tmp_path)), parts)
-        assert isinstance(found[0], DiskRows) == on_disk
+        assert isinstance(found["wide"], DiskRows) == on_disk
 
 
 def test_whole_numbers_stay_in_memory(tmp_path):
     rows = torch.arange(20).view(10, 2)
-    (found,) = filled(RowStore(10, 1, folder=str(tmp_path)), [(rows,)])
-    assert torch.equal(found, rows)
+    found = filled(RowStore(10, 1, folder=str(tmp_path)), [{"rows": rows}])
+    assert torch.equal(found["rows"], rows)
 
 
 def test_no_row_is_held_twice(monkeypatch):
@@ -63,7 +66,7 @@ def test_a_folder_that_takes_no_files_is_said_in_a_sentence(tmp_path):
 
 
 def test_a_pass_without_rows():
-    assert RowStore(0).finish() == ()
+    assert RowStore(0).finish() == {}
 
 
 def test_rows_go_to_main_memory_where_others_have_filled_the_gpu(monkeypatch):
@@ -79,4 +82,4 @@ def test_rows_go_to_main_memory_where_others_have_filled_the_gpu(monkeypatch):
     monkeypatch.setattr(torch, "empty", refuse)
     parts, wide = pieces()
     found = filled(RowStore(23, device=torch.device("meta")), parts)
-    assert torch.equal(found[0], wide)
+    assert torch.equal(found["wide"], wide)

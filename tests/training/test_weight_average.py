@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.training import fit
 from torch import nn
 
 from dal.errors import DalError
 from dal.models import adapt
 from dal.training import TrainingConfig
-from dal.training.fit import fit
 
 UPDATES = 10
 

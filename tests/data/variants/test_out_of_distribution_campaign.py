@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.training import setup_of
 
 from dal import ActiveLearner, run
 from dal.acquisition import Margin
@@ -15,6 +16,7 @@ from dal.errors import DalError
 from dal.labeling.initial_set import initial_set
 from dal.labeling.oracle import DatasetOracle, NoisyOracle
 from dal.models import Classifier
+from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
 from dal.runs.folder import RunFolder
 from dal.runs.journal import read_csv
@@ -125,7 +127,8 @@ def test_a_balanced_start_takes_classes_first(open_set):
 
 def test_a_target_counts_them_and_learns_without(open_set):
     points = torch.arange(40)
-    row = train_final_model(model(), open_set, (points, open_set.labels[points]), training=TRAINING)
+    setup = setup_of(as_adapted(model()), config=TRAINING)
+    row = train_final_model(setup, open_set, (points, open_set.labels[points]))
     assert row["labels_bought"] == 40 and int((open_set.labels[:40] == OUT_OF_CLASS).sum()) > 0
 
 

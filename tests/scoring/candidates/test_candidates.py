@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.passes import passes_of
 
 from dal import ActiveLearner, Pool, run
 from dal.acquisition import CoreSet, Margin, Random
@@ -143,7 +144,7 @@ def test_starting_features_are_those_of_the_first_network_and_the_trained_one_co
         for p in module.parameters():
             p.add_(1)
     trained = {k: v.clone() for k, v in module.state_dict().items()}
-    found = starting_features(model, first, data)
+    found = starting_features(passes_of(model), first, data)
     assert found.dtype == torch.float32 and torch.allclose(found, seen[0], atol=1e-5)
     assert module.training and all(torch.equal(v, trained[k]) for k, v in module.state_dict().items())
     for broken, error in (
@@ -151,7 +152,7 @@ def test_starting_features_are_those_of_the_first_network_and_the_trained_one_co
         (first | {"stranger": torch.zeros(1)}, RuntimeError),
     ):
         with pytest.raises(error):
-            starting_features(model, broken, data)
+            starting_features(passes_of(model), broken, data)
             assert all(torch.equal(v, trained[k]) for k, v in module.state_dict().items())
 
 

@@ -116,7 +116,9 @@ def test_points_of_another_kind_are_one_sentence(points, got):
 def test_a_value_that_is_not_finite_is_named_with_its_row(value):
     points = np.zeros((700_000, 2), dtype=np.float16)
     points[600_001, 1] = value
-    with pytest.raises(NonFiniteError, match=r"embeddings: expected finite numbers, got NaN or infinity in row 600001"):
+    with pytest.raises(
+        NonFiniteError, match=r"features_file: expected finite numbers, got NaN or infinity in row 600001"
+    ):
         Embedding(points)
 
 
