@@ -1,6 +1,7 @@
 """Small real data and quick training, for the tests of the loop."""
 
 import os
+import signal
 
 # Two test processes with a thread a core each would wait for one another most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,6 +37,14 @@ def toy_data(count=90, seed=0):
 
 def toy_model():
     return Classifier(SmallCNN(1, (8, 8)), num_classes=3, lr=3e-3)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sigint_arrives():
+    """A shell ignores SIGINT for what it starts in the background, and every process that the tests start inherits it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
