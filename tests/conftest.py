@@ -41,7 +41,7 @@ def toy_model():
 
 @pytest.fixture(scope="session", autouse=True)
 def sigint_arrives():
-    """A shell ignores SIGINT for what it starts in the background, and every process that the tests start inherits it."""
+    """A shell ignores SIGINT for what it starts in the background, and all that the tests start inherits that."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
