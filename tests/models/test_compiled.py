@@ -16,7 +16,7 @@ from dal.scoring.model_pass import ScoringConfig, pool_pass, summarize_points
 
 # The real compiler takes seconds and is tried once; "eager" runs what was recorded as it is.
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="needs a compiler")
-BACKENDS = ["eager", pytest.param("inductor", marks=needs_compiler)]
+BACKENDS = ["eager", pytest.param("inductor", marks=[needs_compiler, pytest.mark.slow])]
 
 
 @pytest.fixture

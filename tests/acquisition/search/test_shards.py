@@ -1,47 +1,27 @@
 """Several processes, each with a part of the pool, select what one process with all of it selects."""
 
-import os
-import subprocess
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-
 import pytest
 import torch
+from helpers import processes, sharded_selection
 
 from dal.acquisition import Shard
-
-SCRIPT = Path(__file__).with_name("sharded_selection.py")
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = spec_from_file_location("sharded_selection", SCRIPT)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module", params=[2, 3])
 def ranks(request, tmp_path_factory):
     """What each of several gloo processes wrote."""
     folder = tmp_path_factory.mktemp("ranks")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     outputs = [folder / f"rank{rank}.pt" for rank in range(request.param)]
-    commands = [
-        [sys.executable, SCRIPT, str(rank), str(request.param), str(folder / "init"), str(out)]
-        for rank, out in enumerate(outputs)
-    ]
-    processes = [subprocess.Popen(c, env=environment, stderr=subprocess.PIPE, text=True) for c in commands]
-    for process in processes:
-        errors = process.communicate(timeout=240)[1]
-        assert process.returncode == 0, errors
+    script, init = sharded_selection.__file__, folder / "init"
+    commands = [[script, rank, request.param, init, out] for rank, out in enumerate(outputs)]
+    for done in processes.run_together(commands):
+        assert done.returncode == 0, done.stderr
     return [torch.load(out, weights_only=True) for out in outputs]
 
 
-def test_selections_are_those_of_one_process(ranks, script):
-    for case in script.CASES:
-        expected = script.selections(case, False)
+def test_selections_are_those_of_one_process(ranks):
+    for case in sharded_selection.CASES:
+        expected = sharded_selection.selections(case, False)
         for found in ranks:
             for name, (positions, scores) in expected.items():
                 assert torch.equal(found[case][name][0], positions), (case, name)
