@@ -19,7 +19,8 @@ CASES = {
     "all functions": (41, 4, 6, 9),
     "one pick": (41, 4, 6, 1),
     "everything": (41, 4, 6, 41),
-    "fewer points than processes": (2, 4, 6, 2),
+    "one point a process": (2, 4, 6, 2),
+    "fewer points than processes": (1, 4, 6, 1),
     "many picks": (1001, 5, 24, 150),
 }
 # Functions whose defaults take seconds for 150 picks.
