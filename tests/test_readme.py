@@ -68,7 +68,8 @@ def test_a_function_is_one_file_and_one_test_file(tmp_path):
     """In a copy of the package: found by its name, run by the command line, tested by the conformance test."""
     shutil.copytree(ROOT / "dal", tmp_path / "dal", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    shutil.copytree(ROOT / "tests" / "acquisition", tmp_path / "tests" / "acquisition")
+    for name in ("acquisition", "helpers"):
+        shutil.copytree(ROOT / "tests" / name, tmp_path / "tests" / name)
     for code in (block("# dal/acquisition/mc_entropy.py"), block("# tests/acquisition/test_mc_entropy.py")):
         (tmp_path / code.splitlines()[0].removeprefix("# ")).write_text(code, encoding="utf-8")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

@@ -156,8 +156,12 @@ def _average_linkage(points: Tensor, num_clusters: int) -> Tensor:
     if len(points) < 2:
         return torch.zeros(len(points), dtype=torch.int64)
     add_flops(3 * len(points) * (len(points) - 1) // 2 * points.shape[1])
+    if num_clusters >= len(points):
+        return torch.arange(len(points))
     tree = linkage(points.numpy(), method="average")
-    return torch.from_numpy(fcluster(tree, num_clusters, criterion="maxclust")).long() - 1
+    # In older versions of SciPy, criterion="maxclust" always joins at least two points.
+    height = tree[len(points) - num_clusters - 1, 2]
+    return torch.from_numpy(fcluster(tree, height, criterion="distance")).long() - 1
 
 
 def _round_robin(points: Tensor, clusters: Tensor, query_size: int, generator: torch.Generator) -> Tensor:

@@ -287,7 +287,7 @@ def test_picks_do_not_depend_on_the_precision_that_training_is_allowed():
 
 
 SMALL = drawn(5, 6, 3, 2)
-NUM_SEEDS = 3000
+NUM_SEEDS = 1200
 
 
 @pytest.fixture(scope="module")

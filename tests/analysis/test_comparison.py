@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.stats
 
 from dal.analysis import labels_to_reach, read_run
@@ -64,7 +65,7 @@ def test_areas_by_hand_over_labels_and_their_logarithm(problem_of):
 def test_function_table_against_loops(noisy):
     problem, curves = noisy
     table = function_table(problem, "random").set_index("function")
-    areas = {n: [np.trapezoid(row, LABELS) / 70 for row in rows] for n, rows in curves.items()}
+    areas = {n: [scipy.integrate.trapezoid(row, LABELS) / 70 for row in rows] for n, rows in curves.items()}
     assert list(table.index) == sorted(areas, key=lambda name: -np.mean(areas[name]))
     p_values = {n: scipy.stats.ttest_rel(areas[n], areas["random"]).pvalue for n in areas if n != "random"}
     for name in curves:
@@ -73,7 +74,7 @@ def test_function_table_against_loops(noisy):
         half = scipy.stats.t.ppf(0.975, 4) * scipy.stats.sem(values)
         assert line["area_interval"] == pytest.approx(half)
         assert values.min() <= line["area_low"] < line["area"] < line["area_high"] <= values.max()
-        logs = [np.trapezoid(row, np.log2(LABELS)) / 3 for row in curves[name]]
+        logs = [scipy.integrate.trapezoid(row, np.log2(LABELS)) / 3 for row in curves[name]]
         assert line["log_area"] == pytest.approx(np.mean(logs))
         if name == "random":
             assert math.isnan(line["p_value"]) and math.isnan(line["p_holm"])
@@ -91,7 +92,7 @@ def test_pair_table_against_loops(noisy):
     assert len(table) == 6
     for _, line in table.iterrows():
         one, other = curves[line["function"]], curves[line["other"]]
-        apart = [np.trapezoid(a - b, LABELS) / 70 for a, b in zip(one, other, strict=True)]
+        apart = [scipy.integrate.trapezoid(a - b, LABELS) / 70 for a, b in zip(one, other, strict=True)]
         assert line["difference"] == pytest.approx(np.mean(apart)) and line["difference"] >= 0
         assert line["p_value"] == pytest.approx(scipy.stats.ttest_1samp(apart, 0).pvalue)
         assert (line["seeds_won"], line["seeds_lost"]) == (sum(a > 0 for a in apart), sum(a < 0 for a in apart))

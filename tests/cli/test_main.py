@@ -2,13 +2,11 @@
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
+from helpers import processes
 from PIL import Image
 
 from dal.cli.main import main
@@ -16,10 +14,8 @@ from dal.cli.main import main
 QUICK = ["campaign.budget=60", "training.min_updates=20", "training.max_updates=40", "training.check_every=20"]
 
 
-def dal(*arguments, cwd=None, timeout=200):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "dal", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout)
+def dal(*arguments, cwd=None):
+    return processes.run(["-m", "dal", *arguments], cwd=cwd)
 
 
 def call(capsys, *arguments):

@@ -81,7 +81,10 @@ def test_augmentation_is_the_same_with_any_number_of_workers(shared):
 
 
 def test_the_same_image_is_augmented_anew_in_each_pass(shared):
-    data = shared.make_images(30, augmentation=lambda images, g: torch.randint_like(images, 255, generator=g))
+    def noise(images, g):
+        return torch.randint(255, images.shape, dtype=images.dtype, generator=g)
+
+    data = shared.make_images(30, augmentation=noise)
     batches = loaded(data, data.labels[5:25], 0, epochs=4)
     images = torch.cat([x for x, _ in batches]).flatten(1)
     assert len(images.unique(dim=0)) == len(images)

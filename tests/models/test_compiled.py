@@ -17,7 +17,7 @@ from dal.scoring.config import ScoringConfig
 
 # The real compiler takes seconds and is tried once; "eager" runs what was recorded as it is.
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="needs a compiler")
-BACKENDS = ["eager", pytest.param("inductor", marks=needs_compiler)]
+BACKENDS = ["eager", pytest.param("inductor", marks=[needs_compiler, pytest.mark.slow])]
 
 
 @pytest.fixture

@@ -1,17 +1,12 @@
 """A run killed with SIGKILL and resumed ends as one that nobody touched: the same selections, the same metrics."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
+from helpers import killed_run, processes
 
-SCRIPT = Path(__file__).parents[1] / "helpers" / "killed_run.py"
 SETTINGS = [
     "campaign.initial_size=20",
     "campaign.query_size=15",
@@ -29,13 +24,11 @@ SETTINGS = [
     "acquisition.num_draws=5",
 ]
 TIMES = ("seconds_", "peak_memory_bytes")
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def outcome(folder, points=(), settings=SETTINGS):
     """Run to the end, through a death at each point, and return what must not depend on it."""
-    command = [sys.executable, str(SCRIPT), str(folder), ",".join(points), *settings]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    done = processes.run([killed_run.__file__, folder, ",".join(points), *settings])
     assert done.returncode == 0, done.stdout + done.stderr
     return what_counts(folder)
 
@@ -83,13 +76,12 @@ def test_killed_from_outside_at_random_moments(tmp_path, undisturbed):
 
 def test_ctrl_c_leaves_a_folder_that_resumes(tmp_path, undisturbed):
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "dal", "run", *SETTINGS, f"run_dir={folder}"]
-    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (folder / "tensorboard").exists() and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    with processes.Process(["-m", "dal", "run", *SETTINGS, f"run_dir={folder}"]) as process:
+        processes.wait_for(lambda: (folder / "tensorboard").exists() or process.returncode is not None)
+        process.send_signal(signal.SIGINT)
+        status = process.wait()
+        output, errors = process.output()
+    assert status == 130, errors
     assert "The same command goes on from there." in output
     assert "Traceback" not in errors
     assert outcome(folder) == undisturbed

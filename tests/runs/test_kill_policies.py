@@ -1,14 +1,10 @@
 """Compute-saving policies survive SIGKILL: a run killed at every kind of moment ends as one that nobody touched."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from helpers import killed_run, processes
 
-SCRIPT = Path(__file__).parents[1] / "helpers" / "killed_run.py"
 SHARED = [
     "campaign.initial_size=20",
     "campaign.query_size=15",
@@ -36,9 +32,7 @@ TIMES = ("seconds_", "joules_", "peak_memory_bytes")
 
 def outcome(folder, points, settings):
     """Run to the end, through a death at each point, and return what must not depend on it."""
-    command = [sys.executable, str(SCRIPT), str(folder), ",".join(points), *settings]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    done = processes.run([killed_run.__file__, folder, ",".join(points), *settings])
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
     counted = [{k: v for k, v in row.items() if not k.startswith(TIMES)} for row in rows]

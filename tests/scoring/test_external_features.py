@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.fakes import FakeModel
 
 from dal import ActiveLearner
 from dal.acquisition import BADGE, ALFAMix, CoreSet, DropQuery, KMeans, Margin, ProbCover, k_means_select, registry
@@ -50,11 +51,7 @@ def test_the_part_that_is_replaced_holds_the_features(name, fake_network):
 
 @pytest.fixture
 def fake_network():
-    path = Path(__file__).parents[1] / "acquisition" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("acquisition_conftest", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.FakeModel.random(20)
+    return FakeModel.random(20)
 
 
 def test_selection_is_that_of_the_file_and_the_pool_is_not_read(new_model, data, quick, embeddings):

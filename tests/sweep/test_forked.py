@@ -6,8 +6,9 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from helpers.processes import wait_for
 
 from dal.sweep.forked import Forked
 from dal.sweep.process import Spawned, cell_command, how_it_ended, note_end
@@ -15,13 +16,6 @@ from dal.sweep.process import Spawned, cell_command, how_it_ended, note_end
 QUICK = ["campaign.initial_size=10", "campaign.query_size=10", "campaign.growth=1", "data.max_train=300"]
 QUICK += ["training.min_updates=10", "training.max_updates=20", "campaign.stop_set_size=0", "campaign.budget=40"]
 LONG = [*QUICK, "campaign.budget=300", "training.min_updates=2000", "training.max_updates=2000"]
-
-
-def wait_for(condition, seconds=100):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def wait_until_at_work(folder):

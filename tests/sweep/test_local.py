@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from helpers.processes import wait_for
 
 from dal.errors import DalError
 from dal.sweep.cluster import check_launcher, launch
@@ -105,17 +105,10 @@ def test_a_cell_ends_with_the_one_that_started_it(tmp_path):
         f"Spawned([sys.executable, '-c', {cell!r}], pathlib.Path({str(tmp_path / 'log')!r})).process.wait()"
     )
     process = subprocess.Popen([sys.executable, "-c", parent])
-    wait_for(tmp_path / "up")
+    wait_for((tmp_path / "up").exists)
     process.kill()
     process.wait()
-    wait_for(tmp_path / "interrupted")
-
-
-def wait_for(path: Path, seconds=30):
-    until = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < until, path
-        time.sleep(0.02)
+    wait_for((tmp_path / "interrupted").exists)
 
 
 def test_cores_and_gpus_are_shared_out():

@@ -1,14 +1,11 @@
 """Campaigns on a frozen backbone: the same labels as on images, for one pass over them; and the target at their end."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import killed_run, processes
 
 from dal import ActiveLearner, run
 from dal.acquisition import BADGE, BALD, Margin, Random
@@ -131,11 +128,8 @@ def what_counts(folder):
 
 
 def test_a_run_killed_at_any_phase_counts_its_features_once_and_ends_the_same(tmp_path):
-    script = Path(__file__).parents[1] / "helpers" / "killed_run.py"
-
     def outcome(folder, points):
-        command = [sys.executable, str(script), str(folder), ",".join(points), *SETTINGS]
-        done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=200)
+        done = processes.run([killed_run.__file__, folder, ",".join(points), *SETTINGS])
         assert done.returncode == 0, done.stdout + done.stderr
         return what_counts(folder)
 

@@ -1,47 +1,28 @@
 """Several processes, each with a part of the pool, select what one process with all of it selects."""
 
-import os
-import subprocess
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-
 import pytest
 import torch
+import torch.distributed as dist
+from helpers import processes, sharded_selection
 
 from dal.acquisition import Shard
 
-SCRIPT = Path(__file__).with_name("sharded_selection.py")
-
 
 @pytest.fixture(scope="module")
-def script():
-    spec = spec_from_file_location("sharded_selection", SCRIPT)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module", params=[2, 3])
-def ranks(request, tmp_path_factory):
-    """What each of several gloo processes wrote."""
+def ranks(tmp_path_factory):
+    """What each of two gloo processes wrote."""
     folder = tmp_path_factory.mktemp("ranks")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    outputs = [folder / f"rank{rank}.pt" for rank in range(request.param)]
-    commands = [
-        [sys.executable, SCRIPT, str(rank), str(request.param), str(folder / "init"), str(out)]
-        for rank, out in enumerate(outputs)
-    ]
-    processes = [subprocess.Popen(c, env=environment, stderr=subprocess.PIPE, text=True) for c in commands]
-    for process in processes:
-        errors = process.communicate(timeout=240)[1]
-        assert process.returncode == 0, errors
+    outputs = [folder / f"rank{rank}.pt" for rank in range(2)]
+    script, init = sharded_selection.__file__, folder / "init"
+    commands = [[script, rank, 2, init, out] for rank, out in enumerate(outputs)]
+    for done in processes.run_together(commands):
+        assert done.returncode == 0, done.stderr
     return [torch.load(out, weights_only=True) for out in outputs]
 
 
-def test_selections_are_those_of_one_process(ranks, script):
-    for case in script.CASES:
-        expected = script.selections(case, False)
+def test_selections_are_those_of_one_process(ranks):
+    for case in sharded_selection.CASES:
+        expected = sharded_selection.selections(case, False)
         for found in ranks:
             for name, (positions, scores) in expected.items():
                 assert torch.equal(found[case][name][0], positions), (case, name)
@@ -59,6 +40,19 @@ def test_parts_differ_by_one_point_at_most_and_none_is_held_twice(ranks):
     held = [i for offset, size in spans for i in range(offset, offset + size)]
     assert held == list(range(41))
     assert max(size for _, size in spans) - min(size for _, size in spans) <= 1
+
+
+@pytest.mark.parametrize("num_ranks", [3, 5, 50])
+def test_parts_of_any_number_of_processes_hold_each_point_once(num_ranks, monkeypatch):
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: num_ranks)
+    parts = []
+    for rank in range(num_ranks):
+        monkeypatch.setattr(dist, "get_rank", lambda rank=rank: rank)
+        parts.append(Shard.shared(41))
+    held = [i for part in parts for i in range(41)[part.span]]
+    assert held == list(range(41))
+    assert max(part.size for part in parts) - min(part.size for part in parts) == 1
 
 
 def test_an_error_of_one_process_is_every_process_s(ranks):

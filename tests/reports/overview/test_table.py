@@ -84,7 +84,7 @@ def test_a_table_for_each_data_set(summary):
 
 def test_csv_comes_back_with_all_digits(summary, tmp_path):
     write_csv(summary, tmp_path / "summary.csv")
-    back = pd.read_csv(tmp_path / "summary.csv", keep_default_na=True)
+    back = pd.read_csv(tmp_path / "summary.csv", keep_default_na=True, float_precision="round_trip")
     assert list(back.columns) == list(summary.columns)
     for column in summary.select_dtypes("number"):
         np.testing.assert_array_equal(back[column], summary[column])

@@ -5,7 +5,6 @@ Writes what every case gave here: positions and scores, or the sentence of the e
 
 import os
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -14,29 +13,24 @@ import torch.distributed as dist
 
 from dal.acquisition import BADGE, CoreSet, DiskRows, Shard, registry
 from dal.errors import DalError
+from helpers.fakes import FakeModel
 
 CASES = {
     "all functions": (41, 4, 6, 9),
     "one pick": (41, 4, 6, 1),
     "everything": (41, 4, 6, 41),
-    "fewer points than processes": (2, 4, 6, 2),
+    "one point a process": (2, 4, 6, 2),
+    "fewer points than processes": (1, 4, 6, 1),
     "many picks": (1001, 5, 24, 150),
 }
 # Functions whose defaults take seconds for 150 picks.
 SETTINGS = {"batchbald": {"num_joint_samples": 100}}
 
 
-def fake_model():
-    spec = spec_from_file_location("acquisition_conftest", Path(__file__).parents[1] / "conftest.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.FakeModel
-
-
 def selections(case, ranks_at_work, folder=None):
     """What each function selects, with this process's part of the pool."""
     num_points, num_classes, num_features, query_size = CASES[case]
-    model = fake_model().random(num_points + 90, num_classes, num_features)
+    model = FakeModel.random(num_points + 90, num_classes, num_features)
     shard = Shard.shared(num_points) if ranks_at_work else Shard.alone(num_points)
     pool, labeled = torch.arange(num_points)[shard.span], torch.arange(num_points, num_points + 90)
     found = {}

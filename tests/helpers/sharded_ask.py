@@ -8,7 +8,6 @@ Writes, for each acquisition function, the indices, the scores and how many imag
 import json
 import os
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from dal.acquisition.search import shards
 from dal.errors import DalError
 from dal.runs.folder import Labeled, Records
 from dal.scoring.config import ScoringConfig
+from helpers.toys import toy_data, toy_model
 
 SETTINGS = {
     "in memory": {},
@@ -27,18 +27,10 @@ SETTINGS = {
 }
 
 
-def toys():
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    spec = spec_from_file_location("tests_conftest", Path(__file__).parents[1] / "conftest.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def learner(function, weights, settings, data=None):
     """As after one round on 11 labels."""
-    data = toys().toy_data(90) if data is None else data
-    made = ActiveLearner(toys().toy_model(), data, function, scoring=ScoringConfig(tile_size=16, **settings), seed=5)
+    data = toy_data(90) if data is None else data
+    made = ActiveLearner(toy_model(), data, function, scoring=ScoringConfig(tile_size=16, **settings), seed=5)
     records = Records()
     points = [Labeled(0, rank, 3 * rank, data.ids[3 * rank], int(data.labels[3 * rank]), None) for rank in range(11)]
     records.commit_selection(points, {})
@@ -50,7 +42,7 @@ def learner(function, weights, settings, data=None):
 def answers(weights, settings, functions=None):
     """name -> (indices, scores), and how many images were read for all of them here."""
     found, read = {}, []
-    data = toys().toy_data(90)
+    data = toy_data(90)
     batch = data.source.batch
     data.source.batch = lambda indices: read.append(len(indices)) or batch(indices)
     for name, cls in sorted(registry().items()):
@@ -67,7 +59,7 @@ def for_targets(weights, path):
 
 def error_on_last(rank, weights):
     """An image that spoils the scores of the last process stops all."""
-    data = toys().toy_data(90)
+    data = toy_data(90)
     data.source.images = data.source.images.float()
     data.source.images[89] = torch.nan
     try:
