@@ -3,8 +3,9 @@
 import pytest
 
 from dal.acquisition import registry as functions
+from dal.config.folder import config_folder
 from dal.config.overrides import compose
-from dal.config.schema import build, config_folder
+from dal.config.schema import build
 from dal.data.sets.registry import registry as data_sets
 from dal.errors import DalError
 from dal.scoring.candidates import CandidatesConfig
