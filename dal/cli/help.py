@@ -47,7 +47,7 @@ def help_text(overrides: Sequence[str] = (), width: int = 80, bold: bool = False
         yield ""
         yield from (f"\033[1m{line}\033[0m" if bold else line for line in textwrap.wrap(text, width))
 
-    lines = [_USAGE, ""]
+    lines = [*textwrap.wrap(_USAGE, width, subsequent_indent=" " * len("usage: dal run "), break_on_hyphens=False), ""]
     for paragraph in _ABOUT.split("\n\n"):
         lines += [*textwrap.wrap(paragraph, width), ""]
     lines.pop()

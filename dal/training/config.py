@@ -27,9 +27,9 @@ class TrainingConfig:
     batch_size: int = 64
     """Images per update, summed over all devices."""
     min_updates: int = 100
-    """Fewest optimizer updates of a round, even if early stopping or updates_per_label ask for fewer."""
+    """Minimum number of optimizer updates per round; early stopping and updates_per_label respect it."""
     max_updates: int = 1000
-    """Most optimizer updates of a round."""
+    """Maximum number of optimizer updates per round."""
     updates_per_label: float | None = None
     """Updates per label that a round learns, within min_updates and max_updates; null always plans max_updates."""
     patience: int = 300
