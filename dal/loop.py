@@ -30,9 +30,7 @@ from dal.scoring.feature_cache import FeatureCache, takes_features
 from dal.scoring.model_pass import ModelPass
 from dal.scoring.select import KnownPoints, select_points
 from dal.scoring.target_points import load_target_points, unlabeled_targets
-from dal.stopping.stop_set import disagreement_with_random
 from dal.training import FitResult, TrainingConfig, fit_round
-from dal.training.auto_start import Probe, probes_of
 from dal.training.setup import TrainingSetup
 
 Model = AdaptedModel | Classifier
@@ -106,7 +104,6 @@ class ActiveLearner:
         self.scores: Tensor | None = None
         """(N,) float64: the last score of each point, NaN where there is none. Kept for candidates that go by it."""
         self._scores_before: Tensor | None = None  # this round, so that asking again gives the same answer
-        self._probes: list[Probe] = []
         self._fitted_round: int | None = None
         self._make = None if isinstance(model, AdaptedModel | Classifier) else model
         self.model = as_adapted(model) if isinstance(model, AdaptedModel | Classifier) else self._new_model(0)
@@ -238,10 +235,8 @@ class ActiveLearner:
             num_new=int((self.pool.rounds(labeled) == self.round).sum()),
             fresh=self._fresh_state(),
             is_first=self._fitted_round is None,
-            probes=self._probes,
             round=self.round,
         )
-        self._probes += [] if result.probe is None else [result.probe]
         self._fitted_round, self._scores_before = self.round, self.scores
         return result
 
@@ -261,14 +256,6 @@ class ActiveLearner:
         seen = self._seen(data, "embed" if data is self.data else phase)
         return self.passes.logits(seen, indices, phase)
 
-    def disagreement(self, query: Sequence[int], size: int = 256) -> float:
-        """By how much the model is less sure of a query than of ``size`` random unlabeled points, from -1 to 1."""
-        points = self.pool.unlabeled
-        order = torch.randperm(len(points), generator=generator(self.seed, self.round, "disagreement"))
-        asked = torch.tensor(list(query), dtype=torch.int64)
-        logits = self.predict(torch.cat([asked, points[order[:size]].sort().values]), "score")
-        return disagreement_with_random(logits[: len(asked)], logits[len(asked) :])
-
     def restore(self, records: Records) -> None:
         """Take labels, weights and costs from the records of a run that was cut off."""
         self.round = records.selections[-1].round if records.selections else 0
@@ -284,8 +271,7 @@ class ActiveLearner:
                 raise DalError("model: expected the network that the run was started with, got another one.") from error
             self._fitted_round = len(records.rows) - 1
             self._features.already_counted(self.model)
-        self._probes, self.scores = probes_of(records.rows), records.scores
-        self._scores_before = records.scores
+        self.scores = self._scores_before = records.scores
         self.ledger = Ledger(records.costs)
 
     def _seen(self, data: ImageData, phase: str = "embed") -> ImageData:

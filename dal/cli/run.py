@@ -17,7 +17,7 @@ from rich.console import Console
 from dal.campaign import run
 from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_line
 from dal.config.folder import config_folder
-from dal.config.overrides import check_overrides, compose, quoted, resolve, with_own_files
+from dal.config.overrides import check_overrides, compose, quoted, resolve, under_current_keys, with_own_files
 from dal.config.schema import ROOT_NAME, Built, build, register
 from dal.costs.prices import PricesConfig
 from dal.data import load
@@ -29,7 +29,7 @@ from dal.runs.folder import RunFolder
 from dal.runtime.distributed import is_rank_zero
 from dal.sweep.command import sweep_command
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model, read_final_model
-from dal.training.fit import check_trainer_options
+from dal.training.lightning import check_trainer_options
 
 _SETTINGS = [
     "hydra.job.name=dal run",
@@ -44,7 +44,7 @@ _ASK = ("--hydra-help", "--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "-
 
 def run_command(arguments: list[str]) -> int:
     """Run one campaign, or with --multirun what is missing of a grid. Returns the exit status."""
-    arguments = [a if a.startswith("-") else quoted([a])[0] for a in arguments]
+    arguments = [a if a.startswith("-") else under_current_keys(quoted([a]))[0] for a in arguments]
     flags = [a for a in arguments if a.startswith("-")]
     if not flags:
         run_campaign(compose(arguments), arguments)

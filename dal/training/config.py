@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dal.errors import bad_value, unknown_choice
 
-WARM_STARTS = ("scratch", "continue", "shrink_perturb", "auto")
+WARM_STARTS = ("scratch", "continue", "shrink_perturb")
 MONITORS = ("auto", "val_loss", "val_accuracy", "train_accuracy", "none")
 
 
@@ -42,16 +42,11 @@ class TrainingConfig:
     target_train_accuracy: float = 0.99
     """Training accuracy, from 0 to 1, that ends training if train_accuracy is monitored."""
     warm_start: str = "scratch"
-    """Initial weights of a round: scratch (new), continue (from the last round), shrink_perturb (a mix of both), or
-    auto (whichever validates better)."""
+    """Initial weights of a round: scratch (new), continue (from the last round), or shrink_perturb (a mix of both)."""
     shrink: float = 0.5
     """Factor on the last round's weights with warm_start=shrink_perturb."""
     perturb: float = 0.1
     """Factor on the new random weights that warm_start=shrink_perturb adds."""
-    replay: float | None = None
-    """Old labels per new label that a warm round fits; null fits all."""
-    rewind: float = 0.0
-    """Share of the learning-rate schedule that a warm round skips; 0 skips nothing."""
     average: float = 0.0
     """Share of a round's updates, counted from the end, whose weights are averaged; above 0 needs monitor=none."""
     num_workers: int = 0
@@ -71,14 +66,6 @@ class TrainingConfig:
             raise unknown_choice("training.monitor", MONITORS, self.monitor)
         if self.updates_per_label is not None and not 0 < self.updates_per_label < math.inf:
             raise bad_value("training.updates_per_label", "a number above 0, or null", self.updates_per_label)
-        if self.replay is not None and not 0 <= self.replay < math.inf:
-            raise bad_value("training.replay", "a number from 0, or null", self.replay)
-        if self.replay is not None and self.warm_start == "scratch":
-            raise bad_value("training.replay", "null with warm_start=scratch, which fits all labels", self.replay)
-        if not 0 <= self.rewind < 1:
-            raise bad_value("training.rewind", "a share from 0 to below 1", self.rewind)
-        if self.rewind and self.warm_start == "scratch":
-            raise bad_value("training.rewind", "0 with warm_start=scratch, which has nothing to rewind", self.rewind)
         if not 0 <= self.average <= 1:
             raise bad_value("training.average", "a share from 0 to 1", self.average)
         for name in ("shrink", "perturb"):

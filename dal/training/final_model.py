@@ -19,9 +19,8 @@ from dal.runs.journal import finite
 from dal.runtime.distributed import from_rank_zero, is_rank_zero, num_ranks
 from dal.runtime.seeding import derive_seed, isolated_rng
 from dal.scoring.evaluation import known_indices, metrics_from_logits
-from dal.training.effort import Points
 from dal.training.fit import fit
-from dal.training.setup import TrainingSetup
+from dal.training.setup import Points, TrainingSetup
 
 FINAL_MODEL, FINAL_MODEL_WEIGHTS = "target.json", "target_weights.pt"
 

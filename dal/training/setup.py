@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from dal.scoring.model_pass import ModelPass
 from dal.training.config import TrainingConfig
+
+Points = tuple[Tensor, Tensor]
+"""(L,) int64 indices and their (L,) int64 told labels."""
 
 
 @dataclass(frozen=True)

@@ -12,5 +12,5 @@ def setup_of(model, *, config=None, scoring=None, trainer_options=None, seed=0, 
     return TrainingSetup(passes, config or TrainingConfig(), trainer_options or {}, seed)
 
 
-def fit(model, data, labeled, validation=None, *, spent=None, round=0, **options):
-    return training.fit(setup_of(model, **options), data, labeled, validation, spent=spent, round=round)
+def fit(model, data, labeled, validation=None, *, max_updates=None, round=0, **options):
+    return training.fit(setup_of(model, **options), data, labeled, validation, max_updates=max_updates, round=round)

@@ -1,4 +1,4 @@
-"""Candidates from a configuration: what it makes, and folders of runs whose configuration knows nothing of them."""
+"""Candidates from a configuration: what it makes, and what dal rank does with them."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from dal.config.overrides import compose
 from dal.config.schema import build
 from dal.data.images import ImageSplits
 from dal.errors import DalError
-from dal.runs.saved_config import ADDED, check_same_config, dump_config, flatten
+from dal.runs.saved_config import dump_config
 from dal.scoring.candidates import AllCandidates, CandidatesConfig, Known, NeighborCandidates, RandomCandidates
 
 EMBEDDINGS = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
@@ -36,19 +36,6 @@ def test_a_configuration_becomes_the_candidates_of_the_learner(data, tmp_path):
     np.save(tmp_path / "embeddings.npy", EMBEDDINGS[:89])
     with pytest.raises(DalError, match=r"candidates.features_file: expected one row for each of the 90 .* got 89"):
         toy_run(data, kind="neighbors", features_file=str(tmp_path / "embeddings.npy"))
-
-
-def test_a_folder_from_before_there_were_candidates_still_resumes(tmp_path):
-    config = compose(["compute=early_stopping"])
-    assert {k: v for k, v in flatten(config) if k.startswith("candidates.")} == {
-        k: v for k, v in ADDED.items() if k.startswith("candidates.")
-    }
-    assert CandidatesConfig() == CandidatesConfig(**config["candidates"])
-    old = tmp_path / "config.yaml"
-    old.write_text(dump_config({k: v for k, v in config.items() if k != "candidates"}))
-    check_same_config(old, config)
-    with pytest.raises(DalError, match=r"candidates.kind: expected 'all', as the run in .* got 'random'"):
-        check_same_config(old, compose(["compute=early_stopping", "candidates.kind=random"]))
 
 
 def test_dal_rank_needs_no_embeddings_and_works_on_old_folders(tmp_path):
