@@ -153,7 +153,7 @@ def test_paths_of_any_kind_need_no_quotes(path):
 
 def test_a_renamed_key_is_taken_under_its_old_name_with_a_warning(monkeypatch):
     renamed = {"training.batch": "training.batch_size", "points": "candidates"}
-    monkeypatch.setattr("dal.run_config.RENAMED", renamed)
+    monkeypatch.setattr("dal.runs.saved_config.RENAMED", renamed)
     with pytest.warns(UserWarning) as told:
         config = compose(["training.batch=8", "points.kind=random", "++points.size=30", "model.lr=0.5"])
     assert [str(warning.message) for warning in told] == [

@@ -110,7 +110,7 @@ def test_a_run_of_the_version_with_the_options_goes_on_and_is_read(tmp_path):
 
 def test_renamed_keys_are_read_under_their_new_names(tmp_path, monkeypatch):
     renamed = {"training.batch": "training.batch_size", "points.kind": "candidates.kind", "bills": "prices"}
-    monkeypatch.setattr("dal.run_config.RENAMED", renamed)
+    monkeypatch.setattr("dal.runs.saved_config.RENAMED", renamed)
     path = tmp_path / "config.yaml"
     path.write_text("seed: 1\ntraining: {batch: 8, patience: 5}\npoints: {kind: all}\nbills: {label: 0.1}\n")
     now = {
