@@ -29,17 +29,17 @@ def run(
     campaign: CampaignConfig | None = None,
     *,
     test: ImageData | None = None,
-    records: Records | None = None,
+    records: Records | Callable[[], Records] | None = None,
     prices: PricesConfig | None = None,
     on_round: Callable[[Mapping[str, Any]], None] = lambda row: None,
 ) -> list[dict[str, Any]]:
     """A whole campaign: buy labels, train, test, until ``campaign`` says stop. Returns the rows of the journal.
 
-    With the records of a run that was cut off it goes on where that one was, to the same end. ``prices`` are for
-    campaign.cost_optimum. Raises DalError, before a label is bought, for settings that do not fit one another or the
-    data.
+    With the records of a run that was cut off it goes on where that one was, to the same end. ``records`` may be a
+    function that opens them, which is called once all settings are checked. ``prices`` are for campaign.cost_optimum.
+    Raises DalError, before a label is bought, for settings that do not fit one another or the data.
     """
-    campaign, records = campaign or CampaignConfig(), records or Records()
+    campaign = campaign or CampaignConfig()
     answerable = torch.zeros(len(learner.data), dtype=torch.bool)
     answerable[oracle.answerable()] = True
     learner.pool.exclude((~answerable).nonzero().flatten().tolist())
@@ -49,6 +49,7 @@ def run(
     check_monitor(learner.training, has_validation)
     learner.candidates.check(len(learner.data), largest_query(campaign, learner.pool.num_unlabeled))
     learner.initial = campaign.initial
+    records = records() if callable(records) else records or Records()
     learner.restore(records)
     if learner.validation is None and campaign.validation_size:
         _buy_validation(learner, oracle, campaign.validation_size, records)

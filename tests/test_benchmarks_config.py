@@ -5,8 +5,9 @@ import re
 import pytest
 import torch
 
+from dal.config.folder import config_folder
 from dal.config.overrides import compose
-from dal.config.schema import build, config_folder
+from dal.config.schema import build
 from dal.data import load
 from dal.data.images import OUT_OF_CLASS
 from dal.errors import DalError

@@ -124,3 +124,18 @@ def test_a_monitor_without_validation_points_is_refused_before_a_label_is_bought
     with pytest.raises(DalError, match=r"training.monitor: expected train_accuracy or auto"):
         run(learner, DatasetOracle(data), CampaignConfig(initial_size=10, query_size=10, budget=40))
     assert learner.labels_bought == 0
+
+
+@pytest.mark.parametrize("settings", [{"initial_size": 500, "budget": 900}, {"target": 0.9}, {"cost_optimum": True}])
+def test_records_are_opened_once_the_settings_are_checked(settings, data, new_model):
+    opened = []
+
+    def records():
+        opened.append(Records())
+        return opened[-1]
+
+    with pytest.raises(DalError):
+        campaign(data, new_model, records, **settings)
+    assert opened == []
+    _, rows, _ = campaign(data, new_model, records, max_rounds=1)
+    assert [one.rows for one in opened] == [rows]

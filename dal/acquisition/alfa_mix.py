@@ -135,9 +135,9 @@ class ALFAMix(AcquisitionFunction):
     of classes without one, clusters features of length 1, and draws what is missing with replacement.
 
     Args:
-        epsilon: ε times √D at the first step, above 0.
-        steps: S; at step s there is s times as much of it, so 5 of them end at 1. Sure networks change few predictions
-            at the first (38 of 1,197 digits after 100 labels).
+        epsilon: Mixing step, above 0, as a share of √D. Sure networks change few predictions at the first step (38 of
+            1,197 digits after 100 labels).
+        steps: Number S of mixing steps; step s mixes s times epsilon. The defaults end at 1.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features", "changes")

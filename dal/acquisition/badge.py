@@ -125,10 +125,10 @@ class BADGE(ShardedFunction):
     that it was drawn with; the first one's is the length of its gradient.
 
     Args:
-        top_classes: keep the predictions of so many classes, the most probable, and of the others nothing: 2 k + D
+        top_classes: Number k of most probable classes to keep per point, at least 2; null keeps all. It keeps 2 k + D
             numbers a point, for when there are more classes than features. A gradient is then off by the root of the
             sum of p² over the classes left out, times |h|: at most 1 / (2 sqrt(k - 1)) of its length with k classes
-            kept, which needs other classes that are all equally probable. None keeps all.
+            kept, which needs other classes that are all equally probable.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("errors", "inputs")

@@ -101,9 +101,9 @@ class BAIT(AcquisitionFunction):
     A point's score is by how much it brought the trace down when it was taken.
 
     Args:
-        form: exact, which is for some thousands of weights in the last layer, or binary, for any number.
-        regularization: above 0.
-        oversampling: at least 1.
+        form: Fisher information to use: exact (some thousands of weights in the last layer) or binary (any number).
+        regularization: Weight of the identity that is added to the Fisher information, above 0.
+        oversampling: Points chosen greedily per point of the query, at least 1; the surplus is removed again.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("class_parts", "inputs")

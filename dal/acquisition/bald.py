@@ -54,7 +54,7 @@ class BALD(ScoreFunction):
     points (benchmarks/results/shared_draws_*): ``power_bald`` and ``batchbald`` are the remedies.
 
     Args:
-        num_draws: networks drawn by Monte Carlo dropout, at least 2.
+        num_draws: Networks drawn by Monte Carlo dropout, at least 2.
     """
 
     needs_dropout: ClassVar[bool] = True

@@ -88,9 +88,9 @@ class BatchBALD(ShardedFunction):
     """``batchbald_select`` on the network's draws; K C numbers a point are kept.
 
     Args:
-        num_draws: networks drawn by Monte Carlo dropout, at least 2. K draws hold at most ln K nats, so batches of
+        num_draws: Networks drawn by Monte Carlo dropout, at least 2. K draws hold at most ln K nats, so batches of
             many points want many draws.
-        num_joint_samples: joint labels of a batch to compute with.
+        num_joint_samples: Joint labels of a batch that are sampled for its score.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("log_probs",)

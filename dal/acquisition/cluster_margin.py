@@ -89,9 +89,9 @@ class ClusterMargin(AcquisitionFunction):
     point's score is 1 minus its margin.
 
     Args:
-        factor: how many times the query size of the most ambiguous points are looked at, at least 1.
-        num_clusters: where the tree is cut; None cuts it into as many clusters as points are asked for.
-        max_clustered: 5,000 points take some 200 MB.
+        factor: Ambiguous points considered per point of the query, at least 1.
+        num_clusters: Clusters into which the tree is cut; null cuts it into as many as the query has points.
+        max_clustered: Points that are clustered at most. 5,000 of them take some 200 MB.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features", "scores")

@@ -69,8 +69,8 @@ class DropQuery(AcquisitionFunction):
     is in how many draws its prediction changed.
 
     Args:
-        num_draws: K, at least 1.
-        rate: the probability with which a feature is dropped, from 0 to below 1.
+        num_draws: Number K of times that features are dropped, at least 1.
+        rate: Probability that a feature is dropped, from 0 to below 1.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features", "disagreements")

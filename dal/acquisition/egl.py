@@ -67,7 +67,7 @@ class EGL(ScoreFunction):
     """Highest ``egl_scores`` first.
 
     Args:
-        bias: whether the last layer has a bias, whose gradient counts too.
+        bias: Whether the gradient of the last layer's bias counts too.
     """
 
     bias: bool = True

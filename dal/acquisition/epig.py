@@ -84,8 +84,8 @@ class EPIG(ShardedFunction):
     ``scoring.target_points`` names. Labeled points are never among them.
 
     Args:
-        num_draws: networks drawn by Monte Carlo dropout, at least 2.
-        num_targets: target inputs; all of the pool, or of those given, where there are no more.
+        num_draws: Networks drawn by Monte Carlo dropout, at least 2.
+        num_targets: Target inputs that are drawn per query; all of them if there are fewer.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("log_probs",)

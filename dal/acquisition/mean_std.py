@@ -51,7 +51,7 @@ class MeanSTD(ScoreFunction):
     """Highest ``mean_std_scores`` first.
 
     Args:
-        num_draws: networks drawn by Monte Carlo dropout, at least 2.
+        num_draws: Networks drawn by Monte Carlo dropout, at least 2.
     """
 
     needs_dropout: ClassVar[bool] = True

@@ -14,8 +14,8 @@ class PowerBALD(Stochastic):
     """``Stochastic(score="bald", kind="power")``, the function that arXiv:2106.12059 recommends, under its own name.
 
     Args:
-        beta: above 0: near 0 the choice is uniform, when it is large it is BALD's.
-        num_draws: networks drawn by Monte Carlo dropout, at least 2.
+        beta: Power of the score, above 0: near 0 the choice is uniform, a large one takes the highest scores.
+        num_draws: Networks drawn by Monte Carlo dropout, at least 2.
     """
 
     score: str = field(default="bald", init=False, repr=False)

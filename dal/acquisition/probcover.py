@@ -87,10 +87,10 @@ class ProbCover(AcquisitionFunction):
     A point's score is how many points it covered newly, 0 for those drawn after all was covered.
 
     Args:
-        delta: the radius, above 0; None finds it by ``purest_delta`` in each round, with k-means clusters of pool and
-            labeled points as the labels.
-        purity: the share of balls that must be pure, where delta is None.
-        num_clusters: of k-means, where delta is None; None takes the number of classes, as the paper does.
+        delta: Radius of a ball, above 0; null finds one each round. That is by ``purest_delta``, with k-means clusters
+            of pool and labeled points as the labels.
+        purity: Share of balls that must be pure if delta is null.
+        num_clusters: Clusters of k-means if delta is null; null takes the number of classes, as the paper does.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features", "num_classes")

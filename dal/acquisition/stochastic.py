@@ -91,10 +91,10 @@ class Stochastic(AcquisitionFunction):
     """``stochastic_select`` by the scores of another function, of which one number a point is kept.
 
     Args:
-        score: name of the function, one that scores each point alone, such as margin or bald (which is PowerBALD).
-        kind: power, softmax or softrank.
-        beta: above 0: near 0 the choice is uniform, when it is large the highest scores are taken.
-        num_draws: networks drawn by Monte Carlo dropout, for functions that take them.
+        score: Acquisition function that scores each point, such as margin or bald (which is PowerBALD).
+        kind: Distribution to draw from: power, softmax or softrank of the scores.
+        beta: Sharpness, above 0: near 0 the choice is uniform, a large one takes the highest scores.
+        num_draws: Networks drawn by Monte Carlo dropout, for scores that need them.
 
     >>> Stochastic(score="margin").needs_dropout, Stochastic(score="bald").needs_dropout
     (False, True)

@@ -90,9 +90,9 @@ class TypiClust(AcquisitionFunction):
     point's score is its typicality.
 
     Args:
-        max_clusters: no more clusters than this; at least 1.
-        num_neighbors: K of ``typicality``.
-        min_cluster_size: clusters of fewer points come last.
+        max_clusters: Clusters at most, at least 1.
+        num_neighbors: Nearest neighbors by which ``typicality`` is measured, at least 1.
+        min_cluster_size: Points of the smallest cluster that does not come last.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features",)

@@ -52,8 +52,8 @@ class VariationRatios(ScoreFunction):
     """Highest ``variation_ratio_scores`` first. With votes there are many ties, which come in random order.
 
     Args:
-        num_draws: networks drawn by Monte Carlo dropout, at least 2.
-        votes: whether draws vote, or their probabilities are averaged.
+        num_draws: Networks drawn by Monte Carlo dropout, at least 2.
+        votes: Whether draws vote; false averages their probabilities.
     """
 
     needs_dropout: ClassVar[bool] = True

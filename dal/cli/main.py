@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 
@@ -35,7 +36,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    # What a command does not need is not imported: PyTorch and Lightning take seconds.
     if arguments[:1] == ["run"]:  # its arguments are Hydra's, not argparse's
+        if {"--help", "-h"} & set(arguments):
+            from dal.cli.help import help_command
+
+            return help_command(arguments[1:])
+        _say_what_loads()
         from dal.cli.run import run_command
 
         return run_command(arguments[1:])
@@ -61,10 +68,18 @@ def _dispatch(arguments: list[str]) -> int:
         prices = parse_prices(options.prices) if options.prices else None
         report(options.runs, options.output, prices=prices, target=options.target)
         return 0
+    _say_what_loads()
     from dal.cli.rank import rank_command
 
     rank_command(options.run, options.overrides, options.pool, options.top, options.output)
     return 0
+
+
+def _say_what_loads() -> None:
+    """Say why nothing happens for some seconds. On standard error, since the output of --cfg is for programs."""
+    ranks = {os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")}
+    if "pytorch_lightning" not in sys.modules and ranks == {"0"}:
+        print("Loading PyTorch and Lightning ...", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,7 +6,8 @@ import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,19 @@ from rich.console import Console
 
 from dal.campaign import run
 from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_line
+from dal.config.folder import config_folder
 from dal.config.overrides import check_overrides, compose, quoted, resolve, under_current_keys, with_own_files
-from dal.config.schema import ROOT_NAME, build, config_folder, register
+from dal.config.schema import ROOT_NAME, Built, build, register
 from dal.costs.prices import PricesConfig
 from dal.data import load
+from dal.data.images import ImageSplits
 from dal.errors import DalError, bad_value
+from dal.loop import ActiveLearner
 from dal.reports.overview import report
 from dal.runs.folder import RunFolder
 from dal.runtime.distributed import is_rank_zero
-from dal.stopping import check_metric, check_sizes
 from dal.sweep.command import sweep_command
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model, read_final_model
-from dal.training.fit_round import check_monitor
 from dal.training.lightning import check_trainer_options
 
 _SETTINGS = [
@@ -37,7 +39,7 @@ _SETTINGS = [
     "hydra.run.dir=.",
 ]
 _GRID = ("--multirun", "-m")
-_ASK = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn")
+_ASK = ("--hydra-help", "--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn")
 
 
 def run_command(arguments: list[str]) -> int:
@@ -88,69 +90,101 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     built = build(config)
     check_trainer_options(built.trainer)
     splits = load(built.data)
-    train, test = splits
-    with CampaignProgress(console, built.campaign.budget) as progress:
-        # What is wrong with a setting is said before the folder is made.
+    with CampaignProgress(console, built.campaign.budget) as progress, ExitStack() as until_done:
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits)
-        check_sizes(built.campaign, len(oracle.answerable()))
-        check_metric(built.campaign, test is not None, built.prices)
-        check_monitor(built.training, built.campaign.validation_size > 0)
-        if built.model.final_backbone is not None:
-            new_final_model(built.model, train, built.seed)
-        folder = RunFolder(built.run_dir, config, train.fingerprint())
 
         def on_round(row: Mapping[str, Any]) -> None:
             console.print(round_line(row))
             progress.labels(row["labels_bought"])
 
-        try:
-            tested = "no test set" if test is None else f"{len(test):,} to test on"
-            console.print(
-                f"[bold]{config['acquisition']['name']}[/] on {config['data']['name']}: {len(train):,} images in the "
-                f"pool, {tested}, {_names(train.classes)}"
-            )
-            folder.describe_data(
-                {"name": train.name, "classes": list(train.classes), "images": len(train)}
-                | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
-            )
-            if folder.stage == "done":
-                pending = built.model.final_backbone is not None and read_final_model(folder.path) is None
-                but = " but for its target" if pending else ""
-                console.print(f"{folder.path} is finished already{but}; this is what happened:", markup=False)
-            elif folder.rows:
-                console.print(f"Resuming {folder.path} after round {folder.rows[-1]['round']}.", markup=False)
+        def open_folder() -> RunFolder:
+            if built.model.final_backbone is not None:
+                new_final_model(built.model, splits.train, built.seed)  # raises where it cannot be made
+            folder = RunFolder(built.run_dir, config, splits.train.fingerprint())
+            until_done.enter_context(_in_use(folder, console))
+            _describe(console, config, splits, folder)
+            _tell_what_happened(console, folder, built.model.final_backbone is not None)
             for row in folder.rows:
                 on_round(row)
-            rows = run(
-                learner, oracle, built.campaign, test=test, records=folder, prices=built.prices, on_round=on_round
-            )
-            target = None
-            if built.model.final_backbone is not None:
-                labeled = learner.pool.labeled
-                target = finish_final_model(
-                    folder.path,
-                    built.model,
-                    learner.setup,
-                    train,
-                    (labeled, learner.pool.labels(labeled)),
-                    learner.validation,
-                    test=test,
-                )
-        except KeyboardInterrupt:
-            console.print(f"Stopped after {len(folder.rows)} rounds. The same command goes on from there.")
-            raise
-        finally:
-            folder.close()
+            return folder
+
+        # run() checks the settings first, so that a wrong one makes no folder.
+        rows = run(
+            learner,
+            oracle,
+            built.campaign,
+            test=splits.test,
+            records=open_folder,
+            prices=built.prices,
+            on_round=on_round,
+        )
+        final = _final_model(built, learner, splits)
     if is_rank_zero():
-        _close(console, folder.path, rows, built.prices, target)
-        if target is not None:
-            console.print(final_model_sentence(target), markup=False)
+        path = Path(built.run_dir)
+        _close(console, path, rows, built.prices, final)
         if overrides is not None:
-            _advise(console, config, folder.path, overrides)
+            _advise(console, config, path, overrides)
     return rows
 
 
-def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]], prices: PricesConfig, target: Any) -> None:
+@contextmanager
+def _in_use(folder: RunFolder, console: Console) -> Iterator[None]:
+    """Close the folder in the end, and say on Ctrl-C how far the run came."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"Stopped after {len(folder.rows)} rounds. The same command resumes the run.")
+        raise
+    finally:
+        folder.close()
+
+
+def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, folder: RunFolder) -> None:
+    """Print what the campaign is about, and write it to the folder."""
+    train, test = splits
+    tested = "no test set" if test is None else f"{len(test):,} to test on"
+    console.print(
+        f"[bold]{config['acquisition']['name']}[/] on {config['data']['name']}: {len(train):,} images in the "
+        f"pool, {tested}, {_names(train.classes)}"
+    )
+    folder.describe_data(
+        {"name": train.name, "classes": list(train.classes), "images": len(train)}
+        | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
+    )
+
+
+def _tell_what_happened(console: Console, folder: RunFolder, has_final_model: bool) -> None:
+    if folder.stage == "done":
+        pending = has_final_model and read_final_model(folder.path) is None
+        but = " but for its final model" if pending else ""
+        console.print(f"{folder.path} is finished already{but}; this is what happened:", markup=False)
+    elif folder.rows:
+        console.print(f"Resuming {folder.path} after round {folder.rows[-1]['round']}.", markup=False)
+
+
+def _final_model(built: Built, learner: ActiveLearner, splits: ImageSplits) -> dict[str, Any] | None:
+    """Train the final model on all labels, where the configuration has one. Returns its row."""
+    if built.model.final_backbone is None:
+        return None
+    labeled = learner.pool.labeled
+    return finish_final_model(
+        Path(built.run_dir),
+        built.model,
+        learner.setup,
+        splits.train,
+        (labeled, learner.pool.labels(labeled)),
+        learner.validation,
+        test=splits.test,
+    )
+
+
+def _close(
+    console: Console,
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    prices: PricesConfig,
+    final: Mapping[str, Any] | None,
+) -> None:
     first, last = rows[0], rows[-1]
     console.print(f"\nDone, because {STOPPED[last['campaign_stopped']]}.")
     if "test_accuracy" in last and len(rows) > 1:
@@ -159,12 +193,14 @@ def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]], pric
             f"Test accuracy {verb} from {first['test_accuracy']:.1%} with {first['labels_bought']:,} labels to "
             f"{last['test_accuracy']:.1%} with {last['labels_bought']:,}.\n"
         )
-    # The target has a row of its own, which is a part of what the campaign cost.
-    console.print(closing_table(rows if target is None else [*rows, target], prices))
+    # The final model has a row of its own, which is part of what the campaign cost.
+    console.print(closing_table(rows if final is None else [*rows, final], prices))
     console.print(f"\nEverything is in [bold]{path}[/]: rounds.jsonl, selections.csv, config.yaml, tensorboard.")
     if "test_accuracy" in last:
         report([path], path, Console(quiet=True))
         console.print(f"The learning curve is {path / 'learning_curve.png'}, the bills are {path / 'bills.png'}.")
+    if final is not None:
+        console.print(final_model_sentence(final), markup=False)
 
 
 def _advise(console: Console, config: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> None:
@@ -191,7 +227,7 @@ def _names(classes: Sequence[str]) -> str:
 
 
 def _with_hydra(overrides: list[str], flags: list[str]) -> int:
-    """--help, --cfg and the like are Hydra's, and sweeps whose sweeper somebody chose."""
+    """--cfg and the like are Hydra's, and sweeps whose sweeper somebody chose."""
     import hydra
 
     failed: list[str] = []

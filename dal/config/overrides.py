@@ -15,12 +15,14 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dal.config.schema import ROOT_NAME, config_folder, register, register_own_file
+from dal.config.folder import config_folder
+from dal.config.schema import ROOT_NAME, register, register_own_file
 from dal.errors import DalError, unknown_choice
 from dal.runs.saved_config import REASONS, current_key
 
 GROUPS = ("data", "acquisition", "experiment", "compute", "benchmark")
 
+_COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
@@ -82,14 +84,12 @@ def check_overrides(overrides: list[str]) -> list[Override]:
                 for choice in _choices(override):
                     if choice not in names:
                         raise unknown_choice(override.key_or_group, names, "null" if choice is None else str(choice))
-    chosen = _compose(groups)
-    for override, text in zip(parsed, plain, strict=True):
-        key = override.key_or_group
-        if key in GROUPS or key.partition(".")[0] == "hydra" or "/" in key:
-            continue
-        if not override.is_add() and not override.is_force_add():
-            _check_key(chosen, key)
-        _check_type(groups, key, text)
+    values = [(override, text) for override, text in zip(parsed, plain, strict=True) if _is_value(override)]
+    try:
+        _hydra_compose([*groups, *(text for _, text in values)])
+    except _COMPOSITION_ERRORS as error:
+        _explain(groups, values)
+        raise _does_not_fit(error) from error
     return parsed
 
 
@@ -173,16 +173,39 @@ def _check_not_removed(parsed: list[Override]) -> None:
 
 def _compose(overrides: list[str]) -> DictConfig:
     try:
-        with _hydra():
-            return hydra_compose(ROOT_NAME, overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise DalError(f"overrides: expected a configuration that fits together, got: {_first_line(error)}") from error
+        return _hydra_compose(overrides)
+    except _COMPOSITION_ERRORS as error:
+        raise _does_not_fit(error) from error
+
+
+def _hydra_compose(overrides: list[str]) -> DictConfig:
+    with _hydra():
+        return hydra_compose(ROOT_NAME, overrides)
+
+
+def _does_not_fit(error: Exception) -> DalError:
+    return DalError(f"overrides: expected a configuration that fits together, got: {_first_line(error)}")
 
 
 def _hydra() -> Any:
     register()
     GlobalHydra.instance().clear()
     return initialize_config_dir(version_base="1.3", config_dir=str(config_folder()), job_name="dal")
+
+
+def _is_value(override: Override) -> bool:
+    """Whether it sets a value of the run, rather than a group or an option of Hydra."""
+    key = override.key_or_group
+    return key not in GROUPS and key.partition(".")[0] != "hydra" and "/" not in key
+
+
+def _explain(groups: list[str], values: Sequence[tuple[Override, str]]) -> None:
+    """Raise DalError for the first override that Hydra refuses on its own, if there is one."""
+    chosen = _compose(groups)
+    for override, text in values:
+        if not override.is_add() and not override.is_force_add():
+            _check_key(chosen, override.key_or_group)
+        _check_type(groups, override.key_or_group, text)
 
 
 def _check_key(config: DictConfig, key: str) -> None:
@@ -204,9 +227,8 @@ def _check_key(config: DictConfig, key: str) -> None:
 
 def _check_type(groups: list[str], key: str, text: str) -> None:
     try:
-        with _hydra():
-            hydra_compose(ROOT_NAME, [*groups, text])
-    except (HydraException, OmegaConfBaseException) as error:
+        _hydra_compose([*groups, text])
+    except _COMPOSITION_ERRORS as error:
         cause = error.__cause__ or error
         reason, got = _first_line(cause), text.partition("=")[2]
         expected = next((words for kind, words in _KINDS.items() if reason.endswith(f"converted to {kind}")), None)

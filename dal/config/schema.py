@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import dataclass, field, fields, make_dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -14,6 +13,7 @@ from omegaconf import MISSING
 from dal.acquisition.base import AcquisitionFunction
 from dal.acquisition.own_file import load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
+from dal.config.trainer import trainer_defaults
 from dal.costs.prices import PricesConfig
 from dal.data.images import UNKNOWN, ImageSplits
 from dal.data.sets.config import DataConfig
@@ -31,21 +31,6 @@ from dal.training import TrainingConfig
 ROOT_NAME = "run"
 
 
-def trainer_defaults() -> dict[str, Any]:
-    """Lightning's own options that people set most; any other is added with +trainer.NAME=VALUE."""
-    return {
-        "accelerator": "auto",
-        "devices": 1,
-        "num_nodes": 1,
-        "strategy": "auto",
-        "precision": "32-true",
-        "gradient_clip_val": None,
-        "accumulate_grad_batches": 1,
-        "sync_batchnorm": False,
-        "deterministic": "warn",
-    }
-
-
 @dataclass
 class RunConfig:
     """All that decides a run. ``data`` and ``acquisition`` are Hydra groups, whose options are found in the package;
@@ -61,10 +46,14 @@ class RunConfig:
             {"benchmark": "none"},
         ]
     )
-    compute: str = "saver"  # which of configs/compute the settings come from
-    benchmark: str = "none"  # which of configs/benchmark
+    compute: str = "saver"
+    """Name of the preset for training and scoring effort, from configs/compute."""
+    benchmark: str = "none"
+    """Name of the preset for a benchmark regime, from configs/benchmark; none keeps the experiment's."""
     seed: int = 0
+    """Seed of all random numbers of the run, 0 or above."""
     run_dir: str = "runs/${data.name}/${acquisition.name}/seed${seed}"
+    """Folder of the run, which the same command resumes; ${KEY} stands for the value of another setting."""
     data: Any = MISSING
     model: ModelConfig = field(default_factory=ModelConfig)
     acquisition: Any = MISSING
@@ -102,13 +91,6 @@ def register_own_file(path: str) -> str:
     node = _option(own.name, own.cls, file=own.path, digest=own.digest)
     ConfigStore.instance().store(group="acquisition", name=own.name, node=node)
     return own.name
-
-
-def config_folder() -> Path:
-    """Where the ready experiments are: in the installed package, or beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parent / "configs"
 
 
 def _option(name: str, cls: type[Any], **facts: str) -> type[Any]:

@@ -31,11 +31,16 @@ class PricesConfig:
     11.0
     """
 
-    label: float | None = None  # of one label, training or validation
-    gpu_hour: float | None = None  # of one device for an hour
-    kwh: float | None = None  # of electricity, where the GPU tells its energy
-    accuracy_point: float | None = None  # what one point (1 %) of accuracy is worth; for campaign.cost_optimum
+    label: float | None = None
+    """Price of one training or validation label; null leaves labels out of the bill."""
+    gpu_hour: float | None = None
+    """Price of one device for an hour; null leaves compute out of the bill."""
+    kwh: float | None = None
+    """Price of a kilowatt-hour, for GPUs that report their energy; null leaves energy out of the bill."""
+    accuracy_point: float | None = None
+    """Worth of one percentage point of accuracy; campaign.cost_optimum needs it, and null states none."""
     currency: str = "USD"
+    """Currency that bills show."""
 
     def __post_init__(self) -> None:
         for name in ("label", "gpu_hour", "kwh", "accuracy_point"):

@@ -75,6 +75,7 @@ class OracleConfig:
     """Who answers in a simulation: the data set's labels, wrong with probability ``noise``."""
 
     noise: float = 0.0
+    """Probability that an answer is wrong: another class, drawn uniformly."""
 
     def build(self, data: ImageData, seed: int) -> Oracle:
         return NoisyOracle(data, self.noise, seed) if self.noise else DatasetOracle(data)

@@ -25,19 +25,33 @@ class ModelConfig:
     """
 
     backbone: str = "small_cnn"
-    weights: str | None = None  # null, DEFAULT (of ImageNet), or the path of a state dict
-    dropout: float = 0.5  # before the head
-    backbone_dropout: float = 0.25  # inside small_cnn
+    """Network that turns images into features: small_cnn, resnet18_cifar, efficientnet_lite0, or torchvision/NAME."""
+    weights: str | None = None
+    """Initial weights of the backbone: null (random), DEFAULT (ImageNet), or the path of a state dict."""
+    dropout: float = 0.5
+    """Dropout probability before the classification head."""
+    backbone_dropout: float = 0.25
+    """Dropout probability inside small_cnn; ignored by other backbones."""
     optimizer: str = "adam"
+    """Optimizer: adam, adamw or sgd."""
     lr: float = 1e-3
+    """Initial learning rate."""
     weight_decay: float = 0.0
-    momentum: float = 0.9  # of sgd
+    """Weight decay of the optimizer."""
+    momentum: float = 0.9
+    """Momentum of sgd; ignored by other optimizers."""
     schedule: str = "constant"
-    input_size: int | None = None  # pixels a side that the backbone sees; null leaves the images as they are
-    freeze_backbone: bool = False  # train the head alone, on features that are computed once
-    ensemble_size: int = 1  # networks; more than one are the draws, in the place of dropout's
-    final_backbone: str | None = None  # trained at the end of a campaign on all labels bought
-    final_weights: str | None = None  # as weights
+    """Learning-rate schedule over the updates of a round: constant or cosine."""
+    input_size: int | None = None
+    """Side length in pixels to which images are resized for the backbone; null keeps their size."""
+    freeze_backbone: bool = False
+    """Whether to train only the head, on backbone features that are computed once."""
+    ensemble_size: int = 1
+    """Number of networks to train; more than one replace dropout as the source of draws."""
+    final_backbone: str | None = None
+    """Backbone of the final model, trained once on all labels when the campaign ends; null trains none."""
+    final_weights: str | None = None
+    """Initial weights of the final model, given as for model.weights."""
 
     def __post_init__(self) -> None:
         if self.final_weights is not None and self.final_backbone is None:

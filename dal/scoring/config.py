@@ -18,16 +18,27 @@ MOST_IMAGES = 2**16
 class ScoringConfig:
     """How the pool is read. batch_size and num_workers change no result, the rest changes it by rounding alone."""
 
-    batch_size: int = 512  # images a loader reads at a time, rounded to whole tiles
+    batch_size: int = 512
+    """Images that the loader reads at a time, rounded to whole tiles."""
     num_workers: int = 0
-    tile_size: int | None = None  # images a forward pass; null: found from the network and the budget, once a pass
-    memory_budget: str | None = None  # such as 2GiB: a tile takes a quarter, what is kept half; null: 1 GiB a tile
-    disk_folder: str | None = None  # of what memory has no room for; null: the temporary one, which may be memory
-    precision: str = "32"  # of the forward passes: 32, tf32 (CUDA), or autocast to bf16 or 16
-    channels_last: bool | None = None  # layout of images; null: on CPUs and in tf32, bf16 or 16, where the network can
-    features_file: str | None = None  # .npy (N, D) used instead of the network's features by distance-based functions
-    target_points: str | None = None  # a file of ids of the training set: inputs that epig goes by; null: the pool's
-    compile: bool = False  # torch.compile, once a pass: some seconds that only large pools give back
+    """Worker processes that load pool images; 0 loads them in the main process."""
+    tile_size: int | None = None
+    """Images per forward pass; null derives it from the network and the memory budget."""
+    memory_budget: str | None = None
+    """Memory for scoring, such as 2GiB: a quarter for a tile, half for kept rows; null allows 1 GiB per tile."""
+    disk_folder: str | None = None
+    """Folder for rows that do not fit in memory; null uses the system's temporary folder."""
+    precision: str = "32"
+    """Precision of the forward passes: 32, tf32 (CUDA only), bf16 or 16."""
+    channels_last: bool | None = None
+    """Whether to store images in channels-last layout; null uses it on CPUs and in reduced precision."""
+    features_file: str | None = None
+    """A .npy file (N, D) with features that replace the network's in distance-based functions; null uses the
+    network's."""
+    target_points: str | None = None
+    """File with the ids of training images that epig aims at; null draws them from the pool."""
+    compile: bool = False
+    """Whether to run torch.compile on the network, which takes seconds and pays off on large pools only."""
 
     def __post_init__(self) -> None:
         if self.tile_size is not None and self.tile_size > MOST_IMAGES:

@@ -23,22 +23,41 @@ class CampaignConfig:
     """
 
     initial_size: int = 100
-    initial: str = "random"  # random, or balanced by class
+    """Training labels bought before the first round."""
+    initial: str = "random"
+    """How the initial labels are drawn: random, or balanced (classes take turns)."""
     query_size: int = 100
-    growth: float = 1.0  # each query is so many times as large as the one before
+    """Labels that the first query buys."""
+    growth: float = 1.0
+    """Factor by which the query size grows each round."""
     budget: int = 1000
+    """Labels to buy in all, including initial and validation labels."""
     validation_size: int = 0
-    max_rounds: int | None = None  # rounds of training, the initial one included
-    target: float | None = None  # ends when target_metric reaches it
-    target_metric: str = "test_accuracy"  # also watched for the plateau and the cost optimum
-    plateau_rounds: int | None = None  # ends when so many rounds brought no gain of plateau_delta
+    """Validation labels bought at the start, drawn at random; they count towards the budget."""
+    max_rounds: int | None = None
+    """Training rounds after which the campaign ends, including the initial one; null sets no limit."""
+    target: float | None = None
+    """Value of target_metric, from 0 to 1, at which the campaign ends; null never ends it."""
+    target_metric: str = "test_accuracy"
+    """Metric for the target, the plateau and the cost optimum: test_accuracy, test_balanced_accuracy or
+    val_accuracy."""
+    plateau_rounds: int | None = None
+    """Rounds without a gain of plateau_delta after which the campaign ends; null turns the rule off."""
     plateau_delta: float = 0.001
-    stop_set_size: int = 500  # points whose predictions are followed; 0: none
-    kappa: float | None = None  # ends when the last kappa_rounds models agree so well on the stop set, such as 0.99
+    """Smallest increase of target_metric that plateau_rounds counts as a gain."""
+    stop_set_size: int = 500
+    """Pool points whose predictions the rules kappa, max_change and max_uncertainty follow; 0 follows none."""
+    kappa: float | None = None
+    """Agreement (Cohen's kappa) of the last models on the stop set that ends the campaign, such as 0.99; null turns the
+    rule off."""
     kappa_rounds: int = 3
-    max_change: float | None = None  # ends when at most this share of its predictions changed in a round
-    max_uncertainty: float | None = None  # ends when its mean entropy, from 0 to 1, is at most that
-    cost_optimum: bool = False  # ends when the next round costs more than its gain is worth; needs prices
+    """Number of last models that kappa compares."""
+    max_change: float | None = None
+    """Share of changed predictions on the stop set at which, or below, the campaign ends; null turns the rule off."""
+    max_uncertainty: float | None = None
+    """Mean entropy on the stop set, from 0 to 1, at which, or below, the campaign ends; null turns the rule off."""
+    cost_optimum: bool = False
+    """Whether to end the campaign when the next round costs more than its expected gain is worth; needs prices."""
 
     def __post_init__(self) -> None:
         for name in ("initial_size", "query_size", "budget"):

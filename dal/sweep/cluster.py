@@ -16,7 +16,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from dal.config.schema import config_folder
+from dal.config.folder import config_folder
 from dal.errors import DalError
 from dal.sweep.grid import Cell
 from dal.sweep.process import cell_command, run_to_the_end

@@ -24,19 +24,33 @@ class TrainingConfig:
     1000
     """
 
-    batch_size: int = 64  # over all devices together
-    min_updates: int = 100  # of a round, also where updates_per_label says fewer
+    batch_size: int = 64
+    """Images per update, summed over all devices."""
+    min_updates: int = 100
+    """Minimum number of optimizer updates per round; early stopping and updates_per_label respect it."""
     max_updates: int = 1000
-    updates_per_label: float | None = None  # lowers max_updates: so many for each label a round learns (see effort())
+    """Maximum number of optimizer updates per round."""
+    updates_per_label: float | None = None
+    """Updates per label that a round learns, within min_updates and max_updates; null always plans max_updates."""
     patience: int = 300
+    """Updates without improvement of the monitored metric after which training stops."""
     check_every: int = 50
+    """Updates between two checks of the monitored metric."""
     monitor: str = "auto"
+    """Metric for early stopping: val_loss, val_accuracy, train_accuracy, none, or auto (val_loss with validation
+    labels, else train_accuracy)."""
     target_train_accuracy: float = 0.99
-    warm_start: str = "scratch"  # scratch, continue or shrink_perturb
-    shrink: float = 0.5  # of shrink_perturb: what is left of the last round's weights
-    perturb: float = 0.1  # of shrink_perturb: the part of new random weights that is added
-    average: float = 0.0  # with monitor=none: the share of its updates, the last ones, whose weights a round averages
+    """Training accuracy, from 0 to 1, that ends training if train_accuracy is monitored."""
+    warm_start: str = "scratch"
+    """Initial weights of a round: scratch (new), continue (from the last round), or shrink_perturb (a mix of both)."""
+    shrink: float = 0.5
+    """Factor on the last round's weights with warm_start=shrink_perturb."""
+    perturb: float = 0.1
+    """Factor on the new random weights that warm_start=shrink_perturb adds."""
+    average: float = 0.0
+    """Share of a round's updates, counted from the end, whose weights are averaged; above 0 needs monitor=none."""
     num_workers: int = 0
+    """Worker processes that load training images; 0 loads them in the main process."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "max_updates", "patience", "check_every"):

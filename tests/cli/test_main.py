@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 
 import pandas as pd
 import pytest
@@ -56,7 +55,7 @@ def test_run_shows_rounds_costs_files_and_what_next(tmp_path):
     run = tmp_path / "runs" / "digits" / "margin" / "seed0"
     assert (run / "learning_curve.png").stat().st_size > 10_000
     assert {"hydra", "outputs", "multirun"}.isdisjoint(p.name for p in tmp_path.iterdir())
-    assert not done.stderr, done.stderr
+    assert done.stderr == "Loading PyTorch and Lightning ...\n"
 
 
 def test_run_again_shows_the_finished_run_and_another_setting_is_refused(finished, capsys):
@@ -160,6 +159,9 @@ def test_a_folder_of_images_from_labels_to_a_ranking_of_new_ones(tmp_path, capsy
         ("oracle.noise=2", "oracle.noise: expected a probability"),
         ("campaign.target_metric=foo", "campaign.target_metric: expected one of"),
         ("campaign.validation_size=5000", "campaign."),
+        ("training.monitor=val_loss training.average=0", "training.monitor: expected train_accuracy or auto"),
+        ("campaign.cost_optimum=true", "prices.accuracy_point: expected a price"),
+        ("model.final_backbone=nope", "model.final_backbone: expected one of"),
         ("+trainer.max_epochs=3", "trainer.max_epochs: expected to be left out"),
         ("trainer.precision=foo", "trainer: expected options that Lightning takes, got: "),
         ("+trainer.nope=3", "trainer: expected options that Lightning takes, got: "),
@@ -206,8 +208,6 @@ def test_flags_may_stand_anywhere(order):
 def test_help_names_the_commands(capsys):
     status, out, _ = call(capsys, "--help")
     assert status == 0 and all(command in out for command in ("run", "rank", "report", "compare"))
-    done = dal("run", "--help")
-    assert done.returncode == 0 and re.search(r"acquisition: alfa_mix, .*\bbald\b", done.stdout)
 
 
 def test_two_processes_train_one_campaign(tmp_path):

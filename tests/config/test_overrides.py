@@ -1,10 +1,13 @@
 """Overrides become a configuration, or one sentence that says what is wrong with them."""
 
 import pytest
+from hydra import compose as hydra_compose
 
 from dal.acquisition import registry as functions
-from dal.config.overrides import compose
-from dal.config.schema import build, config_folder
+from dal.config import overrides as module
+from dal.config.folder import config_folder
+from dal.config.overrides import check_overrides, compose
+from dal.config.schema import build
 from dal.data.sets.registry import registry as data_sets
 from dal.errors import DalError
 from dal.scoring.candidates import CandidatesConfig
@@ -92,6 +95,27 @@ def test_wrong_overrides_are_one_sentence_with_the_choices(overrides, message):
     with pytest.raises(DalError, match=message) as caught:
         compose(overrides)
     assert "\n" not in str(caught.value)
+
+
+def test_right_overrides_are_checked_by_one_composition(monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "hydra_compose", lambda *given: calls.append(given) or hydra_compose(*given))
+    check_overrides(["acquisition=bald,epig", "seed=range(3)", "model.lr=0.1", "+trainer.x=1", "~trainer.precision"])
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    "overrides,message",
+    [
+        (["model.lr=0.1", "model.lr=fast", "foo=1"], "model.lr: expected a number, got fast"),
+        (["foo=1", "model.lr=fast"], "overrides: expected one of .* got 'foo'"),
+        (["seed=1", "acquisition=random,bald", "seed=a,1"], "seed: expected a whole number, got a"),
+        (["~training", "training.batch_size=3"], "overrides: expected a configuration that fits together"),
+    ],
+)
+def test_the_first_of_several_wrong_overrides_is_named(overrides, message):
+    with pytest.raises(DalError, match=message):
+        check_overrides(overrides)
 
 
 @pytest.mark.parametrize(

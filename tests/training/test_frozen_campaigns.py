@@ -160,7 +160,7 @@ def test_the_target_is_trained_once_the_campaign_is_done_and_not_again(config, t
     assert target["labels_bought"] == rows[-1]["labels_bought"] == 60 and target["num_validation"] == 10
     said = f"The target small_cnn, trained on 50 labels in {target['updates']} updates: test accuracy"
     output = capsys.readouterr().out
-    assert said in output and "is finished already but for its target; this is what happened:" in output
+    assert said in output and "is finished already but for its final model; this is what happened:" in output
     weights = torch.load(folder / "target_weights.pt", weights_only=True)
     assert weights["head.weight"].shape == (10, 128)
     with monkeypatch.context() as patched:

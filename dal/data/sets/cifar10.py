@@ -29,7 +29,9 @@ class CIFAR10(DataConfig):
     """
 
     root: str = "data/cifar10"
-    download: bool = False  # fetch the files into root when they are not there
+    """Folder of the data set's files."""
+    download: bool = False
+    """Whether to download missing files into root."""
 
     def read(self) -> ImageSplits:
         return read_cifar(torchvision.datasets.CIFAR10, "cifar10", self.root, self.download, MEAN, STD)

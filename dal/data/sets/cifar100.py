@@ -29,7 +29,9 @@ class CIFAR100(DataConfig):
     """
 
     root: str = "data/cifar100"
-    download: bool = False  # fetch the files into root when they are not there
+    """Folder of the data set's files."""
+    download: bool = False
+    """Whether to download missing files into root."""
 
     def read(self) -> ImageSplits:
         return read_cifar(torchvision.datasets.CIFAR100, "cifar100", self.root, self.download, MEAN, STD)

@@ -11,13 +11,20 @@ from dal.data.images import ImageSplits
 class DataConfig:
     """Configuration of a data set. A subclass, alone in its module, is one option of ``data=`` (the module's name)."""
 
-    max_train: int | None = None  # keep this many training points, drawn with a fixed seed
-    imbalance_factor: float = 1.0  # most frequent class over the rarest, decaying exponentially (arXiv:1901.05555)
-    copies: int = 1  # each training image so many times, all but the first with noise (arXiv:1906.08158)
-    copy_noise: float = 0.1  # standard deviation of that noise, over that of the data set's pixels
-    outside_classes: int = 0  # the last so many classes are none: images stay in the pool, cost labels, teach nothing
-    outside_from: str | None = None  # a data set, such as cifar100, whose training images are put in the pool likewise
-    outside_size: int | None = None  # only so many of them, drawn with a fixed seed
+    max_train: int | None = None
+    """Training images to keep, drawn with a fixed seed; null keeps all."""
+    imbalance_factor: float = 1.0
+    """Size of the most frequent class over that of the rarest, decaying exponentially (arXiv:1901.05555)."""
+    copies: int = 1
+    """Times that each training image is in the pool; all but the first get noise (arXiv:1906.08158)."""
+    copy_noise: float = 0.1
+    """Standard deviation of the noise on copies, relative to that of the data set's pixels."""
+    outside_classes: int = 0
+    """Number of last classes whose images stay in the pool as out-of-distribution images."""
+    outside_from: str | None = None
+    """Data set whose training images join the pool as out-of-distribution images, such as cifar100; null adds none."""
+    outside_size: int | None = None
+    """Images taken from outside_from, drawn with a fixed seed; null takes all."""
 
     def read(self) -> ImageSplits:
         """Read the images. Raises DalError with one sentence where they cannot be had."""

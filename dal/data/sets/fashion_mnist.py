@@ -53,7 +53,9 @@ class FashionMNIST(DataConfig):
     """
 
     root: str = DEFAULT_ROOT
-    download: bool = False  # fetch the files into root when they are not there
+    """Folder of the four IDX files, searched with its subfolders."""
+    download: bool = False
+    """Whether to download missing files into root."""
 
     def read(self) -> ImageSplits:
         root = Path(self.root)

@@ -1,4 +1,4 @@
-"""A folder of images of any size, labeled by subfolders or by a CSV file, and the ones that nobody has labeled yet."""
+"""Your own images of any size, labeled by subfolders or by a CSV file."""
 
 from __future__ import annotations
 
@@ -46,12 +46,20 @@ class ImageFolder(DataConfig):
     """
 
     root: str = ""
-    csv: str | None = None  # a CSV file with the columns id (path relative to root) and label (may be empty)
-    test_root: str | None = None  # a folder of class subfolders, neither in root nor around it
-    test_fraction: float = 0.2  # share of the labeled images that become the test set where there is no test_root
-    image_size: int = 64  # pixels a side
-    in_memory: bool | None = None  # None: keep the pixels where they take less than 1 GiB, else decode on reading
-    classes: list[str] | None = None  # the order of the classes, and classes that no image shows yet
+    """Folder of the images, with a subfolder per class unless data.csv is set."""
+    csv: str | None = None
+    """CSV file with the columns id (path relative to root) and label (may be empty); null takes classes from
+    subfolders."""
+    test_root: str | None = None
+    """Folder of class subfolders with the test set, outside of root; null takes test images from root."""
+    test_fraction: float = 0.2
+    """Share of the labeled images that become the test set if test_root is null."""
+    image_size: int = 64
+    """Side length in pixels to which images are cropped and resized."""
+    in_memory: bool | None = None
+    """Whether to keep all pixels in memory; null does so if they take less than 1 GiB."""
+    classes: list[str] | None = None
+    """Class names in order, including classes without an image yet; null takes the classes that occur."""
 
     def read(self) -> ImageSplits:
         root = existing_folder("root", self.root)

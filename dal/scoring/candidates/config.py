@@ -18,12 +18,19 @@ class CandidatesConfig:
     """Which points of the pool are scored: all, a random part drawn anew each round, or neighbors of what is labeled
     (arXiv:2007.00077), or what scored highest when it was last scored."""
 
-    kind: str = "all"  # all, random, neighbors or stale
-    size: int = 10_000  # of random and stale: points scored a round
-    explore: float = 0.2  # of stale: the share of them that is drawn at random
-    num_neighbors: int = 100  # of neighbors: of each labeled point
-    features_file: str | None = None  # of neighbors: a .npy (N, D), or null for the features of the first network
-    index: str = "exact"  # of neighbors: exact, or faiss
+    kind: str = "all"
+    """Unlabeled points to score: all, random (a new sample each round), neighbors (near labeled points), or stale
+    (highest last scores)."""
+    size: int = 10_000
+    """Points scored per round with kind=random or kind=stale."""
+    explore: float = 0.2
+    """Share of the points of kind=stale that are drawn at random."""
+    num_neighbors: int = 100
+    """Neighbors considered per labeled point with kind=neighbors."""
+    features_file: str | None = None
+    """A .npy file (N, D) with the features that kind=neighbors searches in; null uses those of the first network."""
+    index: str = "exact"
+    """Nearest-neighbor search of kind=neighbors: exact, or faiss (approximate on large pools)."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
