@@ -1,6 +1,9 @@
 """Squared distances in two precisions: float32 products with a bound on their rounding, and float64 differences.
 
-The products tell which few pairs matter, cheaply; what decides is always the second.
+The products tell which few pairs matter, cheaply; what decides is always the second. Two searches are built on this,
+which keep different things: ``nearest`` one falling bound a point, below which most points are never settled, and
+``dal.scoring.candidates.exact_neighbors`` the K smallest distances of each query. ``pairs`` stays apart: it answers for
+all pairs, so that its products are the result and have to be float64.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class DiskRows:
             )
             shape, is_fortran, dtype = read_head(file)
         except ValueError as error:
-            raise bad_value(self._argument, "a .npy file of numbers", f"{name} ({error})") from error
+            raise bad_value(self._argument, "a .npy file of numbers", f"{name} (no array in it)") from error
         if len(shape) != 2 or dtype.newbyteorder("=") not in _DTYPES:
             raise _not_a_table(self._argument, dtype, shape)
         self.shape, self._numpy_dtype = torch.Size(shape), dtype
@@ -166,7 +166,7 @@ class ArrayRows(RowView):
             raise _not_a_table(argument, array.dtype, array.shape)
         native = array.dtype.newbyteorder("=")
         self._array, self._numpy_dtype = array, native if native in _DTYPES else np.dtype(float)
-        super().__init__(*array.shape, _DTYPES[self._numpy_dtype], torch.device("cpu"))
+        super().__init__(len(array), array.shape[1], _DTYPES[self._numpy_dtype], torch.device("cpu"))
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         some = self._array[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]

@@ -103,7 +103,7 @@ class ExactNeighbors:
             at, column = is_open.nonzero(as_tuple=True)
             distances = q.new_empty(len(at))
             for pairs in row_blocks(len(at), e.width, 2**18):
-                distances[pairs] = e.exact(q[at[pairs]], x[column[pairs]])
+                distances[pairs] = e.exact(q.index_select(0, at[pairs]), x.index_select(0, column[pairs]))
             best.add(at, column + block.start, distances)
         return best.indices
 
@@ -122,17 +122,18 @@ class _Best:
 
     def add(self, at: Tensor, indices: Tensor, distances: Tensor) -> None:
         """Take note of (P,) points, each seen from the query ``at``, in ascending order of queries and then rows."""
-        changed = at.unique_consecutive()
+        changed, which, counts = torch.unique_consecutive(at, return_inverse=True, return_counts=True)
+        if not len(changed):
+            return
         wanted = self.indices.shape[1]
-        owner = torch.cat([changed.repeat_interleave(wanted), at])
-        distance = torch.cat([self.distances[changed].flatten(), distances])
-        index = torch.cat([self.indices[changed].flatten(), indices])
+        place = torch.arange(len(at)) - (counts.cumsum(0) - counts)[which] + wanted
+        distance = torch.full((len(changed), wanted + int(counts.max())), torch.inf, dtype=torch.float64)
+        index = torch.full_like(distance, -1, dtype=torch.int64)
+        distance[:, :wanted], index[:, :wanted] = self.distances[changed], self.indices[changed]
+        distance[which, place], index[which, place] = distances, indices
         # Rows come in ascending order, so of equal distances the lowest row stays first.
-        order = distance.sort(stable=True).indices
-        order = order[owner[order].sort(stable=True).indices]
-        starts = torch.searchsorted(owner[order], changed)
-        kept = order[starts[:, None] + torch.arange(wanted)]
-        self.distances[changed], self.indices[changed] = distance[kept], index[kept]
+        kept = distance.sort(dim=1, stable=True).indices[:, :wanted]
+        self.distances[changed], self.indices[changed] = distance.gather(1, kept), index.gather(1, kept)
 
 
 def _may_be_nearest(about: Tensor, off: Tensor, limit: Tensor, wanted: int) -> Tensor:
@@ -142,7 +143,10 @@ def _may_be_nearest(about: Tensor, off: Tensor, limit: Tensor, wanted: int) -> T
     # Before the limit means anything nearly all would be settled; the block itself gives a better one.
     crowded = (is_open.sum(dim=1) > 2 * wanted).nonzero()[:, 0]
     if len(crowded):
-        upper = (about[crowded] + off[crowded]).kthvalue(wanted, dim=1).values
-        is_open[crowded] = lower[crowded] <= torch.minimum(limit[crowded], upper)[:, None]
+        upper = about.index_select(0, crowded) + off.index_select(0, crowded)
+        # Faster than torch.kthvalue.
+        upper = torch.from_numpy(np.partition(upper.numpy(), wanted - 1, axis=1)[:, wanted - 1])
+        limit = limit.index_put((crowded,), torch.minimum(limit[crowded], upper))
+        is_open = lower <= limit[:, None]
     # The query's own row: an infinite distance is within an infinite limit.
-    return is_open & about.isfinite()
+    return is_open & (lower < torch.inf)
