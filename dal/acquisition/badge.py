@@ -23,8 +23,8 @@ from dal.acquisition.base import (
 from dal.acquisition.search.exponential_race import draw_seed, exponentials, uniforms
 from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
-from dal.acquisition.search.numbers import check_finite, normalized_log_probs, row_blocks
-from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, ready, safe_scale
+from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs, row_blocks, safe_scale
+from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, ready
 from dal.acquisition.search.shards import Shard
 from dal.errors import bad_value
 from dal.runtime.precision import full_precision
@@ -136,10 +136,8 @@ class BADGE(ShardedFunction):
     top_classes: int | None = None
 
     def __post_init__(self) -> None:
-        k = self.top_classes
-        if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 2):
-            raise bad_value("top_classes", "a whole number of at least 2, or None", k)
-        if k is not None:
+        if self.top_classes is not None:
+            check_whole("top_classes", self.top_classes, 2, "None keeps all classes")
             object.__setattr__(self, "keeps", ("errors", "classes", "inputs"))
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:

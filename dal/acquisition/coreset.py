@@ -20,8 +20,8 @@ from dal.acquisition.base import (
 )
 from dal.acquisition.search.geometry import Euclidean
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters, nearest_point
-from dal.acquisition.search.numbers import check_finite, in_double, row_blocks
-from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, ready, safe_scale
+from dal.acquisition.search.numbers import check_finite, in_double, row_blocks, safe_scale
+from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, ready
 from dal.acquisition.search.shards import Shard
 from dal.errors import bad_value
 from dal.runtime.precision import full_precision
@@ -121,6 +121,7 @@ def _take(
     """The points in the order they are taken, and their scores."""
     some = torch.arange(0, len(features), max(1, len(features) // 1024), device=features.device)
     origin = (in_double(features[some]) * scale).sum(dim=0) / max(1, len(some))
+    origin = origin.float()
     points = Euclidean(features, scale, origin)
     centers = Centers(points, Euclidean(labeled, scale, origin), query_size)
     nearest = NearestCenters(points, centers)

@@ -17,7 +17,7 @@ from dal.data.images import ImageData
 from dal.errors import bad_value
 from dal.models.adapt import ScoringModel
 from dal.runtime.seeding import derive_seed, generator
-from dal.scoring.external_features import ExternalFeatures, takes_external_features
+from dal.scoring.external_features import external_features, takes_external_features
 from dal.scoring.model_pass import Charge, ModelPass
 from dal.scoring.row_store import Kept, RowStore
 
@@ -95,7 +95,7 @@ class _Reader:
         share = indices[shard.span] if shard.size else indices[:1]
         path = self._passes.config.features_file
         is_given = path is not None and takes_external_features(function) and len(indices) > 0
-        given = ExternalFeatures(str(path)).rows(share) if is_given else None
+        given = external_features(str(path), share) if is_given else None
         if given is not None and function.keeps == ("features",):
             own: Kept = {"features": given}
         else:

@@ -8,7 +8,8 @@ from scipy.stats import chisquare
 from dal.acquisition import BADGE, badge, badge_select, badge_weights
 from dal.acquisition.search import exponential_race as race
 from dal.acquisition.search import geometry, nearest
-from dal.acquisition.search.rows import DiskRows, safe_scale
+from dal.acquisition.search.numbers import safe_scale
+from dal.acquisition.search.rows import DiskRows
 from dal.errors import DalError, NonFiniteError
 
 
@@ -257,7 +258,9 @@ def test_few_classes_kept_of_many(fake_model):
     expected = BADGE().select(BADGE().summarize(model, x), {}, 20, torch.Generator().manual_seed(3))
     assert torch.equal(found.positions, expected.positions) and torch.equal(found.scores, expected.scores)
     for wrong in (1, True, 2.5):
-        with pytest.raises(DalError, match=r"top_classes: expected a whole number of at least 2, or None, got "):
+        with pytest.raises(
+            DalError, match=r"top_classes: expected a whole number of at least 2 \(None keeps all classes\), got "
+        ):
             BADGE(top_classes=wrong)
 
 

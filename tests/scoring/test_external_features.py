@@ -131,13 +131,13 @@ def test_files_that_do_not_fit_are_refused_before_labels_are_bought(new_model, d
         with pytest.raises(error, match=f"^scoring.features_file: expected {message}"):
             ActiveLearner(new_model(), data, KMeans(), scoring=ScoringConfig(features_file=str(path)))
 
-    refused(r"a \.npy file of an array, got .*No such file")
+    refused(r"a \.npy file of numbers, got .*No such file")
     refused("one row for each of the 90 images of the training set, got 89", np.zeros((89, 3)))
     refused(r"floating-point numbers of shape \(N, D\), got 'int64 of shape", np.zeros((90, 3), dtype=int))
     refused(r"floating-point numbers of shape \(N, D\), got 'float64 of shape \(90,\)", np.zeros(90))
     array = np.zeros((90, 3), dtype=np.float32)
     array[41, 2] = np.nan
-    refused("finite numbers, got NaN or infinity in row 41", array, NonFiniteError)
+    refused("finite numbers, got nan at row 41 of 90", array, NonFiniteError)
 
 
 @pytest.fixture

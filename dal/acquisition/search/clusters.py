@@ -10,7 +10,9 @@ from torch import Tensor
 from dal.acquisition.base import Summary, check_dims
 from dal.acquisition.search.exponential_race import draw_seed
 from dal.acquisition.search.flops import add_flops
-from dal.acquisition.search.numbers import check_finite, unit_scale
+from dal.acquisition.search.numbers import check_finite, safe_scale
+from dal.acquisition.search.pairs import Pairs
+from dal.acquisition.search.rows import check_rows
 from dal.errors import bad_value
 
 # Beyond so many products a pass over the points, centers are moved by a few points at a time.
@@ -22,9 +24,9 @@ def points_of(argument: str, features: Tensor) -> Tensor:
     """(N, D) float64 on the CPU, without gradients, multiplied by a power of two so that squares neither overflow nor
     underflow. Raises DalError for another shape, NonFiniteError for a number that is not finite."""
     check_dims(argument, features, "N, D")
-    check_finite(argument, features)
-    points = features.detach().cpu().double()
-    return points * unit_scale(points)
+    points = features.detach()
+    scale = safe_scale(check_rows(argument, points))
+    return points.cpu().double() * scale
 
 
 def unit_points(argument: str, features: Tensor) -> Tensor:
@@ -106,20 +108,18 @@ def nearest_to_centers(points: Tensor, centers: Tensor) -> Tensor:
     >>> nearest_to_centers(torch.tensor([[0.0], [1.0], [5.0]]).double(), torch.tensor([[0.0], [0.0]]).double())
     tensor([0, 1])
     """
-    origin = points.mean(dim=0)
-    moved, moved_centers = points - origin, centers - origin
-    squares, center_squares = moved.square().sum(dim=1), moved_centers.square().sum(dim=1)
-    slack = 1e-13 * (points.shape[1] + 8) * (squares + center_squares.max())
+    pairs = Pairs(centers, points)
     taken = torch.zeros(len(points), dtype=torch.bool)
     positions = []
-    add_flops(2 * points.shape[0] * points.shape[1] * len(centers))
-    for center, moved_center, square in zip(centers, moved_centers, center_squares, strict=True):
-        estimates = torch.where(taken, torch.inf, squares + square - 2 * (moved @ moved_center))
-        # What rounding leaves open is settled by differences.
-        close = (estimates - slack <= (estimates + slack).min()).nonzero().flatten()
-        exact = (points[close] - center).square().sum(dim=1)
-        positions.append(int(close[exact.argmin()]))
-        taken[positions[-1]] = True
+    for rows in pairs.blocks(torch.arange(len(centers))):
+        for center, squares, slack in zip(centers[rows], pairs.squares(rows), pairs.slack(rows), strict=True):
+            squares.masked_fill_(taken, torch.inf)
+            # Rounding leaves these open.
+            close = (squares <= squares.min() + 2 * slack).nonzero().flatten()
+            # Without a root, after which distances that differ in the last digit may be equal.
+            exact = (points[close] - center).square().sum(dim=1)
+            positions.append(int(close[exact.argmin()]))
+            taken[positions[-1]] = True
     return torch.tensor(positions)
 
 

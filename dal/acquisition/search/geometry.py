@@ -1,6 +1,9 @@
 """Squared distances in two precisions: float32 products with a bound on their rounding, and float64 differences.
 
-The products tell which few pairs matter, cheaply; what decides is always the second.
+The products tell which few pairs matter, cheaply; what decides is always the second. Two searches are built on this,
+which keep different things: ``nearest`` one falling bound a point, below which most points are never settled, and
+``dal.scoring.candidates.exact_neighbors`` the K smallest distances of each query. ``pairs`` stays apart: it answers for
+all pairs, so that its products are the result and have to be float64.
 """
 
 from __future__ import annotations
@@ -68,6 +71,12 @@ class Geometry(ABC):
         What a pair gives does not depend on what stands beside it but for the last digit, and is 0 for equal points.
         """
 
+    def estimates(self, points: Low, centers: Low) -> tuple[Tensor, Tensor]:
+        """(B, P) squared distances from products, and what each is off by at most; both of the squares' dtype."""
+        size = points.squares[:, None] + centers.squares
+        about = torch.sub(size, self.products(points, centers), alpha=2)
+        return about, size.mul_(self.slack).add_(self.smallest)
+
     @property
     def slack(self) -> float:
         """The squared distance |x|² + |c|² - 2 x·c is off by less than this times |x|² + |c|².
@@ -85,21 +94,22 @@ class Geometry(ABC):
 
 class Euclidean(Geometry):
     """Rows (N, D) as they are. ``origin`` (D,), which is scaled already, is taken away before anything is multiplied,
-    since a common offset would drown the distances; any point near the middle does."""
+    since a common offset would drown the distances; any point near the middle does. In float32 it can be taken from
+    float32 rows as they are; in float64 every row goes through float64."""
 
     def __init__(self, rows: Rows, scale: float, origin: Tensor) -> None:
         self.rows, self.scale, self.device = rows, scale, rows.device
         self.width = rows.shape[1]
-        self._origin32 = origin.to(rows.device).float()
-        # So that both precisions take away the same.
-        self._origin = in_double(self._origin32)
+        self._origin = origin.to(rows.device)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def low(self, rows: Index) -> Low:
         x = scaled(self.rows[rows], self.scale)
-        return self.low_of(x) if x.dtype == torch.float64 else _low(x - self._origin32)
+        # Both precisions take away the same.
+        in_single = torch.promote_types(x.dtype, self._origin.dtype) == torch.float32
+        return _low(x - self._origin) if in_single else self.low_of(in_double(x))
 
     def high(self, rows: Index) -> Tensor:
         return in_double(self.rows[rows]) * self.scale

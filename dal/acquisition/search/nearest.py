@@ -207,9 +207,7 @@ class NearestCenters:
         """(R,) exact squared distances to the nearest of these centers, or ``known`` where that is nearer."""
         high = self.points.high(rows)
         low, centers = self.points.low_of(high), self.centers.low(start, stop)
-        size = low.squares[:, None] + centers.squares
-        about = size - 2 * in_double(self.points.products(low, centers))
-        off = size.mul_(self.points.slack).add_(self.points.smallest)
+        about, off = self.points.estimates(low, centers)
         reach = torch.minimum(known, (about + off).amin(dim=1))
         # Only these can be the nearest.
         pairs, which = (about - off <= reach[:, None]).nonzero(as_tuple=True)

@@ -79,14 +79,18 @@ def row_blocks(num_rows: int, width: int, most_values: int = 2**20) -> Iterator[
         yield slice(start, min(start + step, num_rows))
 
 
-def unit_scale(*values: Tensor) -> float:
-    """The power of two that brings the largest absolute value into [0.5, 1), 1 if all are 0.
+def safe_scale(largest: float, most: float = 2.0**30) -> float:
+    """A power of two by which float32 can multiply and then square numbers of this size: 1 where it can already.
 
-    Multiplying by it is exact, and squares of what comes out neither overflow nor underflow.
+    Multiplying by it is exact, so it changes no order of distances.
 
-    >>> unit_scale(torch.tensor([3.0, -8.0]))
-    0.0625
+    Args:
+        largest: the largest absolute value.
+        most: the largest number that is left as it is.
+
+    >>> safe_scale(3.0), safe_scale(3.0, most=1.0), safe_scale(2.0**100)
+    (1.0, 0.25, 3.944304526105059e-31)
     """
-    largest = max((x.abs().item() for v in values if v.numel() for x in torch.aminmax(v)), default=0.0)
-    exponent = math.frexp(largest)[1] if largest else 0
-    return math.ldexp(1.0, -max(-1000, min(1000, exponent)))
+    if largest == 0 or 2.0**-30 <= largest <= most:
+        return 1.0
+    return math.ldexp(1.0, -max(-1000, min(1000, math.frexp(largest)[1])))

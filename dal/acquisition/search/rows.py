@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.search.numbers import check_finite, in_double, row_blocks
-from dal.errors import bad_value
+from dal.errors import DalError, bad_value
 
 _DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32, np.dtype(float): torch.float64}
 _MOST_BYTES_A_READ = 2**26
@@ -25,9 +25,10 @@ class DiskRows:
     """The rows (N, D) of a .npy file of float16, float32 or float64, read when they are asked for and never held.
 
     ``rows[a:b]`` and ``rows[positions]`` are what a tensor gives, as new tensors on the CPU. Plain reads instead of a
-    memory map: mapped pages would count as this process's memory for as long as the system likes.
+    memory map: mapped pages would count as this process's memory for as long as the system likes. Only a file in
+    Fortran order, or of another byte order, is mapped.
 
-    Raises DalError where the file is not such an array.
+    Raises DalError, naming the argument that the path comes from, where the file is not such an array.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "features.npy"
@@ -39,16 +40,18 @@ class DiskRows:
             [0., 1.]]))
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, argument: str = "path") -> None:
+        self._argument = argument
         try:
             self._open(Path(path).open("rb", buffering=0), Path(path).name)  # noqa: SIM115
         except OSError as error:
-            raise bad_value("path", "a .npy file of numbers", f"{Path(path).name} ({error.strerror})") from error
+            raise bad_value(argument, "a .npy file of numbers", f"{Path(path).name} ({error.strerror})") from error
 
     @classmethod
     def of_file(cls, file: Any) -> DiskRows:
         """Of an open file, whose name need not exist any more."""
         self = cls.__new__(cls)
+        self._argument = "path"
         self._open(file, str(file.name))
         return self
 
@@ -62,13 +65,16 @@ class DiskRows:
             )
             shape, is_fortran, dtype = read_head(file)
         except ValueError as error:
-            raise bad_value("path", "a .npy file of numbers", f"{name} ({error})") from error
-        if len(shape) != 2 or dtype not in _DTYPES or (is_fortran and min(shape) > 1):
-            expected = "a (N, D) array of float16, float32 or float64 in C order"
-            raise bad_value("path", expected, f"{dtype} {shape} in {name}")
+            raise bad_value(self._argument, "a .npy file of numbers", f"{name} (no array in it)") from error
+        if len(shape) != 2 or dtype.newbyteorder("=") not in _DTYPES:
+            raise _not_a_table(self._argument, dtype, shape)
         self.shape, self._numpy_dtype = torch.Size(shape), dtype
-        self.dtype = _DTYPES[dtype]
+        self.dtype = _DTYPES[dtype.newbyteorder("=")]
         self._start = file.tell()
+        self._mapped: ArrayRows | None = None
+        if (is_fortran and min(shape) > 1) or not dtype.isnative:
+            order: Any = "F" if is_fortran else "C"
+            self._mapped = ArrayRows(np.memmap(file, dtype, "r", self._start, shape, order))
         self._row_bytes = dtype.itemsize * shape[1]
 
     device = torch.device("cpu")
@@ -82,6 +88,8 @@ class DiskRows:
         return self.shape[0]
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        if self._mapped is not None:
+            return self._mapped[rows]
         if isinstance(rows, slice):
             start, stop, step = rows.indices(len(self))
             if step == 1:
@@ -114,7 +122,8 @@ class DiskRows:
         while len(view):
             count = os.preadv(self._file.fileno(), [view[:_MOST_BYTES_A_READ]], at)
             if count == 0:
-                raise bad_value("path", f"{len(self)} rows, as its head says", f"a shorter file ({self._name})")
+                expected = f"{len(self)} rows, as its head says"
+                raise bad_value(self._argument, expected, f"a shorter file ({self._name})")
             view, at = view[count:], at + count
 
 
@@ -143,12 +152,56 @@ class RowView(ABC):
     def __getitem__(self, rows: slice | Tensor) -> Tensor: ...
 
 
+class ArrayRows(RowView):
+    """The rows (N, D) of a NumPy array of floating-point numbers, copied when they are asked for.
+
+    Works for arrays that a tensor cannot share: read-only ones, memory maps and foreign byte orders.
+
+    >>> ArrayRows(np.array([[1, 2], [3, 4]], dtype=">f4"))[torch.tensor([1])]
+    tensor([[3., 4.]])
+    """
+
+    def __init__(self, array: np.ndarray[Any, Any], argument: str = "array") -> None:
+        if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
+            raise _not_a_table(argument, array.dtype, array.shape)
+        native = array.dtype.newbyteorder("=")
+        self._array, self._numpy_dtype = array, native if native in _DTYPES else np.dtype(float)
+        super().__init__(len(array), array.shape[1], _DTYPES[self._numpy_dtype], torch.device("cpu"))
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        some = self._array[rows.cpu().numpy() if isinstance(rows, Tensor) else rows]
+        return torch.from_numpy(np.array(some, self._numpy_dtype, order="C"))
+
+
 Rows = Tensor | DiskRows | RowView
 
 
 def all_rows(rows: Rows) -> Tensor:
     """The rows in memory."""
     return rows if isinstance(rows, Tensor) else rows[slice(0, len(rows))]
+
+
+def check_table(argument: str, rows: Rows, num_points: int | None = None) -> float:
+    """``check_rows`` for what a user brings: floating-point numbers (N, D), N and D at least 1.
+
+    ``num_points`` is the N that is expected, that of the training set.
+    """
+    if rows.ndim != 2 or not rows.shape.numel() or not rows.is_floating_point():
+        raise _not_a_table(argument, rows.dtype, rows.shape)
+    if num_points is not None:
+        check_num_rows(argument, rows, num_points)
+    return check_rows(argument, rows)
+
+
+def check_num_rows(argument: str, rows: Sized, num_points: int) -> None:
+    """Raise DalError unless there are as many rows as images in the training set."""
+    if len(rows) != num_points:
+        raise bad_value(argument, f"one row for each of the {num_points} images of the training set", len(rows))
+
+
+def _not_a_table(argument: str, dtype: object, shape: Sequence[int]) -> DalError:
+    got = f"{str(dtype).removeprefix('torch.')} of shape {tuple(shape)}"
+    return bad_value(argument, "floating-point numbers of shape (N, D)", got)
 
 
 def check_rows(argument: str, rows: Rows, first_row: int = 0, num_rows: int | None = None) -> float:
@@ -169,19 +222,6 @@ def check_rows(argument: str, rows: Rows, first_row: int = 0, num_rows: int | No
                 check_finite(argument, values, first_row + block.start, num_rows or len(rows))
             largest = max(largest, float(extremes.abs().max()))
     return largest
-
-
-def safe_scale(largest: float, most: float = 2.0**30) -> float:
-    """A power of two by which float32 can multiply and then square numbers of this size: 1 where it can already.
-
-    ``most`` is the largest number that is left as it is.
-
-    >>> safe_scale(3.0), safe_scale(3.0, most=1.0), safe_scale(2.0**100)
-    (1.0, 0.25, 3.944304526105059e-31)
-    """
-    if largest == 0 or 2.0**-30 <= largest <= most:
-        return 1.0
-    return math.ldexp(1.0, -max(-1000, min(1000, math.frexp(largest)[1])))
 
 
 def scaled(x: Tensor, scale: float) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from dal.acquisition.search.numbers import check_whole
 from dal.errors import bad_value
 from dal.labeling.pool import Pool
 
@@ -67,7 +68,7 @@ class RandomCandidates:
     size: int
 
     def __post_init__(self) -> None:
-        check_count("size", self.size)
+        check_whole("candidates.size", self.size)
 
     def check(self, num_points: int, query_size: int) -> None:
         if query_size > self.size:
@@ -81,8 +82,3 @@ class RandomCandidates:
 def draw(points: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """(min(size, len(points)),) of the points, in their order."""
     return points[torch.randperm(len(points), generator=generator)[:size].sort().values]
-
-
-def check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise bad_value(f"candidates.{name}", "a whole number of at least 1", value)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
+from dal.acquisition.search.numbers import check_whole
 from dal.errors import bad_value, unknown_choice
-from dal.scoring.candidates.base import AllCandidates, Candidates, RandomCandidates, check_count
+from dal.scoring.candidates.base import AllCandidates, Candidates, RandomCandidates
 from dal.scoring.candidates.near_labeled import INDEXES, NeighborCandidates, load_embeddings
 from dal.scoring.candidates.stale import StaleCandidates
 
@@ -37,8 +38,8 @@ class CandidatesConfig:
             raise unknown_choice("candidates.kind", KINDS, self.kind)
         if self.index not in INDEXES:
             raise unknown_choice("candidates.index", INDEXES, self.index)
-        check_count("size", self.size)
-        check_count("num_neighbors", self.num_neighbors)
+        check_whole("candidates.size", self.size)
+        check_whole("candidates.num_neighbors", self.num_neighbors)
         if not 0 <= self.explore <= 1:
             raise bad_value("candidates.explore", "a share from 0 to 1", self.explore)
 

@@ -10,14 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dal.acquisition.search.numbers import row_blocks
-from dal.errors import NonFiniteError, bad_value
+from dal.acquisition.search.geometry import Euclidean, Low
+from dal.acquisition.search.numbers import in_double, row_blocks, safe_scale
+from dal.acquisition.search.rows import ArrayRows, DiskRows, check_table
+from dal.errors import bad_value
+from dal.runtime.precision import full_precision
 
 Floats = NDArray[np.floating[Any]]
-Doubles = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 class Neighbors(Protocol):
@@ -29,52 +28,33 @@ class Neighbors(Protocol):
         ...
 
 
-class Embedding:
-    """(N, D) points in memory or memory-mapped, read by blocks only. Making one reads them once, to check them.
+class Embedding(Euclidean):
+    """(N, D) points in memory or on disk, read by blocks only. Making one reads them once, to check them.
 
-    The points are handed out multiplied by a power of two, so that squares neither overflow nor vanish; that changes
-    no order of distances.
+    The points are handed out multiplied by a power of two where squares would overflow or vanish.
 
     Raises:
         DalError: ``points`` are not floating-point numbers of shape (N, D), both at least 1.
         NonFiniteError: a value is NaN or infinite.
 
     >>> embedding = Embedding(torch.tensor([[3.0, 0.0], [-8.0, 1.0]]))
-    >>> len(embedding), embedding.width, embedding.rows([1]).tolist()
-    (2, 2, [[-0.5, 0.0625]])
+    >>> len(embedding), embedding.width, embedding.high([1]).tolist()
+    (2, 2, [[-8.0, 1.0]])
     """
 
-    def __init__(self, points: Tensor | Floats) -> None:
-        array = _as_array(points)
-        if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, np.floating):
-            got = f"{array.dtype} of shape {array.shape}"
-            raise bad_value("candidates.features_file", "floating-point numbers of shape (N, D)", got)
-        self._array, self.width = array, array.shape[1]
-        largest = 0.0
-        for block in row_blocks(*array.shape):
-            size = np.abs(np.asarray(array[block], dtype=np.float64)).max(axis=1)
-            if not np.isfinite(size).all():
-                row = int(np.flatnonzero(~np.isfinite(size))[0]) + block.start
-                message = f"candidates.features_file: expected finite numbers, got NaN or infinity in row {row}."
-                raise NonFiniteError(message, row)
-            largest = max(largest, float(size.max()))
-        self._scale = np.ldexp(1.0, -max(-1000, min(1000, int(np.frexp(largest)[1]))))
-        # Any center that lies among the points will do: it keeps a common offset out of the products.
-        self._center = self.rows(slice(None, None, max(1, len(self) // 1024))).mean(axis=0)
+    def __init__(self, points: Tensor | Floats | DiskRows) -> None:
+        argument = "candidates.features_file"
+        if isinstance(points, Tensor):
+            points = points.detach().cpu()
+        rows = points if isinstance(points, Tensor | DiskRows) else ArrayRows(np.asanyarray(points), argument)
+        scale = safe_scale(check_table(argument, rows))
+        # Any center that lies among the points will do.
+        some = in_double(rows[:: max(1, len(rows) // 1024)]) * scale
+        super().__init__(rows, scale, some.mean(dim=0))
 
-    def __len__(self) -> int:
-        return len(self._array)
-
-    def rows(self, which: slice | Integers | list[int]) -> Doubles:
-        """(B, D) float64, scaled."""
-        rows: Doubles = np.array(self._array[which], dtype=np.float64, order="C")
-        rows *= self._scale
-        return rows
-
-    def centered(self, rows: Doubles) -> NDArray[np.float32]:
-        """(B, D) float32: scaled rows with the center taken away, small enough for products in single precision."""
-        low: NDArray[np.float32] = (rows - self._center).astype(np.float32)
-        return low
+    def exact(self, points: Tensor, centers: Tensor) -> Tensor:
+        # Without a root, after which distances that differ in the last digit may be equal.
+        return torch.from_numpy(np.square(points.numpy() - centers.numpy()).sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,81 +82,71 @@ class ExactNeighbors:
         if num_neighbors < 1:
             raise bad_value("num_neighbors", "at least 1", num_neighbors)
         wanted = min(num_neighbors, len(self.embedding) - 1)
-        rows = queries.numpy()
-        found = [self._search(rows[block], wanted) for block in row_blocks(len(rows), 1, self.query_block)]
-        return torch.from_numpy(np.concatenate([np.empty((0, wanted), dtype=np.int64), *found]))
+        with full_precision(self.embedding.device), torch.inference_mode():
+            blocks = row_blocks(len(queries), 1, self.query_block)
+            found = [self._search(queries[block], wanted) for block in blocks]
+        return torch.cat([torch.empty(0, wanted, dtype=torch.int64), *found])
 
-    def _search(self, queries: Integers, wanted: int) -> Integers:
+    def _search(self, queries: Tensor, wanted: int) -> Tensor:
         e, best = self.embedding, _Best(len(queries), wanted)
         if not wanted:
             return best.indices
-        q = e.rows(queries)
-        q_low = e.centered(q)
-        q_squared = np.square(q_low).sum(axis=1)[:, None]
-        # Rounding is below (2D + 12) units of half an epsilon, of |x|² + |q|², and of what underflows.
-        slack, lost = np.float32(2 * (e.width + 16) * np.finfo(np.float32).eps), 8 * (e.width + 16) * _TINY
+        q = e.high(queries)
+        q_low = _single(e.low_of(q))
         for block in row_blocks(len(e), max(e.width, len(queries)), self.block_values):
-            x = e.rows(block)
-            x_low = e.centered(x)
-            size = np.square(x_low).sum(axis=1)[None] + q_squared
-            about = size - 2 * (q_low @ x_low.T)
-            size *= slack
-            size += np.float32(lost)
+            x = e.high(block)
+            about, off = e.estimates(q_low, _single(e.low_of(x)))
             own = queries - block.start
-            inside = np.flatnonzero((own >= 0) & (own < len(x)))
-            about[inside, own[inside]] = np.inf
-            is_open = _may_be_nearest(about, size, best.distances[:, -1].astype(np.float32), wanted)
-            at, column = np.nonzero(is_open)
-            best.add(at, column + block.start, _squared_distances(q, x, at, column))
+            inside = ((own >= 0) & (own < len(x))).nonzero()[:, 0]
+            about[inside, own[inside]] = torch.inf
+            is_open = _may_be_nearest(about, off, best.distances[:, -1].float(), wanted)
+            at, column = is_open.nonzero(as_tuple=True)
+            distances = q.new_empty(len(at))
+            for pairs in row_blocks(len(at), e.width, 2**18):
+                distances[pairs] = e.exact(q.index_select(0, at[pairs]), x.index_select(0, column[pairs]))
+            best.add(at, column + block.start, distances)
         return best.indices
+
+
+def _single(low: Low) -> Low:
+    """Estimates of so many pairs are made in float32."""
+    return low._replace(squares=low.squares.float())
 
 
 class _Best:
     """The nearest so far of each query: squared distances (Q, K), ascending, and the rows that they belong to."""
 
     def __init__(self, num_queries: int, wanted: int) -> None:
-        self.distances = np.full((num_queries, wanted), np.inf)
-        self.indices = np.full((num_queries, wanted), -1, dtype=np.int64)
+        self.distances = torch.full((num_queries, wanted), torch.inf, dtype=torch.float64)
+        self.indices = torch.full((num_queries, wanted), -1)
 
-    def add(self, at: Integers, indices: Integers, distances: Doubles) -> None:
-        """Take note of (P,) points, each seen from the query ``at``."""
-        changed = np.unique(at)
+    def add(self, at: Tensor, indices: Tensor, distances: Tensor) -> None:
+        """Take note of (P,) points, each seen from the query ``at``, in ascending order of queries and then rows."""
+        changed, which, counts = torch.unique_consecutive(at, return_inverse=True, return_counts=True)
         if not len(changed):
             return
         wanted = self.indices.shape[1]
-        owner = np.concatenate([np.repeat(changed, wanted), at])
-        distance = np.concatenate([self.distances[changed].ravel(), distances])
-        index = np.concatenate([self.indices[changed].ravel(), indices])
-        order = np.lexsort((index, distance, owner))
-        starts = np.searchsorted(owner[order], changed)
-        kept = order[starts[:, None] + np.arange(wanted)]
-        self.distances[changed], self.indices[changed] = distance[kept], index[kept]
+        place = torch.arange(len(at)) - (counts.cumsum(0) - counts)[which] + wanted
+        distance = torch.full((len(changed), wanted + int(counts.max())), torch.inf, dtype=torch.float64)
+        index = torch.full_like(distance, -1, dtype=torch.int64)
+        distance[:, :wanted], index[:, :wanted] = self.distances[changed], self.indices[changed]
+        distance[which, place], index[which, place] = distances, indices
+        # Rows come in ascending order, so of equal distances the lowest row stays first.
+        kept = distance.sort(dim=1, stable=True).indices[:, :wanted]
+        self.distances[changed], self.indices[changed] = distance.gather(1, kept), index.gather(1, kept)
 
 
-def _may_be_nearest(about: NDArray[np.float32], slack: NDArray[np.float32], limit: Any, wanted: int) -> Any:
-    """(Q, B) bool: the points whose squared distance, known to within ``slack``, may not exceed the limit (Q,)."""
-    lower = about - slack
+def _may_be_nearest(about: Tensor, off: Tensor, limit: Tensor, wanted: int) -> Tensor:
+    """(Q, B) bool: the points whose squared distance, known to within ``off``, may not exceed the limit (Q,)."""
+    lower = about - off
     is_open = lower <= limit[:, None]
     # Before the limit means anything nearly all would be settled; the block itself gives a better one.
-    crowded = np.flatnonzero(np.count_nonzero(is_open, axis=1) > 2 * wanted)
+    crowded = (is_open.sum(dim=1) > 2 * wanted).nonzero()[:, 0]
     if len(crowded):
-        upper = np.partition(about[crowded] + slack[crowded], wanted - 1, axis=1)[:, wanted - 1]
-        is_open[crowded] = lower[crowded] <= np.minimum(limit[crowded], upper)[:, None]
+        upper = about.index_select(0, crowded) + off.index_select(0, crowded)
+        # Faster than torch.kthvalue.
+        upper = torch.from_numpy(np.partition(upper.numpy(), wanted - 1, axis=1)[:, wanted - 1])
+        limit = limit.index_put((crowded,), torch.minimum(limit[crowded], upper))
+        is_open = lower <= limit[:, None]
     # The query's own row: an infinite distance is within an infinite limit.
-    return is_open & np.isfinite(about)
-
-
-def _squared_distances(q: Doubles, x: Doubles, at: Integers, column: Integers) -> Doubles:
-    """(P,) by differences of q[at] and x[column]: NumPy's sum of a row does not depend on the rows beside it."""
-    found = np.empty(len(at))
-    for pairs in row_blocks(len(at), x.shape[1], 2**18):
-        found[pairs] = np.square(q[at[pairs]] - x[column[pairs]]).sum(axis=1)
-    return found
-
-
-def _as_array(points: Any) -> Any:
-    if not isinstance(points, Tensor):
-        return np.asanyarray(points)
-    points = points.detach().cpu()
-    # NumPy has no bfloat16.
-    return (points.float() if points.dtype == torch.bfloat16 else points).numpy()
+    return is_open & (lower < torch.inf)

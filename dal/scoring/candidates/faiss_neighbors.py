@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dal.acquisition.search.geometry import Index
 from dal.acquisition.search.numbers import row_blocks
 from dal.errors import DalError
-from dal.scoring.candidates.exact_neighbors import Embedding
+from dal.scoring.candidates.exact_neighbors import Embedding, Floats
 
 _POINTS_A_LIST = 64  # that k-means looks at
 
@@ -50,9 +51,9 @@ class FaissNeighbors:
                 self._index.nprobe = min(num_lists, max(8, round(num_lists * share_probed)))
                 self._index.cp.seed = 1
                 step = max(1, num_points // (_POINTS_A_LIST * num_lists))
-                self._index.train(embedding.centered(embedding.rows(slice(None, None, step))))
+                self._index.train(self._centered(slice(None, None, step)))
             for block in row_blocks(num_points, width):
-                self._index.add(embedding.centered(embedding.rows(block)))
+                self._index.add(self._centered(block))
 
     def search(self, queries: Tensor, num_neighbors: int) -> Tensor:
         """As Neighbors.search; equal distances in an order of FAISS's own."""
@@ -60,14 +61,18 @@ class FaissNeighbors:
         found = [torch.empty(0, wanted, dtype=torch.int64)]
         for block in row_blocks(len(queries), self.embedding.width):
             own = queries[block].numpy()
-            q = self.embedding.centered(self.embedding.rows(own))
             with _by_differences():
-                _, near = self._index.search(q, wanted + 1)
+                _, near = self._index.search(self._centered(queries[block]), wanted + 1)
             is_own = near == own[:, None]
             # Among many duplicates a query may not find itself; then the farthest goes.
             is_own[~is_own.any(axis=1), -1] = True
             found.append(torch.from_numpy(near[~is_own].reshape(len(own), wanted).astype(np.int64)))
         return torch.cat(found)
+
+    def _centered(self, rows: Index) -> Floats:
+        """(B, D) float32, small enough for products in single precision."""
+        centered: Floats = self.embedding.low(rows).factors[0].numpy()
+        return centered
 
 
 @contextmanager

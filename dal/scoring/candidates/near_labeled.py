@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from dal.acquisition.search.rows import all_rows
+from dal.acquisition.search.numbers import check_whole
+from dal.acquisition.search.rows import DiskRows, all_rows, check_num_rows
 from dal.data.images import ImageData
-from dal.errors import bad_value, unknown_choice
+from dal.errors import unknown_choice
 from dal.labeling.pool import Pool
-from dal.scoring.candidates.base import Known, check_count, draw
+from dal.scoring.candidates.base import Known, draw
 from dal.scoring.candidates.exact_neighbors import Embedding, ExactNeighbors, Floats, Neighbors
 from dal.scoring.candidates.faiss_neighbors import FaissNeighbors, check_faiss
-from dal.scoring.external_features import load_array
 from dal.scoring.model_pass import ModelPass
 
 INDEXES = ("exact", "faiss")
@@ -41,9 +41,9 @@ class NeighborCandidates:
     """
 
     def __init__(
-        self, embeddings: Tensor | Floats | None = None, num_neighbors: int = 100, index: str = "exact"
+        self, embeddings: Tensor | Floats | DiskRows | None = None, num_neighbors: int = 100, index: str = "exact"
     ) -> None:
-        check_count("num_neighbors", num_neighbors)
+        check_whole("candidates.num_neighbors", num_neighbors)
         if index not in INDEXES:
             raise unknown_choice("candidates.index", INDEXES, index)
         if index == "faiss":
@@ -55,9 +55,8 @@ class NeighborCandidates:
         self._near = self._searched = torch.empty(0, dtype=torch.bool)
 
     def check(self, num_points: int, query_size: int) -> None:
-        if self._given is not None and len(self._given) != num_points:
-            expected = f"one row for each of the {num_points} images of the training set"
-            raise bad_value("candidates.features_file", expected, len(self._given))
+        if self._given is not None:
+            check_num_rows("candidates.features_file", self._given, num_points)
 
     def choose(self, pool: Pool, query_size: int, generator: torch.Generator, known: Known) -> Tensor:
         self.check(pool.size, query_size)
@@ -82,9 +81,9 @@ class NeighborCandidates:
             self._neighbors = None
 
 
-def load_embeddings(path: str) -> Floats:
-    """The array of a .npy file, memory-mapped. Raises DalError where there is none."""
-    return load_array("candidates.features_file", path)
+def load_embeddings(path: str) -> DiskRows:
+    """The rows of a .npy file. Raises DalError where there are none."""
+    return DiskRows(path, "candidates.features_file")
 
 
 def starting_features(passes: ModelPass, state: Mapping[str, Tensor], data: ImageData, charged: bool = True) -> Tensor:

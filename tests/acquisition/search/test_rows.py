@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dal.acquisition.search.rows import DiskRows, check_rows, distinct, safe_scale, scaled
+from dal.acquisition.search.rows import ArrayRows, DiskRows, check_rows, check_table, distinct, scaled
 from dal.errors import DalError, NonFiniteError
 
 
@@ -69,14 +69,57 @@ def test_large_reads_are_made_in_pieces(stored, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "array", [np.zeros(3), np.zeros((2, 2), dtype=int), np.asfortranarray(np.zeros((3, 2))), np.zeros((1, 2, 3))]
+    "array",
+    [np.zeros(3), np.zeros((2, 2), dtype=int), np.zeros((1, 2, 3)), np.zeros((2, 2), dtype=np.longdouble)],
+    ids=lambda array: f"{array.dtype} {array.shape}",
 )
 def test_other_arrays_are_refused(array, tmp_path):
     np.save(tmp_path / "rows.npy", array)
-    with pytest.raises(
-        DalError, match=r"^path: expected a \(N, D\) array of float16, float32 or float64 in C order, got"
-    ):
+    expected = r"expected floating-point numbers of shape \(N, D\), got '\w+ of shape \([\d, ]+\)'\.$"
+    with pytest.raises(DalError, match=f"^path: {expected}"):
         DiskRows(tmp_path / "rows.npy")
+    with pytest.raises(DalError, match=f"^features: {expected}"):
+        DiskRows(tmp_path / "rows.npy", "features")
+
+
+@pytest.mark.parametrize("values", [np.asfortranarray, lambda x: x.astype(">f4"), lambda x: x.astype(">f2")])
+@pytest.mark.parametrize(
+    "rows", [slice(3, 9), slice(None, None, 7), torch.tensor([5, 0, 49]), torch.arange(50) < 3], ids=str
+)
+def test_other_orders_are_read_as_native_ones(values, rows, stored, tmp_path):
+    array = values(stored[1].numpy())
+    np.save(tmp_path / "other.npy", array)
+    expected = torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
+    assert DiskRows(tmp_path / "other.npy").dtype == expected.dtype
+    assert torch.equal(DiskRows(tmp_path / "other.npy")[rows], expected[rows])
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_arrays_that_no_tensor_can_share_are_copied(stored, tmp_path):
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    for array in (mapped, mapped[::-1][::-1], mapped.astype(np.longdouble), mapped.astype(">f8")):
+        rows = ArrayRows(array)
+        assert torch.equal(rows[torch.tensor([7, 2])], stored[1][[7, 2]].to(rows.dtype))
+    assert rows.dtype == torch.float64
+    rows[0:2].zero_()
+    assert torch.equal(rows[0:2], stored[1][0:2].double())
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (torch.zeros(0, 3), r"floating-point numbers of shape \(N, D\), got 'float32 of shape \(0, 3\)'"),
+        (torch.zeros(3, 0), r"floating-point numbers of shape \(N, D\), got 'float32 of shape \(3, 0\)'"),
+        (torch.zeros(3, 2).long(), r"floating-point numbers of shape \(N, D\), got 'int64 of shape \(3, 2\)'"),
+        (torch.zeros(3, 2), r"one row for each of the 4 images of the training set, got 3"),
+        (torch.tensor([[0.0]] * 3 + [[torch.inf]]), r"finite numbers, got inf at row 3 of 4"),
+    ],
+    ids=str,
+)
+def test_a_table_that_does_not_fit_is_refused(rows, message):
+    with pytest.raises(DalError, match=rf"^x: expected {message}\.$"):
+        check_table("x", rows, 4)
+    assert check_table("x", torch.full((4, 1), -2.0), 4) == 2
 
 
 def test_what_is_no_file_of_numbers_is_refused(tmp_path):
@@ -129,10 +172,3 @@ def test_scaling_is_exact(dtype, scale):
     x = torch.tensor([[1.5, -0.75]], dtype=dtype)
     assert torch.equal(scaled(x, scale).double(), x.double() * scale)
     assert scaled(x, scale).dtype == (torch.float64 if dtype == torch.float64 or scale > 2.0**100 else torch.float32)
-
-
-@pytest.mark.parametrize("largest", [1e-300, 1e-20, 2.0**-30, 1.0, 2.0**30, 1e20, 1e300])
-def test_scaled_numbers_can_be_squared_in_single_precision(largest):
-    scale = safe_scale(largest)
-    assert np.frexp(scale)[0] == 0.5
-    assert 2.0**-31 <= largest * scale <= 2.0**30

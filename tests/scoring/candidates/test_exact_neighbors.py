@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dal.acquisition.search.rows import DiskRows
 from dal.errors import DalError, NonFiniteError
 from dal.scoring.candidates import faiss_neighbors
 from dal.scoring.candidates.exact_neighbors import Embedding, ExactNeighbors
@@ -80,7 +81,8 @@ def test_a_file_is_read_as_the_array_in_memory_is(tmp_path):
     mapped = np.load(tmp_path / "points.npy", mmap_mode="r")
     queries = torch.arange(300)
     expected = ExactNeighbors(Embedding(torch.from_numpy(points))).search(queries, 5)
-    assert torch.equal(ExactNeighbors(Embedding(mapped)).search(queries, 5), expected)
+    for stored in (mapped, DiskRows(tmp_path / "points.npy")):
+        assert torch.equal(ExactNeighbors(Embedding(stored)).search(queries, 5), expected)
     columns = torch.from_numpy(np.asfortranarray(points))
     assert torch.equal(ExactNeighbors(Embedding(columns)).search(queries, 5), expected)
     short = torch.from_numpy(points).bfloat16()
@@ -100,7 +102,7 @@ def test_more_neighbors_than_points_are_all_of_them_and_no_query_is_no_answer():
 @pytest.mark.parametrize(
     "points,got",
     [
-        (torch.zeros(3), r"torch.float32|float32 of shape \(3,\)"),
+        (torch.zeros(3), r"float32 of shape \(3,\)"),
         (torch.zeros(0, 3), r"float32 of shape \(0, 3\)"),
         (torch.zeros(3, 3, dtype=torch.int64), r"int64 of shape \(3, 3\)"),
         (np.zeros((3, 2), dtype=complex), r"complex128 of shape \(3, 2\)"),
@@ -116,9 +118,7 @@ def test_points_of_another_kind_are_one_sentence(points, got):
 def test_a_value_that_is_not_finite_is_named_with_its_row(value):
     points = np.zeros((700_000, 2), dtype=np.float16)
     points[600_001, 1] = value
-    with pytest.raises(
-        NonFiniteError, match=r"features_file: expected finite numbers, got NaN or infinity in row 600001"
-    ):
+    with pytest.raises(NonFiniteError, match=r"features_file: expected finite numbers, got .* at row 600001 of 700000"):
         Embedding(points)
 
 
