@@ -22,10 +22,12 @@ from dal.data import load
 from dal.errors import DalError, bad_value
 from dal.reports.overview import report
 from dal.runs.folder import RunFolder
+from dal.runs.journal import read_final_model
+from dal.runs.round import Round
 from dal.runtime.distributed import is_rank_zero
 from dal.stopping import check_metric, check_sizes
 from dal.sweep.command import sweep_command
-from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model, read_final_model
+from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model
 from dal.training.fit import check_trainer_options
 from dal.training.fit_round import check_start
 
@@ -79,7 +81,7 @@ def _jobs(flags: list[str]) -> int:
     return jobs
 
 
-def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = None) -> list[Round]:
     """Start or resume the campaign of a resolved configuration, and show how it goes.
 
     ``overrides`` are those that made it, for advice on what to try next; None gives no advice.
@@ -99,7 +101,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
             new_final_model(built.model, train, built.seed)
         folder = RunFolder(built.run_dir, config, train.fingerprint())
 
-        def on_round(row: Mapping[str, Any]) -> None:
+        def on_round(row: Round) -> None:
             console.print(round_line(row))
             progress.labels(row["labels_bought"])
 
@@ -155,7 +157,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     return rows
 
 
-def _close(console: Console, path: Path, rows: Sequence[Mapping[str, Any]], prices: PricesConfig, target: Any) -> None:
+def _close(console: Console, path: Path, rows: Sequence[Round], prices: PricesConfig, target: Round | None) -> None:
     first, last = rows[0], rows[-1]
     console.print(f"\nDone, because {STOPPED[last['campaign_stopped']]}.")
     if "test_accuracy" in last and len(rows) > 1:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from dal.errors import bad_value, unknown_choice
 from dal.labeling.initial_set import INITIAL_SETS
+from dal.runs.round import PRIMARY_METRIC, on_test
 
-TARGET_METRICS = ("test_accuracy", "test_balanced_accuracy", "val_accuracy")
+TARGET_METRICS = (on_test(PRIMARY_METRIC), "test_balanced_accuracy", "val_accuracy")
 # With fewer points than that a fitted curve is the prior's word more than the points'.
 MIN_ROUNDS_OF_COST = 4
 
@@ -31,7 +32,7 @@ class CampaignConfig:
     validation_size: int = 0
     max_rounds: int | None = None  # rounds of training, the initial one included
     target: float | None = None  # ends when target_metric reaches it
-    target_metric: str = "test_accuracy"  # also watched for the plateau and the cost optimum
+    target_metric: str = on_test(PRIMARY_METRIC)  # also watched for the plateau and the cost optimum
     plateau_rounds: int | None = None  # ends when so many rounds brought no gain of plateau_delta
     plateau_delta: float = 0.001
     stop_set_size: int = 500  # points whose predictions are followed; 0: none

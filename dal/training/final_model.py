@@ -1,4 +1,4 @@
-"""The target of a campaign whose network is a proxy: trained once, at the end, on everything that was bought."""
+"""The final model of a campaign whose network is a proxy: trained once, at the end, on everything that was bought."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from dal.models.adapt import AdaptedModel, as_adapted
 from dal.models.classifier import Classifier
 from dal.models.config import ModelConfig
 from dal.runs.atomic import save_tensors, write_text
-from dal.runs.journal import finite
+from dal.runs.journal import finite, read_final_model
+from dal.runs.layout import FINAL_MODEL, FINAL_MODEL_WEIGHTS
+from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
 from dal.runtime.distributed import from_rank_zero, is_rank_zero, num_ranks
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import derive_seed, isolated_rng
@@ -25,11 +27,9 @@ from dal.scoring.model_pass import ScoringConfig
 from dal.training import TrainingConfig, fit
 from dal.training.effort import Points
 
-FINAL_MODEL, FINAL_MODEL_WEIGHTS = "target.json", "target_weights.pt"
-
 
 def new_final_model(config: ModelConfig, data: ImageData, seed: int = 0) -> Classifier:
-    """The untrained target that ``config`` names, for the images and classes of ``data``.
+    """The untrained final model that ``config`` names, for the images and classes of ``data``.
 
     Raises DalError where it names none, or one that cannot be had.
     """
@@ -58,7 +58,7 @@ def train_final_model(
     seed: int = 0,
     device: torch.device | None = None,
     on_progress: OnProgress = silent,
-) -> dict[str, Any]:
+) -> Round:
     """Train ``model`` from the weights that it has, as a first round would, and test it on the points of ``test`` whose
     label is known. Selection via proxy is arXiv:1906.11829.
 
@@ -99,15 +99,17 @@ def train_final_model(
             )
             metrics = metrics_from_logits(logits, test.labels[indices]).row("test")
     num_validation = 0 if validation is None else len(validation[0])
-    return {
-        "num_labeled": len(labeled[0]),
-        "num_validation": num_validation,
-        "labels_bought": len(labeled[0]) + num_validation,
-        **metrics,
-        **result.row(),
-        **ledger.row(),
-        "devices": num_ranks(),
-    }
+    return Round(
+        {
+            "num_labeled": len(labeled[0]),
+            "num_validation": num_validation,
+            "labels_bought": len(labeled[0]) + num_validation,
+            **metrics,
+            **result.row(),
+            **ledger.row(),
+            "devices": num_ranks(),
+        }
+    )
 
 
 def finish_final_model(
@@ -119,38 +121,33 @@ def finish_final_model(
     *,
     seed: int = 0,
     **options: Any,
-) -> dict[str, Any]:
-    """The row of the target of a finished campaign: read from ``target.json`` in the run folder where it is there, else
-    trained by train_final_model(), whose ``options`` these are, and written. Its weights are in ``target_weights.pt``.
+) -> Round:
+    """The row of the final model of a finished campaign.
 
-    The row is written last and at once, so that a run that is killed before trains the target again, to the same end.
+    It is read from ``final_model.json`` in the run folder where it is there, else trained by train_final_model(), whose
+    ``options`` these are, and written. The weights are in ``final_model_weights.pt``. The row is written last and at
+    once, so that a run that is killed before trains the model again, to the same end.
     """
     names = {"backbone": config.target_backbone, "weights": config.target_weights}
     done = from_rank_zero(read_final_model(folder))
     if done is not None and names.items() <= done.items() and done["num_labeled"] == len(labeled[0]):
         return done
     model = new_final_model(config, data, seed)
-    row = names | train_final_model(model, data, labeled, validation, seed=seed, **options)
+    row = Round(names | train_final_model(model, data, labeled, validation, seed=seed, **options))
     if is_rank_zero():
         save_tensors(folder / FINAL_MODEL_WEIGHTS, {k: v.detach().cpu() for k, v in model.state_dict().items()})
         write_text(folder / FINAL_MODEL, json.dumps(finite(row), allow_nan=False) + "\n")
     return row
 
 
-def read_final_model(folder: Path) -> dict[str, Any] | None:
-    """What a run folder says of the target of its campaign; None where it has not been trained."""
-    file = folder / FINAL_MODEL
-    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-    return found
-
-
-def final_model_sentence(row: Mapping[str, Any]) -> str:
+def final_model_sentence(row: Round, metric: str = PRIMARY_METRIC) -> str:
     """One sentence for the end of a run.
 
-    >>> row = {"backbone": "torchvision/resnet50", "num_labeled": 600, "updates": 1000, "test_accuracy": 0.934}
+    >>> row = Round({"backbone": "torchvision/resnet50", "num_labeled": 600, "updates": 1000, "test_accuracy": 0.934})
     >>> final_model_sentence(row)
-    'The target torchvision/resnet50, trained on 600 labels in 1,000 updates: test accuracy 93.4 %.'
+    'The final model torchvision/resnet50, trained on 600 labels in 1,000 updates: test accuracy 93.4 %.'
     """
-    tested = f"test accuracy {row['test_accuracy'] * 100:.1f} %" if "test_accuracy" in row else "not tested"
-    labels, updates = f"{row['num_labeled']:,} labels", f"{row['updates']:,} updates"
-    return f"The target {row['backbone']}, trained on {labels} in {updates}: {tested}."
+    reached = row.get(on_test(metric))
+    tested = "not tested" if reached is None else f"test {in_words(metric)} {reached * 100:.1f} %"
+    labels, updates = f"{row.num_labeled:,} labels", f"{row.updates:,} updates"
+    return f"The final model {row['backbone']}, trained on {labels} in {updates}: {tested}."

@@ -6,7 +6,8 @@ import json
 import torch
 import yaml
 
-from dal.runs.folder import Labeled, RunFolder
+from dal.runs.folder import RunFolder
+from dal.runs.journal import Asked
 
 CONFIG = {
     "seed": 0,
@@ -91,7 +92,9 @@ def write_real_run(path, accuracies, stopped="budget", **config):
     """The same by the package's own RunFolder."""
     folder = RunFolder(path, config_of(**config), "aaaa")
     for row in rows_of(accuracies, stopped=stopped):
-        folder.commit_selection([Labeled(row["round"], 0, row["round"], "image", 0, None)], {})
+        point = Asked(row["round"], 0, row["round"], "image", None)
+        folder.commit_query([point], {})
+        folder.commit_selection([point.answered(0)])
         folder.keep_weights({"weight": torch.zeros(1)})
         folder.commit_round(row)
     folder.close()
