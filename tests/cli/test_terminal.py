@@ -135,6 +135,13 @@ def test_a_round_fits_80_columns(flops):
     assert "FLOP" not in round_line(row)
 
 
+def test_a_round_names_the_primary_metric():
+    row = Round(round=0, labels_bought=5, updates=9, test_mean_average_precision=0.25, test_accuracy=0.5)
+    assert "  test mean average precision 25.0 %  " in round_line(row, "mean_average_precision")
+    assert "  test accuracy 50.0 %  " in round_line(row)
+    assert "test" not in round_line(row, "loss")
+
+
 def test_every_reason_to_stop_has_a_sentence():
     import inspect
     import re

@@ -110,3 +110,10 @@ def write_paired_run(path, accuracies, initial=("a", "b"), validation=(), **opti
         lines = [f"0,{i},{i},{point},0," for i, point in enumerate(validation)]
         (path / "validation.csv").write_text("\n".join(["round,rank,index,id,label,score", *lines, ""]))
     return path
+
+
+def write_multilabel_run(path, values, write=write_run, **options):
+    """A run whose primary metric is the mean average precision, beside an accuracy that says nothing."""
+    write(path, [0.0] * len(values), extra=lambda i: {"test_mean_average_precision": values[i]}, **options)
+    (path / "data.json").write_text(json.dumps({"primary_metric": "mean_average_precision"}))
+    return path

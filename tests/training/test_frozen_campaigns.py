@@ -1,4 +1,4 @@
-"""Campaigns on a frozen backbone: the same labels as on images, for one pass over them; and the target at their end."""
+"""Campaigns on a frozen backbone: the labels are the same as on images, and the final model trains at their end."""
 
 import json
 import os
@@ -154,7 +154,7 @@ def config(tmp_path):
     return compose([*kept, "model.target_backbone=small_cnn", "model.dropout=0.3", f"run_dir={tmp_path / 'run'}"])
 
 
-def test_the_target_is_trained_once_the_campaign_is_done_and_not_again(config, tmp_path, capsys, monkeypatch):
+def test_the_final_model_is_trained_once_the_campaign_is_done_and_not_again(config, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "run"
     with monkeypatch.context() as patched:
         patched.setattr("dal.training.final_model.train_final_model", interrupted)
@@ -167,10 +167,10 @@ def test_the_target_is_trained_once_the_campaign_is_done_and_not_again(config, t
     assert (folder / "rounds.jsonl").read_text() == rounds
     target = read_final_model(folder)
     assert target["labels_bought"] == rows[-1]["labels_bought"] == 60 and target["num_validation"] == 10
-    said = f"The target small_cnn, trained on 50 labels in {target['updates']} updates: test accuracy"
+    said = f"The final model small_cnn, trained on 50 labels in {target['updates']} updates: test accuracy"
     output = capsys.readouterr().out
     assert said in output and "is finished already but for its target; this is what happened:" in output
-    weights = torch.load(folder / "target_weights.pt", weights_only=True)
+    weights = torch.load(folder / "final_model_weights.pt", weights_only=True)
     assert weights["head.weight"].shape == (10, 128)
     with monkeypatch.context() as patched:
         patched.setattr("dal.training.final_model.train_final_model", interrupted)
@@ -184,7 +184,7 @@ def interrupted(*args, **options):
     raise KeyboardInterrupt
 
 
-def test_a_target_that_cannot_be_had_is_said_before_a_label_is_bought(config, tmp_path):
+def test_a_final_model_that_cannot_be_had_is_said_before_a_label_is_bought(config, tmp_path):
     config["model"]["target_backbone"] = "torchvision/resnet19"
     with pytest.raises(DalError, match=r"^model.target_backbone: expected one of"):
         run_campaign(config)
