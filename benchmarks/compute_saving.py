@@ -19,7 +19,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from campaigns import chosen, commits, run
@@ -30,9 +29,8 @@ from matplotlib.figure import Figure
 from record import RESULTS, dated, facts_now, save, write_part, write_readme
 
 from dal.analysis import Run, area_under_curve, paired_difference, read_run
-from dal.costs.prices import PricesConfig, total_flops, total_seconds, without_testing
-
-Rows = list[dict[str, Any]]
+from dal.costs.prices import PricesConfig
+from dal.runs.round import Round
 
 # The usual ones, less those of the two that count.
 OTHER_COLORS = [f"tab:{name}" for name in ("blue", "green", "red", "purple", "brown", "pink", "olive", "cyan")]
@@ -115,33 +113,31 @@ def folder_name(function: str, seed: int, variant: str) -> Path:
 
 def bill(run: Run) -> tuple[float, float, float, float]:
     """FLOPs of training and of scoring, all FLOPs, and seconds; testing apart."""
-    rows = [without_testing(row) for row in run.rounds.to_dict("records")]
-    scoring = ("flops_forward_score", "flops_forward_embed", "flops_select")
-    score = sum(row.get(key, 0) for row in rows for key in scoring)
-    rows += [without_testing(row) for row in target_of(run)]
-    flops = sum(total_flops(row) for row in rows)
-    return flops - score, score, flops, sum(total_seconds(row) for row in rows)
+    score = sum(row.cost(["embed", "score", "select"]).total_flops for row in run.rows)
+    costs = [row.method for row in (*run.rows, *final_model_of(run))]
+    flops = sum(spent.total_flops for spent in costs)
+    return flops - score, score, flops, sum(spent.seconds for spent in costs)
 
 
-def target_of(run: Run) -> Rows:
-    """The row of the target that the run's network was a proxy for, where there is one."""
-    return [] if run.target is None else [run.target]
+def final_model_of(run: Run) -> list[Round]:
+    """The row of the final model that the run's network was a proxy for, where there is one."""
+    return [] if run.final_model is None else [run.final_model]
 
 
 def last_accuracy(run: Run) -> float:
-    """In percent; the target's where there is one."""
-    last = [*run.rounds["test_accuracy"], *(row["test_accuracy"] for row in target_of(run))][-1]
+    """In percent; the final model's where there is one."""
+    last = [*run.rounds["test_accuracy"], *(row["test_accuracy"] for row in final_model_of(run))][-1]
     return 100 * float(last)
 
 
 def updates(run: Run) -> float:
-    """Of all rounds and of the target."""
-    return float(run.rounds["updates"].sum()) + sum(row["updates"] for row in target_of(run))
+    """Of all rounds and of the final model."""
+    return float(run.rounds["updates"].sum()) + sum(row["updates"] for row in final_model_of(run))
 
 
 def has_curve(run: Run) -> bool:
     """Not where all labels were bought at once, and a proxy's own says nothing."""
-    return len(run.rounds) > 1 and not target_of(run)
+    return len(run.rounds) > 1 and not final_model_of(run)
 
 
 def areas(runs: list[Run], others: list[Run]) -> list[float]:
@@ -210,7 +206,7 @@ def plot(path: Path, title: str, groups: dict[str, list[Run]]) -> None:
     for variant, runs in groups.items():
         if variant.startswith("saver,") or not has_curve(runs[0]):
             continue
-        flops = [np.cumsum([total_flops(without_testing(r)) for r in run.rounds.to_dict("records")]) for run in runs]
+        flops = [np.cumsum([row.method.total_flops for row in run.rows]) for run in runs]
         length = min(map(len, flops))
         x = np.mean([f[:length] for f in flops], axis=0) / 1e12
         y = np.mean([100 * run.rounds["test_accuracy"].to_numpy()[:length] for run in runs], axis=0)

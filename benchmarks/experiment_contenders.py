@@ -25,13 +25,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dal.costs.prices import total_flops
 from dal.data import load
 from dal.data.sets.fashion_mnist import FashionMNIST
 from dal.labeling.initial_set import initial_set
 from dal.models import Classifier, ModelConfig
 from dal.runs.atomic import write_text
 from dal.runs.environment import environment
+from dal.runs.journal import committed_rounds, read_state
 from dal.runtime.seeding import generator, isolated_rng
 
 Result = dict[str, Any]
@@ -151,19 +151,17 @@ def dal_run(settings: Settings, seed: int, folder: Path, *, overrides: list[str]
         run_command([*overrides, f"seed={seed}", f"run_dir={run_dir}"])
     (clock,) = clocks
     done = clock.result()
-    rows = [json.loads(line) for line in (run_dir / "rounds.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = committed_rounds(run_dir, read_state(run_dir)["bytes"])
     for row in rows:
-        for key, seconds in row.items():
-            if key.startswith("seconds_"):
-                phase = _PHASES.get(key.removeprefix("seconds_"), key.removeprefix("seconds_"))
-                done["phases"][phase] = done["phases"].get(phase, 0.0) + seconds
-    test_flops = sum(row.get("flops_forward_test", 0) for row in rows)
+        for name, costs in row.costs.items():
+            phase = _PHASES.get(name, name)
+            done["phases"][phase] = done["phases"].get(phase, 0.0) + costs.seconds
     return done | {
         "labels": [row["labels_bought"] for row in rows],
         "accuracies": [row["test_accuracy"] for row in rows],
         "updates": sum(row["updates"] for row in rows),
-        "flops": sum(map(total_flops, rows)) - test_flops,
-        "flops_test": test_flops,
+        "flops": sum(row.method.total_flops for row in rows),
+        "flops_test": sum(row.cost(["test"]).total_flops for row in rows),
     }
 
 

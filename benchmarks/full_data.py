@@ -13,7 +13,6 @@ goes on), then writes table and plot to benchmarks/results/.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -21,7 +20,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import record
 from campaigns import commits, run
@@ -30,9 +28,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dal.costs.prices import total_flops, total_seconds
+from dal.runs.journal import committed_rounds, read_state
+from dal.runs.round import Round
 
-Rows = list[dict[str, Any]]
+Rows = list[Round]
 
 SHARE = 0.99
 """Of the accuracy with all labels: where a campaign ends."""
@@ -140,17 +139,16 @@ def all_run(commands: list[list[str]], jobs: int) -> bool:
 
 
 def journal(folder: Path) -> Rows:
-    return [json.loads(line) for line in (folder / "rounds.jsonl").read_text(encoding="utf-8").splitlines()]
+    return committed_rounds(folder, read_state(folder)["bytes"])
 
 
-def spent(row: dict[str, Any]) -> int:
+def spent(row: Round) -> int:
     """FLOPs of a round without the test, which is no cost of either way."""
-    return total_flops(row) - int(row.get("flops_forward_test", 0))
+    return row.method.total_flops
 
 
 def of(rows: Rows, phase: str) -> int:
-    names = [f"flops_{kind}_{phase}" for kind in ("forward", "backward")]
-    return sum(row.get(name, 0) for row in rows for name in names)
+    return sum(row.cost([phase]).total_flops for row in rows)
 
 
 def one_row(name: str, seed: int, rows: Rows, full: Rows) -> Row:
@@ -174,7 +172,7 @@ def one_row(name: str, seed: int, rows: Rows, full: Rows) -> Row:
         **{f"tflop {phase}": of(rows, phase) / 1e12 for phase in ("train", "validate", "score", "stop", "test")},
         "rounds": len(rows),
         "updates": sum(row["updates"] for row in rows),
-        "seconds": sum(map(total_seconds, rows)),
+        "seconds": sum(row.cost().seconds for row in rows),
         "stopped": last["training_stopped" if is_full else "campaign_stopped"],
     }
 

@@ -11,11 +11,9 @@ rule of the stop set is replayed on the runs that recorded its predictions.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from harness import Row
@@ -26,6 +24,7 @@ from dal.analysis import find_runs, read_run
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError
 from dal.runs.reader import NoRoundsError, Run
+from dal.runs.round import Round
 from dal.stopping import CampaignConfig, replay
 from dal.stopping.replay import Outcome, outcome
 
@@ -118,7 +117,7 @@ def recipe(run: Run, tops: Sequence[Path]) -> str:
 
 def table(case: str, runs: Sequence[Run], asked: Sequence[Rule]) -> list[Row]:
     """A row for each rule that these runs have what it needs for."""
-    journals = [journal(run) for run in runs]
+    journals = [run.rows for run in runs]
     return [
         summary(case, name, outcomes)
         for name, config, prices in asked
@@ -126,13 +125,7 @@ def table(case: str, runs: Sequence[Run], asked: Sequence[Rule]) -> list[Row]:
     ]
 
 
-def journal(run: Run) -> list[dict[str, Any]]:
-    """The rows of the run, without the keys that a row does not have."""
-    records = run.rounds.to_dict("records")
-    return [{str(k): v for k, v in r.items() if not (isinstance(v, float) and math.isnan(v))} for r in records]
-
-
-def has(rows: Sequence[Row], config: CampaignConfig) -> bool:
+def has(rows: Sequence[Round], config: CampaignConfig) -> bool:
     """Whether all rounds recorded what the rule needs."""
     predictions = config.kappa is not None or config.max_change is not None
     return all(

@@ -10,10 +10,13 @@ import torch
 from dal.costs.ledger import Ledger
 from dal.costs.prices import PricesConfig
 from dal.data.images import OUT_OF_CLASS, ImageData, with_known_class
+from dal.errors import WaitingForAnswers
 from dal.labeling.oracle import Oracle
 from dal.loop import ActiveLearner
-from dal.runs.folder import Records
-from dal.runs.journal import Labeled
+from dal.runs.journal import Asked, Labeled
+from dal.runs.layout import ANSWER, ANSWER_VALIDATION, DONE, SELECT
+from dal.runs.records import Records
+from dal.runs.round import Round
 from dal.runtime.distributed import from_rank_zero, num_ranks
 from dal.runtime.seeding import generator
 from dal.scoring.evaluation import metrics_from_logits
@@ -31,13 +34,14 @@ def run(
     test: ImageData | None = None,
     records: Records | Callable[[], Records] | None = None,
     prices: PricesConfig | None = None,
-    on_round: Callable[[Mapping[str, Any]], None] = lambda row: None,
-) -> list[dict[str, Any]]:
+    on_round: Callable[[Round], None] = lambda row: None,
+) -> list[Round]:
     """A whole campaign: buy labels, train, test, until ``campaign`` says stop. Returns the rows of the journal.
 
     With the records of a run that was cut off it goes on where that one was, to the same end. ``records`` may be a
     function that opens them, which is called once all settings are checked. ``prices`` are for campaign.cost_optimum.
-    Raises DalError, before a label is bought, for settings that do not fit one another or the data.
+    Raises DalError, before a label is bought, for settings that do not fit one another or the data, and
+    WaitingForAnswers where the oracle has no labels yet. A later call with the same records then goes on.
     """
     campaign = campaign or CampaignConfig()
     answerable = torch.zeros(len(learner.data), dtype=torch.bool)
@@ -54,9 +58,13 @@ def run(
     if learner.validation is None and campaign.validation_size:
         _buy_validation(learner, oracle, campaign.validation_size, records)
     followed = stop_set(learner.pool, campaign.stop_set_size, learner.seed)
-    while records.stage != "done":
-        if records.stage == "select":
-            _buy_query(learner, oracle, campaign, records)
+    while records.stage != DONE:
+        if records.stage == SELECT:
+            _ask(learner, campaign, records)
+        if records.stage == ANSWER:
+            answers = _answers(oracle, records)
+            learner.tell([point.index for point in records.pending], answers)
+            records.commit_selection(_answered(records, answers))
         if (logger := records.lightning_logger(learner.round)) is not None:
             learner.trainer["logger"] = logger
         result = learner.fit()
@@ -77,22 +85,42 @@ def run(
 
 
 def _buy_validation(learner: ActiveLearner, oracle: Oracle, size: int, records: Records) -> None:
-    order = torch.randperm(learner.pool.num_unlabeled, generator=generator(learner.seed, "validation"))
-    chosen = learner.pool.unlabeled[order[:size]].tolist()
-    answers = oracle(chosen)
-    learner.tell_validation(chosen, answers)
-    ids = [learner.data.ids[i] for i in chosen]
-    records.commit_validation(_lines(0, chosen, ids, answers, [None] * len(chosen)))
+    if records.stage != ANSWER_VALIDATION:
+        order = torch.randperm(learner.pool.num_unlabeled, generator=generator(learner.seed, "validation"))
+        chosen = learner.pool.unlabeled[order[:size]].tolist()
+        ids = [learner.data.ids[i] for i in chosen]
+        records.commit_validation_query(_lines(0, chosen, ids, [None] * len(chosen)))
+    answers = _answers(oracle, records)
+    learner.tell_validation([point.index for point in records.pending], answers)
+    records.commit_validation(_answered(records, answers))
 
 
-def _buy_query(learner: ActiveLearner, oracle: Oracle, campaign: CampaignConfig, records: Records) -> None:
+def _ask(learner: ActiveLearner, campaign: CampaignConfig, records: Records) -> None:
     learner.ledger = Ledger()
     size = next_query_size(campaign, records.rows, learner.labels_bought, learner.pool.num_unlabeled)
     query = learner.ask(size)
-    labels = oracle(query)
-    learner.tell(query, labels)
-    lines = _lines(learner.round, query.indices, query.ids, labels, query.scores)
-    records.commit_selection(lines, learner.ledger.row(), learner.scores)
+    lines = _lines(len(records.rows), query.indices, query.ids, query.scores)
+    records.commit_query(lines, learner.ledger.row(), learner.scores)
+
+
+def _answers(oracle: Oracle, records: Records) -> list[int]:
+    """The labels of the pending query. Raises WaitingForAnswers where they are not there yet."""
+    # Labels may arrive while processes ask, and all processes must see the same.
+    answers = from_rank_zero(oracle([point.index for point in records.pending]))
+    if answers is not None:
+        return answers
+    count = len(records.pending)
+    labels = f"{count} label{'' if count == 1 else 's'}"
+    of = "of the validation set" if records.stage == ANSWER_VALIDATION else f"of round {records.pending[0].round}"
+    where = "" if records.query_path is None else f" ({records.query_path})"
+    raise WaitingForAnswers(
+        f"run: {labels} {of} {'is' if count == 1 else 'are'} awaited{where}. Start the same command again when they "
+        "are there."
+    )
+
+
+def _answered(records: Records, answers: Sequence[int]) -> list[Labeled]:
+    return [point.answered(label) for point, label in zip(records.pending, answers, strict=True)]
 
 
 def _validated(learner: ActiveLearner) -> dict[str, float]:
@@ -103,10 +131,8 @@ def _validated(learner: ActiveLearner) -> dict[str, float]:
     return {"val_accuracy": metrics.accuracy, "val_loss": metrics.loss}
 
 
-def _lines(
-    round: int, indices: Sequence[int], ids: Sequence[str], labels: Sequence[int], scores: Sequence[float | None]
-) -> list[Labeled]:
-    return [Labeled(round, rank, *point) for rank, point in enumerate(zip(indices, ids, labels, scores, strict=True))]
+def _lines(round: int, indices: Sequence[int], ids: Sequence[str], scores: Sequence[float | None]) -> list[Asked]:
+    return [Asked(round, rank, *point) for rank, point in enumerate(zip(indices, ids, scores, strict=True))]
 
 
 def _outside(learner: ActiveLearner) -> dict[str, int]:
@@ -117,16 +143,18 @@ def _outside(learner: ActiveLearner) -> dict[str, int]:
     return {"num_outside": sum(int((labels == OUT_OF_CLASS).sum()) for labels in told)}
 
 
-def _row(learner: ActiveLearner, result: FitResult, found: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "round": learner.round,
-        "num_labeled": learner.pool.num_labeled,
-        "num_validation": 0 if learner.validation is None else len(learner.validation[0]),
-        "labels_bought": learner.labels_bought,
-        **_outside(learner),
-        **found,
-        "warm_start": result.start,
-        **result.row(),
-        **learner.ledger.row(),
-        "devices": num_ranks(),
-    }
+def _row(learner: ActiveLearner, result: FitResult, found: Mapping[str, Any]) -> Round:
+    return Round(
+        {
+            "round": learner.round,
+            "num_labeled": learner.pool.num_labeled,
+            "num_validation": 0 if learner.validation is None else len(learner.validation[0]),
+            "labels_bought": learner.labels_bought,
+            **_outside(learner),
+            **found,
+            "warm_start": result.start,
+            **result.row(),
+            **learner.ledger.row(),
+            "devices": num_ranks(),
+        }
+    )

@@ -10,6 +10,13 @@ class DalError(ValueError):
     """Bad input, said in one sentence. The command line prints it without a traceback and exits with 2."""
 
 
+class WaitingForAnswers(DalError):
+    """Labels that an oracle does not have yet. The records hold the query, and the same call goes on with them.
+
+    The command line prints the sentence and exits with 3.
+    """
+
+
 class NonFiniteError(DalError):
     """A loss or a score that is NaN or infinite. ``row`` is the first such row of a batch, where there is one."""
 

@@ -18,7 +18,7 @@ from dal.labeling.pool import Pool
 from dal.labeling.query import Query
 from dal.models.adapt import AdaptedModel, as_adapted, check_draws
 from dal.models.classifier import Classifier
-from dal.runs.folder import Records
+from dal.runs.records import Records
 from dal.runtime.distributed import from_rank_zero, scoring_device
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import generator, isolated_rng

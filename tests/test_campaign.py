@@ -10,7 +10,8 @@ from dal import ActiveLearner, run
 from dal.acquisition import Margin
 from dal.errors import DalError
 from dal.labeling.oracle import DatasetOracle
-from dal.runs.folder import Records, RunFolder
+from dal.runs.folder import RunFolder
+from dal.runs.records import Records
 from dal.stopping import CampaignConfig
 from dal.stopping.stop_set import stop_set
 from dal.training import TrainingConfig

@@ -132,7 +132,8 @@ def test_what_acquisition_may_not_import_would_be_caught(line):
 
 def test_analysis_and_reports_read_folders_without_torch():
     """Reports are made on machines that have no torch, and at once."""
-    light = ("dal.errors", "dal.runs.journal", "dal.runs.reader", "dal.runs.saved_config")
+    runs = [f"dal.runs.{name}" for name in ("journal", "layout", "reader", "round", "saved_config")]
+    light = ("dal.errors", "dal.costs.phases", "dal.costs.prices", *runs)
     rooms = ("dal.analysis", "dal.reports", *light)
     for module, path in modules():
         if module.startswith(rooms):

@@ -12,7 +12,7 @@ from dal.acquisition import BADGE, BALD, CoreSet, Margin, Random
 from dal.errors import DalError, NonFiniteError
 from dal.labeling.oracle import DatasetOracle, NoisyOracle
 from dal.loop import Query
-from dal.runs.folder import Records
+from dal.runs.records import Records
 from dal.runtime.seeding import derive_seed
 from dal.scoring.config import ScoringConfig
 from dal.stopping import CampaignConfig

@@ -81,8 +81,9 @@ def function_table(problem: Problem, baseline: str | None, num_resamples: int = 
     of a 95 % t interval over seeds (NaN for one seed). Columns:
 
     - ``problem``, ``function``, ``seeds``, ``first_labels``, ``last_labels``
-    - ``accuracy`` at the last labels; ``area``, the mean accuracy over the labels from first to last; ``log_area``, the
-      same over their logarithm, where each doubling counts alike; each with ``..._interval``
+    - ``accuracy``, under the name of the primary metric, at the last labels; ``area``, its mean over the labels from
+      first to last; ``log_area``, the same over their logarithm, where each doubling counts alike; each with
+      ``..._interval``
     - ``area_low``, ``area_high``: the 95 % bootstrap interval of the area, for comparison with the t interval
     - ``difference``, ``difference_interval``: area minus that of the baseline, seed by seed; ``p_value`` of the
       two-sided paired t-test, and ``p_holm``, corrected for all functions of the problem compared with the baseline.
@@ -100,7 +101,7 @@ def function_table(problem: Problem, baseline: str | None, num_resamples: int = 
             "seeds": len(problem.seeds),
             "first_labels": int(problem.labels[0]),
             "last_labels": int(problem.labels[-1]),
-            **_interval("accuracy", function.accuracy[:, -1]),
+            **_interval(problem.metric, function.accuracy[:, -1]),
             **_interval("area", areas),
             "area_low": low,
             "area_high": high,

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from dal.errors import DalError
 from dal.runs.reader import Run
+from dal.runs.round import on_test
 from dal.runs.saved_config import flatten, without_effect
-
-METRIC = "test_accuracy"
 
 Settings = Mapping[str, str]  # dotted keys to JSON
 
@@ -30,7 +29,7 @@ class Group:
     settings: str  # what tells it apart from other groups of the data, such as "query_size=20"; or ""
     runs: tuple[Run, ...]
     labels: NDArray[np.int64]  # (T,) labels bought at the rounds that all runs have
-    accuracy: NDArray[np.float64]  # (S, T) on the test set, as a fraction
+    accuracy: NDArray[np.float64]  # (S, T) the primary metric on the test set, as a fraction
     note: str  # what to know before believing it; or ""
     other_settings: frozenset[tuple[str, str]]  # all but seed and acquisition: equal where groups can be paired
 
@@ -38,6 +37,11 @@ class Group:
     def name(self) -> str:
         """What the group is called in tables and plots."""
         return f"{self.acquisition}, {self.settings}" if self.settings else self.acquisition
+
+    @property
+    def metric(self) -> str:
+        """The name of the primary metric, such as ``accuracy``."""
+        return self.runs[0].primary_metric
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -49,7 +53,7 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Put runs together that differ in nothing but the seed and keys that cannot change a result, prices among them.
 
     Sorted by data set, then by mean final accuracy, highest first. Raises DalError for no runs, for a seed that is
-    there twice in a group (its copies are not independent), and for a run without test accuracy.
+    there twice in a group (its copies are not independent), and for a run without its primary metric on a test set.
     """
     members: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
     for run in runs:
@@ -127,12 +131,13 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
                 f"{str(one.path)!r} and in {str(other.path)!r}."
             )
     for run in runs:
-        if METRIC not in run.rounds or run.rounds[METRIC].isna().any():
-            raise DalError(f"runs: expected {METRIC} in every round, got a run without it in {str(run.path)!r}.")
+        if np.isnan(run.curve).any():
+            metric = on_test(run.primary_metric)
+            raise DalError(f"runs: expected {metric} in every round, got a run without it in {str(run.path)!r}.")
     data, acquisition = runs[0].data, runs[0].label
     keys = shown[settings["data.name"], settings["acquisition.name"]]
     parts = [f"{short_key(key, keys)}={plain_value(settings.get(key))}" for key in keys]
-    bought = [run.rounds["labels_bought"].to_list() for run in runs]
+    bought = [run.labels_bought.tolist() for run in runs]
     num_rounds = num_common_rounds(bought)
     if num_rounds == 0:
         raise DalError(f"runs: expected the same initial labels in each seed, got others in {str(runs[0].path)!r}.")
@@ -142,7 +147,7 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
         settings=", ".join(parts),
         runs=tuple(runs),
         labels=np.array(bought[0][:num_rounds], dtype=np.int64),
-        accuracy=np.array([run.rounds[METRIC].to_numpy(np.float64)[:num_rounds] for run in runs]),
+        accuracy=np.array([run.curve[:num_rounds] for run in runs]),
         note=_note(runs, bought, num_rounds),
         other_settings=frozenset((k, v) for k, v in settings.items() if not k.startswith("acquisition.")),
     )

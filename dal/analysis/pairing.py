@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dal.analysis.grouping import (
-    METRIC,
     Group,
     group_runs,
     plain_value,
@@ -24,10 +23,9 @@ from dal.analysis.grouping import (
 )
 from dal.analysis.statistics.curves import area_under_curve
 from dal.errors import DalError, bad_value
+from dal.runs.layout import SELECTIONS, VALIDATION
 from dal.runs.reader import Run
 
-# The names that dal.runs.folder writes; importing them from there would load PyTorch.
-_SELECTIONS, _VALIDATION = "selections.csv", "validation.csv"
 _MOST_KEYS = 8  # in an error sentence
 _HELD = {2: 51, 3: 75}  # see bootstrap_interval
 
@@ -41,6 +39,11 @@ class Problem:
     labels: NDArray[np.int64]  # (T,) as in each of the functions
     measured: NDArray[np.bool_]  # (T,) every run has a round there; elsewhere some accuracies are interpolated
     notes: tuple[str, ...]  # what to know before believing it
+
+    @property
+    def metric(self) -> str:
+        """The name of the primary metric, such as ``accuracy``."""
+        return self.functions[0].metric
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -206,9 +209,9 @@ def _check_initial_sets(name: str, groups: Sequence[Group]) -> None:
 def _check_finished(name: str, groups: Sequence[Group]) -> None:
     """A campaign that its own rule ended early is what it is; one that was cut off would cut all others short."""
     runs = list(chain.from_iterable(group.runs for group in groups))
-    longest = max(int(_labels(run)[-1]) for run in runs)
+    longest = max(int(run.labels_bought[-1]) for run in runs)
     for run in runs:
-        last = int(_labels(run)[-1])
+        last = int(run.labels_bought[-1])
         if not run.finished and last < longest:
             raise DalError(
                 f"runs: expected finished runs on {name}, got {str(run.path)!r} with {last} of {longest} labels; "
@@ -217,9 +220,9 @@ def _check_finished(name: str, groups: Sequence[Group]) -> None:
 
 
 def _initial_ids(folder: Path) -> set[str]:
-    path = folder / _SELECTIONS
+    path = folder / SELECTIONS
     if not path.is_file():
-        raise DalError(f"runs: expected {_SELECTIONS}, which tells the initial set, in {str(folder)!r}, got none.")
+        raise DalError(f"runs: expected {SELECTIONS}, which tells the initial set, in {str(folder)!r}, got none.")
     ids = set()
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -230,7 +233,7 @@ def _initial_ids(folder: Path) -> set[str]:
 
 
 def _validation_ids(folder: Path) -> set[str]:
-    path = folder / _VALIDATION
+    path = folder / VALIDATION
     if not path.is_file():
         return set()
     with path.open(encoding="utf-8", newline="") as file:
@@ -238,7 +241,7 @@ def _validation_ids(folder: Path) -> set[str]:
 
 
 def _align(groups: Sequence[Group]) -> tuple[NDArray[np.int64], NDArray[np.bool_], list[Group]]:
-    counts = [[_labels(run) for run in group.runs] for group in groups]
+    counts = [[run.labels_bought for run in group.runs] for group in groups]
     every = list(chain.from_iterable(counts))
     low, high = max(int(x[0]) for x in every), min(int(x[-1]) for x in every)
     union = np.unique(np.concatenate(every))
@@ -248,21 +251,17 @@ def _align(groups: Sequence[Group]) -> tuple[NDArray[np.int64], NDArray[np.bool_
     measured = np.all([np.isin(labels, x) for x in every], axis=0)
     aligned = []
     for group, own in zip(groups, counts, strict=True):
-        rows = [np.interp(labels, x, run.rounds[METRIC]) for x, run in zip(own, group.runs, strict=True)]
+        rows = [np.interp(labels, x, run.curve) for x, run in zip(own, group.runs, strict=True)]
         aligned.append(replace(group, labels=labels, accuracy=np.array(rows, dtype=np.float64), note=""))
     return labels, measured, aligned
 
 
-def _labels(run: Run) -> NDArray[np.int64]:
-    return run.rounds["labels_bought"].to_numpy(np.int64)
-
-
 def _notes(groups: Sequence[Group], labels: NDArray[np.int64], measured: NDArray[np.bool_]) -> list[str]:
     notes = []
-    ends = [(int(_labels(run)[-1]), group.name, run) for group in groups for run in group.runs]
+    ends = [(int(run.labels_bought[-1]), group.name, run) for group in groups for run in group.runs]
     longest = max(end for end, _, _ in ends)
     for group in groups:
-        short = [run.seed for run in group.runs if int(_labels(run)[-1]) == labels[-1] < longest]
+        short = [run.seed for run in group.runs if int(run.labels_bought[-1]) == labels[-1] < longest]
         if short:
             extent = f"{labels[-1]} of {longest} labels"
             notes.append(f"compared up to {extent}, all that {seeds_in_words(short)} of {group.name} bought")

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dal.analysis.grouping import METRIC, Group
+from dal.analysis.grouping import Group
 from dal.analysis.round_costs import mean_costs
 from dal.analysis.statistics.curves import labels_to_reach, mean_and_interval
 from dal.costs.forecast import MIN_POINTS, fit_learning_curve
 from dal.costs.prices import PricesConfig
+from dal.runs.round import on_test
 
 ROUNDS_OF_COMPUTE = 3
 
@@ -34,14 +35,15 @@ class Reach:
 
 
 def target_of(group: Group) -> float | None:
-    """The test accuracy that the campaigns of a group were to reach, as a share; None where they had no such aim."""
+    """The primary metric that the campaigns of a group were to reach, as a share; None where they had no such aim."""
     campaign = group.runs[0].config.get("campaign") or {}
     target = campaign.get("target")
-    return float(target) if target is not None and campaign.get("target_metric", METRIC) == METRIC else None
+    metric = on_test(group.metric)
+    return float(target) if target is not None and campaign.get("target_metric", metric) == metric else None
 
 
 def reach(group: Group, target: float, prices: PricesConfig | None = None) -> Reach:
-    """What it takes until the mean test accuracy of a group is ``target``, a share.
+    """What it takes until the mean primary metric of a group is ``target``, a share.
 
     Where the mean learning curve has reached it, labels are read off the curve, and the ends of their interval off the
     upper and the lower end of its band over seeds (NaN for one seed; infinite where the lower end has not got there).
@@ -61,8 +63,8 @@ def reach(group: Group, target: float, prices: PricesConfig | None = None) -> Re
     elif len(x) < MIN_POINTS:
         return Reach(target, forecast=True)
     else:
-        first = group.runs[0].rounds.iloc[0]
-        validation = first["labels_bought"] - first.get("num_labeled", first["labels_bought"])
+        first = group.runs[0].rows[0]
+        validation = first.labels_bought - first.num_labeled
         curve = fit_learning_curve((x - validation).tolist(), mean.tolist())
         labels, low, high = (max(n + validation, float(x[-1])) for n in curve.labels_to_reach(target))
     money = [_money(group, n, prices) for n in (labels, low, high)]

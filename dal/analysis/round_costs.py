@@ -11,17 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dal.analysis.grouping import Group
-from dal.costs.prices import (
-    BILL,
-    PricesConfig,
-    counts_flops,
-    of_phases,
-    total_flops,
-    total_joules,
-    total_seconds,
-    without_testing,
-)
+from dal.costs.prices import BILL, PricesConfig
 from dal.runs.reader import Run
+from dal.runs.round import Round
 
 Floats = NDArray[np.float64]
 
@@ -52,17 +44,15 @@ def round_costs(run: Run, prices: PricesConfig | None = None) -> dict[str, Float
 
     FLOPs are NaN where one of the rounds does not count them.
     """
-    rows = [_known(row) for row in run.rounds.to_dict("records")]
-    method = [without_testing(row) for row in rows]
-    bought = np.diff([row["labels_bought"] for row in rows], prepend=0)
+    bought = np.diff(run.labels_bought, prepend=0).tolist()
     costs: dict[str, list[float]] = {
-        **{name: [total_flops(of_phases(row, phases)) for row in rows] for name, phases in PHASES.items()},
-        "flops_total": [total_flops(row) for row in method],
-        "seconds": [total_seconds(row) for row in method],
-        "money": [money(row, labels, prices) for row, labels in zip(method, bought, strict=True)],
+        **{name: [row.cost(phases).total_flops for row in run.rows] for name, phases in PHASES.items()},
+        "flops_total": [row.method.total_flops for row in run.rows],
+        "seconds": [row.method.seconds for row in run.rows],
+        "money": [money(row, labels, prices) for row, labels in zip(run.rows, bought, strict=True)],
     }
-    if not all(map(counts_flops, rows)):
-        costs |= {name: [math.nan] * len(rows) for name in costs if name.startswith("flops")}
+    if not all(row.counts_flops for row in run.rows):
+        costs |= {name: [math.nan] * len(run.rows) for name in (*PHASES, "flops_total")}
     return {name: np.array(values, dtype=np.float64) for name, values in costs.items()}
 
 
@@ -77,17 +67,11 @@ def mean_costs(group: Group, prices: PricesConfig | None = None) -> dict[str, Fl
     return {name: np.mean([costs[name][: len(group.labels)].cumsum() for costs in runs], axis=0) for name in runs[0]}
 
 
-def money(row: Mapping[str, Any], labels: float, prices: PricesConfig | None) -> float:
-    """Of a row and so many labels; NaN without prices."""
+def money(row: Round, labels: float, prices: PricesConfig | None) -> float:
+    """Money for so many labels and for what a row costs without testing; NaN without prices."""
     if prices is None or not prices.known:
         return math.nan
-    devices = int(row.get("devices") or 1)
-    return prices.cost(labels=labels, seconds=total_seconds(row), devices=devices, joules=total_joules(row))
-
-
-def _known(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A row without the keys that only other rows have: a table holds NaN there."""
-    return {k: v for k, v in row.items() if not (v is None or (isinstance(v, float) and math.isnan(v)))}
+    return prices.cost(labels=labels) + prices.compute(row.method, row.devices)
 
 
 def _prices(config: Mapping[str, Any]) -> PricesConfig:

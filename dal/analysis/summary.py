@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from dal.analysis.final_model_costs import with_target
+from dal.analysis.final_model_costs import with_final_model
 from dal.analysis.grouping import Group, group_runs, num_common_rounds
 from dal.analysis.reach import Reach, reach, target_of
 from dal.analysis.round_costs import mean_costs
 from dal.analysis.statistics.curves import area_under_curve, mean_and_interval, paired_difference
 from dal.costs.prices import PricesConfig
 from dal.runs.reader import Run
+from dal.runs.round import Round, on_test
 
 BASELINE = "random"
 
@@ -28,7 +29,8 @@ def summarize_runs(
 
     - ``data``, ``acquisition``, and ``settings``: what else differs between the given runs of the data set
     - ``seeds``, ``rounds``, ``labels``: how many runs, rounds, and labels bought at the end, validation included
-    - ``test_accuracy``, ``test_accuracy_interval``: after the last round
+    - ``metric``: the name of the primary metric of the runs, such as ``accuracy``
+    - ``test_accuracy``, ``test_accuracy_interval``: that metric after the last round, under its own name
     - ``area``, ``area_interval``: the mean height of the learning curve (NaN for one round)
     - ``area_minus_random``, ``area_minus_random_interval``, ``pairs``: its difference to random with the same other
       settings, over the seeds (``pairs``) and rounds that both have; NaN where there is no such run
@@ -41,8 +43,8 @@ def summarize_runs(
     - ``target``: ``target``, or else the campaign's own; NaN where there is none
     - ``labels_to_target``, ``money_to_target``, each with ``..._low`` and ``..._high``: see reach(); infinite where it
       is never reached, NaN where that is not known. ``forecast``: whether it was not reached yet
-    - ``final_backbone``, ``target_test_accuracy``: of the network that a proxy chose for, whose cost is then part of
-      all sums
+    - ``final_backbone``, ``final_test_accuracy``: of the final model that a proxy chose for, whose cost is then part
+      of all sums
     - ``note``: where a group was cut to the rounds that all its runs have, or has unfinished runs
 
     Raises DalError as group_runs does.
@@ -52,6 +54,7 @@ def summarize_runs(
 
 
 def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, target: float | None) -> dict[str, object]:
+    metric = on_test(group.metric)
     final, final_interval = mean_and_interval(group.accuracy[:, -1])
     area, area_interval = _area(group)
     difference, difference_interval, pairs, note = _difference(group, baseline)
@@ -65,17 +68,18 @@ def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, tar
         "seeds": len(group.runs),
         "rounds": len(group.labels),
         "labels": int(group.labels[-1]),
-        "test_accuracy": float(final),
-        "test_accuracy_interval": float(final_interval),
+        "metric": group.metric,
+        metric: float(final),
+        f"{metric}_interval": float(final_interval),
         "area": area,
         "area_interval": area_interval,
         "area_minus_random": difference,
         "area_minus_random_interval": difference_interval,
         "pairs": pairs,
-        "seconds_train": _mean_cost(group, ["seconds_train"]),
-        "seconds_score_select": _mean_cost(group, ["seconds_score", "seconds_select"]),
-        "seconds_total": _mean_cost(group, [c for c in map(str, group.runs[0].rounds) if c.startswith("seconds_")]),
-        "updates": _mean_cost(group, ["updates"]),
+        "seconds_train": _mean(group, lambda row: row.cost(["train"]).seconds),
+        "seconds_score_select": _mean(group, lambda row: row.cost(["score", "select"]).seconds),
+        "seconds_total": _mean(group, lambda row: row.cost().seconds),
+        "updates": _mean(group, lambda row: row.updates),
         "seconds_method": spent["seconds"],
         "flops_train": spent["flops_train"],
         "flops_score": spent["flops_score"],
@@ -92,10 +96,10 @@ def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, tar
         "money_to_target_high": reached.money_high,
         "forecast": reached.forecast,
         "final_backbone": None,
-        "target_test_accuracy": np.nan,
+        f"final_{metric}": np.nan,
         "note": "; ".join(filter(None, [group.note, note])),
     }
-    return with_target(line, group, prices)
+    return with_final_model(line, group, prices)
 
 
 def _area(group: Group) -> tuple[float, float]:
@@ -133,7 +137,6 @@ def _difference(group: Group, baseline: Group | None) -> tuple[float, float, int
     return mean, half_width, len(seeds), "" if whole else f"difference to {BASELINE}: {extent}"
 
 
-def _mean_cost(group: Group, columns: Sequence[str]) -> float:
+def _mean(group: Group, number: Callable[[Round], float]) -> float:
     """The sum over the compared rounds, averaged over runs."""
-    totals = [run.rounds[columns].iloc[: len(group.labels)].to_numpy(np.float64).sum() for run in group.runs]
-    return float(np.mean(totals))
+    return float(np.mean([sum(map(number, run.rows[: len(group.labels)])) for run in group.runs]))

@@ -20,14 +20,17 @@ _EPILOG = """examples:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Exit status: 0 done, 1 a campaign of a sweep failed, 2 bad input, 130 interrupted."""
+    """Exit status: 0 done, 1 a campaign of a sweep failed, 2 bad input, 3 labels are awaited, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    from dal.errors import DalError
+    from dal.errors import DalError, WaitingForAnswers
 
     warnings.formatwarning = lambda message, *where, **more: f"Warning: {message}\n"
 
     try:
         sys.exit(_dispatch(arguments))
+    except WaitingForAnswers as waiting:
+        print(waiting)
+        sys.exit(3)
     except DalError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)

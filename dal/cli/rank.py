@@ -19,7 +19,8 @@ from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.image_folder import unlabeled_folder
 from dal.errors import DalError, bad_value
 from dal.runs.atomic import write_text
-from dal.runs.folder import CONFIG, read_run_folder
+from dal.runs.folder import read_run_folder
+from dal.runs.layout import CONFIG, ranking_file
 from dal.runs.saved_config import load_config
 from dal.scoring.candidates import CandidatesConfig
 
@@ -50,7 +51,7 @@ def rank_command(
     writer.writerow(["rank", "index", "id", "score"])
     writer.writerows(enumerate_rows(ranking.indices, ranking.ids, ranking.scores))
     name = config["acquisition"]["name"]
-    target = Path(output) if output else path / f"ranking_{name}.csv"
+    target = Path(output) if output else path / ranking_file(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, text.getvalue())
     console.print(f"{len(ranking):,} images ranked by {name}; the first: {', '.join(ranking.ids[:3])}.")

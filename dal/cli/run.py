@@ -26,9 +26,11 @@ from dal.errors import DalError, bad_value
 from dal.loop import ActiveLearner
 from dal.reports.overview import report
 from dal.runs.folder import RunFolder
+from dal.runs.journal import read_final_model
+from dal.runs.round import Round
 from dal.runtime.distributed import is_rank_zero
 from dal.sweep.command import sweep_command
-from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model, read_final_model
+from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model
 from dal.training.lightning import check_trainer_options
 
 _SETTINGS = [
@@ -81,7 +83,7 @@ def _jobs(flags: list[str]) -> int:
     return jobs
 
 
-def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = None) -> list[Round]:
     """Start or resume the campaign of a resolved configuration, and show how it goes.
 
     ``overrides`` are those that made it, for advice on what to try next; None gives no advice.
@@ -93,7 +95,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     with CampaignProgress(console, built.campaign.budget) as progress, ExitStack() as until_done:
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits)
 
-        def on_round(row: Mapping[str, Any]) -> None:
+        def on_round(row: Round) -> None:
             console.print(round_line(row))
             progress.labels(row["labels_bought"])
 
@@ -162,7 +164,7 @@ def _tell_what_happened(console: Console, folder: RunFolder, has_final_model: bo
         console.print(f"Resuming {folder.path} after round {folder.rows[-1]['round']}.", markup=False)
 
 
-def _final_model(built: Built, learner: ActiveLearner, splits: ImageSplits) -> dict[str, Any] | None:
+def _final_model(built: Built, learner: ActiveLearner, splits: ImageSplits) -> Round | None:
     """Train the final model on all labels, where the configuration has one. Returns its row."""
     if built.model.final_backbone is None:
         return None
@@ -181,9 +183,9 @@ def _final_model(built: Built, learner: ActiveLearner, splits: ImageSplits) -> d
 def _close(
     console: Console,
     path: Path,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Round],
     prices: PricesConfig,
-    final: Mapping[str, Any] | None,
+    final: Round | None,
 ) -> None:
     first, last = rows[0], rows[-1]
     console.print(f"\nDone, because {STOPPED[last['campaign_stopped']]}.")

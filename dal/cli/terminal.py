@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 
 from rich import box
@@ -10,19 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dal.costs.prices import (
-    BILL,
-    PricesConfig,
-    Row,
-    counts_flops,
-    human,
-    of_phases,
-    phases_of,
-    total_flops,
-    total_joules,
-    total_seconds,
-    without_testing,
-)
+from dal.costs.phases import Costs, total_costs
+from dal.costs.prices import BILL, PricesConfig, human
+from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
 
 STOPPED = {
     "budget": "the label budget is spent",
@@ -77,20 +67,21 @@ class CampaignProgress:
         self._bars.update(self._labels, completed=bought)
 
 
-def round_line(row: Row) -> str:
+def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
     """One round in one line, which fits 80 columns. Its FLOPs are without the test pass.
 
-    >>> round_line({"round": 2, "labels_bought": 60, "updates": 300, "test_accuracy": 0.9123, "seconds_train": 1.0,
-    ...             "seconds_score": 0.25, "flops_forward_train": 10**12})
+    >>> row = {"round": 2, "labels_bought": 60, "updates": 300, "test_accuracy": 0.9123, "seconds_train": 1.0}
+    >>> round_line(Round(row, seconds_score=0.25, flops_forward_train=10**12))
     'round   2     60 labels  test accuracy 91.2 %    300 updates  1.0 TFLOP    1.2 s'
     """
-    accuracy = f"  test accuracy {row['test_accuracy']:5.1%}".replace("%", " %") if "test_accuracy" in row else ""
-    flops = f"  {human(total_flops(without_testing(row)), digits=2) + 'FLOP':>9}" if counts_flops(row) else ""
-    counts = f"round {row['round']:3d} {row['labels_bought']:6d} labels{accuracy}  {row['updates']:5d} updates"
-    return f"{counts}{flops}  {_seconds(total_seconds(row)):>5} s"
+    reached = row.get(on_test(metric))
+    tested = "" if reached is None else f"  test {in_words(metric)} {100 * reached:4.1f} %"
+    flops = f"  {human(row.method.total_flops, digits=2) + 'FLOP':>9}" if row.counts_flops else ""
+    counts = f"round {row.round:3d} {row.labels_bought:6d} labels{tested}  {row.updates:5d} updates"
+    return f"{counts}{flops}  {_seconds(row.cost().seconds):>5} s"
 
 
-def closing_table(rows: Sequence[Row], prices: PricesConfig | None = None) -> Table:
+def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> Table:
     """What the campaign cost, all rounds together: a line a phase, and the total with and without testing.
 
     ``rows`` are those of the journal, at least one. FLOPs stand there if all rows count them, energy if something
@@ -99,7 +90,9 @@ def closing_table(rows: Sequence[Row], prices: PricesConfig | None = None) -> Ta
     """
     prices = prices or PricesConfig()
     columns = {"flops": "FLOPs", "seconds": "seconds", "energy": "energy\nWh", "money": f"cost\n{prices.currency}"}
-    shown = {"flops": all(map(counts_flops, rows)), "energy": any(map(total_joules, rows)), "money": prices.known}
+    costs = [row.costs for row in rows]
+    whole = _sum(costs)
+    shown = {"flops": all(row.counts_flops for row in rows), "energy": bool(whole.joules), "money": prices.known}
     columns = {name: title for name, title in columns.items() if shown.get(name, True)}
     table = Table(
         title="What it cost",
@@ -114,58 +107,47 @@ def closing_table(rows: Sequence[Row], prices: PricesConfig | None = None) -> Ta
     for title in ("labels", "updates", "images\nforward", "images\nbackward", *columns.values()):
         table.add_column(title, justify="right", no_wrap=True)
 
-    def add(name: str, parts: Sequence[Row], labels: int = 0, updates: int = 0, style: str | None = None) -> None:
-        costs = {
-            "flops": _flops(sum(map(total_flops, parts))),
-            "seconds": _seconds(sum(map(total_seconds, parts))) if parts else "",
-            "energy": _energy(sum(map(total_joules, parts))),
-            "money": _money(_price(rows, parts, labels, prices)),
+    def add(name: str, phases: Collection[str], labels: int = 0, updates: int = 0, style: str | None = None) -> None:
+        total = _sum(costs, phases)
+        money = prices.cost(labels=labels) + _compute(rows, phases, prices)
+        cells = {
+            "flops": human(total.total_flops).strip() if total.total_flops else "",
+            "seconds": _seconds(total.seconds) if phases else "",
+            "energy": _energy(total.joules or 0),
+            "money": _money(money),
         }
-        counts = (labels, updates, _images(parts, "forward"), _images(parts, "backward"))
-        cells = [_count(count) if count else "" for count in counts]
-        table.add_row(name, *cells, *(costs[name] for name in columns), style=style)
+        counts = (labels, updates, total.samples_forward, total.samples_backward)
+        table.add_row(
+            name, *(_count(n) if n else "" for n in counts), *(cells[column] for column in columns), style=style
+        )
 
-    validation = int(rows[-1].get("num_validation") or 0)
-    updates = sum(row["updates"] for row in rows)
-    add("training set", [], rows[-1]["labels_bought"] - validation)
-    if validation:
-        add("validation set", [], validation)
-    lines = dict(BILL)
-    named = {phase for phases in BILL.values() for phase in phases}
-    lines |= {phase: (phase,) for row in rows for phase in phases_of(row) if phase not in named}
-    testing = lines.pop("testing")
-    for name, phases in lines.items():
-        parts = [of_phases(row, phases) for row in rows]
-        if any(any(part.values()) for part in parts):
-            add(name, parts, updates=updates if name == "training" else 0)
+    last, updates = rows[-1], sum(row.updates for row in rows)
+    add("training set", (), last.labels_bought - last.num_validation)
+    if last.num_validation:
+        add("validation set", (), last.num_validation)
+    every = list(dict.fromkeys(phase for of_row in costs for phase in of_row))
+    named = [phase for phases in BILL.values() for phase in phases]
+    for name, phases in (BILL | {phase: (phase,) for phase in every if phase not in named}).items():
+        if name != "testing" and _sum(costs, phases):
+            add(name, phases, updates=updates if name == "training" else 0)
     table.add_section()
-    tested = [of_phases(row, testing) for row in rows]
-    labels = rows[-1]["labels_bought"]
-    if any(any(part.values()) for part in tested):
-        add("without tests", [without_testing(row) for row in rows], labels, updates)
-        add("testing", tested)
-    add("total", rows, labels, updates, style="bold")
+    if _sum(costs, BILL["testing"]):
+        add("without tests", [p for p in every if p not in BILL["testing"]], last.labels_bought, updates)
+        add("testing", BILL["testing"])
+    add("total", every, last.labels_bought, updates, style="bold")
     return table
 
 
-def _images(parts: Sequence[Row], way: str) -> int:
-    return sum(v for part in parts for k, v in part.items() if k.startswith(f"samples_{way}_"))
+def _sum(costs: Sequence[Mapping[str, Costs]], phases: Collection[str] | None = None) -> Costs:
+    return sum((total_costs(of_row, phases) for of_row in costs), start=Costs())
 
 
-def _price(rows: Sequence[Row], parts: Sequence[Row], labels: int, prices: PricesConfig) -> float:
-    compute = (
-        prices.cost(seconds=total_seconds(part), devices=int(row.get("devices") or 1), joules=total_joules(part))
-        for row, part in zip(rows, parts, strict=False)
-    )
-    return prices.cost(labels=labels) + sum(compute)
+def _compute(rows: Sequence[Round], phases: Collection[str], prices: PricesConfig) -> float:
+    return sum(prices.compute(row.cost(phases), row.devices) for row in rows)
 
 
 def _count(count: int) -> str:
     return f"{count:,}" if count < 1e6 else human(count)
-
-
-def _flops(flops: int) -> str:
-    return human(flops).strip() if flops else ""
 
 
 def _seconds(seconds: float) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,11 @@ import psutil
 import torch
 
 from dal.costs.energy import energy_between, read_energy
-
-PHASES = ("embed", "score", "select", "train", "validate", "test", "stop", "checkpoint")
-"""Features that are computed once, the pass over the pool, the choice, training, checks during it, the test, the pass
-over the points that stopping rules follow, and writing weights."""
-
-_FORWARD = tuple(phase for phase in PHASES if phase not in ("select", "checkpoint"))
+from dal.costs.phases import Costs, flatten_costs, parse_costs, total_costs
 
 
 class Ledger:
-    """Counts of one round, by phase. ``row()`` gives them as flat keys, ready for the journal.
+    """Costs of one round, ``{phase: Costs}``. ``row()`` gives them as flat keys, ready for the journal.
 
     Samples and FLOPs (see dal.costs.flops) are exact and the same on every machine; seconds, memory and, where NVML
     tells them, joules are measured.
@@ -34,22 +28,11 @@ class Ledger:
     64
     """
 
-    def __init__(self, row: dict[str, Any] | None = None) -> None:
-        self._counts: dict[str, int] = defaultdict(int)
-        self._seconds: dict[str, float] = defaultdict(float)
-        self._joules: dict[str, float] = defaultdict(float)
+    def __init__(self, row: Mapping[str, Any] | None = None) -> None:
+        row = row or {}
+        self.costs: dict[str, Costs] = parse_costs(row)
+        self._peak_memory: int = row.get("peak_memory_bytes", 0)
         self._open: list[str] = []
-        self._peak_memory = 0
-        for key, value in (row or {}).items():
-            kind, _, phase = key.rpartition("_")
-            if kind == "seconds":
-                self._seconds[phase] = value
-            elif kind == "joules":
-                self._joules[phase] = value
-            elif key == "peak_memory_bytes":
-                self._peak_memory = value
-            else:
-                self._counts[key] = value
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -58,37 +41,32 @@ class Ledger:
             _reset_peak_memory()
         start = _synchronized_time()
         energy = read_energy()
-        before, joules_before = sum(self._seconds.values()), sum(self._joules.values())
+        before = total_costs(self.costs)
         self._open.append(name)
         try:
             yield
         finally:
             self._open.pop()
-            inner = sum(self._seconds.values()) - before
-            self._seconds[name] += _synchronized_time() - start - inner
+            now, spent = total_costs(self.costs), self._of(name)
+            spent.seconds += _synchronized_time() - start - (now.seconds - before.seconds)
             self._peak_memory = max(self._peak_memory, _peak_memory())
             joules = energy_between(energy, read_energy()) if energy else None
             if joules is not None:
-                inner_joules = sum(self._joules.values()) - joules_before
-                self._joules[name] += max(0.0, joules - inner_joules)
+                inner = (now.joules or 0.0) - (before.joules or 0.0)
+                spent.joules = (spent.joules or 0.0) + max(0.0, joules - inner)
 
     def add(self, phase: str, **counts: int) -> None:
-        """Add to counts of a phase, for example ``add("score", samples_forward=256)``."""
-        for what, count in counts.items():
-            self._counts[f"{what}_{phase}"] += count
+        """Add to counts of a phase, for example ``add("score", samples_forward=256)``. Costs names the counts."""
+        spent = self._of(phase)
+        for name, count in counts.items():
+            setattr(spent, name, getattr(spent, name) + count)
 
     def row(self) -> dict[str, Any]:
-        """Everything counted so far, with a key for each phase whether or not it happened; those of joules only where
-        they were measured."""
-        counts = {f"samples_forward_{p}": 0 for p in _FORWARD} | {"samples_backward_train": 0}
-        counts |= {f"flops_forward_{p}": 0 for p in _FORWARD}
-        counts |= {"flops_backward_train": 0, "flops_draws_score": 0, "flops_select": 0}
-        phases = dict.fromkeys((*PHASES, *self._seconds))
-        row: dict[str, Any] = counts | self._counts
-        row |= {f"seconds_{p}": round(self._seconds[p], 6) for p in phases}
-        if self._joules:
-            row |= {f"joules_{p}": round(self._joules[p], 3) for p in phases}
-        return row | {"peak_memory_bytes": self._peak_memory}
+        """Everything counted so far as flat keys, see flatten_costs()."""
+        return flatten_costs(self.costs) | {"peak_memory_bytes": self._peak_memory}
+
+    def _of(self, phase: str) -> Costs:
+        return self.costs.setdefault(phase, Costs())
 
 
 def _synchronized_time() -> float:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from dal.costs.phases import Costs
 from dal.errors import bad_value, unknown_choice
-
-Row = Mapping[str, Any]
 
 BILL = {
     "training": ("train",),
@@ -58,6 +57,10 @@ class PricesConfig:
         hours = seconds * devices / 3600
         return labels * (self.label or 0) + hours * (self.gpu_hour or 0) + joules / 3.6e6 * (self.kwh or 0)
 
+    def compute(self, costs: Costs, devices: int = 1) -> float:
+        """Money for the seconds on so many devices, and for the joules."""
+        return self.cost(seconds=costs.seconds, devices=devices, joules=costs.joules or 0)
+
 
 def parse_prices(settings: Sequence[str]) -> PricesConfig:
     """Prices as a command line gives them. Raises DalError for another name, and for what is not a number from 0.
@@ -85,50 +88,6 @@ def parse_prices(settings: Sequence[str]) -> PricesConfig:
     return prices
 
 
-def of_phases(row: Row, phases: Sequence[str]) -> dict[str, Any]:
-    """The costs of these phases in a row of the journal: samples, FLOPs, seconds and joules.
-
-    >>> total_flops(of_phases({"flops_forward_train": 4, "flops_backward_train": 8, "flops_select": 1}, ["train"]))
-    12
-    """
-    return {key: value for key, value in row.items() if key.startswith(_COSTS) and key.rpartition("_")[2] in phases}
-
-
-def phases_of(row: Row) -> list[str]:
-    """The phases that a row of the journal has costs of, in its order."""
-    return list(dict.fromkeys(key.rpartition("_")[2] for key in row if key.startswith(_COSTS)))
-
-
-def counts_flops(row: Row) -> bool:
-    """Whether this row of the journal counts FLOPs: those of the first versions do not."""
-    return any(key.startswith(_FLOPS) for key in row)
-
-
-def total_flops(row: Row) -> int:
-    """All floating-point operations of a row of the journal: training, validation, testing, scoring, selection."""
-    return sum(v for k, v in row.items() if k.startswith(_FLOPS))
-
-
-def total_seconds(row: Row) -> float:
-    """The seconds of all phases of a row of the journal."""
-    return float(sum(v for k, v in row.items() if k.startswith("seconds_")))
-
-
-def total_joules(row: Row) -> float:
-    """The energy of all phases of a row of the journal, 0 where nothing measured it."""
-    return float(sum(v for k, v in row.items() if k.startswith("joules_")))
-
-
-def without_testing(row: Row) -> dict[str, Any]:
-    """A row of the journal without what its test pass cost: the totals of the rest are those of the method.
-
-    >>> total_seconds(without_testing({"seconds_train": 2.0, "seconds_test": 1.0}))
-    2.0
-    """
-    tested = of_phases(row, BILL["testing"])
-    return {key: value for key, value in row.items() if key not in tested}
-
-
 def human(number: float, digits: int = 3) -> str:
     """A number with a prefix of SI, to be followed by its unit.
 
@@ -145,7 +104,3 @@ def human(number: float, digits: int = 3) -> str:
 
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
-
-# flops_draws_score is left out: it is a part of flops_forward_score.
-_FLOPS = ("flops_forward_", "flops_backward_", "flops_select")
-_COSTS = ("samples_", "flops_", "seconds_", "joules_")

@@ -21,8 +21,11 @@ class Oracle(Protocol):
         """(M,) int64 indices whose label can be had."""
         ...
 
-    def __call__(self, indices: Sequence[int]) -> list[int]:
-        """The labels of these points; OUT_OF_CLASS (-2) for one that is of none of the classes."""
+    def __call__(self, indices: Sequence[int]) -> list[int] | None:
+        """The labels of these points; OUT_OF_CLASS (-2) for one that is of none of the classes.
+
+        None means that they are not there yet. The campaign then ends with WaitingForAnswers.
+        """
         ...
 
 

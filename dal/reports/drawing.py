@@ -17,6 +17,7 @@ from dal.analysis.statistics.curves import mean_and_interval
 from dal.analysis.summary import BASELINE
 from dal.errors import bad_value
 from dal.runs.atomic import replacing
+from dal.runs.round import in_words
 
 FORMATS = (".png", ".svg")
 Styles = Mapping[str, Mapping[str, Any]]
@@ -40,8 +41,8 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def draw_curves(axes: Axes, groups: Sequence[Group], x: Sequence[ArrayLike], styles: Styles) -> None:
-    """A line a group: mean test accuracy in percent, with the 95 % t interval over seeds as a band where there are two
-    seeds or more. ``x`` has (T,) positions for each group."""
+    """Draw a line a group: the mean primary metric in percent, with the 95 % t interval over seeds as a band where
+    there are two seeds or more. ``x`` has (T,) positions for each group."""
     alpha = min(0.15, 0.6 / len(groups))  # many bands over each other would hide the lines
     for group, at in zip(groups, x, strict=True):  # best last accuracy first, and so in the legend
         mean, half_width = (100 * a for a in mean_and_interval(group.accuracy))
@@ -70,6 +71,11 @@ def limit(axes: Axes, groups: Sequence[Group]) -> None:
     """Cut the axis of accuracies where bands go beyond limits()."""
     (bottom, top), (low, high) = axes.get_ylim(), limits(groups)
     axes.set_ylim(max(bottom, low), min(top, high))
+
+
+def metric_label(groups: Sequence[Group]) -> str:
+    """The label of the axis of these groups, such as ``Test accuracy (%)``."""
+    return f"Test {in_words(groups[0].metric)} (%)"
 
 
 def title_of(groups: Sequence[Group]) -> str:

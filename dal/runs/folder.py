@@ -1,4 +1,4 @@
-"""The records of a run: an append-only journal in a folder, readable with pandas and jq, and the state for resuming.
+"""The run folder: an append-only journal, readable with pandas and jq, and the state for resuming.
 
 ``state.json`` is the commit: it names how many bytes of each journal count and which weights belong to them, and it is
 replaced atomically. What a crash left behind it is cut off at the next start.
@@ -20,63 +20,36 @@ from torch import Tensor
 from dal.errors import DalError
 from dal.runs.atomic import append_text, save_tensors, truncate, write_text
 from dal.runs.environment import environment
-from dal.runs.journal import Labeled, committed_text, csv_lines, finite, read_csv
+from dal.runs.journal import (
+    Asked,
+    Labeled,
+    committed_rounds,
+    committed_text,
+    csv_lines,
+    finite,
+    read_csv,
+    read_query,
+    read_state,
+)
+from dal.runs.layout import (
+    ANY_SCORES,
+    ANY_WEIGHTS,
+    CONFIG,
+    DATA,
+    ENVIRONMENT,
+    LOCK,
+    QUERY,
+    ROUNDS,
+    SELECTIONS,
+    STATE,
+    TENSORBOARD,
+    VALIDATION,
+    scores_file,
+    weights_file,
+)
+from dal.runs.records import Records, Weights
 from dal.runs.saved_config import Config, check_same_config, dump_config
 from dal.runtime.distributed import is_rank_zero
-
-Weights = Mapping[str, Tensor]
-
-ROUNDS, SELECTIONS, VALIDATION = "rounds.jsonl", "selections.csv", "validation.csv"
-STATE, CONFIG, ENVIRONMENT, TENSORBOARD = "state.json", "config.yaml", "environment.jsonl", "tensorboard"
-DATA = "data.json"
-
-
-class Records:
-    """What happened in a campaign so far, in memory. RunFolder keeps it on disk.
-
-    ``stage`` is what comes next: ``select`` labels for the next round, ``train`` on those selected, or ``done``.
-    """
-
-    def __init__(self) -> None:
-        self.stage = "select"
-        self.rows: list[dict[str, Any]] = []
-        self.selections: list[Labeled] = []
-        self.validation: list[Labeled] = []
-        self.costs: dict[str, Any] = {}
-        self.scores: Tensor | None = None
-        self.weights: Weights | None = None
-        self._kept: Weights = {}
-
-    def commit_validation(self, points: Sequence[Labeled]) -> None:
-        """Labels bought for validation."""
-        self.validation = list(points)
-
-    def commit_selection(
-        self,
-        points: Sequence[Labeled],
-        costs: Mapping[str, Any],
-        scores: Tensor | None = None,
-    ) -> None:
-        """Labels bought for the next round of training, what choosing them cost, and the (N,) last scores where they
-        are to be kept."""
-        self.selections.extend(points)
-        self.costs, self.stage = dict(costs), "train"
-        self.scores = None if scores is None else scores.clone()
-
-    def keep_weights(self, weights: Weights) -> None:
-        """The weights of the round that commit_round() is about to end."""
-        self._kept = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}
-
-    def commit_round(self, row: Mapping[str, Any]) -> None:
-        """A trained and tested round."""
-        self.rows.append(dict(row))
-        self.weights, self._kept = self._kept, {}
-        self.costs = {}
-        self.stage = "done" if row["campaign_stopped"] else "select"
-
-    def lightning_logger(self, round: int) -> Any:
-        """Where Lightning logs this round; None leaves that to the learner's own Trainer options."""
-        return None
 
 
 class RunFolder(Records):
@@ -89,10 +62,11 @@ class RunFolder(Records):
     def __init__(self, path: str | Path, config: Config, fingerprint: str) -> None:
         super().__init__()
         self.path, self._fingerprint = Path(path), fingerprint
+        self.query_path = self.path / QUERY
         self._writes = is_rank_zero()
         self._bytes: dict[str, int] = {}
         self._scores_file: str | None = None
-        self._lock = FileLock(self.path / ".lock")
+        self._lock = FileLock(self.path / LOCK)
         if not self._writes:
             if (self.path / STATE).exists():
                 self._bytes = _fill(self, self.path, fingerprint)
@@ -114,7 +88,7 @@ class RunFolder(Records):
         try:
             if self._is_resumed(config):
                 self._bytes = _fill(self, self.path, fingerprint)
-                self._scores_file = _state(self.path).get("scores")
+                self._scores_file = read_state(self.path).get("scores")
                 self._cut_off_leftovers()
             else:
                 write_text(self.path / CONFIG, dump_config(config))
@@ -129,30 +103,37 @@ class RunFolder(Records):
         """Let other processes work on the folder."""
         self._lock.release()
 
+    def commit_validation_query(self, points: Sequence[Asked]) -> None:
+        super().commit_validation_query(points)
+        self._commit_pending()
+
     def commit_validation(self, points: Sequence[Labeled]) -> None:
         super().commit_validation(points)
         if self._writes:
             write_text(self.path / VALIDATION, csv_lines(points, header=True))
-            self._commit()
+            self._commit_answers()
 
-    def commit_selection(
+    def commit_query(
         self,
-        points: Sequence[Labeled],
+        points: Sequence[Asked],
         costs: Mapping[str, Any],
         scores: Tensor | None = None,
     ) -> None:
-        first = not self.selections
-        super().commit_selection(points, costs, scores)
-        if not self._writes:
-            return
+        super().commit_query(points, costs, scores)
         before = self._scores_file
-        if scores is not None:
-            self._scores_file = f"scores_{len(self.rows):03d}.pt"
+        if self._writes and scores is not None:
+            self._scores_file = scores_file(len(self.rows))
             save_tensors(self.path / self._scores_file, {"scores": scores})
-        self._bytes[SELECTIONS] = append_text(self.path / SELECTIONS, csv_lines(points, header=first))
-        self._commit()
-        if before is not None and before != self._scores_file:
+        self._commit_pending()
+        if self._writes and before is not None and before != self._scores_file:
             (self.path / before).unlink(missing_ok=True)
+
+    def commit_selection(self, points: Sequence[Labeled]) -> None:
+        first = not self.selections
+        super().commit_selection(points)
+        if self._writes:
+            self._bytes[SELECTIONS] = append_text(self.path / SELECTIONS, csv_lines(points, header=first))
+            self._commit_answers()
 
     def keep_weights(self, weights: Weights) -> None:
         super().keep_weights(weights)
@@ -175,7 +156,10 @@ class RunFolder(Records):
         return TensorBoardLogger(save_dir=str(folder), name="", version=f"round_{round:03d}")
 
     def describe_data(self, facts: Mapping[str, Any]) -> None:
-        """Write what the images are: class names in the order of the labels, counts, what was set aside and why."""
+        """Write what the images are: class names in the order of the labels, counts, what was set aside and why.
+
+        A ``primary_metric`` in ``facts`` names the metric that reports follow; without one that is accuracy.
+        """
         if self._writes:
             write_text(self.path / DATA, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
@@ -184,7 +168,7 @@ class RunFolder(Records):
         wrong setting that shows in the first round must not stand in the way of the right one."""
         if not (self.path / STATE).exists():
             return False
-        state = _state(self.path)
+        state = read_state(self.path)
         try:
             check_same_config(self.path / CONFIG, config)
         except DalError:
@@ -194,17 +178,26 @@ class RunFolder(Records):
             if state["rounds"] or state["data"] == self._fingerprint:
                 return True
         (self.path / STATE).unlink()
-        for name in (SELECTIONS, VALIDATION, ROUNDS):
+        for name in (SELECTIONS, VALIDATION, QUERY, ROUNDS):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / TENSORBOARD, ignore_errors=True)
         return False
 
     def _strangers(self) -> list[str]:
-        ours = {CONFIG, DATA, ".lock", SELECTIONS, ROUNDS, VALIDATION, ENVIRONMENT, TENSORBOARD, f".{STATE}.new"}
+        ours = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD, f".{STATE}.new"}
         return sorted(p.name for p in self.path.iterdir() if p.name not in ours and not p.name.startswith(".config"))
 
     def _weights_file(self, rounds: int) -> Path:
-        return _weights_file(self.path, rounds)
+        return self.path / weights_file(rounds - 1)
+
+    def _commit_pending(self) -> None:
+        if self._writes:
+            write_text(self.path / QUERY, csv_lines(self.pending, header=True))
+            self._commit()
+
+    def _commit_answers(self) -> None:
+        self._commit()
+        (self.path / QUERY).unlink(missing_ok=True)
 
     def _commit(self) -> None:
         state = {
@@ -213,6 +206,7 @@ class RunFolder(Records):
             "bytes": self._bytes,
             "costs": self.costs,
             "scores": self._scores_file,
+            "pending": len(self.pending),
             "num_validation": len(self.validation),
             "data": self._fingerprint,
         }
@@ -221,10 +215,12 @@ class RunFolder(Records):
     def _cut_off_leftovers(self) -> None:
         for name in (ROUNDS, SELECTIONS):
             truncate(self.path / name, self._bytes.get(name, 0))
-        for stray in self.path.glob("weights_*.pt"):
+        if not self.pending:
+            (self.path / QUERY).unlink(missing_ok=True)
+        for stray in self.path.glob(ANY_WEIGHTS):
             if stray != self._weights_file(len(self.rows)):
                 stray.unlink()
-        for stray in self.path.glob("scores_*.pt"):
+        for stray in self.path.glob(ANY_SCORES):
             if stray.name != self._scores_file:
                 stray.unlink()
 
@@ -253,18 +249,9 @@ def read_run_folder(path: Path, fingerprint: str) -> Records:
     return records
 
 
-def _state(folder: Path) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    return state
-
-
-def _weights_file(folder: Path, rounds: int) -> Path:
-    return folder / f"weights_{rounds - 1:03d}.pt"
-
-
 def _fill(records: Records, folder: Path, fingerprint: str) -> dict[str, int]:
     """Load what was committed, and return how many bytes of each journal that is."""
-    state = _state(folder)
+    state = read_state(folder)
     if state["data"] != fingerprint:
         raise DalError(
             f"data: expected the images that {str(folder)!r} was started with, got others (their ids or classes "
@@ -274,11 +261,13 @@ def _fill(records: Records, folder: Path, fingerprint: str) -> dict[str, int]:
     records.stage, records.costs = state["stage"], state["costs"]
     if state.get("scores"):
         records.scores = torch.load(folder / state["scores"], map_location="cpu", weights_only=True)["scores"]
-    records.rows = [json.loads(line) for line in committed_text(folder / ROUNDS, committed).splitlines()]
-    records.selections = read_csv(committed_text(folder / SELECTIONS, committed))
+    records.rows = committed_rounds(folder, committed)
+    records.selections = read_csv(committed_text(folder, SELECTIONS, committed))
+    if state.get("pending"):
+        records.pending = read_query(folder, state["pending"])
     if state["num_validation"]:
         records.validation = read_csv((folder / VALIDATION).read_text(encoding="utf-8"))
     if records.rows:
-        file = _weights_file(folder, len(records.rows))
+        file = folder / weights_file(len(records.rows) - 1)
         records.weights = torch.load(file, map_location="cpu", weights_only=True)
     return committed

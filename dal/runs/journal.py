@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from dal.errors import DalError
+from dal.runs.layout import FINAL_MODEL, OLD_FINAL_MODEL, QUERY, ROUNDS, STATE
+from dal.runs.round import Round
+
+_STATE_KEYS = {"stage", "rounds", "bytes", "data"}
 
 
 @dataclass(frozen=True)
@@ -25,42 +30,89 @@ class Labeled:
     score: float | None
 
 
-def committed_text(journal: Path, committed: Mapping[str, int]) -> str:
+@dataclass(frozen=True)
+class Asked:
+    """A line of query.csv: a point whose label is asked for."""
+
+    round: int
+    rank: int
+    index: int
+    id: str
+    score: float | None
+
+    def answered(self, label: int) -> Labeled:
+        """The line of selections.csv, once the label is known."""
+        return Labeled(self.round, self.rank, self.index, self.id, label, self.score)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The last commit of a run. Raises DalError for a file that holds something else."""
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    except ValueError:
+        state = None
+    if not (isinstance(state, dict) and state.keys() >= _STATE_KEYS and isinstance(state["bytes"], dict)):
+        raise DalError(f"run: expected the {STATE} of a run in {str(folder)!r}, got something else.")
+    return state
+
+
+def committed_text(folder: Path, name: str, committed: Mapping[str, int]) -> str:
     """What of a journal was committed: as many of its first bytes as ``committed`` says for its name. Raises DalError
     where some of them are gone."""
-    size = committed.get(journal.name, 0)
+    size = committed.get(name, 0)
     if not size:
         return ""
-    with journal.open("rb") as file:
+    expected = f"run: expected {size} bytes of {name} in {str(folder)!r}, got"
+    if not (folder / name).is_file():
+        raise DalError(f"{expected} no such file.")
+    with (folder / name).open("rb") as file:
         data = file.read(size)
     if len(data) < size:
-        raise DalError(f"run_dir: expected {size} bytes in {str(journal)!r}, got {len(data)}.")
+        raise DalError(f"{expected} {len(data)}.")
     return data.decode()
 
 
-def csv_lines(points: Sequence[Labeled], header: bool) -> str:
-    """Lines of selections.csv or validation.csv."""
+def committed_rounds(folder: Path, committed: Mapping[str, int]) -> list[Round]:
+    """The rows of all finished rounds. Raises DalError as committed_text() does."""
+    return [Round(json.loads(line)) for line in committed_text(folder, ROUNDS, committed).splitlines()]
+
+
+def read_final_model(folder: Path) -> Round | None:
+    """What a run folder says of the final model of its campaign; None where it is not trained."""
+    for name in (FINAL_MODEL, OLD_FINAL_MODEL):
+        if (folder / name).is_file():
+            return Round(json.loads((folder / name).read_text(encoding="utf-8")))
+    return None
+
+
+def csv_lines(points: Sequence[Labeled] | Sequence[Asked], header: bool) -> str:
+    """Lines of selections.csv, validation.csv or query.csv. ``header`` adds the names of the columns before them."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    if header:
-        writer.writerow(field.name for field in fields(Labeled))
+    if header and points:
+        writer.writerow(field.name for field in fields(points[0]))
     writer.writerows(["" if value is None else value for value in astuple(p)] for p in points)
     return text.getvalue()
 
 
 def read_csv(text: str) -> list[Labeled]:
-    """csv_lines() undone."""
-    return [
-        Labeled(
-            int(line["round"]),
-            int(line["rank"]),
-            int(line["index"]),
-            line["id"],
-            int(line["label"]),
-            float(line["score"]) if line["score"] else None,
-        )
-        for line in csv.DictReader(io.StringIO(text))
-    ]
+    """The points of selections.csv or validation.csv."""
+    return [_asked(line).answered(int(line["label"])) for line in csv.DictReader(io.StringIO(text))]
+
+
+def read_query(folder: Path, num_points: int) -> list[Asked]:
+    """The points of query.csv. Raises DalError unless there are ``num_points``."""
+    path = folder / QUERY
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    points = [_asked(line) for line in csv.DictReader(io.StringIO(text))]
+    if len(points) != num_points:
+        raise DalError(f"run: expected {num_points} points in {str(path)!r}, got {len(points)}.")
+    return points
+
+
+def _asked(line: Mapping[str, str]) -> Asked:
+    score = float(line["score"]) if line["score"] else None
+    return Asked(int(line["round"]), int(line["rank"]), int(line["index"]), line["id"], score)
 
 
 def finite(value: Any) -> Any:

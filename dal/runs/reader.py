@@ -6,17 +6,19 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dal.errors import DalError, bad_value
+from dal.runs.journal import committed_rounds, read_final_model, read_state
+from dal.runs.layout import CONFIG, DATA, DONE, STATE
+from dal.runs.round import PRIMARY_METRIC, Round, on_test
 from dal.runs.saved_config import read_config
-
-# The names that dal.runs.folder writes; importing them from there would load PyTorch.
-ROUNDS, STATE, CONFIG = "rounds.jsonl", "state.json", "config.yaml"
-TARGET = "target.json"  # as dal.training.final_model writes
 
 
 class NoRoundsError(DalError):
@@ -25,13 +27,14 @@ class NoRoundsError(DalError):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a run folder holds. ``rounds`` has a line a finished round, with the keys of the journal as columns."""
+    """What a run folder holds. ``rows`` are its R finished rounds, one or more."""
 
     path: Path
     config: dict[str, Any]
-    rounds: pd.DataFrame
+    rows: tuple[Round, ...]
     fingerprint: str  # of the ids and classes of the data
     finished: bool  # False where the run was cut off, or is still going on
+    primary_metric: str = PRIMARY_METRIC  # what rules and reports follow
 
     @property
     def seed(self) -> int:
@@ -47,18 +50,31 @@ class Run:
         """The name of the acquisition function, such as ``margin``."""
         return str(self.config["acquisition"]["name"])
 
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """The rows as a table, with the keys of the journal as columns."""
+        return pd.DataFrame(list(self.rows))
+
     @property
-    def target(self) -> dict[str, Any] | None:
-        """The row of the network that the campaign's was a proxy for; None where there is none, or not yet."""
-        file = self.path / TARGET
-        row: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-        return row
+    def labels_bought(self) -> NDArray[np.int64]:
+        """(R,) training and validation labels."""
+        return np.array([row.labels_bought for row in self.rows], dtype=np.int64)
+
+    @property
+    def curve(self) -> NDArray[np.float64]:
+        """(R,) the primary metric on the test set; NaN where a row has none."""
+        values = [row.get(on_test(self.primary_metric)) for row in self.rows]
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+    @property
+    def final_model(self) -> Round | None:
+        """The row of the final model, whose proxy the campaign trained; None where there is none, or not yet."""
+        return read_final_model(self.path)
 
     @property
     def stopped(self) -> str | None:
         """Why the campaign ended, such as ``budget``; None where it has not."""
-        reason = self.rounds["campaign_stopped"].iloc[-1]
-        return reason if isinstance(reason, str) else None
+        return self.rows[-1].campaign_stopped
 
 
 def is_run(path: Path) -> bool:
@@ -84,15 +100,11 @@ def read_run(path: str | Path) -> Run:
         raise DalError(f"run: expected the folder of a run, got {str(path)!r}, which has no {missing}.")
     config = read_config(path / CONFIG)
     _check_config(path, config)
-    try:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        size, fingerprint, stage = state["bytes"].get(ROUNDS, 0), str(state["data"]), state["stage"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DalError(f"run: expected the {STATE} of a run in {str(path)!r}, got something else.") from None
-    if not size:
+    state = read_state(path)
+    rows = committed_rounds(path, state["bytes"])
+    if not rows:
         raise NoRoundsError(f"run: expected at least one finished round in {str(path)!r}, got none.")
-    rows = [json.loads(line) for line in _committed(path, size).splitlines()]
-    return Run(path, config, pd.DataFrame(rows), fingerprint, finished=stage == "done")
+    return Run(path, config, tuple(rows), str(state["data"]), state["stage"] == DONE, _primary_metric(path))
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
@@ -120,14 +132,14 @@ def _runs_below(top: Path) -> list[Path]:
     return runs
 
 
-def _committed(path: Path, size: int) -> str:
-    if not (path / ROUNDS).is_file():
-        raise DalError(f"run: expected {size} bytes of {ROUNDS} in {str(path)!r}, got no such file.")
-    with (path / ROUNDS).open("rb") as file:
-        data = file.read(size)
-    if len(data) < size:
-        raise DalError(f"run: expected {size} bytes of {ROUNDS} in {str(path)!r}, got {len(data)}.")
-    return data.decode()
+def _primary_metric(path: Path) -> str:
+    file = path / DATA
+    if not file.is_file():
+        return PRIMARY_METRIC
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8")).get("primary_metric", PRIMARY_METRIC))
+    except (ValueError, AttributeError):
+        raise DalError(f"run: expected the {DATA} of a run in {str(path)!r}, got something else.") from None
 
 
 def _check_config(path: Path, config: Any) -> None:

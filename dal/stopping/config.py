@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from dal.errors import bad_value, unknown_choice
 from dal.labeling.initial_set import INITIAL_SETS
+from dal.runs.round import PRIMARY_METRIC, on_test
 
-TARGET_METRICS = ("test_accuracy", "test_balanced_accuracy", "val_accuracy")
+TARGET_METRICS = (on_test(PRIMARY_METRIC), "test_balanced_accuracy", "val_accuracy")
 # With fewer points than that a fitted curve is the prior's word more than the points'.
 MIN_ROUNDS_OF_COST = 4
 
@@ -38,7 +39,7 @@ class CampaignConfig:
     """Training rounds after which the campaign ends, including the initial one; null sets no limit."""
     target: float | None = None
     """Value of target_metric, from 0 to 1, at which the campaign ends; null never ends it."""
-    target_metric: str = "test_accuracy"
+    target_metric: str = on_test(PRIMARY_METRIC)
     """Metric for the target, the plateau and the cost optimum: test_accuracy, test_balanced_accuracy or
     val_accuracy."""
     plateau_rounds: int | None = None

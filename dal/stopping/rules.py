@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError, bad_value
+from dal.runs.round import SPLITS, Round
 from dal.stopping.agreement import changed_share, mean_pairwise_kappa
 from dal.stopping.config import MIN_ROUNDS_OF_COST, CampaignConfig
 from dal.stopping.cost import next_round_cost, next_round_worth
 from dal.stopping.sizes import next_query_size
 
-Row = Mapping[str, Any]
-Rows = Sequence[Row]
+Rows = Sequence[Round]
 
 
 def check_metric(
@@ -64,7 +64,7 @@ def reason_to_stop(
         "cost_optimum": lambda: config.cost_optimum and _too_dear(config, rows, num_unlabeled, prices),
         "rounds": lambda: config.max_rounds is not None and len(rows) >= config.max_rounds,
         "pool_empty": lambda: num_unlabeled == 0,
-        "budget": lambda: rows[-1]["labels_bought"] >= config.budget,
+        "budget": lambda: rows[-1].labels_bought >= config.budget,
     }
     return next((reason for reason, holds in rules.items() if holds()), None)
 
@@ -94,7 +94,7 @@ def _unchanged(config: CampaignConfig, rows: Rows) -> bool:
 
 def _too_dear(config: CampaignConfig, rows: Rows, num_unlabeled: int, prices: PricesConfig | None) -> bool:
     checked = _check_prices(prices)
-    size = next_query_size(config, rows, rows[-1]["labels_bought"], num_unlabeled)
+    size = next_query_size(config, rows, rows[-1].labels_bought, num_unlabeled)
     if len(rows) < MIN_ROUNDS_OF_COST or not size:
         return False
     accuracy = [_metric(config, row) for row in rows]
@@ -109,22 +109,22 @@ def _check_prices(prices: PricesConfig | None) -> PricesConfig:
     return prices
 
 
-def _predictions(row: Row) -> Sequence[int]:
+def _predictions(row: Round) -> Sequence[int]:
     predictions: Sequence[int] = _of_stop_set(row, "stop_predictions")
     return predictions
 
 
-def _of_stop_set(row: Row, key: str) -> Any:
+def _of_stop_set(row: Round, key: str) -> Any:
     value = row.get(key)
     if value is None or value == []:
         raise DalError(f"campaign.stop_set_size: expected rounds with {key}, got round {row.get('round')} without it.")
     return value
 
 
-def _metric(config: CampaignConfig, row: Row) -> float:
+def _metric(config: CampaignConfig, row: Round) -> float:
     value = row.get(config.target_metric)
     if not isinstance(value, int | float):
-        known = [k for k, v in row.items() if isinstance(v, float) and not k.startswith(("seconds", "joules"))]
+        known = [f"{s}_{name}" for s in SPLITS for name, v in row.metrics(s).items() if isinstance(v, float)]
         raise DalError(
             f"campaign.target_metric: expected one of {', '.join(known) or 'the metrics of a test set'}, got "
             f"{config.target_metric!r}."

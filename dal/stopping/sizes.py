@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dal.errors import bad_value
+from dal.runs.round import Round
 from dal.stopping.config import CampaignConfig
-
-Row = Mapping[str, Any]
 
 
 def check_sizes(config: CampaignConfig, num_points: int) -> None:
@@ -25,10 +23,10 @@ def check_sizes(config: CampaignConfig, num_points: int) -> None:
         )
 
 
-def next_query_size(config: CampaignConfig, rows: Sequence[Row], labels_bought: int, num_unlabeled: int) -> int:
+def next_query_size(config: CampaignConfig, rows: Sequence[Round], labels_bought: int, num_unlabeled: int) -> int:
     """What the round after these can buy; 0 where budget or pool are at their end.
 
-    >>> next_query_size(CampaignConfig(budget=250), [{}, {}], labels_bought=200, num_unlabeled=1000)
+    >>> next_query_size(CampaignConfig(budget=250), [Round(), Round()], labels_bought=200, num_unlabeled=1000)
     50
     """
     return _affordable(config, config.size_of_query(len(rows)), labels_bought, num_unlabeled)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dal.analysis import NoRoundsError, Run, read_run
-from dal.costs.prices import total_seconds
 from dal.errors import DalError
-from dal.runs.folder import CONFIG, STATE
+from dal.runs.journal import read_state
+from dal.runs.layout import CONFIG, STATE
+from dal.runs.round import PRIMARY_METRIC
 from dal.runs.saved_config import check_same_config
 from dal.sweep.grid import Cell
 
@@ -27,9 +26,10 @@ class RunStatus:
 
     stage: str = NEW
     labels: int = 0  # bought in finished rounds
-    accuracy: float | None = None  # on the test set, after the last finished round
+    accuracy: float | None = None  # the primary metric on the test set, after the last finished round
     seconds: float = 0.0  # that those rounds took
     reason: str = ""
+    metric: str = PRIMARY_METRIC
 
 
 def run_status(cell: Cell) -> RunStatus:
@@ -38,8 +38,7 @@ def run_status(cell: Cell) -> RunStatus:
     if not (folder / STATE).exists():
         return RunStatus()
     try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        if not state["rounds"]:  # such a run gives way to another configuration
+        if not read_state(folder)["rounds"]:  # such a run gives way to another configuration
             return RunStatus(BEGUN)
         check_same_config(folder / CONFIG, cell.config)
         return _of_run(read_run(folder))
@@ -47,8 +46,6 @@ def run_status(cell: Cell) -> RunStatus:
         return RunStatus(BEGUN)
     except (DalError, OSError) as error:
         return RunStatus(REFUSED, reason=str(error))
-    except (ValueError, KeyError, TypeError):
-        return RunStatus(REFUSED, reason=f"run: expected the {STATE} of a run in {str(folder)!r}, got something else.")
 
 
 def seconds_left(
@@ -90,18 +87,11 @@ def _share(cell: Cell, found: RunStatus) -> float:
 
 
 def _of_run(run: Run) -> RunStatus:
-    keys = [str(key) for key in run.rounds.columns]
-    rows: list[dict[str, Any]] = [dict(zip(keys, row, strict=True)) for row in run.rounds.itertuples(index=False)]
-    # What a row does not have is NaN in a table.
-    seconds = sum(total_seconds({k: v for k, v in row.items() if not _missing(v)}) for row in rows)
-    accuracy = rows[-1].get("test_accuracy")
+    accuracy = float(run.curve[-1])
     return RunStatus(
         DONE if run.finished else BEGUN,
-        int(rows[-1]["labels_bought"]),
-        None if accuracy is None or _missing(accuracy) else float(accuracy),
-        float(seconds),
+        run.rows[-1].labels_bought,
+        None if math.isnan(accuracy) else accuracy,
+        sum(row.cost().seconds for row in run.rows),
+        metric=run.primary_metric,
     )
-
-
-def _missing(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)

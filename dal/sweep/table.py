@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from dal.runs.round import in_words
 from dal.sweep.grid import Cell
 from dal.sweep.status import BEGUN, DONE, RunStatus
 
@@ -39,7 +40,8 @@ def grid_table(
     for column in ("done", "waiting", "failed"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("at work", overflow="fold")
-    table.add_column("accuracy\n%", justify="right", no_wrap=True)
+    metrics = dict.fromkeys(in_words(statuses[cell.run_dir].metric) for cell in cells)
+    table.add_column(f"{' or '.join(metrics)}\n%", justify="right", no_wrap=True)
     table.add_column("a run\ntakes", justify="right", no_wrap=True)
     at_work = {cell.run_dir for cell in running}
     for row in dict.fromkeys(cell.row for cell in cells):

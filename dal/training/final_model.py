@@ -1,9 +1,8 @@
-"""The target of a campaign whose network is a proxy: trained once, at the end, on everything that was bought."""
+"""The final model of a campaign whose network is a proxy: trained once, at the end, on everything that was bought."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ from dal.models.adapt import as_adapted
 from dal.models.classifier import Classifier
 from dal.models.config import ModelConfig
 from dal.runs.atomic import save_tensors, write_text
-from dal.runs.journal import finite
+from dal.runs.journal import finite, read_final_model
+from dal.runs.layout import FINAL_MODEL, FINAL_MODEL_WEIGHTS
+from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
 from dal.runtime.distributed import from_rank_zero, is_rank_zero, num_ranks
 from dal.runtime.seeding import derive_seed, isolated_rng
 from dal.scoring.evaluation import known_indices, metrics_from_logits
 from dal.training.fit import fit
 from dal.training.setup import Points, TrainingSetup
-
-FINAL_MODEL, FINAL_MODEL_WEIGHTS = "target.json", "target_weights.pt"
 
 
 def new_final_model(config: ModelConfig, data: ImageData, seed: int = 0) -> Classifier:
@@ -49,7 +48,7 @@ def train_final_model(
     validation: Points | None = None,
     *,
     test: ImageData | None = None,
-) -> dict[str, Any]:
+) -> Round:
     """Train a model from the weights that it has, as a first round would, and test it.
 
     Selection via proxy is arXiv:1906.11829.
@@ -89,15 +88,17 @@ def train_final_model(
         with ledger.phase("test"):
             metrics = metrics_from_logits(passes.logits(test, indices), test.labels[indices]).row("test")
     num_validation = 0 if validation is None else len(validation[0])
-    return {
-        "num_labeled": len(labeled[0]),
-        "num_validation": num_validation,
-        "labels_bought": len(labeled[0]) + num_validation,
-        **metrics,
-        **result.row(),
-        **ledger.row(),
-        "devices": num_ranks(),
-    }
+    return Round(
+        {
+            "num_labeled": len(labeled[0]),
+            "num_validation": num_validation,
+            "labels_bought": len(labeled[0]) + num_validation,
+            **metrics,
+            **result.row(),
+            **ledger.row(),
+            "devices": num_ranks(),
+        }
+    )
 
 
 def finish_final_model(
@@ -109,7 +110,7 @@ def finish_final_model(
     validation: Points | None = None,
     *,
     test: ImageData | None = None,
-) -> dict[str, Any]:
+) -> Round:
     """The row of the final model of a finished campaign: read from the run folder, or trained and written.
 
     ``setup`` is that of the campaign, whose model is not touched. The row is written last and at once, so that a run
@@ -121,27 +122,21 @@ def finish_final_model(
         return done
     model = new_final_model(config, data, setup.seed)
     own = replace(setup, passes=replace(setup.passes, model=as_adapted(model), ledger=Ledger()))
-    row = names | train_final_model(own, data, labeled, validation, test=test)
+    row = Round(names | train_final_model(own, data, labeled, validation, test=test))
     if is_rank_zero():
         save_tensors(folder / FINAL_MODEL_WEIGHTS, {k: v.detach().cpu() for k, v in model.state_dict().items()})
         write_text(folder / FINAL_MODEL, json.dumps(finite(row), allow_nan=False) + "\n")
     return row
 
 
-def read_final_model(folder: Path) -> dict[str, Any] | None:
-    """What a run folder says of the target of its campaign; None where it has not been trained."""
-    file = folder / FINAL_MODEL
-    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-    return found
-
-
-def final_model_sentence(row: Mapping[str, Any]) -> str:
+def final_model_sentence(row: Round, metric: str = PRIMARY_METRIC) -> str:
     """One sentence for the end of a run.
 
-    >>> row = {"backbone": "torchvision/resnet50", "num_labeled": 600, "updates": 1000, "test_accuracy": 0.934}
+    >>> row = Round({"backbone": "torchvision/resnet50", "num_labeled": 600, "updates": 1000, "test_accuracy": 0.934})
     >>> final_model_sentence(row)
-    'The target torchvision/resnet50, trained on 600 labels in 1,000 updates: test accuracy 93.4 %.'
+    'The final model torchvision/resnet50, trained on 600 labels in 1,000 updates: test accuracy 93.4 %.'
     """
-    tested = f"test accuracy {row['test_accuracy'] * 100:.1f} %" if "test_accuracy" in row else "not tested"
-    labels, updates = f"{row['num_labeled']:,} labels", f"{row['updates']:,} updates"
-    return f"The target {row['backbone']}, trained on {labels} in {updates}: {tested}."
+    reached = row.get(on_test(metric))
+    tested = "not tested" if reached is None else f"test {in_words(metric)} {reached * 100:.1f} %"
+    labels, updates = f"{row.num_labeled:,} labels", f"{row.updates:,} updates"
+    return f"The final model {row['backbone']}, trained on {labels} in {updates}: {tested}."

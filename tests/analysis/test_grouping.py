@@ -142,6 +142,6 @@ def test_no_runs_and_runs_without_a_test_set_are_refused(make):
     with pytest.raises(DalError, match=r"^runs: expected at least one run, got none\.$"):
         group_runs([])
     run = make([0.5])
-    del run.rounds["test_accuracy"]
+    del run.rows[0]["test_accuracy"]
     with pytest.raises(DalError, match=r"^runs: expected test_accuracy in every round, got a run without it in "):
         group_runs([run])

@@ -106,3 +106,9 @@ def test_the_target_of_the_campaign_or_another(group_of):
     assert (other["target"], other["labels_to_target"]) == (0.6, pytest.approx(15))
     (none,) = summarize_runs(group_of([0.5, 0.7]).runs).to_dict("records")
     assert math.isnan(none["target"]) and math.isnan(none["labels_to_target"]) and not none["forecast"]
+
+
+def test_a_target_of_another_primary_metric(synthetic, tmp_path):
+    campaign = {"campaign__target": 0.5, "campaign__target_metric": "test_mean_average_precision"}
+    group = group_runs([read_run(synthetic.write_multilabel_run(tmp_path / "run", [0.25, 0.75], **campaign))])[0]
+    assert target_of(group) == 0.5 and reach(group, 0.5).labels == pytest.approx(15)

@@ -9,6 +9,7 @@ from helpers import processes
 from PIL import Image
 
 from dal.cli.main import main
+from dal.labeling.oracle import DatasetOracle
 
 QUICK = ["campaign.budget=60", "training.min_updates=20", "training.max_updates=40", "training.check_every=20"]
 
@@ -222,3 +223,15 @@ def test_two_processes_train_one_campaign(tmp_path):
     indices = pd.read_csv(tmp_path / "run" / "selections.csv")["index"]
     assert indices.is_unique and len(indices) == 60
     assert len((tmp_path / "run" / "environment.jsonl").read_text().splitlines()) == 1
+
+
+def test_awaited_labels_end_a_run_with_status_3_and_the_same_command_goes_on(tmp_path, capsys, monkeypatch):
+    arguments = ["run", *QUICK, "campaign.budget=20", f"run_dir={tmp_path / 'run'}"]
+    with monkeypatch.context() as patched:
+        patched.setattr(DatasetOracle, "__call__", lambda oracle, indices: None)
+        status, printed, errors = call(capsys, *arguments)
+    assert (status, errors) == (3, "")
+    sentence = f"run: 20 labels of round 0 are awaited ({tmp_path / 'run' / 'query.csv'})."
+    assert printed.splitlines()[-1] == f"{sentence} Start the same command again when they are there."
+    status, printed, _ = call(capsys, *arguments)
+    assert status == 0 and "Done, because the label budget is spent." in printed

@@ -7,7 +7,7 @@ import torch
 from dal import ActiveLearner, run
 from dal.acquisition import BADGE, Margin, Random
 from dal.labeling.oracle import NoisyOracle
-from dal.runs.folder import Records
+from dal.runs.records import Records
 from dal.stopping import CampaignConfig
 from dal.training import TrainingConfig
 

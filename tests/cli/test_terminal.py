@@ -3,6 +3,7 @@ from rich.console import Console
 
 from dal.cli.terminal import STOPPED, closing_table, round_line
 from dal.costs.prices import PricesConfig
+from dal.runs.round import Round
 
 ROWS = [
     {
@@ -37,7 +38,7 @@ ROWS = [
 def printed(rows, prices=None, width=80):
     console = Console(width=width, color_system=None)
     with console.capture() as captured:
-        console.print(closing_table(rows, prices))
+        console.print(closing_table([Round(row) for row in rows], prices))
     return captured.get()
 
 
@@ -127,11 +128,18 @@ def test_large_numbers_fit_80_columns_whole(prices, energy):
 
 @pytest.mark.parametrize("flops", [0, 10**9, 999_999 * 10**9, 10**17])
 def test_a_round_fits_80_columns(flops):
-    row = {"round": 12, "labels_bought": 15_500, "updates": 74_070, "test_accuracy": 0.5, "seconds_train": 9170.0}
-    line = round_line(row | {"flops_forward_train": flops, "flops_forward_test": 10**20})
+    row = Round(round=12, labels_bought=15_500, updates=74_070, test_accuracy=0.5, seconds_train=9170.0)
+    line = round_line(Round(row, flops_forward_train=flops, flops_forward_test=10**20))
     assert len(line) <= 80 and "50.0 %" in line and line.endswith("9,170 s")
     assert line[: line.index("updates")] == round_line(row)[: line.index("updates")]
     assert "FLOP" not in round_line(row)
+
+
+def test_a_round_names_the_primary_metric():
+    row = Round(round=0, labels_bought=5, updates=9, test_mean_average_precision=0.25, test_accuracy=0.5)
+    assert "  test mean average precision 25.0 %  " in round_line(row, "mean_average_precision")
+    assert "  test accuracy 50.0 %  " in round_line(row)
+    assert "test" not in round_line(row, "loss")
 
 
 def test_every_reason_to_stop_has_a_sentence():

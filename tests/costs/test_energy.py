@@ -8,7 +8,8 @@ import torch
 
 from dal.costs import energy as module
 from dal.costs.energy import energy_between, read_energy
-from dal.costs.ledger import PHASES, Ledger
+from dal.costs.ledger import Ledger
+from dal.costs.phases import PHASES
 
 UUIDS = ["cccc-3", "aaaa-1"]
 

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from dal.costs import ledger as module
-from dal.costs.ledger import PHASES, Ledger
-from dal.costs.prices import BILL, total_flops
+from dal.costs.ledger import Ledger
+from dal.costs.phases import PHASES, Costs, total_costs
+from dal.costs.prices import BILL
 
 
 @pytest.fixture
@@ -89,8 +90,16 @@ def test_counts_add_up_and_missing_ones_are_zero():
 
 def test_phases_of_the_bill_are_those_of_the_ledger():
     assert {phase for phases in BILL.values() for phase in phases} == set(PHASES)
-    row = Ledger().row() | {"flops_forward_score": 100, "flops_draws_score": 60, "flops_select": 9}
-    assert total_flops(row) == 109
+
+
+def test_a_ledger_keeps_costs_by_phase():
+    ledger = Ledger()
+    ledger.add("score", flops_forward=100, flops_draws=60)
+    ledger.add("select", flops=9)
+    assert ledger.costs == {"score": Costs(flops_forward=100, flops_draws=60), "select": Costs(flops=9)}
+    assert total_costs(ledger.costs).total_flops == 109
+    with pytest.raises(AttributeError, match="flops_sideways"):
+        ledger.add("score", flops_sideways=1)
 
 
 def test_a_phase_of_ones_own_has_its_seconds(clock):

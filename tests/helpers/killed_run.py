@@ -2,7 +2,8 @@
 
 For each point a child is forked that resumes the run and dies there by SIGKILL; a last child runs to the end. A point
 is PHASE:DONE (the first time that phase reports that much progress), commit:N (before its N-th commit, journals already
-written) or after:SECONDS (killed from outside). Forking saves the imports, which take longer than the runs.
+written), answer:N (when the oracle is asked for the N-th time) or after:SECONDS (killed from outside). Forking saves
+the imports, which take longer than the runs.
 """
 
 import os
@@ -14,6 +15,7 @@ import traceback
 from dal.cli.run import run_campaign
 from dal.cli.terminal import CampaignProgress
 from dal.config.overrides import compose
+from dal.labeling.oracle import DatasetOracle
 from dal.runs.folder import RunFolder
 
 
@@ -24,6 +26,7 @@ def die():
 def run(config, point):
     kind, _, count = point.partition(":")
     show, commit, commits = CampaignProgress.__call__, RunFolder._commit, []
+    answer, queries = DatasetOracle.__call__, []
 
     def show_or_die(self, phase, done, total):
         if phase == kind and done >= int(count):
@@ -36,7 +39,13 @@ def run(config, point):
             die()
         commit(self)
 
-    CampaignProgress.__call__, RunFolder._commit = show_or_die, commit_or_die
+    def answer_or_die(self, indices):
+        queries.append(1)
+        if kind == "answer" and len(queries) == int(count):
+            die()
+        return answer(self, indices)
+
+    CampaignProgress.__call__, RunFolder._commit, DatasetOracle.__call__ = show_or_die, commit_or_die, answer_or_die
     run_campaign(config)
 
 

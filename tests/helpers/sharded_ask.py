@@ -17,7 +17,8 @@ from dal import ActiveLearner
 from dal.acquisition import registry
 from dal.acquisition.search import shards
 from dal.errors import DalError
-from dal.runs.folder import Labeled, Records
+from dal.runs.journal import Labeled
+from dal.runs.records import Records
 from dal.scoring.config import ScoringConfig
 from helpers.toys import toy_data, toy_model
 
@@ -33,7 +34,7 @@ def learner(function, weights, settings, data=None):
     made = ActiveLearner(toy_model(), data, function, scoring=ScoringConfig(tile_size=16, **settings), seed=5)
     records = Records()
     points = [Labeled(0, rank, 3 * rank, data.ids[3 * rank], int(data.labels[3 * rank]), None) for rank in range(11)]
-    records.commit_selection(points, {})
+    records.commit_selection(points)
     records.rows, records.weights = [{}], weights
     made.restore(records)
     return made

@@ -6,7 +6,8 @@ import json
 import torch
 import yaml
 
-from dal.runs.folder import Labeled, RunFolder
+from dal.runs.folder import RunFolder
+from dal.runs.journal import Asked
 
 CONFIG = {
     "seed": 0,
@@ -91,7 +92,9 @@ def write_real_run(path, accuracies, stopped="budget", **config):
     """The same by the package's own RunFolder."""
     folder = RunFolder(path, config_of(**config), "aaaa")
     for row in rows_of(accuracies, stopped=stopped):
-        folder.commit_selection([Labeled(row["round"], 0, row["round"], "image", 0, None)], {})
+        point = Asked(row["round"], 0, row["round"], "image", None)
+        folder.commit_query([point], {})
+        folder.commit_selection([point.answered(0)])
         folder.keep_weights({"weight": torch.zeros(1)})
         folder.commit_round(row)
     folder.close()
@@ -106,4 +109,11 @@ def write_paired_run(path, accuracies, initial=("a", "b"), validation=(), **opti
     if validation:
         lines = [f"0,{i},{i},{point},0," for i, point in enumerate(validation)]
         (path / "validation.csv").write_text("\n".join(["round,rank,index,id,label,score", *lines, ""]))
+    return path
+
+
+def write_multilabel_run(path, values, write=write_run, **options):
+    """A run whose primary metric is the mean average precision, beside an accuracy that says nothing."""
+    write(path, [0.0] * len(values), extra=lambda i: {"test_mean_average_precision": values[i]}, **options)
+    (path / "data.json").write_text(json.dumps({"primary_metric": "mean_average_precision"}))
     return path

@@ -143,7 +143,7 @@ def test_what_was_not_committed_is_cut_off(finished, data):
 def test_a_journal_that_lost_what_was_committed_is_said(finished, data):
     journal = finished / "rounds.jsonl"
     journal.write_bytes(journal.read_bytes()[:100])
-    with pytest.raises(DalError, match=r"run_dir: expected \d+ bytes in .*rounds.jsonl', got 100"):
+    with pytest.raises(DalError, match=r"run: expected \d+ bytes of rounds.jsonl in .*run', got 100"):
         RunFolder(finished, CONFIG, data.fingerprint())
 
 

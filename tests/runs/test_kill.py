@@ -52,8 +52,15 @@ def test_killed_while_training_testing_and_scoring(tmp_path, undisturbed):
 
 
 def test_killed_between_a_journal_and_its_commit(tmp_path, undisturbed):
-    # A new folder commits its start, the validation set, a selection and a round; a resumed one what is left of them.
-    points = ["commit:1", "commit:2", "commit:3", "commit:2", "commit:2"]
+    # A new folder commits its start, the validation query and its labels, a query, its labels and a round. A resumed
+    # one commits what is left of them, so each of these dies one commit later.
+    points = ["commit:1", *["commit:2"] * 5]
+    assert outcome(tmp_path / "run", points) == undisturbed
+
+
+def test_killed_while_labels_are_awaited(tmp_path, undisturbed):
+    # The validation set, the initial set, and a query that a model has scored.
+    points = ["answer:1", "answer:2", "answer:2"]
     assert outcome(tmp_path / "run", points) == undisturbed
 
 

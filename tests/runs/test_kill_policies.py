@@ -71,8 +71,9 @@ def test_the_policies_are_at_work(stale, saver):
     "points",
     [
         ["train:7", "test:1", "stop:1", "score:1", "train:19", "stop:50", "score:50"],
-        # A new folder commits its start, the validation set, a selection and a round; a resumed one what is left.
-        ["commit:1", "commit:2", "commit:3", "commit:2", "commit:2", "commit:1", "commit:2"],
+        # Commits are the start, the validation query and its labels, and for each round a query, its labels and the
+        # round. These die at the start, the initial query, the first round, and at each of the next four commits.
+        ["commit:1", "commit:4", "commit:3", *["commit:2"] * 4],
     ],
     ids=["phases", "commits"],
 )
@@ -84,7 +85,7 @@ def test_last_scores_and_growing_queries(tmp_path, stale, points):
     "points",
     [
         ["train:7", "test:1", "stop:1", "score:1", "train:19", "stop:50", "score:100"],
-        ["commit:1", "commit:2", "commit:2", "commit:1", "commit:2"],
+        ["commit:1", "commit:4", *["commit:2"] * 3],
     ],
     ids=["phases", "commits"],
 )

@@ -99,3 +99,25 @@ def test_folders_without_runs_are_refused(synthetic, tmp_path):
         find_runs([tmp_path / "good", tmp_path / "empty"])
     with pytest.raises(DalError, match=r"^runs: expected a run folder or a folder with runs in it, got '.*nowhere'\.$"):
         find_runs([tmp_path / "nowhere"])
+
+
+def test_the_primary_metric_is_that_of_the_data(synthetic, tmp_path):
+    path = synthetic.write_run(tmp_path / "run", [0.5, 0.6], extra=lambda i: {"test_mean_average_precision": 0.25 * i})
+    assert read_run(path).primary_metric == "accuracy" and read_run(path).curve.tolist() == [0.5, 0.6]
+    (path / "data.json").write_text('{"name": "digits"}')
+    assert read_run(path).primary_metric == "accuracy"
+    (path / "data.json").write_text('{"primary_metric": "mean_average_precision"}')
+    assert read_run(path).primary_metric == "mean_average_precision"
+    assert read_run(path).curve.tolist() == [0, 0.25]
+    for text in ("{", "[]"):
+        (path / "data.json").write_text(text)
+        with pytest.raises(DalError, match=r"^run: expected the data.json of a run in .*, got something else\.$"):
+            read_run(path)
+
+
+def test_rows_are_those_of_the_journal_without_keys_of_other_rows(synthetic, tmp_path):
+    path = synthetic.write_run(tmp_path / "run", [0.5, 0.6], extra=lambda i: {"probe": 1} if i else {})
+    run = read_run(path)
+    assert [row.get("probe") for row in run.rows] == [None, 1] and "probe" not in run.rows[0]
+    assert run.rows[1].costs["train"].samples_forward == 640
+    assert run.labels_bought.tolist() == [10, 20]

@@ -1,6 +1,7 @@
 import pytest
 
 from dal.costs.prices import PricesConfig
+from dal.runs.round import Round
 from dal.stopping import CampaignConfig, next_round_cost, next_round_worth, reason_to_stop
 
 CAMPAIGN = CampaignConfig(query_size=100, budget=100_000, cost_optimum=True)
@@ -12,13 +13,13 @@ def law(n):
 
 def rows(count, **facts):
     labels = [100 * i for i in range(1, count + 1)]
-    return [{"num_labeled": n, "labels_bought": n + 50, "test_accuracy": law(n), **facts} for n in labels]
+    return [Round(num_labeled=n, labels_bought=n + 50, test_accuracy=law(n), **facts) for n in labels]
 
 
 def test_the_cost_of_the_next_round_by_hand():
     seconds = [7, 3600, 1800, 0, 900]
     journal = [
-        {"seconds_train": s / 2, "seconds_score": s / 2, "joules_train": 3.6e6, "joules_score": 3.6e6, "devices": 4}
+        Round(seconds_train=s / 2, seconds_score=s / 2, joules_train=3.6e6, joules_score=3.6e6, devices=4)
         for s in seconds
     ]
     prices = PricesConfig(label=0.5, gpu_hour=3.0, kwh=0.25)
@@ -30,7 +31,7 @@ def test_the_cost_of_the_next_round_by_hand():
 
 
 def test_a_round_without_devices_ran_on_one():
-    assert next_round_cost([{}, {"seconds_train": 3600.0}], 0, PricesConfig(gpu_hour=2)) == 2
+    assert next_round_cost([Round(), Round(seconds_train=3600.0)], 0, PricesConfig(gpu_hour=2)) == 2
 
 
 def test_the_worth_of_the_next_round():
@@ -73,5 +74,5 @@ def test_it_waits_for_four_rounds_and_leaves_the_end_to_the_limits():
 
 
 def test_a_flat_curve_is_worth_next_to_nothing():
-    flat = [row | {"test_accuracy": 0.8 + 0.001 * (-1) ** i} for i, row in enumerate(rows(10))]
+    flat = [Round(row, test_accuracy=0.8 + 0.001 * (-1) ** i) for i, row in enumerate(rows(10))]
     assert reason_to_stop(CAMPAIGN, flat, 5000, PricesConfig(label=0.01, accuracy_point=1)) == "cost_optimum"

@@ -2,18 +2,19 @@ import pytest
 
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError
+from dal.runs.round import Round
 from dal.stopping import CampaignConfig, reason_to_stop, replay
 from dal.stopping.replay import outcome
 
 
 def campaign(accuracies, size=100):
     return [
-        {
-            "test_accuracy": a,
-            "num_labeled": size * (r + 1),
-            "labels_bought": size * (r + 1),
-            "flops_forward_train": r + 1,
-        }
+        Round(
+            test_accuracy=a,
+            num_labeled=size * (r + 1),
+            labels_bought=size * (r + 1),
+            flops_forward_train=r + 1,
+        )
         for r, a in enumerate(accuracies)
     ]
 
@@ -62,4 +63,4 @@ def test_what_stopping_would_have_done_by_hand():
 
 
 def test_rows_that_count_no_flops():
-    assert outcome([{"test_accuracy": 0.5, "labels_bought": 10}], 0).flops_saved is None
+    assert outcome([Round(test_accuracy=0.5, labels_bought=10)], 0).flops_saved is None

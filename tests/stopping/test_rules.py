@@ -2,11 +2,12 @@ import pytest
 
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError
+from dal.runs.round import Round
 from dal.stopping import CampaignConfig, check_metric, plateaued, reason_to_stop
 
 
 def rows(*accuracies, bought=100):
-    return [{"test_accuracy": a, "test_loss": 1.0, "labels_bought": bought, "seconds_train": 1.0} for a in accuracies]
+    return [Round(test_accuracy=a, test_loss=1.0, labels_bought=bought, seconds_train=1.0) for a in accuracies]
 
 
 def config(**changes):
@@ -16,13 +17,13 @@ def config(**changes):
 def followed(*predictions, uncertainty=0.5, bought=100):
     """Rows of a campaign whose stop set was predicted like that."""
     facts = {"stop_uncertainty": uncertainty, "labels_bought": bought}
-    return [{"round": r, "stop_predictions": list(p), "test_accuracy": 0.5, **facts} for r, p in enumerate(predictions)]
+    return [Round(facts, round=r, stop_predictions=list(p), test_accuracy=0.5) for r, p in enumerate(predictions)]
 
 
 def test_nothing_stops_a_campaign_that_can_go_on():
     limits = config(target=0.9, plateau_rounds=2, max_rounds=4)
     assert reason_to_stop(limits, rows(0.1, 0.2, 0.3), num_unlabeled=5) is None
-    assert reason_to_stop(config(), [{"labels_bought": 999}], 1) is None
+    assert reason_to_stop(config(), [Round(labels_bought=999)], 1) is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_a_plateau_is_over_the_best_before_not_the_last():
 
 def test_the_metric_is_the_one_that_was_named():
     by_loss = config(target=0.8, target_metric="test_balanced_accuracy")
-    row = {"test_accuracy": 0.1, "test_balanced_accuracy": 0.85, "labels_bought": 1}
+    row = Round(test_accuracy=0.1, test_balanced_accuracy=0.85, labels_bought=1)
     assert reason_to_stop(by_loss, [row], 5) == "target"
 
 
@@ -118,7 +119,7 @@ def test_a_metric_that_the_rows_do_not_have():
 
 def test_a_target_without_a_test_set():
     with pytest.raises(DalError, match=r"expected one of the metrics of a test set, got 'test_accuracy'\.$"):
-        reason_to_stop(config(target=0.8), [{"labels_bought": 5}], 5)
+        reason_to_stop(config(target=0.8), [Round(labels_bought=5)], 5)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_a_target_without_a_test_set():
 )
 def test_rows_without_a_stop_set(changes, key, rows):
     with pytest.raises(DalError, match=f"campaign.stop_set_size: expected rounds with {key}, got round 0 without it"):
-        reason_to_stop(config(**changes), rows, 5)
+        reason_to_stop(config(**changes), list(map(Round, rows)), 5)
 
 
 def test_a_certain_model_is_certain_at_exactly_zero():

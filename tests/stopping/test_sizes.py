@@ -1,5 +1,6 @@
 import pytest
 
+from dal.runs.round import Round
 from dal.stopping import CampaignConfig, largest_query, next_query_size
 
 
@@ -20,7 +21,7 @@ def config(**changes):
     ],
 )
 def test_a_query_fits_budget_and_pool(round, bought, num_unlabeled, size):
-    assert next_query_size(config(query_size=40), [{}] * round, bought, num_unlabeled) == size
+    assert next_query_size(config(query_size=40), [Round()] * round, bought, num_unlabeled) == size
 
 
 def test_queries_grow_from_the_second_on():
@@ -31,14 +32,14 @@ def test_queries_grow_from_the_second_on():
 @pytest.mark.parametrize("growth", [1e160, 1e308])
 def test_a_size_beyond_all_numbers_is_what_is_left(growth):
     growing = config(query_size=20, growth=growth, budget=60)
-    assert next_query_size(growing, [{}] * 2, 30, 500) == 30
-    assert next_query_size(growing, [{}] * 3, 60, 440) == 0
+    assert next_query_size(growing, [Round()] * 2, 30, 500) == 30
+    assert next_query_size(growing, [Round()] * 3, 60, 440) == 0
     assert largest_query(growing, 500) == 30
 
 
 def test_a_whole_campaign_spends_the_budget_to_the_last_label():
     growing, bought, sizes = config(query_size=30, growth=2, budget=333, validation_size=20), 20, []
-    while size := next_query_size(growing, [{}] * len(sizes), bought, 10_000):
+    while size := next_query_size(growing, [Round()] * len(sizes), bought, 10_000):
         sizes.append(size)
         bought += size
     assert sizes == [10, 30, 60, 120, 93]

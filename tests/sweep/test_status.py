@@ -7,6 +7,7 @@ import pytest
 from dal.runs.saved_config import dump_config
 from dal.sweep.grid import expand
 from dal.sweep.status import RunStatus, run_status, seconds_left
+from dal.sweep.table import grid_table
 
 ROWS = [
     {"round": 0, "labels_bought": 20, "test_accuracy": 0.5, "seconds_train": 2.0, "seconds_test": 0.5},
@@ -64,3 +65,12 @@ def test_time_left(cells):
     assert seconds_left(cells, found, left, 8) == pytest.approx(60)
     assert seconds_left(cells, found, left, 8, {cells[3].run_dir: 90.0}) == pytest.approx(90)
     assert seconds_left(cells, found, [], 1) == 0
+
+
+def test_a_cell_is_followed_by_its_primary_metric(cells):
+    write(cells[0], [row | {"test_mean_average_precision": 0.25} for row in ROWS], "done")
+    (cells[0].run_dir / "data.json").write_text('{"primary_metric": "mean_average_precision"}')
+    found = run_status(cells[0])
+    assert (found.metric, found.accuracy) == ("mean_average_precision", 0.25)
+    header = [column.header for column in grid_table([cells[0]], {cells[0].run_dir: found}).columns]
+    assert "mean average precision\n%" in header

@@ -1,4 +1,4 @@
-"""The target trains once, as a first round would, on what the campaign bought."""
+"""The final model trains once, as a first round would, on what the campaign bought."""
 
 import json
 
@@ -12,20 +12,20 @@ from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN, TorchvisionBackbone
 from dal.models.classifier import Classifier
 from dal.models.config import ModelConfig
+from dal.runs.journal import read_final_model
+from dal.runs.layout import FINAL_MODEL, FINAL_MODEL_WEIGHTS
+from dal.runs.round import Round
 from dal.scoring.evaluation import metrics_from_logits
 from dal.training import TrainingConfig
 from dal.training.final_model import (
-    FINAL_MODEL,
-    FINAL_MODEL_WEIGHTS,
     final_model_sentence,
     finish_final_model,
     new_final_model,
-    read_final_model,
     train_final_model,
 )
 
 CPU = {"accelerator": "cpu"}
-# The proxy would be a ResNet; the target is the quicker one here.
+# The proxy would be a ResNet; the final model is the quicker one here.
 CONFIG = ModelConfig("resnet18_cifar", lr=3e-3, final_backbone="small_cnn")
 
 
@@ -40,7 +40,7 @@ def states_equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
-def test_a_new_target_is_the_network_of_its_name_and_of_the_seed(data):
+def test_a_new_final_model_is_the_network_of_its_name_and_of_the_seed(data):
     def made(seed, config=CONFIG):
         return new_final_model(config, data, seed)
 
@@ -66,7 +66,7 @@ def test_a_new_target_is_the_network_of_its_name_and_of_the_seed(data):
         ),
     ],
 )
-def test_a_target_that_cannot_be_had_is_one_sentence(config, message, data):
+def test_a_final_model_that_cannot_be_had_is_one_sentence(config, message, data):
     with pytest.raises(DalError, match=f"^{message}"):
         new_final_model(config, data)
 
@@ -141,7 +141,7 @@ def test_the_row_and_the_weights_are_in_the_run_folder(tmp_path, data, points, t
     assert metrics_from_logits(logits, test_data.labels).accuracy == row["test_accuracy"]
 
 
-def test_a_finished_target_is_not_trained_again(tmp_path, data, points, test_data, quick):
+def test_a_finished_final_model_is_not_trained_again(tmp_path, data, points, test_data, quick):
     row = finished(tmp_path, data, points, test_data, quick)
     trained = []
     again = finished(tmp_path, data, points, test_data, quick, on_progress=lambda *progress: trained.append(progress))
@@ -174,7 +174,7 @@ def test_one_that_was_killed_is_trained_again_to_the_same_end(
     assert (folder / FINAL_MODEL_WEIGHTS).read_bytes() == expected_weights
 
 
-def test_another_target_or_more_labels_train_anew(tmp_path, data, points, test_data, quick):
+def test_another_final_model_or_more_labels_train_anew(tmp_path, data, points, test_data, quick):
     finished(tmp_path, data, points, test_data, quick)
     (indices, labels), validation = points
     fewer = ((indices[:30], labels[:30]), validation)
@@ -185,5 +185,19 @@ def test_another_target_or_more_labels_train_anew(tmp_path, data, points, test_d
 
 
 def test_the_closing_line_of_a_run_without_test_points():
-    row = {"backbone": "small_cnn", "num_labeled": 40, "updates": 1200}
-    assert final_model_sentence(row) == "The target small_cnn, trained on 40 labels in 1,200 updates: not tested."
+    row = Round({"backbone": "small_cnn", "num_labeled": 40, "updates": 1200})
+    assert final_model_sentence(row) == "The final model small_cnn, trained on 40 labels in 1,200 updates: not tested."
+
+
+def test_the_closing_line_names_the_primary_metric():
+    row = Round({"backbone": "small_cnn", "num_labeled": 40, "updates": 9, "test_mean_average_precision": 0.5})
+    assert final_model_sentence(row, "mean_average_precision").endswith(": test mean average precision 50.0 %.")
+
+
+def test_the_final_model_of_an_older_run_is_read_under_its_old_name(tmp_path, data, points, test_data, quick):
+    row = finished(tmp_path, data, points, test_data, quick)
+    (tmp_path / FINAL_MODEL).rename(tmp_path / "target.json")
+    assert read_final_model(tmp_path) == row
+    trained = []
+    again = finished(tmp_path, data, points, test_data, quick, on_progress=lambda *progress: trained.append(progress))
+    assert again == row and not trained

@@ -1,4 +1,4 @@
-"""Campaigns on a frozen backbone: the same labels as on images, for one pass over them; and the target at their end."""
+"""Campaigns on a frozen backbone: the labels are the same as on images, and the final model trains at their end."""
 
 import json
 from dataclasses import replace
@@ -11,12 +11,11 @@ from dal import ActiveLearner, run
 from dal.acquisition import BADGE, BALD, Margin, Random
 from dal.cli.run import run_campaign
 from dal.config.overrides import compose
-from dal.costs.prices import total_flops
 from dal.errors import DalError
 from dal.labeling.oracle import DatasetOracle
 from dal.models import Classifier
 from dal.models.backbones import SmallCNN
-from dal.runs.folder import Records
+from dal.runs.records import Records
 from dal.scoring.candidates import NeighborCandidates
 from dal.stopping import CampaignConfig
 from dal.training.final_model import read_final_model
@@ -62,7 +61,11 @@ def test_features_choose_and_learn_what_images_do_for_one_pass_over_them(
     assert rows[0]["flops_forward_test"] > 10 * rows[1]["flops_forward_test"] > 0
     # Tiles are filled up, and their size and cost are found on a few images.
     assert 150 <= passes < 320 < 1500 < Counted.images
-    assert sum(map(total_flops, rows)) < 0.2 * sum(map(total_flops, expected))
+    assert total_flops(rows) < 0.2 * total_flops(expected)
+
+
+def total_flops(rows):
+    return sum(row.cost().total_flops for row in rows)
 
 
 @pytest.mark.parametrize("warm_start", ["scratch", "continue", "shrink_perturb"])
@@ -145,7 +148,7 @@ def config(tmp_path):
     return compose([*kept, "model.final_backbone=small_cnn", "model.dropout=0.3", f"run_dir={tmp_path / 'run'}"])
 
 
-def test_the_target_is_trained_once_the_campaign_is_done_and_not_again(config, tmp_path, capsys, monkeypatch):
+def test_the_final_model_is_trained_once_the_campaign_is_done_and_not_again(config, tmp_path, capsys, monkeypatch):
     folder = tmp_path / "run"
     with monkeypatch.context() as patched:
         patched.setattr("dal.training.final_model.train_final_model", interrupted)
@@ -158,10 +161,10 @@ def test_the_target_is_trained_once_the_campaign_is_done_and_not_again(config, t
     assert (folder / "rounds.jsonl").read_text() == rounds
     target = read_final_model(folder)
     assert target["labels_bought"] == rows[-1]["labels_bought"] == 60 and target["num_validation"] == 10
-    said = f"The target small_cnn, trained on 50 labels in {target['updates']} updates: test accuracy"
+    said = f"The final model small_cnn, trained on 50 labels in {target['updates']} updates: test accuracy"
     output = capsys.readouterr().out
     assert said in output and "is finished already but for its final model; this is what happened:" in output
-    weights = torch.load(folder / "target_weights.pt", weights_only=True)
+    weights = torch.load(folder / "final_model_weights.pt", weights_only=True)
     assert weights["head.weight"].shape == (10, 128)
     with monkeypatch.context() as patched:
         patched.setattr("dal.training.final_model.train_final_model", interrupted)
@@ -175,7 +178,7 @@ def interrupted(*args, **options):
     raise KeyboardInterrupt
 
 
-def test_a_target_that_cannot_be_had_is_said_before_a_label_is_bought(config, tmp_path):
+def test_a_final_model_that_cannot_be_had_is_said_before_a_label_is_bought(config, tmp_path):
     config["model"]["final_backbone"] = "torchvision/resnet19"
     with pytest.raises(DalError, match=r"^model.final_backbone: expected one of"):
         run_campaign(config)

@@ -16,7 +16,7 @@ _MOST_NOTE = 400  # characters; the page and the terminal have all of it
 
 
 def comparison_figure(problems: Sequence[Problem]) -> Figure:
-    """Mean test accuracy in percent against labels, with the 95 % t interval over seeds as a band."""
+    """The mean primary metric in percent against labels, with the 95 % t interval over seeds as a band."""
     notes = [f"{problem.name}: {'; '.join(problem.notes)}." for problem in problems if problem.notes]
     shortened = [textwrap.shorten(note, _MOST_NOTE, placeholder=" ...") for note in notes]
     return curves_figure([group for problem in problems for group in _drawn(problem)], shortened)

@@ -76,7 +76,7 @@ def _curves(comparison: Comparison) -> pd.DataFrame:
             mean, half_width = mean_and_interval(function.accuracy)
             columns: dict[str, object] = {"problem": problem.name, "function": function.name}
             columns |= {"labels": problem.labels, "measured": problem.measured}
-            columns |= {"accuracy": mean, "accuracy_interval": half_width}
+            columns |= {problem.metric: mean, f"{problem.metric}_interval": half_width}
             columns |= {f"seed_{seed}": row for seed, row in zip(problem.seeds, function.accuracy, strict=True)}
             parts.append(pd.DataFrame(columns, index=np.arange(len(problem.labels))))
     return pd.concat(parts, ignore_index=True)

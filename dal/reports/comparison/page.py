@@ -16,7 +16,7 @@ from dal.analysis.grouping import Group
 from dal.analysis.pairing import Problem
 from dal.analysis.statistics.curves import mean_and_interval
 from dal.reports.comparison.tables import Table
-from dal.reports.drawing import Styles, limits, styles_of
+from dal.reports.drawing import Styles, limits, metric_label, styles_of
 
 _DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 _SYMBOLS = {
@@ -72,7 +72,7 @@ def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
     layout = {
         "font": {"family": _FONT, "size": 13, "color": "#222222"},
         "xaxis": axis,
-        "yaxis": {**_GRID, "title": {"text": "Test accuracy (%)"}, "range": list(limits(functions))},
+        "yaxis": {**_GRID, "title": {"text": metric_label(functions)}, "range": list(limits(functions))},
         "plot_bgcolor": "white",
         "paper_bgcolor": "white",
         "hovermode": "closest",

@@ -12,6 +12,7 @@ from dal.analysis.comparison import Comparison
 from dal.analysis.pairing import Problem
 from dal.analysis.penalty import column_means
 from dal.analysis.summary import BASELINE
+from dal.runs.round import in_words
 
 _DASH = "–"
 
@@ -82,18 +83,24 @@ def findings(comparison: Comparison) -> list[str]:
 
 
 def _functions(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> Table:
-    header = ["function", f"accuracy with {problem.labels[-1]:,} labels, %", "area, %", "area over log labels, %"]
+    header = [
+        "function",
+        f"{in_words(problem.metric)} with {problem.labels[-1]:,} labels, %",
+        "area, %",
+        "area over log labels, %",
+    ]
     if baseline:
         header += [f"area minus {baseline}, points", "p", "p, Holm"]
     rows = []
     for _, line in lines.iterrows():
-        row = [line["function"], *(_percent(line, name) for name in ("accuracy", "area", "log_area"))]
+        row = [line["function"], *(_percent(line, name) for name in (problem.metric, "area", "log_area"))]
         if baseline:
             row += [_percent(line, "difference", "+"), _p(line["p_value"]), _p(line["p_holm"])]
         rows.append(tuple(row))
     caption = (
         f"{_seeds(problem)}, {_span(problem)}. Means over seeds ± half the width of their 95 % t interval. Area: mean "
-        "test accuracy along the curve, over the labels and over their logarithm, where each doubling counts alike."
+        f"test {in_words(problem.metric)} along the curve, over the labels and over their logarithm, where each "
+        "doubling counts alike."
     )
     if baseline:
         caption += f" p: two-sided paired t-test of the areas against {baseline}; Holm: over all functions here."

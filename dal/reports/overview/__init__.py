@@ -15,6 +15,7 @@ from dal.reports.overview.bills import bills_figure, plot_bills
 from dal.reports.overview.learning_curve import learning_curve_figure, plot_learning_curves
 from dal.reports.overview.sentences import target_sentences
 from dal.reports.overview.table import summary_table, write_csv
+from dal.runs.layout import BILLS, LEARNING_CURVE, SUMMARY
 
 __all__ = [
     "bills_figure",
@@ -46,7 +47,7 @@ def report(
     holds all the runs.
 
     ``prices`` hold for all runs; by default they are those in the configurations, where all runs that have prices have
-    the same. ``target``, a share, is the test accuracy whose labels and money are told, measured or forecast; by
+    the same. ``target``, a share, is the primary metric whose labels and money are told, measured or forecast; by
     default it is the campaign's own.
 
     Raises DalError for a path without runs, runs of which none has finished a round, a target outside (0, 1], and as
@@ -69,7 +70,7 @@ def report(
     for sentence in target_sentences(summary):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     folder.mkdir(parents=True, exist_ok=True)
-    picture, bills, table = (folder / name for name in ("learning_curve.png", "bills.png", "summary.csv"))
+    picture, bills, table = (folder / name for name in (LEARNING_CURVE, BILLS, SUMMARY))
     plot_learning_curves(runs, picture)
     plot_bills(runs, bills, prices)
     write_csv(summary, table)

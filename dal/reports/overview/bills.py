@@ -1,4 +1,4 @@
-"""The picture of all bills: test accuracy against labels, FLOPs, seconds and money."""
+"""The picture of all bills: the primary metric against labels, FLOPs, seconds and money."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dal.analysis.grouping import Group, group_runs
 from dal.analysis.round_costs import mean_costs
 from dal.costs.prices import PricesConfig, human
-from dal.reports.drawing import Styles, draw_curves, limit, save, styles_of, title_of
+from dal.reports.drawing import Styles, draw_curves, limit, metric_label, save, styles_of, title_of
 from dal.runs.reader import Run
 
 Floats = NDArray[np.float64]
@@ -36,11 +36,11 @@ def plot_bills(runs: Iterable[Run], path: Path, prices: PricesConfig | None = No
 
 
 def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Figure:
-    """A row of panels a data set: mean test accuracy in percent, with the 95 % t interval over seeds as a band, against
-    the labels bought, and against the FLOPs, seconds and money spent by then, testing left out.
+    """A row of panels a data set: the mean primary metric in percent, with the 95 % t interval over seeds as a band,
+    against the labels bought, and against the FLOPs, seconds and money spent by then, testing left out.
 
     FLOPs, seconds and money differ between the seeds of a group. A point stands at their mean by that round, and at the
-    mean accuracy of that round; nothing is interpolated. Groups that do not count FLOPs have no line there. FLOPs have
+    mean metric of that round; nothing is interpolated. Groups that do not count FLOPs have no line there. FLOPs have
     no panel where no group counts them, nor has money without ``prices``. Raises DalError as group_runs does.
     """
     groups = group_runs(runs)
@@ -67,7 +67,7 @@ def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Fig
                 continue
             first = axes
             limit(axes, shown)  # all groups are in the panel of the labels, so this holds for the row
-            axes.set_ylabel("Test accuracy (%)")
+            axes.set_ylabel(metric_label(shown))
             axes.set_title(title_of(shown), loc="left", fontsize=11)
     lines = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
     names = [str(name) for name in lines]

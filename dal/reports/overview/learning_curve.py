@@ -1,4 +1,4 @@
-"""The picture of a comparison: test accuracy against labels bought."""
+"""The picture of a comparison: the primary metric against labels bought."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dal.analysis.grouping import Group, group_runs
-from dal.reports.drawing import Styles, draw_curves, limit, save, styles_of, title_of
+from dal.reports.drawing import Styles, draw_curves, limit, metric_label, save, styles_of, title_of
 from dal.runs.reader import Run
 
 _INCHES = (6.4, 4.4)
@@ -33,8 +33,8 @@ def plot_learning_curves(runs: Iterable[Run], path: Path) -> None:
 
 
 def learning_curve_figure(runs: Iterable[Run]) -> Figure:
-    """A panel a data set, a line a group: mean test accuracy in percent against labels bought, with the 95 % t interval
-    over seeds as a band where there are two seeds or more.
+    """A panel a data set, a line a group: the mean primary metric in percent against labels bought, with the 95 % t
+    interval over seeds as a band where there are two seeds or more.
 
     Raises DalError as group_runs does.
     """
@@ -68,7 +68,7 @@ def _draw(groups: Sequence[Group], axes: Axes, styles: Styles) -> None:
     limit(axes, groups)
     axes.set_title(title_of(groups), loc="left", fontsize=11)
     axes.set_xlabel("Labels bought")
-    axes.set_ylabel("Test accuracy (%)")
+    axes.set_ylabel(metric_label(groups))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     _legend(axes, groups)
 

@@ -13,10 +13,11 @@ from rich.text import Text
 
 from dal.costs.prices import human
 from dal.runs.atomic import write_text
+from dal.runs.round import in_words, on_test
 
 _CAPTION = (
-    "Means over seeds ± half the width of their 95 % t interval. Accuracy: on the test set after the last round. Area: "
-    "mean accuracy along the learning curve. Δ random: area minus that of random, seed by seed, same settings. "
+    "Means over seeds ± half the width of their 95 % t interval. {title}: on the test set after the last round. Area: "
+    "mean {metric} along the learning curve. Δ random: area minus that of random, seed by seed, same settings. "
 )
 _COSTS = "Costs are of a run: "
 _SECONDS = "seconds of training; of scoring and selecting."
@@ -30,9 +31,9 @@ def summary_table(summary: pd.DataFrame) -> Stack:
 
     >>> from rich.console import Console
     >>> line = {"data": "digits", "acquisition": "margin", "settings": "", "seeds": 1, "labels": 60,
-    ...         "test_accuracy": 0.9123, "area": 0.8, "area_minus_random": 0.05, "note": "", "seconds_train": 1.0,
-    ...         "seconds_method": 1.5, "flops_train": 2e12, "flops_score": 1e9, "money_total": 6.5,
-    ...         "currency": "EUR"}
+    ...         "metric": "accuracy", "test_accuracy": 0.9123, "area": 0.8, "area_minus_random": 0.05, "note": "",
+    ...         "seconds_train": 1.0, "seconds_method": 1.5, "flops_train": 2e12, "flops_score": 1e9,
+    ...         "money_total": 6.5, "currency": "EUR"}
     >>> with (console := Console(width=100)).capture() as captured:
     ...     console.print(summary_table(pd.DataFrame([line])))
     >>> [text for text in captured.get().splitlines() if "margin" in text][0].split()
@@ -43,7 +44,9 @@ def summary_table(summary: pd.DataFrame) -> Stack:
         tables.append(_table(str(data), lines))
     costs = _FLOPS if summary["flops_train"].notna().any() else _SECONDS
     money = _MONEY if summary["money_total"].notna().any() else ""
-    return Stack(*tables, Text(f"{_CAPTION}{_COSTS}{costs}{money}", style="dim"))
+    metric = " or ".join(map(in_words, summary["metric"].unique()))
+    caption = _CAPTION.format(title=metric.capitalize(), metric=metric)
+    return Stack(*tables, Text(f"{caption}{_COSTS}{costs}{money}", style="dim"))
 
 
 def write_csv(summary: pd.DataFrame, path: Path) -> None:
@@ -61,7 +64,8 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
         collapse_padding=True,  # without it 100 columns leave too little for the names
     )
     table.add_column("function", overflow="fold", min_width=min(16, max(map(len, lines["acquisition"]))))
-    for column in ("seeds", "labels", "accuracy\n%", "area\n%", "Δ random\npoints"):
+    metric = in_words(lines["metric"].iloc[0]).replace(" ", "\n")
+    for column in ("seeds", "labels", f"{metric}\n%", "area\n%", "Δ random\npoints"):
         table.add_column(column, justify="right", no_wrap=True)
     has_flops, has_money = (bool(lines[c].notna().any()) for c in ("flops_train", "money_total"))
     # Where FLOPs tell training from scoring, seconds need not, and 110 columns are enough.
@@ -76,7 +80,7 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
             Text("\n".join(filter(None, [line["acquisition"], *line["settings"].split(", ")]))),
             str(line["seeds"]),
             f"{line['labels']:,}",
-            _percent(line, "test_accuracy"),
+            _percent(line, on_test(line["metric"])),
             _percent(line, "area"),
             _percent(line, "area_minus_random", sign="+"),
             *_costs(line, has_flops),

@@ -136,3 +136,18 @@ def test_cli(runs, capsys, tmp_path):
     assert "baseline: expected one of badge, margin, random, got 'badgee' (did you mean badge?)." in (
         capsys.readouterr().err
     )
+
+
+def test_another_primary_metric_is_followed_and_named(synthetic, tmp_path, console):
+    for name, gain in (("random", 0.0), ("margin", 0.125)):
+        path = tmp_path / f"runs/voc/{name}"
+        values, write = [0.25, 0.5 + gain], synthetic.write_paired_run
+        synthetic.write_multilabel_run(path, values, write=write, data="voc", acquisition=name)
+    compare([tmp_path / "runs"], console=console)
+    folder = tmp_path / "runs" / "voc" / "compare"
+    functions = pd.read_csv(folder / "functions.csv").set_index("function")
+    assert functions["mean_average_precision"].to_dict() == {"margin": 0.625, "random": 0.5}
+    assert "mean_average_precision" in pd.read_csv(folder / "curves.csv")
+    text = " ".join(console.export_text().split())
+    assert "mean test mean average precision along the curve" in text
+    assert "Test mean average precision (%)" in (folder / "comparison.html").read_text()

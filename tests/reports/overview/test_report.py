@@ -8,9 +8,10 @@ from PIL import Image
 from rich.console import Console
 
 import dal
+from dal.analysis import read_run
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError
-from dal.reports.overview import report
+from dal.reports.overview import bills_figure, learning_curve_figure, report
 
 
 @pytest.fixture
@@ -116,3 +117,22 @@ def test_reports_do_not_wait_for_torch(package):
                 imported += [alias.name for alias in node.names]
     assert "dal.errors" in imported
     assert not [name for name in imported if name.startswith(slow)]
+
+
+def test_another_primary_metric_is_followed_and_named(synthetic, tmp_path, console):
+    synthetic.write_multilabel_run(tmp_path / "voc", [0.25, 0.75], data="voc")
+    synthetic.write_run(tmp_path / "digits", [0.5, 0.625])
+    report([tmp_path], console=console)
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index("data")
+    assert summary.loc["voc", "metric"] == "mean_average_precision" and summary.loc["digits", "metric"] == "accuracy"
+    assert summary.loc["voc", "test_mean_average_precision"] == 0.75 and summary.loc["voc", "area"] == 0.5
+    assert summary.loc["digits", "test_accuracy"] == 0.625 and pd.isna(summary.loc["voc", "test_accuracy"])
+    text = " ".join(console.export_text().split())
+    assert (
+        "Accuracy or mean average precision: on the test set" in text or "Mean average precision or accuracy:" in text
+    )
+    assert " 75.0 50.0 " in text and " 62.5 56.2 " in text
+    figures = [learning_curve_figure([read_run(tmp_path / name)]) for name in ("voc", "digits")]
+    labels = [figure.axes[0].get_ylabel() for figure in figures]
+    assert labels == ["Test mean average precision (%)", "Test accuracy (%)"]
+    assert bills_figure([read_run(tmp_path / "voc")]).axes[0].get_ylabel() == labels[0]

@@ -246,9 +246,7 @@ def test_bad_candidates_are_one_sentence_each(tmp_path, data, new_model, quick):
         ActiveLearner(new_model, data, Margin(), candidates=100)
     with pytest.raises(DalError, match=r"candidates: expected candidates such as RandomCandidates.* got <class"):
         ActiveLearner(new_model, data, Margin(), candidates=RandomCandidates)
-    with pytest.raises(
-        NonFiniteError, match=r"features_file: expected finite numbers, got nan at row 3 of 90"
-    ):
+    with pytest.raises(NonFiniteError, match=r"features_file: expected finite numbers, got nan at row 3 of 90"):
         NeighborCandidates(np.where(np.arange(90)[:, None] == 3, np.nan, EMBEDDINGS))
     with pytest.raises(DalError, match=r"candidates.features_file: expected a .npy file .* \(No such file"):
         load_embeddings(str(tmp_path / "nowhere.npy"))

@@ -1,0 +1,122 @@
+"""A row of the journal: everything that is known of one round."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from dal.costs.phases import Costs, counts_flops, parse_costs, total_costs
+from dal.costs.prices import BILL
+
+PRIMARY_METRIC = "accuracy"
+"""The metric that rules and reports follow, unless the data of a run names another one."""
+
+SPLITS = ("test", "val", "train")
+
+
+class Round(dict[str, Any]):
+    """A line of rounds.jsonl. It is a dict of the flat keys, with typed properties for those that readers need.
+
+    Keys, in the order of the file:
+
+    - ``round``: its number. Round 0 trains on the initial set
+    - ``num_labeled``, ``num_validation``: labels for training and for validation. ``labels_bought``: their sum
+    - ``num_outside``: labels that went to images of none of the classes, where the data has such images
+    - ``test_NAME``: metrics on the test set, one key a metric, where there is a test set
+    - ``val_NAME``: metrics on the validation set, where there is one
+    - ``train_NAME``: metrics on labeled points, where training watches those
+    - ``stop_predictions``, ``stop_uncertainty``: predicted classes of the stop set, and their mean entropy from 0 to 1
+    - ``query_disagreement``: how much less sure the model is of the query than of random points, where a rule needs it
+    - ``warm_start``: the weights that training starts from: scratch, continue or shrink_perturb
+    - ``probe_warm_loss``, ``probe_scratch_loss``: losses after short trials of both starts, where they are compared
+    - ``updates``: optimizer updates. ``best_update``: the one whose weights are kept
+    - ``training_stopped``: why training ends. ``training_history``: its checks
+    - ``samples_forward_PHASE``, ``samples_backward_PHASE``, ``flops_forward_PHASE``, ``flops_backward_PHASE``,
+      ``flops_draws_PHASE``, ``flops_select``, ``seconds_PHASE``, ``joules_PHASE``: see dal.costs.phases
+    - ``peak_memory_bytes``: the largest use of memory in a phase
+    - ``devices``: how many devices share the work
+    - ``campaign_stopped``: why the campaign ends after this round, or None
+
+    The row of a final model has the same keys but for ``round``, ``warm_start`` and ``campaign_stopped``, and
+    ``backbone`` and ``weights`` before them. Rows of older runs may lack keys.
+
+    >>> row = Round({"labels_bought": 60, "test_accuracy": 0.9, "flops_forward_train": 4, "flops_forward_test": 1})
+    >>> row["test_accuracy"], row.metrics("test"), row.method.total_flops
+    (0.9, {'accuracy': 0.9}, 4)
+    """
+
+    @property
+    def round(self) -> int:
+        return int(self["round"])
+
+    @property
+    def labels_bought(self) -> int:
+        """Training and validation labels."""
+        return int(self["labels_bought"])
+
+    @property
+    def num_validation(self) -> int:
+        return int(self.get("num_validation") or 0)
+
+    @property
+    def num_labeled(self) -> int:
+        """Training labels."""
+        known = self.get("num_labeled")
+        return self.labels_bought - self.num_validation if known is None else int(known)
+
+    @property
+    def updates(self) -> int:
+        """Optimizer updates."""
+        return int(self["updates"])
+
+    @property
+    def devices(self) -> int:
+        return int(self.get("devices") or 1)
+
+    @property
+    def campaign_stopped(self) -> str | None:
+        """Why the campaign ends after this round; None where it goes on."""
+        reason: str | None = self.get("campaign_stopped")
+        return reason
+
+    def metrics(self, split: str) -> dict[str, Any]:
+        """Metrics on the ``test``, ``val`` or ``train`` split, by their names without the split."""
+        start = f"{split}_"
+        return {key.removeprefix(start): value for key, value in self.items() if key.startswith(start)}
+
+    @property
+    def costs(self) -> dict[str, Costs]:
+        """The costs of each phase."""
+        return parse_costs(self)
+
+    def cost(self, phases: Collection[str] | None = None) -> Costs:
+        """The sum of the costs of these phases, or of all."""
+        return total_costs(self.costs, phases)
+
+    @property
+    def method(self) -> Costs:
+        """The costs without testing, which is measurement and no part of the method."""
+        return total_costs({phase: costs for phase, costs in self.costs.items() if phase not in BILL["testing"]})
+
+    @property
+    def counts_flops(self) -> bool:
+        """Whether FLOPs are counted. Rows of the first versions have none."""
+        return counts_flops(self)
+
+
+def on_test(metric: str) -> str:
+    """The key of a metric on the test set.
+
+    >>> on_test("accuracy")
+    'test_accuracy'
+    """
+    return f"test_{metric}"
+
+
+def in_words(metric: str) -> str:
+    """The name of a metric in a sentence.
+
+    >>> in_words("mean_average_precision")
+    'mean average precision'
+    """
+    return metric.replace("_", " ")
