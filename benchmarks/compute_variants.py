@@ -48,7 +48,7 @@ def variants(data: str) -> dict[str, list[str]]:
             "saver + frozen backbone": [*SAVER, *part, *frozen],
         }
     if data == "digits_resnet18":
-        proxy = ["model.backbone=small_cnn", "model.target_backbone=resnet18_cifar"]
+        proxy = ["model.backbone=small_cnn", "model.final_backbone=resnet18_cifar"]
         return {
             "classic": CLASSIC,
             "classic + continue": [*CLASSIC, "training.warm_start=continue"],
@@ -60,18 +60,10 @@ def variants(data: str) -> dict[str, list[str]]:
         "classic": CLASSIC,
         "classic + continue": [*CLASSIC, "training.warm_start=continue"],
         "classic + shrink_perturb": [*CLASSIC, "training.warm_start=shrink_perturb"],
-        "classic + auto start": [
-            *CLASSIC,
-            "training.warm_start=auto",
-            "training.monitor=val_loss",
-            "training.patience=300",
-            VALIDATION,
-        ],
         "classic + stop on validation": [*CLASSIC, "training.monitor=val_loss", "training.patience=300", VALIDATION],
         "classic + updates by labels": [*CLASSIC, *EFFORT],
         "classic + average": [*CLASSIC, *EFFORT, "training.average=0.5"],
         "classic + growing queries": [*CLASSIC, "campaign.growth=1.2"],
-        "classic + growing by disagreement": [*CLASSIC, "campaign.growth=1.2", "campaign.grow_below=0.4"],
         "classic + random part": [*CLASSIC, "candidates.kind=random", *part],
         "classic + last scores": [*CLASSIC, "candidates.kind=stale", *part],
         "saver": [*SAVER, *part],
@@ -89,8 +81,6 @@ def variants(data: str) -> dict[str, list[str]]:
         ],
         "saver, equal queries": [*SAVER, *part, "campaign.growth=1.0"],
         "saver, whole pool": [*SAVER, "candidates.kind=all"],
-        "saver, replay 3": [*SAVER, *part, "training.replay=3"],
-        "saver, cosine rewound": [*SAVER, *part, "model.schedule=cosine", "training.rewind=0.5"],
         # Of Fashion-MNIST see full_data.py, with a rule to stop that 60,000 labels need.
         **({"all labels, once": ALL_DIGITS} if data == "digits" else {}),
     }

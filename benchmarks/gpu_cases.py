@@ -21,7 +21,7 @@ from dal.acquisition import BALD, badge_select, k_center_greedy
 from dal.data.images import ImageData, TensorSource
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
-from dal.scoring.model_pass import ScoringConfig, summarize_points
+from dal.scoring.config import ScoringConfig, summarize_points
 
 SEED = 0
 DRAWS = 20

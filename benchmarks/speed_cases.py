@@ -20,7 +20,7 @@ from torch import Tensor
 from dal import Classifier
 from dal.acquisition import BALD, badge_select, batchbald_select, k_center_greedy
 from dal.models.adapt import as_adapted
-from dal.scoring.model_pass import ScoringConfig, summarize_points
+from dal.scoring.config import ScoringConfig, summarize_points
 
 SEED = 0
 # Of the floor and of baal; dal cuts tiles of its own choice. Other sizes change the floor's time by little.

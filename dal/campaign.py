@@ -20,7 +20,7 @@ from dal.scoring.evaluation import metrics_from_logits
 from dal.stopping import CampaignConfig, check_metric, check_sizes, largest_query, next_query_size, reason_to_stop
 from dal.stopping.stop_set import stop_set, stop_set_facts
 from dal.training import FitResult
-from dal.training.fit_round import check_start
+from dal.training.fit_round import check_monitor
 
 
 def run(
@@ -46,7 +46,7 @@ def run(
     check_sizes(campaign, learner.pool.num_unlabeled)
     has_validation = campaign.validation_size > 0 or learner.validation is not None
     check_metric(campaign, test is not None, prices, has_validation)
-    check_start(learner.training, has_validation)
+    check_monitor(learner.training, has_validation)
     learner.candidates.check(len(learner.data), largest_query(campaign, learner.pool.num_unlabeled))
     learner.initial = campaign.initial
     learner.restore(records)
@@ -66,7 +66,7 @@ def run(
             found |= stop_set_facts(learner.predict(followed, "stop"))
         with learner.ledger.phase("checkpoint"):
             records.keep_weights(learner.model.module.state_dict())
-        row = _row(learner, result, found | records.facts)
+        row = _row(learner, result, found)
         reason = reason_to_stop(campaign, [*records.rows, row], learner.pool.num_unlabeled, prices)
         # Processes measure other seconds, and all must stop after the same round.
         row["campaign_stopped"] = from_rank_zero(reason)
@@ -88,13 +88,10 @@ def _buy_query(learner: ActiveLearner, oracle: Oracle, campaign: CampaignConfig,
     learner.ledger = Ledger()
     size = next_query_size(campaign, records.rows, learner.labels_bought, learner.pool.num_unlabeled)
     query = learner.ask(size)
-    facts: dict[str, Any] = {}
-    if campaign.grow_below is not None:
-        facts["query_disagreement"] = from_rank_zero(learner.disagreement(query)) if records.rows else None
     labels = oracle(query)
     learner.tell(query, labels)
     lines = _lines(learner.round, query.indices, query.ids, labels, query.scores)
-    records.commit_selection(lines, learner.ledger.row(), facts, learner.scores)
+    records.commit_selection(lines, learner.ledger.row(), learner.scores)
 
 
 def _validated(learner: ActiveLearner) -> dict[str, float]:
@@ -120,7 +117,6 @@ def _outside(learner: ActiveLearner) -> dict[str, int]:
 
 
 def _row(learner: ActiveLearner, result: FitResult, found: Mapping[str, Any]) -> dict[str, Any]:
-    probe = result.probe
     return {
         "round": learner.round,
         "num_labeled": learner.pool.num_labeled,
@@ -129,7 +125,6 @@ def _row(learner: ActiveLearner, result: FitResult, found: Mapping[str, Any]) ->
         **_outside(learner),
         **found,
         "warm_start": result.start,
-        **({} if probe is None else {"probe_warm_loss": probe.warm_loss, "probe_scratch_loss": probe.scratch_loss}),
         **result.row(),
         **learner.ledger.row(),
         "devices": num_ranks(),

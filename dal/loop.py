@@ -23,15 +23,15 @@ from dal.runtime.distributed import from_rank_zero, scoring_device
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import generator, isolated_rng
 from dal.scoring.candidates import AllCandidates, Candidates, Known, starting_features
-from dal.scoring.evaluation import Metrics, known_indices, metrics_from_logits, predict
+from dal.scoring.config import ScoringConfig
+from dal.scoring.evaluation import Metrics, known_indices, metrics_from_logits
 from dal.scoring.external_features import check_external_features, takes_external_features
 from dal.scoring.feature_cache import FeatureCache, takes_features
-from dal.scoring.model_pass import ScoringConfig
-from dal.scoring.select import choose
-from dal.scoring.target_points import load_target_inputs, unlabeled_targets
-from dal.stopping.stop_set import disagreement_with_random
+from dal.scoring.model_pass import ModelPass
+from dal.scoring.select import KnownPoints, select_points
+from dal.scoring.target_points import load_target_points, unlabeled_targets
 from dal.training import FitResult, TrainingConfig, fit_round
-from dal.training.auto_start import Probe, probes_of
+from dal.training.setup import TrainingSetup
 
 Model = AdaptedModel | Classifier
 
@@ -92,23 +92,23 @@ class ActiveLearner:
             raise bad_value("acquisition", expected, acquisition.name)
         self.data, self.acquisition, self.seed, self.initial = data, acquisition, seed, initial
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
-        if self.scoring.embeddings is not None and takes_external_features(acquisition):
-            check_external_features(self.scoring.embeddings, len(data))
+        if self.scoring.features_file is not None and takes_external_features(acquisition):
+            check_external_features(self.scoring.features_file, len(data))
         self._targets: Tensor | None = None
-        if self.scoring.target_inputs is not None and acquisition.takes_targets:
-            self._targets = load_target_inputs(self.scoring.target_inputs, data.ids)
+        if self.scoring.target_points is not None and acquisition.uses_target_points:
+            self._targets = load_target_points(self.scoring.target_points, data.ids)
         self.trainer, self.on_progress = dict(trainer or {}), on_progress
         self.pool = pool or Pool(len(data), data.num_classes)
         self.validation: tuple[Tensor, Tensor] | None = None
-        self.ledger = Ledger()
         self.round = 0
         self.scores: Tensor | None = None
         """(N,) float64: the last score of each point, NaN where there is none. Kept for candidates that go by it."""
         self._scores_before: Tensor | None = None  # this round, so that asking again gives the same answer
-        self._probes: list[Probe] = []
         self._fitted_round: int | None = None
         self._make = None if isinstance(model, AdaptedModel | Classifier) else model
         self.model = as_adapted(model) if isinstance(model, AdaptedModel | Classifier) else self._new_model(0)
+        device = scoring_device(str(self.trainer.get("accelerator") or "auto"))
+        self.passes = ModelPass(self.model, self.scoring, device, Ledger(), on_progress)
         self._check_classes()
         if acquisition.needs_dropout:
             check_draws(self.model.module, getattr(acquisition, "num_draws", None))
@@ -116,9 +116,23 @@ class ActiveLearner:
         self._first_state = {k: v.detach().clone() for k, v in self.model.module.state_dict().items()}
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device | None:
         """Where the pool is scored."""
-        return scoring_device(str(self.trainer.get("accelerator") or "auto"))
+        return self.passes.device
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the current round has cost so far."""
+        return self.passes.ledger
+
+    @ledger.setter
+    def ledger(self, ledger: Ledger) -> None:
+        self.passes.ledger = ledger
+
+    @property
+    def setup(self) -> TrainingSetup:
+        """How the model trains."""
+        return TrainingSetup(self.passes, self.training, self.trainer, self.seed)
 
     @property
     def labels_bought(self) -> int:
@@ -162,10 +176,14 @@ class ActiveLearner:
     def _choose(self, data: ImageData, candidates: Tensor, query_size: int) -> Query:
         if self.acquisition.needs_pass and self._fitted_round is None:
             raise DalError("ask: expected fit() before the second ask(), got labels but no trained model.")
-        if data is not self.data and self.scoring.embeddings is not None and takes_external_features(self.acquisition):
+        if (
+            data is not self.data
+            and self.scoring.features_file is not None
+            and takes_external_features(self.acquisition)
+        ):
             expected = "null for images outside the training set, which have no row there"
-            raise bad_value("scoring.embeddings", expected, self.scoring.embeddings)
-        reads_labeled = self.acquisition.needs_labeled or self.acquisition.needs_labels
+            raise bad_value("scoring.features_file", expected, self.scoring.features_file)
+        reads_labeled = self.acquisition.uses_labeled_points or self.acquisition.learns_from_labels
         labeled = self.pool.labeled if reads_labeled else self.pool.labeled[:0]
         # Features of new images would be read once, and those of all old ones for the sake of the labeled alone.
         seen = own = self.data
@@ -173,20 +191,10 @@ class ActiveLearner:
             seen = data
         elif self.acquisition.needs_pass:
             seen = own = self._seen(data)
-        chosen = choose(
-            self.model,
-            self.acquisition,
-            (seen, candidates),
-            (own, labeled),
-            query_size,
-            labels=self.pool.labels(labeled),
-            targets=unlabeled_targets(self._targets, self.pool.unlabeled),
-            seed=self.seed,
-            round=self.round,
-            scoring=self.scoring,
-            device=self.device,
-            ledger=self.ledger,
-            on_progress=self.on_progress,
+        targets = unlabeled_targets(self._targets, self.pool.unlabeled)
+        known = KnownPoints(own, labeled, self.pool.labels(labeled), targets)
+        chosen = select_points(
+            self.passes, self.acquisition, (seen, candidates), known, query_size, seed=self.seed, round=self.round
         )
         indices = candidates[chosen.positions]
         return from_rank_zero(Query.of(data, indices.tolist(), chosen.scores.tolist()))
@@ -220,23 +228,15 @@ class ActiveLearner:
                 raise bad_value("fit", "points labeled with a class", f"{self.pool.num_labeled} that are of none")
             raise DalError("fit: expected labeled points, got none; ask() and tell() first.")
         result = fit_round(
-            self.model,
+            self.setup,
             self._seen(self.data),
             (labeled, labels),
             None if self.validation is None else with_known_class(self.validation),
             num_new=int((self.pool.rounds(labeled) == self.round).sum()),
             fresh=self._fresh_state(),
             is_first=self._fitted_round is None,
-            probes=self._probes,
-            config=self.training,
-            scoring=self.scoring,
-            trainer_options=self.trainer,
-            seed=self.seed,
             round=self.round,
-            ledger=self.ledger,
-            on_progress=self.on_progress,
         )
-        self._probes += [] if result.probe is None else [result.probe]
         self._fitted_round, self._scores_before = self.round, self.scores
         return result
 
@@ -252,25 +252,9 @@ class ActiveLearner:
             return self._predict(self.data, indices, phase)
 
     def _predict(self, data: ImageData, indices: Tensor, phase: str) -> Tensor:
-        return predict(
-            self.model,
-            # What only testing reads is no cost of the method.
-            self._seen(data, "embed" if data is self.data else phase),
-            indices,
-            config=self.scoring,
-            device=self.device,
-            on_progress=self.on_progress,
-            phase=phase,
-            ledger=self.ledger,
-        )
-
-    def disagreement(self, query: Sequence[int], size: int = 256) -> float:
-        """By how much the model is less sure of a query than of ``size`` random unlabeled points, from -1 to 1."""
-        points = self.pool.unlabeled
-        order = torch.randperm(len(points), generator=generator(self.seed, self.round, "disagreement"))
-        asked = torch.tensor(list(query), dtype=torch.int64)
-        logits = self.predict(torch.cat([asked, points[order[:size]].sort().values]), "score")
-        return disagreement_with_random(logits[: len(asked)], logits[len(asked) :])
+        # What only testing reads is no cost of the method.
+        seen = self._seen(data, "embed" if data is self.data else phase)
+        return self.passes.logits(seen, indices, phase)
 
     def restore(self, records: Records) -> None:
         """Take labels, weights and costs from the records of a run that was cut off."""
@@ -287,23 +271,14 @@ class ActiveLearner:
                 raise DalError("model: expected the network that the run was started with, got another one.") from error
             self._fitted_round = len(records.rows) - 1
             self._features.already_counted(self.model)
-        self._probes, self.scores = probes_of(records.rows), records.scores
-        self._scores_before = records.scores
+        self.scores = self._scores_before = records.scores
         self.ledger = Ledger(records.costs)
 
     def _seen(self, data: ImageData, phase: str = "embed") -> ImageData:
         """What the model reads: the images, or in their place the features of a frozen backbone."""
         if not takes_features(self.model):
             return data
-        return self._features.view(
-            self.model,
-            data,
-            scoring=self.scoring,
-            device=self.device,
-            ledger=self.ledger,
-            on_progress=self.on_progress,
-            phase=phase,
-        )
+        return self._features.view(self.passes, data, phase)
 
     def _new_model(self, round: int) -> AdaptedModel:
         assert self._make is not None
@@ -323,15 +298,8 @@ class ActiveLearner:
         data = self._seen(self.data)
         # A resumed run makes them again, and what a crash repeats is not counted twice.
         with self.ledger.phase("embed"):
-            return starting_features(
-                self.model,
-                self._first_state,
-                data,
-                self.scoring,
-                device=self.device,
-                ledger=self.ledger if self.round == 0 and data is self.data else None,
-                on_progress=self.on_progress,
-            )
+            is_first = self.round == 0 and data is self.data
+            return starting_features(self.passes, self._first_state, data, charged=is_first)
 
     def _check_classes(self) -> None:
         weight = getattr(self.model.head_layer, "weight", None)

@@ -1,7 +1,7 @@
 """Features of a pre-trained network for every training image of a data set, as a .npy file (N, D) of float32.
 
     python scripts/embed.py --output embeddings.npy data=fashion_mnist
-    dal run data=fashion_mnist acquisition=typiclust scoring.embeddings=embeddings.npy
+    dal run data=fashion_mnist acquisition=typiclust scoring.features_file=embeddings.npy
 
 The rows are in the order of the training set, so data settings (data.max_train, data.imbalance_factor) must be those of
 the run. The network is EfficientNet-Lite0, trained on ImageNet, 1,280 features, whose weights come with a package:
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 2
     print(f"{shape[0]:,} x {shape[1]:,} features are {chosen.output}.")
-    print(f"Next: dal run {' '.join(chosen.overrides)} acquisition=typiclust scoring.embeddings={chosen.output}")
+    print(f"Next: dal run {' '.join(chosen.overrides)} acquisition=typiclust scoring.features_file={chosen.output}")
     return 0
 
 

@@ -55,7 +55,6 @@ def test_the_same_points_are_followed_in_every_round(data, new_model):
         assert row["stop_uncertainty"] == pytest.approx(sum(entropies) / 25 / math.log(3), rel=1e-6)
         assert row["samples_forward_stop"] == 25
         assert row["devices"] == 1 and row["warm_start"] == "scratch" and row["seconds_checkpoint"] > 0
-        assert "query_disagreement" not in row
 
 
 def test_no_stop_set_no_predictions(data, new_model):
@@ -64,34 +63,8 @@ def test_no_stop_set_no_predictions(data, new_model):
     assert [row["samples_forward_stop"] for row in rows] == [0] * len(rows)
 
 
-def test_queries_grow_after_those_that_are_worth_little(data, new_model):
-    settings = {"budget": 80, "growth": 1.5}
-    _, always, _ = campaign(data, new_model, grow_below=1.0, **settings)
-    _, never, _ = campaign(data, new_model, grow_below=-1.0, **settings)
-    assert [row["num_labeled"] for row in always] == [6, 14, 26, 44, 71, 80]
-    assert [row["num_labeled"] for row in never] == [6, *range(14, 79, 8), 80]
-    values = [row["query_disagreement"] for row in never]
-    assert values[0] is None and all(-1 <= value <= 1 for value in values[1:])
-    bound = sorted(values[1:4])[1]
-    _, rows, _ = campaign(data, new_model, grow_below=bound, **settings)
-    grown, bought = 0, 6
-    for row in rows[1:-1]:
-        bought += int(8 * 1.5**grown + 0.5)
-        assert row["num_labeled"] == bought
-        grown += row["query_disagreement"] < bound
-    assert 0 < grown < len(rows) - 2
-
-
-def test_disagreement_is_how_much_less_sure_the_model_is_of_the_query(data, new_model):
-    learner, rows, seen = campaign(data, new_model, grow_below=0.0, growth=2.0, budget=14)
-    doubt = 1 - seen[0].double().softmax(dim=1).amax(dim=1)
-    first, query = learner.pool.labeled[:6].tolist(), learner.pool.labeled[6:14]
-    pool = [i for i in range(90) if i not in first]  # fewer than 256: all of it
-    assert rows[1]["query_disagreement"] == pytest.approx(float(doubt[query].mean() - doubt[pool].mean()), abs=1e-6)
-
-
-def test_a_campaign_that_is_cut_off_keeps_stop_set_disagreement_and_sizes(tmp_path, data, new_model):
-    settings = {"budget": 60, "growth": 1.5, "grow_below": 0.2, "validation_size": 10}
+def test_a_campaign_that_is_cut_off_keeps_stop_set_and_sizes(tmp_path, data, new_model):
+    settings = {"budget": 60, "growth": 1.5, "validation_size": 10}
     undisturbed = counted(campaign(data, new_model, **settings)[1])
 
     class Cut(RunFolder):
@@ -104,7 +77,6 @@ def test_a_campaign_that_is_cut_off_keeps_stop_set_disagreement_and_sizes(tmp_pa
         assert campaign(data, new_model, Cut(tmp_path, {}, data.fingerprint()), **settings) is None
         records = RunFolder(tmp_path, {}, data.fingerprint())
         assert records.stage == "train"
-        assert records.facts == {"query_disagreement": undisturbed[rounds]["query_disagreement"]}
         records.close()
     _, rows, _ = campaign(data, new_model, RunFolder(tmp_path, {}, data.fingerprint()), **settings)
     assert counted(rows) == undisturbed

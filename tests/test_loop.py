@@ -5,6 +5,7 @@ from importlib import import_module
 
 import pytest
 import torch
+from helpers.passes import predict
 
 from dal import ActiveLearner, Pool, run
 from dal.acquisition import BADGE, BALD, CoreSet, Margin, Random
@@ -13,7 +14,7 @@ from dal.labeling.oracle import DatasetOracle, NoisyOracle
 from dal.loop import Query
 from dal.runs.folder import Records
 from dal.runtime.seeding import derive_seed
-from dal.scoring.model_pass import ScoringConfig
+from dal.scoring.config import ScoringConfig
 from dal.stopping import CampaignConfig
 from dal.training import TrainingConfig
 
@@ -46,7 +47,6 @@ def test_ask_gives_unlabeled_positions_of_the_training_set_with_their_ids(starte
 
 def test_scores_belong_to_the_points_they_stand_beside(started):
     from dal.acquisition import margin_scores
-    from dal.scoring.evaluation import predict
 
     learner = started(Margin())
     query = learner.ask(15)

@@ -11,7 +11,15 @@ from dal.acquisition.alfa_mix import ALFAMix, alfa_mix_select, class_anchors, mi
 from dal.acquisition.badge import BADGE, badge_select, badge_weights
 from dal.acquisition.bait import BAIT, bait_select
 from dal.acquisition.bald import BALD, bald_scores
-from dal.acquisition.base import AcquisitionFunction, PoolModel, ScoreFunction, Selection, Summary, top_scores
+from dal.acquisition.base import (
+    AcquisitionFunction,
+    PoolModel,
+    ScoreFunction,
+    Selection,
+    ShardedFunction,
+    Summary,
+    top_scores,
+)
 from dal.acquisition.batchbald import BatchBALD, batchbald_select
 from dal.acquisition.cluster_margin import ClusterMargin, average_linkage, cluster_margin_select
 from dal.acquisition.coreset import CoreSet, k_center_greedy
@@ -58,6 +66,7 @@ __all__ = [
     "ScoreFunction",
     "Selection",
     "Shard",
+    "ShardedFunction",
     "Stochastic",
     "Summary",
     "TypiClust",

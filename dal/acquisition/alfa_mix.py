@@ -140,8 +140,8 @@ class ALFAMix(AcquisitionFunction):
             at the first (38 of 1,197 digits after 100 labels).
     """
 
-    needs_labels: ClassVar[bool] = True
-    features_part: ClassVar[int | None] = 0
+    keeps: ClassVar[tuple[str, ...]] = ("features", "changes")
+    learns_from_labels: ClassVar[bool] = True
 
     epsilon: float = 0.2
     steps: int = 5
@@ -155,7 +155,7 @@ class ALFAMix(AcquisitionFunction):
 
     def with_labeled(self, labeled: Summary, labels: Tensor) -> ALFAMix:
         anchored = replace(self)
-        object.__setattr__(anchored, "anchors", Anchors(class_anchors(labeled[0], labels)))
+        object.__setattr__(anchored, "anchors", Anchors(class_anchors(labeled["features"], labels)))
         return anchored
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
@@ -163,7 +163,7 @@ class ALFAMix(AcquisitionFunction):
         check_finite("features", features)
         changes = torch.zeros(len(features), self.steps, device=features.device)
         if self.anchors is None:
-            return features, changes
+            return {"features": features, "changes": changes}
         predicted, gradients = _ascent(model, features)
         for step in range(self.steps):
             epsilon = (step + 1) * self.epsilon / math.sqrt(features.shape[1])
@@ -172,11 +172,10 @@ class ALFAMix(AcquisitionFunction):
                 logits = model.head(mixed)
                 check_finite("logits", logits)
                 changes[:, step] += logits.argmax(dim=1) != predicted
-        return features, changes
+        return {"features": features, "changes": changes}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        features, changes = pool
-        return _select(features, changes, query_size, generator)
+        return _select(pool["features"], pool["changes"], query_size, generator)
 
 
 def _ascent(model: PoolModel, features: Tensor) -> tuple[Tensor, Tensor]:

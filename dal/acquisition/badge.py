@@ -6,11 +6,20 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_dims, check_query_size
+from dal.acquisition.base import (
+    KeptRows,
+    PoolModel,
+    Selection,
+    ShardedFunction,
+    Summary,
+    check_dims,
+    check_query_size,
+)
 from dal.acquisition.search.exponential_race import draw_seed, exponentials, uniforms
 from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
@@ -109,7 +118,7 @@ def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class BADGE(AcquisitionFunction):
+class BADGE(ShardedFunction):
     """``badge_select`` on the network's predictions; C + D float32 numbers a point are kept.
 
     A point's score is the distance of its gradient from the nearest one taken before it, whose square is the weight
@@ -122,12 +131,16 @@ class BADGE(AcquisitionFunction):
             kept, which needs other classes that are all equally probable. None keeps all.
     """
 
+    keeps: ClassVar[tuple[str, ...]] = ("errors", "inputs")
+
     top_classes: int | None = None
 
     def __post_init__(self) -> None:
         k = self.top_classes
         if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 2):
             raise bad_value("top_classes", "a whole number of at least 2, or None", k)
+        if k is not None:
+            object.__setattr__(self, "keeps", ("errors", "classes", "inputs"))
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)
@@ -137,27 +150,24 @@ class BADGE(AcquisitionFunction):
         predicted = probs.argmax(dim=1, keepdim=True)
         others = probs.scatter(1, predicted, 0)
         errors = others.scatter(1, predicted, -others.sum(dim=1, keepdim=True))
-        if self.top_classes is None or self.top_classes >= errors.shape[1]:
-            return errors.float(), features
+        if self.top_classes is None:
+            return {"errors": errors.float(), "inputs": features}
         # The predicted class has the largest error, so it is never left out.
-        classes = errors.abs().topk(self.top_classes, dim=1).indices
-        return errors.gather(1, classes).float(), classes.float(), features
-
-    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        return self.select_in(Shard.alone(len(pool[0])), pool, labeled, query_size, generator)
+        classes = errors.abs().topk(min(self.top_classes, errors.shape[1]), dim=1).indices
+        return {"errors": errors.gather(1, classes).float(), "classes": classes.float(), "inputs": features}
 
     def select_in(
         self,
         shard: Shard,
-        pool: tuple[Rows, ...],
+        pool: KeptRows,
         labeled: Summary,
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
-        errors, *classes, features = map(ready, pool)
-        if classes:
-            errors = _Scattered(errors, classes[0], shard)
-        return _sample(errors, features, query_size, generator, shard)
+        errors = ready(pool["errors"])
+        if self.top_classes is not None:
+            errors = _Scattered(errors, ready(pool["classes"]), shard)
+        return _sample(errors, ready(pool["inputs"]), query_size, generator, shard)
 
 
 def _errors(probs: Tensor) -> Tensor:

@@ -106,7 +106,8 @@ class BAIT(AcquisitionFunction):
         oversampling: at least 1.
     """
 
-    needs_labeled: ClassVar[bool] = True
+    keeps: ClassVar[tuple[str, ...]] = ("class_parts", "inputs")
+    uses_labeled_points: ClassVar[bool] = True
 
     form: str = "exact"
     regularization: float = 1.0
@@ -120,12 +121,14 @@ class BAIT(AcquisitionFunction):
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)
         check_finite("features", features)
-        return _class_parts(normalized_log_probs("logits", model.head(features)).exp(), self.form), features
+        parts = _class_parts(normalized_log_probs("logits", model.head(features)).exp(), self.form)
+        return {"class_parts": parts, "inputs": features}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        if not labeled or not len(labeled[0]):
-            labeled = tuple(part[:0] for part in pool)
-        return _select(pool, labeled, query_size, self.form, self.regularization, self.oversampling)
+        if not labeled or not len(labeled["inputs"]):
+            labeled = {name: part[:0] for name, part in pool.items()}
+        of_pool, of_labeled = ((points["class_parts"], points["inputs"]) for points in (pool, labeled))
+        return _select(of_pool, of_labeled, query_size, self.form, self.regularization, self.oversampling)
 
 
 def _check_numbers(regularization: float, oversampling: int) -> None:
@@ -173,8 +176,14 @@ def _contrasts(num_classes: int) -> Tensor:
 
 
 def _select(
-    pool: Summary, labeled: Summary, query_size: int, form: str, regularization: float, oversampling: int
+    pool: tuple[Tensor, Tensor],
+    labeled: tuple[Tensor, Tensor],
+    query_size: int,
+    form: str,
+    regularization: float,
+    oversampling: int,
 ) -> Selection:
+    """``bait_select`` of the ``_class_parts`` and features of the points."""
     (parts, features), (labeled_parts, labeled_features) = pool, labeled
     check_query_size(query_size, len(parts))
     _check_numbers(regularization, oversampling)

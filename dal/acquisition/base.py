@@ -6,8 +6,9 @@ Shapes in the names: N pool, B batch, K draws, C classes, D features, Q query si
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,25 +16,41 @@ from torch import Tensor
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs
 from dal.acquisition.search.rows import Rows
 from dal.acquisition.search.shards import Shard
-from dal.errors import bad_value
+from dal.errors import DalError, bad_value
 
 __all__ = [
     "AcquisitionFunction",
+    "KeptRows",
     "PoolModel",
     "ScoreFunction",
     "Selection",
+    "ShardedFunction",
     "Summary",
     "check_dims",
     "check_finite",
     "check_num_draws",
     "check_query_size",
+    "check_summary",
     "check_whole",
     "normalized_log_probs",
     "top_scores",
 ]
 
-Summary = tuple[Tensor, ...]
-"""What is kept of some points: tensors whose first dimension runs over the points."""
+Summary = dict[str, Tensor]
+"""What a function keeps of some points: tensors by name, whose first dimension runs over the points."""
+
+KeptRows = Mapping[str, Rows]
+"""A summary whose rows may be on disk."""
+
+_OLD_NAMES = {
+    "features_part": 'the name "features" in keeps',
+    "features_alone": 'keeps = ("features",)',
+    "keeps_draws": 'a name such as "log_probs" in keeps',
+    "needs_labeled": "uses_labeled_points, as it is called now",
+    "needs_labels": "learns_from_labels, as it is called now",
+    "takes_targets": "uses_target_points, as it is called now",
+    "with_targets": "with_target_points(), as it is called now",
+}
 
 
 class Selection(NamedTuple):
@@ -61,33 +78,40 @@ class PoolModel(Protocol):
 
 @dataclass(frozen=True)
 class AcquisitionFunction(ABC):
-    """Says which points of the pool to label next. Its fields are its parameters and its configuration."""
+    """Chooses the points of the pool to label next.
+
+    The dataclass fields are the parameters and the configuration. A class attribute that depends on them is set on the
+    instance, in ``__post_init__``.
+    """
+
+    keeps: ClassVar[tuple[str, ...]] = ()
+    """The names of the tensors of a summary, in order.
+
+    Two names have a meaning: "features" are (N, D) inputs of the last layer by which points are compared, and features
+    of another network can replace them. If a function keeps features alone, the pool is then not read. Inputs of the
+    last layer that must be the network's own, such as a factor of its gradient, are "inputs".
+    """
 
     needs_pass: ClassVar[bool] = True
-    """Whether the pool must be read. Without it select() gets a pool summary of one tensor (N, 0)."""
+    """Whether the pool must be read. Without it, the tensors of all summaries are (N, 0) and tell only N."""
 
     needs_dropout: ClassVar[bool] = False
     """Whether it asks the model for dropout draws, so that a network without dropout is refused at the start."""
 
-    needs_labeled: ClassVar[bool] = False
-    """Whether select() looks at the summaries of the labeled points too."""
+    uses_labeled_points: ClassVar[bool] = False
+    """Whether select() also gets the summary of the labeled points."""
 
-    needs_labels: ClassVar[bool] = False
-    """Whether the labeled points are read first and with_labeled() makes of them and their labels the function that
-    reads the pool."""
+    learns_from_labels: ClassVar[bool] = False
+    """Whether the labeled points are read first. with_labeled() then returns the function that reads the pool."""
 
-    takes_targets: ClassVar[bool] = False
-    """Whether it goes by target inputs, which with_targets() can be given."""
+    uses_target_points: ClassVar[bool] = False
+    """Whether it selects for target points, which with_target_points() receives."""
 
-    features_part: ClassVar[int | None] = None
-    """Which tensor of the summary holds the features (N, D) by which points are told apart, where features of another
-    network can take their place. None where they cannot: a gradient is one of this network's features."""
-
-    features_alone: ClassVar[bool] = False
-    """Whether features are all that it keeps, so that with those of another network the pool need not be read."""
-
-    keeps_draws: ClassVar[bool] = False
-    """Whether a summary holds K * C numbers a point, the draws themselves, because points are compared by them."""
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for old, expected in _OLD_NAMES.items():
+            if hasattr(cls, old):
+                raise DalError(f"{cls.__name__}.{old}: expected {expected}, got the old name.")
 
     @property
     def name(self) -> str:
@@ -96,21 +120,21 @@ class AcquisitionFunction(ABC):
 
     @abstractmethod
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
-        """Reduce one batch, on its device, to what is worth keeping of it: tensors of B rows."""
+        """Reduce one batch, on its device, to the tensors of B rows that ``keeps`` names."""
 
     def with_labeled(self, labeled: Summary, labels: Tensor) -> AcquisitionFunction:
-        """The function that summarizes the pool and selects from it; called where needs_labels is set.
+        """Return the function that summarizes the pool and selects from it; called if learns_from_labels is set.
 
-        ``labeled`` is what summarize() of this one made of the labeled points, always from the network's own features.
-        ``labels`` (L,) int64 are their classes, and -2 for points of none. All processes get all of them. What is taken
-        from them can be held in a field with ``init=False``, which is no option of the command line.
+        ``labeled`` is the summary of the labeled points by this function, always from the network's own features.
+        ``labels`` (L,) int64 are their classes, -2 for points of no class. Every process gets all of them. A field with
+        ``init=False``, which is no option of the command line, can hold what the function learns.
         """
         return self
 
-    def with_targets(self, targets: Summary) -> AcquisitionFunction:
-        """The function that selects for these target inputs; called where takes_targets is set and somebody gives some.
+    def with_target_points(self, points: Summary) -> AcquisitionFunction:
+        """Return the function that selects for these points; called if uses_target_points is set and points are given.
 
-        ``targets`` is what summarize() made of them. As with_labeled() otherwise.
+        ``points`` is their summary by this function. Every process gets all of them.
         """
         return self
 
@@ -118,39 +142,61 @@ class AcquisitionFunction(ABC):
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         """Choose ``query_size`` distinct rows of ``pool``, best first.
 
-        ``labeled`` is empty unless needs_labeled. The generator is on the CPU whatever device the summaries are on.
+        ``labeled`` is empty unless uses_labeled_points is set. The generator is on the CPU whatever device the
+        summaries are on.
         """
 
     def select_in(
         self,
         shard: Shard,
-        pool: tuple[Rows, ...],
+        pool: KeptRows,
         labeled: Summary,
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
-        """select() where this process may hold a part of the pool only, on disk perhaps; each gives the answer of one
-        that holds all.
+        """select() in several processes, each of which holds a part of the pool, perhaps on disk.
 
-        ``pool`` are the rows of ``shard.span``, the answer's positions are in the whole pool, and the generators of
-        all processes are equal. As it stands here all rows are brought into memory first, which is fine for scores.
+        Every process returns what one process with the whole pool returns. ``pool`` are the rows of ``shard.span``, the
+        positions returned are in the whole pool, and the generators of all processes are equal. This default brings all
+        rows into memory, which is fine for scores.
         """
         return self.select(shard.gather(pool), labeled, query_size, generator)
+
+
+@dataclass(frozen=True)
+class ShardedFunction(AcquisitionFunction):
+    """An acquisition function that selects in shards: subclasses write select_in() instead of select()."""
+
+    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
+        shard = Shard.alone(len(next(iter(pool.values()))))
+        return self.select_in(shard, pool, labeled, query_size, generator)
+
+    @abstractmethod
+    def select_in(
+        self,
+        shard: Shard,
+        pool: KeptRows,
+        labeled: Summary,
+        query_size: int,
+        generator: torch.Generator,
+    ) -> Selection: ...
 
 
 @dataclass(frozen=True)
 class ScoreFunction(AcquisitionFunction):
     """An acquisition function that looks at each point alone: highest score first, ties by the generator."""
 
+    keeps: ClassVar[tuple[str, ...]] = ("scores",)
+
     @abstractmethod
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         """(B, ...) images to (B,) scores, higher is more worth labeling."""
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
-        return (self.score(model, x),)
+        return {"scores": self.score(model, x)}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        (scores,) = pool
+        scores = pool["scores"]
         check_query_size(query_size, len(scores))
         check_finite("scores", scores)
         return top_scores(scores, query_size, generator)
@@ -167,6 +213,22 @@ def top_scores(scores: Tensor, query_size: int, generator: torch.Generator) -> S
     order = torch.sort(scores[shuffled], descending=True, stable=True).indices[:query_size]
     positions = shuffled[order]
     return Selection(positions, scores[positions])
+
+
+def check_summary(function: AcquisitionFunction, summary: object) -> None:
+    """Raise DalError unless ``summary`` is a dict of the tensors that ``keeps`` names, of one length."""
+    argument, names = f"{type(function).__name__}.summarize()", ", ".join(function.keeps)
+    if not isinstance(summary, dict):
+        expected = 'a dict of the tensors that keeps names, such as {"features": features}'
+        raise bad_value(argument, expected, type(summary).__name__)
+    if not names or set(summary) != set(function.keeps):
+        expected = f"tensors named as in keeps ({names or 'which is empty'})"
+        raise bad_value(argument, expected, ", ".join(map(str, summary)) or "none")
+    shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in summary.values()]
+    if not all(isinstance(part, Tensor) and part.ndim for part in summary.values()):
+        raise bad_value(argument, f"tensors of B rows ({names})", shapes)
+    if len({len(part) for part in summary.values()}) > 1:
+        raise bad_value(argument, f"as many rows in each tensor ({names})", shapes)
 
 
 def check_query_size(query_size: int, num_candidates: int) -> None:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import (
-    AcquisitionFunction,
+    KeptRows,
     PoolModel,
     Selection,
+    ShardedFunction,
     Summary,
     check_dims,
     check_num_draws,
@@ -83,7 +84,7 @@ def batchbald_select(
 
 
 @dataclass(frozen=True)
-class BatchBALD(AcquisitionFunction):
+class BatchBALD(ShardedFunction):
     """``batchbald_select`` on the network's draws; K C numbers a point are kept.
 
     Args:
@@ -92,8 +93,8 @@ class BatchBALD(AcquisitionFunction):
         num_joint_samples: joint labels of a batch to compute with.
     """
 
+    keeps: ClassVar[tuple[str, ...]] = ("log_probs",)
     needs_dropout: ClassVar[bool] = True
-    keeps_draws: ClassVar[bool] = True
 
     num_draws: int = 20
     num_joint_samples: int = 10_000
@@ -105,22 +106,19 @@ class BatchBALD(AcquisitionFunction):
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         log_probs = model.mc_log_probs(x, self.num_draws)
         normalized_log_probs("log_probs", log_probs)
-        return (log_probs.flatten(1),)
-
-    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        return self.select_in(Shard.alone(len(pool[0])), pool, labeled, query_size, generator)
+        return {"log_probs": log_probs.flatten(1)}
 
     def select_in(
         self,
         shard: Shard,
-        pool: tuple[Rows, ...],
+        pool: KeptRows,
         labeled: Summary,
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
         # Rows on disk stay there: few are read again.
-        (rows,) = pool if shard.group is None else shard.gather(pool)
-        return _select(rows, self.num_draws, query_size, generator, self.num_joint_samples)
+        kept = pool if shard.group is None else shard.gather(pool)
+        return _select(kept["log_probs"], self.num_draws, query_size, generator, self.num_joint_samples)
 
 
 def _select(

@@ -94,7 +94,7 @@ class ClusterMargin(AcquisitionFunction):
         max_clustered: 5,000 points take some 200 MB.
     """
 
-    features_part: ClassVar[int | None] = 0
+    keeps: ClassVar[tuple[str, ...]] = ("features", "scores")
 
     factor: float = 10.0
     num_clusters: int | None = None
@@ -109,10 +109,10 @@ class ClusterMargin(AcquisitionFunction):
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)
         check_finite("features", features)
-        return features, margin_scores(model.head(features))
+        return {"features": features, "scores": margin_scores(model.head(features))}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        features, scores = pool
+        features, scores = pool["features"], pool["scores"]
         check_query_size(query_size, len(scores))
         check_finite("scores", scores)
         points = points_of("features", features)

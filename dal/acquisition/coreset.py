@@ -9,7 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_dims, check_query_size
+from dal.acquisition.base import (
+    KeptRows,
+    PoolModel,
+    Selection,
+    ShardedFunction,
+    Summary,
+    check_dims,
+    check_query_size,
+)
 from dal.acquisition.search.geometry import Euclidean
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters, nearest_point
 from dal.acquisition.search.numbers import check_finite, in_double, row_blocks
@@ -56,35 +64,31 @@ def k_center_greedy(
 
 
 @dataclass(frozen=True)
-class CoreSet(AcquisitionFunction):
+class CoreSet(ShardedFunction):
     """``k_center_greedy`` on the input of the last layer.
 
     A point's score is its distance to the nearest center when it was taken, or to the mean of the pool if there was
     no center yet.
     """
 
-    needs_labeled: ClassVar[bool] = True
-    features_part: ClassVar[int | None] = 0
-    features_alone: ClassVar[bool] = True
+    keeps: ClassVar[tuple[str, ...]] = ("features",)
+    uses_labeled_points: ClassVar[bool] = True
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)
         check_finite("features", features)
-        return (features,)
-
-    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        return self.select_in(Shard.alone(len(pool[0])), pool, labeled, query_size, generator)
+        return {"features": features}
 
     def select_in(
         self,
         shard: Shard,
-        pool: tuple[Rows, ...],
+        pool: KeptRows,
         labeled: Summary,
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
-        (features,) = pool
-        return _greedy(features, labeled[0] if labeled else features[:0], query_size, shard)
+        features = pool["features"]
+        return _greedy(features, labeled["features"] if labeled else features[:0], query_size, shard)
 
 
 def _greedy(features: Rows, labeled: Rows, query_size: int, shard: Shard) -> Selection:

@@ -73,7 +73,7 @@ class DropQuery(AcquisitionFunction):
         rate: the probability with which a feature is dropped, from 0 to below 1.
     """
 
-    features_part: ClassVar[int | None] = 0
+    keeps: ClassVar[tuple[str, ...]] = ("features", "disagreements")
 
     num_draws: int = 3
     rate: float = 0.75
@@ -89,11 +89,10 @@ class DropQuery(AcquisitionFunction):
         predicted = _predicted(model, features)
         masks = feature_masks(self.num_draws, features.shape[1], self.rate).to(features.device, features.dtype)
         changed = [_predicted(model, features * mask) != predicted for mask in masks]
-        return features, torch.stack(changed).sum(dim=0).float()
+        return {"features": features, "disagreements": torch.stack(changed).sum(dim=0).float()}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        features, disagreements = pool
-        return _select(features, disagreements, query_size, generator, self.num_draws)
+        return _select(pool["features"], pool["disagreements"], query_size, generator, self.num_draws)
 
 
 def _predicted(model: PoolModel, features: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import (
-    AcquisitionFunction,
+    KeptRows,
     PoolModel,
     Selection,
+    ShardedFunction,
     Summary,
     check_dims,
     check_num_draws,
@@ -76,20 +77,20 @@ class Targets:
 
 
 @dataclass(frozen=True)
-class EPIG(AcquisitionFunction):
+class EPIG(ShardedFunction):
     """Highest ``epig_scores`` first; K C numbers a point are kept.
 
-    The targets are drawn anew for each query: from the pool, or from those given to with_targets(), which
-    ``scoring.target_inputs`` names. Labeled points are never among them.
+    The targets are drawn anew for each query: from the pool, or from those given to with_target_points(), which
+    ``scoring.target_points`` names. Labeled points are never among them.
 
     Args:
         num_draws: networks drawn by Monte Carlo dropout, at least 2.
         num_targets: target inputs; all of the pool, or of those given, where there are no more.
     """
 
+    keeps: ClassVar[tuple[str, ...]] = ("log_probs",)
     needs_dropout: ClassVar[bool] = True
-    keeps_draws: ClassVar[bool] = True
-    takes_targets: ClassVar[bool] = True
+    uses_target_points: ClassVar[bool] = True
 
     num_draws: int = 20
     num_targets: int = 100
@@ -99,8 +100,8 @@ class EPIG(AcquisitionFunction):
         check_num_draws(self.num_draws)
         check_whole("num_targets", self.num_targets)
 
-    def with_targets(self, targets: Summary) -> EPIG:
-        (rows,) = targets
+    def with_target_points(self, points: Summary) -> EPIG:
+        rows = points["log_probs"]
         if not len(rows):
             raise bad_value("targets", "at least one target input", 0)
         given = replace(self)
@@ -110,21 +111,18 @@ class EPIG(AcquisitionFunction):
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         log_probs = model.mc_log_probs(x, self.num_draws)
         normalized_log_probs("log_probs", log_probs)
-        return (log_probs.flatten(1),)
-
-    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        return self.select_in(Shard.alone(len(pool[0])), pool, labeled, query_size, generator)
+        return {"log_probs": log_probs.flatten(1)}
 
     def select_in(
         self,
         shard: Shard,
-        pool: tuple[Rows, ...],
+        pool: KeptRows,
         labeled: Summary,
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
         # Rows on disk stay there: each is read once.
-        (rows,) = pool if shard.group is None else shard.gather(pool)
+        rows = (pool if shard.group is None else shard.gather(pool))["log_probs"]
         check_query_size(query_size, len(rows))
         possible: Rows = rows if self.targets is None else self.targets.rows
         drawn = torch.randperm(len(possible), generator=generator)[: self.num_targets].sort().values

@@ -45,16 +45,15 @@ def k_means_select(features: Tensor, query_size: int, generator: torch.Generator
 class KMeans(AcquisitionFunction):
     """``k_means_select`` on the input of the last layer. A point's score is the number of points in its cluster."""
 
-    features_part: ClassVar[int | None] = 0
-    features_alone: ClassVar[bool] = True
+    keeps: ClassVar[tuple[str, ...]] = ("features",)
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)
         check_finite("features", features)
-        return (features,)
+        return {"features": features}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        return _select(pool[0], query_size, generator)
+        return _select(pool["features"], query_size, generator)
 
 
 def _select(features: Tensor, query_size: int, generator: torch.Generator) -> Selection:

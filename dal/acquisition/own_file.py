@@ -75,6 +75,9 @@ def _imported(file: Path, name: str) -> ModuleType:
     sys.modules[name] = module  # before it runs: dataclasses look their module up
     try:
         spec.loader.exec_module(module)
+    except DalError as error:
+        del sys.modules[name]
+        raise DalError(f"{file.name}: {error}") from error
     except Exception as error:
         del sys.modules[name]
         got = f"{type(error).__name__}: {error}"

@@ -93,8 +93,8 @@ class ProbCover(AcquisitionFunction):
         num_clusters: of k-means, where delta is None; None takes the number of classes, as the paper does.
     """
 
-    needs_labeled: ClassVar[bool] = True
-    features_part: ClassVar[int | None] = 0
+    keeps: ClassVar[tuple[str, ...]] = ("features", "num_classes")
+    uses_labeled_points: ClassVar[bool] = True
 
     delta: float | None = None
     purity: float = 0.95
@@ -106,25 +106,29 @@ class ProbCover(AcquisitionFunction):
         _check_purity(self.purity)
         if self.num_clusters is not None:
             check_whole("num_clusters", self.num_clusters, 2)
+        if self.delta is not None or self.num_clusters is not None:
+            object.__setattr__(self, "keeps", ("features",))
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)
         check_finite("features", features)
-        if self.delta is not None or self.num_clusters is not None:
-            return (features,)
+        if "num_classes" not in self.keeps:
+            return {"features": features}
         logits = model.head(features)
         check_finite("logits", logits)
         # One number a point, though all are equal: summaries are rows, and select() has no other way to know.
-        return features, features.new_full((len(features),), logits.shape[1], dtype=torch.float32)
+        num_classes = features.new_full((len(features),), logits.shape[1], dtype=torch.float32)
+        return {"features": features, "num_classes": num_classes}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        check_query_size(query_size, len(pool[0]))
-        points = unit_points("features", pool[0])
-        others = unit_points("labeled_features", labeled_features(labeled, pool[0]))
+        features = pool["features"]
+        check_query_size(query_size, len(features))
+        points = unit_points("features", features)
+        others = unit_points("labeled_features", labeled_features(labeled, features))
         delta = self.delta
         if delta is None:
             everything = torch.cat([points, others])
-            num_clusters = int(pool[1][0]) if self.num_clusters is None else self.num_clusters
+            num_clusters = int(pool["num_classes"][0]) if self.num_clusters is None else self.num_clusters
             pseudo_labels, _ = k_means(everything, min(num_clusters, len(everything)), generator)
             delta = _purest_delta(everything, pseudo_labels, self.purity)
         return _cover(points, others, query_size, delta, generator)

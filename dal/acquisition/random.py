@@ -17,17 +17,18 @@ __all__ = ["Random"]
 class Random(AcquisitionFunction):
     """A uniformly random choice, all scores 0; the pool is never read.
 
-    >>> Random().select((torch.empty(5, 0),), (), 2, torch.Generator().manual_seed(0)).scores
+    >>> Random().select({"points": torch.empty(5, 0)}, {}, 2, torch.Generator().manual_seed(0)).scores
     tensor([0., 0.], dtype=torch.float64)
     """
 
+    keeps: ClassVar[tuple[str, ...]] = ("points",)
     needs_pass: ClassVar[bool] = False
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
-        return (torch.empty(len(x), 0),)
+        return {"points": torch.empty(len(x), 0)}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        (rows,) = pool
-        check_query_size(query_size, len(rows))
-        positions = torch.randperm(len(rows), generator=generator)[:query_size]
+        num_points = len(pool["points"])
+        check_query_size(query_size, num_points)
+        positions = torch.randperm(num_points, generator=generator)[:query_size]
         return Selection(positions, torch.zeros(query_size, dtype=torch.float64))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -99,6 +100,8 @@ class Stochastic(AcquisitionFunction):
     (False, True)
     """
 
+    keeps: ClassVar[tuple[str, ...]] = ("scores",)
+
     score: str = "margin"
     kind: str = "power"
     beta: float = 1.0
@@ -106,9 +109,10 @@ class Stochastic(AcquisitionFunction):
 
     def __post_init__(self) -> None:
         _check(self.kind, self.beta)
-        _ = self.score_function  # with its own checks
+        # The score function checks its own parameters.
+        object.__setattr__(self, "needs_dropout", self.score_function.needs_dropout)
 
-    @property
+    @cached_property
     def score_function(self) -> ScoreFunction:
         """The function whose scores these are."""
         known = {name: found for name, found in registry().items() if issubclass(found, ScoreFunction)}
@@ -119,17 +123,11 @@ class Stochastic(AcquisitionFunction):
         values: dict[str, Any] = {"num_draws": self.num_draws} if takes_draws else {}
         return found(**values)
 
-    @property
-    def needs_dropout(self) -> bool:  # type: ignore[override]  # of the instance: it depends on the score
-        """Whether the scores come from dropout draws."""
-        return self.score_function.needs_dropout
-
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         return self.score_function.summarize(model, x)
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        (scores,) = pool
-        return stochastic_select(scores, query_size, generator, kind=self.kind, beta=self.beta)
+        return stochastic_select(pool["scores"], query_size, generator, kind=self.kind, beta=self.beta)
 
 
 def _check(kind: str, beta: float) -> None:

@@ -95,9 +95,8 @@ class TypiClust(AcquisitionFunction):
         min_cluster_size: clusters of fewer points come last.
     """
 
-    needs_labeled: ClassVar[bool] = True
-    features_part: ClassVar[int | None] = 0
-    features_alone: ClassVar[bool] = True
+    keeps: ClassVar[tuple[str, ...]] = ("features",)
+    uses_labeled_points: ClassVar[bool] = True
 
     max_clusters: int = 500
     num_neighbors: int = 20
@@ -110,12 +109,13 @@ class TypiClust(AcquisitionFunction):
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)
         check_finite("features", features)
-        return (features,)
+        return {"features": features}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        check_query_size(query_size, len(pool[0]))
-        others = unit_points("labeled_features", labeled_features(labeled, pool[0]))
-        points = torch.cat([unit_points("features", pool[0]), others])
+        features = pool["features"]
+        check_query_size(query_size, len(features))
+        others = unit_points("labeled_features", labeled_features(labeled, features))
+        points = torch.cat([unit_points("features", features), others])
         clusters, _ = k_means(points, min(len(others) + query_size, self.max_clusters), generator)
         return _select(points, clusters, len(others), query_size, self.num_neighbors, self.min_cluster_size)
 

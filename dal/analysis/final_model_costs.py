@@ -34,7 +34,7 @@ def with_target(line: dict[str, Any], group: Group, prices: PricesConfig | None)
     return {
         **line,
         **{key: line[key] + float(np.mean(values)) for key, values in added.items()},
-        "target_backbone": name,
+        "final_backbone": name,
         "target_test_accuracy": accuracy,
         "note": "; ".join(filter(None, [line["note"], note])),
     }

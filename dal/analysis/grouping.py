@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dal.errors import DalError
 from dal.runs.reader import Run
-from dal.runs.saved_config import ADDED, flatten, without_effect
+from dal.runs.saved_config import flatten, without_effect
 
 METRIC = "test_accuracy"
 
@@ -47,7 +47,6 @@ class Group:
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Put runs together that differ in nothing but the seed and keys that cannot change a result, prices among them.
-    A key that an old run lacks counts as what that run did.
 
     Sorted by data set, then by mean final accuracy, highest first. Raises DalError for no runs, for a seed that is
     there twice in a group (its copies are not independent), and for a run without test accuracy.
@@ -80,7 +79,7 @@ def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
 
 def settings_of(run: Run) -> dict[str, str]:
     """Dotted keys to JSON: everything that can change a result but the seed."""
-    config = ADDED | dict(flatten(run.config))
+    config = dict(flatten(run.config))
     left_out = {"seed"} | without_effect(config) | _of_no_rule(config)
     settings = {k: json.dumps(v, default=str) for k, v in config.items() if k not in left_out}
     return settings | {"data.fingerprint": json.dumps(run.fingerprint)}

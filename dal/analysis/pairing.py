@@ -94,7 +94,7 @@ def pair_runs(
 
 def _within(key: str, sections: Iterable[str]) -> bool:
     """
-    >>> _within("training.replay", ["training"]), _within("training.replay", ["train"])
+    >>> _within("training.average", ["training"]), _within("training.average", ["train"])
     (True, False)
     """
     return any(key == section or key.startswith(f"{section}.") for section in sections)

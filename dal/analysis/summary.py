@@ -41,7 +41,7 @@ def summarize_runs(
     - ``target``: ``target``, or else the campaign's own; NaN where there is none
     - ``labels_to_target``, ``money_to_target``, each with ``..._low`` and ``..._high``: see reach(); infinite where it
       is never reached, NaN where that is not known. ``forecast``: whether it was not reached yet
-    - ``target_backbone``, ``target_test_accuracy``: of the network that a proxy chose for, whose cost is then part of
+    - ``final_backbone``, ``target_test_accuracy``: of the network that a proxy chose for, whose cost is then part of
       all sums
     - ``note``: where a group was cut to the rounds that all its runs have, or has unfinished runs
 
@@ -91,7 +91,7 @@ def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, tar
         "money_to_target_low": reached.money_low,
         "money_to_target_high": reached.money_high,
         "forecast": reached.forecast,
-        "target_backbone": None,
+        "final_backbone": None,
         "target_test_accuracy": np.nan,
         "note": "; ".join(filter(None, [group.note, note])),
     }

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from dal.cli.terminal import CampaignProgress
-from dal.config.overrides import check_overrides, compose, quoted
+from dal.config.overrides import check_overrides, compose, quoted, under_current_keys
 from dal.config.schema import build
 from dal.data import load
 from dal.data.images import ImageData, ImageSplits
@@ -78,7 +78,7 @@ def _with_overrides(saved: dict[str, Any], overrides: list[str]) -> dict[str, An
     """The run's own configuration, changed where an override says so."""
     if not overrides:
         return saved
-    overrides = quoted(overrides)
+    overrides = under_current_keys(quoted(overrides))
     acquisition = saved["acquisition"]
     groups = [f"data={saved['data']['name']}", f"acquisition={acquisition.get('file', acquisition['name'])}"]
     # Twice the same key in Hydra's grammar is the later one.

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from dal.campaign import run
 from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_line
-from dal.config.overrides import check_overrides, compose, quoted, resolve, with_own_files
+from dal.config.overrides import check_overrides, compose, quoted, resolve, under_current_keys, with_own_files
 from dal.config.schema import ROOT_NAME, build, config_folder, register
 from dal.costs.prices import PricesConfig
 from dal.data import load
@@ -26,8 +26,8 @@ from dal.runtime.distributed import is_rank_zero
 from dal.stopping import check_metric, check_sizes
 from dal.sweep.command import sweep_command
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model, read_final_model
-from dal.training.fit import check_trainer_options
-from dal.training.fit_round import check_start
+from dal.training.fit_round import check_monitor
+from dal.training.lightning import check_trainer_options
 
 _SETTINGS = [
     "hydra.job.name=dal run",
@@ -42,7 +42,7 @@ _ASK = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--config
 
 def run_command(arguments: list[str]) -> int:
     """Run one campaign, or with --multirun what is missing of a grid. Returns the exit status."""
-    arguments = [a if a.startswith("-") else quoted([a])[0] for a in arguments]
+    arguments = [a if a.startswith("-") else under_current_keys(quoted([a]))[0] for a in arguments]
     flags = [a for a in arguments if a.startswith("-")]
     if not flags:
         run_campaign(compose(arguments), arguments)
@@ -94,8 +94,8 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits)
         check_sizes(built.campaign, len(oracle.answerable()))
         check_metric(built.campaign, test is not None, built.prices)
-        check_start(built.training, built.campaign.validation_size > 0)
-        if built.model.target_backbone is not None:
+        check_monitor(built.training, built.campaign.validation_size > 0)
+        if built.model.final_backbone is not None:
             new_final_model(built.model, train, built.seed)
         folder = RunFolder(built.run_dir, config, train.fingerprint())
 
@@ -114,7 +114,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
                 | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
             )
             if folder.stage == "done":
-                pending = built.model.target_backbone is not None and read_final_model(folder.path) is None
+                pending = built.model.final_backbone is not None and read_final_model(folder.path) is None
                 but = " but for its target" if pending else ""
                 console.print(f"{folder.path} is finished already{but}; this is what happened:", markup=False)
             elif folder.rows:
@@ -125,21 +125,16 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
                 learner, oracle, built.campaign, test=test, records=folder, prices=built.prices, on_round=on_round
             )
             target = None
-            if built.model.target_backbone is not None:
+            if built.model.final_backbone is not None:
                 labeled = learner.pool.labeled
                 target = finish_final_model(
                     folder.path,
                     built.model,
+                    learner.setup,
                     train,
                     (labeled, learner.pool.labels(labeled)),
                     learner.validation,
                     test=test,
-                    training=built.training,
-                    scoring=built.scoring,
-                    trainer=built.trainer,
-                    seed=built.seed,
-                    device=learner.device,
-                    on_progress=progress,
                 )
         except KeyboardInterrupt:
             console.print(f"Stopped after {len(folder.rows)} rounds. The same command goes on from there.")

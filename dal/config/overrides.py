@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dal.config.schema import ROOT_NAME, config_folder, register, register_own_file
 from dal.errors import DalError, unknown_choice
+from dal.runs.saved_config import REASONS, current_key
 
 GROUPS = ("data", "acquisition", "experiment", "compute", "benchmark")
 
@@ -30,7 +32,7 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     >>> compose(["acquisition=bald", "seed=3"])["run_dir"]
     'runs/digits/bald/seed3'
     """
-    overrides = with_own_files(quoted(overrides))
+    overrides = with_own_files(under_current_keys(quoted(overrides)))
     for override in check_overrides(overrides):
         if override.is_sweep_override():
             raise DalError(f"{override.key_or_group}: expected one value, got {_value(override)}; add --multirun.")
@@ -69,6 +71,7 @@ def check_overrides(overrides: list[str]) -> list[Override]:
     Raises DalError with the first thing that is wrong.
     """
     parsed = parse(with_own_files(overrides))
+    _check_not_removed(parsed)
     plain = [_first_value(override) for override in parsed]
     groups = [text for override, text in zip(parsed, plain, strict=True) if override.key_or_group in GROUPS]
     with _hydra():
@@ -98,8 +101,25 @@ def with_own_files(overrides: list[str]) -> list[str]:
         key, _, value = text.partition("=")
         if key.lstrip("+") == "acquisition" and ".py" in value:
             (override,) = parse([text])
-            plain = [c.text if isinstance(c, QuotedString) else str(c) for c in _choices(override)]
-            text = f"{key}={','.join(register_own_file(c) if c.endswith('.py') else c for c in plain)}"
+            text = f"{key}={','.join(register_own_file(c) if c.endswith('.py') else c for c in _texts(override))}"
+        result.append(text)
+    return result
+
+
+def under_current_keys(overrides: list[str]) -> list[str]:
+    """Overrides with the new names of renamed keys. Warns of each old name.
+
+    >>> under_current_keys(["+training.batch_size=8"])
+    ['+training.batch_size=8']
+    """
+    result = []
+    for text in overrides:
+        signed, equals, value = text.partition("=")
+        old = signed.lstrip("+~")
+        new = current_key(old)
+        if new != old:
+            warnings.warn(f"{old} is now called {new}; use the new name.", stacklevel=2)
+            text = f"{signed.removesuffix(old)}{new}{equals}{value}"
         result.append(text)
     return result
 
@@ -137,6 +157,18 @@ def parse(overrides: list[str]) -> list[Override]:
         except OverrideParseException:
             raise DalError(f"overrides: expected KEY=VALUE, got {text!r}.") from None
     return parsed
+
+
+def _check_not_removed(parsed: list[Override]) -> None:
+    for override in parsed:
+        key = str(override.key_or_group)
+        is_plain = override.is_choice_sweep() or not override.is_sweep_override()
+        for removed, reason in REASONS.items():
+            name, _, value = removed.partition("=")
+            if key == name and (not value or (is_plain and value in _texts(override))):
+                raise DalError(
+                    f"{key}: expected an option that dal has, got {removed!r}, which was removed because {reason}."
+                )
 
 
 def _compose(overrides: list[str]) -> DictConfig:
@@ -187,6 +219,10 @@ def _choices(override: Override) -> list[Any]:
     if override.is_sweep_override():
         return list(override.sweep_iterator())
     return [override.value()]
+
+
+def _texts(override: Override) -> list[str]:
+    return [c.text if isinstance(c, QuotedString) else str(c) for c in _choices(override)]
 
 
 def _first_value(override: Override) -> str:

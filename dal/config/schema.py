@@ -24,7 +24,7 @@ from dal.loop import ActiveLearner
 from dal.models import Classifier, ModelConfig
 from dal.runtime.progress import OnProgress, silent
 from dal.scoring.candidates import CandidatesConfig
-from dal.scoring.model_pass import ScoringConfig
+from dal.scoring.config import ScoringConfig
 from dal.stopping import CampaignConfig, largest_query
 from dal.training import TrainingConfig
 
@@ -182,17 +182,14 @@ def build(config: Mapping[str, Any]) -> Built:
     seed = config.get("seed", 0)
     if seed < 0:
         raise bad_value("seed", "at least 0", seed)
-    model, training = ModelConfig(**config.get("model", {})), TrainingConfig(**config.get("training", {}))
-    if training.rewind and model.schedule == "constant":
-        raise bad_value("training.rewind", "0, or a schedule to rewind such as model.schedule=cosine", training.rewind)
     return Built(
         seed=seed,
         run_dir=config.get("run_dir", ""),
         data=_named("data", data_sets(), config["data"]),
-        model=model,
+        model=ModelConfig(**config.get("model", {})),
         acquisition=_acquisition(config["acquisition"]),
         candidates=CandidatesConfig(**config.get("candidates", {})),
-        training=training,
+        training=TrainingConfig(**config.get("training", {})),
         scoring=ScoringConfig(**config.get("scoring", {})),
         campaign=CampaignConfig(**config.get("campaign", {})),
         oracle=OracleConfig(**config.get("oracle", {})),

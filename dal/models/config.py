@@ -18,10 +18,10 @@ _PASSED_ON = ("dropout", "optimizer", "lr", "weight_decay", "momentum", "schedul
 class ModelConfig:
     """What to train, and how a step is taken.
 
-    With a ``target_backbone`` the campaign's network is a proxy: it is small and chooses, and the target is trained
+    With a ``final_backbone`` the campaign's network is a proxy: it is small and chooses, and the target is trained
     once, in the same way, on all that was bought (selection via proxy, arXiv:1906.11829).
 
-    Raises DalError for target_weights without a target_backbone, and for an ensemble_size or input_size below 1.
+    Raises DalError for final_weights without a final_backbone, and for an ensemble_size or input_size below 1.
     """
 
     backbone: str = "small_cnn"
@@ -36,12 +36,12 @@ class ModelConfig:
     input_size: int | None = None  # pixels a side that the backbone sees; null leaves the images as they are
     freeze_backbone: bool = False  # train the head alone, on features that are computed once
     ensemble_size: int = 1  # networks; more than one are the draws, in the place of dropout's
-    target_backbone: str | None = None  # trained at the end of a campaign on all labels bought
-    target_weights: str | None = None  # as weights
+    final_backbone: str | None = None  # trained at the end of a campaign on all labels bought
+    final_weights: str | None = None  # as weights
 
     def __post_init__(self) -> None:
-        if self.target_weights is not None and self.target_backbone is None:
-            raise bad_value("model.target_weights", "null where there is no model.target_backbone", self.target_weights)
+        if self.final_weights is not None and self.final_backbone is None:
+            raise bad_value("model.final_weights", "null where there is no model.final_backbone", self.final_weights)
         if self.input_size is not None and self.input_size < 1:
             raise bad_value("model.input_size", "null or at least 1 pixel", self.input_size)
         if self.ensemble_size < 1:
@@ -53,22 +53,22 @@ class ModelConfig:
                 stacklevel=3,
             )
 
-    def target(self) -> ModelConfig | None:
-        """The configuration of the target, all of which is trained; None where there is none.
+    def final(self) -> ModelConfig | None:
+        """The configuration of the final model, all of which is trained; None where there is none.
 
-        >>> ModelConfig(target_backbone="torchvision/resnet50", lr=0.01).target().lr
+        >>> ModelConfig(final_backbone="torchvision/resnet50", lr=0.01).final().lr
         0.01
         """
-        if self.target_backbone is None:
+        if self.final_backbone is None:
             return None
         return replace(
             self,
-            backbone=self.target_backbone,
-            weights=self.target_weights,
+            backbone=self.final_backbone,
+            weights=self.final_weights,
             freeze_backbone=False,
             ensemble_size=1,
-            target_backbone=None,
-            target_weights=None,
+            final_backbone=None,
+            final_weights=None,
         )
 
     def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Classifier:

@@ -43,7 +43,6 @@ class Records:
         self.selections: list[Labeled] = []
         self.validation: list[Labeled] = []
         self.costs: dict[str, Any] = {}
-        self.facts: dict[str, Any] = {}
         self.scores: Tensor | None = None
         self.weights: Weights | None = None
         self._kept: Weights = {}
@@ -56,13 +55,12 @@ class Records:
         self,
         points: Sequence[Labeled],
         costs: Mapping[str, Any],
-        facts: Mapping[str, Any] | None = None,
         scores: Tensor | None = None,
     ) -> None:
-        """Labels bought for the next round of training, what choosing them cost, facts about the choice that belong
-        into the round's row, and the (N,) last scores where they are to be kept."""
+        """Labels bought for the next round of training, what choosing them cost, and the (N,) last scores where they
+        are to be kept."""
         self.selections.extend(points)
-        self.costs, self.facts, self.stage = dict(costs), dict(facts or {}), "train"
+        self.costs, self.stage = dict(costs), "train"
         self.scores = None if scores is None else scores.clone()
 
     def keep_weights(self, weights: Weights) -> None:
@@ -73,7 +71,7 @@ class Records:
         """A trained and tested round."""
         self.rows.append(dict(row))
         self.weights, self._kept = self._kept, {}
-        self.costs, self.facts = {}, {}
+        self.costs = {}
         self.stage = "done" if row["campaign_stopped"] else "select"
 
     def lightning_logger(self, round: int) -> Any:
@@ -141,11 +139,10 @@ class RunFolder(Records):
         self,
         points: Sequence[Labeled],
         costs: Mapping[str, Any],
-        facts: Mapping[str, Any] | None = None,
         scores: Tensor | None = None,
     ) -> None:
         first = not self.selections
-        super().commit_selection(points, costs, facts, scores)
+        super().commit_selection(points, costs, scores)
         if not self._writes:
             return
         before = self._scores_file
@@ -215,7 +212,6 @@ class RunFolder(Records):
             "rounds": len(self.rows),
             "bytes": self._bytes,
             "costs": self.costs,
-            "facts": self.facts,
             "scores": self._scores_file,
             "num_validation": len(self.validation),
             "data": self._fingerprint,
@@ -276,7 +272,6 @@ def _fill(records: Records, folder: Path, fingerprint: str) -> dict[str, int]:
         )
     committed: dict[str, int] = state["bytes"]
     records.stage, records.costs = state["stage"], state["costs"]
-    records.facts = state.get("facts", {})  # which the first runs did not write
     if state.get("scores"):
         records.scores = torch.load(folder / state["scores"], map_location="cpu", weights_only=True)["scores"]
     records.rows = [json.loads(line) for line in committed_text(folder / ROUNDS, committed).splitlines()]

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dal.errors import DalError, bad_value
-from dal.runs.saved_config import load_config
+from dal.runs.saved_config import read_config
 
 # The names that dal.runs.folder writes; importing them from there would load PyTorch.
 ROUNDS, STATE, CONFIG = "rounds.jsonl", "state.json", "config.yaml"
@@ -82,7 +82,7 @@ def read_run(path: str | Path) -> Run:
     if not is_run(path):
         missing = next(name for name in (STATE, CONFIG) if not (path / name).is_file())
         raise DalError(f"run: expected the folder of a run, got {str(path)!r}, which has no {missing}.")
-    config = load_config(path / CONFIG)
+    config = read_config(path / CONFIG)
     _check_config(path, config)
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))

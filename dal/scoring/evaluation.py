@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import (
@@ -13,13 +12,7 @@ from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
 )
 
-from dal.acquisition.search.rows import all_rows
-from dal.costs.ledger import Ledger
 from dal.data.images import ImageData
-from dal.errors import bad_value
-from dal.models.adapt import AdaptedModel
-from dal.runtime.progress import OnProgress, silent
-from dal.scoring.model_pass import Charge, ScoringConfig, pool_pass
 
 
 @dataclass(frozen=True)
@@ -65,37 +58,6 @@ def metrics_from_logits(logits: Tensor, labels: Tensor) -> Metrics:
         recall=recall.tolist(),
         confusion_matrix=confusion.tolist(),
     )
-
-
-def predict(
-    model: AdaptedModel,
-    data: ImageData,
-    indices: Tensor,
-    *,
-    config: ScoringConfig | None = None,
-    device: torch.device | None = None,
-    on_progress: OnProgress = silent,
-    phase: str = "test",
-    ledger: Ledger | None = None,
-) -> Tensor:
-    """(N, C) float32 logits of the plain view of these points. Raises DalError where there are none.
-
-    Samples and FLOPs are charged to ``phase`` of ``ledger``, where there is one.
-    """
-    if not len(indices):
-        raise bad_value(phase, "at least one labeled point", 0)
-    (logits,) = pool_pass(
-        model,
-        data,
-        indices,
-        lambda view, x: (view.logits(x),),
-        config=config,
-        device=device,
-        on_progress=on_progress,
-        phase=phase,
-        charge=None if ledger is None else Charge(ledger, "logits"),
-    )
-    return all_rows(logits)
 
 
 def known_indices(data: ImageData) -> Tensor:

@@ -33,30 +33,32 @@ def load_array(argument: str, path: str) -> Floats:
 
 def check_external_features(path: str, num_points: int) -> None:
     """Raise DalError unless the file holds floating-point numbers (N, D) for so many points, all of them finite."""
-    array = load_array("scoring.embeddings", path)
+    array = load_array("scoring.features_file", path)
     if array.ndim != 2 or not array.shape[1] or array.dtype not in (np.float16, np.float32, np.float64):
         got = f"{array.dtype} of shape {array.shape}"
-        raise bad_value("scoring.embeddings", "floating-point numbers of shape (N, D)", got)
+        raise bad_value("scoring.features_file", "floating-point numbers of shape (N, D)", got)
     if len(array) != num_points:
         expected = f"one row for each of the {num_points} images of the training set"
-        raise bad_value("scoring.embeddings", expected, len(array))
+        raise bad_value("scoring.features_file", expected, len(array))
     for block in row_blocks(len(array), array.shape[1], _AT_ONCE):
         finite = np.isfinite(array[block]).all(axis=1)
         if not finite.all():
             row = int(np.flatnonzero(~finite)[0]) + block.start
-            raise NonFiniteError(f"scoring.embeddings: expected finite numbers, got NaN or infinity in row {row}.", row)
+            raise NonFiniteError(
+                f"scoring.features_file: expected finite numbers, got NaN or infinity in row {row}.", row
+            )
 
 
 def takes_external_features(acquisition: AcquisitionFunction) -> bool:
     """Whether other features can take the place of the network's."""
-    return acquisition.features_part is not None
+    return "features" in acquisition.keeps
 
 
 class ExternalFeatures:
     """The rows (N, D) of a .npy file in the order of the training set, read when they are asked for."""
 
     def __init__(self, path: str) -> None:
-        self._array = load_array("scoring.embeddings", path)
+        self._array = load_array("scoring.features_file", path)
 
     def rows(self, indices: Tensor) -> Tensor:
         """(B, D), of the file's dtype, in memory."""

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from dal.acquisition.search.rows import Rows
-from dal.costs.ledger import Ledger
 from dal.data.images import ImageData
 from dal.errors import DalError
 from dal.models.adapt import AdaptedModel
 from dal.models.classifier import Classifier
-from dal.runtime.progress import OnProgress, silent
-from dal.scoring.model_pass import Charge, ScoringConfig, pool_pass
+from dal.scoring.model_pass import ModelPass
 from dal.scoring.row_store import RowStore
 
 
@@ -54,7 +52,7 @@ class FeatureCache:
     >>> images = TensorSource(torch.zeros(5, 1, 8, 8, dtype=torch.uint8))
     >>> data = ImageData("toy", images, list("abcde"), torch.arange(5) % 2, ["cat", "dog"], mean=[0.5], std=[0.5])
     >>> model = as_adapted(Classifier(SmallCNN(1, (8, 8)), 2, freeze_backbone=True))
-    >>> FeatureCache().view(model, data).plain([0, 3]).shape
+    >>> FeatureCache().view(ModelPass(model), data).plain([0, 3]).shape
     torch.Size([2, 128])
     """
 
@@ -63,17 +61,7 @@ class FeatureCache:
         self._counted: str | None = None
         self._warned = False
 
-    def view(
-        self,
-        model: AdaptedModel,
-        data: ImageData,
-        *,
-        scoring: ScoringConfig | None = None,
-        device: torch.device | None = None,
-        ledger: Ledger | None = None,
-        on_progress: OnProgress = silent,
-        phase: str = "embed",
-    ) -> ImageData:
+    def view(self, passes: ModelPass, data: ImageData, phase: str = "embed") -> ImageData:
         """The same points with features in place of images: what is read is (B, D) float32, and kept as precise as
         ``scoring.precision`` made it, in memory, or on disk where all would take more than half of
         ``scoring.memory_budget``.
@@ -84,8 +72,8 @@ class FeatureCache:
         Raises DalError for a model that is not a Classifier with a frozen backbone, and for features that are not
         finite, naming the image.
         """
-        module = model.module
-        if not takes_features(model):
+        module = passes.model.module
+        if not takes_features(passes.model):
             got = "one that is not frozen" if isinstance(module, Classifier) else f"adapt({type(module).__name__}(...))"
             raise DalError(
                 f"model: expected a Classifier with freeze_backbone=True to cache the features of, got {got}; a "
@@ -100,19 +88,14 @@ class FeatureCache:
         # Before the new ones are made: two of them may be more than there is room for.
         self._kept.pop(data, None)
         del kept
-        scoring, ledger = scoring or ScoringConfig(), ledger or Ledger()
-        with ledger.phase(phase):
-            (rows,) = pool_pass(
-                model,
+        config = passes.config
+        with passes.ledger.phase(phase):
+            rows = passes.features(
                 data,
                 torch.arange(len(data)),
-                lambda view, x: (view.features(x),),
-                config=scoring,
-                device=device,
-                on_progress=on_progress,
-                phase=phase,
-                charge=Charge(ledger, "features") if digest != self._counted else None,
-                new_store=lambda count, _: RowStore(count, scoring.bytes_allowed, folder=scoring.disk_folder),
+                phase,
+                charged=digest != self._counted,
+                new_store=lambda count, _: RowStore(count, config.bytes_allowed, folder=config.disk_folder),
             )
         view = replace(data, source=FeatureSource(rows), augmentation=None, augmented_source=None)
         self._kept[data] = _Features(digest, view)

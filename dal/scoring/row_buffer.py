@@ -19,9 +19,9 @@ class RowBuffer:
     NonFiniteError with the number of the row in the pass, by the latest in finish().
 
     >>> rows = RowBuffer(RowStore(3))
-    >>> rows.append((torch.zeros(2, 1),))
-    >>> rows.append((torch.ones(1, 1),))
-    >>> rows.finish()[0].tolist()
+    >>> rows.append({"scores": torch.zeros(2, 1)})
+    >>> rows.append({"scores": torch.ones(1, 1)})
+    >>> rows.finish()["scores"].tolist()
     [[0.0], [0.0], [1.0]]
     """
 
@@ -35,25 +35,26 @@ class RowBuffer:
         """Take the rows of the next points, on any device."""
         if self._store.where(rows) == torch.device("cpu"):
             # Where the source is not CUDA, a copy that is not waited for could be read before it is there.
-            cuda = next((part.device for part in rows if part.is_cuda), None)
+            cuda = next((part.device for part in rows.values() if part.is_cuda), None)
             self._device = cuda or self._device
-            rows = tuple(part.to("cpu", non_blocking=part.is_cuda) for part in rows)
+            rows = {name: part.to("cpu", non_blocking=part.is_cuda) for name, part in rows.items()}
         self._pending.append(rows)
-        self._pending_bytes += sum(part.nbytes for part in rows)
+        self._pending_bytes += sum(part.nbytes for part in rows.values())
         if self._pending_bytes >= _PENDING_BYTES:
             self._flush()
 
     def finish(self) -> Kept:
-        """All rows in the order in which they came; an empty tuple where none came."""
+        """All rows in the order in which they came; an empty dict where none came."""
         self._flush()
         return self._store.finish()
 
     def _flush(self) -> None:
         if self._device is not None:
             torch.cuda.current_stream(self._device).synchronize()
-        chunk = tuple(torch.cat(parts) for parts in zip(*self._pending, strict=True))
+        names = list(self._pending[0]) if self._pending else []
+        chunk = {name: torch.cat([rows[name] for rows in self._pending]) for name in names}
         self._pending, self._pending_bytes = [], 0
         if chunk:
-            for part in chunk:
+            for part in chunk.values():
                 check_finite("summary", part, self._store.filled)
             self._store.append(chunk)

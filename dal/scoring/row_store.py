@@ -15,8 +15,8 @@ from dal.acquisition.base import Summary
 from dal.acquisition.search.rows import DiskRows, Rows
 from dal.errors import bad_value
 
-Kept = tuple[Rows, ...]
-"""What a pass kept, rows in the order of the points."""
+Kept = dict[str, Rows]
+"""What a pass kept, by name, rows in the order of the points."""
 
 _ON_DISK = {torch.float16: np.float16, torch.float32: np.float32, torch.float64: np.float64, torch.bfloat16: np.float32}
 
@@ -30,10 +30,10 @@ class RowStore:
     (the system's temporary one if None) and gone with the process, however it ends.
 
     >>> store = RowStore(3)
-    >>> store.append((torch.tensor([1.0, 2.0]),))
-    >>> store.append((torch.tensor([3.0]),))
+    >>> store.append({"scores": torch.tensor([1.0, 2.0])})
+    >>> store.append({"scores": torch.tensor([3.0])})
     >>> store.finish()
-    (tensor([1., 2., 3.]),)
+    {'scores': tensor([1., 2., 3.])}
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RowStore:
         self.num_rows, self.memory_budget, self.folder = num_rows, memory_budget, folder
         self.device = device or torch.device("cpu")
         self.filled = 0
-        self._parts: list[_Part] | None = None
+        self._parts: dict[str, _Part] | None = None
 
     def where(self, rows: Summary) -> torch.device:
         """The device that rows like these are kept on."""
@@ -58,27 +58,27 @@ class RowStore:
         """The next rows: as many of each part."""
         if self._parts is None:
             self._parts = self._begin(rows)
-        for part, values in zip(self._parts, rows, strict=True):
-            part.write(self.filled, values)
-        self.filled += len(rows[0]) if rows else 0
+        for name, values in rows.items():
+            self._parts[name].write(self.filled, values)
+        self.filled += len(next(iter(rows.values()), ()))
 
     def finish(self) -> Kept:
-        """All rows; () where none came."""
+        """All rows; an empty dict where none came."""
         assert self.filled == self.num_rows or not self._parts
-        return tuple(part.rows() for part in self._parts or [])
+        return {name: part.rows() for name, part in (self._parts or {}).items()}
 
-    def _begin(self, rows: Summary) -> list[_Part]:
+    def _begin(self, rows: Summary) -> dict[str, _Part]:
         on_disk, device = self._exceeds(self._bytes(rows)), self.where(rows)
-        made: list[_Part] = []
-        for part in rows:
+        made: dict[str, _Part] = {}
+        for name, part in rows.items():
             if on_disk and part.ndim == 2 and part.shape[1] > 1 and part.dtype in _ON_DISK:
-                made.append(_OnDisk(self.num_rows, part, self.folder))
+                made[name] = _OnDisk(self.num_rows, part, self.folder)
             else:
-                made.append(_InMemory(self.num_rows, part, device))
+                made[name] = _InMemory(self.num_rows, part, device)
         return made
 
     def _bytes(self, rows: Summary) -> int:
-        return sum(self.num_rows * part[:1].numel() * part.element_size() for part in rows)
+        return sum(self.num_rows * part[:1].numel() * part.element_size() for part in rows.values())
 
     def _exceeds(self, num_bytes: int) -> bool:
         return self.memory_budget is not None and num_bytes > self.memory_budget // 2

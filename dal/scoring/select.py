@@ -5,103 +5,137 @@ Where Lightning has started several processes, each reads a part of the candidat
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import AcquisitionFunction, Selection
+from dal.acquisition.base import AcquisitionFunction, Selection, Summary, check_summary
 from dal.acquisition.search.flops import counted_work
 from dal.acquisition.search.shards import Shard
-from dal.costs.ledger import Ledger
 from dal.data.images import ImageData
 from dal.errors import bad_value
-from dal.models.adapt import AdaptedModel
-from dal.runtime.progress import OnProgress, silent
+from dal.models.adapt import ScoringModel
 from dal.runtime.seeding import derive_seed, generator
 from dal.scoring.external_features import ExternalFeatures, takes_external_features
-from dal.scoring.model_pass import ScoringConfig, summarize_points
-from dal.scoring.row_store import Kept
+from dal.scoring.model_pass import Charge, ModelPass
+from dal.scoring.row_store import Kept, RowStore
 
 Points = tuple[ImageData, Tensor]
 """Images, and the (N,) int64 positions of those that are meant."""
 
 
-def choose(
-    model: AdaptedModel,
+@dataclass(frozen=True, eq=False)
+class KnownPoints:
+    """What candidates are compared with: the labeled points, and the target points where there are some."""
+
+    data: ImageData
+    labeled: Tensor
+    """(L,) int64 positions in ``data``."""
+    labels: Tensor
+    """(L,) int64, or as the task has them."""
+    target_points: Tensor | None = None
+    """(T,) int64 positions in ``data``, for functions that use target points."""
+
+
+def select_points(
+    passes: ModelPass,
     acquisition: AcquisitionFunction,
     candidates: Points,
-    labeled: Points,
+    known: KnownPoints,
     query_size: int,
     *,
-    labels: Tensor | None = None,
-    targets: Tensor | None = None,
     seed: int = 0,
     round: int = 0,
-    scoring: ScoringConfig | None = None,
-    device: torch.device | None = None,
-    ledger: Ledger | None = None,
-    on_progress: OnProgress = silent,
 ) -> Selection:
     """The ``query_size`` candidates most worth a label, best first; positions are those in ``candidates``.
 
-    It is the same whatever the number of processes. With ``scoring.embeddings`` positions in the data must be those in
-    the training set. ``labels`` (L,) are those of the labeled points, for functions that need them, and
-    ``targets`` (T,) the positions, in the data of the labeled points, of the inputs that count to those that go by
-    some. Raises DalError, in
-    all processes, where a query size is out of range or one of them meets a NaN.
+    The answer does not depend on the number of processes. With ``scoring.features_file``, positions in the data must be
+    positions in the training set.
+
+    Raises DalError, in all processes, for a query size out of range, and where one process meets a NaN.
     """
-    scoring, ledger = scoring or ScoringConfig(), ledger or Ledger()
-    if acquisition.needs_labels and (labels is None or len(labels) != len(labeled[1])):
-        got = None if labels is None else len(labels)
-        raise bad_value("labels", f"one for each of the {len(labeled[1])} labeled points", got)
-    # Without a budget: what it bounds is the pass and what is kept of it. Selection holds no more than it must, and to
-    # refuse it in the middle of a campaign would help nobody.
-    pool_place, labeled_place = (Shard.shared(len(indices)) for _, indices in (candidates, labeled))
-    is_given = scoring.embeddings is not None and takes_external_features(acquisition)
-    embeddings = ExternalFeatures(str(scoring.embeddings)) if is_given else None
-
-    def read(function: AcquisitionFunction, points: Points, place: Shard) -> tuple[Kept, Kept]:
-        """What the function keeps of this process's share, and the same with embeddings in the features' place."""
-        data, indices = points
-        # A process without a point of its own reads one all the same, and so learns the shapes.
-        share = indices[place.span] if place.size else indices[:1]
-        given = embeddings.rows(share) if embeddings is not None and len(indices) else None
-        if given is not None and function.features_alone:
-            own: Kept = (given,)
-        else:
-            own = summarize_points(
-                model,
-                function,
-                data,
-                share,
-                seed=derive_seed(seed, round, "mc_dropout"),
-                config=scoring,
-                device=device,
-                on_progress=on_progress,
-                ledger=ledger if len(indices) else None,
-                num_images=len(indices),
-            )
-        own = own if place.size else tuple(part[:0] for part in own)
-        if given is None:
-            return own, own
-        given = given[: place.size]
-        return own, tuple(given if part == function.features_part else x for part, x in enumerate(own))
-
+    if acquisition.learns_from_labels and len(known.labels) != len(known.labeled):
+        raise bad_value("labels", f"one for each of the {len(known.labeled)} labeled points", len(known.labels))
+    # No memory budget here: it limits the pass, and failing selection mid-campaign would not help.
+    pool_shard, labeled_shard = (Shard.shared(len(indices)) for indices in (candidates[1], known.labeled))
+    reader = _Reader(passes, derive_seed(seed, round, "mc_dropout"))
+    ledger = passes.ledger
     with ledger.phase("score"):
-        with labeled_place.agreed():
-            own, others = read(acquisition, labeled, labeled_place)
-        known = labeled_place.gather(own) if acquisition.needs_labels else ()
-        with pool_place.agreed():
-            if labels is not None and acquisition.needs_labels:
-                acquisition = acquisition.with_labeled(known, labels)
-            _, pool = read(acquisition, candidates, pool_place)
-        if acquisition.takes_targets and targets is not None:
-            place = Shard.shared(len(targets))
-            with place.agreed():
-                of_targets, _ = read(acquisition, (labeled[0], targets), place)
-            acquisition = acquisition.with_targets(place.gather(of_targets))
+        with labeled_shard.agreed():
+            own, others = reader.read(acquisition, (known.data, known.labeled), labeled_shard)
+        seen = labeled_shard.gather(own) if acquisition.learns_from_labels else {}
+        with pool_shard.agreed():
+            if acquisition.learns_from_labels:
+                acquisition = acquisition.with_labeled(seen, known.labels)
+            _, pool = reader.read(acquisition, candidates, pool_shard)
+        if acquisition.uses_target_points and known.target_points is not None:
+            shard = Shard.shared(len(known.target_points))
+            with shard.agreed():
+                of_targets, _ = reader.read(acquisition, (known.data, known.target_points), shard)
+            acquisition = acquisition.with_target_points(shard.gather(of_targets))
     with ledger.phase("select"), counted_work() as work:
-        seen = labeled_place.gather(others) if acquisition.needs_labeled else ()
-        chosen = acquisition.select_in(pool_place, pool, seen, query_size, generator(seed, round, "acquisition"))
-        flops = pool_place.total_of(torch.tensor(float(work.flops), dtype=torch.float64))
+        labeled = labeled_shard.gather(others) if acquisition.uses_labeled_points else {}
+        chosen = acquisition.select_in(pool_shard, pool, labeled, query_size, generator(seed, round, "acquisition"))
+        flops = pool_shard.total_of(torch.tensor(float(work.flops), dtype=torch.float64))
     ledger.add("select", flops=int(flops))
     return chosen
+
+
+class _Reader:
+    """Reads a process's share of some points, with features from a file where they replace the network's."""
+
+    def __init__(self, passes: ModelPass, seed: int) -> None:
+        self._passes, self._seed = passes, seed
+        path = passes.config.features_file
+        self._external = None if path is None else ExternalFeatures(str(path))
+
+    def read(self, function: AcquisitionFunction, points: Points, shard: Shard) -> tuple[Kept, Kept]:
+        """What the function keeps of this process's share, and the same with external features in their place."""
+        data, indices = points
+        # A process without a point of its own reads one all the same, and so learns the shapes.
+        share = indices[shard.span] if shard.size else indices[:1]
+        external = self._external if takes_external_features(function) and len(indices) else None
+        given = None if external is None else external.rows(share)
+        if given is not None and function.keeps == ("features",):
+            own: Kept = {"features": given}
+        else:
+            own = summarize_points(self._passes, function, (data, share), seed=self._seed, num_images=len(indices))
+        own = own if shard.size else {name: part[:0] for name, part in own.items()}
+        return own, own if given is None else own | {"features": given[: shard.size]}
+
+
+def summarize_points(
+    passes: ModelPass,
+    acquisition: AcquisitionFunction,
+    points: Points,
+    *,
+    seed: int = 0,
+    num_images: int | None = None,
+) -> Kept:
+    """What the acquisition function keeps of these points.
+
+    The rows are in memory, on a GPU with room for them, or, where the memory budget has none, on disk. A function that
+    needs no pass gets empty rows at no cost. The pass is charged to the phase ``score``, for ``num_images`` images,
+    which are those of all processes; None counts those read here.
+    """
+    data, indices = points
+    if not acquisition.needs_pass or not len(indices):
+        return {name: torch.empty(len(indices), 0) for name in acquisition.keeps}
+    config = passes.config
+    # What a function knows of labeled points may change what it asks for, and need not show in its repr.
+    what = None if acquisition.learns_from_labels else (type(acquisition), repr(acquisition))
+
+    def summarize(view: ScoringModel, x: Tensor) -> Summary:
+        summary = acquisition.summarize(view, x)
+        check_summary(acquisition, summary)
+        return summary
+
+    return passes.run(
+        data,
+        indices,
+        summarize,
+        seed=seed,
+        charge=Charge(what, num_images),
+        new_store=lambda num_rows, device: RowStore(num_rows, config.bytes_allowed, device, config.disk_folder),
+    )

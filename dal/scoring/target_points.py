@@ -11,10 +11,10 @@ from torch import Tensor
 
 from dal.errors import bad_value
 
-ARGUMENT = "scoring.target_inputs"
+ARGUMENT = "scoring.target_points"
 
 
-def load_target_inputs(path: str, ids: Sequence[str]) -> Tensor:
+def load_target_points(path: str, ids: Sequence[str]) -> Tensor:
     """(T,) int64 positions in ``ids``, in the order of the file: a CSV file with a column ``id``, such as ``dal rank``
     writes, or one id a line.
 

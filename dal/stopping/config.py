@@ -26,7 +26,6 @@ class CampaignConfig:
     initial: str = "random"  # random, or balanced by class
     query_size: int = 100
     growth: float = 1.0  # each query is so many times as large as the one before
-    grow_below: float | None = None  # it grows only after a query whose disagreement with random was below that
     budget: int = 1000
     validation_size: int = 0
     max_rounds: int | None = None  # rounds of training, the initial one included
@@ -66,10 +65,6 @@ class CampaignConfig:
             needed = self.initial_size + self.validation_size
             raise bad_value("campaign.budget", f"at least the {needed} initial and validation labels", self.budget)
         self._check_stop_set()
-        if self.grow_below is not None and not -1 <= self.grow_below <= 1:
-            raise bad_value("campaign.grow_below", "a number from -1 to 1, or null", self.grow_below)
-        if self.grow_below is not None and self.growth == 1:
-            raise bad_value("campaign.grow_below", "null with campaign.growth=1, which never grows", self.grow_below)
         if self.cost_optimum and self.max_rounds is not None and self.max_rounds < MIN_ROUNDS_OF_COST:
             expected = f"at least {MIN_ROUNDS_OF_COST}, or null, for campaign.cost_optimum"
             raise bad_value("campaign.max_rounds", expected, self.max_rounds)
@@ -87,12 +82,11 @@ class CampaignConfig:
             if getattr(self, name) is not None and not self.stop_set_size:
                 raise bad_value("campaign.stop_set_size", f"at least 1 for campaign.{name}", self.stop_set_size)
 
-    def size_of_query(self, round: int, grown: int | None = None) -> int:
-        """Labels to buy before this round, as far as budget and pool allow, after the query grew ``grown`` times: each
-        time where that is None. Round 0 is the initial set."""
+    def size_of_query(self, round: int) -> int:
+        """Labels to buy before this round, as far as budget and pool allow. Round 0 is the initial set."""
         if round == 0:
             return self.initial_size
         try:
-            return int(self.query_size * self.growth ** (round - 1 if grown is None else grown) + 0.5)
+            return int(self.query_size * self.growth ** (round - 1) + 0.5)
         except OverflowError:
             return sys.maxsize  # more than any budget

@@ -27,7 +27,7 @@ def replay(config: CampaignConfig, rows: Sequence[Row], prices: PricesConfig | N
     1
     """
     # What was bought next is known, whatever the sizes in the config.
-    config = replace(config, query_size=_MANY, growth=1.0, grow_below=None, budget=_MANY, max_rounds=None)
+    config = replace(config, query_size=_MANY, growth=1.0, budget=_MANY, max_rounds=None)
     bought = [row["labels_bought"] for row in rows]
     for end, next_query in enumerate([*np.diff(bought).tolist(), 0]):
         reason = reason_to_stop(config, rows[: end + 1], next_query, prices)

@@ -28,19 +28,14 @@ def check_sizes(config: CampaignConfig, num_points: int) -> None:
 def next_query_size(config: CampaignConfig, rows: Sequence[Row], labels_bought: int, num_unlabeled: int) -> int:
     """What the round after these can buy; 0 where budget or pool are at their end.
 
-    With campaign.grow_below the query has grown once for each query so far whose ``query_disagreement`` was below it.
-
     >>> next_query_size(CampaignConfig(budget=250), [{}, {}], labels_bought=200, num_unlabeled=1000)
     50
     """
-    size = config.size_of_query(len(rows), _times_grown(config, rows))
-    return _affordable(config, size, labels_bought, num_unlabeled)
+    return _affordable(config, config.size_of_query(len(rows)), labels_bought, num_unlabeled)
 
 
 def largest_query(config: CampaignConfig, num_points: int) -> int:
     """The most labels that a round after the initial one can buy of a pool of so many points; 0 if there is none.
-
-    With campaign.grow_below it is what a query that always grows would reach: growing later only leaves less to buy.
 
     >>> largest_query(CampaignConfig(initial_size=100, query_size=100, growth=2, budget=600), num_points=1000)
     200
@@ -52,13 +47,6 @@ def largest_query(config: CampaignConfig, num_points: int) -> int:
             break
         bought, largest, round = bought + size, max(largest, size), round + 1
     return largest
-
-
-def _times_grown(config: CampaignConfig, rows: Sequence[Row]) -> int | None:
-    if config.grow_below is None:
-        return None
-    seen = [row.get("query_disagreement") for row in rows[1:]]  # the first row's labels were no query
-    return len([value for value in seen if value is not None and value < config.grow_below])
 
 
 def _affordable(config: CampaignConfig, size: int, labels_bought: int, num_unlabeled: int) -> int:

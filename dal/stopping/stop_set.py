@@ -39,16 +39,3 @@ def stop_set_facts(logits: Tensor) -> dict[str, Any]:
         "stop_predictions": logits.argmax(dim=1).tolist(),
         "stop_uncertainty": float(entropy) / math.log(logits.shape[1]),
     }
-
-
-def disagreement_with_random(query: Tensor, random: Tensor) -> float:
-    """How much less sure the model is of a query than of random points of the pool: the difference of the means of one
-    minus the largest probability, from -1 to 1. Near 0 the query is worth no more than a random one.
-
-    query, random: (Q, C) and (M, C) logits.
-
-    >>> disagreement_with_random(torch.tensor([[0.0, 0.0]]), torch.tensor([[1000.0, 0.0], [0.0, 0.0]]))
-    0.25
-    """
-    doubt = [1 - logits.double().softmax(dim=1).amax(dim=1).mean() for logits in (query, random)]
-    return float(doubt[0] - doubt[1])

@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from dal.config.overrides import check_overrides, compose_all, parse, quoted
+from dal.config.overrides import check_overrides, compose_all, parse, quoted, under_current_keys
 from dal.errors import DalError
 
 
@@ -54,7 +54,7 @@ def expand(overrides: Sequence[str]) -> list[Cell]:
     >>> [cell.name for cell in expand(["acquisition=random,bald", "seed=range(2)"])]
     ['random, seed 0', 'random, seed 1', 'bald, seed 0', 'bald, seed 1']
     """
-    texts = quoted(list(overrides))
+    texts = under_current_keys(quoted(list(overrides)))
     check_overrides(texts)
     parsed = parse(texts)
     swept = [override for override in parsed if override.is_sweep_override()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dal.errors import bad_value, unknown_choice
 
-WARM_STARTS = ("scratch", "continue", "shrink_perturb", "auto")
+WARM_STARTS = ("scratch", "continue", "shrink_perturb")
 MONITORS = ("auto", "val_loss", "val_accuracy", "train_accuracy", "none")
 
 
@@ -32,11 +32,9 @@ class TrainingConfig:
     check_every: int = 50
     monitor: str = "auto"
     target_train_accuracy: float = 0.99
-    warm_start: str = "scratch"  # scratch, continue, shrink_perturb; auto: whichever validates better
-    shrink: float = 0.5  # of shrink_perturb and auto: what is left of the last round's weights
-    perturb: float = 0.1  # of shrink_perturb and auto: the part of new random weights that is added
-    replay: float | None = None  # a warm round fits the new labels and so many old ones for each; null: all of them
-    rewind: float = 0.0  # the share of its learning-rate schedule that a warm round leaves out; 0: starts it anew
+    warm_start: str = "scratch"  # scratch, continue or shrink_perturb
+    shrink: float = 0.5  # of shrink_perturb: what is left of the last round's weights
+    perturb: float = 0.1  # of shrink_perturb: the part of new random weights that is added
     average: float = 0.0  # with monitor=none: the share of its updates, the last ones, whose weights a round averages
     num_workers: int = 0
 
@@ -54,14 +52,6 @@ class TrainingConfig:
             raise unknown_choice("training.monitor", MONITORS, self.monitor)
         if self.updates_per_label is not None and not 0 < self.updates_per_label < math.inf:
             raise bad_value("training.updates_per_label", "a number above 0, or null", self.updates_per_label)
-        if self.replay is not None and not 0 <= self.replay < math.inf:
-            raise bad_value("training.replay", "a number from 0, or null", self.replay)
-        if self.replay is not None and self.warm_start == "scratch":
-            raise bad_value("training.replay", "null with warm_start=scratch, which fits all labels", self.replay)
-        if not 0 <= self.rewind < 1:
-            raise bad_value("training.rewind", "a share from 0 to below 1", self.rewind)
-        if self.rewind and self.warm_start == "scratch":
-            raise bad_value("training.rewind", "0 with warm_start=scratch, which has nothing to rewind", self.rewind)
         if not 0 <= self.average <= 1:
             raise bad_value("training.average", "a share from 0 to 1", self.average)
         for name in ("shrink", "perturb"):

@@ -4,100 +4,88 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from dal.costs.ledger import Ledger
 from dal.data.images import ImageData, with_known_class
 from dal.errors import DalError, bad_value
-from dal.models.adapt import AdaptedModel, as_adapted
+from dal.models.adapt import as_adapted
 from dal.models.classifier import Classifier
 from dal.models.config import ModelConfig
 from dal.runs.atomic import save_tensors, write_text
 from dal.runs.journal import finite
 from dal.runtime.distributed import from_rank_zero, is_rank_zero, num_ranks
-from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import derive_seed, isolated_rng
-from dal.scoring.evaluation import known_indices, metrics_from_logits, predict
-from dal.scoring.model_pass import ScoringConfig
-from dal.training import TrainingConfig, fit
-from dal.training.effort import Points
+from dal.scoring.evaluation import known_indices, metrics_from_logits
+from dal.training.fit import fit
+from dal.training.setup import Points, TrainingSetup
 
 FINAL_MODEL, FINAL_MODEL_WEIGHTS = "target.json", "target_weights.pt"
 
 
 def new_final_model(config: ModelConfig, data: ImageData, seed: int = 0) -> Classifier:
-    """The untrained target that ``config`` names, for the images and classes of ``data``.
+    """The untrained final model that ``config`` names, for the images and classes of ``data``.
 
     Raises DalError where it names none, or one that cannot be had.
     """
-    target = config.target()
-    if target is None:
-        raise bad_value("model.target_backbone", "the name of a backbone", None)
+    final = config.final()
+    if final is None:
+        raise bad_value("model.final_backbone", "the name of a backbone", None)
     with isolated_rng(seed, "target", "init"):
         try:
-            return target.build(data.image_shape, data.num_classes)
+            return final.build(data.image_shape, data.num_classes)
         except DalError as error:
             text = str(error)
-            prefix = "model.target_" if text.startswith(("backbone:", "weights:")) else "model.target_backbone: "
+            prefix = "model.final_" if text.startswith(("backbone:", "weights:")) else "model.final_backbone: "
             raise DalError(prefix + text) from error
 
 
 def train_final_model(
-    model: AdaptedModel | Classifier,
+    setup: TrainingSetup,
     data: ImageData,
     labeled: Points,
     validation: Points | None = None,
     *,
     test: ImageData | None = None,
-    training: TrainingConfig | None = None,
-    scoring: ScoringConfig | None = None,
-    trainer: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    device: torch.device | None = None,
-    on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
-    """Train ``model`` from the weights that it has, as a first round would, and test it on the points of ``test`` whose
-    label is known. Selection via proxy is arXiv:1906.11829.
+    """Train a model from the weights that it has, as a first round would, and test it.
 
-    ``labeled`` and ``validation`` are (L,) int64 indices into ``data`` and their (L,) int64 labels. Returns what a row
-    of the journal says of a round: counts of labels, metrics, updates, and what each phase cost.
+    Selection via proxy is arXiv:1906.11829.
 
-    Raises DalError as dal.training.fit() does.
+    Args:
+        setup: the model, its settings, an empty ledger, and the seed of the campaign.
+        data: the training set.
+        labeled: (L,) int64 indices into ``data``, and their (L,) int64 labels.
+        validation: the same for validation points.
+        test: the test set; None tests nothing.
+
+    Returns:
+        What a row of the journal says of a round: counts of labels, metrics, updates, and what each phase cost.
+
+    Raises:
+        DalError: as dal.training.fit() does.
 
     >>> from dal.data.images import TensorSource
-    >>> from dal.models.backbones import SmallCNN
+    >>>     >>> from dal.models.backbones import SmallCNN
     >>> images = TensorSource(torch.zeros(5, 1, 8, 8, dtype=torch.uint8))
     >>> data = ImageData("toy", images, list("abcde"), torch.arange(5) % 2, ["cat", "dog"], mean=[0.5], std=[0.5])
-    >>> row = train_final_model(Classifier(SmallCNN(1, (8, 8)), 2), data, (torch.arange(4), data.labels[:4]), test=data,
-    ...                    training=TrainingConfig(min_updates=1, max_updates=2))
+    >>> model = as_adapted(Classifier(SmallCNN(1, (8, 8)), 2))
+    >>> setup = TrainingSetup(ModelPass(model), TrainingConfig(min_updates=1, max_updates=2))
+    >>> row = train_final_model(setup, data, (torch.arange(4), data.labels[:4]), test=data)
     >>> row["labels_bought"], row["updates"], row["samples_forward_test"]
     (4, 2, 5)
     """
-    adapted, ledger = as_adapted(model), Ledger()
-    own_seed = derive_seed(seed, "target")
-    result = fit(
-        adapted,
-        data,
-        with_known_class(labeled),
-        None if validation is None else with_known_class(validation),
-        config=training,
-        scoring=scoring,
-        trainer_options=trainer,
-        seed=own_seed,
-        ledger=ledger,
-        on_progress=on_progress,
-    )
+    setup = replace(setup, seed=derive_seed(setup.seed, "target"))
+    passes, ledger = setup.passes, setup.passes.ledger
+    known = None if validation is None else with_known_class(validation)
+    result = fit(setup, data, with_known_class(labeled), known)
     metrics: dict[str, Any] = {}
     if test is not None:
         indices = known_indices(test)
         with ledger.phase("test"):
-            logits = predict(
-                adapted, test, indices, config=scoring, device=device, on_progress=on_progress, ledger=ledger
-            )
-            metrics = metrics_from_logits(logits, test.labels[indices]).row("test")
+            metrics = metrics_from_logits(passes.logits(test, indices), test.labels[indices]).row("test")
     num_validation = 0 if validation is None else len(validation[0])
     return {
         "num_labeled": len(labeled[0]),
@@ -113,24 +101,25 @@ def train_final_model(
 def finish_final_model(
     folder: Path,
     config: ModelConfig,
+    setup: TrainingSetup,
     data: ImageData,
     labeled: Points,
     validation: Points | None = None,
     *,
-    seed: int = 0,
-    **options: Any,
+    test: ImageData | None = None,
 ) -> dict[str, Any]:
-    """The row of the target of a finished campaign: read from ``target.json`` in the run folder where it is there, else
-    trained by train_final_model(), whose ``options`` these are, and written. Its weights are in ``target_weights.pt``.
+    """The row of the final model of a finished campaign: read from the run folder, or trained and written.
 
-    The row is written last and at once, so that a run that is killed before trains the target again, to the same end.
+    ``setup`` is that of the campaign, whose model is not touched. The row is written last and at once, so that a run
+    that is killed before trains the final model again, to the same end.
     """
-    names = {"backbone": config.target_backbone, "weights": config.target_weights}
+    names = {"backbone": config.final_backbone, "weights": config.final_weights}
     done = from_rank_zero(read_final_model(folder))
     if done is not None and names.items() <= done.items() and done["num_labeled"] == len(labeled[0]):
         return done
-    model = new_final_model(config, data, seed)
-    row = names | train_final_model(model, data, labeled, validation, seed=seed, **options)
+    model = new_final_model(config, data, setup.seed)
+    own = replace(setup, passes=replace(setup.passes, model=as_adapted(model), ledger=Ledger()))
+    row = names | train_final_model(own, data, labeled, validation, test=test)
     if is_rank_zero():
         save_tensors(folder / FINAL_MODEL_WEIGHTS, {k: v.detach().cpu() for k, v in model.state_dict().items()})
         write_text(folder / FINAL_MODEL, json.dumps(finite(row), allow_nan=False) + "\n")

@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import threading
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from dal.costs.ledger import Ledger
 from dal.data.images import ImageData
 from dal.data.loaders import RoundData
-from dal.errors import DalError, bad_value
-from dal.models.adapt import AdaptedModel
+from dal.errors import bad_value
 from dal.models.classifier import Classifier
 from dal.runtime.distributed import from_rank_zero, rank
-from dal.runtime.progress import OnProgress, silent
+from dal.runtime.progress import silent
 from dal.runtime.seeding import generator, isolated_rng
-from dal.scoring.evaluation import predict
-from dal.scoring.model_pass import ScoringConfig
-from dal.training.auto_start import Probe
+from dal.scoring.model_pass import ModelPass
 from dal.training.config import TrainingConfig
 from dal.training.cost_callback import TrainingCounter
 from dal.training.early_stopping import FiniteLoss, UpdateStopping
-from dal.training.effort import Effort, Points, effort
-from dal.training.rewinding import ScheduleRewind
+from dal.training.lightning import keyboard_interrupt, new_trainer, own_options, quiet
+from dal.training.setup import Points, TrainingSetup
+from dal.training.warm_start import effort
 from dal.training.weight_average import WeightAverage
 
 MAX_CHECKED = 2048
 """Training accuracy is watched on at most so many labeled points."""
-
-RESERVED = {
-    "max_epochs": "training.max_updates",
-    "max_steps": "training.max_updates",
-    "min_epochs": "training.min_updates",
-    "min_steps": "training.min_updates",
-    "enable_checkpointing": "the run folder",
-    "limit_train_batches": "training.max_updates",
-    "val_check_interval": "training.check_every",
-    "check_val_every_n_epoch": "training.check_every",
-    "use_distributed_sampler": "dal's own sampler",
-}
 
 
 @dataclass(frozen=True)
@@ -62,7 +40,6 @@ class FitResult:
     monitor: str
     history: list[dict[str, float]] = field(default_factory=list)
     start: str = "scratch"  # the weights it started from: scratch, continue or shrink_perturb
-    probe: Probe | None = None  # where warm_start=auto tried both starts; updates are then those of both
 
     @property
     def best(self) -> dict[str, float] | None:
@@ -82,88 +59,56 @@ class FitResult:
 
 
 def fit(
-    model: AdaptedModel,
+    setup: TrainingSetup,
     data: ImageData,
     labeled: Points,
     validation: Points | None = None,
     *,
-    config: TrainingConfig | None = None,
-    scoring: ScoringConfig | None = None,
-    trainer_options: Mapping[str, Any] | None = None,
-    spent: Effort | None = None,
-    seed: int = 0,
+    max_updates: int | None = None,
     round: int = 0,
-    ledger: Ledger | None = None,
-    on_progress: OnProgress = silent,
 ) -> FitResult:
     """Train the module in place and leave it with the best weights seen.
 
-    ``spent`` says what of ``labeled`` is fitted and how long; None is a round from scratch. ``trainer_options`` are
-    Lightning's own (accelerator, devices, strategy, precision, logger, callbacks, ...).
-    Raises NonFiniteError for a loss that is not finite, DalError for options that dal sets itself.
+    ``max_updates`` are the most updates; None is what effort() gives a round from scratch.
+
+    Raises:
+        NonFiniteError: the loss is not finite.
+        DalError: nothing is labeled, or an option is one that dal sets itself.
     """
-    config, ledger = config or TrainingConfig(), ledger or Ledger()
-    options = _check_options(trainer_options or {})
+    config, seed, passes = setup.config, setup.seed, setup.passes
+    options, module = own_options(setup.trainer_options), passes.model.module
     if not len(labeled[0]):
         raise bad_value("labeled", "at least one labeled point", 0)
-    monitor = config.monitor
-    if monitor == "auto":
-        monitor = "train_accuracy" if validation is None else "val_loss"
-    elif monitor.startswith("val_") and validation is None:
-        raise bad_value("training.monitor", "train_accuracy or auto, as there are no validation points", monitor)
-    spent = spent or effort(config, labeled, len(labeled[0]), warm=False, seed=seed, round=round)
-    watched = _watched(labeled if monitor in ("train_accuracy", "none") else validation, seed, round)
-    assert watched is not None
-
-    def check() -> tuple[float, float]:
-        with ledger.phase("validate"):
-            logits = predict(model, data, watched[0], config=scoring, phase="validate", ledger=ledger)
-            accuracy = float((logits.argmax(dim=1) == watched[1]).double().mean())
-            loss = float(F.cross_entropy(logits.double(), watched[1]))
-            # Devices may differ in the last bit, and all must stop at the same update.
-            return from_rank_zero((accuracy, loss))
-
-    most = spent.max_updates
-    stopping = UpdateStopping(config, monitor, most, check, lambda done: on_progress("train", done, most))
-    module = model.module
-    # A user's own validation_step may feed a scheduler of theirs; the Classifier's would only repeat check().
-    own_validation = validation is not None and is_overridden("validation_step", module)
-    own_validation = own_validation and not isinstance(module, Classifier)
-    counter = TrainingCounter(ledger)
+    monitor = _monitor(config, validation is not None)
+    num_labels = len(labeled[0])
+    most = effort(config, num_labels, num_labels, warm=False) if max_updates is None else max_updates
+    watched = _watched(validation if validation and monitor.startswith("val_") else labeled, seed, round)
+    stopping = UpdateStopping(
+        config, monitor, most, _check(passes, data, watched), lambda done: passes.on_progress("train", done, most)
+    )
+    # A user's own validation_step may feed a scheduler of theirs; the Classifier's would only repeat the check.
+    validates = is_overridden("validation_step", module) and not isinstance(module, Classifier)
     loaders = RoundData(
         data,
-        spent.points,
-        validation if own_validation else None,
+        labeled,
+        validation if validates else None,
         batch_size=config.batch_size,
         min_batches=most if monitor == "none" else config.check_every,
         seed=seed,
         round=round,
         num_workers=config.num_workers,
     )
+    average = [WeightAverage(config.average, most)] if config.average and monitor == "none" else []
     # Each rank drops other units.
     key = ("train", rank()) if rank() else ("train",)
-    with ledger.phase("train"), isolated_rng(seed, round, *key), _quiet(), _keyboard_interrupt():
-        theirs = options.pop("callbacks", [])
-        theirs = [theirs] if isinstance(theirs, pl.Callback) else theirs
-        rewind = [ScheduleRewind(spent.skipped)] if spent.skipped else []
-        average = [WeightAverage(config.average, most)] if config.average and monitor == "none" else []
-        # The counter comes first: what the others do after a batch is not training.
-        callbacks = [counter, *theirs, stopping, FiniteLoss(), *rewind, *average]
-        trainer = pl.Trainer(
-            **{
-                "logger": False,
-                "enable_progress_bar": False,
-                "enable_model_summary": False,
-                "num_sanity_val_steps": 0,
-                "log_every_n_steps": 10,
-                "limit_val_batches": 1.0 if own_validation else 0,
-            }
-            | options,
-            callbacks=callbacks,
-            max_epochs=-1,
-            max_steps=spent.planned,
-            enable_checkpointing=False,
-            use_distributed_sampler=False,
+    with passes.ledger.phase("train"), isolated_rng(seed, round, *key), quiet(), keyboard_interrupt():
+        counter = TrainingCounter(passes.ledger)
+        trainer = new_trainer(
+            options,
+            [stopping, FiniteLoss(), *average],
+            first=counter,
+            max_updates=most,
+            validates=validates and validation is not None,
         )
         # A module that was only ever put to inference trains; parts frozen with eval() on purpose stay so.
         if not any(m.training for m in module.modules()):
@@ -176,66 +121,34 @@ def fit(
     return FitResult(stopping.updates, stopping.best_update, stopping.reason, monitor, stopping.history)
 
 
-def check_trainer_options(options: Mapping[str, Any]) -> None:
-    """Raise DalError, before anything is done, for Trainer options that dal sets itself or that Lightning refuses."""
-    checked = _check_options(options)
-    try:
-        with _quiet():
-            pl.Trainer(**{"logger": False, "enable_progress_bar": False} | checked, enable_checkpointing=False)
-    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
-        first = str(error).strip().splitlines()[0].rstrip(".")
-        raise DalError(f"trainer: expected options that Lightning takes, got: {first}.") from error
+def _monitor(config: TrainingConfig, has_validation: bool) -> str:
+    """What is watched: what ``config.monitor`` says, or what auto means."""
+    if config.monitor == "auto":
+        return "val_loss" if has_validation else "train_accuracy"
+    if config.monitor.startswith("val_") and not has_validation:
+        expected = "train_accuracy or auto, as there are no validation points"
+        raise bad_value("training.monitor", expected, config.monitor)
+    return config.monitor
 
 
-def _watched(points: Points | None, seed: int, round: int) -> Points | None:
-    if points is None or len(points[0]) <= MAX_CHECKED:
+def _check(passes: ModelPass, data: ImageData, watched: Points) -> Callable[[], tuple[float, float]]:
+    """The check of early stopping: accuracy and mean loss on the watched points."""
+    # The model stays on the Trainer's device.
+    watching = replace(passes, device=None, on_progress=silent)
+
+    def check() -> tuple[float, float]:
+        with passes.ledger.phase("validate"):
+            logits = watching.logits(data, watched[0], "validate")
+            accuracy = float((logits.argmax(dim=1) == watched[1]).double().mean())
+            loss = float(F.cross_entropy(logits.double(), watched[1]))
+            # Devices may differ in the last bit, and all must stop at the same update.
+            return from_rank_zero((accuracy, loss))
+
+    return check
+
+
+def _watched(points: Points, seed: int, round: int) -> Points:
+    if len(points[0]) <= MAX_CHECKED:
         return points
     chosen = torch.randperm(len(points[0]), generator=generator(seed, round, "checked"))[:MAX_CHECKED]
     return points[0][chosen], points[1][chosen]
-
-
-def _check_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    for name in options:
-        if name in RESERVED:
-            raise DalError(f"trainer.{name}: expected to be left out, since {RESERVED[name]} decides it, got a value.")
-    return {k: v for k, v in options.items() if v is not None}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's notes on hardware and loaders, once a round, would bury what matters."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-            warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than.*")
-            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-            warnings.filterwarnings("ignore", message=".*Grad strides do not match.*")
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
-            warnings.filterwarnings("ignore", message=".*val_dataloader.*validation_step.*")
-            warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
-            warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.`.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def _keyboard_interrupt() -> Iterator[None]:
-    """Lightning turns Ctrl-C into SystemExit(1) and leaves SIGINT ignored; give the caller KeyboardInterrupt back."""
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if main else None
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
-        raise
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, handler)

@@ -1,14 +1,14 @@
-"""The weights that a round starts from."""
+"""The weights that a round starts from, and the most updates that it takes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from dal.errors import unknown_choice
-
-STARTS = ("scratch", "continue", "shrink_perturb")
+from dal.training.config import WARM_STARTS, TrainingConfig
 
 State = Mapping[str, Tensor]
 
@@ -36,5 +36,20 @@ def starting_state(
             for name, value in fresh.items()
         }
     else:
-        raise unknown_choice("warm_start", STARTS, policy)
+        raise unknown_choice("warm_start", WARM_STARTS, policy)
     return {name: value.detach().clone() for name, value in chosen.items()}
+
+
+def effort(config: TrainingConfig, num_labels: int, num_new: int, warm: bool) -> int:
+    """The most updates of a round, by ``updates_per_label``.
+
+    A round from scratch learns all ``num_labels``. A warm one learns the ``num_new`` that the round before did not fit.
+
+    >>> config = TrainingConfig(min_updates=10, updates_per_label=2)
+    >>> [effort(config, num_labels=100, num_new=20, warm=warm) for warm in (False, True)]
+    [200, 40]
+    """
+    if config.updates_per_label is None:
+        return config.max_updates
+    wanted = math.ceil(config.updates_per_label * (num_new if warm else num_labels))
+    return min(max(wanted, config.min_updates, 1), config.max_updates)

@@ -77,7 +77,8 @@ def test_changes_are_those_of_an_obvious_loop(epsilon, num_classes, references):
     # A unit that is 0 for all labeled points and for some of the pool.
     labeled[:, 0] = 0
     function = anchored(ALFAMix(epsilon, steps=3), model, labeled, labels)
-    features, steps = function.summarize(model, pool)
+    summary = function.summarize(model, pool)
+    steps = summary["changes"]
     assert steps.shape == (200, 3)
     found = steps[:, 0]
     means = [
@@ -85,7 +86,7 @@ def test_changes_are_those_of_an_obvious_loop(epsilon, num_classes, references):
     ]
     arguments = pool.numpy(), model.weights.numpy(), model.bias.numpy(), means
     expected = references.alfa_mix_changes(*arguments, epsilon / math.sqrt(9))
-    assert found.tolist() == expected and features is pool
+    assert found.tolist() == expected and summary["features"] is pool
     for step in (1, 2):
         later = references.alfa_mix_changes(*arguments, (step + 1) * epsilon / math.sqrt(9))
         assert steps[:, step].tolist() == later != expected
@@ -104,11 +105,11 @@ def test_the_step_at_which_a_prediction_changes_is_that_of_a_line():
     function = anchored(ALFAMix(0.5 * math.sqrt(2), steps=1), model, labeled, labels)
     # Distances to the two: 2, 2.83; 2.01, 2.97; 2.69, 2.01; 2.83, 2. The first and the last point share the first
     # feature of an anchor, and do not move in it.
-    assert function.summarize(model, pool)[1].tolist() == [[1], [1], [2], [1]]
+    assert function.summarize(model, pool)["changes"].tolist() == [[1], [1], [2], [1]]
     # Very sure points, whose cross entropy is 0 in float32, still have a direction.
     sure = Linear(model.weights * 200, model.bias)
     assert torch.nn.functional.cross_entropy(sure.head(pool[:1]), torch.tensor([0])) == 0
-    assert anchored(function, sure, labeled, labels).summarize(sure, pool)[1].tolist() == [[1], [1], [2], [1]]
+    assert anchored(function, sure, labeled, labels).summarize(sure, pool)["changes"].tolist() == [[1], [1], [2], [1]]
 
 
 def test_gradients_are_those_of_any_head():
@@ -118,7 +119,7 @@ def test_gradients_are_those_of_any_head():
     bent.head = lambda z: torch.tanh(z[:, :6]) @ linear.weights + z.square().sum(dim=1, keepdim=True) * linear.bias
     pool, labeled, labels = rectified(60, 6, 4) + 0.1, rectified(8, 6, 5), torch.arange(8) % 4
     with torch.inference_mode():
-        found = anchored(ALFAMix(0.5, 1), bent, labeled, labels).summarize(bent, pool.clone())[1][:, 0]
+        found = anchored(ALFAMix(0.5, 1), bent, labeled, labels).summarize(bent, pool.clone())["changes"][:, 0]
     expected = torch.zeros(60)
     for i, z in enumerate(pool):
         predicted = bent.head(z[None]).argmax(dim=1)
@@ -135,7 +136,7 @@ def test_gradients_are_those_of_any_head():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_candidates_are_the_points_that_change(seed):
     features, counts = torch.randn(60, 4, generator=generator(1)), torch.arange(60) % 3
-    found = ALFAMix().select((features, counts[:, None].float()), (), 7, generator(seed))
+    found = ALFAMix().select({"features": features, "changes": counts[:, None].float()}, {}, 7, generator(seed))
     candidates = (counts > 0).nonzero().flatten()
     assert torch.equal(found.positions, candidates[k_means_select(features[candidates], 7, generator(seed))])
     assert torch.equal(found.scores, counts[found.positions].double())
@@ -178,7 +179,7 @@ def test_functions_with_other_anchors_are_other_functions():
     one, other = (anchored(plain, model, rectified(2, 4, seed), labels) for seed in (7, 8))
     assert one != other and one == one and one.epsilon == plain.epsilon
     assert repr(one) == "ALFAMix(epsilon=0.2, steps=5, anchors=<2 of 4 features>)"
-    assert plain.anchors is None and not plain.summarize(model, pool)[1].any()
+    assert plain.anchors is None and not plain.summarize(model, pool)["changes"].any()
     # Told again, it forgets the anchors that it had.
     assert torch.equal(anchored(one, model, rectified(2, 4, 8), labels).anchors.means, other.anchors.means)
 
@@ -211,4 +212,4 @@ def test_what_makes_no_sense_is_refused():
 def test_one_class_leaves_nothing_to_change():
     model = network(3, 1)
     reads = anchored(ALFAMix(), model, rectified(2, 3, 0), torch.tensor([0, 0]))
-    assert not reads.summarize(model, rectified(5, 3, 1))[1].any()
+    assert not reads.summarize(model, rectified(5, 3, 1))["changes"].any()

@@ -98,7 +98,7 @@ def test_choice_does_not_depend_on_a_scale_that_cannot_be_squared(scale):
     probs, features = drawn(2, 30, 4, 5)
     select = BADGE().select
     expected, found = (
-        select((errors(probs), features * s), (), 10, torch.Generator().manual_seed(0)) for s in (1.0, scale)
+        select(summary(errors(probs), features * s), {}, 10, torch.Generator().manual_seed(0)) for s in (1.0, scale)
     )
     assert torch.equal(found.positions, expected.positions)
     torch.testing.assert_close(found.scores / scale, expected.scores, rtol=1e-12, atol=0)
@@ -168,9 +168,13 @@ def errors(probs):
     return probs - torch.nn.functional.one_hot(probs.argmax(dim=1), probs.shape[1])
 
 
+def summary(errors, features):
+    return {"errors": errors, "inputs": features}
+
+
 def test_scores_are_the_distances_from_the_points_taken_before(references):
     probs, features = drawn(4, 15, 3, 4)
-    positions, scores = BADGE().select((errors(probs), features), (), 15, torch.Generator().manual_seed(0))
+    positions, scores = BADGE().select(summary(errors(probs), features), {}, 15, torch.Generator().manual_seed(0))
     points = references.gradients(probs.numpy(), features.numpy())
     assert float(scores[0]) == pytest.approx(np.linalg.norm(points[positions[0]]), rel=1e-12)
     for step in range(1, 15):
@@ -181,7 +185,7 @@ def test_scores_are_the_distances_from_the_points_taken_before(references):
 def test_summary_keeps_the_errors_of_very_sure_points(fake_model):
     # 1 - p would be 0 in float32.
     model = fake_model(torch.ones(1, 1), torch.tensor([[40.0, 0.0]]), None)
-    found, features = BADGE().summarize(model, torch.tensor([0]))
+    found, features = BADGE().summarize(model, torch.tensor([0])).values()
     assert found.dtype == torch.float32 and torch.equal(features, torch.ones(1, 1))
     torch.testing.assert_close(found, torch.tensor([[-1.0, 1.0]]) * np.exp(-40.0), rtol=1e-6, atol=0)
 
@@ -233,18 +237,25 @@ def test_few_classes_kept_of_many(fake_model):
     generator = torch.Generator().manual_seed(0)
     model = fake_model(torch.randn(60, 8, generator=generator), torch.randn(8, 30, generator=generator), None)
     x = torch.arange(60)
-    errors_of_all, features = BADGE().summarize(model, x)
+    errors_of_all, features = BADGE().summarize(model, x).values()
     for kept in (2, 5, 29):
-        values, classes, same_features = BADGE(top_classes=kept).summarize(model, x)
+        function = BADGE(top_classes=kept)
+        pool = function.summarize(model, x)
+        values, classes, same_features = pool.values()
+        assert tuple(pool) == function.keeps == ("errors", "classes", "inputs") and BADGE().keeps == BADGE.keeps
         assert values.shape == classes.shape == (60, kept) and torch.equal(features, same_features)
         rebuilt = torch.zeros(60, 30).scatter_(1, classes.long(), values)
         lost = (errors_of_all - rebuilt).norm(dim=1)
         assert bool((lost <= errors_of_all.norm(dim=1) / (2 * (kept - 1) ** 0.5)).all())
         assert torch.equal(rebuilt.min(dim=1).values, errors_of_all.min(dim=1).values)
-        found = BADGE(top_classes=kept).select((values, classes, features), (), 20, torch.Generator().manual_seed(3))
-        expected = BADGE().select((rebuilt, features), (), 20, torch.Generator().manual_seed(3))
+        found = function.select(pool, {}, 20, torch.Generator().manual_seed(3))
+        expected = BADGE().select(summary(rebuilt, features), {}, 20, torch.Generator().manual_seed(3))
         assert torch.equal(found.positions, expected.positions)
-    assert len(BADGE(top_classes=30).summarize(model, x)) == 2
+    # No more classes are kept than there are.
+    more = BADGE(top_classes=31)
+    found = more.select(more.summarize(model, x), {}, 20, torch.Generator().manual_seed(3))
+    expected = BADGE().select(BADGE().summarize(model, x), {}, 20, torch.Generator().manual_seed(3))
+    assert torch.equal(found.positions, expected.positions) and torch.equal(found.scores, expected.scores)
     for wrong in (1, True, 2.5):
         with pytest.raises(DalError, match=r"top_classes: expected a whole number of at least 2, or None, got "):
             BADGE(top_classes=wrong)

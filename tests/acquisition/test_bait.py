@@ -65,10 +65,14 @@ def test_picks_and_falls_of_the_loop_that_inverts_anew(form, seed, monkeypatch):
     found = bait_select(probs, features, *labeled, 6, form=form, regularization=regularization)
     assert found.tolist() == positions
     function = BAIT(form=form, regularization=regularization)
-    pool, others = ((function_parts(p, form), h) for p, h in ((probs, features), labeled))
+    pool, others = (summary(function_parts(p, form), h) for p, h in ((probs, features), labeled))
     selection = function.select(pool, others, 6, torch.Generator())
     assert selection.positions.tolist() == positions
     torch.testing.assert_close(selection.scores, torch.tensor(falls, dtype=torch.float64), rtol=1e-8, atol=1e-12)
+
+
+def summary(parts, features):
+    return {"class_parts": parts, "inputs": features}
 
 
 def function_parts(probs, form):
@@ -174,7 +178,7 @@ def test_rounding_of_half_precision_is_taken_out():
     halves = probs.half().double()
     sums = halves.sum(dim=1, keepdim=True)
     assert float((sums - 1).abs().max()) > 1e-5
-    found, expected = (BAIT().select((p, features), (), 5, torch.Generator()) for p in (halves, halves / sums))
+    found, expected = (BAIT().select(summary(p, features), {}, 5, torch.Generator()) for p in (halves, halves / sums))
     assert found.positions.tolist() == expected.positions.tolist()
     torch.testing.assert_close(found.scores, expected.scores, rtol=1e-12, atol=0)
 
@@ -190,13 +194,13 @@ def test_by_hand():
     # the point at 4 leaves 2 / 5 of it, those at 2 leave 2 / 2. After 4, one at 2 goes from 2 / 5 to 2 / 6.
     probs, features = torch.full((3, 2), 0.5), torch.tensor([[2.0], [4.0], [-2.0]])
     function = BAIT(form="binary", oversampling=1)
-    pool, empty = (torch.full((3, 1), 0.5), features), (torch.zeros(0, 1), features[:0])
+    pool, empty = summary(torch.full((3, 1), 0.5), features), summary(torch.zeros(0, 1), features[:0])
     found = function.select(pool, empty, 2, torch.Generator())
     assert found.positions.tolist() == [1, 0]
     torch.testing.assert_close(found.scores, torch.tensor([2 - 2 / 5, 2 / 5 - 2 / 6], dtype=torch.float64))
     assert bait_select(probs, features, probs[:0], features[:0], 2, form="binary").tolist() == [1, 0]
     # A labeled point there makes the second one worth less than it was.
-    labeled = torch.full((1, 1), 0.5), torch.tensor([[4.0]])
+    labeled = summary(torch.full((1, 1), 0.5), torch.tensor([[4.0]]))
     assert function.select(pool, labeled, 1, torch.Generator()).scores.tolist() == pytest.approx([2 / 5 - 2 / 9])
 
 
@@ -220,7 +224,7 @@ def test_two_classes_are_the_same_question_in_both_forms():
 def test_very_sure_points_keep_their_digits(fake_model):
     model = fake_model.random(30)
     model.head_matrix = model.head_matrix * 30
-    parts, _ = BAIT(form="binary").summarize(model, torch.arange(30))
+    parts = BAIT(form="binary").summarize(model, torch.arange(30))["class_parts"]
     logits = model.head(model.feature_table).double()
     logits = logits - logits.max(dim=1, keepdim=True).values
     others = (logits.exp().sum(dim=1) - 1).clamp(min=0)

@@ -235,8 +235,8 @@ def test_rows_on_disk_stay_there_and_make_no_difference(tmp_path):
     rows = drawn(1, 300, 20, 5, dtype=torch.float32).flatten(1)
     np.save(tmp_path / "rows.npy", rows.numpy())
     function = BatchBALD(num_joint_samples=50)
-    expected = function.select((rows,), (), 8, generator())
-    found = function.select_in(Shard.alone(300), (DiskRows(tmp_path / "rows.npy"),), (), 8, generator())
+    expected = function.select({"log_probs": rows}, {}, 8, generator())
+    found = function.select_in(Shard.alone(300), {"log_probs": DiskRows(tmp_path / "rows.npy")}, {}, 8, generator())
     assert torch.equal(found.positions, expected.positions) and torch.equal(found.scores, expected.scores)
 
 

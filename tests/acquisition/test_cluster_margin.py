@@ -79,14 +79,14 @@ def test_the_class_clusters_features_and_reads_margins(fake_model):
     model = fake_model.random(60)
     function = ClusterMargin(factor=3, num_clusters=5)
     pool = function.summarize(model, torch.arange(60))
-    found = function.select(pool, (), 8, generator(4))
+    found = function.select(pool, {}, 8, generator(4))
     clusters = average_linkage(model.feature_table, 5)
-    ambiguous = pool[1].argsort(descending=True)[:24].tolist()
+    ambiguous = pool["scores"].argsort(descending=True)[:24].tolist()
     assert set(found.positions.tolist()) <= set(ambiguous)
     assert clusters[found.positions].tolist() == turns_of(found.positions, clusters, ambiguous)
-    assert torch.equal(found.scores, pool[1].double()[found.positions])
+    assert torch.equal(found.scores, pool["scores"].double()[found.positions])
     # As many clusters as points are asked for.
-    found = ClusterMargin().select(pool, (), 8, generator(4)).positions
+    found = ClusterMargin().select(pool, {}, 8, generator(4)).positions
     clusters = average_linkage(model.feature_table, 8)
     assert clusters[found].tolist() == turns_of(found, clusters, list(range(60)))
 
@@ -99,7 +99,7 @@ def test_more_points_than_are_clustered(max_clustered, query_size):
     features = 100.0 * blobs[:, None] + torch.randn(90, 2, generator=g)
     scores = torch.rand(90, generator=g)
     function = ClusterMargin(factor=5, num_clusters=3, max_clustered=max_clustered)
-    found = function.select((features, scores), (), query_size, generator(2)).positions
+    found = function.select({"features": features, "scores": scores}, {}, query_size, generator(2)).positions
     ambiguous = scores.argsort(descending=True)[: 5 * query_size]
     assert set(found.tolist()) <= set(ambiguous.tolist())
     sizes = torch.bincount(blobs[ambiguous], minlength=3)

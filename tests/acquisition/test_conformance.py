@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dal.acquisition import ScoreFunction, registry
+from dal.acquisition.base import check_summary
 from dal.errors import DalError, NonFiniteError
 
 NUM_POINTS, NUM_LABELED, NUM_CLASSES, NUM_FEATURES, NUM_DRAWS = 40, 8, 4, 6, 20
@@ -30,19 +31,19 @@ def generator(seed=0):
 
 def summarized(function, model, x, batch_size=1000):
     batches = [function.summarize(model, batch) for batch in x.split(batch_size)]
-    return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
+    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
 def informed(function, model, labeled=LABELED, batch_size=1000):
     """The function that reads the pool."""
-    if not function.needs_labels:
+    if not function.learns_from_labels:
         return function
     return function.with_labeled(summarized(function, model, labeled, batch_size), LABELS)
 
 
 def selected(function, model, query_size, seed=0, batch_size=1000, pool=POOL):
     function = informed(function, model, batch_size=batch_size)
-    labeled = summarized(function, model, LABELED, batch_size) if function.needs_labeled else ()
+    labeled = summarized(function, model, LABELED, batch_size) if function.uses_labeled_points else {}
     return function.select(summarized(function, model, pool, batch_size), labeled, query_size, generator(seed))
 
 
@@ -92,7 +93,7 @@ def test_global_generator_is_neither_read_nor_moved(function, model):
 def test_loader_batch_size_does_not_matter(function, model, batch_size):
     reads = informed(function, model)
     whole, parts = summarized(reads, model, POOL), summarized(reads, model, POOL, batch_size)
-    assert all(torch.equal(x, y) for x, y in zip(whole, parts, strict=True))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
     first, second = selected(function, model, 10), selected(function, model, 10, batch_size=batch_size)
     assert torch.equal(first.positions, second.positions) and torch.equal(first.scores, second.scores)
 
@@ -116,19 +117,25 @@ def test_score_function_gives_the_highest_first(function, model):
     assert torch.equal(selected(function, model, 10).scores, best)
 
 
+def test_summary_has_the_names_that_the_function_keeps(function, model):
+    summary = summarized(informed(function, model), model, POOL)
+    assert tuple(summary) == function.keeps
+    check_summary(function, summary)
+
+
 def test_summary_keeps_at_most_features_and_classes(function, model):
     summary = summarized(informed(function, model), model, POOL)
     # A handful of numbers more, such as a count at each step, grows with nothing.
-    most = NUM_DRAWS * NUM_CLASSES if function.keeps_draws else NUM_CLASSES + NUM_FEATURES + 5
-    assert all(len(part) == NUM_POINTS for part in summary)
-    assert sum(part.numel() for part in summary) <= NUM_POINTS * most
+    most = NUM_DRAWS * NUM_CLASSES if "log_probs" in function.keeps else NUM_CLASSES + NUM_FEATURES + 5
+    assert all(len(part) == NUM_POINTS for part in summary.values())
+    assert sum(part.numel() for part in summary.values()) <= NUM_POINTS * most
     # A view would keep the whole batch of draws alive behind the few numbers that it shows.
-    assert sum(part.untyped_storage().nbytes() for part in summary) <= 8 * NUM_POINTS * most
+    assert sum(part.untyped_storage().nbytes() for part in summary.values()) <= 8 * NUM_POINTS * most
 
 
 def test_what_the_labels_tell_makes_another_function(function, model):
-    if not function.needs_labels:
-        assert function.with_labeled((), LABELS) is function
+    if not function.learns_from_labels:
+        assert function.with_labeled({}, LABELS) is function
         pytest.skip("asks for no labels")
     before = summarized(function, model, POOL)
     first, second = informed(function, model), informed(function, model)
@@ -136,7 +143,8 @@ def test_what_the_labels_tell_makes_another_function(function, model):
     # Neither is taken for the other, nor for the one that read the labeled points, and none is printed at length.
     assert first == first and first != function and first != second and len({first, second, function}) == 3
     assert len(repr(first)) < 200
-    assert all(torch.equal(x, y) for x, y in zip(before, summarized(function, model, POOL), strict=True))
+    after = summarized(function, model, POOL)
+    assert all(torch.equal(before[name], after[name]) for name in before)
     with pytest.raises(dataclasses.FrozenInstanceError):
         first.anything = 1
 
@@ -144,9 +152,9 @@ def test_what_the_labels_tell_makes_another_function(function, model):
 def test_inputs_are_left_as_they_are(function, model):
     function = informed(function, model)
     pool, labeled = summarized(function, model, POOL), summarized(function, model, LABELED)
-    before = [part.clone() for part in (*pool, *labeled)]
-    function.select(pool, labeled if function.needs_labeled else (), 10, generator())
-    assert all(torch.equal(x, y) for x, y in zip(before, (*pool, *labeled), strict=True))
+    before = [part.clone() for part in (*pool.values(), *labeled.values())]
+    function.select(pool, labeled if function.uses_labeled_points else {}, 10, generator())
+    assert all(torch.equal(x, y) for x, y in zip(before, (*pool.values(), *labeled.values()), strict=True))
 
 
 class Watched:
@@ -228,7 +236,7 @@ def test_degenerate_pools_still_give_distinct_finite_choices(function, model, ki
 def test_gpu_gives_what_the_cpu_gives(function, model):
     on_gpu = model.to("cuda")
     reads = informed(function, on_gpu, LABELED.cuda())
-    labeled = summarized(reads, on_gpu, LABELED.cuda()) if function.needs_labeled else ()
+    labeled = summarized(reads, on_gpu, LABELED.cuda()) if function.uses_labeled_points else {}
     found = reads.select(summarized(reads, on_gpu, POOL.cuda()), labeled, 20, generator())
     assert_valid(found, 20)
     expected = selected(function, model, 20)

@@ -20,7 +20,7 @@ def drawn(seed, num_points, num_labeled, num_features, dtype=torch.float32):
 def assert_as_reference(references, features, labeled, query_size, rtol=1e-12):
     positions, scores = references.k_center(features.double().numpy(), labeled.double().numpy(), query_size)
     assert k_center_greedy(features, labeled, query_size).tolist() == positions
-    found = CoreSet().select((features,), (labeled,), query_size, torch.Generator())
+    found = CoreSet().select({"features": features}, {"features": labeled}, query_size, torch.Generator())
     assert found.positions.tolist() == positions
     torch.testing.assert_close(found.scores, torch.tensor(scores).double(), rtol=rtol, atol=0)
 
@@ -35,15 +35,15 @@ def test_random_features(seed, references):
 def test_by_hand():
     # The farthest from 0 is 9, then 5 lies 4 from 9 and 5 from 0: farther than 1 is from 0.
     features = torch.tensor([[0.0], [1.0], [5.0], [9.0]])
-    found = CoreSet().select((features,), (torch.tensor([[0.0]]),), 4, torch.Generator())
+    found = CoreSet().select({"features": features}, {"features": torch.tensor([[0.0]])}, 4, torch.Generator())
     assert found.positions.tolist() == [3, 2, 1, 0]
     assert found.scores.tolist() == [9.0, 4.0, 1.0, 0.0]
 
 
 def test_empty_labeled_set_begins_nearest_to_the_mean_of_the_pool():
     features = torch.tensor([[0.0, 0.0], [10.0, 0.0], [4.0, 0.0], [2.0, 0.0]])
-    for labeled in ((torch.empty(0, 2),), ()):
-        found = CoreSet().select((features,), labeled, 4, torch.Generator())
+    for labeled in ({"features": torch.empty(0, 2)}, {}):
+        found = CoreSet().select({"features": features}, labeled, 4, torch.Generator())
         assert found.positions.tolist() == [2, 1, 0, 3]
         assert found.scores.tolist() == [0.0, 6.0, 4.0, 2.0]
 
@@ -94,7 +94,9 @@ def test_norms_that_single_precision_cannot_square(scale, references):
 def test_norms_that_double_precision_cannot_square(scale):
     features, labeled = drawn(2, 50, 5, 8, torch.float64)
     select = CoreSet().select
-    expected, found = (select((features * s,), (labeled * s,), 30, torch.Generator()) for s in (1.0, scale))
+    expected, found = (
+        select({"features": features * s}, {"features": labeled * s}, 30, torch.Generator()) for s in (1.0, scale)
+    )
     assert torch.equal(found.positions, expected.positions)
     assert torch.equal(found.scores, expected.scores * scale)
 

@@ -25,29 +25,31 @@ def test_masks_drop_at_the_rate_and_keep_the_mean():
 @pytest.mark.parametrize("rate", [0.25, 0.75])
 def test_disagreements_are_those_of_an_obvious_loop(rate, fake_model):
     model = fake_model.random(50, num_classes=5, num_features=8)
-    features, found = DropQuery(num_draws=7, rate=rate).summarize(model, torch.arange(50))
+    summary = DropQuery(num_draws=7, rate=rate).summarize(model, torch.arange(50))
     masks = feature_masks(7, 8, rate).numpy()
     x, head = model.feature_table.double().numpy(), model.head_matrix.double().numpy()
     expected = []
     for row in x:
         plain = np.argmax(row @ head)
         expected.append(sum(np.argmax((row * mask) @ head) != plain for mask in masks))
-    assert found.tolist() == expected and 0 < sum(expected) < 7 * 50
-    assert torch.equal(features, model.feature_table)
+    assert summary["disagreements"].tolist() == expected and 0 < sum(expected) < 7 * 50
+    assert torch.equal(summary["features"], model.feature_table)
 
 
 def test_the_pool_s_order_and_batches_change_no_draw(fake_model):
     model, function = fake_model.random(50), DropQuery()
-    whole = function.summarize(model, torch.arange(50))[1]
+    whole = function.summarize(model, torch.arange(50))["disagreements"]
     order = torch.randperm(50, generator=generator())
-    assert torch.equal(torch.cat([function.summarize(model, x)[1] for x in order.split(7)]), whole[order])
+    assert torch.equal(torch.cat([function.summarize(model, x)["disagreements"] for x in order.split(7)]), whole[order])
 
 
 @pytest.mark.parametrize("num_draws,least", [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)])
 def test_candidates_are_those_of_more_than_half_of_the_draws(num_draws, least):
     features = torch.randn(60, 4, generator=generator(1))
     counts = torch.arange(60) % (num_draws + 1)
-    found = DropQuery(num_draws=num_draws).select((features, counts.float()), (), 5, generator(2))
+    found = DropQuery(num_draws=num_draws).select(
+        {"features": features, "disagreements": counts.float()}, {}, 5, generator(2)
+    )
     candidates = (counts >= least).nonzero().flatten()
     assert torch.equal(found.positions, candidates[k_means_select(features[candidates], 5, generator(2))])
     assert torch.equal(found.scores, counts[found.positions].double())

@@ -74,37 +74,37 @@ def test_targets_are_points_of_the_pool_drawn_by_the_generator(monkeypatch):
     monkeypatch.setattr(epig, "_scores", lambda rows, targets, k: seen.append(targets) or scores_of(rows, targets, k))
     function = EPIG(num_draws=4, num_targets=5)
     for seed in (0, 0, 1):
-        function.select((rows,), (rows + 1,), 3, generator(seed))
+        function.select({"log_probs": rows}, {"log_probs": rows + 1}, 3, generator(seed))
     assert torch.equal(seen[0], seen[1]) and not torch.equal(seen[0], seen[2])
     for targets in seen:
         places = [int((rows == target).all(dim=1).nonzero()[0, 0]) for target in targets]
         assert len(set(places)) == 5
-    EPIG(num_draws=4, num_targets=31).select((rows,), (), 3, generator())
+    EPIG(num_draws=4, num_targets=31).select({"log_probs": rows}, {}, 3, generator())
     assert torch.equal(seen[-1], rows)
 
 
 def test_targets_that_are_given():
     points, targets = drawn(6, 20, 4, 3), drawn(7, 5, 4, 3)
-    function = EPIG(num_draws=4).with_targets((targets.flatten(1),))
-    found = function.select((points.flatten(1),), (), 20, generator())
+    function = EPIG(num_draws=4).with_target_points({"log_probs": targets.flatten(1)})
+    found = function.select({"log_probs": points.flatten(1)}, {}, 20, generator())
     scores = epig_scores(points, targets)
     assert torch.equal(found.positions, scores.argsort(descending=True)) and torch.equal(
         found.scores, scores[found.positions]
     )
-    other = EPIG(num_draws=4).with_targets((targets.flatten(1),))
+    other = EPIG(num_draws=4).with_target_points({"log_probs": targets.flatten(1)})
     assert function == function and function != other and function != EPIG(num_draws=4)
     assert repr(function) == "EPIG(num_draws=4, num_targets=100, targets=<5 of them>)"
     with pytest.raises(DalError, match="targets: expected at least one target input, got 0"):
-        EPIG().with_targets((torch.zeros(0, 60),))
+        EPIG().with_target_points({"log_probs": torch.zeros(0, 60)})
 
 
 def test_of_many_that_are_given_some_are_drawn(monkeypatch):
     targets, seen = drawn(7, 50, 4, 3).flatten(1), []
     scores_of = epig._scores
     monkeypatch.setattr(epig, "_scores", lambda rows, targets, k: seen.append(targets) or scores_of(rows, targets, k))
-    function = EPIG(num_draws=4, num_targets=6).with_targets((targets,))
+    function = EPIG(num_draws=4, num_targets=6).with_target_points({"log_probs": targets})
     for seed in (0, 0, 1):
-        function.select((drawn(6, 20, 4, 3).flatten(1),), (), 3, generator(seed))
+        function.select({"log_probs": drawn(6, 20, 4, 3).flatten(1)}, {}, 3, generator(seed))
     assert torch.equal(seen[0], seen[1]) and not torch.equal(seen[0], seen[2])
     assert all(len({int((targets == row).all(dim=1).nonzero()) for row in rows}) == 6 for rows in seen)
 
@@ -112,8 +112,8 @@ def test_of_many_that_are_given_some_are_drawn(monkeypatch):
 def test_rows_on_disk_make_no_difference(tmp_path):
     rows = drawn(1, 300, 20, 5, torch.float32).flatten(1)
     np.save(tmp_path / "rows.npy", rows.numpy())
-    expected = EPIG().select((rows,), (), 8, generator())
-    found = EPIG().select_in(Shard.alone(300), (DiskRows(tmp_path / "rows.npy"),), (), 8, generator())
+    expected = EPIG().select({"log_probs": rows}, {}, 8, generator())
+    found = EPIG().select_in(Shard.alone(300), {"log_probs": DiskRows(tmp_path / "rows.npy")}, {}, 8, generator())
     assert torch.equal(found.positions, expected.positions) and torch.equal(found.scores, expected.scores)
 
 

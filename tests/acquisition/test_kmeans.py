@@ -35,7 +35,7 @@ def nearest_in_turn(points, centers):
 @pytest.mark.parametrize("seed", range(5))
 def test_one_point_of_each_blob_nearest_to_its_mean_the_largest_first(seed):
     features, labels = blobs(seed, [40, 30, 20, 10])
-    found = KMeans().select((features,), (), 4, generator(seed))
+    found = KMeans().select({"features": features}, {}, 4, generator(seed))
     assert labels[found.positions].tolist() == [0, 1, 2, 3]
     assert found.scores.tolist() == [40, 30, 20, 10]
     points = features.double().numpy()

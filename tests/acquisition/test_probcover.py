@@ -62,7 +62,7 @@ def test_cover(seed, delta, width, monkeypatch):
     features = torch.randn(70, 3, generator=generator(seed)).to(dtype)
     labeled = torch.randn(6 * (seed % 2), 3, generator=generator(seed + 100)).to(dtype)
     positions, counts = reference_cover(features.double(), labeled.double(), 70, delta)
-    found = ProbCover(delta=delta).select((features,), (labeled,), 70, generator())
+    found = ProbCover(delta=delta).select({"features": features}, {"features": labeled}, 70, generator())
     assert found.positions[: len(positions)].tolist() == positions
     assert found.scores.tolist() == counts + [0] * (70 - len(positions))
     assert sorted(found.positions.tolist()) == list(range(70))
@@ -82,11 +82,11 @@ def chord(degrees):
 def test_by_hand_with_the_pool_s_tail():
     # Balls of 2.5 degrees: 90 degrees holds 3 points, 0 two; the last point of the pool, 200, is alone.
     features = on_circle(0, 2, 88, 90, 92, 200)
-    found = ProbCover(delta=chord(2.5)).select((features,), (), 6, generator())
+    found = ProbCover(delta=chord(2.5)).select({"features": features}, {}, 6, generator())
     assert found.positions[:3].tolist() == [3, 0, 5]
     assert found.scores.tolist() == [3.0, 2.0, 1.0, 0.0, 0.0, 0.0]
     # A labeled point at 91 covers 90 and 92, and 88 is then alone too: the lowest position of the ties comes first.
-    found = ProbCover(delta=chord(2.5)).select((features,), (on_circle(91),), 3, generator())
+    found = ProbCover(delta=chord(2.5)).select({"features": features}, {"features": on_circle(91)}, 3, generator())
     assert found.positions.tolist() == [0, 2, 5] and found.scores.tolist() == [2.0, 1.0, 1.0]
 
 
@@ -107,7 +107,7 @@ def test_a_point_at_the_radius_is_outside_on_both_sides_of_rounding():
     features = on_circle(0, 10, 20, 30)
     (radius,) = {float(torch.linalg.vector_norm(features[0] - features[1]))}
     for delta, count in ((radius, 1), (radius * (1 - 1e-15), 1), (radius * (1 + 1e-9), 3)):
-        assert ProbCover(delta=delta).select((features,), (), 1, generator()).scores.tolist() == [count]
+        assert ProbCover(delta=delta).select({"features": features}, {}, 1, generator()).scores.tolist() == [count]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -135,17 +135,18 @@ def test_the_class_finds_its_delta_with_as_many_clusters_as_classes(fake_model):
     found = function.select(pool, labeled, 8, generator(5))
     labels, _ = k_means(unit_points("features", model.feature_table), 3, generator(5))
     delta = reference_delta(model.feature_table.double(), labels, 0.95)
-    positions, counts = reference_cover(pool[0].double(), labeled[0].double(), 8, delta)
+    positions, counts = reference_cover(pool["features"].double(), labeled["features"].double(), 8, delta)
     assert len(positions) == 8 and found.positions.tolist() == positions and found.scores.tolist() == counts
-    assert torch.equal(
-        ProbCover(num_clusters=3).select(pool[:1], labeled[:1], 8, generator(5)).positions, found.positions
-    )
+    told = ProbCover(num_clusters=3)
+    assert function.keeps == ("features", "num_classes") and told.keeps == ProbCover(delta=1.0).keeps == ("features",)
+    pool, labeled = (told.summarize(model, x) for x in (torch.arange(50), torch.arange(50, 60)))
+    assert torch.equal(told.select(pool, labeled, 8, generator(5)).positions, found.positions)
 
 
 def test_no_large_tensor_is_made(largest_tensor):
     features = torch.randn(4000, 16, generator=generator())
     with largest_tensor(features) as largest:
-        ProbCover(num_clusters=5).select((features,), (features[:500] + 0.1,), 20, generator())
+        ProbCover(num_clusters=5).select({"features": features}, {"features": features[:500] + 0.1}, 20, generator())
     # All pairs would be 128 MB.
     assert 0 < largest.num_bytes <= 2**24
 

@@ -11,8 +11,8 @@ from dal.acquisition.base import AcquisitionFunction, ScoreFunction
 from dal.errors import DalError
 
 NOT_FUNCTIONS = {
-    *("AcquisitionFunction", "DiskRows", "PoolModel", "ScoreFunction", "Selection", "Summary", "Shard"),
-    *("modules", "registry", "top_scores"),
+    *("AcquisitionFunction", "DiskRows", "PoolModel", "ScoreFunction", "Selection", "Shard"),
+    *("ShardedFunction", "Summary", "modules", "registry", "top_scores"),
 }
 registry_module = sys.modules["dal.acquisition.registry"]
 

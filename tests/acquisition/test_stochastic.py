@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from dal.acquisition import Margin, PowerBALD, Stochastic, bald_scores, stochastic_select
+from dal.acquisition import BALD, Margin, PowerBALD, Stochastic, bald_scores, stochastic_select
 from dal.errors import DalError, NonFiniteError
 
 SCORES = [0.5, 0.1, 1.2, 0.3]
@@ -92,21 +92,28 @@ def test_softmax_of_scores_far_from_zero_keeps_its_noise():
 
 def test_scores_of_any_function_and_its_need_of_dropout(fake_model):
     model, x = fake_model.random(30), torch.arange(30)
-    assert torch.equal(Stochastic("margin").summarize(model, x)[0], Margin().score(model, x))
+    assert torch.equal(Stochastic("margin").summarize(model, x)["scores"], Margin().score(model, x))
     few_draws = fake_model.random(30, num_draws=7)
-    (found,) = Stochastic("bald", num_draws=7).summarize(few_draws, x)
+    found = Stochastic("bald", num_draws=7).summarize(few_draws, x)["scores"]
     assert torch.equal(found, bald_scores(few_draws.draw_table))
     assert not Stochastic("entropy").needs_dropout
     assert all(Stochastic(name).needs_dropout for name in ("bald", "mean_std", "variation_ratios"))
 
 
+def test_the_score_function_is_made_once(monkeypatch):
+    function = Stochastic("bald", num_draws=7)
+    monkeypatch.delattr("dal.acquisition.stochastic.registry")
+    assert function.score_function is function.score_function == BALD(num_draws=7)
+
+
 def test_power_bald_is_the_power_function_over_bald(fake_model):
     model, x = fake_model.random(30, num_draws=7), torch.arange(30)
     named, general = PowerBALD(num_draws=7, beta=4.0), Stochastic("bald", "power", 4.0, 7)
+    assert repr(named) == "PowerBALD(beta=4.0, num_draws=7)" and named.needs_dropout
     pool = named.summarize(model, x)
-    assert torch.equal(pool[0], general.summarize(model, x)[0])
+    assert torch.equal(pool["scores"], general.summarize(model, x)["scores"])
     for seed in range(5):
-        first, second = (f.select(pool, (), 10, generator(seed)) for f in (named, general))
+        first, second = (f.select(pool, {}, 10, generator(seed)) for f in (named, general))
         assert torch.equal(first.positions, second.positions) and torch.equal(first.scores, second.scores)
     with pytest.raises(DalError, match="num_draws: expected"):
         PowerBALD(num_draws=1)

@@ -106,7 +106,7 @@ def test_by_hand():
 def test_the_class_clusters_pool_and_labeled_points_together(max_clusters):
     features = torch.randn(90, 5, generator=generator(1))
     pool, labeled = features[:80], features[80:]
-    found = TypiClust(max_clusters=max_clusters).select((pool,), (labeled,), 12, generator(2))
+    found = TypiClust(max_clusters=max_clusters).select({"features": pool}, {"features": labeled}, 12, generator(2))
     clusters, _ = k_means(unit_points("features", features), min(22, max_clusters), generator(2))
     assert len(clusters.unique()) == min(22, max_clusters)
     expected = reference_select(features, clusters, 10, 12)
@@ -117,10 +117,10 @@ def test_the_class_clusters_pool_and_labeled_points_together(max_clusters):
         assert score == pytest.approx(worth[rows.tolist().index(position)], rel=1e-12)
 
 
-@pytest.mark.parametrize("labeled", [(), (torch.empty(0, 5),), (torch.empty(0, 0),)])
+@pytest.mark.parametrize("labeled", [{}, {"features": torch.empty(0, 5)}, {"features": torch.empty(0, 0)}])
 def test_no_labeled_point_is_fine(labeled):
     features = torch.randn(80, 5, generator=generator(1))
-    found = TypiClust().select((features,), labeled, 3, generator(2))
+    found = TypiClust().select({"features": features}, labeled, 3, generator(2))
     clusters, _ = k_means(unit_points("features", features), 3, generator(2))
     assert found.positions.tolist() == reference_select(features, clusters, 0, 3)
 
@@ -133,6 +133,6 @@ def test_what_makes_no_sense_is_refused():
     with pytest.raises(DalError, match="query_size: expected a whole number from 1 to 3"):
         typiclust_select(torch.zeros(4, 2), torch.zeros(4).long(), 1, 4)
     with pytest.raises(DalError, match=r"labeled_features: expected 2 features a point, as in the pool, got 3"):
-        TypiClust().select((torch.zeros(4, 2),), (torch.zeros(1, 3),), 1, generator())
+        TypiClust().select({"features": torch.zeros(4, 2)}, {"features": torch.zeros(1, 3)}, 1, generator())
     with pytest.raises(NonFiniteError, match="labeled_features: expected finite numbers, got inf at row 0 of 1"):
-        TypiClust().select((torch.zeros(4, 2),), (torch.full((1, 2), torch.inf),), 1, generator())
+        TypiClust().select({"features": torch.zeros(4, 2)}, {"features": torch.full((1, 2), torch.inf)}, 1, generator())

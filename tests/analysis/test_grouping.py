@@ -71,13 +71,14 @@ def test_the_size_of_the_stop_set_parts_runs_only_where_a_rule_follows_it(make):
         assert len(group_runs([make([0.5], seed=s, **change) for s, change in enumerate(changes)])) == 2, rule
 
 
-def test_a_run_older_than_a_setting_groups_with_one_that_does_the_same(make):
-    from dal.runs.saved_config import ADDED
-
-    added = {key.replace(".", "__"): value for key, value in ADDED.items() if "." in key}
-    new = {"campaign__stop_set_size": 500, "prices__label": 0.1, "compute": "saver"}
-    (group,) = group_runs([make([0.5], seed=0), make([0.5], seed=1, **{**added, **new})])
+def test_a_removed_option_parts_runs_only_where_it_was_on(make):
+    off = {"training__rewind": 0.0, "training__replay": None, "campaign__grow_below": None}
+    (group,) = group_runs([make([0.5], seed=0), make([0.5], seed=1, **off)])
     assert (group.seeds, group.name) == ((0, 1), "margin")
+    groups = group_runs([make([0.5], seed=0), make([0.5], seed=1, **off, training__warm_start="auto")])
+    assert sorted(group.name for group in groups) == ["margin, warm_start=auto", "margin, warm_start=unset"]
+    groups = group_runs([make([0.5], seed=0), make([0.5], seed=1, **{**off, "training__rewind": 0.3})])
+    assert sorted(group.name for group in groups) == ["margin, rewind=0.3", "margin, rewind=unset"]
 
 
 def test_settings_of_other_data_sets_and_functions_are_not_in_a_name(make):

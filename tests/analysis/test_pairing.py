@@ -58,11 +58,11 @@ def test_parameters_of_a_function_make_functions_of_their_own(make):
 
 
 def test_vary_lets_a_section_belong_to_what_is_compared(make):
-    runs = grid(make, ["margin"]) + grid(make, ["margin"], training__replay=0.5, training__rewind=0.1)
+    runs = grid(make, ["margin"]) + grid(make, ["margin"], training__average=0.5, training__patience=10)
     (problem,) = pair_runs(runs, vary=["training"])
-    assert sorted(problem.names) == ["margin, replay=0.5, rewind=0.1", "margin, replay=null, rewind=0.0"]
-    with pytest.raises(DalError, match=r"training\.rewind \("):
-        pair_runs(runs, vary=["training.replay"])
+    assert sorted(problem.names) == ["margin, average=0.5, patience=10", "margin, average=unset, patience=unset"]
+    with pytest.raises(DalError, match=r"training\.patience \("):
+        pair_runs(runs, vary=["training.average"])
 
 
 def test_across_makes_problems_of_the_values_of_a_key(make):

@@ -107,14 +107,14 @@ def test_the_target_of_a_proxy_is_paid_for(make, synthetic):
     prices = PricesConfig(label=0.1, gpu_hour=3.6)
     runs = [make([0.4, 0.6], seed=seed, extra=synthetic.flops_of) for seed in (0, 1)]
     (plain,) = summarize_runs(runs, prices).to_dict("records")
-    assert plain["target_backbone"] is None and np.isnan(plain["target_test_accuracy"])
+    assert plain["final_backbone"] is None and np.isnan(plain["target_test_accuracy"])
     for run, scale in zip(runs, (1, 3), strict=True):
         row = {"backbone": "resnet18_cifar", "test_accuracy": 0.8 + 0.05 * scale, "updates": 40 * scale}
         row |= {"seconds_train": 10.0 * scale, "seconds_test": 2.0, "flops_forward_test": 70}
         row |= {"flops_forward_train": 1000 * scale, "flops_backward_train": 2000 * scale, "labels_bought": 20}
         (run.path / "target.json").write_text(json.dumps(row))
     (line,) = summarize_runs(runs, prices).to_dict("records")
-    assert line["target_backbone"] == "resnet18_cifar" and line["target_test_accuracy"] == pytest.approx(0.9)
+    assert line["final_backbone"] == "resnet18_cifar" and line["target_test_accuracy"] == pytest.approx(0.9)
     more = {"updates": 80, "flops_train": 6000, "flops_total": 6000, "flops_test": 70, "flops_score": 0}
     more |= {"seconds_train": 20, "seconds_method": 20, "seconds_total": 22, "money_total": 0.02}
     assert {key: line[key] - plain[key] for key in more} == pytest.approx(more, abs=1e-9)
@@ -123,4 +123,4 @@ def test_the_target_of_a_proxy_is_paid_for(make, synthetic):
     # One of them is not there yet: nothing is said of half of them.
     (runs[1].path / "target.json").unlink()
     (half,) = summarize_runs(runs, prices).to_dict("records")
-    assert half["target_backbone"] is None and half["updates"] == plain["updates"]
+    assert half["final_backbone"] is None and half["updates"] == plain["updates"]

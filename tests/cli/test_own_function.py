@@ -116,7 +116,7 @@ def test_a_moved_file_goes_on_and_a_changed_one_does_not(file, tmp_path, capsys)
     assert len([json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]) == 2
 
 
-NEEDS_LABELS = """
+LEARNS_FROM_LABELS = """
 import copy
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -129,14 +129,14 @@ from dal.acquisition.base import PoolModel, ScoreFunction, Summary
 
 @dataclass(frozen=True)
 class NearClass(ScoreFunction):
-    needs_labels: ClassVar[bool] = True
+    learns_from_labels: ClassVar[bool] = True
 
     label: int = 0
     mean: Tensor | None = field(default=None, init=False, repr=False, compare=False)
 
     def with_labeled(self, labeled: Summary, labels: Tensor) -> "NearClass":
         told = copy.copy(self)
-        object.__setattr__(told, "mean", labeled[0][labels == self.label].mean())
+        object.__setattr__(told, "mean", labeled["scores"][labels == self.label].mean())
         return told
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
@@ -147,7 +147,7 @@ class NearClass(ScoreFunction):
 
 def test_it_can_ask_for_the_labels(file, tmp_path, capsys):
     path = file.parent / "near_class.py"
-    path.write_text(NEEDS_LABELS)
+    path.write_text(LEARNS_FROM_LABELS)
     run = tmp_path / "run"
     settings = [f"acquisition={path}", "acquisition.label=3", *QUICK, "campaign.budget=20", f"run_dir={run}"]
     settings += ["campaign.initial=balanced"]
@@ -182,6 +182,11 @@ def test_it_can_ask_for_the_labels(file, tmp_path, capsys):
             "a default for each field of Brightness, got 'none for po",
         ),
         ("mine.py", CODE.replace("power", "digest"), "other names than name, file and digest, got 'digest'"),
+        (
+            "mine.py",
+            CODE.replace("    power", "    needs_labels: ClassVar[bool] = True\n    power"),
+            r"^mine.py: Brightness.needs_labels: expected learns_from_labels, as it is called now, got the old name\.$",
+        ),
         ("bald.py", CODE, "another name than the functions of dal have, got 'bald.py'"),
         ("my-own.py", CODE, "a file whose name is a Python name, such as my_function.py, got 'my-own.py'"),
     ],

@@ -250,12 +250,10 @@ def test_freezing_random_weights_is_said():
 
 def test_the_target_has_its_own_backbone_and_weights_all_of_it_trained():
     proxy = ModelConfig(
-        "torchvision/resnet18", "a.pt", lr=0.5, freeze_backbone=True, target_backbone="small_cnn", target_weights="b.pt"
+        "torchvision/resnet18", "a.pt", lr=0.5, freeze_backbone=True, final_backbone="small_cnn", final_weights="b.pt"
     )
     assert proxy.target() == ModelConfig("small_cnn", "b.pt", lr=0.5)
     assert ModelConfig().target() is None
     with pytest.raises(DalError) as error:
-        ModelConfig(target_weights="b.pt")
-    assert (
-        str(error.value) == "model.target_weights: expected null where there is no model.target_backbone, got 'b.pt'."
-    )
+        ModelConfig(final_weights="b.pt")
+    assert str(error.value) == "model.final_weights: expected null where there is no model.final_backbone, got 'b.pt'."

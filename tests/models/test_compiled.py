@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from helpers.passes import pool_pass, summarize_points
 from torch import nn
 
 from dal.acquisition import BALD, Margin
@@ -12,7 +13,7 @@ from dal.models.adapt import as_adapted, scoring_view
 from dal.models.backbones import build_backbone
 from dal.models.classifier import Classifier
 from dal.models.compiled import CompiledPasses
-from dal.scoring.model_pass import ScoringConfig, pool_pass, summarize_points
+from dal.scoring.config import ScoringConfig
 
 # The real compiler takes seconds and is tried once; "eager" runs what was recorded as it is.
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="needs a compiler")

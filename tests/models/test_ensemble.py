@@ -107,7 +107,7 @@ def test_another_number_of_draws_than_members_is_refused_at_the_start(shared, en
 
 
 def test_config_makes_an_ensemble_and_its_target_is_one_network():
-    config = ModelConfig(ensemble_size=3, lr=0.01, target_backbone="small_cnn")
+    config = ModelConfig(ensemble_size=3, lr=0.01, final_backbone="small_cnn")
     ensemble = config.build((1, 8, 8), 4)
     assert isinstance(ensemble, DeepEnsemble) and ensemble.num_members == 3 and ensemble.lr == 0.01
     assert type(config.target().build((1, 8, 8), 4)) is Classifier

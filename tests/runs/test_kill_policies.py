@@ -20,14 +20,13 @@ SHARED = [
     "scoring.batch_size=50",
     "acquisition=margin",
 ]
-AUTO = [
+STALE = [
     *SHARED,
     "campaign.budget=97",
     "campaign.validation_size=10",
-    "campaign.grow_below=0.5",
     "campaign.growth=1.5",
     "training.monitor=auto",
-    "training.warm_start=auto",
+    "training.warm_start=shrink_perturb",
     "candidates.kind=stale",
     "candidates.size=60",
 ]
@@ -53,8 +52,8 @@ def total(rows, key):
 
 
 @pytest.fixture(scope="module")
-def auto(tmp_path_factory):
-    return outcome(tmp_path_factory.mktemp("auto") / "run", [], AUTO)
+def stale(tmp_path_factory):
+    return outcome(tmp_path_factory.mktemp("stale") / "run", [], STALE)
 
 
 @pytest.fixture(scope="module")
@@ -62,20 +61,16 @@ def saver(tmp_path_factory):
     return outcome(tmp_path_factory.mktemp("saver") / "run", [], SAVER)
 
 
-def test_the_policies_are_at_work(auto, saver):
-    rows = auto[2]
-    assert [row["round"] for row in rows if "probe_warm_loss" in row] == [1, 2]
-    assert rows[0]["query_disagreement"] is None and all(row["query_disagreement"] < 0.5 for row in rows[1:])
+def test_the_policies_are_at_work(stale, saver):
+    rows = stale[2]
     assert total(rows, "num_labeled") == [20, 35, 58, 87], "each query half as large again, 15, 22.5 and the rest"
-    # The query itself and 256 others, or what there is, are looked at once more for the disagreement.
-    left = [300 - 10 - 20, 300 - 10 - 35, 300 - 10 - 58]
-    extra = [15 + min(256, left[0]), 23 + min(256, left[1]), 29 + min(256, left[2])]
-    assert total(rows, "samples_forward_score")[1:] == [left[0] + extra[0], 60 + extra[1], 60 + extra[2]]
+    assert total(rows, "samples_forward_score")[1:] == [300 - 10 - 20, 60, 60]
+    assert total(rows, "warm_start") == ["scratch", *["shrink_perturb"] * 3]
     rows = saver[2]
     assert saver[1] is None and total(rows, "warm_start") == ["scratch", *["continue"] * (len(rows) - 1)]
     assert all(score == 100 for score in total(rows, "samples_forward_score")[1:])
     assert total(rows, "samples_forward_validate") == [0] * len(rows)
-    assert all(len(row["stop_predictions"]) == 50 for row in [*rows, *auto[2]])
+    assert all(len(row["stop_predictions"]) == 50 for row in [*rows, *stale[2]])
 
 
 @pytest.mark.parametrize(
@@ -87,8 +82,8 @@ def test_the_policies_are_at_work(auto, saver):
     ],
     ids=["phases", "commits"],
 )
-def test_automatic_start_last_scores_and_growing_queries(tmp_path, auto, points):
-    assert outcome(tmp_path / "run", points, AUTO) == auto
+def test_last_scores_and_growing_queries(tmp_path, stale, points):
+    assert outcome(tmp_path / "run", points, STALE) == stale
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from dal.acquisition import registry
 from dal.acquisition.search import shards
 from dal.errors import DalError
 from dal.runs.folder import Labeled, Records
-from dal.scoring.model_pass import ScoringConfig
+from dal.scoring.config import ScoringConfig
 
 SETTINGS = {
     "in memory": {},
@@ -61,7 +61,7 @@ def answers(weights, settings, functions=None):
 
 def for_targets(weights, path):
     """What EPIG asks for inputs that a file names."""
-    query = learner(registry()["epig"](), weights, {"target_inputs": str(path)}).ask(20)
+    query = learner(registry()["epig"](), weights, {"target_points": str(path)}).ask(20)
     return list(query.indices), list(query.scores)
 
 

@@ -14,8 +14,8 @@ from dal.acquisition.search.clusters import unit_points
 from dal.data import load
 from dal.errors import DalError, NonFiniteError
 from dal.runtime.seeding import generator
+from dal.scoring.config import ScoringConfig
 from dal.scoring.external_features import check_external_features
-from dal.scoring.model_pass import ScoringConfig
 
 BY_FEATURES = {"alfa_mix", "cluster_margin", "coreset", "dropquery", "kmeans", "probcover", "typiclust"}
 
@@ -29,7 +29,7 @@ def embeddings(tmp_path, data):
 
 def learner(new_model, data, quick, function, path=None):
     torch.manual_seed(0)
-    scoring = ScoringConfig(embeddings=path)
+    scoring = ScoringConfig(features_file=path)
     made = ActiveLearner(new_model(), data, function, training=quick, scoring=scoring, seed=3)
     query = made.ask(12)
     made.tell(query, [int(data.labels[i]) for i in query])
@@ -38,18 +38,14 @@ def learner(new_model, data, quick, function, path=None):
 
 
 def test_functions_that_can_take_them_say_so():
-    named = {name for name, cls in registry().items() if cls.features_part is not None}
-    assert named >= BY_FEATURES
-    for cls in registry().values():
-        assert cls.features_part is not None or not cls.features_alone
+    assert {name for name, cls in registry().items() if "features" in cls.keeps} >= BY_FEATURES
 
 
 @pytest.mark.parametrize("name", sorted(BY_FEATURES))
 def test_the_part_that_is_replaced_holds_the_features(name, fake_network):
     function = registry()[name]()
     summary = function.summarize(fake_network, torch.arange(20))
-    assert torch.equal(summary[function.features_part], fake_network.features(torch.arange(20)))
-    assert function.features_alone == (len(summary) == 1)
+    assert torch.equal(summary["features"], fake_network.features(torch.arange(20)))
 
 
 @pytest.fixture
@@ -134,8 +130,8 @@ def test_files_that_do_not_fit_are_refused_before_labels_are_bought(new_model, d
         path = tmp_path / "wrong.npy"
         if array is not None:
             np.save(path, array)
-        with pytest.raises(error, match=f"^scoring.embeddings: expected {message}"):
-            ActiveLearner(new_model(), data, KMeans(), scoring=ScoringConfig(embeddings=str(path)))
+        with pytest.raises(error, match=f"^scoring.features_file: expected {message}"):
+            ActiveLearner(new_model(), data, KMeans(), scoring=ScoringConfig(features_file=str(path)))
 
     refused(r"a \.npy file of an array, got .*No such file")
     refused("one row for each of the 90 images of the training set, got 89", np.zeros((89, 3)))

@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.passes import choose, passes_of, pool_pass, predict
+from helpers.training import fit
 from torch import nn
 
 from dal.acquisition import BADGE, BALD, CoreSet, Margin
@@ -19,11 +21,9 @@ from dal.errors import DalError, NonFiniteError
 from dal.models.adapt import adapt, as_adapted
 from dal.models.backbones import Backbone, SmallCNN
 from dal.models.classifier import Classifier
-from dal.scoring.evaluation import metrics_from_logits, predict
+from dal.scoring.config import ScoringConfig
+from dal.scoring.evaluation import metrics_from_logits
 from dal.scoring.feature_cache import FeatureCache, FeatureSource, takes_features, weights_digest
-from dal.scoring.model_pass import ScoringConfig, pool_pass
-from dal.scoring.select import choose
-from dal.training import fit
 
 FUNCTIONS = [Margin(), BALD(num_draws=4), CoreSet(), BADGE()]
 
@@ -59,7 +59,7 @@ def features_one_by_one(model, data):
 
 def test_the_view_has_the_features_and_all_that_the_data_has_beside_its_images(model, data):
     data = replace(data, labels=torch.where(torch.arange(90) < 10, -1, data.labels), set_aside={"a.png": "broken"})
-    view = FeatureCache().view(model, data)
+    view = FeatureCache().view(passes_of(model), data)
     assert view.plain(range(90)).dtype == torch.float32
     torch.testing.assert_close(view.plain(range(90)), features_one_by_one(model, data))
     assert torch.equal(view.plain([7, 3]), view.plain(range(90))[[7, 3]])
@@ -72,16 +72,16 @@ def test_the_view_has_the_features_and_all_that_the_data_has_beside_its_images(m
 
 def test_features_are_computed_once(model, data, test_data):
     cache, backbone = FeatureCache(), model.module.backbone
-    view = cache.view(model, data)
+    view = cache.view(passes_of(model), data)
     assert backbone.images >= 90
     backbone.images = 0
-    assert cache.view(model, data) is view
+    assert cache.view(passes_of(model), data) is view
     nn.init.zeros_(model.module.head.weight)
     model.module.load_state_dict(copy.deepcopy(model.module.state_dict()))
-    assert cache.view(model, data) is view, "a new head leaves the features as they are"
+    assert cache.view(passes_of(model), data) is view, "a new head leaves the features as they are"
     assert backbone.images == 0
-    assert len(cache.view(model, test_data)) == 60
-    assert cache.view(model, data) is view, "other images do not drive these out"
+    assert len(cache.view(passes_of(model), test_data)) == 60
+    assert cache.view(passes_of(model), data) is view, "other images do not drive these out"
 
 
 @pytest.mark.parametrize("what", ["a weight", "a fresh start", "a buffer"])
@@ -92,7 +92,7 @@ def test_features_do_not_survive_a_change_of_the_backbone(data, what):
             self.layers.append(nn.BatchNorm1d(128))
 
     model, cache = frozen(backbone=Normed), FeatureCache()
-    before = cache.view(model, data)
+    before = cache.view(passes_of(model), data)
     old = before.plain(range(90)).clone()
     if what == "a weight":
         with torch.no_grad():
@@ -101,7 +101,7 @@ def test_features_do_not_survive_a_change_of_the_backbone(data, what):
         model.module.load_state_dict(frozen(seed=1, backbone=Normed).module.state_dict())
     else:
         model.module.backbone.layers[-1].running_mean += 1
-    after = cache.view(model, data)
+    after = cache.view(passes_of(model), data)
     torch.testing.assert_close(after.plain(range(90)), features_one_by_one(model, data))
     assert (after.plain(range(90)) - old).abs().max() > 0.01
     assert torch.equal(before.plain(range(90)), old), "who still holds the old view reads what it was"
@@ -145,7 +145,7 @@ def test_what_trains_on_images_is_refused(data):
     ):
         assert not takes_features(model)
         with pytest.raises(DalError) as error:
-            FeatureCache().view(model, data)
+            FeatureCache().view(passes_of(model), data)
         assert str(error.value) == expected.format(what)
 
 
@@ -162,13 +162,15 @@ def test_the_augmentation_is_left_out_and_a_warning_says_so_once(model, data, te
         with pytest.warns(
             UserWarning, match=r"plain images, so that the augmentation of 'toy' does not apply\.$"
         ) as said:
-            view = cache.view(model, augmented)
-            cache.view(model, replace(test_data, augmentation=HorizontalFlip(1.0)))
+            view = cache.view(passes_of(model), augmented)
+            cache.view(passes_of(model), replace(test_data, augmentation=HorizontalFlip(1.0)))
         assert len(said) == 1
-        assert torch.equal(view.augmented([4, 2], torch.Generator()), FeatureCache().view(model, data).plain([4, 2]))
+        assert torch.equal(
+            view.augmented([4, 2], torch.Generator()), FeatureCache().view(passes_of(model), data).plain([4, 2])
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        FeatureCache().view(model, data)
+        FeatureCache().view(passes_of(model), data)
 
 
 def test_features_that_are_not_finite_name_the_image(model, data):
@@ -179,7 +181,7 @@ def test_features_that_are_not_finite_name_the_image(model, data):
             return images
 
     with pytest.raises(NonFiniteError, match=r"'toy-017' \(index 17\)"):
-        FeatureCache().view(model, replace(data, source=Broken(data.source.images)))
+        FeatureCache().view(passes_of(model), replace(data, source=Broken(data.source.images)))
 
 
 def test_features_beyond_the_budget_lie_on_disk(model, data, tmp_path):
@@ -187,7 +189,7 @@ def test_features_beyond_the_budget_lie_on_disk(model, data, tmp_path):
     # Of 4 bytes less than twice what the features take.
     for budget, on_disk in ((2 * half - 4, True), (2 * half, False)):
         scoring = ScoringConfig(memory_budget=str(budget), disk_folder=str(tmp_path), tile_size=8)
-        view = FeatureCache().view(model, data, scoring=scoring)
+        view = FeatureCache().view(passes_of(model, config=scoring), data)
         assert isinstance(view.source, FeatureSource) and isinstance(view.source.rows, DiskRows) == on_disk
         torch.testing.assert_close(view.plain(range(90)), features_one_by_one(model, data))
         assert torch.equal(view.plain([80, 3, 3]), view.plain(range(90))[[80, 3, 3]])
@@ -196,8 +198,8 @@ def test_features_beyond_the_budget_lie_on_disk(model, data, tmp_path):
 def test_features_go_with_the_data(model, data):
     cache = FeatureCache()
     passing = replace(data, source=TensorSource(data.source.images))
-    cache.view(model, passing)
-    cache.view(model, data)
+    cache.view(passes_of(model), passing)
+    cache.view(passes_of(model), data)
     assert len(cache._kept) == 2
     del passing
     gc.collect()
@@ -207,15 +209,15 @@ def test_features_go_with_the_data(model, data):
 def test_the_ledger_counts_each_pass_and_no_pass_twice(model, data, test_data):
     ledger, cache, seen = Ledger(), FeatureCache(), []
     options = {"ledger": ledger, "on_progress": lambda *progress: seen.append(progress)}
-    cache.view(model, data, **options)
-    cache.view(model, data, **options)
+    cache.view(passes_of(model, **options), data)
+    cache.view(passes_of(model, **options), data)
     assert ledger.row()["samples_forward_embed"] == 90
     assert seen[-1] == ("embed", 90, 90)
-    cache.view(model, test_data, **options)
+    cache.view(passes_of(model, **options), test_data)
     assert ledger.row()["samples_forward_embed"] == 150
     assert ledger.row()["samples_forward_score"] == 0
     nn.init.zeros_(model.module.backbone.layers[0].bias)
-    cache.view(model, data, **options)
+    cache.view(passes_of(model, **options), data)
     assert ledger.row()["samples_forward_embed"] == 240
 
 
@@ -224,12 +226,13 @@ def test_what_a_resumed_run_makes_again_is_not_counted_twice(model, data, test_d
     cache.already_counted(model)
     for images in (data, test_data):
         torch.testing.assert_close(
-            cache.view(model, images, ledger=ledger).plain(range(60)), features_one_by_one(model, images)[:60]
+            cache.view(passes_of(model, ledger=ledger), images).plain(range(60)),
+            features_one_by_one(model, images)[:60],
         )
     assert ledger.row().get("samples_forward_embed", 0) == 0
     assert ledger.row().get("flops_forward_embed", 0) == 0
     nn.init.zeros_(model.module.backbone.layers[0].bias)
-    cache.view(model, data, ledger=ledger)
+    cache.view(passes_of(model, ledger=ledger), data)
     assert ledger.row()["samples_forward_embed"] == 90, "other weights are another pass"
     FeatureCache().already_counted(as_adapted(Classifier(SmallCNN(1, (8, 8)), 3)))
 
@@ -248,7 +251,7 @@ def test_a_round_on_features_is_the_round_on_images_and_spares_the_backbone(acqu
     on_images, on_features, cache = frozen(), frozen(), FeatureCache()
     ledgers = Ledger(), Ledger()
     expected, chosen = a_round(data, test_data, data, acquisition, on_images, quick, ledgers[0])
-    views = [cache.view(on_features, images, ledger=ledgers[1]) for images in (data, test_data)]
+    views = [cache.view(passes_of(on_features, ledger=ledgers[1]), images) for images in (data, test_data)]
     found, again = a_round(*views, data, acquisition, on_features, quick, ledgers[1])
     assert again.positions.tolist() == chosen.positions.tolist()
     assert found.accuracy == expected.accuracy > 0.5
@@ -267,7 +270,7 @@ def test_new_images_rank_as_their_features_do(acquisition, data, test_data, mode
     """A model that trained on features ranks a folder of photographs."""
     cache = FeatureCache()
     labeled = torch.arange(10)
-    views = [cache.view(model, images) for images in (data, test_data)]
+    views = [cache.view(passes_of(model), images) for images in (data, test_data)]
     everything = torch.arange(60)
     from_images, from_features = (
         choose(model, acquisition, (new, everything), (old, labeled), 60, seed=2)
@@ -294,13 +297,13 @@ def test_dropout_inside_the_backbone_is_no_part_of_the_draws(data):
         return pool_pass(model, images, torch.arange(20), lambda view, x: (view.mc_log_probs(x, 3),), seed=1)[0]
 
     model = frozen(backbone=Dropping)
-    on_images, on_features = log_probs(data), log_probs(FeatureCache().view(model, data))
+    on_images, on_features = log_probs(data), log_probs(FeatureCache().view(passes_of(model), data))
     torch.testing.assert_close(on_images, on_features)
     assert (on_images[:, 0] - on_images[:, 1]).abs().max() > 0.01
 
 
 def test_features_in_half_precision_take_half_the_memory_and_are_read_in_single(model, data):
-    view = FeatureCache().view(model, data, scoring=ScoringConfig(precision="bf16"))
+    view = FeatureCache().view(passes_of(model, config=ScoringConfig(precision="bf16")), data)
     features = view.plain(range(90))
     assert (view.source.rows.dtype, features.dtype) == (torch.bfloat16, torch.float32)
     torch.testing.assert_close(features, features_one_by_one(model, data), rtol=0.05, atol=0.02)
@@ -310,6 +313,6 @@ def test_features_in_half_precision_take_half_the_memory_and_are_read_in_single(
 @pytest.mark.parametrize("budget", [None, "1KiB"])
 def test_workers_read_features_too(model, data, num_workers, budget):
     scoring = ScoringConfig(memory_budget=budget, num_workers=num_workers, batch_size=32, tile_size=16)
-    view = FeatureCache().view(model, data, scoring=replace(scoring, num_workers=0))
+    view = FeatureCache().view(passes_of(model, config=replace(scoring, num_workers=0)), data)
     logits = predict(model, view, torch.arange(90), config=scoring)
     torch.testing.assert_close(logits, predict(model, data, torch.arange(90)), rtol=1e-4, atol=1e-5)

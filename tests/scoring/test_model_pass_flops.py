@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from helpers.passes import Charged as Charge
+from helpers.passes import choose, pool_pass, predict, summarize_points
 from torch import nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as modes
 
@@ -14,9 +16,7 @@ from dal.costs.ledger import Ledger
 from dal.models.adapt import adapt, as_adapted
 from dal.models.classifier import Classifier
 from dal.models.config import ModelConfig
-from dal.scoring.evaluation import predict
-from dal.scoring.model_pass import Charge, ScoringConfig, pool_pass, summarize_points
-from dal.scoring.select import choose
+from dal.scoring.config import ScoringConfig
 
 CLASSES = 3
 

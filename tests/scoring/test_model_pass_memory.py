@@ -6,6 +6,7 @@ import warnings
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.passes import pool_pass, summarize_points
 from torch import nn
 
 from dal.acquisition import BALD, Margin
@@ -14,7 +15,7 @@ from dal.errors import DalError, NonFiniteError
 from dal.models.adapt import adapt, as_adapted
 from dal.models.backbones import build_backbone
 from dal.models.classifier import Classifier
-from dal.scoring.model_pass import ScoringConfig, pool_pass, summarize_points
+from dal.scoring.config import ScoringConfig
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.passes import choose
 
 from dal.acquisition import BADGE, CoreSet, Margin
 from dal.acquisition.search.flops import counted_work
@@ -10,7 +11,6 @@ from dal.costs.ledger import Ledger
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
 from dal.models.classifier import Classifier
-from dal.scoring.select import choose
 
 CLASSES = 3
 
@@ -40,7 +40,7 @@ def test_products_and_distances_of_selection_by_hand():
 def test_selection_charges_its_products(acquisition, shared):
     data, model = shared.make_images(40, classes=CLASSES), network()
     width = 128 if isinstance(acquisition, CoreSet) else 128 + CLASSES
-    labeled = torch.arange(5) if acquisition.needs_labeled else torch.arange(0)
+    labeled = torch.arange(5) if acquisition.uses_labeled_points else torch.arange(0)
     counts, chosen = [], []
     for _ in range(2):
         ledger = Ledger()

@@ -53,7 +53,7 @@ def test_processes_ask_what_one_asks_and_share_the_reading(num_ranks, script, we
 
     expected, read_alone = script.answers(weights, {})
     functions = registry().values()
-    num_passes = sum(cls.needs_pass + (cls.needs_labeled or cls.needs_labels) for cls in functions)
+    num_passes = sum(cls.needs_pass + (cls.uses_labeled_points or cls.learns_from_labels) for cls in functions)
     for found in ranks:
         for setting in script.SETTINGS:
             for name, (indices, scores) in expected.items():

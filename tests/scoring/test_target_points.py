@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from helpers.passes import summarize_points
 
 from dal import ActiveLearner
 from dal.acquisition import EPIG, Margin, epig_scores
 from dal.errors import DalError
 from dal.runtime.seeding import derive_seed
-from dal.scoring.model_pass import ScoringConfig, summarize_points
-from dal.scoring.target_points import load_target_inputs
+from dal.scoring.config import ScoringConfig
+from dal.scoring.target_points import load_target_points
 
 IDS = ["a.png", "b c.png", "d,e.png", "4"]
 
@@ -25,7 +26,7 @@ IDS = ["a.png", "b c.png", "d,e.png", "4"]
 )
 def test_ids_are_read(text, expected, tmp_path):
     (tmp_path / "ids").write_text(text)
-    found = load_target_inputs(str(tmp_path / "ids"), IDS)
+    found = load_target_points(str(tmp_path / "ids"), IDS)
     assert found.dtype == torch.int64 and found.tolist() == expected
 
 
@@ -43,8 +44,8 @@ def test_ids_are_read(text, expected, tmp_path):
 def test_refused_in_one_sentence(text, message, tmp_path):
     if text is not None:
         (tmp_path / "ids").write_bytes(text)
-    with pytest.raises(DalError, match=rf"^scoring\.target_inputs: expected {message}"):
-        load_target_inputs(str(tmp_path / "ids"), IDS)
+    with pytest.raises(DalError, match=rf"^scoring\.target_points: expected {message}"):
+        load_target_points(str(tmp_path / "ids"), IDS)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def learner(new_model, data, quick, tmp_path):
     def make(targets, function):
         (tmp_path / "targets.txt").write_text("\n".join(data.ids[i] for i in targets))
         torch.manual_seed(0)
-        scoring = ScoringConfig(target_inputs=str(tmp_path / "targets.txt"))
+        scoring = ScoringConfig(target_points=str(tmp_path / "targets.txt"))
         made = ActiveLearner(new_model(), data, function, training=quick, scoring=scoring, seed=3)
         query = made.ask(12)
         made.tell(query, [int(data.labels[i]) for i in query])
@@ -105,7 +106,7 @@ def test_what_they_cost_is_counted(learner, data):
 def test_other_functions_take_no_notice(learner, data, tmp_path):
     made = learner([0], Margin())
     assert made._targets is None and len(made.ask(3)) == 3
-    scoring = ScoringConfig(target_inputs=str(tmp_path / "no such file"))
+    scoring = ScoringConfig(target_points=str(tmp_path / "no such file"))
     ActiveLearner(made.model, data, Margin(), scoring=scoring)
-    with pytest.raises(DalError, match=r"^scoring\.target_inputs"):
+    with pytest.raises(DalError, match=r"^scoring\.target_points"):
         ActiveLearner(made.model, data, EPIG(num_draws=3), scoring=scoring)

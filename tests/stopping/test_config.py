@@ -34,8 +34,6 @@ def test_a_metric_that_cannot_be_a_target(metric):
             {"max_uncertainty": float("nan")},
             "campaign.max_uncertainty: expected a share from 0 to 1, or null, got nan.",
         ),
-        ({"grow_below": 0.2}, "campaign.grow_below: expected null with campaign.growth=1, which never grows, got 0.2."),
-        ({"grow_below": 2}, "campaign.grow_below: expected a number from -1 to 1, or null, got 2."),
         ({"stop_set_size": 0, "kappa": 0.9}, "campaign.stop_set_size: expected at least 1 for campaign.kappa, got 0."),
         (
             {"stop_set_size": 0, "max_change": 0.0},

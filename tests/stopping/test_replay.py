@@ -28,7 +28,7 @@ def test_it_stops_where_the_campaign_would_have():
     assert 4 < live < 28
     assert replay(config, RISING, prices) == live
     # The sizes, limits and growth of the config are not those of the rows.
-    other = CampaignConfig(cost_optimum=True, budget=200, query_size=7, growth=3, grow_below=0.1, max_rounds=4)
+    other = CampaignConfig(cost_optimum=True, budget=200, query_size=7, growth=3, max_rounds=4)
     assert replay(other, RISING, prices) == live
 
 

@@ -1,5 +1,3 @@
-import itertools
-
 import pytest
 
 from dal.stopping import CampaignConfig, largest_query, next_query_size
@@ -44,44 +42,6 @@ def test_a_whole_campaign_spends_the_budget_to_the_last_label():
         sizes.append(size)
         bought += size
     assert sizes == [10, 30, 60, 120, 93]
-
-
-@pytest.mark.parametrize(
-    ("disagreements", "size"),
-    [
-        ([], 10),
-        ([None], 40),
-        ([None, 0.2], 40),
-        ([None, 0.1], 80),
-        ([None, 0.15], 40),  # not below
-        ([None, 0.1, 0.3, -0.1], 160),
-        ([None, None, 0.1], 80),
-        ([0.1, 0.3], 40),  # the first row's labels were no query
-    ],
-)
-def test_a_query_grows_after_queries_that_were_like_random(disagreements, size):
-    growing = config(query_size=40, growth=2, grow_below=0.15)
-    rows = [{"query_disagreement": d} for d in disagreements]
-    assert next_query_size(growing, rows, 10, 500) == size
-    # With no such limit they grow whatever the disagreement.
-    always = [10, 40, 80, 160, 320][len(rows)]
-    assert next_query_size(config(query_size=40, growth=2), rows, 10, 500) == always
-
-
-@pytest.mark.parametrize("budget", [40, 100, 190, 1000])
-@pytest.mark.parametrize("num_points", [60, 150, 5000])
-@pytest.mark.parametrize("max_rounds", [None, 4])
-def test_no_order_of_growing_buys_more_at_once_than_the_largest_query(budget, num_points, max_rounds):
-    growing = config(query_size=20, growth=1.7, grow_below=0.0, budget=budget, max_rounds=max_rounds)
-    bound, largest = largest_query(growing, num_points), 0
-    for order in itertools.product([-1.0, 1.0], repeat=6):
-        bought, rows = 10, [{}]
-        while size := next_query_size(growing, rows, bought, num_points - bought):
-            if len(rows) == max_rounds or len(rows) > len(order):
-                break
-            largest, bought = max(largest, size), bought + size
-            rows.append({"query_disagreement": order[len(rows) - 1]})
-    assert 0 < largest <= bound
 
 
 @pytest.mark.parametrize(("max_rounds", "largest"), [(1, 0), (2, 20), (3, 40), (None, 80)])

@@ -125,7 +125,7 @@ def test_a_loss_that_is_nan_is_never_the_best():
         ({"num_workers": -1}, "training.num_workers: expected at least 0, got -1."),
         ({"min_updates": 9, "max_updates": 8}, "training.min_updates: expected 0 to max_updates (8), got 9."),
         ({"min_updates": -1}, "training.min_updates: expected 0 to max_updates (1000), got -1."),
-        ({"warm_start": "scrach"}, "training.warm_start: expected one of auto, continue, scratch, shrink_perturb, got"),
+        ({"warm_start": "scrach"}, "training.warm_start: expected one of continue, scratch, shrink_perturb, got"),
         (
             {"monitor": "test_loss"},
             "training.monitor: expected one of auto, none, train_accuracy, val_accuracy, val_loss",

@@ -4,14 +4,16 @@ import json
 
 import pytest
 import torch
+from helpers.passes import predict
+from helpers.training import fit, setup_of
 
 from dal.errors import DalError
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN, TorchvisionBackbone
 from dal.models.classifier import Classifier
 from dal.models.config import ModelConfig
-from dal.scoring.evaluation import metrics_from_logits, predict
-from dal.training import TrainingConfig, fit
+from dal.scoring.evaluation import metrics_from_logits
+from dal.training import TrainingConfig
 from dal.training.final_model import (
     FINAL_MODEL,
     FINAL_MODEL_WEIGHTS,
@@ -24,7 +26,7 @@ from dal.training.final_model import (
 
 CPU = {"accelerator": "cpu"}
 # The proxy would be a ResNet; the target is the quicker one here.
-CONFIG = ModelConfig("resnet18_cifar", lr=3e-3, target_backbone="small_cnn")
+CONFIG = ModelConfig("resnet18_cifar", lr=3e-3, final_backbone="small_cnn")
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_a_new_target_is_the_network_of_its_name_and_of_the_seed(data):
     assert isinstance(made(0).backbone, SmallCNN) and made(0).head.out_features == 3
     assert states_equal(made(0).state_dict(), made(0).state_dict())
     assert not states_equal(made(0).state_dict(), made(1).state_dict())
-    other = made(0, ModelConfig(freeze_backbone=True, weights="any.pt", target_backbone="torchvision/resnet18"))
+    other = made(0, ModelConfig(freeze_backbone=True, weights="any.pt", final_backbone="torchvision/resnet18"))
     assert isinstance(other.backbone, TorchvisionBackbone)
     assert all(p.requires_grad for p in other.parameters())
 
@@ -53,14 +55,14 @@ def test_a_new_target_is_the_network_of_its_name_and_of_the_seed(data):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (ModelConfig(), r"model.target_backbone: expected the name of a backbone, got None\."),
+        (ModelConfig(), r"model.final_backbone: expected the name of a backbone, got None\."),
         (
-            ModelConfig(target_backbone="smal_cnn"),
-            "model.target_backbone: expected one of .*did you mean small_cnn",
+            ModelConfig(final_backbone="smal_cnn"),
+            "model.final_backbone: expected one of .*did you mean small_cnn",
         ),
         (
-            ModelConfig(target_backbone="torchvision/resnet18", target_weights="no/such.pt"),
-            "model.target_weights: .*no/such.pt",
+            ModelConfig(final_backbone="torchvision/resnet18", final_weights="no/such.pt"),
+            "model.final_weights: .*no/such.pt",
         ),
     ],
 )
@@ -73,7 +75,8 @@ def test_training_it_is_a_round_of_fit(data, test_data, points, quick):
     labeled, validation = points
     ours, theirs = new_final_model(CONFIG, data), new_final_model(CONFIG, data)
     untrained = {k: v.clone() for k, v in ours.state_dict().items()}
-    row = train_final_model(ours, data, labeled, validation, test=test_data, training=quick, trainer=CPU, seed=7)
+    setup = setup_of(as_adapted(ours), config=quick, trainer_options=CPU, seed=7)
+    row = train_final_model(setup, data, labeled, validation, test=test_data)
     first = fit(as_adapted(theirs), data, labeled, validation, config=quick, trainer_options=CPU, seed=1)
     assert not states_equal(ours.state_dict(), untrained)
     assert not states_equal(ours.state_dict(), theirs.state_dict()), "its shuffles are its own"
@@ -94,7 +97,8 @@ def test_training_it_is_a_round_of_fit(data, test_data, points, quick):
 
 
 def test_without_validation_and_test_points(data, points, quick):
-    row = train_final_model(new_final_model(CONFIG, data), data, points[0], training=quick, trainer=CPU)
+    setup = setup_of(as_adapted(new_final_model(CONFIG, data)), config=quick, trainer_options=CPU)
+    row = train_final_model(setup, data, points[0])
     assert (row["num_validation"], row["labels_bought"], row["samples_forward_test"]) == (0, 40, 0)
     assert "train_accuracy" in row and not any(key.startswith("test_") for key in row)
 
@@ -108,16 +112,17 @@ def test_it_learns_from_the_points_it_is_given_and_from_their_told_labels(data, 
             return super().training_step(batch, batch_idx)
 
     once = TrainingConfig(batch_size=40, min_updates=1, max_updates=1)
-    train_final_model(Watched(SmallCNN(1, (8, 8)), 3), data, *points, training=once, trainer=CPU)
+    model = as_adapted(Watched(SmallCNN(1, (8, 8)), 3))
+    train_final_model(setup_of(model, config=once, trainer_options=CPU), data, *points)
     images, labels = data.plain(range(40)), points[0][1]
     assert read == {(image.numpy().tobytes(), int(label)) for image, label in zip(images, labels, strict=True)}
     assert not torch.equal(labels, data.labels[:40])
 
 
 def finished(folder, data, points, test_data, quick, config=CONFIG, **options):
-    return finish_final_model(
-        folder, config, data, *points, test=test_data, training=quick, trainer=CPU, seed=5, **options
-    )
+    proxy = as_adapted(Classifier(SmallCNN(1, (8, 8)), 3))
+    setup = setup_of(proxy, config=quick, trainer_options=CPU, seed=5, **options)
+    return finish_final_model(folder, config, setup, data, *points, test=test_data)
 
 
 def counted(row):
@@ -174,7 +179,7 @@ def test_another_target_or_more_labels_train_anew(tmp_path, data, points, test_d
     (indices, labels), validation = points
     fewer = ((indices[:30], labels[:30]), validation)
     assert finished(tmp_path, data, fewer, test_data, quick)["num_labeled"] == 30
-    other = ModelConfig(target_backbone="torchvision/resnet18")
+    other = ModelConfig(final_backbone="torchvision/resnet18")
     assert finished(tmp_path, data, fewer, test_data, quick, other)["backbone"] == "torchvision/resnet18"
     assert read_final_model(tmp_path)["backbone"] == "torchvision/resnet18"
 

@@ -1,8 +1,7 @@
-from importlib import import_module
-
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.training import fit
 from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 
@@ -12,7 +11,8 @@ from dal.errors import DalError, NonFiniteError
 from dal.models.adapt import adapt, as_adapted
 from dal.models.backbones import SmallCNN
 from dal.models.classifier import Classifier
-from dal.training import TrainingConfig, fit
+from dal.scoring.model_pass import ModelPass
+from dal.training import TrainingConfig
 
 CPU = {"accelerator": "cpu"}
 
@@ -173,7 +173,7 @@ def test_the_best_weights_are_restored(data, monkeypatch):
     """Measured as scripted, the second check is the best; its weights are those of a run that ended there."""
     scripted = iter([0.2, 0.9, 0.5, 0.1])
 
-    def predict(model, data, indices, **kwargs):
+    def logits(passes, data, indices, phase):
         right = int(len(indices) * next(scripted))
         labels = data.labels[indices]
         answers = torch.where(torch.arange(len(indices)) < right, labels, (labels + 1) % 3)
@@ -181,7 +181,7 @@ def test_the_best_weights_are_restored(data, monkeypatch):
 
     longer, shorter = made(Mine), made(Mine)
     fit(shorter, data, points(data, 0, 20), config=quick(max_updates=6), trainer_options=CPU)
-    monkeypatch.setattr(import_module("dal.training.fit"), "predict", predict)
+    monkeypatch.setattr(ModelPass, "logits", logits)
     result = fit(longer, data, points(data, 0, 20), config=quick(max_updates=12), trainer_options=CPU)
     assert (result.updates, result.best_update) == (12, 6)
     assert [h["accuracy"] for h in result.history] == pytest.approx([0.2, 0.9, 0.5, 0.1])

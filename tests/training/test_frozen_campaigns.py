@@ -148,7 +148,7 @@ def test_a_run_killed_at_any_phase_counts_its_features_once_and_ends_the_same(tm
 @pytest.fixture
 def config(tmp_path):
     kept = [s for s in SETTINGS if not s.startswith("model.")]
-    return compose([*kept, "model.target_backbone=small_cnn", "model.dropout=0.3", f"run_dir={tmp_path / 'run'}"])
+    return compose([*kept, "model.final_backbone=small_cnn", "model.dropout=0.3", f"run_dir={tmp_path / 'run'}"])
 
 
 def test_the_target_is_trained_once_the_campaign_is_done_and_not_again(config, tmp_path, capsys, monkeypatch):
@@ -182,7 +182,7 @@ def interrupted(*args, **options):
 
 
 def test_a_target_that_cannot_be_had_is_said_before_a_label_is_bought(config, tmp_path):
-    config["model"]["target_backbone"] = "torchvision/resnet19"
-    with pytest.raises(DalError, match=r"^model.target_backbone: expected one of"):
+    config["model"]["final_backbone"] = "torchvision/resnet19"
+    with pytest.raises(DalError, match=r"^model.final_backbone: expected one of"):
         run_campaign(config)
     assert not (tmp_path / "run").exists()

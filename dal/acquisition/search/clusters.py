@@ -43,17 +43,17 @@ def unit_points(argument: str, features: Tensor) -> Tensor:
     return points / torch.where(lengths > 0, lengths, 1)
 
 
-def labeled_features(labeled: Summary, features: Tensor, part: int = 0) -> Tensor:
-    """Part ``part`` of the labeled points' summaries; (0, D) where there is no labeled point.
+def labeled_features(labeled: Summary, features: Tensor) -> Tensor:
+    """The features of the labeled points; (0, D) if there is no labeled point.
 
     Raises DalError where their width is not that of the pool's features.
     """
-    if not labeled or not len(labeled[0]):
+    if not labeled or not len(labeled["features"]):
         return features[:0]
-    if labeled[part].shape[1:] != features.shape[1:]:
+    if labeled["features"].shape[1:] != features.shape[1:]:
         expected = f"{features.shape[1]} features a point, as in the pool"
-        raise bad_value("labeled_features", expected, labeled[part].shape[1])
-    return labeled[part]
+        raise bad_value("labeled_features", expected, labeled["features"].shape[1])
+    return labeled["features"]
 
 
 def k_means(points: Tensor, num_clusters: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

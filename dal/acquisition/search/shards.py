@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -93,14 +93,14 @@ class Shard:
         """The sum over the processes of float64 tensors of one shape, in the order of the ranks."""
         return values if self.group is None else torch.stack(self._gather(values.cpu())).sum(dim=0).to(values.device)
 
-    def gather(self, parts: tuple[Rows, ...]) -> tuple[Tensor, ...]:
-        """All processes' rows in the order of the pool, in memory; on the CPU where they come from others."""
-        here = tuple(all_rows(part) for part in parts)
+    def gather(self, parts: Mapping[str, Rows]) -> dict[str, Tensor]:
+        """The rows of all processes by name, in the order of the pool, in memory; on the CPU if others hold some."""
+        here = {name: all_rows(part) for name, part in parts.items()}
         if self.group is None:
             return here
         box: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(box, tuple(part.cpu() for part in here))
-        return tuple(torch.cat(ranks) for ranks in zip(*box, strict=True))
+        dist.all_gather_object(box, {name: part.cpu() for name, part in here.items()})
+        return {name: torch.cat([summary[name] for summary in box]) for name in here}
 
     @contextmanager
     def agreed(self) -> Iterator[None]:

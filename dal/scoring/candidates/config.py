@@ -22,7 +22,7 @@ class CandidatesConfig:
     size: int = 10_000  # of random and stale: points scored a round
     explore: float = 0.2  # of stale: the share of them that is drawn at random
     num_neighbors: int = 100  # of neighbors: of each labeled point
-    embeddings: str | None = None  # of neighbors: a .npy (N, D), or null for the features of the first network
+    features_file: str | None = None  # of neighbors: a .npy (N, D), or null for the features of the first network
     index: str = "exact"  # of neighbors: exact, or faiss
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class CandidatesConfig:
         if self.kind == "stale":
             return StaleCandidates(self.size, self.explore)
         if self.kind == "neighbors":
-            embeddings = None if self.embeddings is None else load_embeddings(self.embeddings)
+            embeddings = None if self.features_file is None else load_embeddings(self.features_file)
             return NeighborCandidates(embeddings, self.num_neighbors, self.index)
         if self != CandidatesConfig():
             warnings.warn("candidates: all points are scored, as candidates.kind=all says.", stacklevel=2)

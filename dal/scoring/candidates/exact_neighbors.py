@@ -48,14 +48,14 @@ class Embedding:
         array = _as_array(points)
         if array.ndim != 2 or not array.size or not np.issubdtype(array.dtype, np.floating):
             got = f"{array.dtype} of shape {array.shape}"
-            raise bad_value("candidates.embeddings", "floating-point numbers of shape (N, D)", got)
+            raise bad_value("candidates.features_file", "floating-point numbers of shape (N, D)", got)
         self._array, self.width = array, array.shape[1]
         largest = 0.0
         for block in row_blocks(*array.shape):
             size = np.abs(np.asarray(array[block], dtype=np.float64)).max(axis=1)
             if not np.isfinite(size).all():
                 row = int(np.flatnonzero(~np.isfinite(size))[0]) + block.start
-                message = f"candidates.embeddings: expected finite numbers, got NaN or infinity in row {row}."
+                message = f"candidates.features_file: expected finite numbers, got NaN or infinity in row {row}."
                 raise NonFiniteError(message, row)
             largest = max(largest, float(size.max()))
         self._scale = np.ldexp(1.0, -max(-1000, min(1000, int(np.frexp(largest)[1]))))

@@ -8,17 +8,14 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.search.rows import all_rows
-from dal.costs.ledger import Ledger
 from dal.data.images import ImageData
 from dal.errors import bad_value, unknown_choice
 from dal.labeling.pool import Pool
-from dal.models.adapt import AdaptedModel
-from dal.runtime.progress import OnProgress, silent
 from dal.scoring.candidates.base import Known, check_count, draw
 from dal.scoring.candidates.exact_neighbors import Embedding, ExactNeighbors, Floats, Neighbors
 from dal.scoring.candidates.faiss_neighbors import FaissNeighbors, check_faiss
 from dal.scoring.external_features import load_array
-from dal.scoring.model_pass import Charge, ScoringConfig, pool_pass
+from dal.scoring.model_pass import ModelPass
 
 INDEXES = ("exact", "faiss")
 
@@ -60,7 +57,7 @@ class NeighborCandidates:
     def check(self, num_points: int, query_size: int) -> None:
         if self._given is not None and len(self._given) != num_points:
             expected = f"one row for each of the {num_points} images of the training set"
-            raise bad_value("candidates.embeddings", expected, len(self._given))
+            raise bad_value("candidates.features_file", expected, len(self._given))
 
     def choose(self, pool: Pool, query_size: int, generator: torch.Generator, known: Known) -> Tensor:
         self.check(pool.size, query_size)
@@ -87,36 +84,20 @@ class NeighborCandidates:
 
 def load_embeddings(path: str) -> Floats:
     """The array of a .npy file, memory-mapped. Raises DalError where there is none."""
-    return load_array("candidates.embeddings", path)
+    return load_array("candidates.features_file", path)
 
 
-def starting_features(
-    model: AdaptedModel,
-    state: Mapping[str, Tensor],
-    data: ImageData,
-    config: ScoringConfig | None = None,
-    *,
-    device: torch.device | None = None,
-    ledger: Ledger | None = None,
-    on_progress: OnProgress = silent,
-) -> Tensor:
-    """(N, D) float32 features of all points, by the network with the weights of ``state``; the model's own are back
-    afterwards. Raises NonFiniteError, naming the image, for features that are not finite."""
-    module = model.module
+def starting_features(passes: ModelPass, state: Mapping[str, Tensor], data: ImageData, charged: bool = True) -> Tensor:
+    """(N, D) float32 features of all points, by the network with the weights of ``state``.
+
+    The model's own weights are back afterwards. Raises NonFiniteError, naming the image, for features that are not
+    finite.
+    """
+    module = passes.model.module
     own = {name: value.detach().clone() for name, value in module.state_dict().items()}
     try:
         module.load_state_dict(dict(state))
-        (features,) = pool_pass(
-            model,
-            data,
-            torch.arange(len(data)),
-            lambda view, x: (view.features(x).float(),),
-            config=config,
-            device=device,
-            on_progress=on_progress,
-            charge=None if ledger is None else Charge(ledger, "features"),
-            phase="embed",
-        )
+        features = passes.features(data, torch.arange(len(data)), charged=charged)
     finally:
         module.load_state_dict(own)
-    return all_rows(features)
+    return all_rows(features).float()

@@ -42,18 +42,18 @@ def selections(case, ranks_at_work, folder=None):
     found = {}
     for name, cls in sorted(registry().items()):
         function = cls(**SETTINGS.get(name, {}))
-        if function.needs_labels:
+        if function.learns_from_labels:
             function = function.with_labeled(function.summarize(model, labeled), torch.arange(90) % num_classes)
         rows, others = function.summarize(model, pool), function.summarize(model, labeled)
         if folder is not None and name in ("badge", "coreset"):
-            rows = tuple(stored(part, folder / f"{name}_{place}.npy") for place, part in enumerate(rows))
-        others = others if function.needs_labeled else ()
+            rows = {part: stored(rows[part], folder / f"{name}_{part}.npy") for part in rows}
+        others = others if function.uses_labeled_points else {}
         chosen = function.select_in(shard, rows, others, query_size, torch.Generator().manual_seed(3))
         found[name] = chosen.positions, chosen.scores
-    chosen = CoreSet().select_in(shard, (model.features(pool),), (), query_size, torch.Generator())
+    chosen = CoreSet().select_in(shard, {"features": model.features(pool)}, {}, query_size, torch.Generator())
     found["coreset without labels"] = chosen.positions, chosen.scores
     equal = BADGE().summarize(model, pool * 0)
-    chosen = BADGE().select_in(shard, equal, (), query_size, torch.Generator().manual_seed(3))
+    chosen = BADGE().select_in(shard, equal, {}, query_size, torch.Generator().manual_seed(3))
     found["badge of equal points"] = chosen.positions, chosen.scores
     return found
 
@@ -70,7 +70,7 @@ def error_on_one(rank):
     if rank == dist.get_world_size() - 1:
         features[-1] = torch.nan
     try:
-        CoreSet().select_in(shard, (features,), (torch.zeros(1, 2),), 2, torch.Generator())
+        CoreSet().select_in(shard, {"features": features}, {"features": torch.zeros(1, 2)}, 2, torch.Generator())
     except DalError as error:
         return str(error)
     return "no error"

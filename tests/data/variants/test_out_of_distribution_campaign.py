@@ -103,9 +103,8 @@ def test_a_learner_is_told_and_needs_a_class_to_fit(open_set):
     assert one.labels_bought == 5 and not set(one.pool.unlabeled.tolist()) & set(outside[:5])
 
 
-@pytest.mark.parametrize("replay", [None, 1.0])
-def test_a_round_of_nothing_but_outside_points_trains_on_what_there_is(open_set, replay):
-    training = replace(TRAINING, warm_start="continue", monitor="none", updates_per_label=1.0, replay=replay)
+def test_a_round_of_nothing_but_outside_points_trains_on_what_there_is(open_set):
+    training = replace(TRAINING, warm_start="continue", monitor="none", updates_per_label=1.0)
     one = ActiveLearner(model, open_set, Margin(), training=training, seed=2)
     inside = (open_set.labels >= 0).nonzero().flatten().tolist()
     outside = (open_set.labels == OUT_OF_CLASS).nonzero().flatten().tolist()

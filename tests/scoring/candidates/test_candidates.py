@@ -239,21 +239,21 @@ def test_bad_candidates_are_one_sentence_each(tmp_path, data, new_model, quick):
         NeighborCandidates(EMBEDDINGS, index="hnsw")
     with pytest.raises(DalError, match=r"candidates.size: expected at least the 9 points of a query, got 8"):
         choose(RandomCandidates(8), used_pool(), 9)
-    with pytest.raises(DalError, match=r"candidates.embeddings: expected one row for each of the 90 images .* got 80"):
+    with pytest.raises(DalError, match=r"candidates.features_file: expected one row for each of the 90 .* got 80"):
         ActiveLearner(new_model, data, Margin(), candidates=NeighborCandidates(EMBEDDINGS[:80]))
     with pytest.raises(DalError, match=r"candidates: expected candidates such as RandomCandidates.* got 100"):
         ActiveLearner(new_model, data, Margin(), candidates=100)
     with pytest.raises(DalError, match=r"candidates: expected candidates such as RandomCandidates.* got <class"):
         ActiveLearner(new_model, data, Margin(), candidates=RandomCandidates)
-    with pytest.raises(NonFiniteError, match=r"candidates.embeddings: expected finite numbers, .* in row 3"):
+    with pytest.raises(NonFiniteError, match=r"candidates.features_file: expected finite numbers, .* in row 3"):
         NeighborCandidates(np.where(np.arange(90)[:, None] == 3, np.nan, EMBEDDINGS))
-    with pytest.raises(DalError, match=r"candidates.embeddings: expected a .npy file .* \(No such file or directory\)"):
+    with pytest.raises(DalError, match=r"candidates.features_file: expected a .npy file .* \(No such file"):
         load_embeddings(str(tmp_path / "nowhere.npy"))
     (tmp_path / "text.npy").write_text("1 2 3")
-    with pytest.raises(DalError, match=r"candidates.embeddings: expected a .npy file .* \(no array in it\)"):
+    with pytest.raises(DalError, match=r"candidates.features_file: expected a .npy file .* \(no array in it\)"):
         load_embeddings(str(tmp_path / "text.npy"))
     np.savez(tmp_path / "two.npz", a=EMBEDDINGS, b=EMBEDDINGS)
-    with pytest.raises(DalError, match=r"candidates.embeddings: expected a .npy file of one array"):
+    with pytest.raises(DalError, match=r"candidates.features_file: expected a .npy file of one array"):
         load_embeddings(str(tmp_path / "two.npz"))
 
 

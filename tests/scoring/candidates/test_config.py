@@ -1,4 +1,4 @@
-"""Candidates from a configuration: what it makes, and folders of runs whose configuration knows nothing of them."""
+"""Candidates from a configuration: what it makes, and what dal rank does with them."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from dal.config.overrides import compose
 from dal.config.schema import build
 from dal.data.images import ImageSplits
 from dal.errors import DalError
-from dal.runs.saved_config import ADDED, check_same_config, dump_config, flatten
+from dal.runs.saved_config import dump_config
 from dal.scoring.candidates import AllCandidates, CandidatesConfig, Known, NeighborCandidates, RandomCandidates
 
 EMBEDDINGS = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
@@ -26,7 +26,7 @@ def test_a_configuration_becomes_the_candidates_of_the_learner(data, tmp_path):
     np.save(tmp_path / "embeddings.npy", EMBEDDINGS)
     assert toy_run(data).candidates == AllCandidates()
     assert toy_run(data, kind="random", size=20).candidates == RandomCandidates(20)
-    learner = toy_run(data, kind="neighbors", embeddings=str(tmp_path / "embeddings.npy"), num_neighbors=7)
+    learner = toy_run(data, kind="neighbors", features_file=str(tmp_path / "embeddings.npy"), num_neighbors=7)
     learner.tell([4, 8], [0, 1])
     in_memory = NeighborCandidates(EMBEDDINGS, num_neighbors=7)
     found = [c.choose(learner.pool, 1, torch.Generator(), Known()) for c in (learner.candidates, in_memory)]
@@ -34,28 +34,15 @@ def test_a_configuration_becomes_the_candidates_of_the_learner(data, tmp_path):
     with pytest.raises(DalError, match=r"candidates.size: expected at least the 10 points of a query, got 9"):
         toy_run(data, kind="random", size=9)
     np.save(tmp_path / "embeddings.npy", EMBEDDINGS[:89])
-    with pytest.raises(DalError, match=r"candidates.embeddings: expected one row for each of the 90 images .* got 89"):
-        toy_run(data, kind="neighbors", embeddings=str(tmp_path / "embeddings.npy"))
-
-
-def test_a_folder_from_before_there_were_candidates_still_resumes(tmp_path):
-    config = compose(["compute=early_stopping"])
-    assert {k: v for k, v in flatten(config) if k.startswith("candidates.")} == {
-        k: v for k, v in ADDED.items() if k.startswith("candidates.")
-    }
-    assert CandidatesConfig() == CandidatesConfig(**config["candidates"])
-    old = tmp_path / "config.yaml"
-    old.write_text(dump_config({k: v for k, v in config.items() if k != "candidates"}))
-    check_same_config(old, config)
-    with pytest.raises(DalError, match=r"candidates.kind: expected 'all', as the run in .* got 'random'"):
-        check_same_config(old, compose(["compute=early_stopping", "candidates.kind=random"]))
+    with pytest.raises(DalError, match=r"candidates.features_file: expected one row for each of the 90 .* got 89"):
+        toy_run(data, kind="neighbors", features_file=str(tmp_path / "embeddings.npy"))
 
 
 def test_dal_rank_needs_no_embeddings_and_works_on_old_folders(tmp_path):
     embeddings = tmp_path / "embeddings.npy"
     np.save(embeddings, np.random.default_rng(1).normal(size=(100, 3)))
     settings = ["data.max_train=100", "campaign.max_rounds=1", "training.min_updates=1", "training.max_updates=2"]
-    settings += ["candidates.kind=neighbors", f"candidates.embeddings={embeddings}", f"run_dir={tmp_path / 'run'}"]
+    settings += ["candidates.kind=neighbors", f"candidates.features_file={embeddings}", f"run_dir={tmp_path / 'run'}"]
     config = compose(settings)
     run_campaign(config)
     embeddings.unlink()

@@ -107,7 +107,7 @@ def test_more_neighbors_than_points_are_all_of_them_and_no_query_is_no_answer():
     ],
 )
 def test_points_of_another_kind_are_one_sentence(points, got):
-    expected = rf"^candidates.embeddings: expected floating-point numbers of shape \(N, D\), got '({got})'\.$"
+    expected = rf"^candidates.features_file: expected floating-point numbers of shape \(N, D\), got '({got})'\.$"
     with pytest.raises(DalError, match=expected):
         Embedding(points)
 

@@ -1,0 +1,121 @@
+"""What dal needs of Lightning's Trainer: its options, its notes, and how it ends on Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from dal.errors import DalError
+
+RESERVED = {
+    "max_epochs": "training.max_updates",
+    "max_steps": "training.max_updates",
+    "min_epochs": "training.min_updates",
+    "min_steps": "training.min_updates",
+    "enable_checkpointing": "the run folder",
+    "limit_train_batches": "training.max_updates",
+    "val_check_interval": "training.check_every",
+    "check_val_every_n_epoch": "training.check_every",
+    "use_distributed_sampler": "dal's own sampler",
+}
+
+
+def new_trainer(
+    options: Mapping[str, Any],
+    callbacks: Sequence[pl.Callback],
+    *,
+    first: pl.Callback,
+    max_updates: int,
+    validates: bool,
+) -> pl.Trainer:
+    """A Trainer of one round, with the user's ``options`` and callbacks.
+
+    ``first`` comes before the user's callbacks and ``callbacks`` after them. ``validates`` runs the module's own
+    validation loop.
+    """
+    options = dict(options)
+    theirs = options.pop("callbacks", [])
+    theirs = [theirs] if isinstance(theirs, pl.Callback) else theirs
+    defaults = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10,
+        "limit_val_batches": 1.0 if validates else 0,
+    }
+    return pl.Trainer(
+        **defaults | options,
+        # The first counts what an update costs: what the others do after a batch is not training.
+        callbacks=[first, *theirs, *callbacks],
+        max_epochs=-1,
+        max_steps=max_updates,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+    )
+
+
+def check_trainer_options(options: Mapping[str, Any]) -> None:
+    """Raise DalError, before anything is done, for Trainer options that dal sets itself or that Lightning refuses."""
+    checked = own_options(options)
+    try:
+        with quiet():
+            pl.Trainer(**{"logger": False, "enable_progress_bar": False} | checked, enable_checkpointing=False)
+    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
+        first = str(error).strip().splitlines()[0].rstrip(".")
+        raise DalError(f"trainer: expected options that Lightning takes, got: {first}.") from error
+
+
+def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    for name in options:
+        if name in RESERVED:
+            raise DalError(f"trainer.{name}: expected to be left out, since {RESERVED[name]} decides it, got a value.")
+    return {k: v for k, v in options.items() if v is not None}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Lightning's notes on hardware and loaders, once a round, would bury what matters."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than.*")
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            warnings.filterwarnings("ignore", message=".*Grad strides do not match.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+            warnings.filterwarnings("ignore", message=".*val_dataloader.*validation_step.*")
+            warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
+            warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.`.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def keyboard_interrupt() -> Iterator[None]:
+    """Lightning turns Ctrl-C into SystemExit(1) and leaves SIGINT ignored; give the caller KeyboardInterrupt back."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
