@@ -227,6 +227,11 @@ def test_the_first_readme_is_short():
     assert text.count("\n") <= 200 and len(text.split()) <= 1800
 
 
+def test_its_map_names_every_folder_of_dal():
+    folders = {path.parent.name for path in (ROOT / "dal").glob("*/__init__.py")}
+    assert folders - set(re.findall(r"`dal/(\w+)/`", READMES["README.md"])) == set()
+
+
 def test_its_commands_are_single_lines_that_the_ci_calls_as_they_stand():
     found = re.findall(r"^python3 -m venv .*$", READMES["README.md"], flags=re.MULTILINE)
     assert len(found) == 2 and found[0].endswith("dal run") and "pytest" in found[1]
