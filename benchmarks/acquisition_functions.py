@@ -5,7 +5,8 @@
     python benchmarks/acquisition_functions.py medium_budget fashion_mnist --set data.max_train=5000
 
 The regime is a preset of configs/benchmark. Runs what is missing of the grid by ``dal run --multirun``, with one thread
-a run, and writes what ``dal compare`` finds, page and tables, to a dated folder of benchmarks/results/.
+a run, and lets ``dal compare`` write its page and tables beside the runs. The numbers as CSV and the learning curves
+go to a dated folder of benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +26,9 @@ from rich.console import Console
 from dal.acquisition import registry
 from dal.reports.comparison import compare
 from dal.runs.atomic import write_text
+
+# The page is 5 MB, most of it Plotly: ``dal compare`` makes it from the runs at any time.
+KEPT = (".csv", ".png")
 
 
 def main() -> int:
@@ -56,13 +61,19 @@ def main() -> int:
     target = dated(options.results, options.name or f"{options.regime}_{options.experiment}")
     wanted = [folder / name / f"seed{seed}" for name in functions for seed in range(options.seeds)]
     console = Console(record=True, width=110)
-    compare(wanted, target, console)
+    for written in compare(wanted, folder / "compare", console):
+        if written.suffix in KEPT:
+            shutil.copyfile(written, target / written.name)
     tables = console.export_text().partition("The page is ")[0].rstrip()
     facts |= {"runs": len(wanted), "first_run_started": first_start(wanted), "commits_of_the_runs": commits(wanted)}
     write_text(
         target / "README.md",
         README.format(
-            title=f"{options.regime}, {options.experiment}", tables=tables, facts=json.dumps(facts, indent=1), **facts
+            title=f"{options.regime}, {options.experiment}",
+            runs=folder.as_posix(),
+            tables=tables,
+            facts=json.dumps(facts, indent=1),
+            command=facts["command"],
         ),
     )
     print(f"Written: {target}")
@@ -71,7 +82,8 @@ def main() -> int:
 
 README = """# Acquisition functions: {title}
 
-[The page](comparison.html) has the curves and all tables; it opens without a network.
+The runs of the command below stand in `{runs}`; `dal compare {runs}` makes a
+page of them, with all curves and tables.
 
 ```sh
 {command}

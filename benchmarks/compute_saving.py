@@ -26,7 +26,7 @@ from compute_variants import CAMPAIGNS, variants
 from harness import Row
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from record import RESULTS, dated, facts_now, save, write_part, write_readme
+from record import RESULTS, dated, facts_now, pictured, save, write_part, write_readme
 
 from dal.analysis import Run, area_under_curve, paired_difference, read_run
 from dal.costs.prices import PricesConfig
@@ -85,7 +85,8 @@ def main() -> int:
         part = function.replace(":", "_").replace("=", "")
         write_part(target, part, [line(v, mine[v], mine["classic"]) for v in mine], facts)
         write_part(target, f"{part}_seeds", by_seed(seeds, mine), facts)
-        plot(target / f"{part}.png", f"{options.experiment}, {function}", mine)
+        if pictured(target, part):
+            plot(target / f"{part}.png", f"{options.experiment}, {function}", mine)
         texts[part] = f"Acquisition function {function}."
         texts[f"{part}_seeds"] = "Every run of that."
     write_readme(target, f"Compute saving: {options.experiment}", ABOUT, texts)

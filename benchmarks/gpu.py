@@ -4,8 +4,8 @@
     python benchmarks/gpu.py scoring coreset    # some of scoring, coreset, badge, imagenet
 
 imagenet is 1,281,167 points x 2,048 bf16 features and 1,000 classes, and wants 40 GB of memory; what does not fit says
-so and the rest goes on. Each part writes a CSV and a plot to benchmarks/results/gpu_DATE, and the README there anew
-over all parts that the day has seen. Without a CUDA card it ends with exit code 2.
+so and the rest goes on. Each part writes a CSV to benchmarks/results/gpu_DATE, the first one also a plot, and
+the README there anew over all parts that the day has seen. Without a CUDA card it ends with exit code 2.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def main() -> int:
         for title, build in cases(device, options.quick):
             rows += measure(title, build, options.repeats, device, limits)
         record.print_table(console(), f"{part}, {options.repeats} repeats", rows)
-        record.plot_bars(folder / f"{part}.png", f"{part}: seconds by contender", rows)
+        if record.pictured(folder, part):
+            record.plot_bars(folder / f"{part}.png", f"{part}: seconds by contender", rows)
         record.write_part(folder, part, rows, facts)
         record.write_readme(folder, "Speed on a card", ABOUT, {name: text for name, (_, text) in PARTS.items()})
     print(f"Written: {folder}")

@@ -1,4 +1,4 @@
-"""What the benchmarks write: one CSV, one JSON of facts and one plot a part, and a README over all parts of the day.
+"""What the benchmarks write: a CSV and a JSON of facts for each part, one plot, and a README over all parts of the day.
 
 A folder is benchmarks/results/NAME_YYYY-MM-DD. Running one part again replaces that part and leaves the others.
 
@@ -149,6 +149,11 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 or (value.is_integer() and abs(value) >= 1) else f"{value:.3g}"
     return str(value)
+
+
+def pictured(folder: Path, part: str) -> bool:
+    """Whether to draw the part: a result keeps one picture, that of its first part."""
+    return all(picture.stem == part for picture in folder.glob("*.png"))
 
 
 _COLORS = {"floor": "#7F7F7F", "dal": "#0072B2"}

@@ -6,8 +6,8 @@
 
 One size grows at a time, geometrically, while the others stay at the middle of their grids. The exponent is the slope
 of a straight line through the logarithms, with its standard error: 1 is growth in proportion, 0 is none. Every part
-writes a CSV and a plot to benchmarks/results/scale_DATE, and the README there anew over all parts that the day has
-seen.
+writes a CSV to benchmarks/results/scale_DATE, the first one also a plot, and the README there anew over all parts that
+the day has seen.
 """
 
 from __future__ import annotations
@@ -186,7 +186,8 @@ def main() -> int:
             row = {key: row[key] for key in ("median_s", "min_s", "max_s", "repeats", "extra_mib")}
             rows.append({"varied": varied, **case.sizes, **row})
         record.print_table(console(), f"{part}: exponents", exponents(rows))
-        plot(folder / f"{part}.png", part, rows)
+        if record.pictured(folder, part):
+            plot(folder / f"{part}.png", part, rows)
         record.write_part(folder, part, rows, facts)
         record.write_readme(folder, "Scale", ABOUT, {name: text for name, (_, _, text) in PARTS.items()}, exponents)
     print(f"Written: {folder}")

@@ -6,8 +6,9 @@
     python benchmarks/speed.py coreset --threads 1
     python benchmarks/speed.py --quick            # small sizes, to see that it works; writes below runs/
 
-Every part writes a CSV and a plot to benchmarks/results/speed_DATE, and the README there anew over all parts that the
-day has seen. Run it on a quiet machine: contenders take turns, so ratios bear some noise, but seconds do not.
+Every part writes a CSV to benchmarks/results/speed_DATE, the first one also a plot, and the README there anew over all
+parts that the day has seen. Run it on a quiet machine: contenders take turns, so ratios bear some noise, but seconds do
+not.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def main() -> int:
             for case in cases(count, options.quick):
                 rows += measure(case, options.repeats, not options.no_memory)
         record.print_table(console(), f"{part}, {options.repeats} repeats", rows)
-        record.plot_bars(folder / f"{part}.png", f"{part}: seconds by contender", rows)
+        if record.pictured(folder, part):
+            record.plot_bars(folder / f"{part}.png", f"{part}: seconds by contender", rows)
         record.write_part(folder, part, rows, facts)
         record.write_readme(folder, "Speed", ABOUT, {name: text for name, (_, text) in PARTS.items()})
     print(f"Written: {folder}")

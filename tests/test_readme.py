@@ -1,14 +1,16 @@
-"""The README's code runs as it stands there."""
+"""The code of every README runs as it stands there, its commands are accepted, and its links and files exist."""
 
 import importlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -16,13 +18,54 @@ import torchvision
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from dal.cli import main
+from dal.config.overrides import check_overrides, compose
+from dal.data.sets.registry import registry as data_sets
+
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+FOLDERS = ("benchmarks", "configs", "dal", "scripts", "tests")
+# Not the dated results, which are history.
+PATHS = [ROOT / "README.md", *(p for folder in FOLDERS for p in sorted((ROOT / folder).rglob("README.md")))]
+READMES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in PATHS
+    if ROOT / "benchmarks" / "results" not in path.parents
+}
+# Groups of settings whose keys do not depend on a choice.
+SECTIONS = ("training", "campaign", "model", "scoring", "candidates", "prices", "oracle", "trainer")
+# Hydra needs a plugin for each.
+PLUGINS = ("hydra/launcher=", "hydra.launcher.")
+
+# Each block of Python and how a test runs it: by the first words that only it has.
+RUN_IN_A_PROJECT = ("from my_project import", "RunFolder(")
+RUN_IN_A_COPY = (
+    "# dal/acquisition/mc_entropy.py",
+    "# tests/acquisition/test_mc_entropy.py",
+    "# dal/data/sets/my_images.py",
+)
+RUN_ALONE = ("bald_scores, k_center_greedy", "import UNKNOWN, from_dataset", "import OUT_OF_CLASS", "pd.read_json")
+
+
+def blocks(language):
+    """(name of the README, block) of every block of a language."""
+    pattern = rf"```{language}\n(.*?)```"
+    return [(name, b) for name, text in READMES.items() for b in re.findall(pattern, text, flags=re.DOTALL)]
 
 
 def block(start):
-    (found,) = [b for b in BLOCKS if start in b]
+    (found,) = [b for _, b in blocks("python") if start in b]
     return found
+
+
+def commands():
+    """The arguments of every command of dal in a shell block, without its comment, each once."""
+    lines = [line for _, text in blocks("sh") for line in text.splitlines()]
+    found = {shlex.join(words): words for words in (shlex.split(line, comments=True) for line in lines)}
+    return [
+        pytest.param(words[words.index("dal") + 1 :], id=line)
+        for line, words in found.items()
+        if "dal" in words and "venv" not in words
+    ]
 
 
 class MyModule(pl.LightningModule):
@@ -46,59 +89,150 @@ class MyModule(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
+def test_every_block_of_python_is_run_by_a_test():
+    starts = [*RUN_IN_A_PROJECT, *RUN_IN_A_COPY, *RUN_ALONE]
+    assert sorted(block(start) for start in starts) == sorted(b for _, b in blocks("python"))
+
+
 def test_the_lines_for_a_project_of_ones_own(monkeypatch, capsys, tmp_path):
     g = torch.Generator().manual_seed(0)
     dataset = TensorDataset(torch.rand(150, 1, 8, 8, generator=g), torch.randint(0, 10, (150,), generator=g))
     project = types.ModuleType("my_project")
     project.MyModule, project.train_set, project.plain_set = MyModule, dataset, dataset
     monkeypatch.setitem(sys.modules, "my_project", project)
-    code = block("from my_project import").replace("max_updates=500", "max_updates=3, min_updates=1")
+    first, second = (block(start) for start in RUN_IN_A_PROJECT)
+    code = first.replace("max_updates=500", "max_updates=3, min_updates=1")
     scope = {}
     exec(compile(code, "README.md", "exec"), scope)
     learner = scope["learner"]
     assert learner.pool.num_labeled == 100 and learner.model.module.steps == 15
     monkeypatch.chdir(tmp_path)
-    campaign = block("RunFolder(").replace("seed=1)", "seed=1, training=TrainingConfig(max_updates=3, min_updates=1))")
+    campaign = second.replace("seed=1)", "seed=1, training=TrainingConfig(max_updates=3, min_updates=1))")
     exec(compile(campaign, "README.md", "exec"), scope)
     assert scope["rows"][-1]["num_labeled"] == 60 and (tmp_path / "runs" / "mine" / "selections.csv").exists()
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["20", "40", "60", "80", "100"]
 
 
-def test_a_function_is_one_file_and_one_test_file(tmp_path):
-    """In a copy of the package: found by its name, run by the command line, tested by the conformance test."""
-    shutil.copytree(ROOT / "dal", tmp_path / "dal", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    for name in ("acquisition", "helpers"):
-        shutil.copytree(ROOT / "tests" / name, tmp_path / "tests" / name)
-    for code in (block("# dal/acquisition/mc_entropy.py"), block("# tests/acquisition/test_mc_entropy.py")):
-        (tmp_path / code.splitlines()[0].removeprefix("# ")).write_text(code, encoding="utf-8")
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package with a function that runs Python in it."""
+    for folder in ("dal", "configs", "tests/acquisition", "tests/helpers"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+
+    def python(*arguments):
+        command = [sys.executable, "-m", *map(str, arguments)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return python
+
+
+def write(folder, start):
+    code = block(start)
+    (folder / start.removeprefix("# ")).write_text(code, encoding="utf-8")
+
+
+def test_a_function_is_one_file_and_one_test_file(copy, tmp_path):
+    """In a copy of the package: found by its name, run by the command line, tested by the conformance test."""
+    for start in RUN_IN_A_COPY[:2]:
+        write(tmp_path, start)
     tests = [f"tests/acquisition/test_{name}.py" for name in ("mc_entropy", "conformance")]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "mc_entropy", *tests, "-v"]
-    tested = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
-    assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert int(re.search(r"(\d+) passed", tested.stdout)[1]) > 5, tested.stdout
-    settings = [
-        "acquisition=mc_entropy",
-        "acquisition.num_draws=3",
-        "campaign.budget=40",
-        "training.max_updates=100",
-    ]
-    run = [sys.executable, "-m", "dal", "run", *settings, f"run_dir={tmp_path / 'run'}"]
-    done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    assert "mc_entropy on digits" in done.stdout
+    tested = copy("pytest", "-p", "no:cacheprovider", "-k", "mc_entropy", *tests, "-v")
+    assert int(re.search(r"(\d+) passed", tested)[1]) > 5, tested
+    settings = ["acquisition.num_draws=3", "campaign.budget=40", "training.max_updates=100"]
+    said = copy("dal", "run", "acquisition=mc_entropy", *settings, f"run_dir={tmp_path / 'run'}")
+    assert "mc_entropy on digits" in said
 
 
-def test_commands_are_single_lines_that_the_ci_calls_as_they_stand():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^python3 -m venv .*$", text, flags=re.MULTILINE)
-    assert len(commands) == 2 and commands[0].endswith("dal run") and "pytest" in commands[1]
+def test_a_data_set_is_one_file(copy, tmp_path):
+    """In a copy of the package: found by its name, configured and run by the command line."""
+    write(tmp_path, RUN_IN_A_COPY[2])
+    rng = np.random.default_rng(0)
+    for name in ("train", "test"):
+        labels = np.arange(60) % 2
+        images = rng.integers(0, 256, (60, 16, 16, 3)).astype(np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=labels)
+    settings = ["campaign.initial_size=20", "campaign.query_size=10", "campaign.budget=30", "training.max_updates=100"]
+    said = copy("dal", "run", "data=my_images", f"data.root={tmp_path}", *settings, f"run_dir={tmp_path / 'run'}")
+    assert "margin on my_images: 60 images in the pool, 60 to test on, 2 classes: cat, dog" in said
+    assert "train-000" in (tmp_path / "run" / "selections.csv").read_text()
+
+
+def test_the_lines_that_stand_alone(monkeypatch, tmp_path, capsys):
+    scopes = {}
+    told = []
+    learner = types.SimpleNamespace(ask=range, tell=lambda query, labels: told.append(labels))
+    folder = tmp_path / "runs" / "digits" / "margin" / "seed0"
+    folder.mkdir(parents=True)
+    (folder / "rounds.jsonl").write_text('{"labels_bought": 20, "test_accuracy": 0.5}\n')
+    monkeypatch.chdir(tmp_path)
+    for start in RUN_ALONE:
+        scopes[start] = {"learner": learner}
+        exec(compile(block(start), "README.md", "exec"), scopes[start])
+    tensors, dataset, *_ = scopes.values()
+    assert len(set(tensors["farthest"].tolist())) == 5 and tensors["most_uncertain"].shape == (5,)
+    assert (dataset["data"].labels >= 0).sum() == 50 and dataset["data"].ids[7] == "photo-7"
+    assert told == [[1, -2]] and "0.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", commands())
+def test_commands_are_accepted(words, monkeypatch, tmp_path):
+    """Each key and choice of `dal run` exists, and each argument of the other commands."""
+    monkeypatch.chdir(tmp_path)
+    if words[:1] != ["run"]:
+        main._parser().parse_args(words)
+        return
+    (tmp_path / "ideas").mkdir()
+    function = block("# dal/acquisition/mc_entropy.py")
+    (tmp_path / "ideas" / "mine.py").write_text(function, encoding="utf-8")
+    settings = [word for word in words[1:] if not word.startswith(PLUGINS)]
+    overrides = [word for word in settings if "=" in word]
+    assert set(settings) - set(overrides) <= {"--multirun", "--jobs", "2", "--help"}
+    # The data set of the guide is run by a test of its own.
+    if "data=my_images" not in overrides:
+        check_overrides(overrides)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_settings_that_it_names_exist(name):
+    config = compose([])
+    known = {f"{section}.{key}" for section in SECTIONS for key in config[section]}
+    known |= {f"data.{key}" for options in data_sets().values() for key in options.__dataclass_fields__}
+    named = re.findall(rf"`\+?((?:{'|'.join((*SECTIONS, 'data'))})\.\w+)(?:=[^`]*)?`", READMES[name])
+    files = {"data.json", "data.root"}
+    assert set(named) - known - files - {"trainer.detect_anomaly"} == set()
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_links_and_files_that_it_names_exist(name):
+    folder = (ROOT / name).parent
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", READMES[name]):
+        assert (folder / link).exists(), link
+    text = re.sub(r"```.*?```", "", READMES[name], flags=re.DOTALL)
+    named = re.findall(r"`((?:dal|configs|benchmarks|scripts|tests)/[\w/.]*)`", text)
+    for path in named:
+        assert (ROOT / path).exists(), path
+        if path.startswith("dal/") and path.endswith(".py"):
+            importlib.import_module(path.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
+    for script in re.findall(r"`(\w+\.py)`", text) if name.startswith("benchmarks") else []:
+        assert (folder / script).exists(), script
+
+
+def test_the_first_readme_is_short():
+    """At most 200 lines and 1,800 words, as wc counts them."""
+    text = READMES["README.md"]
+    assert text.count("\n") <= 200 and len(text.split()) <= 1800
+
+
+def test_its_map_names_every_folder_of_dal():
+    folders = {path.parent.name for path in (ROOT / "dal").glob("*/__init__.py")}
+    assert folders - set(re.findall(r"`dal/(\w+)/`", READMES["README.md"])) == set()
+
+
+def test_its_commands_are_single_lines_that_the_ci_calls_as_they_stand():
+    found = re.findall(r"^python3 -m venv .*$", READMES["README.md"], flags=re.MULTILINE)
+    assert len(found) == 2 and found[0].endswith("dal run") and "pytest" in found[1]
     assert "grep -m 1 -E '^python3 -m venv .*pytest' README.md" in (ROOT / ".ci" / "run").read_text()
-
-
-@pytest.mark.parametrize("name", re.findall(r"`(dal/[\w/]+\.py)`", (ROOT / "README.md").read_text(encoding="utf-8")))
-def test_files_it_names_exist(name):
-    assert (ROOT / name).exists()
-    importlib.import_module(name.removesuffix(".py").replace("/", "."))
