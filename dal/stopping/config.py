@@ -39,7 +39,7 @@ class CampaignConfig:
     """Training rounds after which the campaign ends, including the initial one; null sets no limit."""
     target: float | None = None
     """Value of target_metric, from 0 to 1, at which the campaign ends; null never ends it."""
-    target_metric: str = on_test(PRIMARY_METRIC)
+    target_metric: str = "test_accuracy"
     """Metric for the target, the plateau and the cost optimum: test_accuracy, test_balanced_accuracy or
     val_accuracy."""
     plateau_rounds: int | None = None

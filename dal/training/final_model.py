@@ -70,6 +70,8 @@ def train_final_model(
     >>> from dal.data.images import TensorSource
     >>> from dal.models.adapt import as_adapted
     >>> from dal.models.backbones import SmallCNN
+    >>> from dal.scoring.model_pass import ModelPass
+    >>> from dal.training import TrainingConfig
     >>> images = TensorSource(torch.zeros(5, 1, 8, 8, dtype=torch.uint8))
     >>> data = ImageData("toy", images, list("abcde"), torch.arange(5) % 2, ["cat", "dog"], mean=[0.5], std=[0.5])
     >>> model = as_adapted(Classifier(SmallCNN(1, (8, 8)), 2))

@@ -56,7 +56,8 @@ def test_run_shows_rounds_costs_files_and_what_next(tmp_path):
     run = tmp_path / "runs" / "digits" / "margin" / "seed0"
     assert (run / "learning_curve.png").stat().st_size > 10_000
     assert {"hydra", "outputs", "multirun"}.isdisjoint(p.name for p in tmp_path.iterdir())
-    assert done.stderr == "Loading PyTorch and Lightning ...\n"
+    # The process is forked from one that has loaded both, so it does not announce it.
+    assert done.stderr == ""
 
 
 def test_run_again_shows_the_finished_run_and_another_setting_is_refused(finished, capsys):

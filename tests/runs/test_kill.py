@@ -89,6 +89,6 @@ def test_ctrl_c_leaves_a_folder_that_resumes(tmp_path, undisturbed):
         status = process.wait()
         output, errors = process.output()
     assert status == 130, errors
-    assert "The same command goes on from there." in output
+    assert "The same command resumes the run." in output
     assert "Traceback" not in errors
     assert outcome(folder) == undisturbed
