@@ -9,7 +9,7 @@ import torch
 
 from dal.costs.ledger import Ledger
 from dal.costs.prices import PricesConfig
-from dal.data.images import OUT_OF_CLASS, ImageData, with_known_class
+from dal.data.images import ImageData
 from dal.errors import WaitingForAnswers
 from dal.labeling.oracle import Oracle
 from dal.loop import ActiveLearner
@@ -19,9 +19,17 @@ from dal.runs.records import Records
 from dal.runs.round import Round
 from dal.runtime.distributed import from_rank_zero, num_ranks
 from dal.runtime.seeding import generator
-from dal.scoring.evaluation import metrics_from_logits
-from dal.stopping import CampaignConfig, check_metric, check_sizes, largest_query, next_query_size, reason_to_stop
+from dal.stopping import (
+    CampaignConfig,
+    check_metric,
+    check_sizes,
+    for_task,
+    largest_query,
+    next_query_size,
+    reason_to_stop,
+)
 from dal.stopping.stop_set import stop_set, stop_set_facts
+from dal.tasks.base import OUT_OF_CLASS
 from dal.training import FitResult
 from dal.training.fit_round import check_monitor
 
@@ -43,7 +51,7 @@ def run(
     Raises DalError, before a label is bought, for settings that do not fit one another or the data, and
     WaitingForAnswers where the oracle has no labels yet. A later call with the same records then goes on.
     """
-    campaign = campaign or CampaignConfig()
+    campaign = for_task(campaign or CampaignConfig(), learner.data.task)
     answerable = torch.zeros(len(learner.data), dtype=torch.bool)
     answerable[oracle.answerable()] = True
     learner.pool.exclude((~answerable).nonzero().flatten().tolist())
@@ -72,7 +80,7 @@ def run(
         if learner.validation is not None and not result.monitor.startswith("val_"):
             found |= _validated(learner)
         if len(followed):
-            found |= stop_set_facts(learner.predict(followed, "stop"))
+            found |= stop_set_facts(learner.predict(followed, "stop"), learner.data.task)
         with learner.ledger.phase("checkpoint"):
             records.keep_weights(learner.model.module.state_dict())
         row = _row(learner, result, found)
@@ -126,9 +134,10 @@ def _answered(records: Records, answers: Sequence[int]) -> list[Labeled]:
 def _validated(learner: ActiveLearner) -> dict[str, float]:
     """How a round does on the validation points that its training did not watch."""
     assert learner.validation is not None
-    indices, labels = with_known_class(learner.validation)
-    metrics = metrics_from_logits(learner.predict(indices, "validate"), labels)
-    return {"val_accuracy": metrics.accuracy, "val_loss": metrics.loss}
+    indices, labels = learner.data.trainable(learner.validation)
+    task = learner.data.task
+    metrics = task.metrics(learner.predict(indices, "validate"), labels)
+    return {f"val_{name}": metrics[name] for name in (task.primary_metric, "loss")}
 
 
 def _lines(round: int, indices: Sequence[int], ids: Sequence[str], scores: Sequence[float | None]) -> list[Asked]:
@@ -137,6 +146,7 @@ def _lines(round: int, indices: Sequence[int], ids: Sequence[str], scores: Seque
 
 def _outside(learner: ActiveLearner) -> dict[str, int]:
     """How many labels went to images of none of the classes, where the data has such images."""
+    # Only classification has labels of that kind.
     if not bool((learner.data.labels == OUT_OF_CLASS).any()):
         return {}
     told = [learner.pool.labels(learner.pool.labeled), *([] if learner.validation is None else [learner.validation[1]])]

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
 from dal.acquisition.base import AcquisitionFunction, ScoreFunction, check_query_size
 from dal.acquisition.search.shards import Shard
 from dal.costs.ledger import Ledger
-from dal.data.images import ImageData, with_known_class
+from dal.data.images import ImageData, known_indices
 from dal.errors import DalError, bad_value
 from dal.labeling.initial_set import initial_set
 from dal.labeling.pool import Pool
@@ -24,12 +25,12 @@ from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import generator, isolated_rng
 from dal.scoring.candidates import AllCandidates, Candidates, Known, starting_features
 from dal.scoring.config import ScoringConfig
-from dal.scoring.evaluation import Metrics, known_indices, metrics_from_logits
 from dal.scoring.external_features import check_external_features, takes_external_features
 from dal.scoring.feature_cache import FeatureCache, takes_features
 from dal.scoring.model_pass import ModelPass
 from dal.scoring.select import KnownPoints, select_points
 from dal.scoring.target_points import load_target_points, unlabeled_targets
+from dal.tasks import Metrics
 from dal.training import FitResult, TrainingConfig, fit_round
 from dal.training.setup import TrainingSetup
 
@@ -42,7 +43,8 @@ class ActiveLearner:
     ``model`` is a Classifier, adapt(module, head=...), or a function without arguments that makes one. With a function
     every fresh start is a newly initialised network; with a module it is the weights that the module came with, which
     is what pre-trained weights want. ``candidates`` say which points of the pool are scored, all of them by default.
-    ``trainer`` takes Lightning's own Trainer options.
+    ``trainer`` takes Lightning's own Trainer options. ``metrics`` are torchmetrics by name, which take logits and
+    labels; evaluate() returns them too, and the journal has them as ``test_NAME``.
 
     >>> from dal.acquisition import Margin
     >>> from dal.data import ImageData, TensorSource
@@ -71,6 +73,7 @@ class ActiveLearner:
         training: TrainingConfig | None = None,
         scoring: ScoringConfig | None = None,
         trainer: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Metric] | None = None,
         initial: str = "random",
         seed: int = 0,
         on_progress: OnProgress = silent,
@@ -84,6 +87,8 @@ class ActiveLearner:
             raise bad_value("pool", expected, f"{pool.size} points of {pool.num_classes}")
         if candidates is not None and (isinstance(candidates, type) or not isinstance(candidates, Candidates)):
             raise bad_value("candidates", "candidates such as RandomCandidates(10_000)", candidates)
+        data.task.check_acquisition(acquisition)
+        self.metrics = _checked_metrics(metrics or {}, data)
         self.candidates = candidates or AllCandidates()
         self.candidates.check(len(data), 1)
         self._keeps_scores = bool(getattr(self.candidates, "needs_scores", False))
@@ -98,7 +103,7 @@ class ActiveLearner:
         if self.scoring.target_points is not None and acquisition.uses_target_points:
             self._targets = load_target_points(self.scoring.target_points, data.ids)
         self.trainer, self.on_progress = dict(trainer or {}), on_progress
-        self.pool = pool or Pool(len(data), data.num_classes)
+        self.pool = pool or Pool(len(data), data.num_classes, task=data.task)
         self.validation: tuple[Tensor, Tensor] | None = None
         self.round = 0
         self.scores: Tensor | None = None
@@ -208,13 +213,13 @@ class ActiveLearner:
     def tell_validation(self, indices: Sequence[int], labels: Sequence[int]) -> None:
         """Take points out of the pool to validate on. Their labels are bought like any other. Raises DalError as tell()
         does, and where none of them is of a class."""
-        checked = Pool(self.pool.size, self.pool.num_classes)
+        checked = Pool(self.pool.size, self.pool.num_classes, task=self.data.task)
         checked.label(indices, labels, 0)
         taken = set(self.pool.labeled.tolist()) & {int(i) for i in indices}
         if taken:
             raise bad_value("indices", "points without a training label", min(taken))
         validation = (checked.labeled, checked.labels(checked.labeled))
-        if len(indices) and not len(with_known_class(validation)[0]):
+        if len(indices) and not len(self.data.trainable(validation)[0]):
             raise bad_value("labels", "a class for at least one of the points", f"none for all {len(indices)}")
         self.pool.exclude(indices)
         self.validation = validation
@@ -222,7 +227,7 @@ class ActiveLearner:
     def fit(self) -> FitResult:
         """Train one round on everything labeled with a class, from the weights that training.warm_start says, and keep
         the best."""
-        labeled, labels = with_known_class((self.pool.labeled, self.pool.labels(self.pool.labeled)))
+        labeled, labels = self.data.trainable((self.pool.labeled, self.pool.labels(self.pool.labeled)))
         if not len(labeled):
             if self.pool.num_labeled:
                 raise bad_value("fit", "points labeled with a class", f"{self.pool.num_labeled} that are of none")
@@ -231,7 +236,7 @@ class ActiveLearner:
             self.setup,
             self._seen(self.data),
             (labeled, labels),
-            None if self.validation is None else with_known_class(self.validation),
+            None if self.validation is None else self.data.trainable(self.validation),
             num_new=int((self.pool.rounds(labeled) == self.round).sum()),
             fresh=self._fresh_state(),
             is_first=self._fitted_round is None,
@@ -244,7 +249,18 @@ class ActiveLearner:
         """Metrics on the points of ``data`` whose label is known."""
         indices = known_indices(data)
         with self.ledger.phase("test"):
-            return metrics_from_logits(self._predict(data, indices, "test"), data.labels[indices])
+            logits, labels = self._predict(data, indices, "test"), data.labels[indices]
+            return Metrics(data.task.metrics(logits, labels) | self._own_metrics(logits, labels))
+
+    def _own_metrics(self, logits: Tensor, labels: Tensor) -> dict[str, Any]:
+        found = {}
+        for name, metric in self.metrics.items():
+            metric.reset()
+            metric.update(logits, labels)
+            value = metric.compute()
+            found[name] = value.item() if value.numel() == 1 else value.tolist()
+            metric.reset()
+        return found
 
     def predict(self, indices: Tensor, phase: str = "test") -> Tensor:
         """(B, C) float32 logits of these points of the training set. Their cost is charged to ``phase``."""
@@ -306,3 +322,13 @@ class ActiveLearner:
         if isinstance(weight, Tensor) and weight.shape[0] != self.data.num_classes:
             expected = f"a last layer with {self.data.num_classes} outputs, one a class of the data"
             raise bad_value("model", expected, f"{weight.shape[0]} outputs at {self.model.head!r}")
+
+
+def _checked_metrics(metrics: Mapping[str, Metric], data: ImageData) -> dict[str, Metric]:
+    """Raise DalError for metrics that are no torchmetrics, or whose name is one of the task's."""
+    for name, metric in metrics.items():
+        if not isinstance(metric, Metric):
+            raise bad_value(f"metrics[{name!r}]", "a torchmetrics Metric", type(metric).__name__)
+        if name in data.task.metric_names:
+            raise bad_value("metrics", f"names other than {', '.join(data.task.metric_names)}", name)
+    return dict(metrics)

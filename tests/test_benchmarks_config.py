@@ -9,10 +9,10 @@ from dal.config.folder import config_folder
 from dal.config.overrides import compose
 from dal.config.schema import build
 from dal.data import load
-from dal.data.images import OUT_OF_CLASS
 from dal.errors import DalError
 from dal.labeling.oracle import NoisyOracle
 from dal.stopping import check_sizes
+from dal.tasks.base import OUT_OF_CLASS
 
 FOLDER = config_folder() / "benchmark"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

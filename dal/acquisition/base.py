@@ -104,6 +104,9 @@ class AcquisitionFunction(ABC):
     learns_from_labels: ClassVar[bool] = False
     """Whether the labeled points are read first. with_labeled() then returns the function that reads the pool."""
 
+    tasks: ClassVar[tuple[str, ...] | None] = ("classification",)
+    """The tasks whose outputs it reads. None where it reads features or nothing, and so works with every task."""
+
     uses_target_points: ClassVar[bool] = False
     """Whether it selects for target points, which with_target_points() receives."""
 

@@ -72,6 +72,7 @@ class CoreSet(ShardedFunction):
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features",)
+    tasks: ClassVar[tuple[str, ...] | None] = None
     uses_labeled_points: ClassVar[bool] = True
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:

@@ -46,6 +46,7 @@ class KMeans(AcquisitionFunction):
     """``k_means_select`` on the input of the last layer. A point's score is the number of points in its cluster."""
 
     keeps: ClassVar[tuple[str, ...]] = ("features",)
+    tasks: ClassVar[tuple[str, ...] | None] = None
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)

@@ -22,6 +22,7 @@ class Random(AcquisitionFunction):
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("points",)
+    tasks: ClassVar[tuple[str, ...] | None] = None
     needs_pass: ClassVar[bool] = False
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:

@@ -96,6 +96,7 @@ class TypiClust(AcquisitionFunction):
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features",)
+    tasks: ClassVar[tuple[str, ...] | None] = None
     uses_labeled_points: ClassVar[bool] = True
 
     max_clusters: int = 500

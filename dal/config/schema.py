@@ -15,7 +15,7 @@ from dal.acquisition.own_file import load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
 from dal.config.trainer import trainer_defaults
 from dal.costs.prices import PricesConfig
-from dal.data.images import UNKNOWN, ImageSplits
+from dal.data.images import ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.registry import registry as data_sets
 from dal.errors import bad_value, unknown_choice
@@ -126,10 +126,10 @@ class Built:
     def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
         """The learner over these images. Raises DalError for candidates that do not fit them or the campaign."""
         train, candidates = splits.train, self.candidates.build()
-        candidates.check(len(train), largest_query(self.campaign, int((train.labels != UNKNOWN).sum())))
+        candidates.check(len(train), largest_query(self.campaign, int(train.task.answerable(train.labels).sum())))
 
         def new_model() -> Classifier:
-            return self.model.build(train.image_shape, train.num_classes)
+            return self.model.build(train.image_shape, train.num_classes, train.task)
 
         return ActiveLearner(
             new_model,

@@ -16,12 +16,7 @@ import torch
 from torch import Tensor
 
 from dal.errors import bad_value
-
-UNKNOWN = -1
-"""The label of a point whose label is not known."""
-
-OUT_OF_CLASS = -2
-"""The label of a point that is of none of the classes: whoever labels it says so, which costs as much as a class."""
+from dal.tasks import CLASSIFICATION, Task
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 """(B, C, H, W) images and a CPU generator to images of the same shape and dtype."""
@@ -68,7 +63,9 @@ class TensorSource:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images of one split. ``labels`` is (N,) int64 with -1 (UNKNOWN) where the label is unknown, and -2 (OUT_OF_CLASS)
+    """Images of one split, and the task that says what their labels are.
+
+    For classification ``labels`` is (N,) int64 with -1 (UNKNOWN) where the label is unknown, and -2 (OUT_OF_CLASS)
     for an image of none of the classes; ``classes`` are names.
 
     Raises DalError where ids repeat, lengths differ, or a label is not a class.
@@ -89,21 +86,17 @@ class ImageData:
     augmentation: Augmentation | None = None
     augmented_source: AugmentedSource | None = None
     set_aside: Mapping[str, str] = field(default_factory=dict)
+    task: Task = CLASSIFICATION
 
     def __post_init__(self) -> None:
         count = len(self.source)
         if len(self.ids) != count:
             raise bad_value("ids", f"one for each of the {count} images", len(self.ids))
-        if self.labels.shape != (count,) or self.labels.dtype != torch.int64:
-            raise bad_value("labels", f"int64 ({count},)", f"{self.labels.dtype} {tuple(self.labels.shape)}")
         if len(set(self.ids)) != count:
             raise bad_value("ids", "each id once", Counter(self.ids).most_common(1)[0][0])
         if len(self.classes) < 2:
             raise bad_value("classes", "at least two classes", list(self.classes))
-        wrong = (self.labels < OUT_OF_CLASS) | (self.labels >= len(self.classes))
-        if bool(wrong.any()):
-            expected = f"class numbers from 0 to {len(self.classes) - 1}, -1 for unknown, or -2 for none of them"
-            raise bad_value("labels", expected, int(self.labels[wrong][0]))
+        self.task.check(self.labels, count, len(self.classes))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -154,6 +147,12 @@ class ImageData:
             labels=self.labels[wanted],
         )
 
+    def trainable(self, points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Of (L,) indices and their labels those that training can learn from."""
+        indices, labels = points
+        inside = self.task.trainable(labels)
+        return indices[inside], labels[inside]
+
     def fingerprint(self) -> str:
         """Changes when ids, their order or the classes change. Pixels and labels are not read."""
         digest = hashlib.blake2b(digest_size=8)
@@ -162,15 +161,9 @@ class ImageData:
         return digest.hexdigest()
 
 
-def with_known_class(points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Of (L,) indices and their (L,) labels those with the label of a class, which is what can be learned from.
-
-    >>> with_known_class((torch.tensor([7, 8, 9]), torch.tensor([0, OUT_OF_CLASS, 1])))
-    (tensor([7, 9]), tensor([0, 1]))
-    """
-    indices, labels = points
-    inside = labels >= 0
-    return indices[inside], labels[inside]
+def known_indices(data: ImageData) -> Tensor:
+    """(M,) int64 positions of the points whose label is known and can be tested on."""
+    return data.task.known(data.labels).nonzero().flatten()
 
 
 class SubsetSource:

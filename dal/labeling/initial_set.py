@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dal.data.images import ImageData
 from dal.errors import bad_value, unknown_choice
+from dal.tasks import CLASSIFICATION
 
 INITIAL_SETS = ("random", "balanced")
 
@@ -22,6 +23,8 @@ def initial_set(policy: str, candidates: Tensor, data: ImageData, size: int, gen
     shuffled = candidates[torch.randperm(len(candidates), generator=generator)]
     if policy == "random":
         return shuffled[:size]
+    if data.task.name != CLASSIFICATION.name:
+        raise bad_value("initial", f"random with {data.task.name} data", policy)
     labels = data.labels[shuffled]
     known = int((labels >= 0).sum())
     if known < size:

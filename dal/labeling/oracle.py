@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from dal.data.images import OUT_OF_CLASS, UNKNOWN, ImageData
+from dal.data.images import ImageData
 from dal.errors import DalError, bad_value
 from dal.runtime.seeding import generator
+from dal.tasks import CLASSIFICATION
+from dal.tasks.base import OUT_OF_CLASS
 
 
 class Oracle(Protocol):
@@ -21,7 +23,7 @@ class Oracle(Protocol):
         """(M,) int64 indices whose label can be had."""
         ...
 
-    def __call__(self, indices: Sequence[int]) -> list[int] | None:
+    def __call__(self, indices: Sequence[int]) -> list[Any] | None:
         """The labels of these points; OUT_OF_CLASS (-2) for one that is of none of the classes.
 
         None means that they are not there yet. The campaign then ends with WaitingForAnswers.
@@ -33,17 +35,17 @@ class DatasetOracle:
     """Answers with the data set's own labels. Raises DalError for a point whose label is unknown."""
 
     def __init__(self, data: ImageData) -> None:
-        self._labels, self._ids, self.num_classes = data.labels, data.ids, data.num_classes
+        self._labels, self._ids, self.num_classes, self._task = data.labels, data.ids, data.num_classes, data.task
 
     def answerable(self) -> Tensor:
-        return (self._labels != UNKNOWN).nonzero().flatten()
+        return self._task.answerable(self._labels).nonzero().flatten()
 
-    def __call__(self, indices: Sequence[int]) -> list[int]:
-        labels: list[int] = self._labels[list(indices)].tolist()
-        for index, label in zip(indices, labels, strict=True):
-            if label == UNKNOWN:
+    def __call__(self, indices: Sequence[int]) -> list[Any]:
+        labels = self._labels[list(indices)]
+        for index, is_known in zip(indices, self._task.answerable(labels).tolist(), strict=True):
+            if not is_known:
                 raise DalError(f"oracle: expected a point whose label is known, got {self._ids[index]!r}.")
-        return labels
+        return self._task.decode(labels)
 
 
 class NoisyOracle(DatasetOracle):
@@ -58,9 +60,11 @@ class NoisyOracle(DatasetOracle):
         super().__init__(data)
         if not 0 <= noise <= 1:
             raise bad_value("oracle.noise", "a probability from 0 to 1", noise)
+        if data.task.name != CLASSIFICATION.name:
+            raise bad_value("oracle.noise", f"0 with {data.task.name} data", noise)
         self.noise, self.seed = noise, seed
 
-    def __call__(self, indices: Sequence[int]) -> list[int]:
+    def __call__(self, indices: Sequence[int]) -> list[Any]:
         return [self._answer(i, clean) for i, clean in zip(indices, super().__call__(indices), strict=True)]
 
     def _answer(self, index: int, clean: int) -> int:

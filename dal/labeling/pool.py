@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dal.data.images import OUT_OF_CLASS
 from dal.errors import DalError, bad_value
+from dal.tasks import CLASSIFICATION, Task
+from dal.tasks.classification import NotALabelError, whole_number
 
 UNLABELED = -1
 
@@ -25,11 +26,11 @@ class Pool:
     ([2, 0], [1, 3], [1, 0])
     """
 
-    def __init__(self, size: int, num_classes: int, excluded: Sequence[int] = ()) -> None:
+    def __init__(self, size: int, num_classes: int, excluded: Sequence[int] = (), task: Task = CLASSIFICATION) -> None:
         if size < 1:
             raise bad_value("size", "at least one point", size)
-        self.size, self.num_classes = size, num_classes
-        self._labels = torch.full((size,), UNLABELED, dtype=torch.int64)
+        self.size, self.num_classes, self.task = size, num_classes, task
+        self._labels = task.unlabeled(size, num_classes)
         self._rounds = torch.full((size,), UNLABELED, dtype=torch.int64)
         self._order: list[int] = []
         self._candidate = torch.ones(size, dtype=torch.bool)
@@ -54,7 +55,7 @@ class Pool:
         return int(self._candidate.sum())
 
     def labels(self, indices: Tensor) -> Tensor:
-        """(B,) int64 labels as they were told, -1 where there is none."""
+        """The labels of (B,) points as the task holds them: for classification (B,) int64, -1 where there is none."""
         return self._labels[indices]
 
     def rounds(self, indices: Tensor) -> Tensor:
@@ -65,30 +66,41 @@ class Pool:
         """Take points out of the pool without labeling them."""
         self._candidate[self._check_indices(indices)] = False
 
-    def label(self, indices: Sequence[int], labels: Sequence[int], round: int) -> None:
+    def label(self, indices: Sequence[int], labels: Sequence[Any], round: int) -> None:
         """Record labels: classes, or OUT_OF_CLASS (-2) where a point turned out to be of none. Raises DalError, and
         changes nothing, for an index out of range, one given twice or labeled before, an excluded one, and another
         label."""
         positions = self._check_indices(indices)
-        values = _whole_numbers("labels", labels)
-        if len(values) != len(positions):
-            raise bad_value("labels", f"one for each of the {len(positions)} indices", len(values))
-        for index, value in zip(positions, values, strict=True):
-            if not 0 <= value < self.num_classes and value != OUT_OF_CLASS:
-                expected = f"a class from 0 to {self.num_classes - 1}, or {OUT_OF_CLASS} for none of them"
-                raise DalError(f"labels: expected {expected}, got {value} for index {index}.")
-            if self._labels[index] != UNLABELED:
+        if len(labels) != len(positions):
+            raise bad_value("labels", f"one for each of the {len(positions)} indices", len(labels))
+        values = self._encoded(positions, labels)
+        for index in positions:
+            if self._rounds[index] != UNLABELED:
                 since = int(self._rounds[index])
                 raise DalError(f"indices: expected unlabeled points, got {index}, labeled in round {since}.")
             if not self._candidate[index]:
                 raise DalError(f"indices: expected points of the pool, got {index}, which is excluded from it.")
-        self._labels[positions] = torch.tensor(values, dtype=torch.int64)
+        self._labels[positions] = values
         self._rounds[positions] = round
         self._candidate[positions] = False
         self._order.extend(positions)
 
+    def _encoded(self, positions: Sequence[int], labels: Sequence[Any]) -> Tensor:
+        try:
+            return self.task.encode(labels, self.num_classes)
+        except NotALabelError as error:
+            wrong = next(i for i, label in zip(positions, labels, strict=True) if not self._is_label(label))
+            raise DalError(f"labels: expected {error.expected}, got {error.got!r} for index {wrong}.") from None
+
+    def _is_label(self, label: Any) -> bool:
+        try:
+            self.task.encode([label], self.num_classes)
+        except NotALabelError:
+            return False
+        return True
+
     def _check_indices(self, indices: Sequence[int]) -> list[int]:
-        positions = _whole_numbers("indices", indices)
+        positions = [whole_number("indices", index) for index in indices]
         for index in positions:
             if not 0 <= index < self.size:
                 raise bad_value("indices", f"positions from 0 to {self.size - 1}", index)
@@ -96,14 +108,3 @@ class Pool:
             repeated = next(i for i in positions if positions.count(i) > 1)
             raise bad_value("indices", "each index once", repeated)
         return positions
-
-
-def _whole_numbers(argument: str, values: Sequence[int]) -> list[int]:
-    found = []
-    for value in values:
-        try:
-            # Not int(), which takes 1.7 for 1 and reads text.
-            found.append(operator.index(value))
-        except TypeError:
-            raise bad_value(argument, "whole numbers", value) from None
-    return found

@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -14,6 +13,7 @@ from dal.errors import bad_value, unknown_choice
 from dal.models.backbones import Backbone
 from dal.models.backbones.base import freeze
 from dal.models.memory_format import channels_last
+from dal.tasks import CLASSIFICATION, Task
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
@@ -48,6 +48,7 @@ class Classifier(pl.LightningModule):
         momentum: float = 0.9,
         schedule: str = "constant",
         freeze_backbone: bool = False,
+        task: Task = CLASSIFICATION,
     ) -> None:
         super().__init__()
         if optimizer not in OPTIMIZERS:
@@ -63,6 +64,7 @@ class Classifier(pl.LightningModule):
                 raise bad_value(name, "a number from 0", value)
         if num_classes < 2:
             raise bad_value("num_classes", "at least 2", num_classes)
+        self.task = task
         self.backbone, self.freeze_backbone = backbone, freeze_backbone
         if freeze_backbone:
             freeze(backbone)
@@ -96,7 +98,7 @@ class Classifier(pl.LightningModule):
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """What a step of training takes down."""
-        return F.cross_entropy(self(x), y)
+        return self.task.loss(self(x), y)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
@@ -115,9 +117,11 @@ class Classifier(pl.LightningModule):
     def _evaluate(self, split: str, accuracy: MulticlassAccuracy, batch: tuple[Tensor, Tensor]) -> None:
         x, y = batch
         logits = self(x)
-        accuracy(logits, y)
-        self.log(f"{split}_loss", F.cross_entropy(logits, y), on_step=False, on_epoch=True, batch_size=len(x))
-        self.log(f"{split}_accuracy", accuracy, on_step=False, on_epoch=True, batch_size=len(x))
+        loss = self.task.loss(logits, y)
+        self.log(f"{split}_loss", loss, on_step=False, on_epoch=True, batch_size=len(x))
+        if self.task.name == CLASSIFICATION.name:
+            accuracy(logits, y)
+            self.log(f"{split}_accuracy", accuracy, on_step=False, on_epoch=True, batch_size=len(x))
 
     def configure_optimizers(self) -> Any:
         optimizer: torch.optim.Optimizer

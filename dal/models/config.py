@@ -10,6 +10,7 @@ from dal.errors import bad_value
 from dal.models.backbones import build_backbone
 from dal.models.classifier import Classifier
 from dal.models.ensemble import DeepEnsemble
+from dal.tasks import CLASSIFICATION, Task
 
 _PASSED_ON = ("dropout", "optimizer", "lr", "weight_decay", "momentum", "schedule", "freeze_backbone")
 
@@ -85,7 +86,7 @@ class ModelConfig:
             final_weights=None,
         )
 
-    def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Classifier:
+    def build(self, image_shape: tuple[int, int, int], num_classes: int, task: Task = CLASSIFICATION) -> Classifier:
         """A Classifier for these images, or a DeepEnsemble, initialised from the global generator."""
         backbones = [
             build_backbone(self.backbone, image_shape, self.weights, self.backbone_dropout, self.input_size)
@@ -93,5 +94,7 @@ class ModelConfig:
         ]
         options: dict[str, Any] = {name: getattr(self, name) for name in _PASSED_ON}
         if self.ensemble_size > 1:
+            if task.name != CLASSIFICATION.name:
+                raise bad_value("model.ensemble_size", f"1 with {task.name} data", self.ensemble_size)
             return DeepEnsemble(backbones, num_classes, **options)
-        return Classifier(backbones[0], num_classes, **options)
+        return Classifier(backbones[0], num_classes, task=task, **options)

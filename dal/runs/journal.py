@@ -26,7 +26,7 @@ class Labeled:
     rank: int
     index: int
     id: str
-    label: int
+    label: Any  # an int, or a tuple of class numbers for multi-label data
     score: float | None
 
 
@@ -40,7 +40,7 @@ class Asked:
     id: str
     score: float | None
 
-    def answered(self, label: int) -> Labeled:
+    def answered(self, label: Any) -> Labeled:
         """The line of selections.csv, once the label is known."""
         return Labeled(self.round, self.rank, self.index, self.id, label, self.score)
 
@@ -91,13 +91,26 @@ def csv_lines(points: Sequence[Labeled] | Sequence[Asked], header: bool) -> str:
     writer = csv.writer(text, lineterminator="\n")
     if header and points:
         writer.writerow(field.name for field in fields(points[0]))
-    writer.writerows(["" if value is None else value for value in astuple(p)] for p in points)
+    writer.writerows([_cell(value) for value in astuple(p)] for p in points)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return ";".join(map(str, value)) + (";" if len(value) < 2 else "")
+    return "" if value is None else value
+
+
+def _label(text: str) -> Any:
+    """A label as it was written: several class numbers have semicolons between them, fewer than two end in one."""
+    if ";" not in text:
+        return int(text)
+    return tuple(int(number) for number in text.split(";") if number)
 
 
 def read_csv(text: str) -> list[Labeled]:
     """The points of selections.csv or validation.csv."""
-    return [_asked(line).answered(int(line["label"])) for line in csv.DictReader(io.StringIO(text))]
+    return [_asked(line).answered(_label(line["label"])) for line in csv.DictReader(io.StringIO(text))]
 
 
 def read_query(folder: Path, num_points: int) -> list[Asked]:

@@ -1,7 +1,7 @@
 """When to end a campaign, and in which portions it buys: pure functions of the records so far."""
 
 from dal.stopping.agreement import changed_share, cohen_kappa, mean_pairwise_kappa
-from dal.stopping.config import TARGET_METRICS, CampaignConfig
+from dal.stopping.config import TARGET_METRICS, CampaignConfig, for_task
 from dal.stopping.cost import next_round_cost, next_round_worth
 from dal.stopping.replay import replay
 from dal.stopping.rules import check_metric, plateaued, reason_to_stop
@@ -14,6 +14,7 @@ __all__ = [
     "check_metric",
     "check_sizes",
     "cohen_kappa",
+    "for_task",
     "largest_query",
     "mean_pairwise_kappa",
     "next_query_size",

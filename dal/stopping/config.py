@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dal.errors import bad_value, unknown_choice
 from dal.labeling.initial_set import INITIAL_SETS
-from dal.runs.round import PRIMARY_METRIC, on_test
+from dal.runs.round import on_test
+from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
 
-TARGET_METRICS = (on_test(PRIMARY_METRIC), "test_balanced_accuracy", "val_accuracy")
+_TASKS: tuple[Task, ...] = (CLASSIFICATION, MULTI_LABEL)
+
+
+def target_metrics(task: Task) -> list[str]:
+    """What ``target_metric`` can name where the data is of this task."""
+    return [*(on_test(name) for name in task.rule_metrics), f"val_{task.primary_metric}"]
+
+
+TARGET_METRICS = tuple(name for task in _TASKS for name in target_metrics(task))
 # With fewer points than that a fitted curve is the prior's word more than the points'.
 MIN_ROUNDS_OF_COST = 4
 
@@ -40,8 +49,8 @@ class CampaignConfig:
     target: float | None = None
     """Value of target_metric, from 0 to 1, at which the campaign ends; null never ends it."""
     target_metric: str = "test_accuracy"
-    """Metric for the target, the plateau and the cost optimum: test_accuracy, test_balanced_accuracy or
-    val_accuracy."""
+    """Metric for the target, the plateau and the cost optimum: test_accuracy, test_balanced_accuracy or val_accuracy;
+    with multi-label data test_mean_average_precision, test_f1, test_label_accuracy or val_mean_average_precision."""
     plateau_rounds: int | None = None
     """Rounds without a gain of plateau_delta after which the campaign ends; null turns the rule off."""
     plateau_delta: float = 0.001
@@ -110,3 +119,20 @@ class CampaignConfig:
             return int(self.query_size * self.growth ** (round - 1) + 0.5)
         except OverflowError:
             return sys.maxsize  # more than any budget
+
+
+def for_task(config: CampaignConfig, task: Task) -> CampaignConfig:
+    """The campaign with a ``target_metric`` that the task has: the accuracy of another task is its primary metric.
+
+    Raises DalError for a metric that the task does not have.
+
+    >>> for_task(CampaignConfig(), MULTI_LABEL).target_metric
+    'test_mean_average_precision'
+    """
+    allowed = target_metrics(task)
+    if config.target_metric in allowed:
+        return config
+    split, _, name = config.target_metric.partition("_")
+    if name != CLASSIFICATION.primary_metric:
+        raise unknown_choice("campaign.target_metric", allowed, config.target_metric)
+    return replace(config, target_metric=f"{split}_{task.primary_metric}")

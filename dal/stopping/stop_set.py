@@ -3,7 +3,6 @@ read: stopping rules need the predictions alone (Bloodgood and Vijay-Shanker, Co
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from dal.labeling.pool import Pool
 from dal.runtime.seeding import generator
+from dal.tasks import CLASSIFICATION, Task
 
 
 def stop_set(pool: Pool, size: int, seed: int) -> Tensor:
@@ -26,16 +26,11 @@ def stop_set(pool: Pool, size: int, seed: int) -> Tensor:
     return points[torch.randperm(len(points), generator=generator(seed, "stop_set"))[:size]].sort().values
 
 
-def stop_set_facts(logits: Tensor) -> dict[str, Any]:
+def stop_set_facts(logits: Tensor, task: Task = CLASSIFICATION) -> dict[str, Any]:
     """(S, C) logits to what the journal keeps: the predicted classes, and the mean entropy over its largest possible
     value, from 0 to 1.
 
     >>> stop_set_facts(torch.tensor([[1.0, 1.0], [1000.0, 0.0]]))
     {'stop_predictions': [0, 0], 'stop_uncertainty': 0.5}
     """
-    log_probs = logits.double().log_softmax(dim=1)
-    entropy = torch.special.entr(log_probs.exp()).sum(dim=1).mean()
-    return {
-        "stop_predictions": logits.argmax(dim=1).tolist(),
-        "stop_uncertainty": float(entropy) / math.log(logits.shape[1]),
-    }
+    return {"stop_predictions": task.predictions(logits), "stop_uncertainty": task.uncertainty(logits)}

@@ -50,6 +50,11 @@ class Task(Protocol):
         ...
 
     @property
+    def metric_names(self) -> Sequence[str]:
+        """The keys of metrics()."""
+        ...
+
+    @property
     def rule_metrics(self) -> Sequence[str]:
         """The metrics of a test set that campaign.target_metric can name."""
         ...

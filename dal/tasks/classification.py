@@ -27,6 +27,9 @@ class Classification:
 
     name: str = "classification"
     primary_metric: str = "accuracy"
+    metric_names: tuple[str, ...] = (
+        *("accuracy", "loss", "balanced_accuracy", "calibration_error", "recall", "confusion_matrix"),
+    )
     rule_metrics: tuple[str, ...] = ("accuracy", "balanced_accuracy")
 
     def check(self, labels: Tensor, num_points: int, num_classes: int) -> None:
@@ -123,6 +126,6 @@ def whole_number(argument: str, value: object) -> int:
 
 def check_tasks(acquisition: Any, name: str) -> None:
     """Raise DalError unless the acquisition function declares the task among its ``tasks``."""
-    if name not in acquisition.tasks:
+    if acquisition.tasks is not None and name not in acquisition.tasks:
         expected = f"a function that works with {name.replace('_', '-')} data, such as random or coreset"
         raise bad_value("acquisition", expected, acquisition.name)

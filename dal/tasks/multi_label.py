@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class MultiLabel:
 
     name: str = "multi_label"
     primary_metric: str = "mean_average_precision"
+    metric_names: tuple[str, ...] = (*("mean_average_precision", "loss", "f1", "label_accuracy", "average_precision"),)
     rule_metrics: tuple[str, ...] = ("mean_average_precision", "f1", "label_accuracy")
 
     def check(self, labels: Tensor, num_points: int, num_classes: int) -> None:
@@ -93,7 +95,11 @@ class MultiLabel:
         )
 
     def predictions(self, logits: Tensor) -> list[Any]:
-        return ["".join("1" if yes else "0" for yes in row) for row in (logits > 0).tolist()]
+        """A number for each set of classes: its bits where they fit into 62, else a digest of them."""
+        bits = ["".join("1" if yes else "0" for yes in row) for row in (logits > 0).tolist()]
+        if logits.shape[1] <= 62:
+            return [int(row, 2) for row in bits]
+        return [int.from_bytes(hashlib.blake2b(row.encode(), digest_size=7).digest()) for row in bits]
 
     def uncertainty(self, logits: Tensor) -> float:
         probs = logits.double().sigmoid()

@@ -20,10 +20,16 @@ class UpdateStopping(pl.Callback):
     """Measures the model every so many updates, keeps the best weights, and says when and why to stop."""
 
     def __init__(
-        self, config: TrainingConfig, monitor: str, max_updates: int, check: Check, on_update: Callable[[int], None]
+        self,
+        config: TrainingConfig,
+        monitor: str,
+        max_updates: int,
+        check: Check,
+        on_update: Callable[[int], None],
+        metric: str = "accuracy",
     ) -> None:
         self.config, self.monitor, self.max_updates = config, monitor, max_updates
-        self.check, self.on_update = check, on_update
+        self.check, self.on_update, self.metric = check, on_update, metric
         self.updates = 0
         self.reason: str | None = None
         self.best: tuple[float, float] | None = None
@@ -52,7 +58,7 @@ class UpdateStopping(pl.Callback):
 
     def _look(self, module: pl.LightningModule) -> None:
         accuracy, loss = self.check()
-        self.history.append({"update": self.updates, "accuracy": accuracy, "loss": loss})
+        self.history.append({"update": self.updates, self.metric: accuracy, "loss": loss})
         # Between equal accuracies the lower loss is better; small sets tie often.
         value = (-loss, accuracy) if self.monitor == "val_loss" else (accuracy, -loss)
         if self.best is None or value > self.best:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dal.costs.ledger import Ledger
-from dal.data.images import ImageData, with_known_class
+from dal.data.images import ImageData, known_indices
 from dal.errors import DalError, bad_value
 from dal.models.adapt import as_adapted
 from dal.models.classifier import Classifier
@@ -19,7 +19,6 @@ from dal.runs.layout import FINAL_MODEL, FINAL_MODEL_WEIGHTS
 from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
 from dal.runtime.distributed import from_rank_zero, is_rank_zero, num_ranks
 from dal.runtime.seeding import derive_seed, isolated_rng
-from dal.scoring.evaluation import known_indices, metrics_from_logits
 from dal.training.fit import fit
 from dal.training.setup import Points, TrainingSetup
 
@@ -34,7 +33,7 @@ def new_final_model(config: ModelConfig, data: ImageData, seed: int = 0) -> Clas
         raise bad_value("model.final_backbone", "the name of a backbone", None)
     with isolated_rng(seed, "target", "init"):
         try:
-            return final.build(data.image_shape, data.num_classes)
+            return final.build(data.image_shape, data.num_classes, data.task)
         except DalError as error:
             text = str(error)
             prefix = "model.final_" if text.startswith(("backbone:", "weights:")) else "model.final_backbone: "
@@ -82,13 +81,13 @@ def train_final_model(
     """
     setup = replace(setup, seed=derive_seed(setup.seed, "target"))
     passes, ledger = setup.passes, setup.passes.ledger
-    known = None if validation is None else with_known_class(validation)
-    result = fit(setup, data, with_known_class(labeled), known)
+    known = None if validation is None else data.trainable(validation)
+    result = fit(setup, data, data.trainable(labeled), known)
     metrics: dict[str, Any] = {}
     if test is not None:
         indices = known_indices(test)
         with ledger.phase("test"):
-            metrics = metrics_from_logits(passes.logits(test, indices), test.labels[indices]).row("test")
+            metrics = test.task.metrics(passes.logits(test, indices), test.labels[indices]).row("test")
     num_validation = 0 if validation is None else len(validation[0])
     return Round(
         {

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from dal.data.images import ImageData
@@ -40,6 +39,7 @@ class FitResult:
     monitor: str
     history: list[dict[str, float]] = field(default_factory=list)
     start: str = "scratch"  # the weights it started from: scratch, continue or shrink_perturb
+    metric: str = "accuracy"  # the primary metric of the task
 
     @property
     def best(self) -> dict[str, float] | None:
@@ -50,7 +50,9 @@ class FitResult:
         """Keys for the journal. Accuracy and loss are those of the weights that were kept, on what was watched."""
         best, watched = self.best, self.monitor.split("_")[0]
         return {
-            **({} if best is None else {f"{watched}_accuracy": best["accuracy"], f"{watched}_loss": best["loss"]}),
+            **(
+                {} if best is None else {f"{watched}_{self.metric}": best[self.metric], f"{watched}_loss": best["loss"]}
+            ),
             "updates": self.updates,
             "best_update": self.best_update,
             "training_stopped": self.stopped_because,
@@ -83,8 +85,10 @@ def fit(
     num_labels = len(labeled[0])
     most = effort(config, num_labels, num_labels, warm=False) if max_updates is None else max_updates
     watched = _watched(validation if validation and monitor.startswith("val_") else labeled, seed, round)
+    check = _check(passes, data, watched)
+    metric = data.task.primary_metric
     stopping = UpdateStopping(
-        config, monitor, most, _check(passes, data, watched), lambda done: passes.on_progress("train", done, most)
+        config, monitor, most, check, lambda done: passes.on_progress("train", done, most), metric
     )
     # A user's own validation_step may feed a scheduler of theirs; the Classifier's would only repeat the check.
     validates = is_overridden("validation_step", module) and not isinstance(module, Classifier)
@@ -118,7 +122,7 @@ def fit(
     if stopping.best_state is not None:
         module.load_state_dict(stopping.best_state)
     assert stopping.reason is not None
-    return FitResult(stopping.updates, stopping.best_update, stopping.reason, monitor, stopping.history)
+    return FitResult(stopping.updates, stopping.best_update, stopping.reason, monitor, stopping.history, metric=metric)
 
 
 def _monitor(config: TrainingConfig, has_validation: bool) -> str:
@@ -132,17 +136,17 @@ def _monitor(config: TrainingConfig, has_validation: bool) -> str:
 
 
 def _check(passes: ModelPass, data: ImageData, watched: Points) -> Callable[[], tuple[float, float]]:
-    """The check of early stopping: accuracy and mean loss on the watched points."""
+    """The check of early stopping: the primary metric and the mean loss on the watched points."""
     # The model stays on the Trainer's device.
     watching = replace(passes, device=None, on_progress=silent)
 
     def check() -> tuple[float, float]:
         with passes.ledger.phase("validate"):
             logits = watching.logits(data, watched[0], "validate")
-            accuracy = float((logits.argmax(dim=1) == watched[1]).double().mean())
-            loss = float(F.cross_entropy(logits.double(), watched[1]))
+            value = data.task.value(logits, watched[1])
+            loss = float(data.task.loss(logits.double(), watched[1]))
             # Devices may differ in the last bit, and all must stop at the same update.
-            return from_rank_zero((accuracy, loss))
+            return from_rank_zero((value, loss))
 
     return check
 

@@ -22,8 +22,8 @@ from dal.models.adapt import adapt, as_adapted
 from dal.models.backbones import Backbone, SmallCNN
 from dal.models.classifier import Classifier
 from dal.scoring.config import ScoringConfig
-from dal.scoring.evaluation import metrics_from_logits
 from dal.scoring.feature_cache import FeatureCache, FeatureSource, takes_features, weights_digest
+from dal.tasks import CLASSIFICATION
 
 FUNCTIONS = [Margin(), BALD(num_draws=4), CoreSet(), BADGE()]
 
@@ -243,7 +243,7 @@ def a_round(images, test_images, train, acquisition, model, quick, ledger):
     fit(model, images, labeled, config=quick, seed=4, ledger=ledger, trainer_options={"accelerator": "cpu"})
     logits = predict(model, test_images, torch.arange(60))
     chosen = choose(model, acquisition, (images, torch.arange(30, 90)), (images, labeled[0]), 20, seed=4, ledger=ledger)
-    return metrics_from_logits(logits, test_images.labels), chosen
+    return CLASSIFICATION.metrics(logits, test_images.labels), chosen
 
 
 @pytest.mark.parametrize("acquisition", FUNCTIONS, ids=lambda f: f.name)

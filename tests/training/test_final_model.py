@@ -15,7 +15,7 @@ from dal.models.config import ModelConfig
 from dal.runs.journal import read_final_model
 from dal.runs.layout import FINAL_MODEL, FINAL_MODEL_WEIGHTS
 from dal.runs.round import Round
-from dal.scoring.evaluation import metrics_from_logits
+from dal.tasks import CLASSIFICATION
 from dal.training import TrainingConfig
 from dal.training.final_model import (
     final_model_sentence,
@@ -83,11 +83,11 @@ def test_training_it_is_a_round_of_fit(data, test_data, points, quick):
     assert (row["updates"], row["training_stopped"]) == (20, "max_updates") == (first.updates, first.stopped_because)
     assert [check["update"] for check in row["training_history"]] == [10, 20]
     logits = predict(as_adapted(ours), test_data, torch.arange(60))
-    expected = metrics_from_logits(logits, test_data.labels).row("test")
+    expected = CLASSIFICATION.metrics(logits, test_data.labels).row("test")
     assert {k: row[k] for k in expected} == expected and row["test_accuracy"] > 0.5
     best = next(check for check in row["training_history"] if check["update"] == row["best_update"])
     assert (row["val_loss"], row["val_accuracy"]) == (best["loss"], best["accuracy"])
-    watched = metrics_from_logits(predict(as_adapted(ours), data, validation[0]), validation[1])
+    watched = CLASSIFICATION.metrics(predict(as_adapted(ours), data, validation[0]), validation[1])
     assert row["val_loss"] == pytest.approx(watched.loss), "the best weights are those that are kept"
     assert (row["num_labeled"], row["num_validation"], row["labels_bought"]) == (40, 10, 50)
     counts = {k: row[f"samples_forward_{k}"] for k in ("train", "validate", "test", "score")}
@@ -138,7 +138,7 @@ def test_the_row_and_the_weights_are_in_the_run_folder(tmp_path, data, points, t
     model = new_final_model(CONFIG, data, seed=99)
     model.load_state_dict(torch.load(tmp_path / FINAL_MODEL_WEIGHTS, weights_only=True))
     logits = predict(as_adapted(model), test_data, torch.arange(60))
-    assert metrics_from_logits(logits, test_data.labels).accuracy == row["test_accuracy"]
+    assert CLASSIFICATION.metrics(logits, test_data.labels).accuracy == row["test_accuracy"]
 
 
 def test_a_finished_final_model_is_not_trained_again(tmp_path, data, points, test_data, quick):

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
-from dal.data.images import UNKNOWN, ImageData, ImageSplits
+from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sources.decoding import read_images
 from dal.data.sources.listing import class_numbers, csv_labels, existing_folder, folder_labels, image_files
 from dal.errors import DalError, bad_value
 from dal.runtime.seeding import derive_seed
+from dal.tasks.base import UNKNOWN
 
 # Of ImageNet, as pretrained backbones expect.
 _SPLITS = {"train", "val", "valid", "validation", "test"}

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
-from dal.data.images import UNKNOWN
 from dal.errors import DalError, bad_value
+from dal.tasks.base import UNKNOWN
 
 
 def class_names(dataset: Any, classes: Sequence[str] | None, num_classes: int | None) -> list[str]:

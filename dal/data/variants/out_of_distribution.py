@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dal.data.images import OUT_OF_CLASS, ImageData, ImageSource
+from dal.data.images import ImageData, ImageSource
 from dal.errors import bad_value
+from dal.tasks.base import OUT_OF_CLASS
 
 
 class JoinedSource:

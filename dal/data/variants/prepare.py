@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dal.data.images import OUT_OF_CLASS, ImageSplits
+from dal.data.images import ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.registry import outside_set
 from dal.data.variants.copies import noisy_copies
 from dal.data.variants.out_of_distribution import add_out_of_distribution
 from dal.data.variants.subset import imbalanced, random_subset, without_classes
 from dal.errors import bad_value
+from dal.tasks import CLASSIFICATION
+from dal.tasks.base import OUT_OF_CLASS
 
 
 def load(config: DataConfig) -> ImageSplits:
@@ -17,6 +19,8 @@ def load(config: DataConfig) -> ImageSplits:
     Raises DalError where the images cannot be had or a setting does not fit them.
     """
     train, test = config.read()
+    if train.task.name != CLASSIFICATION.name:
+        _check_variants(config, train.task.name)
     if config.imbalance_factor != 1.0:
         train = imbalanced(train, config.imbalance_factor)
     if config.max_train is not None:
@@ -38,3 +42,10 @@ def load(config: DataConfig) -> ImageSplits:
     elif config.outside_size is not None:
         raise bad_value("data.outside_size", "null where there is no data.outside_from", config.outside_size)
     return ImageSplits(train, test)
+
+
+def _check_variants(config: DataConfig, task: str) -> None:
+    """Raise DalError for variants that need one class for each image."""
+    for name, off in (("imbalance_factor", 1.0), ("outside_classes", 0), ("outside_from", None)):
+        if getattr(config, name) != off:
+            raise bad_value(f"data.{name}", f"{off} with {task} data", getattr(config, name))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dal.data.images import OUT_OF_CLASS, UNKNOWN, ImageData
+from dal.data.images import ImageData
 from dal.errors import bad_value
 from dal.runtime.seeding import derive_seed
+from dal.tasks.base import OUT_OF_CLASS, UNKNOWN
 
 
 def random_subset(data: ImageData, size: int, argument: str = "data.max_train") -> ImageData:

@@ -10,7 +10,6 @@ from helpers.training import setup_of
 from dal import ActiveLearner, run
 from dal.acquisition import Margin
 from dal.acquisition.base import ScoreFunction
-from dal.data.images import OUT_OF_CLASS
 from dal.data.variants.subset import without_classes
 from dal.errors import DalError
 from dal.labeling.initial_set import initial_set
@@ -21,6 +20,7 @@ from dal.models.backbones import SmallCNN
 from dal.runs.folder import RunFolder
 from dal.runs.journal import read_csv
 from dal.stopping import CampaignConfig
+from dal.tasks.base import OUT_OF_CLASS
 from dal.training import TrainingConfig
 from dal.training.final_model import train_final_model
 

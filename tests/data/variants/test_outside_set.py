@@ -8,12 +8,13 @@ import torch
 from dal.config.overrides import compose
 from dal.config.schema import build
 from dal.data import load
-from dal.data.images import OUT_OF_CLASS, ImageSplits, TensorSource
+from dal.data.images import ImageSplits, TensorSource
 from dal.data.sets import registry
 from dal.data.sets.digits import Digits
 from dal.data.sets.registry import outside_set
 from dal.data.variants.out_of_distribution import JoinedSource, add_out_of_distribution
 from dal.errors import DalError
+from dal.tasks.base import OUT_OF_CLASS
 
 
 class Other(Digits):

@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from dal.data import load
-from dal.data.images import OUT_OF_CLASS, UNKNOWN, ImageData, TensorSource
+from dal.data.images import ImageData, TensorSource
 from dal.data.sets.digits import Digits
 from dal.data.variants.subset import imbalanced, random_subset, without_classes
 from dal.errors import DalError
+from dal.tasks.base import OUT_OF_CLASS, UNKNOWN
 
 
 def data(labels, num_classes, ids=None):

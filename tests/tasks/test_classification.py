@@ -3,12 +3,12 @@ import pytest
 import torch
 from helpers.passes import predict
 
-from dal.data.images import TensorSource
+from dal.data.images import TensorSource, known_indices
 from dal.errors import DalError, NonFiniteError
 from dal.models.adapt import as_adapted
 from dal.models.backbones import build_backbone
 from dal.models.classifier import Classifier
-from dal.scoring.evaluation import known_indices, metrics_from_logits
+from dal.tasks import CLASSIFICATION
 
 
 def reference(logits, labels):
@@ -50,7 +50,7 @@ def test_metrics_are_those_of_the_definition(scale, absent):
     logits[:100].scatter_add_(1, labels[:100, None], torch.full((100, 1), 3 * scale))
     if absent is not None:
         labels[labels == absent] = 0
-    row = metrics_from_logits(logits, labels).row("test")
+    row = CLASSIFICATION.metrics(logits, labels).row("test")
     expected = reference(logits, labels)
     assert row.keys() == expected.keys()
     for key in ("test_accuracy", "test_loss", "test_balanced_accuracy", "test_calibration_error"):
@@ -65,7 +65,7 @@ def test_logits_between_0_and_1_are_logits_all_the_same(shift):
     """An untrained network's logits may look like probabilities; and a constant added to them changes nothing."""
     logits = torch.tensor([[0.9, 0.1], [0.2, 0.4], [0.3, 0.1]])
     labels = torch.tensor([0, 0, 0])
-    row = metrics_from_logits(logits + shift, labels).row("test")
+    row = CLASSIFICATION.metrics(logits + shift, labels).row("test")
     expected = reference(logits, labels)
     assert row["test_calibration_error"] == pytest.approx(expected["test_calibration_error"], abs=1e-5)
     assert row["test_loss"] == pytest.approx(expected["test_loss"], abs=1e-5)
@@ -75,14 +75,14 @@ def test_certain_predictions_share_the_last_bin():
     """A confidence of exactly 1 belongs to the bin that ends there."""
     logits = torch.tensor([[2000.0, 0.0], [3.5, 0.0]])
     labels = torch.tensor([1, 0])
-    assert metrics_from_logits(logits, labels).calibration_error == pytest.approx(
+    assert CLASSIFICATION.metrics(logits, labels).calibration_error == pytest.approx(
         reference(logits, labels)["test_calibration_error"], abs=1e-6
     )
 
 
 def test_rows_of_the_confusion_matrix_are_true_classes():
     logits = torch.tensor([[0.0, 9.0, 0.0], [0.0, 9.0, 0.0], [9.0, 0.0, 0.0]])
-    assert metrics_from_logits(logits, torch.tensor([0, 0, 2])).confusion_matrix == [[0, 2, 0], [0, 0, 0], [1, 0, 0]]
+    assert CLASSIFICATION.metrics(logits, torch.tensor([0, 0, 2])).confusion_matrix == [[0, 2, 0], [0, 0, 0], [1, 0, 0]]
 
 
 @pytest.fixture
