@@ -106,7 +106,7 @@ def test_a_new_room_needs_a_place():
     with pytest.raises(AssertionError, match="'shiny' has no place in LAYERS"):
         upward_imports("from dal.shiny import thing", "dal.loop")
     named = {name for names in LAYERS for name in names}
-    assert named - {"tasks"} == {module.split(".")[1] for module, _ in modules()} - {"tasks"}
+    assert named == {module.split(".")[1] for module, _ in modules()}
     assert len(named) == sum(map(len, LAYERS))
 
 
@@ -139,3 +139,89 @@ def test_analysis_and_reports_read_folders_without_torch():
         if module.startswith(rooms):
             heavy = {name.split(".")[0] for name, _ in imported(path.read_text(), module)}
             assert not heavy & {"torch", "pytorch_lightning", "torchvision"}, module
+
+
+def arrows():
+    """(from, to) of all imports within dal, module to module; a package stands for its __init__."""
+    names = {module.removesuffix(".__init__") for module, _ in modules()}
+    found = set()
+    for module, path in modules():
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in names:
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    found.add((module.removesuffix(".__init__"), inner if inner in names else node.module))
+            elif isinstance(node, ast.Import):
+                found |= {(module.removesuffix(".__init__"), a.name) for a in node.names if a.name in names}
+    return {(a, b) for a, b in found if a != b}
+
+
+def circle(pairs):
+    """The names of a circle of arrows; empty where there is none."""
+    follows = {}
+    for a, b in pairs:
+        follows.setdefault(a, set()).add(b)
+    done = set()
+
+    def walk(name, path):
+        if name in path:
+            return path[path.index(name) :]
+        if name in done:
+            return []
+        for other in follows.get(name, ()):
+            if found := walk(other, [*path, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in sorted(follows) if (found := walk(name, []))), [])
+
+
+def test_no_circle_between_files_or_rooms():
+    assert circle(arrows()) == []
+    assert circle({(a.split(".")[1], b.split(".")[1]) for a, b in arrows() if a.split(".")[1] != b.split(".")[1]}) == []
+
+
+def test_a_circle_would_be_found():
+    assert set(circle({("a", "b"), ("b", "c"), ("c", "a"), ("a", "d")})) == {"a", "b", "c"}
+
+
+def test_the_top_of_dal_is_small():
+    top = {path.name for path in ROOT.iterdir() if path.suffix in (".py", ".typed") or (path / "__init__.py").exists()}
+    assert len({name for name in top if not name.startswith("__")}) <= 20
+    rooms = {(a.split(".")[1], b.split(".")[1]) for a, b in arrows()}
+    assert len({(a, b) for a, b in rooms if a != b}) <= 120
+
+
+def test_imports_for_type_checkers_alone_hide_no_circle():
+    """Only names that a type checker needs and a start must not wait for stand there."""
+    guarded = {path.relative_to(ROOT).as_posix() for _, path in modules() if "TYPE_CHECKING" in path.read_text()}
+    assert guarded <= {"runs/atomic.py", "runs/__init__.py"}
+
+
+# Constructors that people call with keywords may take more.
+CONSTRUCTORS = {"__init__", "from_dataset"}
+
+
+def functions():
+    for module, path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{module}.{node.name}", node
+
+
+def parameters(node):
+    given = node.args
+    names = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg) if a]
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def test_functions_are_short_and_take_few_parameters():
+    assert {name for name, node in functions() if node.end_lineno - node.lineno >= 60} == set()
+    wide = {name for name, node in functions() if len(parameters(node)) > 8 and node.name not in CONSTRUCTORS}
+    assert wide == set()
+
+
+def test_files_are_short():
+    assert {module for module, path in modules() if len(path.read_text().splitlines()) >= 320} == set()

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sources.decoding import read_images
-from dal.data.sources.listing import class_numbers, csv_labels, existing_folder, folder_labels, image_files
+from dal.data.sources.listing import (
+    class_numbers,
+    csv_label_column,
+    csv_label_sets,
+    csv_labels,
+    existing_folder,
+    folder_labels,
+    image_files,
+)
 from dal.errors import DalError, bad_value
 from dal.runtime.seeding import derive_seed
+from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
 from dal.tasks.base import UNKNOWN
 
 # Of ImageNet, as pretrained backbones expect.
@@ -49,8 +57,8 @@ class ImageFolder(DataConfig):
     root: str = ""
     """Folder of the images, with a subfolder per class unless data.csv is set."""
     csv: str | None = None
-    """CSV file with the columns id (path relative to root) and label (may be empty); null takes classes from
-    subfolders."""
+    """CSV file with the columns id (path relative to root) and label (may be empty), or labels (classes separated by
+    semicolons) for multi-label data; null takes classes from subfolders."""
     test_root: str | None = None
     """Folder of class subfolders with the test set, outside of root; null takes test images from root."""
     test_fraction: float = 0.2
@@ -72,8 +80,10 @@ class ImageFolder(DataConfig):
         if self.csv is None and self.classes is None and "train" in splits <= _SPLITS and len(splits) > 1:
             expected = "class subfolders (splits are given as data.root=.../train data.test_root=.../test)"
             raise bad_value("root", expected, sorted(splits))
+        if self.csv is not None and csv_label_column(Path(self.csv)) == "labels":
+            return self._read_multi_label(root, files)
         names = folder_labels(files) if self.csv is None else csv_labels(Path(self.csv), files)
-        classes = self._classes(root, names)
+        classes = self._classes(root, set(names.values()))
         numbers = class_numbers("root" if self.csv is None else "csv", names, classes)
         test_numbers = None if test_root is None else _test_numbers(test_root, classes)
         data = self._data(root, files, numbers, classes)
@@ -82,6 +92,20 @@ class ImageFolder(DataConfig):
         if test_root is not None and test_numbers is not None:
             return ImageSplits(data, self._data(test_root, sorted(test_numbers), test_numbers, classes))
         return self._split(data)
+
+    def _read_multi_label(self, root: Path, files: Sequence[str]) -> ImageSplits:
+        """The images with any number of classes each, from the column labels of the CSV file."""
+        assert self.csv is not None
+        if self.test_root is not None:
+            raise bad_value("test_root", "null with several labels an image", self.test_root)
+        names = csv_label_sets(Path(self.csv), files)
+        classes = self._classes(root, {name for several in names.values() for name in several})
+        position = {name: number for number, name in enumerate(classes)}
+        for image, several in names.items():
+            if unknown := sorted(set(several) - set(classes)):
+                raise bad_value("csv", f"labels of {image} among the classes {', '.join(classes[:10])}", unknown[0])
+        numbers = {image: tuple(position[name] for name in several) for image, several in names.items()}
+        return self._split(self._data(root, files, numbers, classes, MULTI_LABEL))
 
     @staticmethod
     def _separate(root: Path, test_root: str) -> Path:
@@ -92,8 +116,8 @@ class ImageFolder(DataConfig):
             raise bad_value("test_root", f"a folder neither in the root {root} nor around it", test_root)
         return folder
 
-    def _classes(self, root: Path, names: Mapping[str, str]) -> list[str]:
-        found = sorted(set(names.values()))
+    def _classes(self, root: Path, names: Collection[str]) -> list[str]:
+        found = sorted(names)
         if self.csv is not None and not found:
             raise bad_value("csv", "at least one labeled image", f"only empty labels in {self.csv}")
         if self.classes is not None:
@@ -109,13 +133,21 @@ class ImageFolder(DataConfig):
             raise bad_value(argument, f"at least two {what} (or classes=)", found)
         return found
 
-    def _data(self, root: Path, files: Sequence[str], numbers: Mapping[str, int], classes: Sequence[str]) -> ImageData:
-        return _folder_data(root, files, numbers, classes, self.image_size, self.in_memory, root.resolve().name)
+    def _data(
+        self,
+        root: Path,
+        files: Sequence[str],
+        numbers: Mapping[str, Any],
+        classes: Sequence[str],
+        task: Task = CLASSIFICATION,
+    ) -> ImageData:
+        name = root.resolve().name
+        return _folder_data(root, files, numbers, classes, self.image_size, self.in_memory, name, task)
 
     def _split(self, data: ImageData) -> ImageSplits:
         if self.test_fraction == 0:
             return ImageSplits(data, None)
-        known = (data.labels != UNKNOWN).tolist()
+        known = data.task.known(data.labels).tolist()
         in_test = [labeled and _share(name) < self.test_fraction for labeled, name in zip(known, data.ids, strict=True)]
         count, labeled_count = sum(in_test), sum(known)
         if not 0 < count < labeled_count:
@@ -149,23 +181,28 @@ def unlabeled_folder(
 def _folder_data(
     root: Path,
     files: Sequence[str],
-    numbers: Mapping[str, int],
+    numbers: Mapping[str, Any],
     classes: Sequence[str],
     image_size: int,
     in_memory: bool | None,
     name: str,
+    task: Task = CLASSIFICATION,
 ) -> ImageData:
     source, readable, set_aside = read_images(root, files, image_size, in_memory)
+    labels = task.unlabeled(len(readable), len(classes))
+    labeled = [place for place, file in enumerate(readable) if file in numbers]
+    labels[labeled] = task.encode([numbers[readable[place]] for place in labeled], len(classes))
     return ImageData(
         name=name,
         source=source,
         ids=readable,
-        labels=torch.tensor([numbers.get(file, UNKNOWN) for file in readable], dtype=torch.int64),
+        labels=labels,
         classes=list(classes),
         mean=MEAN,
         std=STD,
         augmentation=Compose([RandomResizedCrop(scale=(0.6, 1.0)), HorizontalFlip()]),
         set_aside=set_aside,
+        task=task,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from dal.errors import DalError, bad_value
@@ -56,6 +57,19 @@ def folder_labels(files: Sequence[str]) -> dict[str, str]:
     return {file: file.split("/", 1)[0] for file in files if "/" in file}
 
 
+def csv_label_column(path: Path) -> str:
+    """``label`` or ``labels``: the column with the classes in a CSV file with the column id.
+
+    Raises DalError where the file cannot be read, and unless it has exactly one of the two.
+    """
+    with _csv_rows(path) as rows:
+        columns = list(rows.fieldnames or [])
+    found = [column for column in ("label", "labels") if column in columns]
+    if "id" not in columns or len(found) != 1:
+        raise bad_value("csv", f"the columns id and label (or labels, for several classes an image) in {path}", columns)
+    return found[0]
+
+
 def csv_labels(path: Path, files: Collection[str]) -> dict[str, str]:
     """Image to class from a CSV file (UTF-8, comma) with the columns id and label; other columns are ignored.
 
@@ -63,28 +77,54 @@ def csv_labels(path: Path, files: Collection[str]) -> dict[str, str]:
 
     Raises DalError where the file cannot be read, a column is missing, an id repeats or is not one of the files.
     """
-    known, labels, seen = set(files), dict[str, str](), set[str]()
+    return _csv_cells(path, files, "label")
+
+
+def csv_label_sets(path: Path, files: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Image to classes from the column labels, whose classes have semicolons between them.
+
+    A row whose cell is empty is a point without labels. A cell with nothing but a semicolon says that none of the
+    classes applies.
+
+    Raises DalError as csv_labels() does, and for a class that stands twice in a cell.
+    """
+    found = {}
+    for image, cell in _csv_cells(path, files, "labels").items():
+        names = tuple(name for name in map(str.strip, cell.split(";")) if name)
+        if len(set(names)) < len(names):
+            raise bad_value("csv", f"each class once in the labels of {image}", cell)
+        found[image] = names
+    return found
+
+
+@contextmanager
+def _csv_rows(path: Path) -> Iterator[csv.DictReader[str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             rows = csv.DictReader(lines)
-            columns = [column.strip() for column in rows.fieldnames or []]
-            if not {"id", "label"} <= set(columns):
-                raise bad_value("csv", f"the columns id and label in {path}", columns)
-            rows.fieldnames = columns
-            for row in rows:
-                image = PurePosixPath((row["id"] or "").strip()).as_posix()
-                if image not in known:
-                    expected = f"image files that exist below the root as ids (line {rows.line_num} of {path})"
-                    raise bad_value("csv", expected, row["id"])
-                if image in seen:
-                    raise bad_value("csv", f"each id once (line {rows.line_num} of {path})", image)
-                seen.add(image)
-                if label := (row["label"] or "").strip():
-                    labels[image] = label
+            rows.fieldnames = [column.strip() for column in rows.fieldnames or []]
+            yield rows
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DalError(f"csv: expected a CSV file in UTF-8 that can be read at {path}, got {reason}.") from error
-    return labels
+
+
+def _csv_cells(path: Path, files: Collection[str], column: str) -> dict[str, str]:
+    known, cells, seen = set(files), dict[str, str](), set[str]()
+    with _csv_rows(path) as rows:
+        if not {"id", column} <= set(rows.fieldnames or []):
+            raise bad_value("csv", f"the columns id and {column} in {path}", list(rows.fieldnames or []))
+        for row in rows:
+            image = PurePosixPath((row["id"] or "").strip()).as_posix()
+            if image not in known:
+                expected = f"image files that exist below the root as ids (line {rows.line_num} of {path})"
+                raise bad_value("csv", expected, row["id"])
+            if image in seen:
+                raise bad_value("csv", f"each id once (line {rows.line_num} of {path})", image)
+            seen.add(image)
+            if cell := (row[column] or "").strip():
+                cells[image] = cell
+    return cells
 
 
 def class_numbers(argument: str, names: Mapping[str, str], classes: Sequence[str]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -32,24 +33,22 @@ def compare(
     *,
     targets: Sequence[float] = (),
     baseline: str | None = None,
-    common_seeds: bool = False,
-    common_labels: bool = False,
-    vary: Sequence[str] = (),
-    across: Sequence[str] = (),
+    **pairing: Any,
 ) -> list[Path]:
     """Compare acquisition functions: print the tables, and write them as comparison.html, tables.tex and CSV files, and
     the curves as learning_curves.png and .svg. Returns the paths written.
 
     ``paths`` are run folders, or folders that hold some at any depth; runs there without a finished round are left out,
     and that is said. ``output`` is made where it is missing; by default it is ``compare`` in the folder that holds all
-    the runs. For the other arguments see pair_runs and compare_problems.
+    the runs. ``targets`` and ``baseline`` are those of compare_problems; ``pairing`` are the options of pair_runs: ``vary``,
+    ``across``, ``common_seeds`` and ``common_labels``.
 
     Raises DalError as these do, for a path without runs, and for an output inside of a run folder. Nothing is written
     then.
     """
     console = console or Console(highlight=False)
     runs = read_runs(paths, console)
-    problems = pair_runs(runs, vary=vary, across=across, common_seeds=common_seeds, common_labels=common_labels)
+    problems = pair_runs(runs, **pairing)
     folder = output_folder([run.path for run in runs], output)
     comparison = compare_problems(problems, targets=targets, baseline=baseline)
     sentences = findings(comparison)
