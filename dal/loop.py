@@ -31,6 +31,7 @@ from dal.scoring.model_pass import ModelPass
 from dal.scoring.select import KnownPoints, select_points
 from dal.scoring.target_points import load_target_points, unlabeled_targets
 from dal.tasks import Metrics
+from dal.tasks.own_metrics import OwnMetrics
 from dal.training import FitResult, TrainingConfig, fit_round
 from dal.training.setup import TrainingSetup
 
@@ -88,7 +89,7 @@ class ActiveLearner:
         if candidates is not None and (isinstance(candidates, type) or not isinstance(candidates, Candidates)):
             raise bad_value("candidates", "candidates such as RandomCandidates(10_000)", candidates)
         data.task.check_acquisition(acquisition)
-        self.metrics = _checked_metrics(metrics or {}, data)
+        self.metrics = OwnMetrics(metrics or {}, data.task)
         self.candidates = candidates or AllCandidates()
         self.candidates.check(len(data), 1)
         self._keeps_scores = bool(getattr(self.candidates, "needs_scores", False))
@@ -250,17 +251,7 @@ class ActiveLearner:
         indices = known_indices(data)
         with self.ledger.phase("test"):
             logits, labels = self._predict(data, indices, "test"), data.labels[indices]
-            return Metrics(data.task.metrics(logits, labels) | self._own_metrics(logits, labels))
-
-    def _own_metrics(self, logits: Tensor, labels: Tensor) -> dict[str, Any]:
-        found = {}
-        for name, metric in self.metrics.items():
-            metric.reset()
-            metric.update(logits, labels)
-            value = metric.compute()
-            found[name] = value.item() if value.numel() == 1 else value.tolist()
-            metric.reset()
-        return found
+            return Metrics(data.task.metrics(logits, labels) | self.metrics(logits, labels))
 
     def predict(self, indices: Tensor, phase: str = "test") -> Tensor:
         """(B, C) float32 logits of these points of the training set. Their cost is charged to ``phase``."""
@@ -322,13 +313,3 @@ class ActiveLearner:
         if isinstance(weight, Tensor) and weight.shape[0] != self.data.num_classes:
             expected = f"a last layer with {self.data.num_classes} outputs, one a class of the data"
             raise bad_value("model", expected, f"{weight.shape[0]} outputs at {self.model.head!r}")
-
-
-def _checked_metrics(metrics: Mapping[str, Metric], data: ImageData) -> dict[str, Metric]:
-    """Raise DalError for metrics that are no torchmetrics, or whose name is one of the task's."""
-    for name, metric in metrics.items():
-        if not isinstance(metric, Metric):
-            raise bad_value(f"metrics[{name!r}]", "a torchmetrics Metric", type(metric).__name__)
-        if name in data.task.metric_names:
-            raise bad_value("metrics", f"names other than {', '.join(data.task.metric_names)}", name)
-    return dict(metrics)

@@ -74,24 +74,24 @@ def bait_select(
     """
     if form not in FORMS:
         raise unknown_choice("form", FORMS, form)
-    for argument, values, names in (
-        ("probs", probs, "N, C"),
-        ("features", features, "N, D"),
-        ("labeled_probs", labeled_probs, "L, C"),
-        ("labeled_features", labeled_features, "L, D"),
-    ):
-        check_dims(argument, values, names)
-        check_finite(argument, values)
-    for argument, p in (("probs", probs), ("labeled_probs", labeled_probs)):
-        sums = p.double().sum(dim=1)
-        # Half precision is allowed its rounding; logits are what this should catch.
-        bad = (((sums - 1).abs() > 0.02) | (p < 0).any(dim=1)).nonzero().flatten().tolist()
-        if bad:
-            found = f"a sum of {float(sums[bad[0]]):g} and a smallest of {float(p[bad[0]].min()):g} at row {bad[0]}"
-            raise bad_value(argument, "rows of probabilities that sum to 1", found)
+    _check_points("", probs, features)
+    _check_points("labeled_", labeled_probs, labeled_features)
     of_pool, of_labeled = (_class_parts(p.detach().cpu().double(), form) for p in (probs, labeled_probs))
     pool, labeled = (of_pool, features), (of_labeled, labeled_features)
     return _select(pool, labeled, query_size, form, regularization, oversampling).positions
+
+
+def _check_points(prefix: str, probs: Tensor, features: Tensor) -> None:
+    count = "L" if prefix else "N"
+    for argument, values, width in (("probs", probs, "C"), ("features", features, "D")):
+        check_dims(prefix + argument, values, f"{count}, {width}")
+        check_finite(prefix + argument, values)
+    sums = probs.double().sum(dim=1)
+    # Half precision is allowed its rounding; logits are what this should catch.
+    bad = (((sums - 1).abs() > 0.02) | (probs < 0).any(dim=1)).nonzero().flatten().tolist()
+    if bad:
+        found = f"a sum of {float(sums[bad[0]]):g} and a smallest of {float(probs[bad[0]].min()):g} at row {bad[0]}"
+        raise bad_value(f"{prefix}probs", "rows of probabilities that sum to 1", found)
 
 
 @dataclass(frozen=True)

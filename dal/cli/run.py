@@ -27,7 +27,7 @@ from dal.loop import ActiveLearner
 from dal.reports.overview import report
 from dal.runs.folder import RunFolder
 from dal.runs.journal import read_final_model
-from dal.runs.round import Round
+from dal.runs.round import Round, in_words, on_test
 from dal.runtime.distributed import is_rank_zero
 from dal.sweep.command import sweep_command
 from dal.tasks import CLASSIFICATION
@@ -95,9 +95,10 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     splits = load(built.data)
     with CampaignProgress(console, built.campaign.budget) as progress, ExitStack() as until_done:
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits)
+        metric = splits.train.task.primary_metric
 
         def on_round(row: Round) -> None:
-            console.print(round_line(row))
+            console.print(round_line(row, metric))
             progress.labels(row["labels_bought"])
 
         def open_folder() -> RunFolder:
@@ -124,7 +125,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         final = _final_model(built, learner, splits)
     if is_rank_zero():
         path = Path(built.run_dir)
-        _close(console, path, rows, built.prices, final)
+        _close(console, path, rows, final, built.prices, metric)
         if overrides is not None:
             _advise(console, config, path, overrides)
     return rows
@@ -186,25 +187,26 @@ def _close(
     console: Console,
     path: Path,
     rows: Sequence[Round],
-    prices: PricesConfig,
     final: Round | None,
+    prices: PricesConfig,
+    metric: str,
 ) -> None:
-    first, last = rows[0], rows[-1]
+    first, last, key = rows[0], rows[-1], on_test(metric)
     console.print(f"\nDone, because {STOPPED[last['campaign_stopped']]}.")
-    if "test_accuracy" in last and len(rows) > 1:
-        verb = "rose" if last["test_accuracy"] > first["test_accuracy"] else "did not rise: it went"
+    if key in last and len(rows) > 1:
+        verb = "rose" if last[key] > first[key] else "did not rise: it went"
         console.print(
-            f"Test accuracy {verb} from {first['test_accuracy']:.1%} with {first['labels_bought']:,} labels to "
-            f"{last['test_accuracy']:.1%} with {last['labels_bought']:,}.\n"
+            f"Test {in_words(metric)} {verb} from {first[key]:.1%} with {first.labels_bought:,} labels to "
+            f"{last[key]:.1%} with {last.labels_bought:,}.\n"
         )
     # The final model has a row of its own, which is part of what the campaign cost.
     console.print(closing_table(rows if final is None else [*rows, final], prices))
     console.print(f"\nEverything is in [bold]{path}[/]: rounds.jsonl, selections.csv, config.yaml, tensorboard.")
-    if "test_accuracy" in last:
+    if key in last:
         report([path], path, Console(quiet=True))
         console.print(f"The learning curve is {path / 'learning_curve.png'}, the bills are {path / 'bills.png'}.")
     if final is not None:
-        console.print(final_model_sentence(final), markup=False)
+        console.print(final_model_sentence(final, metric), markup=False)
 
 
 def _advise(console: Console, config: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> None:

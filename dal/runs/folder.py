@@ -80,7 +80,7 @@ class RunFolder(Records):
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
-            message = f"run_dir: expected a run that nobody works on, got {str(path)!r}, held by another process."
+            message = f"run_dir: {str(path)!r} is in use by another process. Wait for it, or choose another run_dir."
             raise DalError(message) from None
         except OSError as error:
             message = f"run_dir: expected a folder that can be written, got {str(path)!r} ({error.strerror})."

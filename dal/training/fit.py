@@ -71,11 +71,8 @@ def fit(
 ) -> FitResult:
     """Train the module in place and leave it with the best weights seen.
 
-    ``max_updates`` are the most updates; None is what effort() gives a round from scratch.
-
-    Raises:
-        NonFiniteError: the loss is not finite.
-        DalError: nothing is labeled, or an option is one that dal sets itself.
+    ``max_updates`` are the most updates; None is what effort() gives a round from scratch. Raises NonFiniteError for a
+    loss that is not finite, DalError where nothing is labeled and for a Trainer option that dal sets itself.
     """
     config, seed, passes = setup.config, setup.seed, setup.passes
     options, module = own_options(setup.trainer_options), passes.model.module

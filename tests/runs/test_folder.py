@@ -120,7 +120,7 @@ def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path, data):
 
 def test_two_processes_cannot_work_on_one_run(tmp_path, data):
     first = RunFolder(tmp_path / "run", CONFIG, data.fingerprint())
-    with pytest.raises(DalError, match="held by another process"):
+    with pytest.raises(DalError, match="is in use by another process"):
         RunFolder(tmp_path / "run", CONFIG, data.fingerprint())
     first.close()
     RunFolder(tmp_path / "run", CONFIG, data.fingerprint()).close()

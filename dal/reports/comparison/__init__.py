@@ -40,8 +40,8 @@ def compare(
 
     ``paths`` are run folders, or folders that hold some at any depth; runs there without a finished round are left out,
     and that is said. ``output`` is made where it is missing; by default it is ``compare`` in the folder that holds all
-    the runs. ``targets`` and ``baseline`` are those of compare_problems; ``pairing`` are the options of pair_runs: ``vary``,
-    ``across``, ``common_seeds`` and ``common_labels``.
+    the runs. ``targets`` and ``baseline`` are those of compare_problems; ``pairing`` are the options of pair_runs:
+    ``vary``, ``across``, ``common_seeds`` and ``common_labels``.
 
     Raises DalError as these do, for a path without runs, and for an output inside of a run folder. Nothing is written
     then.
