@@ -107,15 +107,28 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def keyboard_interrupt() -> Iterator[None]:
-    """Lightning turns Ctrl-C into SystemExit(1) and leaves SIGINT ignored; give the caller KeyboardInterrupt back."""
+    """Give the caller the KeyboardInterrupt that Lightning turns into something else.
+
+    Lightning turns Ctrl-C into SystemExit(1) and leaves SIGINT ignored. A shutdown that fails half-way, as it may while
+    the Trainer is still being set up, raises another error in its place.
+    """
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
     try:
         yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
+    except (Exception, SystemExit) as error:
+        if _follows_interrupt(error):
             raise KeyboardInterrupt from error
         raise
     finally:
         if main:
             signal.signal(signal.SIGINT, handler)
+
+
+def _follows_interrupt(error: BaseException | None) -> bool:
+    """Whether the error was raised while a KeyboardInterrupt was handled."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
