@@ -43,7 +43,7 @@ def test_size_out_of_range(size):
     with pytest.raises(DalError) as error:
         random_subset(data([0, 1], 2), size)
     assert (
-        str(error.value) == f"size (data.max_train): expected from 1 to 2, the training points there are, got {size}."
+        str(error.value) == f"size (data.max_train): expected from 1 to 2, the number of training points, got {size}."
     )
 
 
