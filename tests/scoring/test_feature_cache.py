@@ -137,7 +137,7 @@ def test_what_trains_on_images_is_refused(data):
         def forward(self, x):
             return self.fc(x.flatten(1))
 
-    expected = "model: expected a Classifier with freeze_backbone=True to cache the features of, got {}; a "
+    expected = "model: expected a Classifier with freeze_backbone=True for cached features, got {}; a "
     expected += "training_step of one's own takes images."
     for model, what in (
         (adapt(Mine(), "fc"), "adapt(Mine(...))"),
@@ -159,9 +159,7 @@ def test_the_augmentation_is_left_out_and_a_warning_says_so_once(model, data, te
 
     for changes in ({"augmentation": HorizontalFlip(1.0)}, {"augmented_source": Owners()}):
         augmented, cache = replace(data, **changes), FeatureCache()
-        with pytest.warns(
-            UserWarning, match=r"plain images, so that the augmentation of 'toy' does not apply\.$"
-        ) as said:
+        with pytest.warns(UserWarning, match=r"plain images; the augmentation of 'toy' is ignored\.$") as said:
             view = cache.view(passes_of(model), augmented)
             cache.view(passes_of(model), replace(test_data, augmentation=HorizontalFlip(1.0)))
         assert len(said) == 1

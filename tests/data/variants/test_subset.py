@@ -88,7 +88,7 @@ def test_classes_taken_away_leave_their_images():
 
 @pytest.mark.parametrize("count", [-1, 3, 4])
 def test_two_classes_must_be_left(count):
-    with pytest.raises(DalError, match=r"count \(data.outside_classes\): expected from 0 to 2, so that two"):
+    with pytest.raises(DalError, match=r"count \(data.outside_classes\): expected from 0 to 2, so that at least two"):
         without_classes(data([0, 1, 2, 3], 4), count)
 
 
