@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument(
-        "overrides", nargs="*", help="data settings of the run, such as data=cifar10 data.max_train=5000"
+        "overrides", nargs="*", help="data settings, such as data=cifar10 data.max_train=5000"
     )
     parser.add_argument("--output", type=Path, default=Path("embeddings.npy"))
     parser.add_argument("--network", default="efficientnet_lite0")
