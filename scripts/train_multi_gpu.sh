@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A campaign whose rounds train on several GPUs of one machine. training.batch_size is over all of them together.
+# Run a campaign that trains on several GPUs of one machine. training.batch_size is the total over all GPUs.
 #   GPUS=4 scripts/train_multi_gpu.sh experiment=cifar10 data.download=true
 set -euo pipefail
 gpus=${GPUS:-$(nvidia-smi --list-gpus | wc -l)}

@@ -1,8 +1,8 @@
-"""Random augmentations of a whole batch at once, whose randomness comes from a generator alone.
+"""Random augmentations of whole batches, driven by an explicit generator.
 
-Each is a frozen dataclass and a callable ``(images, generator) -> images``: (B, C, H, W) pixels, usually uint8, and a
-CPU ``torch.Generator`` to new pixels of the same shape, dtype and device. The input is never changed. Draws are made on
-the CPU, so the same generator draws the same on every device.
+Each augmentation is a frozen dataclass and a callable ``(images, generator) -> images``. It takes (B, C, H, W) pixels,
+usually uint8, and a CPU ``torch.Generator``, and returns new pixels of the same shape, dtype and device. The input is
+never modified. Random numbers are drawn on the CPU, so they are the same on every device.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dal.errors import bad_value
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Pad by ``padding`` zero pixels on every side, then cut the original size out at a random place.
+    """Pads every side by ``padding`` zero pixels, then crops the original size at random.
 
-    Raises DalError where padding is less than 1.
+    Raises DalError if padding is less than 1.
 
     >>> images = torch.full((4, 1, 8, 8), 255, dtype=torch.uint8)
     >>> RandomCrop(padding=1)(images, torch.Generator().manual_seed(0)).shape
@@ -44,16 +44,16 @@ class RandomCrop:
         columns = left[:, None] + torch.arange(width, device=device)
         points = torch.arange(count, device=device)
         padded = F.pad(images, (self.padding,) * 4)
-        # Indices on both sides of the slice put the channels last: (B, H, W, C).
+        # Advanced indices on both sides of the slice move the channels last: (B, H, W, C).
         crops = padded[points[:, None, None], :, rows[:, :, None], columns[:, None, :]]
         return crops.permute(0, 3, 1, 2).contiguous()
 
 
 @dataclass(frozen=True)
 class HorizontalFlip:
-    """Mirror each image left to right with this probability.
+    """Flips each image left to right with the given probability.
 
-    Raises DalError where the probability is not from 0 to 1.
+    Raises DalError if the probability is not from 0 to 1.
 
     >>> HorizontalFlip(probability=1.0)(torch.tensor([[[[1, 2, 3]]]]), torch.Generator())
     tensor([[[[3, 2, 1]]]])
@@ -72,12 +72,13 @@ class HorizontalFlip:
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """Cut out a random rectangle and stretch it to the original size (bilinear), as in arXiv:1409.4842, section 6.
+    """Crops a random rectangle and resizes it bilinearly to the original size.
 
-    ``scale`` bounds the drawn area as a share of the image, ``ratio`` bounds width over height in pixels (drawn evenly
-    in its logarithm). A side longer than the image is shortened to the image. Corners need not fall on whole pixels.
+    The method is that of arXiv:1409.4842, section 6. ``scale`` is the range of the area as a share of the image.
+    ``ratio`` is the range of width over height in pixels, drawn log-uniformly. A side longer than the image is clamped.
+    Corners need not fall on whole pixels.
 
-    Raises DalError where scale or ratio is not an ordered pair of positive numbers, or scale exceeds 1.
+    Raises DalError if scale or ratio is not an ordered pair of positive numbers, or scale exceeds 1.
 
     >>> images = torch.full((2, 3, 8, 8), 7, dtype=torch.uint8)
     >>> RandomResizedCrop(scale=(0.6, 1.0))(images, torch.Generator().manual_seed(0)).unique()
@@ -98,7 +99,7 @@ class RandomResizedCrop:
         draws = torch.rand(4, len(images), generator=generator)
         area = self.scale[0] + (self.scale[1] - self.scale[0]) * draws[0]
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
-        # Width over height of the rectangle in shares of the image, which need not be square.
+        # Width over height of the rectangle as shares of the image; the image need not be square.
         stretch = torch.exp(low + (high - low) * draws[1]) * height / width
         wide, tall = (area * stretch).sqrt().clamp(max=1), (area / stretch).sqrt().clamp(max=1)
         middle_x, middle_y = (2 * draws[2] - 1) * (1 - wide), (2 * draws[3] - 1) * (1 - tall)
@@ -111,7 +112,7 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class Compose:
-    """One augmentation after the other, all from the same generator.
+    """Applies augmentations in sequence with the same generator.
 
     >>> twice = Compose([HorizontalFlip(1.0), HorizontalFlip(1.0)])
     >>> twice(torch.tensor([[[[1, 2, 3]]]]), torch.Generator())

@@ -1,1 +1,1 @@
-"""One pass of a model over the pool, and one choice from what it keeps."""
+"""One model pass over the pool, and selection from its outputs."""

@@ -1,4 +1,4 @@
-"""How the pool is read: batches, memory, precision, layout."""
+"""Settings of pool passes: batches, memory, precision, layout."""
 
 from __future__ import annotations
 
@@ -11,38 +11,42 @@ from dal.runtime.byte_size import parse_bytes
 from dal.runtime.precision import AUTOCAST
 
 MOST_IMAGES = 2**16
-"""No tile is larger."""
+"""Maximum number of images in a tile."""
 
 
 @dataclass
 class ScoringConfig:
-    """How the pool is read. batch_size and num_workers change no result, the rest changes it by rounding alone."""
+    """Settings of passes over the pool.
+
+    batch_size and num_workers do not change results. tile_size, memory_budget, disk_folder, precision, channels_last
+    and compile change them by rounding only.
+    """
 
     batch_size: int = 512
-    """Images that the loader reads at a time, rounded to whole tiles."""
+    """Images per batch of the loader, rounded to whole tiles."""
     num_workers: int = 0
     """Worker processes that load pool images; 0 loads them in the main process."""
     tile_size: int | None = None
     """Images per forward pass; null derives it from the network and the memory budget."""
     memory_budget: str | None = None
-    """Memory for scoring, such as 2GiB: a quarter for a tile, half for kept rows; null allows 1 GiB per tile."""
+    """Memory for scoring, such as 2GiB: a quarter per tile, half for the outputs; null allows 1 GiB per tile."""
     disk_folder: str | None = None
-    """Folder for rows that do not fit in memory; null uses the system's temporary folder."""
+    """Folder for outputs that do not fit in memory; null uses the system's temporary folder."""
     precision: str = "32"
     """Precision of the forward passes: 32, tf32 (CUDA only), bf16 or 16."""
     channels_last: bool | None = None
     """Whether to store images in channels-last layout; null uses it on CPUs and in reduced precision."""
     features_file: str | None = None
-    """A .npy file (N, D) with features that replace the network's in distance-based functions; null uses the
+    """A .npy file (N, D) of features that distance-based functions use instead of the network's; null uses the
     network's."""
     target_points: str | None = None
-    """File with the ids of training images that epig aims at; null draws them from the pool."""
+    """File with the ids of the target images of epig; null draws them from the pool."""
     compile: bool = False
-    """Whether to run torch.compile on the network, which takes seconds and pays off on large pools only."""
+    """Whether to use torch.compile, which takes seconds and is faster only on large pools."""
 
     def __post_init__(self) -> None:
         if self.tile_size is not None and self.tile_size > MOST_IMAGES:
-            # The last tile is filled up, so that a far too large one would not stop at the pool.
+            # The last tile is padded to full size, so a large tile_size costs memory even on a small pool.
             raise bad_value("scoring.tile_size", f"at most {MOST_IMAGES}", self.tile_size)
         for name in ("batch_size", "tile_size"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
@@ -55,14 +59,14 @@ class ScoringConfig:
         if self.disk_folder is not None and not (
             Path(self.disk_folder).is_dir() and os.access(self.disk_folder, os.W_OK)
         ):
-            raise bad_value("scoring.disk_folder", "a folder that exists and can be written to", self.disk_folder)
+            raise bad_value("scoring.disk_folder", "an existing, writable folder", self.disk_folder)
 
     @property
     def bytes_allowed(self) -> int | None:
-        """The budget, where there is one."""
+        """The memory budget in bytes; None without a budget."""
         return None if self.memory_budget is None else parse_bytes("scoring.memory_budget", self.memory_budget)
 
     @property
     def tile_bytes(self) -> int | None:
-        """What a tile may take of the budget, where there is one."""
+        """The share of the budget for one tile, in bytes; None without a budget."""
         return None if self.bytes_allowed is None else self.bytes_allowed // 4

@@ -1,4 +1,4 @@
-"""Features from a file, for acquisition functions that choose by features: those of any network, computed once."""
+"""Precomputed features from a file, for acquisition functions that use features."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _ARGUMENT = "scoring.features_file"
 
 
 def check_external_features(path: str, num_points: int) -> None:
-    """Raise DalError unless the file holds floating-point numbers (N, D) for so many points, all of them finite."""
+    """Raise DalError unless the file holds finite floating-point numbers (num_points, D)."""
     check_table(_ARGUMENT, DiskRows(path, _ARGUMENT), num_points)
 
 
 def takes_external_features(acquisition: AcquisitionFunction) -> bool:
-    """Whether other features can take the place of the network's."""
+    """Whether external features can replace those of the network."""
     return "features" in acquisition.keeps
 
 
 def external_features(path: str, indices: Tensor) -> Tensor:
-    """(B, D) rows of the file at these positions in the training set, of the file's dtype, in memory."""
+    """Read the (B, D) rows at these training set positions into memory, in the dtype of the file."""
     return DiskRows(path, _ARGUMENT)[indices]

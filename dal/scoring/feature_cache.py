@@ -1,4 +1,4 @@
-"""The features of images under a frozen backbone, computed once and read from then on in place of the images."""
+"""Cache of the features that a frozen backbone computes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dal.scoring.row_store import RowStore
 
 
 class FeatureSource:
-    """(N, D) features as an ImageSource: a frozen Classifier takes those of a batch in place of its images.
+    """(N, D) features as an ImageSource. A frozen Classifier accepts a batch of them instead of images.
 
     >>> FeatureSource(torch.arange(6.0).view(3, 2)).batch([2, 0])
     tensor([[4., 5.],
@@ -39,12 +39,11 @@ class FeatureSource:
 
 
 class FeatureCache:
-    """Features of whole data sets by the frozen backbone of a Classifier.
+    """Caches the features of whole data sets under a Classifier's frozen backbone.
 
-    They are kept with a digest of the backbone's weights and computed again where that has changed, so that a fresh
-    start from other weights never sees features of the old ones. Training, scoring and testing on them give what they
-    would give on the images, up to rounding, except that training sees plain images: an augmentation cannot apply, and
-    a warning says so once.
+    The cache stores a digest of the backbone's weights and recomputes the features when the digest changes. Features
+    of other weights are therefore never used. Training, scoring and testing on features equal those on images, up to
+    rounding. Augmentations do not apply, because the features are those of plain images; a warning says so once.
 
     >>> from dal.data.images import TensorSource
     >>> from dal.models.adapt import as_adapted
@@ -62,22 +61,21 @@ class FeatureCache:
         self._warned = False
 
     def view(self, passes: ModelPass, data: ImageData, phase: str = "embed") -> ImageData:
-        """The same points with features in place of images: what is read is (B, D) float32, and kept as precise as
-        ``scoring.precision`` made it, in memory, or on disk where all would take more than half of
-        ``scoring.memory_budget``.
+        """Return the same points with features instead of images.
 
-        A pass over all the images, charged to ``phase``, makes them the first time and whenever the
-        backbone's weights are not those of the last time.
+        Batches are (B, D) float32. The features are stored in the precision of ``scoring.precision``, in memory, or on
+        disk if they exceed half of ``scoring.memory_budget``. The first call computes them in one pass over all images,
+        charged to ``phase``. Later calls repeat the pass only if the backbone's weights have changed.
 
-        Raises DalError for a model that is not a Classifier with a frozen backbone, and for features that are not
-        finite, naming the image.
+        Raises DalError if the model is not a Classifier with a frozen backbone. Raises NonFiniteError, naming the
+        image, if features are not finite.
         """
         module = passes.model.module
         if not takes_features(passes.model):
             got = "one that is not frozen" if isinstance(module, Classifier) else f"adapt({type(module).__name__}(...))"
             raise DalError(
-                f"model: expected a Classifier with freeze_backbone=True to cache the features of, got {got}; a "
-                "training_step of one's own takes images."
+                f"model: expected a Classifier with freeze_backbone=True for cached features, got {got}; a "
+                "custom training_step takes images."
             )
         assert isinstance(module, Classifier)
         digest = weights_digest(module.backbone)
@@ -85,7 +83,7 @@ class FeatureCache:
         if kept is not None and kept.digest == digest:
             return kept.view
         self._warn_of_augmentation(data)
-        # Before the new ones are made: two of them may be more than there is room for.
+        # Drop the old features first; both may not fit in memory.
         self._kept.pop(data, None)
         del kept
         config = passes.config
@@ -102,8 +100,10 @@ class FeatureCache:
         return view
 
     def already_counted(self, model: AdaptedModel) -> None:
-        """Do not charge for features by the weights that the model has now: a resumed run makes them again, and what
-        a crash repeats is not counted twice."""
+        """Do not charge the next pass with the model's present weights.
+
+        A resumed run recomputes its features, and repeated work is not counted twice.
+        """
         if takes_features(model):
             assert isinstance(model.module, Classifier)
             self._counted = weights_digest(model.module.backbone)
@@ -112,8 +112,8 @@ class FeatureCache:
         if not self._warned and (data.augmentation is not None or data.augmented_source is not None):
             self._warned = True
             warnings.warn(
-                "model.freeze_backbone: the head trains on features of plain images, so that the augmentation of "
-                f"{data.name!r} does not apply.",
+                "model.freeze_backbone: the head trains on features of plain images; the augmentation of "
+                f"{data.name!r} is ignored.",
                 stacklevel=3,
             )
 
@@ -125,12 +125,12 @@ class _Features:
 
 
 def takes_features(model: AdaptedModel) -> bool:
-    """Whether the features of the images serve the model as well as the images."""
+    """Whether the model accepts features instead of images."""
     return isinstance(model.module, Classifier) and model.module.freeze_backbone
 
 
 def weights_digest(module: nn.Module) -> str:
-    """Changes when a parameter or a buffer of the module does, and not when it moves to another device.
+    """Return a digest of the parameters and buffers, independent of the device.
 
     >>> layer = nn.Linear(2, 2)
     >>> before = weights_digest(layer)

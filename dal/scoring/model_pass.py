@@ -1,4 +1,7 @@
-"""The one pass of a model over points: batches are loaded, cut into tiles, reduced on the device, and put in order."""
+"""One pass of a model over points.
+
+The pass loads batches, cuts them into tiles, reduces each tile on the device and returns the rows in order.
+"""
 
 from __future__ import annotations
 
@@ -32,31 +35,32 @@ from dal.scoring.row_store import Kept, RowStore
 from dal.scoring.tiles import PROBE_SIZE, cut, tile_size
 
 Reduce = Callable[[ScoringModel, Tensor], Summary]
-"""From the model and a batch of images to the named tensors, of as many rows, that the pass keeps."""
+"""Maps the model and a batch of B images to named tensors of B rows, which the pass returns."""
 
 NewStore = Callable[[int, torch.device], RowStore]
-"""From the number of rows and the device that they come from to where they are kept."""
+"""Makes the store for a number of rows that come from a device."""
 
 
 @dataclass(frozen=True)
 class Charge:
-    """What the ledger counts for a pass: samples_forward, flops_forward and, of MC dropout, flops_draws.
+    """Costs that the ledger counts for a pass.
 
-    FLOPs are those of one image times the number of images, so that tiles, loaders and processes do not change them.
-    The FLOPs of one image are counted once for each network, shape of images and ``what``, which names what the
-    network computes; with None, they are counted each time. flops_backward is there only where gradients were taken.
+    The ledger counts samples_forward and flops_forward, flops_draws for MC dropout, and flops_backward if the pass
+    computes gradients. FLOPs are those of one image times the number of images, so tiles, loaders and processes do not
+    change them. The FLOPs of one image are counted once per network, image shape and ``what``. The key ``what`` names
+    the computation; None counts the FLOPs in each pass.
     """
 
     what: Hashable | None
-    num_images: int | None = None  # of all processes; None: those that this process reads
+    num_images: int | None = None  # over all processes; None: those that this process reads
 
 
 @dataclass
 class ModelPass:
-    """A model and how it reads images: the settings, the device, who pays and who watches.
+    """A model with its settings for passes: configuration, device, ledger and progress callback.
 
-    A learner makes one and passes it to whatever reads images. ``device`` is where the pass runs; None leaves the model
-    where it is. ``ledger`` is that of the current round.
+    A learner makes one and shares it with all code that reads images. The pass runs on ``device``; None leaves the
+    model on its device. ``ledger`` is that of the current round.
 
     >>> from dal.models import Classifier
     >>> from dal.models.adapt import as_adapted
@@ -88,12 +92,12 @@ class ModelPass:
         """Apply ``reduce`` to the plain view of the points; return its rows in the order of ``indices``.
 
         The rows are tensors on the CPU unless ``new_store`` keeps them elsewhere. Every tile has the same number of
-        images (the last is filled up), so a point's row depends neither on the loader's batch size nor on the number
-        of points. Where memory runs out, a warning says so and the pass starts again with tiles of half the size.
+        images (the last tile is padded), so a row depends neither on the loader's batch size nor on the number of
+        points. If memory runs out, the pass warns and restarts with tiles of half the size.
 
         Raises:
             NonFiniteError: a value is NaN or infinite; the error names the image.
-            DalError: not even one image fits into memory, or the network does not work with channels_last=True or
+            DalError: one image does not fit into memory, or the network does not support channels_last=True or
                 compile=True.
         """
         if not len(indices):
@@ -116,9 +120,9 @@ class ModelPass:
         return kept
 
     def logits(self, data: ImageData, indices: Tensor, phase: str = "test") -> Tensor:
-        """(N, C) float32 logits of the plain view of these points, charged to ``phase``.
+        """Return the (N, C) float32 logits of the plain view of these points, charged to ``phase``.
 
-        Raises DalError where ``indices`` is empty, and as run() does.
+        Raises DalError if ``indices`` is empty, and the errors of run().
         """
         if not len(indices):
             raise bad_value(phase, "at least one labeled point", 0)
@@ -134,7 +138,7 @@ class ModelPass:
         charged: bool = True,
         new_store: NewStore = lambda num_rows, device: RowStore(num_rows),
     ) -> Rows:
-        """(N, D) inputs of the last layer, as precise as the network makes them. Raises DalError as run() does."""
+        """Return the (N, D) inputs of the last layer, in the network's precision. Raises the errors of run()."""
         charge = Charge("features") if charged else None
         reduce: Reduce = lambda view, x: {"features": view.features(x)}  # noqa: E731
         return self.run(data, indices, reduce, phase, charge=charge, new_store=new_store)["features"]
@@ -155,13 +159,13 @@ _counted: WeakKeyDictionary[nn.Module, dict[Hashable, Flops]] = WeakKeyDictionar
 
 
 def _flops_of(view: ScoringModel, reduce: Reduce, few: Tensor, what: Hashable | None, seed: int) -> Flops:
-    """The FLOPs of PROBE_SIZE images; 0 where not even so few fit into memory."""
+    """Return the FLOPs of PROBE_SIZE images; 0 if they do not fit into memory."""
     known: dict[Hashable, Flops] = {} if what is None else _counted.setdefault(view.module, {})
     key = (what, few.shape)
     if key not in known:
         try:
             with isolated_rng(seed, "flops"):
-                reduce(view, few)  # what is done once, such as the trial of the draws, is no part of an image
+                reduce(view, few)  # one-time work, such as the trial of the draws, is not part of the cost of an image
                 with FlopCounter(apart=lambda: view.is_wide) as counter:
                     reduce(view, few)
         except Exception as error:
@@ -174,7 +178,7 @@ def _flops_of(view: ScoringModel, reduce: Reduce, few: Tensor, what: Hashable | 
 
 @dataclass(frozen=True)
 class _TiledPass:
-    """All that a pass needs but the size of its tiles."""
+    """Everything that a pass needs except its tile size."""
 
     passes: ModelPass
     view: ScoringModel
@@ -186,7 +190,7 @@ class _TiledPass:
     new_store: NewStore
 
     def run_within_memory(self, size: int) -> Kept:
-        """The pass with tiles of ``size`` images, or of as many halves of it as memory wants."""
+        """Run with tiles of ``size`` images; halve the size until a tile fits into memory."""
         while True:
             try:
                 return self._run(size)
@@ -197,13 +201,13 @@ class _TiledPass:
                     raise
                 if size == 1:
                     raise DalError(
-                        "scoring: expected memory for a tile of one image, got none left; take fewer draws, a smaller "
+                        "scoring: out of memory for a tile of one image; use fewer draws, a smaller "
                         "network, scoring.precision=bf16, or another device (trainer.accelerator=cpu)."
                     ) from error
-            # Here and not in the except block, as the traceback holds the tensors of the tile.
+            # Outside the except block, because the traceback holds the tensors of the tile.
             release_cached()
             size //= 2
-            warnings.warn(f"scoring: out of memory; the pass starts again with scoring.tile_size={size}.", stacklevel=3)
+            warnings.warn(f"scoring: out of memory; the pass restarts with scoring.tile_size={size}.", stacklevel=3)
 
     def _run(self, size: int) -> Kept:
         config, device = self.passes.config, next(iter(self.passes.model.module.parameters())).device
@@ -211,7 +215,7 @@ class _TiledPass:
         rows, done = RowBuffer(self.new_store(len(self.indices), device)), 0
         whole_tiles = max(1, config.batch_size // size) * size
         loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers)
-        # The iterator is made here, as it draws from the global generator and may start processes.
+        # Made in this thread, because it draws from the global generator and may start processes.
         tiles = to_device(cut(iter(loader), size), device)
         with prefetched(tiles) if self._prefetches(device) else nullcontext(tiles) as source:
             for tile in source:
@@ -225,13 +229,13 @@ class _TiledPass:
         return rows.finish()
 
     def _prefetches(self, device: torch.device) -> bool:
-        """Pixels in memory are read in less time than a thread costs, and workers prefetch by themselves."""
+        """Whether to prefetch: a thread does not pay off for pixels in memory, and loader workers prefetch."""
         return device.type != "cpu" or (self.passes.config.num_workers == 0 and not _in_memory(self.data.source))
 
 
 @contextmanager
 def _layout(view: ScoringModel, few: Tensor, config: ScoringConfig) -> Iterator[Callable[[Tensor], Tensor]]:
-    """What to do with images before a pass; inside, the weights have the layout that goes with it."""
+    """Yield a function that sets the layout of images; the weights have the same layout inside."""
     wanted = config.channels_last
     if wanted is None:
         wanted = few.device.type == "cpu" or (few.device.type == "cuda" and config.precision != "32")
@@ -240,8 +244,8 @@ def _layout(view: ScoringModel, few: Tensor, config: ScoringConfig) -> Iterator[
             yield channels_last
     elif config.channels_last and few.ndim == 4:
         raise DalError(
-            "scoring.channels_last: expected a network that takes images in this layout, got an error or other numbers "
-            "(x.view(...) in forward() may be why, and x.reshape(...) the cure); set scoring.channels_last=false."
+            "scoring.channels_last: expected a network that supports this layout, got an error or other numbers; "
+            "replace x.view(...) by x.reshape(...) in forward(), or set scoring.channels_last=false."
         )
     else:
         yield lambda x: x

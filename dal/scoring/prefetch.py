@@ -1,4 +1,4 @@
-"""Reading ahead: the next tiles are decoded, and copied to the device, while the current one is computed."""
+"""Prefetching: decodes and copies the next tiles while the current one is computed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-_LOOK_SECONDS = 0.1  # how often a thread that waits for room looks whether it is still wanted
+_LOOK_SECONDS = 0.1  # interval at which a thread that waits for a free slot checks whether to stop
 
 
 @contextmanager
 def prefetched(items: Iterable[T], depth: int = 2) -> Iterator[Iterator[T]]:
-    """The items in their order, made by a thread that is at most ``depth`` items ahead.
+    """Iterate over the items, produced in order by a thread at most ``depth`` items ahead.
 
-    An exception while making them comes out where the next item is taken. On leaving, whatever the reason, the thread
-    has ended.
+    An exception in the thread is raised when the next item is taken. The thread has ended when the context exits.
 
     >>> with prefetched(range(3)) as ahead:
     ...     list(ahead)
@@ -40,12 +39,12 @@ def prefetched(items: Iterable[T], depth: int = 2) -> Iterator[Iterator[T]]:
         try:
             for item in items:
                 put((item, None, False))
-                # A tile that waits here would be one more than asked for.
+                # A reference here would keep one more tile in memory.
                 del item
                 if unwanted.is_set():
                     return
             put((None, None, True))
-        except BaseException as error:  # noqa: BLE001  it is raised again in the other thread
+        except BaseException as error:  # noqa: BLE001  re-raised in the consuming thread
             put((None, error, True))
 
     def take() -> Iterator[T]:
@@ -71,24 +70,24 @@ def prefetched(items: Iterable[T], depth: int = 2) -> Iterator[Iterator[T]]:
 
 
 class Tile(NamedTuple):
-    """A tile on its way to the device, and how many of its rows are points'."""
+    """A tile that is copied to the device, and its number of valid rows."""
 
     images: Tensor
     valid: int
-    copied: Any = None  # the CUDA event that its copy ends with
+    copied: Any = None  # the CUDA event at the end of the copy
 
     def arrived(self) -> Tensor:
-        """The images, for use on the current stream."""
+        """Return the images, ready for use on the current stream."""
         if self.copied is not None:
             stream = torch.cuda.current_stream(self.images.device)
             stream.wait_event(self.copied)
-            # The memory belongs to the stream that copied, which would use it again while this one still reads.
+            # The memory belongs to the copying stream, which could reuse it before this stream has read it.
             self.images.record_stream(stream)
         return self.images
 
 
 def to_device(tiles: Iterable[tuple[Tensor, int]], device: torch.device) -> Iterator[Tile]:
-    """Tiles on the device. On CUDA they are copied from pinned memory on a stream of their own."""
+    """Copy tiles to the device. On CUDA, copies run from pinned memory on a separate stream."""
     if device.type != "cuda":
         for images, count in tiles:
             yield Tile(images.to(device), count)

@@ -1,4 +1,4 @@
-"""The rows of a pass on their way from the device to where they are kept."""
+"""Buffers the rows of a pass between the device and the store."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _PENDING_BYTES = 64 * 2**20
 
 
 class RowBuffer:
-    """Takes the rows of tile after tile, and puts them into a store.
+    """Collects the rows of successive tiles and writes them to a store.
 
-    A GPU is not waited for here at every tile: its rows are copied to pinned memory while it goes on, or stay where
-    they are if the store is there, and are looked at some megabytes at a time. Rows that hold NaN or infinity raise
-    NonFiniteError with the number of the row in the pass, by the latest in finish().
+    The buffer does not synchronize with the GPU at every tile. Rows are copied to pinned memory asynchronously, or stay
+    on the device if the store is there, and are checked every 64 MiB. NaN or infinity raises NonFiniteError with the
+    number of the row in the pass, in finish() at the latest.
 
     >>> rows = RowBuffer(RowStore(3))
     >>> rows.append({"scores": torch.zeros(2, 1)})
@@ -32,9 +32,9 @@ class RowBuffer:
         self._device: torch.device | None = None
 
     def append(self, rows: Summary) -> None:
-        """Take the rows of the next points, on any device."""
+        """Add the rows of the next points, from any device."""
         if self._store.where(rows) == torch.device("cpu"):
-            # Where the source is not CUDA, a copy that is not waited for could be read before it is there.
+            # From a non-CUDA device, an asynchronous copy could be read before it is complete.
             cuda = next((part.device for part in rows.values() if part.is_cuda), None)
             self._device = cuda or self._device
             rows = {name: part.to("cpu", non_blocking=part.is_cuda) for name, part in rows.items()}
@@ -44,7 +44,7 @@ class RowBuffer:
             self._flush()
 
     def finish(self) -> Kept:
-        """All rows in the order in which they came; an empty dict where none came."""
+        """Return all rows in the order of append(); an empty dict without rows."""
         self._flush()
         return self._store.finish()
 

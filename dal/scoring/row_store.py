@@ -1,4 +1,4 @@
-"""Where the rows of a pass over the pool are kept: in memory, on the device that made them, or on disk."""
+"""Stores the rows of a pass in main memory, on the device, or on disk."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from dal.acquisition.search.rows import DiskRows, Rows
 from dal.errors import bad_value
 
 Kept = dict[str, Rows]
-"""What a pass kept, by name, rows in the order of the points."""
+"""The rows of a pass by name, in the order of the points."""
 
 _ON_DISK = {torch.float16: np.float16, torch.float32: np.float32, torch.float64: np.float64, torch.bfloat16: np.float32}
 
 
 class RowStore:
-    """Takes the rows of ``num_rows`` points, a few at a time and in order.
+    """Stores the rows of ``num_rows`` points, appended in order.
 
-    Rows of more than one number lie on disk where all rows together would take more than half of ``memory_budget``
-    bytes; there bfloat16 becomes float32, which loses nothing. Where they fit they stay on ``device`` if they take a
-    quarter of its memory at most, for selection to run there, and else lie in main memory. Files are in ``folder``
-    (the system's temporary one if None) and gone with the process, however it ends.
+    If all rows exceed half of ``memory_budget`` bytes, rows of more than one number are stored on disk; bfloat16 is
+    stored as float32, without loss. Otherwise, rows that take at most a quarter of the memory of ``device`` stay there,
+    so that selection runs on it. All other rows are stored in main memory. Files are in ``folder`` (None: the system's
+    temporary folder) and disappear when the process ends, even after a crash.
 
     >>> store = RowStore(3)
     >>> store.append({"scores": torch.tensor([1.0, 2.0])})
@@ -49,13 +49,13 @@ class RowStore:
         self._parts: dict[str, _Part] | None = None
 
     def where(self, rows: Summary) -> torch.device:
-        """The device that rows like these are kept on."""
+        """Return the device that stores rows like these."""
         num_bytes = self._bytes(rows)
         stays = num_bytes <= _memory_of(self.device) // 4 and not self._exceeds(num_bytes)
         return self.device if stays else torch.device("cpu")
 
     def append(self, rows: Summary) -> None:
-        """The next rows: as many of each part."""
+        """Append the next rows; all parts have the same number."""
         if self._parts is None:
             self._parts = self._begin(rows)
         for name, values in rows.items():
@@ -63,7 +63,7 @@ class RowStore:
         self.filled += len(next(iter(rows.values()), ()))
 
     def finish(self) -> Kept:
-        """All rows; an empty dict where none came."""
+        """Return all rows; an empty dict without rows."""
         assert self.filled == self.num_rows or not self._parts
         return {name: part.rows() for name, part in (self._parts or {}).items()}
 
@@ -91,11 +91,11 @@ class _Part(Protocol):
 
 
 class _InMemory:
-    # Made at full size at once: joining the pieces at the end would hold everything twice.
+    # Allocated at full size, because concatenating pieces at the end would take twice the memory.
     def __init__(self, num_rows: int, like: Tensor, device: torch.device) -> None:
         try:
             self._rows = torch.empty(num_rows, *like.shape[1:], dtype=like.dtype, device=device)
-        except torch.OutOfMemoryError:  # others use this GPU too
+        except torch.OutOfMemoryError:  # other processes may use this GPU
             self._rows = torch.empty(num_rows, *like.shape[1:], dtype=like.dtype)
 
     def write(self, at: int, values: Tensor) -> None:
@@ -109,7 +109,7 @@ class _OnDisk:
     def __init__(self, num_rows: int, like: Tensor, folder: str | None) -> None:
         dtype = np.dtype(_ON_DISK[like.dtype])
         self._folder = folder or tempfile.gettempdir()
-        # Without a name as soon as it is made, so that nothing is left behind by a crash.
+        # TemporaryFile is unlinked when it is created, so a crash leaves no file.
         with _said_of(self._folder):
             self._file = tempfile.TemporaryFile(prefix="dal-", dir=folder)  # noqa: SIM115
             head = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
@@ -132,10 +132,10 @@ def _said_of(folder: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise bad_value(
-            "scoring.disk_folder", "a folder with room to write in", f"{folder} ({error.strerror})"
+            "scoring.disk_folder", "a writable folder with free space", f"{folder} ({error.strerror})"
         ) from error
 
 
 def _memory_of(device: torch.device) -> int:
-    """Bytes, of a device that has its own."""
+    """Return the memory of a CUDA device in bytes; 0 for other devices."""
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0

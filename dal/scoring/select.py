@@ -1,6 +1,6 @@
-"""One choice: read the candidates, keep what the acquisition function wants of them, and select.
+"""Scores the candidates with an acquisition function and selects a query.
 
-Where Lightning has started several processes, each reads a part of the candidates, and all select together.
+With several Lightning processes, each reads a shard of the candidates, and all of them select together.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from dal.scoring.model_pass import Charge, ModelPass
 from dal.scoring.row_store import Kept, RowStore
 
 Points = tuple[ImageData, Tensor]
-"""Images, and the (N,) int64 positions of those that are meant."""
+"""Images, and the (N,) int64 positions of the points to use."""
 
 
 @dataclass(frozen=True, eq=False)
 class KnownPoints:
-    """What candidates are compared with: the labeled points, and the target points where there are some."""
+    """Points that candidates are compared with: labeled points and target points."""
 
     data: ImageData
     labeled: Tensor
     """(L,) int64 positions in ``data``."""
     labels: Tensor
-    """(L,) int64, or as the task has them."""
+    """(L,) int64, or the label type of the task."""
     target_points: Tensor | None = None
     """(T,) int64 positions in ``data``, for functions that use target points."""
 
@@ -48,12 +48,12 @@ def select_points(
     seed: int = 0,
     round: int = 0,
 ) -> Selection:
-    """The ``query_size`` candidates most worth a label, best first; positions are those in ``candidates``.
+    """Select ``query_size`` candidates, best first, as positions in ``candidates``.
 
-    The answer does not depend on the number of processes. With ``scoring.features_file``, positions in the data must be
-    positions in the training set.
+    The selection does not depend on the number of processes. With ``scoring.features_file``, positions in the data must
+    be positions in the training set.
 
-    Raises DalError, in all processes, for a query size out of range, and where one process meets a NaN.
+    Raises DalError in all processes if the query size is out of range or one process finds a NaN.
     """
     if acquisition.learns_from_labels and len(known.labels) != len(known.labeled):
         raise bad_value("labels", f"one for each of the {len(known.labeled)} labeled points", len(known.labels))
@@ -83,15 +83,15 @@ def select_points(
 
 
 class _Reader:
-    """Reads a process's share of some points, with features from a file where they replace the network's."""
+    """Reads the shard of this process, with external features if the function uses them."""
 
     def __init__(self, passes: ModelPass, seed: int) -> None:
         self._passes, self._seed = passes, seed
 
     def read(self, function: AcquisitionFunction, points: Points, shard: Shard) -> tuple[Kept, Kept]:
-        """What the function keeps of this process's share, and the same with external features in their place."""
+        """Return the summary of this shard, and the same with external features."""
         data, indices = points
-        # A process without a point of its own reads one all the same, and so learns the shapes.
+        # A process with an empty shard reads one point to learn the shapes.
         share = indices[shard.span] if shard.size else indices[:1]
         path = self._passes.config.features_file
         is_given = path is not None and takes_external_features(function) and len(indices) > 0
@@ -112,17 +112,17 @@ def summarize_points(
     seed: int = 0,
     num_images: int | None = None,
 ) -> Kept:
-    """What the acquisition function keeps of these points.
+    """Return the summary that the acquisition function needs of these points.
 
-    The rows are in memory, on a GPU with room for them, or, where the memory budget has none, on disk. A function that
-    needs no pass gets empty rows at no cost. The pass is charged to the phase ``score``, for ``num_images`` images,
-    which are those of all processes; None counts those read here.
+    RowStore decides whether the rows are in main memory, on a GPU, or on disk. A function that needs no pass gets empty
+    rows at no cost. The pass is charged to the phase ``score`` for ``num_images`` images, counted over all processes;
+    None counts those read by this process.
     """
     data, indices = points
     if not acquisition.needs_pass or not len(indices):
         return {name: torch.empty(len(indices), 0) for name in acquisition.keeps}
     config = passes.config
-    # What a function knows of labeled points may change what it asks for, and need not show in its repr.
+    # The labeled points may change what a function computes without changing its repr.
     what = None if acquisition.learns_from_labels else (type(acquisition), repr(acquisition))
 
     def summarize(view: ScoringModel, x: Tensor) -> Summary:

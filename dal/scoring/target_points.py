@@ -1,4 +1,4 @@
-"""Target inputs from a file: images like those that the network will be used on, for functions that go by them."""
+"""Target points from a file: images like those that the network is deployed on."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ ARGUMENT = "scoring.target_points"
 
 
 def load_target_points(path: str, ids: Sequence[str]) -> Tensor:
-    """(T,) int64 positions in ``ids``, in the order of the file: a CSV file with a column ``id``, such as ``dal rank``
-    writes, or one id a line.
+    """Return the (T,) int64 positions in ``ids`` of the ids in a file, in its order.
 
-    Raises DalError where the file cannot be read, holds no id, one twice, or one that is not among ``ids``.
+    The file is a CSV file with a column ``id``, such as the output of ``dal rank``, or has one id per line.
+
+    Raises DalError if the file cannot be read or has no ids, or if an id repeats or is not in ``ids``.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise bad_value(
-            ARGUMENT, "a file with an id a line, or a CSV file with a column id", f"{path} ({reason})"
+            ARGUMENT, "a file with one id per line, or a CSV file with a column id", f"{path} ({reason})"
         ) from error
     rows = list(csv.reader(lines))
     if rows and "id" in rows[0]:
@@ -47,7 +48,7 @@ def load_target_points(path: str, ids: Sequence[str]) -> Tensor:
 
 
 def unlabeled_targets(targets: Tensor | None, unlabeled: Tensor) -> Tensor | None:
-    """Those of (T,) positions that have no label; None where there are none, so that the pool's points stand in.
+    """Return the (T,) positions that have no label; None, which means points of the pool, if none remain.
 
     >>> unlabeled_targets(torch.tensor([7, 3, 5]), torch.tensor([1, 5, 7])), unlabeled_targets(None, torch.tensor([1]))
     (tensor([7, 5]), None)

@@ -1,4 +1,4 @@
-"""Tiles: equal pieces of a pass, and how large they may be."""
+"""Cuts a pass into tiles of equal size and chooses the size."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor
 from dal.runtime.memory import LiveBytes, out_of_memory
 
 DEFAULT_BYTES = 2**30
-"""What a tile may take where no budget is given."""
+"""Memory of a tile in bytes, without a budget."""
 
 PROBE_SIZE = 4
-"""Images of the probe that tells how much memory an image takes."""
+"""Images in the probe that measures the memory of one image."""
 
 _LARGEST = 2048
-# On a CPU a tile that stays in the caches is faster than a larger one, down to some 8 images (measured with small_cnn
-# and resnet18_cifar); a GPU wants large tiles.
+# On a CPU, tiles that fit into the caches are faster than larger ones, down to about 8 images (measured with small_cnn
+# and resnet18_cifar). A GPU is faster with large tiles.
 _CPU_BYTES = 48 * 2**20
 _CPU_SMALLEST, _CPU_LARGEST = 8, 128
 
 
 def cut(batches: Iterable[Tensor], size: int) -> Iterator[tuple[Tensor, int]]:
-    """Batches of any sizes as tiles of one size, each with the number of its rows that count.
+    """Cut batches of any size into tiles of one size, each with its number of valid rows.
 
-    The last tile is filled up with its first row.
+    The last tile is padded with its first row.
 
     >>> [(tile.tolist(), count) for tile, count in cut(torch.arange(5).split(3), 2)]
     [([0, 1], 2), ([2, 3], 2), ([4, 4], 1)]
@@ -48,15 +48,15 @@ def cut(batches: Iterable[Tensor], size: int) -> Iterator[tuple[Tensor, int]]:
 
 
 def tile_size(run: Callable[[Tensor], Any], few: Tensor, budget: int | None = None) -> int:
-    """The images a forward pass should take: the largest power of two whose tensors fit into the budget of bytes.
+    """Return the largest power of two of images whose tensors fit into ``budget`` bytes.
 
-    ``run`` is the pass and ``few`` are PROBE_SIZE images, on the device. The answer depends on the network, the shape
-    of the images, the budget and the type of the device, and not on how much memory happens to be free, so that a run
-    that is resumed elsewhere cuts the same tiles.
+    ``run`` is the pass and ``few`` are PROBE_SIZE images on the device. The size depends on the network, the image
+    shape, the budget and the device type, but not on the free memory. A run that is resumed on another machine uses the
+    same tiles.
     """
     try:
-        run(few)  # masks and the like, which are made once, are not part of a tile
-        # Two at least: a forward() with squeeze() in it takes a batch of one for something else.
+        run(few)  # one-time tensors, such as masks, are not part of a tile
+        # At least two images, because squeeze() in forward() changes the shape of a batch of one.
         small, large = (_live_bytes(run, few[:count]) for count in (PROBE_SIZE // 2, PROBE_SIZE))
     except Exception as error:
         if out_of_memory(error):

@@ -1,4 +1,4 @@
-"""How far predictions of the same points agree, from one model to the next."""
+"""Agreement between the predictions of successive models on the same points."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ Predictions = Sequence[int]
 
 
 def cohen_kappa(first: Predictions, second: Predictions) -> float:
-    """Cohen's kappa of two lists of N predicted classes: agreement beyond chance, 1 where all are equal.
+    """Return Cohen's kappa of two lists of N predicted classes.
 
-    Chance is what the two would agree on if each kept its class frequencies and drew at random. Where both predict one
-    and the same class throughout, which makes kappa 0 / 0, it is 1.
+    Kappa is the agreement beyond chance; 1 means that all predictions are equal. Chance is the expected agreement of
+    random predictions with the same class frequencies. If both lists predict a single common class, kappa is 0 / 0, and
+    the function returns 1.
 
-    Raises DalError for no predictions, and for lists of different lengths.
+    Raises DalError for empty lists and for lists of different lengths.
 
     >>> cohen_kappa([0, 0, 1, 1], [0, 0, 1, 0])
     0.5
@@ -34,18 +35,18 @@ def cohen_kappa(first: Predictions, second: Predictions) -> float:
 
 
 def mean_pairwise_kappa(predictions: Sequence[Predictions]) -> float:
-    """The mean of Cohen's kappa over all pairs of these models' predictions, at least two of them.
+    """Return the mean of Cohen's kappa over all pairs of at least two models.
 
     >>> mean_pairwise_kappa([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 0]])
     0.6666666666666666
     """
     if len(predictions) < 2:
-        raise DalError(f"predictions: expected those of at least 2 models, got {len(predictions)}.")
+        raise DalError(f"predictions: expected predictions of at least 2 models, got {len(predictions)}.")
     return float(np.mean([cohen_kappa(a, b) for a, b in combinations(predictions, 2)]))
 
 
 def changed_share(before: Predictions, after: Predictions) -> float:
-    """The share of N points whose predicted class is another one than before.
+    """Return the share of N points whose predicted class has changed.
 
     >>> changed_share([0, 0, 1, 1], [0, 0, 1, 0])
     0.25
@@ -57,5 +58,5 @@ def changed_share(before: Predictions, after: Predictions) -> float:
 def _pair(first: Predictions, second: Predictions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     a, b = np.asarray(first, dtype=np.int64), np.asarray(second, dtype=np.int64)
     if not len(a) or len(a) != len(b):
-        raise DalError(f"predictions: expected two of the same points, at least one, got {len(a)} and {len(b)}.")
+        raise DalError(f"predictions: expected two non-empty lists of equal length, got {len(a)} and {len(b)}.")
     return a, b

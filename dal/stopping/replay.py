@@ -1,4 +1,4 @@
-"""Stopping rules over what a finished campaign recorded."""
+"""Applies stopping rules to the records of a finished campaign."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ _MANY = 2**40
 
 
 def replay(config: CampaignConfig, rows: Sequence[Round], prices: PricesConfig | None = None) -> int | None:
-    """The index of the round after which one of ``config``'s rules would have ended the campaign of these rows, or
-    None. A rule that holds only after the last round has stopped it too. Limits (max_rounds, budget, the pool's end)
-    are no rules here, and the sizes are those of the rows.
+    """Return the index of the round after which a rule of ``config`` stops the campaign, or None.
 
-    Raises DalError as reason_to_stop() does.
+    A rule that first holds after the last round counts. The limits (max_rounds, budget, empty pool) and the sizes in
+    ``config`` are ignored; the query sizes are those of the rows.
+
+    Raises the errors of reason_to_stop().
 
     >>> rows = [Round({"test_accuracy": a, "labels_bought": 1}) for a in (0.7, 0.8, 0.9)]
     >>> replay(CampaignConfig(target=0.8), rows)
     1
     """
-    # What was bought next is known, whatever the sizes in the config.
+    # The rows determine the query sizes, so the sizes in the config must not limit them.
     config = replace(config, query_size=_MANY, growth=1.0, budget=_MANY, max_rounds=None)
     bought = [row.labels_bought for row in rows]
     for end, next_query in enumerate([*np.diff(bought).tolist(), 0]):
@@ -38,17 +39,17 @@ def replay(config: CampaignConfig, rows: Sequence[Round], prices: PricesConfig |
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a rule would have done to one campaign. Shares are of the whole campaign, from 0 to 1."""
+    """Effect of a stopping rule on one campaign. Shares of the whole campaign are from 0 to 1."""
 
-    stopped: int | None  # index of the round, None where the rule never held
-    labels: int  # bought until then
-    points_lost: float  # of accuracy, against the campaign's best round
+    stopped: int | None  # index of the round, None if the rule never held
+    labels: int  # bought up to that round
+    points_lost: float  # percentage points of the metric, relative to the best round
     labels_saved: float
-    flops_saved: float | None  # None where the rows do not count them
+    flops_saved: float | None  # None if the rows do not record FLOPs
 
 
 def outcome(rows: Sequence[Round], stopped: int | None, metric: str = on_test(PRIMARY_METRIC)) -> Outcome:
-    """The consequences of stopping after that round; None runs to the end.
+    """Return the effect of stopping after round ``stopped``; None means no stop.
 
     >>> facts = ({"test_accuracy": 0.7, "labels_bought": 10}, {"test_accuracy": 0.75, "labels_bought": 40})
     >>> outcome([Round(row, flops_forward_train=row["labels_bought"]) for row in facts], 0)

@@ -1,4 +1,4 @@
-"""The reasons for which a campaign ends."""
+"""Stopping rules of a campaign."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = Sequence[Round]
 def check_metric(
     config: CampaignConfig, has_test: bool, prices: PricesConfig | None = None, has_validation: bool = False
 ) -> None:
-    """Raise DalError where the campaign would end on a metric that nothing measures, or on prices that are missing."""
+    """Raise DalError if a stopping rule needs a metric that is not measured, or missing prices."""
     if config.target is None and config.plateau_rounds is None and not config.cost_optimum:
         return
     validated = has_validation or config.validation_size > 0
@@ -35,20 +35,23 @@ def check_metric(
 def reason_to_stop(
     config: CampaignConfig, rows: Rows, num_unlabeled: int, prices: PricesConfig | None = None
 ) -> str | None:
-    """Why the campaign ends after the last of these rounds, or None. Of several reasons the first is told.
+    """Return the reason to stop after the last of these rounds, or None.
 
-    target: the metric has reached what was asked for.
+    If several reasons apply, the function returns the first in this order:
+
+    target: the metric has reached its target.
     plateau: the last rounds brought no gain (see plateaued).
-    stable_predictions: the last models' predictions of the stop set agree, by the mean of Cohen's kappa over all
-        their pairs (stabilizing predictions, Bloodgood and Vijay-Shanker, CoNLL 2009, arXiv:1409.5165, who take 0.99
+    stable_predictions: the predictions of the last models on the stop set agree, measured by the mean of Cohen's kappa
+        over all pairs (stabilizing predictions, Bloodgood and Vijay-Shanker, CoNLL 2009, arXiv:1409.5165, who use 0.99
         and 3; analyzed in arXiv:1504.06329).
-    classification_change: so few of them changed since the last round (Zhu, Wang and Hovy, COLING 2008, who wait for
-        no change).
-    certain: their mean uncertainty is so low (overall uncertainty; Zhu, Wang, Hovy and Ma, TSLP 2010).
-    cost_optimum: the next round is expected to cost more than its gain is worth (see dal.stopping.cost).
-    rounds, pool_empty, budget: nothing more may or can be bought.
+    classification_change: the share of predictions on the stop set that changed since the last round is at most
+        max_change (Zhu, Wang and Hovy, COLING 2008, who wait for no change).
+    certain: the mean uncertainty on the stop set is at most max_uncertainty (overall uncertainty; Zhu, Wang, Hovy and
+        Ma, TSLP 2010).
+    cost_optimum: the expected cost of the next round exceeds the value of its gain (see dal.stopping.cost).
+    rounds, pool_empty, budget: a limit is reached.
 
-    Raises DalError for a metric or predictions that the rows do not have, and a cost optimum without prices.
+    Raises DalError if the rows lack a metric or predictions, or if cost_optimum has no prices.
     """
     rules: dict[str, Callable[[], bool]] = {
         "target": lambda: config.target is not None and _metric(config, rows[-1]) >= config.target,

@@ -1,4 +1,4 @@
-"""How many labels the next round buys."""
+"""Number of labels that a round buys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dal.stopping.config import CampaignConfig
 
 
 def check_sizes(config: CampaignConfig, num_points: int) -> None:
-    """Raise DalError unless a pool of so many points holds the validation set, the initial set and a first query."""
+    """Raise DalError if the pool is too small for the validation set, initial set and first query."""
     for name, taken in (("validation_size", 0), ("initial_size", config.validation_size)):
         if getattr(config, name) > num_points - taken:
             expected = f"at most the {num_points - taken} points of the pool"
@@ -19,12 +19,12 @@ def check_sizes(config: CampaignConfig, num_points: int) -> None:
     bought = config.validation_size + config.initial_size
     if left and config.max_rounds != 1 and bought < config.budget and config.query_size > left:
         raise bad_value(
-            "campaign.query_size", f"at most the {left} points that the initial set leaves", config.query_size
+            "campaign.query_size", f"at most the {left} points left after the initial set", config.query_size
         )
 
 
 def next_query_size(config: CampaignConfig, rows: Sequence[Round], labels_bought: int, num_unlabeled: int) -> int:
-    """What the round after these can buy; 0 where budget or pool are at their end.
+    """Return the size of the next query; 0 if the budget is spent or the pool is empty.
 
     >>> next_query_size(CampaignConfig(budget=250), [Round(), Round()], labels_bought=200, num_unlabeled=1000)
     50
@@ -33,7 +33,7 @@ def next_query_size(config: CampaignConfig, rows: Sequence[Round], labels_bought
 
 
 def largest_query(config: CampaignConfig, num_points: int) -> int:
-    """The most labels that a round after the initial one can buy of a pool of so many points; 0 if there is none.
+    """Return the size of the largest query after the initial round; 0 if there is none.
 
     >>> largest_query(CampaignConfig(initial_size=100, query_size=100, growth=2, budget=600), num_points=1000)
     200

@@ -1,4 +1,7 @@
-"""How a round trains. Effort is counted in optimiser updates, because an epoch of 40 labels is nothing."""
+"""Training settings of a round.
+
+Lengths are counted in optimizer updates, because an epoch of 40 labels is very short.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,14 @@ MONITORS = ("auto", "val_loss", "val_accuracy", "train_accuracy", "none")
 
 @dataclass
 class TrainingConfig:
-    """Early stopping watches ``monitor`` every ``check_every`` updates: training stops when it has not improved for
-    ``patience`` updates, when training accuracy reaches ``target_train_accuracy`` (only where that is what is watched),
-    or after ``max_updates``; never before ``min_updates``. The best weights seen are kept.
+    """Training settings of a round, including early stopping.
 
-    ``auto`` is val_loss where there are validation points and train_accuracy where there are none. ``none`` looks at
-    nothing: a round takes ``max_updates`` and keeps its last weights.
+    Early stopping checks ``monitor`` every ``check_every`` updates. Training stops when the metric has not improved for
+    ``patience`` updates, when a monitored training accuracy reaches ``target_train_accuracy``, or after
+    ``max_updates``. It does not stop before ``min_updates``. The round keeps the best weights.
+
+    ``auto`` monitors val_loss with validation points and train_accuracy without. ``none`` monitors nothing: the round
+    trains for ``max_updates`` and keeps its last weights.
 
     >>> TrainingConfig(batch_size=32).max_updates
     1000
@@ -31,7 +36,7 @@ class TrainingConfig:
     max_updates: int = 1000
     """Maximum number of optimizer updates per round."""
     updates_per_label: float | None = None
-    """Updates per label that a round learns, within min_updates and max_updates; null always plans max_updates."""
+    """Updates per label to learn, from min_updates to max_updates in total; null uses max_updates."""
     patience: int = 300
     """Updates without improvement of the monitored metric after which training stops."""
     check_every: int = 50
@@ -40,7 +45,7 @@ class TrainingConfig:
     """Metric for early stopping: val_loss, val_accuracy, train_accuracy, none, or auto (val_loss with validation
     labels, else train_accuracy)."""
     target_train_accuracy: float = 0.99
-    """Training accuracy, from 0 to 1, that ends training if train_accuracy is monitored."""
+    """Training accuracy, from 0 to 1, at which training stops if train_accuracy is monitored."""
     warm_start: str = "scratch"
     """Initial weights of a round: scratch (new), continue (from the last round), or shrink_perturb (a mix of both)."""
     shrink: float = 0.5
@@ -48,7 +53,7 @@ class TrainingConfig:
     perturb: float = 0.1
     """Factor on the new random weights that warm_start=shrink_perturb adds."""
     average: float = 0.0
-    """Share of a round's updates, counted from the end, whose weights are averaged; above 0 needs monitor=none."""
+    """Share of a round's updates, counted from the end, whose weights are averaged; needs monitor=none if above 0."""
     num_workers: int = 0
     """Worker processes that load training images; 0 loads them in the main process."""
 

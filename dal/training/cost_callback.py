@@ -1,4 +1,4 @@
-"""Counting what training costs, in images and FLOPs, while a Lightning Trainer runs."""
+"""Callback that counts the images and FLOPs of training."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from dal.costs.ledger import Ledger
 
 
 class TrainingCounter(pl.Callback):
-    """Charges the images and FLOPs of all devices, as batches go through training_step and a user's validation_step.
+    """Charges the images and FLOPs of training_step and a user's validation_step, over all devices.
 
-    FLOPs are counted on the first batch of each shape, and again when parameters are frozen or thawed, and multiplied
-    by the batches like it: one batch in a round is slower, and no number of the training changes. All that happens in a
-    batch counts, whatever the optimizers and the accumulation; where batches of one shape do different work, as when a
-    GAN trains one half more often, they are charged as the first one.
+    The FLOPs of a batch are counted once per batch shape and set of trainable parameters, and reused for later batches
+    of that kind. Counting slows down that one batch and does not change training. It covers all work in a batch, for
+    any optimizers and gradient accumulation. Batches of one shape that do different work, as in GAN training with
+    unequal steps, are charged like the first of them.
 
-    It must be the first of the callbacks, so that what others do at the end of a batch is not counted, and is a context
-    manager for the time of the Trainer's run, so that nothing stays open when that ends by an exception.
+    The counter must be the first callback, so that the work of other callbacks at the end of a batch is not counted. It
+    is a context manager around the Trainer's run, which closes the count after an exception.
 
     >>> ledger = Ledger()
     >>> with TrainingCounter(ledger) as counter:
@@ -49,13 +49,13 @@ class TrainingCounter(pl.Callback):
         self._opened.close()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Looking for them at every batch would take longer than the rest.
+        # Cached per epoch, because listing the parameters at every batch is slow.
         self._parameters = list(pl_module.parameters())
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        # Where parameters are frozen or thawed, the next batch costs something else.
+        # Freezing or unfreezing parameters changes the cost of a batch.
         self._start("train", _shapes(batch), tuple(p.requires_grad for p in self._parameters))
 
     def on_train_batch_end(
@@ -85,8 +85,8 @@ class TrainingCounter(pl.Callback):
         self.ledger.add("validate", samples_forward=len(batch[1]) * devices, flops_forward=flops.forward * devices)
 
     def _start(self, *kind: Hashable) -> None:
-        """A batch begins, and batches of one kind cost the same."""
-        self._opened.close()  # a batch that a hook skips has a start and no end
+        """Start a batch; count its FLOPs if its kind is new."""
+        self._opened.close()  # a batch that a hook skips has a start but no end
         self._kind = kind
         if kind not in self._known:
             self._opened.open()

@@ -1,4 +1,4 @@
-"""Early stopping in optimiser updates. The reason for stopping is data."""
+"""Early stopping, counted in optimizer updates, with a recorded reason."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dal.errors import NonFiniteError
 from dal.training.config import TrainingConfig
 
 Check = Callable[[], tuple[float, float]]
-"""Measures the model now: (accuracy, loss)."""
+"""Evaluates the current model and returns (accuracy, loss)."""
 
 
 class UpdateStopping(pl.Callback):
-    """Measures the model every so many updates, keeps the best weights, and says when and why to stop."""
+    """Evaluates the model every ``check_every`` updates, keeps the best weights, and stops training."""
 
     def __init__(
         self,
@@ -53,13 +53,13 @@ class UpdateStopping(pl.Callback):
             trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # max_updates was seen in _look: what else ends training are the trainer's own options and callbacks.
+        # _look handles max_updates; any other stop comes from the user's Trainer options or callbacks.
         self.reason = self.reason or "trainer"
 
     def _look(self, module: pl.LightningModule) -> None:
         accuracy, loss = self.check()
         self.history.append({"update": self.updates, self.metric: accuracy, "loss": loss})
-        # Between equal accuracies the lower loss is better; small sets tie often.
+        # The loss breaks ties in accuracy, which are frequent on small sets.
         value = (-loss, accuracy) if self.monitor == "val_loss" else (accuracy, -loss)
         if self.best is None or value > self.best:
             self.best, self.best_update = value, self.updates
@@ -74,11 +74,11 @@ class UpdateStopping(pl.Callback):
 
 
 class FiniteLoss(pl.Callback):
-    """Ends training on a loss that is not a finite number, before a gradient or a weight is touched."""
+    """Stops training at a non-finite loss, before gradients or weights change."""
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         if not bool(torch.isfinite(loss).all()):
             raise NonFiniteError(
                 f"loss: expected a finite number, got {loss.item()} at update {trainer.global_step}; the weights are "
-                "those of the update before. A lower learning rate or trainer.gradient_clip_val may help."
+                "those of the previous update. Try a lower learning rate or trainer.gradient_clip_val."
             )

@@ -1,4 +1,4 @@
-"""What dal needs of Lightning's Trainer: its options, its notes, and how it ends on Ctrl-C."""
+"""Lightning Trainer helpers: options, log messages and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def new_trainer(
     max_updates: int,
     validates: bool,
 ) -> pl.Trainer:
-    """A Trainer of one round, with the user's ``options`` and callbacks.
+    """Create the Trainer of one round with the user's ``options`` and callbacks.
 
-    ``first`` comes before the user's callbacks and ``callbacks`` after them. ``validates`` runs the module's own
+    ``first`` precedes the user's callbacks and ``callbacks`` follow them. ``validates`` enables the module's own
     validation loop.
     """
     options = dict(options)
@@ -54,7 +54,7 @@ def new_trainer(
     }
     return pl.Trainer(
         **defaults | options,
-        # The first counts what an update costs: what the others do after a batch is not training.
+        # The first counts the cost of an update; the work of other callbacks after a batch is not training.
         callbacks=[first, *theirs, *callbacks],
         max_epochs=-1,
         max_steps=max_updates,
@@ -64,26 +64,26 @@ def new_trainer(
 
 
 def check_trainer_options(options: Mapping[str, Any]) -> None:
-    """Raise DalError, before anything is done, for Trainer options that dal sets itself or that Lightning refuses."""
+    """Raise DalError for Trainer options that dal reserves or Lightning rejects."""
     checked = own_options(options)
     try:
         with quiet():
             pl.Trainer(**{"logger": False, "enable_progress_bar": False} | checked, enable_checkpointing=False)
     except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
         first = str(error).strip().splitlines()[0].rstrip(".")
-        raise DalError(f"trainer: expected options that Lightning takes, got: {first}.") from error
+        raise DalError(f"trainer: expected options that Lightning accepts, got: {first}.") from error
 
 
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
     for name in options:
         if name in RESERVED:
-            raise DalError(f"trainer.{name}: expected to be left out, since {RESERVED[name]} decides it, got a value.")
+            raise DalError(f"trainer.{name}: expected to be left out, because {RESERVED[name]} sets it, got a value.")
     return {k: v for k, v in options.items() if v is not None}
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Lightning's notes on hardware and loaders, once a round, would bury what matters."""
+    """Silence Lightning's messages on hardware and loaders, which repeat every round."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -107,10 +107,10 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def keyboard_interrupt() -> Iterator[None]:
-    """Give the caller the KeyboardInterrupt that Lightning turns into something else.
+    """Restore KeyboardInterrupt and the SIGINT handler.
 
-    Lightning turns Ctrl-C into SystemExit(1) and leaves SIGINT ignored. A shutdown that fails half-way, as it may while
-    the Trainer is still being set up, raises another error in its place.
+    On Ctrl-C, Lightning raises SystemExit(1) and leaves SIGINT ignored. A shutdown that fails halfway, for example while
+    the Trainer is set up, raises another error instead.
     """
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None

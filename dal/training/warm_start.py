@@ -1,4 +1,4 @@
-"""The weights that a round starts from, and the most updates that it takes."""
+"""Initial weights of a round, and its maximum number of updates."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ State = Mapping[str, Tensor]
 def starting_state(
     policy: str, previous: State, fresh: State, parameters: set[str], shrink: float = 0.5, perturb: float = 0.1
 ) -> dict[str, Tensor]:
-    """The state dict to start from: ``scratch`` is the fresh one, ``continue`` the previous one, ``shrink_perturb`` is
-    shrink * previous + perturb * fresh for parameters, and the fresh buffers (arXiv:1910.08475).
+    """Return the state dict from which a round starts.
 
-    ``parameters`` are the names in the state that are parameters; the rest are buffers.
+    ``scratch`` returns the fresh state and ``continue`` the previous one. ``shrink_perturb`` returns
+    shrink * previous + perturb * fresh for parameters, and fresh buffers (arXiv:1910.08475). ``parameters`` are the
+    names of the parameters in the state; all other entries are buffers.
 
     >>> import torch
     >>> old, new = {"w": torch.tensor([2.0])}, {"w": torch.tensor([10.0])}
@@ -41,9 +42,10 @@ def starting_state(
 
 
 def effort(config: TrainingConfig, num_labels: int, num_new: int, warm: bool) -> int:
-    """The most updates of a round, by ``updates_per_label``.
+    """Return the maximum number of updates of a round, as set by ``updates_per_label``.
 
-    A round from scratch learns all ``num_labels``. A warm one learns the ``num_new`` that the round before did not fit.
+    A round from scratch learns all ``num_labels`` labels. A warm round learns the ``num_new`` labels that are new since
+    the last round.
 
     >>> config = TrainingConfig(min_updates=10, updates_per_label=2)
     >>> [effort(config, num_labels=100, num_new=20, warm=warm) for warm in (False, True)]

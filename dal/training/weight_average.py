@@ -1,4 +1,4 @@
-"""Averaging of the last weights of a round, which spares the updates that a falling learning rate would need."""
+"""Averages the last weights of a round, which replaces learning rate decay."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 class WeightAverage(pl.Callback):
-    """Leaves the module with the mean of its weights after each of the last updates (arXiv:1803.05407).
+    """Sets the module's weights to their mean over the last updates (arXiv:1803.05407).
 
-    ``share`` is that of ``max_updates`` which is averaged, at least the last update. The mean is taken over what was
-    reached where training ends early. Statistics of BatchNorm are averaged like the weights; whole numbers stay.
+    The mean covers the last ``share`` of ``max_updates``, and at least one update. If training ends early, it covers
+    the updates that were reached. BatchNorm statistics are averaged like weights; integers are not averaged.
     """
 
     def __init__(self, share: float, max_updates: int) -> None:
@@ -35,10 +35,10 @@ class WeightAverage(pl.Callback):
             return
         if not self._mean:
             self._weights = [value for value in pl_module.state_dict().values() if value.is_floating_point()]
-            # Half precision has steps larger than what one update adds to a mean.
+            # Half precision is too coarse for the change that one update makes to a mean.
             self._mean = [w.to(torch.promote_types(w.dtype, torch.float32), copy=True) for w in self._weights]
         self.count += 1
-        # All at once: a call for each would take longer than the sums of a small network.
+        # One call for all tensors, because separate calls dominate the time of a small network.
         torch._foreach_lerp_(self._mean, [w.to(m.dtype) for w, m in self._pairs()], 1 / self.count)
 
     @torch.no_grad()

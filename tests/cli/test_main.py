@@ -165,9 +165,9 @@ def test_a_folder_of_images_from_labels_to_a_ranking_of_new_ones(tmp_path, capsy
         ("campaign.cost_optimum=true", "prices.accuracy_point: expected a price"),
         ("model.final_backbone=nope", "model.final_backbone: expected one of"),
         ("+trainer.max_epochs=3", "trainer.max_epochs: expected to be left out"),
-        ("trainer.precision=foo", "trainer: expected options that Lightning takes, got: "),
-        ("+trainer.nope=3", "trainer: expected options that Lightning takes, got: "),
-        ("trainer.strategy=foo", "trainer: expected options that Lightning takes, got: "),
+        ("trainer.precision=foo", "trainer: expected options that Lightning accepts, got: "),
+        ("+trainer.nope=3", "trainer: expected options that Lightning accepts, got: "),
+        ("trainer.strategy=foo", "trainer: expected options that Lightning accepts, got: "),
         ("model.dropout=0 model.backbone_dropout=0 acquisition=bald", "add nn.Dropout"),
     ],
 )

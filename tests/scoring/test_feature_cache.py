@@ -137,8 +137,8 @@ def test_what_trains_on_images_is_refused(data):
         def forward(self, x):
             return self.fc(x.flatten(1))
 
-    expected = "model: expected a Classifier with freeze_backbone=True to cache the features of, got {}; a "
-    expected += "training_step of one's own takes images."
+    expected = "model: expected a Classifier with freeze_backbone=True for cached features, got {}; a "
+    expected += "custom training_step takes images."
     for model, what in (
         (adapt(Mine(), "fc"), "adapt(Mine(...))"),
         (as_adapted(Classifier(SmallCNN(1, (8, 8)), 3)), "one that is not frozen"),
@@ -159,9 +159,7 @@ def test_the_augmentation_is_left_out_and_a_warning_says_so_once(model, data, te
 
     for changes in ({"augmentation": HorizontalFlip(1.0)}, {"augmented_source": Owners()}):
         augmented, cache = replace(data, **changes), FeatureCache()
-        with pytest.warns(
-            UserWarning, match=r"plain images, so that the augmentation of 'toy' does not apply\.$"
-        ) as said:
+        with pytest.warns(UserWarning, match=r"plain images; the augmentation of 'toy' is ignored\.$") as said:
             view = cache.view(passes_of(model), augmented)
             cache.view(passes_of(model), replace(test_data, augmentation=HorizontalFlip(1.0)))
         assert len(said) == 1

@@ -48,7 +48,7 @@ def test_a_network_that_views_its_images_keeps_their_layout(data):
         for asked in (None, False)
     )
     assert equal(found, plain)
-    with pytest.raises(DalError, match=r"^scoring.channels_last: expected a network that takes images in this layout"):
+    with pytest.raises(DalError, match=r"^scoring.channels_last: expected a network that supports this layout"):
         summarize_points(adapted, BALD(4), data, torch.arange(30), config=ScoringConfig(channels_last=True))
 
 

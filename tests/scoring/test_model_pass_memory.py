@@ -108,9 +108,7 @@ def test_the_pass_starts_again_with_half_the_tile(model, data, error, num_worker
     # The FLOPs of an image are counted once for each network.
     summarize_points(model, hungry(150, error), data, indices[:1], config=config)
     sizes.clear()
-    with pytest.warns(
-        UserWarning, match=r"^scoring: out of memory; the pass starts again with .*tile_size=\d+\.$"
-    ) as said:
+    with pytest.warns(UserWarning, match=r"^scoring: out of memory; the pass restarts with .*tile_size=\d+\.$") as said:
         found = summarize_points(
             model, hungry(15, error), data, indices, config=config, on_progress=lambda *event: seen.append(event)
         )
@@ -123,7 +121,7 @@ def test_the_pass_starts_again_with_half_the_tile(model, data, error, num_worker
 def test_a_pass_that_no_tile_fits_is_one_sentence(model, data):
     with (
         warnings.catch_warnings(),
-        pytest.raises(DalError, match=r"^scoring: expected memory for a tile of one image, got none left; take fewer"),
+        pytest.raises(DalError, match=r"^scoring: out of memory for a tile of one image; use fewer"),
     ):
         warnings.simplefilter("ignore")
         summarize_points(model, hungry(0, MemoryError()), data, torch.arange(9), config=ScoringConfig(tile_size=4))

@@ -61,7 +61,7 @@ def test_no_row_is_held_twice(monkeypatch):
 
 def test_a_folder_that_takes_no_files_is_said_in_a_sentence(tmp_path):
     parts, _ = pieces()
-    with pytest.raises(DalError, match=r"^scoring.disk_folder: expected a folder with room to write in, got "):
+    with pytest.raises(DalError, match=r"^scoring.disk_folder: expected a writable folder with free space, got "):
         filled(RowStore(23, 100, folder=str(tmp_path / "gone")), parts)
 
 

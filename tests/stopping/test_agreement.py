@@ -48,10 +48,10 @@ def test_changed_share():
 )
 @pytest.mark.parametrize("function", [cohen_kappa, changed_share])
 def test_refused(function, first, second, counts):
-    with pytest.raises(DalError, match=f"predictions: expected two of the same points, at least one, got {counts}"):
+    with pytest.raises(DalError, match=f"predictions: expected two non-empty lists of equal length, got {counts}"):
         function(first, second)
 
 
 def test_one_model_agrees_with_nobody():
-    with pytest.raises(DalError, match="predictions: expected those of at least 2 models, got 1"):
+    with pytest.raises(DalError, match="predictions: expected predictions of at least 2 models, got 1"):
         mean_pairwise_kappa([[0, 1]])

@@ -261,7 +261,7 @@ def test_training_uses_the_told_labels(data):
 @pytest.mark.parametrize(
     ("options", "config", "message"),
     [
-        ({"max_epochs": 3}, {}, "trainer.max_epochs: expected to be left out, since training.max_updates decides it"),
+        ({"max_epochs": 3}, {}, "trainer.max_epochs: expected to be left out, because training.max_updates sets it"),
         ({"max_steps": 3}, {}, "trainer.max_steps: expected to be left out"),
         ({"enable_checkpointing": True}, {}, "trainer.enable_checkpointing: expected to be left out"),
         ({}, {"monitor": "val_loss"}, "training.monitor: expected train_accuracy or auto, as there are no validation"),

@@ -1,4 +1,7 @@
-"""CIFAR-10 (Krizhevsky, 2009): 50,000 training and 10,000 test color images of 32x32 pixels in ten classes."""
+"""CIFAR-10 (Krizhevsky, 2009): color images of 32x32 pixels in ten classes.
+
+The set has 50,000 training and 10,000 test images.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,17 @@ from dal.data.images import ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.torchvision_sets import read_cifar
 
-# Of the 50,000 training images divided by 255.
+# Statistics of the 50,000 training images, scaled to 0..1.
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 @dataclass
 class CIFAR10(DataConfig):
-    """The files that torchvision keeps, in ``root``; images are uint8 (3, 32, 32).
+    """CIFAR-10 from torchvision's files in ``root``, as uint8 (3, 32, 32) images.
 
-    The augmentation is a random crop after padding by 4, and a horizontal flip.
+    The augmentation is a random crop after padding by 4, then a horizontal flip.
 
-    Raises DalError where the files are missing or damaged, or the download fails.
+    Raises DalError if the files are missing or damaged, or if the download fails.
 
     >>> from dal.data import load
     >>> load(CIFAR10(root="no/such/folder"))  # doctest: +ELLIPSIS

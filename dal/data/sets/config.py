@@ -9,23 +9,26 @@ from dal.data.images import ImageSplits
 
 @dataclass
 class DataConfig:
-    """Configuration of a data set. A subclass, alone in its module, is one option of ``data=`` (the module's name)."""
+    """Configuration of a data set.
+
+    A subclass is one option of ``data=``, under the name of its module. A module defines one subclass.
+    """
 
     max_train: int | None = None
     """Training images to keep, drawn with a fixed seed; null keeps all."""
     imbalance_factor: float = 1.0
-    """Size of the most frequent class over that of the rarest, decaying exponentially (arXiv:1901.05555)."""
+    """Ratio of the largest to the smallest class; sizes decay exponentially (arXiv:1901.05555)."""
     copies: int = 1
-    """Times that each training image is in the pool; all but the first get noise (arXiv:1906.08158)."""
+    """Number of copies of each training image in the pool; all but the first have noise (arXiv:1906.08158)."""
     copy_noise: float = 0.1
-    """Standard deviation of the noise on copies, relative to that of the data set's pixels."""
+    """Standard deviation of the noise on copies, relative to that of the pixels of the data set."""
     outside_classes: int = 0
-    """Number of last classes whose images stay in the pool as out-of-distribution images."""
+    """Number of classes, counted from the last, whose images become out-of-distribution images in the pool."""
     outside_from: str | None = None
     """Data set whose training images join the pool as out-of-distribution images, such as cifar100; null adds none."""
     outside_size: int | None = None
     """Images taken from outside_from, drawn with a fixed seed; null takes all."""
 
     def read(self) -> ImageSplits:
-        """Read the images. Raises DalError with one sentence where they cannot be had."""
+        """Read the images. Raises DalError if they cannot be read."""
         raise TypeError(f"{type(self).__name__} must define read()")

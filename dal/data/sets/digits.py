@@ -1,4 +1,4 @@
-"""Digits: 1,797 grey 8x8 images of handwritten digits that come with scikit-learn. No download, seconds to train."""
+"""Digits: 1,797 grayscale 8x8 images of handwritten digits from scikit-learn."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from dal.data.sets.config import DataConfig
 from dal.runtime.seeding import derive_seed
 
 TEST_SIZE = 500
-# Of the 1,297 training images divided by 255.
+# Statistics of the 1,297 training images, scaled to 0..1.
 MEAN, STD = 0.3053, 0.3759
 
 
 @dataclass
 class Digits(DataConfig):
-    """1,297 training and 500 test images, uint8 (1, 8, 8), in a fixed split with the same share of each class.
+    """1,297 training and 500 test images, uint8 (1, 8, 8), in a fixed stratified split.
 
-    An id such as ``digit-0007`` holds the position in ``sklearn.datasets.load_digits()``. The augmentation shifts by
-    one pixel at most; there are no flips, which would make other digits.
+    The images need no download and train in seconds. An id such as ``digit-0007`` holds the position in
+    ``sklearn.datasets.load_digits()``. The augmentation shifts images by at most one pixel. It does not flip them,
+    because that changes digits.
 
     >>> from dal.data import load
     >>> train, test = load(Digits())
@@ -51,8 +52,10 @@ class Digits(DataConfig):
 
 
 def _stratified(labels: Tensor, size: int) -> Tensor:
-    """(N,) bool, true for ``size`` points with the same share of each class. Hashes decide, not a library's random
-    numbers, so that no version of a library moves a point from one side to the other."""
+    """Return an (N,) bool mask of ``size`` points with the same share of each class.
+
+    Hashes choose the points, so the split does not depend on the version of a random number library.
+    """
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     shares = labels.bincount() * size / len(labels)
     quota = shares.floor().long()

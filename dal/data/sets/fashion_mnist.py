@@ -1,4 +1,7 @@
-"""Fashion-MNIST (arXiv:1708.07747): 60,000 training and 10,000 test grey 28x28 images of ten kinds of clothing."""
+"""Fashion-MNIST (arXiv:1708.07747): grayscale 28x28 images of ten kinds of clothing.
+
+The set has 60,000 training and 10,000 test images.
+"""
 
 from __future__ import annotations
 
@@ -26,25 +29,25 @@ CLASSES = (
     "Bag",
     "Ankle boot",
 )
-# Of the 60,000 training images divided by 255.
+# Statistics of the 60,000 training images, scaled to 0..1.
 MEAN, STD = 0.2860, 0.3530
-# torchvision gives these sets the same file names, often below the same root.
+# torchvision uses the same file names for these sets, often below the same root.
 _NAMESAKES = {"MNIST", "KMNIST", "EMNIST", "QMNIST"}
 _FILES = [f"{prefix}-{kind}-ubyte" for prefix in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 _HOW_TO_GET = (
-    "get them with download=true, with scripts/fetch_fashion_mnist.py, or with the Debian package "
-    f"dataset-fashion-mnist, which puts them into {DEBIAN_ROOT}"
+    "use download=true, scripts/fetch_fashion_mnist.py, or the Debian package "
+    f"dataset-fashion-mnist, which installs them in {DEBIAN_ROOT}"
 )
 
 
 @dataclass
 class FashionMNIST(DataConfig):
-    """The four IDX files, gzipped or not, in ``root`` or in any folder below it; images are uint8 (1, 28, 28).
+    """Fashion-MNIST from its four IDX files, as uint8 (1, 28, 28) images.
 
-    With the default root, which may be missing, the folder of the Debian package dataset-fashion-mnist is read instead.
-    The augmentation is a horizontal flip.
+    The files, gzipped or not, are in ``root`` or in any folder below it. If the default root does not exist, the folder
+    of the Debian package dataset-fashion-mnist is read. The augmentation is a horizontal flip.
 
-    Raises DalError where a file is missing, damaged or of another shape, or the download fails.
+    Raises DalError if a file is missing, damaged or of another shape, or if the download fails.
 
     >>> from dal.data import load
     >>> load(FashionMNIST(root="no/such/folder"))  # doctest: +ELLIPSIS
@@ -53,7 +56,7 @@ class FashionMNIST(DataConfig):
     """
 
     root: str = DEFAULT_ROOT
-    """Folder of the four IDX files, searched with its subfolders."""
+    """Folder of the four IDX files; its subfolders are searched too."""
     download: bool = False
     """Whether to download missing files into root."""
 
@@ -100,7 +103,7 @@ def _find(root: Path, name: str) -> Path | None:
 def _existing(root: Path, name: str) -> Path:
     path = _find(root, name)
     if path is None:
-        expected = f"the Fashion-MNIST file {name} or {name}.gz in it or below ({_HOW_TO_GET})"
+        expected = f"the Fashion-MNIST file {name} or {name}.gz in it or below it ({_HOW_TO_GET})"
         raise bad_value("root", expected, str(root))
     return path
 
@@ -113,5 +116,5 @@ def _download(root: Path) -> None:
     except (OSError, RuntimeError, HTTPException) as error:
         raise DalError(
             f"download: fetching Fashion-MNIST into {root} failed ({' '.join(str(error).split())}); "
-            f"put its four files there yourself: {_HOW_TO_GET}."
+            f"put its four files there yourself ({_HOW_TO_GET})."
         ) from error

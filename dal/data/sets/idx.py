@@ -1,4 +1,4 @@
-"""IDX, the file format of the MNIST family: a magic number, the size of each dimension, then the values."""
+"""Reader for IDX, the MNIST file format: magic number, dimension sizes, values."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ _UINT8 = 0x08
 
 
 def read_idx(path: Path, ndim: int) -> Tensor:
-    """The uint8 tensor with ``ndim`` dimensions in an IDX file; a file that ends in .gz is unpacked.
+    """Return the uint8 tensor with ``ndim`` dimensions in an IDX file.
 
-    Raises DalError with one sentence where the file cannot be read, is not IDX, holds other than bytes, has another
-    number of dimensions, or is shorter or longer than its header says.
+    A file whose name ends in .gz is decompressed.
+
+    Raises DalError if the file cannot be read, is not IDX, holds a type other than uint8, has another number of
+    dimensions, or is shorter or longer than its header says.
     """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -1,4 +1,7 @@
-"""The data sets there are: a module in this folder that defines one DataConfig is one option of ``data=``."""
+"""Registry of the data sets.
+
+A module in this folder that defines one DataConfig is one option of ``data=``.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from dal.errors import unknown_choice
 
 
 def registry() -> dict[str, type[DataConfig]]:
-    """Module name to the DataConfig that is defined in it, in alphabetical order.
+    """Map module names to the DataConfig that each defines, in alphabetical order.
 
-    Raises TypeError where a module defines more than one, which is a mistake of its author.
+    Raises TypeError if a module defines more than one.
 
     >>> registry()["digits"].__name__
     'Digits'
@@ -37,9 +40,11 @@ def registry() -> dict[str, type[DataConfig]]:
 
 
 def outside_set(name: str, download: bool = False) -> DataConfig:
-    """The data set that ``data.outside_from`` names, as it is without settings, but for ``download`` where it has that.
+    """Return the data set that ``data.outside_from`` names, with default settings.
 
-    Raises DalError for an unknown name, or one that means nothing without settings.
+    ``download`` is set if the data set has that setting.
+
+    Raises DalError for an unknown name, and for image_folder, which needs settings.
 
     >>> len(outside_set("digits").read().train)
     1297

@@ -1,4 +1,4 @@
-"""What CIFAR-10 and CIFAR-100 share: torchvision fetches, checks and unpacks the files; here they become tensors."""
+"""Converts torchvision's CIFAR-10 and CIFAR-100 to ImageSplits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from dal.errors import DalError
 def read_cifar(
     factory: Any, name: str, root: str, download: bool, mean: Sequence[float], std: Sequence[float]
 ) -> ImageSplits:
-    """Both splits of ``torchvision.datasets.CIFAR10`` or ``CIFAR100``, images uint8 (3, 32, 32), ids ``train-00001``.
+    """Return both splits of ``torchvision.datasets.CIFAR10`` or ``CIFAR100``.
 
-    Raises DalError with one sentence where the files are missing or damaged, or the download fails.
+    torchvision downloads, verifies and unpacks the files. Images are uint8 (3, 32, 32); ids have the form
+    ``train-00001``.
+
+    Raises DalError if the files are missing or damaged, or if the download fails.
     """
 
     def split(name_of_split: str) -> ImageData:

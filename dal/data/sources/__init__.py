@@ -1,1 +1,1 @@
-"""Where images come from: tensors, folders, and other Datasets."""
+"""Image sources: image files, folders and other Datasets."""

@@ -1,4 +1,4 @@
-"""Image files to square uint8 tensors, and the images that cannot be decoded to a list with reasons."""
+"""Decodes image files to square uint8 tensors; lists the files that fail."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _NAMED = 3
 
 
 def decode(path: Path, image_size: int) -> Tensor:
-    """(3, image_size, image_size) uint8 RGB: the middle square of the image, resized (bilinear, antialiased), which is
-    what resizing the shorter side and a center crop give.
+    """Return the center square of an image as (3, image_size, image_size) uint8 RGB.
 
-    EXIF rotation is applied. Grey is repeated, a palette looked up, CMYK converted, 16-bit grey scaled from 0..65535.
-    Transparent pixels show white, the page that such pictures are drawn for. Of several frames the first is taken.
+    The square is resized bilinearly with antialiasing. This equals resizing the shorter side, then cropping the center.
+    EXIF rotation is applied. Grayscale, palette and CMYK images are converted to RGB; 16-bit grayscale is scaled from
+    0..65535. Transparent pixels become white, the usual background of such images. Only the first frame is read.
 
-    Raises whatever Pillow meets in a damaged file, and ValueError for floating-point pixels, which have no known range.
+    Raises any exception of Pillow for a damaged file, and ValueError for floating-point pixels (unknown range).
     """
     with Image.open(path, formats=_FORMATS) as opened:
-        # JPEG decodes at a half, a quarter or an eighth for less; twice the size leaves the antialiasing its work.
+        # JPEG decodes faster at 1/2, 1/4 or 1/8 scale; twice the target size keeps the antialiasing effective.
         opened.draft(None, (2 * image_size, 2 * image_size))
         image = _to_rgb(ImageOps.exif_transpose(opened))
     side = min(image.size)
@@ -60,7 +60,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 class FolderSource:
-    """Images that are decoded whenever they are read: (B, 3, S, S) uint8."""
+    """Decodes images each time they are read: (B, 3, S, S) uint8."""
 
     def __init__(self, root: Path, files: Sequence[str], image_size: int) -> None:
         self.root, self.files, self.image_size = root, files, image_size
@@ -73,15 +73,13 @@ class FolderSource:
         for row, index in enumerate(indices):
             image = _attempt(self.root, self.files[index], self.image_size)
             if isinstance(image, str):
-                raise DalError(
-                    f"{self.root / self.files[index]}: was readable at set-up and is not any more ({image})."
-                )
+                raise DalError(f"{self.root / self.files[index]}: was readable at setup and no longer is ({image}).")
             images[row] = image
         return images
 
 
 class Readable(NamedTuple):
-    """The images that can be decoded, their paths in the same order, and a reason for each other path."""
+    """The decodable images, their paths in the same order, and a reason for each other path."""
 
     source: ImageSource
     files: list[str]
@@ -89,12 +87,12 @@ class Readable(NamedTuple):
 
 
 def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bool | None = None) -> Readable:
-    """Decode every file once, in threads. What cannot be decoded is set aside with its reason, and a warning says so.
+    """Decode every file once, in threads, and set undecodable files aside.
 
-    With ``in_memory`` the pixels are kept as one uint8 tensor, without it they are decoded again when they are read;
-    None keeps them below 1 GiB.
+    A warning names the files set aside and the reasons. True for ``in_memory`` keeps the pixels as one uint8 tensor;
+    False decodes them again on each read. None keeps them in memory if they take less than 1 GiB.
 
-    Raises DalError where no file can be decoded or image_size is less than 1.
+    Raises DalError if no file can be decoded or image_size is less than 1.
     """
     if image_size < 1:
         raise bad_value("image_size", "at least 1 pixel", image_size)
@@ -122,21 +120,21 @@ def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bo
 
 
 def _attempt(root: Path, file: str, image_size: int) -> Tensor | str:
-    """The image, or the reason why there is none."""
+    """Return the image, or the reason why it cannot be decoded."""
     try:
         file.encode()
     except UnicodeEncodeError:
         return "its name is not UTF-8"
     try:
         return decode(root / file, image_size)
-    # Pillow's parsers raise whatever they stumble over in damaged bytes.
+    # Pillow's parsers raise exceptions of any type on damaged bytes.
     except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).replace(f"{root / file}", file).split())
         return reason or type(error).__name__
 
 
 def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tuple[str, Tensor | str]]:
-    """In order. Chunks bound the decoded images that wait."""
+    """Decode the files in order; chunks limit the images held in memory."""
     with _progress(len(files)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for start in range(0, len(files), _CHUNK):
             chunk = files[start : start + _CHUNK]
@@ -146,7 +144,7 @@ def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tup
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar for a person at a terminal, and only once there is something to wait for."""
+    """Show a progress bar on a terminal, after a short delay."""
     if not sys.stderr.isatty():
         yield lambda count: None
         return

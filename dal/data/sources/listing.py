@@ -1,4 +1,4 @@
-"""Which images a folder holds and what is known of their labels, without opening an image."""
+"""Lists the images of a folder and their labels without opening an image."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path, PurePosixPath
 from dal.errors import DalError, bad_value
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""What counts as an image, in upper or lower case."""
+"""Suffixes of image files, in upper or lower case."""
 
 
 def existing_folder(argument: str, folder: str) -> Path:
-    """The folder as a path. Raises DalError where it is empty text or no folder."""
+    """Return the folder as a path. Raises DalError if it does not exist or the name is empty."""
     if not folder or not Path(folder).is_dir():
         raise bad_value(argument, "a folder of images that exists", folder)
     return Path(folder)
 
 
 def image_files(root: Path) -> list[str]:
-    """Sorted posix paths, relative to root, of all images in it and below; names that begin with a dot are left out.
+    """Return the sorted POSIX paths of all images below root, relative to root.
 
-    Linked folders are followed, but never round in a circle.
+    Names that begin with a dot are ignored. Symbolic links to folders are followed, except those that form a cycle.
 
     >>> image_files(Path("no/such/folder"))
     []
@@ -49,7 +49,7 @@ def image_files(root: Path) -> list[str]:
 
 
 def folder_labels(files: Sequence[str]) -> dict[str, str]:
-    """Image to class, the first folder of its path. An image in no folder has no label.
+    """Map each image to its class, the first folder of its path. An image in no folder has no label.
 
     >>> folder_labels(["cat/1.jpg", "cat/more/2.jpg", "3.jpg"])
     {'cat/1.jpg': 'cat', 'cat/more/2.jpg': 'cat'}
@@ -71,11 +71,12 @@ def csv_label_column(path: Path) -> str:
 
 
 def csv_labels(path: Path, files: Collection[str]) -> dict[str, str]:
-    """Image to class from a CSV file (UTF-8, comma) with the columns id and label; other columns are ignored.
+    """Map images to classes, read from a CSV file.
 
-    An id is a path relative to the folder of images. A row whose label is empty is a point without a label.
+    The file is UTF-8, comma-separated, and has the columns id and label; other columns are ignored. An id is a path
+    relative to the image folder. An empty label marks an unlabeled point.
 
-    Raises DalError where the file cannot be read, a column is missing, an id repeats or is not one of the files.
+    Raises DalError if the file cannot be read, a column is missing, or an id repeats or is not one of the files.
     """
     return _csv_cells(path, files, "label")
 
@@ -128,7 +129,7 @@ def _csv_cells(path: Path, files: Collection[str], column: str) -> dict[str, str
 
 
 def class_numbers(argument: str, names: Mapping[str, str], classes: Sequence[str]) -> dict[str, int]:
-    """Image to position in classes. Raises DalError for a label that is none of them.
+    """Map each image to the position of its class. Raises DalError for an unknown class.
 
     >>> class_numbers("root", {"1.jpg": "dog"}, ["cat", "dog"])
     {'1.jpg': 1}

@@ -1,4 +1,4 @@
-"""A user's own torchvision-style Dataset as ImageData, in one line."""
+"""Converts a torchvision-style Dataset to ImageData."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_CHECKED = 32
 
 
 class MapDataset(Protocol):
-    """What is asked of a dataset: a length, and an image or an (image, label, ...) at each position."""
+    """Interface of a dataset: a length, and an image or an (image, label, ...) at each position."""
 
     def __len__(self) -> int: ...
 
@@ -38,22 +38,22 @@ def from_dataset(
     mean: Sequence[float] = (0.5,),
     std: Sequence[float] = (0.5,),
 ) -> ImageData:
-    """``dataset[i] -> (image, label)`` as a training set: ``dataset`` is trained on, ``plain`` is scored.
+    """Return a training set that trains on ``dataset`` and scores ``plain``.
 
-    An image is a tensor (uint8 (C, H, W), or floating point that is normalized already), a PIL image, or a NumPy array
-    (H, W, C); all have one shape. ``mean`` and ``std``, one number or one a channel, normalize uint8 images and leave
-    floating point alone. Random transforms in ``dataset`` must draw from the global generators of torch, NumPy or
-    ``random``: these are seeded for each image and put back, so results repeat with any number of workers.
+    ``dataset[i]`` is an image or an (image, label, ...). An image is a tensor (uint8 (C, H, W), or normalized floating
+    point), a PIL image, or a NumPy array (H, W, C). All images have the same shape. ``mean`` and ``std``, one number or
+    one per channel, normalize uint8 images; floating-point images are unchanged. Random transforms in ``dataset`` must
+    draw from the global generators of torch, NumPy or ``random``. These are seeded for each image and restored, so
+    results do not depend on the number of workers.
 
-    ``plain`` holds the same points without random transforms; without it, ``dataset`` itself is scored, and training
-    has no augmentation. Classes are named by ``classes`` or counted by ``num_classes``, else they are
-    ``dataset.classes``, and never counted from labels, which may be hidden. ``labels`` has one entry a point, None or
-    -1 where it is unknown; without it, they come from ``dataset.targets``, ``.labels`` or ``.samples``, else each item
-    is read once. ``ids`` are by default the paths in ``dataset.samples``, else positions; a ``Subset`` keeps those of
-    the dataset that it is of.
+    ``plain`` holds the same points without random transforms. Without it, ``dataset`` is scored too, and training uses
+    no augmentation. The classes are ``classes``, ``num_classes`` numbers, or ``dataset.classes``. They are never
+    inferred from labels, which may be hidden. ``labels`` has one entry per point, None or -1 if unknown. By default,
+    labels come from ``dataset.targets``, ``.labels`` or ``.samples``; otherwise each item is read once. ``ids`` default
+    to the paths in ``dataset.samples``, otherwise to positions; a ``Subset`` keeps the ids of its dataset.
 
-    Raises DalError where the classes are not known, lengths, labels or the two views do not fit together, or what is
-    scored has random transforms (up to 32 points are fetched twice to see).
+    Raises DalError if the classes are unknown, if lengths, labels or the two views do not match, or if the scored
+    dataset has random transforms (checked by fetching up to 32 points twice).
 
     >>> images = torch.arange(3 * 64, dtype=torch.uint8).view(3, 1, 8, 8)
     >>> data = from_dataset(torch.utils.data.TensorDataset(images, torch.tensor([1, 0, 1])), classes=["cat", "dog"])
@@ -85,7 +85,7 @@ def from_dataset(
 
 
 class DatasetSource:
-    """Images of a Dataset, with every random number they draw from the global generators under control."""
+    """Reads images of a Dataset with the global random generators seeded."""
 
     def __init__(self, dataset: MapDataset) -> None:
         self.dataset = dataset
@@ -94,7 +94,7 @@ class DatasetSource:
         return len(self.dataset)
 
     def batch(self, indices: Sequence[int]) -> Tensor:
-        # Should some randomness have passed the check, a fixed seed still keeps scores from changing.
+        # A fixed seed keeps scores constant even if a random transform passed the check.
         return self._seeded(indices, [int(index) for index in indices])
 
     def augmented_batch(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
@@ -114,8 +114,10 @@ class DatasetSource:
 
 @contextmanager
 def _isolated() -> Iterator[None]:
-    """Put the global CPU generators back on leaving. CUDA's are left alone: images are read in forked workers, where
-    CUDA must not be touched."""
+    """Restore the global CPU generators on exit.
+
+    CUDA generators are not touched: images are read in forked workers, which must not use CUDA.
+    """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
         yield
@@ -126,7 +128,7 @@ def _isolated() -> Iterator[None]:
 
 
 def _fetch(dataset: MapDataset, index: int, seed: int) -> tuple[Tensor, int | None]:
-    """The image and, where the item has one that is a number, the label, with the global CPU generators seeded."""
+    """Seed the global CPU generators and return the image and its label, if that is a number."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     # torch.manual_seed would seed CUDA as well.
@@ -137,7 +139,7 @@ def _fetch(dataset: MapDataset, index: int, seed: int) -> tuple[Tensor, int | No
 
 
 def _pixels(image: object, index: int) -> Tensor:
-    """(C, H, W), uint8 or floating point."""
+    """Return the image as (C, H, W), uint8 or floating point."""
     from PIL import Image
 
     if isinstance(image, Image.Image):
@@ -162,7 +164,7 @@ def _kind(image: Tensor) -> str:
 
 
 def _check_views(dataset: MapDataset, scored: MapDataset, argument: str) -> None:
-    """Refuse what would go wrong in silence: random transforms while scoring, and two views that do not match."""
+    """Reject errors that would go unnoticed: random transforms while scoring, and views that do not match."""
     count = min(len(scored), _MAX_CHECKED)
     for index in (position * len(scored) // count for position in range(count)):
         (first, label), (second, _) = _fetch(scored, index, 2 * index), _fetch(scored, index, 2 * index + 1)

@@ -1,4 +1,4 @@
-"""What a torchvision-style Dataset tells about its points without reading an image: labels, class names, ids."""
+"""Reads labels, class names and ids of a torchvision-style Dataset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dal.tasks.base import UNKNOWN
 
 
 def class_names(dataset: Any, classes: Sequence[str] | None, num_classes: int | None) -> list[str]:
-    """The names given, else those of the dataset, else numbers. Raises DalError where nobody says how many."""
+    """Return the given names, the dataset's, or numbers. Raises DalError if their number is unknown."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     own = getattr(dataset, "classes", None)
@@ -32,7 +32,10 @@ def class_names(dataset: Any, classes: Sequence[str] | None, num_classes: int | 
 
 
 def known_labels(dataset: Any, labels: Sequence[int | None] | Tensor | None, read: Any) -> Tensor:
-    """(N,) int64, -1 where unknown: those given, else those the dataset lists, else those of each item of ``read``."""
+    """Return the (N,) int64 labels, -1 if unknown.
+
+    They are the given labels, those that the dataset lists, or those of the items of ``read``, in this order.
+    """
     count = len(dataset)
     argument = "dataset" if labels is None else "labels"
     values = _listed_labels(dataset) if labels is None else _as_list(labels)
@@ -46,7 +49,7 @@ def known_labels(dataset: Any, labels: Sequence[int | None] | Tensor | None, rea
 
 
 def default_ids(dataset: Any) -> list[str]:
-    """Paths relative to the dataset's root where it lists them, else positions; a Subset keeps its dataset's ids."""
+    """Return paths relative to the dataset's root, or positions. A Subset keeps its dataset's ids."""
     if isinstance(dataset, Subset):
         whole = default_ids(dataset.dataset)
         return [whole[position] for position in dataset.indices]
@@ -58,7 +61,7 @@ def default_ids(dataset: Any) -> list[str]:
 
 
 def item_label(item: object) -> int | None:
-    """The label of an (image, label, ...) item where it has one and that is a whole number, else None."""
+    """Return the label of an (image, label, ...) item if it is an integer, else None."""
     if not isinstance(item, (tuple, list)) or len(item) < 2:
         return None
     try:
@@ -71,7 +74,7 @@ def _listed_labels(dataset: Any) -> list[Any] | None:
     if isinstance(dataset, Subset):
         whole = _listed_labels(dataset.dataset)
         return None if whole is None else [whole[position] for position in dataset.indices]
-    # The lists hold what a target_transform has not seen yet.
+    # The listed labels are those before target_transform.
     if getattr(dataset, "target_transform", None) is not None:
         return None
     for name in ("targets", "labels"):
@@ -94,7 +97,7 @@ def _check_listed(values: Sequence[Any], read: Any) -> None:
 
 
 def _fits(values: Any, dataset: Any) -> bool:
-    """A list, tensor or array with one entry a point, and not a dictionary or something else of that name."""
+    """Whether values is a list, tensor or array with one entry per point."""
     listed = isinstance(values, (list, tuple)) or hasattr(values, "tolist")
     return listed and hasattr(values, "__len__") and len(values) == len(dataset)
 

@@ -1,1 +1,1 @@
-"""What a benchmark changes in a data set: subsets, copies, images out of distribution."""
+"""Variants of a data set for benchmarks: subsets, copies, out-of-distribution images."""

@@ -1,4 +1,4 @@
-"""A redundant pool: each image several times, the copies with noise, the same on every machine and for every run."""
+"""Redundant pools: noisy copies of each image, identical on every machine and in every run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dal.runtime.seeding import generator
 
 
 class NoisyCopies:
-    """``copies`` times the images of another source, one whole pass after the other. The first pass is the images as
-    they are; on each image of the others lies Gaussian noise of its own, which depends on its id alone.
+    """Repeats the images of another source, with noise on all but the first copy.
 
-    ``noise`` is the standard deviation for each channel, in the units of the images. What was whole gray levels from 0
-    to 255 stays so: noise is rounded, and cut off where it would leave them.
+    Copies follow one another as whole passes over the source. The Gaussian noise of an image depends on its id alone.
+    ``noise`` is the standard deviation for each channel, in the units of the images. Noisy uint8 images are rounded and
+    clamped to 0..255.
     """
 
     def __init__(self, source: ImageSource, ids: Sequence[str], noise: Sequence[float]) -> None:
@@ -41,14 +41,14 @@ class NoisyCopies:
 
 
 def noisy_copies(data: ImageData, copies: int, noise: float) -> ImageData:
-    """Each image ``copies`` times, all but the first with Gaussian noise, as the repeated MNIST of arXiv:1906.08158.
+    """Return each image ``copies`` times, all but the first with Gaussian noise.
 
-    ``noise`` is the standard deviation over that of the data set's pixels: what it is after normalizing. An index is
-    that of the first copies, plus a multiple of their number; ``#1`` and so on behind an id tell the copies apart.
-    Labels are those of the first copies.
+    The repeated MNIST of arXiv:1906.08158 is built in this way. ``noise`` is the standard deviation relative to that of
+    the data set's pixels, and so the one after normalization. Copy k of image i has the index ``k * N + i`` for N
+    images, the label of image i, and its id followed by ``#k``.
 
-    Raises DalError where copies is less than 1, noise is not a number from 0, or the data brings random transforms of
-    its own.
+    Raises DalError if copies is less than 1, noise is negative or not finite, or the data has its own random
+    transforms.
 
     >>> data = ImageData("toy", TensorSource(torch.full((2, 1, 8, 8), 99, dtype=torch.uint8)), ["a", "b"],
     ...                  torch.tensor([0, 1]), ["cat", "dog"], mean=[0.5], std=[0.25])
@@ -66,6 +66,6 @@ def noisy_copies(data: ImageData, copies: int, noise: float) -> ImageData:
     whole_levels = data.source.batch([0]).dtype == torch.uint8
     levels = [255 * noise * std for std in data.std] if whole_levels else [noise]
     source: ImageSource = NoisyCopies(data.source, ids, levels)
-    if isinstance(data.source, TensorSource):  # in memory anyway, so the noise need not be drawn at each reading
+    if isinstance(data.source, TensorSource):  # the images are in memory, so the noise is drawn once
         source = TensorSource(source.batch(range(len(ids))))
     return replace(data, source=source, ids=ids, labels=data.labels.repeat(copies))

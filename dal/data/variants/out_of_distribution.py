@@ -1,4 +1,4 @@
-"""Images of another data set in the pool: they are of none of the classes."""
+"""Adds images of another data set, which belong to none of the classes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from dal.tasks.base import OUT_OF_CLASS
 
 
 class JoinedSource:
-    """The images of one source, then those of another, made to look like them: of the same size (bilinear, antialiased)
-    and number of channels (gray repeated, colors averaged)."""
+    """Joins two sources and converts the images of the second to the first one's shape.
+
+    Images are resized bilinearly with antialiasing. Gray is repeated and colors are averaged to match the channels.
+    """
 
     def __init__(self, source: ImageSource, other: ImageSource) -> None:
         self.source, self.other = source, other
@@ -46,10 +48,12 @@ class JoinedSource:
 
 
 def add_out_of_distribution(data: ImageData, other: ImageData) -> ImageData:
-    """The images of ``other`` behind those of ``data``, with the label OUT_OF_CLASS, as in open-set active learning
-    (arXiv:2201.06758). Indices and ids of the first stay; ids of the others begin with the name of their data set.
+    """Append the images of ``other`` to ``data`` with the label OUT_OF_CLASS.
 
-    Raises DalError where one of them has no uint8 pixels, or ``data`` brings random transforms of its own.
+    This is the pool of open-set active learning (arXiv:2201.06758). Indices and ids of ``data`` do not change; ids of
+    ``other`` are prefixed with the name of their data set.
+
+    Raises DalError if one of them has no uint8 pixels, or ``data`` has its own random transforms.
 
     >>> from dal.data.images import TensorSource
     >>> cats = ImageData("cats", TensorSource(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), ["a", "b"],

@@ -1,4 +1,4 @@
-"""load(): a data set as its configuration wants it."""
+"""Loads a data set and its variants from a configuration."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from dal.tasks.base import OUT_OF_CLASS
 
 
 def load(config: DataConfig) -> ImageSplits:
-    """Read the images, then apply the imbalance, the subset, the copies and the images of no class, in this order.
+    """Read a data set and apply the variants of its configuration.
 
-    Raises DalError where the images cannot be had or a setting does not fit them.
+    The order is: imbalance, subset, copies, out-of-distribution images.
+
+    Raises DalError if the images cannot be read or a setting does not fit them.
     """
     train, test = config.read()
     if train.task.name != CLASSIFICATION.name:

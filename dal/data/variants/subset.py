@@ -1,4 +1,4 @@
-"""Smaller and unbalanced versions of a data set, the same on every machine and for every run."""
+"""Smaller and imbalanced versions of a data set, identical on every machine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dal.tasks.base import OUT_OF_CLASS, UNKNOWN
 
 
 def random_subset(data: ImageData, size: int, argument: str = "data.max_train") -> ImageData:
-    """``size`` points drawn with a fixed seed, in their order in ``data``.
+    """Return ``size`` points drawn with a fixed seed, in their order in ``data``.
 
-    A smaller subset is part of a larger one, and which points are drawn depends on their ids alone.
+    The draw depends on the ids alone. A larger subset contains every smaller one.
 
-    Raises DalError, naming the argument that size came from, where it is not from 1 to len(data).
+    Raises DalError, naming ``argument``, if size is not from 1 to len(data).
 
     >>> import torch
     >>> from dal.data.images import TensorSource
@@ -26,15 +26,17 @@ def random_subset(data: ImageData, size: int, argument: str = "data.max_train") 
     3
     """
     if not 1 <= size <= len(data):
-        raise bad_value(f"size ({argument})", f"from 1 to {len(data)}, the training points there are", size)
+        raise bad_value(f"size ({argument})", f"from 1 to {len(data)}, the number of training points", size)
     return data.subset(_drawn(data, range(len(data)), size))
 
 
 def imbalanced(data: ImageData, factor: float) -> ImageData:
-    """A long-tailed version (arXiv:1901.05555): class c of C keeps ``n_max * factor ** (-c / (C - 1))`` points, rounded
-    down and at least one, where n_max is the size of the largest class. A class that has fewer keeps what it has.
+    """Return a long-tailed version of the data (arXiv:1901.05555).
 
-    Raises DalError where factor is less than 1 or a label is unknown.
+    Class c of C keeps ``n_max * factor ** (-c / (C - 1))`` points, rounded down and at least one; n_max is the size of
+    the largest class. A class with fewer points keeps all of them.
+
+    Raises DalError if factor is less than 1 or a label is unknown.
 
     >>> import torch
     >>> from dal.data.images import TensorSource
@@ -54,17 +56,18 @@ def imbalanced(data: ImageData, factor: float) -> ImageData:
     kept: list[int] = []
     for number in range(data.num_classes):
         members = (data.labels == number).nonzero().flatten().tolist()
-        # The small amount keeps an exact count such as 500 / 100 from being rounded down to 4.
+        # The epsilon prevents an exact count such as 500 / 100 from being rounded down to 4.
         wanted = int(largest * factor ** (-number / (data.num_classes - 1)) + 1e-6)
         kept += _drawn(data, members, max(wanted, 1))
     return data.subset(sorted(kept))
 
 
 def without_classes(data: ImageData, count: int) -> ImageData:
-    """The last ``count`` classes taken away, as in open-set active learning (arXiv:2201.06758): their images stay, with
-    the label OUT_OF_CLASS.
+    """Remove the last ``count`` classes; their images keep the label OUT_OF_CLASS.
 
-    Raises DalError where count is not at least 0, or leaves less than two classes.
+    This is the pool of open-set active learning (arXiv:2201.06758).
+
+    Raises DalError if count is negative or leaves fewer than two classes.
 
     >>> import torch
     >>> from dal.data.images import TensorSource
@@ -75,7 +78,7 @@ def without_classes(data: ImageData, count: int) -> ImageData:
     """
     left = data.num_classes - count
     if count < 0 or left < 2:
-        expected = f"from 0 to {data.num_classes - 2}, so that two classes are left"
+        expected = f"from 0 to {data.num_classes - 2}, so that at least two classes remain"
         raise bad_value("count (data.outside_classes)", expected, count)
     return replace(
         data, classes=list(data.classes[:left]), labels=data.labels.masked_fill(data.labels >= left, OUT_OF_CLASS)
@@ -83,5 +86,5 @@ def without_classes(data: ImageData, count: int) -> ImageData:
 
 
 def _drawn(data: ImageData, positions: Sequence[int], size: int) -> list[int]:
-    """At most ``size`` of these positions, sorted: those whose ids have the smallest hashes."""
+    """Return the ``size`` positions whose ids have the smallest hashes, sorted; all if fewer."""
     return sorted(sorted(positions, key=lambda position: derive_seed(0, "subset", data.ids[position]))[:size])

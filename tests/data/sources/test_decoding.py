@@ -214,7 +214,7 @@ def test_held_in_memory_below_the_limit(folder, monkeypatch):
 def test_an_image_that_is_damaged_later_is_named(folder):
     source = read_images(folder, ["0.png", "1.png"], 4, in_memory=False).source
     (folder / "1.png").write_bytes(b"")
-    with pytest.raises(DalError, match=r"1\.png: was readable at set-up and is not any more"):
+    with pytest.raises(DalError, match=r"1\.png: was readable at setup and no longer is"):
         source.batch([0, 1])
 
 

@@ -44,7 +44,7 @@ def test_size_out_of_range(size):
     with pytest.raises(DalError) as error:
         random_subset(data([0, 1], 2), size)
     assert (
-        str(error.value) == f"size (data.max_train): expected from 1 to 2, the training points there are, got {size}."
+        str(error.value) == f"size (data.max_train): expected from 1 to 2, the number of training points, got {size}."
     )
 
 
@@ -89,7 +89,7 @@ def test_classes_taken_away_leave_their_images():
 
 @pytest.mark.parametrize("count", [-1, 3, 4])
 def test_two_classes_must_be_left(count):
-    with pytest.raises(DalError, match=r"count \(data.outside_classes\): expected from 0 to 2, so that two"):
+    with pytest.raises(DalError, match=r"count \(data.outside_classes\): expected from 0 to 2, so that at least two"):
         without_classes(data([0, 1, 2, 3], 4), count)
 
 
