@@ -109,7 +109,7 @@ def quiet() -> Iterator[None]:
 def keyboard_interrupt() -> Iterator[None]:
     """Restore KeyboardInterrupt and the SIGINT handler.
 
-    On Ctrl-C, Lightning raises SystemExit(1) and leaves SIGINT ignored. A shutdown that fails halfway, for example while
+    On Ctrl-C, Lightning raises SystemExit(1) and leaves SIGINT ignored. A shutdown that fails halfway, such as while
     the Trainer is set up, raises another error instead.
     """
     main = threading.current_thread() is threading.main_thread()
