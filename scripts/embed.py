@@ -75,9 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument(
-        "overrides", nargs="*", help="data settings, such as data=cifar10 data.max_train=5000"
-    )
+    parser.add_argument("overrides", nargs="*", help="data settings, such as data=cifar10 data.max_train=5000")
     parser.add_argument("--output", type=Path, default=Path("embeddings.npy"))
     parser.add_argument("--network", default="efficientnet_lite0")
     parser.add_argument("--size", type=int, default=224, help="input size of the network in pixels; smaller is faster")
