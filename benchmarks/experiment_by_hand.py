@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 LARGE_BATCH = 256
-"""Images a batch where nothing is trained."""
+"""Images per batch in passes without training."""
 
 Phase = Callable[[str], AbstractContextManager[None]]
 

@@ -14,7 +14,7 @@ from dal.errors import bad_value
 
 
 class JoinedSource:
-    """Joins two sources and converts the images of the second to the first one's shape.
+    """Joins two sources; images of the second take the first's shape.
 
     Images are resized bilinearly with antialiasing. Gray is repeated and colors are averaged to match the channels.
     """
