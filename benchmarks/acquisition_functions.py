@@ -1,12 +1,12 @@
-"""Acquisition functions against random in a regime of the literature: a sweep, then its comparison.
+"""Compare acquisition functions with random in a regime of the literature.
 
     python benchmarks/acquisition_functions.py low_budget digits --seeds 10
     python benchmarks/acquisition_functions.py redundant_pool digits --functions random bald batchbald power_bald badge
     python benchmarks/acquisition_functions.py medium_budget fashion_mnist --set data.max_train=5000
 
-The regime is a preset of configs/benchmark. Runs what is missing of the grid by ``dal run --multirun``, with one thread
-a run, and lets ``dal compare`` write its page and tables beside the runs. The numbers as CSV and the learning curves
-go to a dated folder of benchmarks/results/.
+The regime is a preset of configs/benchmark. The command runs the missing runs of the grid with ``dal run --multirun``,
+one thread per run. ``dal compare`` then writes its page and tables next to the runs. The numbers as CSV and the
+learning curves are written to a dated folder of benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dal.acquisition import registry
 from dal.reports.comparison import compare
 from dal.runs.atomic import write_text
 
-# The page is 5 MB, most of it Plotly: ``dal compare`` makes it from the runs at any time.
+# The page is 5 MB, most of it Plotly; ``dal compare`` can recreate it from the runs.
 KEPT = (".csv", ".png")
 
 
@@ -37,18 +37,16 @@ def main() -> int:
     parser.add_argument("experiment", help="an experiment of configs/experiment, such as digits or fashion_mnist")
     parser.add_argument("--functions", nargs="+", metavar="NAME", help="all by default")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for all runs")
-    parser.add_argument("--name", help="of the folders of runs and results, with --set (REGIME_EXPERIMENT)")
+    parser.add_argument("--name", help="name of the run and result folders, with --set (default: REGIME_EXPERIMENT)")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs/acquisition_functions"), help="where the run folders are"
-    )
+    parser.add_argument("--runs", type=Path, default=Path("runs/acquisition_functions"), help="folder of the runs")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
 
     functions = options.functions or sorted(registry())
     folder = options.runs / (options.name or f"{options.regime}/{options.experiment}")
-    # Before anything is written, so that the commit is told as it was.
+    # Recorded before writing, because results make the working tree dirty.
     facts = facts_now(threads_a_run=1, runs_at_a_time=options.jobs, seeds=list(range(options.seeds)))
     sweep = [
         *("run", "--multirun", f"benchmark={options.regime}", f"experiment={options.experiment}", *options.set),

@@ -1,6 +1,6 @@
-"""Whole campaigns, each ``dal run`` in a process of its own with one thread.
+"""Runs whole campaigns: each ``dal run`` is a separate process with one thread.
 
-No command of its own: see compute_saving.py and full_data.py.
+This module has no command: see compute_saving.py and full_data.py.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 
 
 def chosen(function: str) -> list[str]:
-    """``bald:num_draws=100`` as overrides."""
+    """Convert ``bald:num_draws=100`` to overrides."""
     name, _, parameter = function.partition(":")
     return [f"acquisition={name}", *([f"acquisition.{parameter}"] if parameter else [])]
 
 
 def run(command: list[str]) -> bool:
-    """One campaign in a process of its own; its last words where it fails."""
+    """Run one campaign in a separate process; print the end of its errors if it fails."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-m", "dal", *command], env=environment, capture_output=True, text=True)
     print(f"{'done' if done.returncode == 0 else 'FAILED'}: dal {' '.join(command)}", flush=True)
@@ -31,12 +31,12 @@ def run(command: list[str]) -> bool:
 
 
 def commits(folders: Sequence[Path]) -> list[str]:
-    """Where the code stood when the runs were started; a run made earlier is not made again."""
+    """Commits at which the runs first started; existing runs are not repeated."""
     return sorted({start["git_commit"] for start in _starts(folders)})
 
 
 def first_start(folders: Sequence[Path]) -> str:
-    """When the first of the runs was started."""
+    """Start time of the first run."""
     return min(str(start["started"]) for start in _starts(folders))
 
 

@@ -1,4 +1,4 @@
-"""Compute saving: classic against each policy alone, the saver, the saver without each, and all labels at once.
+"""Compare classic with each compute policy, the saver, its ablations, and all labels at once.
 
     python benchmarks/compute_saving.py digits
     python benchmarks/compute_saving.py fashion_mnist --functions margin bald --variants classic saver
@@ -6,9 +6,9 @@
     python benchmarks/compute_saving.py digits_resnet18 --seeds 3
     python benchmarks/compute_saving.py fashion_mnist_pretrained --seeds 3     # needs pip install -e '.[embed]'
 
-Paired by seed: the same initial set, model, function and optimizer; only how a round is paid for differs. Runs what is
-missing of the grid (a run that was cut off goes on), each ``dal run`` in a process of its own with one thread, then
-writes a dated table and a plot of accuracy against FLOPs to benchmarks/results/.
+Runs are paired by seed: the initial set, model, function and optimizer are the same, and only the compute policy
+differs. The command runs the missing runs of the grid and resumes interrupted ones. Each ``dal run`` is a separate
+process with one thread. A dated table and a plot of accuracy against FLOPs are written to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dal.analysis import Run, area_under_curve, paired_difference, read_run
 from dal.costs.prices import PricesConfig
 from dal.runs.round import Round
 
-# The usual ones, less those of the two that count.
+# The usual colors, except those of the two main curves.
 OTHER_COLORS = [f"tab:{name}" for name in ("blue", "green", "red", "purple", "brown", "pink", "olive", "cyan")]
 OTHER_COLORS += ["black", "gold"]
 PRICES = PricesConfig(label=0.10, gpu_hour=2.50)
@@ -44,10 +44,10 @@ def main() -> int:
     parser.add_argument("--functions", nargs="+", default=["margin"], metavar="NAME[:KEY=VALUE]")
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="all by default")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for all runs")
-    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
-    parser.add_argument("--runs", type=Path, default=Path("runs/compute_saving"), help="where the run folders are")
+    parser.add_argument("--runs", type=Path, default=Path("runs/compute_saving"), help="folder of the runs")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     known = variants(options.experiment)
@@ -74,7 +74,7 @@ def main() -> int:
     with ThreadPoolExecutor(options.jobs) as jobs:
         failed = [command for command, ok in zip(commands, jobs.map(run, commands), strict=True) if not ok]
     if failed:
-        print(f"{len(failed)} of {len(commands)} runs failed; start the command again to resume them.")
+        print(f"{len(failed)} of {len(commands)} runs failed; run the command again to resume them.")
         return 1
     runs = {cell: read_run(folder) for cell, folder in folders.items()}
     facts["commits_of_the_runs"] = commits(list(folders.values()))
@@ -107,13 +107,13 @@ ABOUT = (
 
 
 def folder_name(function: str, seed: int, variant: str) -> Path:
-    """A path that a shell takes without quotes."""
+    """A path that needs no quotes in a shell."""
     plain = "".join(c if c.isalnum() else "_" for c in variant)
     return Path(function.replace(":", "_").replace("=", "")) / plain / f"seed{seed}"
 
 
 def bill(run: Run) -> tuple[float, float, float, float]:
-    """FLOPs of training and of scoring, all FLOPs, and seconds; testing apart."""
+    """FLOPs of training and scoring, all FLOPs, and seconds, without testing."""
     score = sum(row.cost(["embed", "score", "select"]).total_flops for row in run.rows)
     costs = [row.method for row in (*run.rows, *final_model_of(run))]
     flops = sum(spent.total_flops for spent in costs)
@@ -121,28 +121,28 @@ def bill(run: Run) -> tuple[float, float, float, float]:
 
 
 def final_model_of(run: Run) -> list[Round]:
-    """The row of the final model that the run's network was a proxy for, where there is one."""
+    """The row of the final model, if the run's network was a proxy for one."""
     return [] if run.final_model is None else [run.final_model]
 
 
 def last_accuracy(run: Run) -> float:
-    """In percent; the final model's where there is one."""
+    """Accuracy in percent, of the final model if there is one."""
     last = [*run.rounds["test_accuracy"], *(row["test_accuracy"] for row in final_model_of(run))][-1]
     return 100 * float(last)
 
 
 def updates(run: Run) -> float:
-    """Of all rounds and of the final model."""
+    """Total over all rounds and the final model."""
     return float(run.rounds["updates"].sum()) + sum(row["updates"] for row in final_model_of(run))
 
 
 def has_curve(run: Run) -> bool:
-    """Not where all labels were bought at once, and a proxy's own says nothing."""
+    """False if all labels were bought at once, and for proxies, whose own accuracy is not relevant."""
     return len(run.rounds) > 1 and not final_model_of(run)
 
 
 def areas(runs: list[Run], others: list[Run]) -> list[float]:
-    """In percent, from the first label that both groups have to the last."""
+    """In percent, over the range of labels that both groups share."""
     bought = [one.rounds["labels_bought"] for one in [*runs, *others]]
     low, high = max(x.iloc[0] for x in bought), min(x.iloc[-1] for x in bought)
     result = []
@@ -154,7 +154,7 @@ def areas(runs: list[Run], others: list[Run]) -> list[float]:
 
 
 def line(variant: str, runs: list[Run], classic: list[Run]) -> Row:
-    """A row of the table."""
+    """Return a row of the table."""
     mine, theirs = (np.array([bill(run) for run in group]).mean(axis=0) for group in (runs, classic))
     area = difference = half_width = None
     if has_curve(runs[0]):
@@ -179,7 +179,7 @@ def line(variant: str, runs: list[Run], classic: list[Run]) -> Row:
 
 
 def by_seed(seeds: Sequence[int], groups: dict[str, list[Run]]) -> list[Row]:
-    """What the differences are taken of: a row a variant and seed."""
+    """The values to compare: one row per variant and seed."""
     classic = groups["classic"]
     curves = {v: (areas(runs, classic), areas(classic, runs)) for v, runs in groups.items() if has_curve(runs[0])}
     none = [None] * len(seeds)

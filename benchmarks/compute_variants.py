@@ -1,6 +1,6 @@
-"""The campaigns of compute_saving.py, and the ways to pay for their rounds.
+"""Campaigns and compute policies of compute_saving.py.
 
-No command of its own.
+This module has no command.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CAMPAIGNS = {
         "model.input_size=64",
     ],
 }
-SIZES = {  # of the part of the pool that is scored
+SIZES = {  # sizes of the scored part of the pool
     "digits": "400",
     "digits_resnet18": "400",
     "fashion_mnist": "10000",
@@ -36,7 +36,7 @@ SAVER = ["compute=saver"]
 
 
 def variants(data: str) -> dict[str, list[str]]:
-    """Overrides of each variant, over the campaign that all share."""
+    """Overrides of each variant on top of the shared campaign."""
     size = SIZES[data]
     part = [f"candidates.size={size}"]
     if data == "fashion_mnist_pretrained":
@@ -81,6 +81,6 @@ def variants(data: str) -> dict[str, list[str]]:
         ],
         "saver, equal queries": [*SAVER, *part, "campaign.growth=1.0"],
         "saver, whole pool": [*SAVER, "candidates.kind=all"],
-        # Of Fashion-MNIST see full_data.py, with a rule to stop that 60,000 labels need.
+        # full_data.py covers Fashion-MNIST, with the stopping rule that 60,000 labels need.
         **({"all labels, once": ALL_DIGITS} if data == "digits" else {}),
     }

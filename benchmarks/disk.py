@@ -1,12 +1,12 @@
-"""Disk: core-set and BADGE over pools that lie on disk, within a stated budget of memory.
+"""Measure core-set and BADGE on pools that are stored on disk, within a memory budget.
 
     python benchmarks/disk.py                   # two million points x 512, about 10 minutes on 2 cores and 2 GB of disk
     python benchmarks/disk.py --points 200000 --quick
 
-Features are float16 and lie in a .npy file below runs/, made once; BADGE's probabilities (10 classes) are float32
-beside them. Every run is a process of its own that is told to hold no more than the budget: it opens the files as
-DiskRows, selects, and reports what Linux counted as its largest resident set, Python and PyTorch included. First, on
-fewer points, the selections are compared with those from tensors in memory.
+The float16 features are generated once, in a .npy file below runs/. BADGE's probabilities (10 classes) are float32 in
+the same folder. Each run is a separate process with the memory budget as its limit. It opens the files as DiskRows,
+selects, and reports its peak resident set on Linux, including Python and PyTorch. Before that, selections on fewer
+points are compared with those from tensors in memory.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def main() -> int:
     parser.add_argument("--picks", type=int, default=1000)
     parser.add_argument("--budget", default="1GiB")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="all cores unless said")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads (default: all cores)")
     parser.add_argument("--quick", action="store_true", help="write below runs/")
-    parser.add_argument("--results", type=Path, help="benchmarks/results unless said")
+    parser.add_argument("--results", type=Path, help="folder of the results (default: benchmarks/results)")
     parser.add_argument("--one", choices=("coreset", "badge"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -77,7 +77,10 @@ def files(points: int) -> tuple[Path, Path]:
 
 
 def make_files(points: int, width: int = 512, classes: int = 10) -> None:
-    """Rectified features of few directions and uneven length, as a network's are. A name means that all is written."""
+    """Write rectified features of low rank and uneven norm, like those of a network.
+
+    The files appear under their names when they are complete.
+    """
     paths = files(points)
     if all(path.exists() for path in paths):
         return

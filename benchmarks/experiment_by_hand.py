@@ -1,9 +1,9 @@
-"""The experiment of one_experiment.py in plain PyTorch, as somebody would write it who needs no library.
+"""The experiment of one_experiment.py in plain PyTorch, without a library.
 
-The images lie in memory, normalized, and are read by index: no loader, no logs, no files. What is scored are 20 plain
-passes with dropout on.
+The normalized images are in memory and read by index, without loader, logs or files. Scoring runs 20 plain passes with
+dropout on.
 
-No command of its own: see one_experiment.py.
+This module has no command: see one_experiment.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 LARGE_BATCH = 256
-"""Images a batch where nothing is trained."""
+"""Images per batch in passes without training."""
 
 Phase = Callable[[str], AbstractContextManager[None]]
 
@@ -30,7 +30,7 @@ def experiment(
     settings: Any,
     phase: Phase,
 ) -> list[float]:
-    """Test accuracies, one a round. ``labeled`` is the initial set, ``new_model(round)`` a network with new weights."""
+    """Return one test accuracy per round. ``labeled`` is the initial set; ``new_model(round)`` makes a new network."""
     images, labels = train
     accuracies = []
     for round in range(settings.rounds + 1):
@@ -56,7 +56,7 @@ def fit(model: nn.Module, images: Tensor, labels: Tensor, settings: Any) -> None
     for _ in range(settings.epochs):
         for batch in torch.randperm(len(images)).split(settings.batch_size):
             x = images[batch]
-            # Each image is mirrored left to right half of the time.
+            # Flip each image with probability 0.5.
             x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(-1), x)
             loss = cross_entropy(model(x), labels[batch])
             optimizer.zero_grad()
@@ -66,7 +66,7 @@ def fit(model: nn.Module, images: Tensor, labels: Tensor, settings: Any) -> None
 
 @torch.inference_mode()
 def bald(model: nn.Module, images: Tensor, num_draws: int) -> Tensor:
-    """(N,) mutual information of label and network, in nats. The network has no BatchNorm that training mode moves."""
+    """Return the (N,) mutual information of label and network in nats, for a network without BatchNorm."""
     model.train()
     scores = []
     for x in images.split(LARGE_BATCH):

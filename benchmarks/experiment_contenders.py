@@ -1,10 +1,10 @@
-"""One contender of one_experiment.py, in a process of its own: what it took, and how good its networks were.
+"""Runs one contender of one_experiment.py in a separate process, and records its cost and accuracy.
 
-All contenders get the same images, the same initial set and dal's Classifier on its SmallCNN. The clock starts when all
-is imported and the images are loaded. For dal it runs inside of ``dal run`` itself, from the loaded images until the
-last line is printed, run folder and learning curve included.
+All contenders use the same images, the same initial set and dal's Classifier with SmallCNN. The clock starts after all
+imports, when the images are loaded. For dal, it runs inside ``dal run`` until the last line is printed, including the
+run folder and the learning curve.
 
-No command of its own: see one_experiment.py.
+This module has no command: see one_experiment.py.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Settings:
 
 
 class Clock:
-    """Seconds since it was made, and in each phase."""
+    """Measures the seconds since its creation and in each phase."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
@@ -71,7 +71,7 @@ class Clock:
 
 
 class Images:
-    """What the contenders other than dal are given: tensors of the same images that dal reads."""
+    """Input of the contenders other than dal: tensors of the same images that dal reads."""
 
     def __init__(self, settings: Settings, seed: int) -> None:
         self.train, test = load(FashionMNIST(max_train=settings.pool))
@@ -81,12 +81,12 @@ class Images:
         self.labeled = initial_set("random", points, self.train, settings.initial, generator(seed, "initial"))
 
     def tensors(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Normalizing them is on the clock."""
+        """The clock includes normalization."""
         (train, test) = ((data.plain(range(len(data))), data.labels) for data in (self.train, self.test))
         return train, test
 
     def new_model(self, round: int) -> Classifier:
-        """The weights that dal starts this round from."""
+        """Return the weights from which dal starts this round."""
         with isolated_rng(self.seed, round, "init"):
             return ModelConfig().build(self.train.image_shape, self.train.num_classes)
 
@@ -124,15 +124,15 @@ def baal(settings: Settings, seed: int, folder: Path, *, caching: bool) -> Resul
     model = images.new_model(0)
     accuracies = []
     for state in weights:
-        # Patching renames what it wraps and keeps the order.
+        # Patching renames wrapped modules and keeps their order.
         model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
         accuracies.append(experiment_by_hand.accuracy(model, *test))
     return done | {"labels": settings.labels, "accuracies": accuracies}
 
 
 def dal_run(settings: Settings, seed: int, folder: Path, *, overrides: list[str]) -> Result:
-    """``dal run`` with its clock set to the moment when the images are loaded."""
-    # dal imports these only when it gets there; here they are imported for that alone, before the clock is set.
+    """Run ``dal run`` with a clock that starts when the images are loaded."""
+    # dal imports these lazily; import them now, before the clock starts.
     import matplotlib.figure  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
 
@@ -169,7 +169,7 @@ _PHASES = {"select": "score"}
 
 
 def _flops_of_an_image(model: nn.Module, image: Tensor) -> tuple[int, int]:
-    """Forward and backward, counted as dal counts them. The image needs no gradient."""
+    """Count forward and backward FLOPs like dal, without a gradient for the image."""
     with FlopCounterMode(display=False) as forward:
         logits = model(image)
     with FlopCounterMode(display=False) as backward:
@@ -185,7 +185,7 @@ OWN: dict[str, Callable[[Settings, int, Path], Result]] = {
 
 
 def main() -> int:
-    """The order as JSON: kind, settings, seed, folder, and for dal its overrides. The result goes to the folder."""
+    """Run a JSON order (kind, settings, seed, folder, overrides of dal) and write the result to the folder."""
     order = json.loads(sys.argv[1])
     settings, folder = Settings(**order["settings"]), Path(order["folder"])
     run = OWN.get(order["kind"]) or partial(dal_run, overrides=order["overrides"])

@@ -1,12 +1,12 @@
-"""The experiment of one_experiment.py by baal (github.com/baal-org/baal), after the example for MC dropout in its
-documentation: batches of 32 for everything, inputs replicated in memory, the initial weights loaded every round.
+"""The experiment of one_experiment.py with baal (github.com/baal-org/baal).
 
-Where the example would cost it something that is not its own, baal gets the better way: a new optimizer every round,
-where the example keeps its state over the reset; no loader workers, whose start costs more than reading from memory;
-and accuracies that are measured apart from the clock, without the dropout that its own test leaves on. With caching it
-also gets large batches where nothing is trained.
+The code follows the MC dropout example of baal's documentation: batches of 32, inputs replicated in memory, and the
+initial weights loaded every round. It improves the example where the example has costs that are not baal's own. The
+optimizer is new every round; the example keeps its state over the reset. There are no loader workers, because starting
+them costs more than reading from memory. Accuracies are measured outside the clock, without the dropout that baal's
+test leaves on. With caching, passes without training also use large batches.
 
-No command of its own: see one_experiment.py.
+This module has no command: see one_experiment.py.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def experiment(
     *,
     caching: bool,
 ) -> list[dict[str, Tensor]]:
-    """The weights after each round."""
+    """Return the weights after each round."""
     mask = np.zeros(len(train[0]), dtype=int)
     mask[labeled.numpy()] = 1
     dataset = ActiveLearningDataset(

@@ -1,11 +1,11 @@
-"""What the benchmarks work on: Fashion-MNIST images, networks trained on them for a minute, and their features.
+"""Inputs of the benchmarks: Fashion-MNIST images, trained networks, and their features.
 
     python benchmarks/fashion.py
 
-makes it all ahead of time (the benchmarks make what is missing). The images are those of the Debian package
-dataset-fashion-mnist, or in data/fashion_mnist. Trained weights and features are kept in runs/benchmarks/, outside git:
-delete that folder to make them anew. The networks learn the last 10,000 training images, so the first 50,000, which are
-the pool, are as new to them as a pool should be.
+creates everything in advance; otherwise the benchmarks create missing inputs. The images come from the Debian package
+dataset-fashion-mnist or from data/fashion_mnist. Trained weights and features are cached in runs/benchmarks/, which git
+ignores; delete that folder to recreate them. Each network trains for about a minute on the last 10,000 training images.
+The first 50,000 are the pool and stay unseen.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def splits() -> ImageSplits:
 
 
 def test_images(count: int) -> tuple[ImageData, Tensor]:
-    """The first test images, as dal reads them; and as the floor and the peers do, a tensor that is normalized."""
+    """Return the first test images as ImageData for dal, and as a normalized tensor for the floor and peers."""
     test = splits().test
     assert test is not None
     data = test.subset(range(min(count, len(test))))
@@ -69,7 +69,7 @@ def test_images(count: int) -> tuple[ImageData, Tensor]:
 
 
 def color_images(count: int) -> tuple[ImageData, Tensor]:
-    """Test images with a rim of two pixels and three channels: 3 x 32 x 32, the shape of CIFAR."""
+    """Return test images padded by two pixels and repeated to 3 x 32 x 32, the shape of CIFAR."""
     grey, _ = test_images(count)
     pixels = pad(grey.source.batch(range(len(grey))), (2, 2, 2, 2)).repeat(1, 3, 1, 1)
     data = ImageData("fashion32", TensorSource(pixels), grey.ids, grey.labels, grey.classes, mean=[0.5], std=[0.5])
@@ -77,20 +77,20 @@ def color_images(count: int) -> tuple[ImageData, Tensor]:
 
 
 def small_classifier() -> Classifier:
-    """dal's Classifier on its SmallCNN, trained, in eval mode."""
+    """Return dal's trained Classifier with SmallCNN in eval mode."""
     with isolated_rng(SEED, "small"):
         model = Classifier(SmallCNN(1, (28, 28)), num_classes=10)
     return _trained("small_cnn", model, epochs=3)
 
 
 def resnet18(num_classes: int = 10) -> Classifier:
-    """torchvision's ResNet-18 with the stem for small images, untrained: what it says does not matter to its time."""
+    """Return an untrained ResNet-18 with a stem for small images; the weights do not affect the time."""
     with isolated_rng(SEED, "resnet18"):
         return Classifier(build_backbone("resnet18_cifar", (3, 32, 32)), num_classes).eval()
 
 
 def features_and_probs() -> tuple[Tensor, Tensor]:
-    """(60000, 512) float32 and (60000, 10) float32 of all training images under the trained WideCNN."""
+    """Return (60000, 512) features and (60000, 10) probabilities, float32, of the trained WideCNN."""
     paths = [CACHE / "fashion_features.npy", CACHE / "fashion_probs.npy"]
     if not all(path.exists() for path in paths):
         with isolated_rng(SEED, "wide"):
@@ -112,7 +112,7 @@ def normal_features(count: int, width: int, seed: int = SEED) -> Tensor:
 
 
 def made_up_probs(features: Tensor, num_classes: int, seed: int = SEED) -> Tensor:
-    """Probabilities of a random last layer on these features, about as sure as a trained one."""
+    """Return the probabilities of a random last layer, about as confident as a trained one."""
     g = torch.Generator().manual_seed(seed + 1)
     weights = torch.randn(features.shape[1], num_classes, generator=g) * 3 / features.shape[1] ** 0.5
     return (features @ weights).softmax(dim=1)
@@ -123,7 +123,7 @@ def _train_images(indices: Tensor) -> Tensor:
 
 
 def _trained(name: str, model: Classifier, epochs: int) -> Classifier:
-    """From the cache, or a plain loop of Adam over the last 10,000 training images."""
+    """Load the network from the cache, or train it with Adam on the last 10,000 training images."""
     path = CACHE / f"{name}.pt"
     if path.exists():
         model.load_state_dict(torch.load(path, weights_only=True))

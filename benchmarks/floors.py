@@ -1,9 +1,9 @@
-"""The floors: the same work by hand in plain PyTorch and float32, with no check, no progress and no memory limit.
+"""Floors: the same work in plain PyTorch and float32, without checks, progress or memory limits.
 
-They are what somebody would write who wants nothing but speed, so dal's time over theirs is what dal's checks,
-exactness and generality cost. They run on whatever device and in whatever floating type their tensors are.
+A floor is written for speed only, so the ratio of dal's time to it is the cost of dal's checks, exactness and
+generality. Floors run on the device and in the floating-point type of their tensors.
 
-No command of its own: see speed.py and gpu.py.
+This module has no command: see speed.py and gpu.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Step = Callable[[Tensor], Tensor]
 
 
 def dropout_masks(model: Classifier, num_draws: int, seed: int = 0) -> list[Tensor]:
-    """The scaled masks of K draws for the two dropout layers of a Classifier on SmallCNN: (K, 1568) and (K, 128)."""
+    """Return K scaled masks for the two dropout layers of a Classifier with SmallCNN: (K, 1568) and (K, 128)."""
     g = torch.Generator().manual_seed(seed)
     inner = next(m for m in model.backbone.modules() if isinstance(m, nn.Dropout))
     dense = next(m for m in model.backbone.modules() if isinstance(m, nn.Linear))
@@ -31,7 +31,7 @@ def dropout_masks(model: Classifier, num_draws: int, seed: int = 0) -> list[Tens
 
 
 def small_cnn_step(model: Classifier, masks: list[Tensor]) -> Step:
-    """(B, C, H, W) to (B,) BALD scores: convolutions once, their output times K fixed masks, the rest on B * K rows."""
+    """Map (B, C, H, W) to (B,) BALD scores: one convolution pass, K fixed masks, the head on B * K rows."""
     layers = list(model.backbone.layers)
     first = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.Dropout))
     trunk, rest = nn.Sequential(*layers[:first]), nn.Sequential(*layers[first + 1 :])
@@ -47,12 +47,12 @@ def small_cnn_step(model: Classifier, masks: list[Tensor]) -> Step:
 
 @torch.inference_mode()
 def over_batches(step: Step, images: Tensor, batch_size: int) -> Tensor:
-    """What the step gives for all images: scores, or the logits of a plain forward pass where the step is a model."""
+    """Return the outputs of the step for all images: scores, or logits if the step is a model."""
     return torch.cat([step(x) for x in images.split(batch_size)])
 
 
 def bald(logits: Tensor) -> Tensor:
-    """(B, K, C) to (B,), in the type of the logits."""
+    """Map (B, K, C) to (B,), in the type of the logits."""
     probs = logits.softmax(dim=2)
     entropy_of_mean = torch.special.entr(probs.mean(dim=1)).sum(dim=1)
     return entropy_of_mean - torch.special.entr(probs).sum(dim=2).mean(dim=1)
@@ -60,11 +60,11 @@ def bald(logits: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def coreset(features: Tensor, labeled: Tensor, query_size: int, block: int = 8192) -> Tensor:
-    """Greedy k-center: a matrix product for the labeled points, then one matrix-vector product a pick."""
+    """Greedy k-center: a matrix product for the labeled points, then one matrix-vector product per pick."""
     sizes, labeled_sizes = squared_lengths(features), squared_lengths(labeled)
     nearest = torch.empty_like(sizes)
     for rows in (slice(start, start + block) for start in range(0, len(features), block)):
-        # |c|² - 2 x·c; what |x|² adds is the same for all centers.
+        # |c|² - 2 x·c; the term |x|² is the same for all centers.
         if features.dtype == torch.float32:
             about = torch.addmm(labeled_sizes, features[rows], labeled.T, alpha=-2)
         else:
@@ -74,7 +74,7 @@ def coreset(features: Tensor, labeled: Tensor, query_size: int, block: int = 819
     distances, products = torch.empty_like(sizes), torch.empty_like(features[:, 0])
     picks = torch.empty(query_size, dtype=torch.int64, device=features.device)
     for i in range(query_size):
-        # Of shape (1,): to index with a single number a GPU would be waited for.
+        # Of shape (1,), because indexing with a single number synchronizes with the GPU.
         pick = nearest.argmax(dim=0, keepdim=True)
         picks[i : i + 1] = pick
         if i + 1 == query_size:
@@ -89,7 +89,7 @@ def coreset(features: Tensor, labeled: Tensor, query_size: int, block: int = 819
 
 @torch.inference_mode()
 def badge(probs: Tensor, features: Tensor, query_size: int, generator: torch.Generator) -> Tensor:
-    """k-means++ on gradients that exist as two factors only: two matrix-vector products a pick."""
+    """k-means++ on gradients in factored form: two matrix-vector products per pick."""
     a = probs.clone()
     a[torch.arange(len(a), device=a.device), probs.argmax(dim=1)] -= 1
     sizes = squared_lengths(a) * squared_lengths(features)
@@ -117,7 +117,7 @@ def badge(probs: Tensor, features: Tensor, query_size: int, generator: torch.Gen
 
 @torch.inference_mode()
 def batchbald(log_probs: Tensor, query_size: int, block: int = 128) -> Tensor:
-    """Greedy BatchBALD over all joint labels, the pool a block at a time: a matrix product and an entropy a pick."""
+    """Greedy BatchBALD over all joint labels, in blocks of the pool: a matrix product and an entropy per pick."""
     probs = log_probs.exp()
     num_draws = probs.shape[1]
     given_network = torch.special.entr(probs).sum(dim=2).mean(dim=1)
@@ -135,5 +135,5 @@ def batchbald(log_probs: Tensor, query_size: int, block: int = 128) -> Tensor:
 
 
 def squared_lengths(x: Tensor) -> Tensor:
-    """(N,) float32 without a second (N, D), a block at a time."""
+    """Compute (N,) float32 in blocks, without a second (N, D)."""
     return torch.cat([block.float().square().sum(dim=1) for block in x.split(8192)])

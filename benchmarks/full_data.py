@@ -1,13 +1,13 @@
-"""The price of labels that nobody needed: one training on all of Fashion-MNIST against a whole campaign of dal's saver.
+"""Compare one training on all of Fashion-MNIST with a whole campaign of dal's saver.
 
     python benchmarks/full_data.py                # seeds 0 to 2, margin and BALD
     python benchmarks/full_data.py --seeds 5 --functions margin --jobs 1
-    python benchmarks/full_data.py --quick        # tiny sizes, to see that it works; writes below runs/
+    python benchmarks/full_data.py --quick        # tiny sizes for a quick check; writes below runs/
 
-For each seed the small CNN is trained once on all 60,000 labels. The campaign, all rounds of training and scoring the
-pool of 60,000, then goes on until it reaches 99 % of that accuracy or has bought 15,000 labels. Both are ``dal run`` in
-a process of its own with one thread, and FLOPs are those of the ledger. Runs what is missing (a run that was cut off
-goes on), then writes table and plot to benchmarks/results/.
+For each seed, the small CNN trains once on all 60,000 labels. The campaign trains and scores the pool of 60,000 until
+it reaches 99 % of that accuracy or has bought 15,000 labels. Each ``dal run`` is a separate process with one thread,
+and FLOPs are those of the ledger. The command runs missing runs, resumes interrupted ones, and writes a table and a
+plot to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ Rows = list[Round]
 SHARE = 0.99
 """Of the accuracy with all labels: where a campaign ends."""
 
-# Validation is watched on at most 2,048 points (dal.training.fit.MAX_CHECKED), so that more would only cost labels.
-# In epochs of 58,000 images: looked at every half one, ended after three without a better loss, 40 at most.
+# Validation uses at most 2,048 points (dal.training.fit.MAX_CHECKED); more would only cost labels.
+# In epochs of 58,000 images: a check every half epoch, patience of three, at most 40.
 SIZES = {"pool": 60_000, "validation": 2_000, "budget": 15_000, "check": 453, "patience": 2_718, "most": 36_240}
 QUICK = {"pool": 600, "validation": 100, "budget": 300, "check": 20, "patience": 60, "most": 200}
 FULL = [
-    "compute=early_stopping",  # every key of it is set below, but for candidates=all
+    "compute=early_stopping",  # its keys are all set below, except candidates=all
     "acquisition=random",
     "campaign.initial_size={rest}",
     "campaign.validation_size={validation}",
@@ -56,7 +56,7 @@ FULL = [
     "training.patience={patience}",
 ]
 CAMPAIGN = ["compute=saver", "campaign.budget={budget}"]
-# The same model, optimizer, batch size (64) and augmentation for both, as the experiment has them.
+# Both use the model, optimizer, batch size (64) and augmentation of the experiment.
 BOTH = ["experiment=fashion_mnist", "data.max_train={pool}"]
 
 FULL_NAME = "all labels, once"
@@ -80,8 +80,8 @@ def main() -> int:
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for the campaigns")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
     parser.add_argument("--quick", action="store_true", help="tiny sizes")
-    parser.add_argument("--runs", type=Path, default=Path("runs/full_data"), help="where the run folders are")
-    parser.add_argument("--results", type=Path, help="benchmarks/results unless said")
+    parser.add_argument("--runs", type=Path, default=Path("runs/full_data"), help="folder of the runs")
+    parser.add_argument("--results", type=Path, help="folder of the results (default: benchmarks/results)")
     options = parser.parse_args()
     sizes = QUICK if options.quick else SIZES
     runs = options.runs.with_name(f"{options.runs.name}_quick") if options.quick else options.runs
@@ -143,7 +143,7 @@ def journal(folder: Path) -> Rows:
 
 
 def spent(row: Round) -> int:
-    """FLOPs of a round without the test, which is no cost of either way."""
+    """FLOPs of a round without testing, which is not a cost of either method."""
     return row.method.total_flops
 
 
@@ -152,7 +152,7 @@ def of(rows: Rows, phase: str) -> int:
 
 
 def one_row(name: str, seed: int, rows: Rows, full: Rows) -> Row:
-    """A run against the training on all labels of the same seed; shares in percent."""
+    """Compare a run with the training on all labels of the same seed; shares in percent."""
     (reference,) = full
     last, flops, is_full = rows[-1], sum(map(spent, rows)), name == FULL_NAME
     share = last["test_accuracy"] / reference["test_accuracy"]
@@ -183,7 +183,7 @@ SPENT = ("tflop", "tflop to best", *(f"tflop {p}" for p in ("train", "validate",
 
 
 def means(rows: list[Row], names: Sequence[str]) -> list[Row]:
-    """A row a contender: means of these columns, and how many reached the share."""
+    """One row per contender: means of these columns, and the number of runs that reached the share."""
     made = []
     for contender in dict.fromkeys(row["contender"] for row in rows):
         group = [row for row in rows if row["contender"] == contender]
@@ -196,12 +196,12 @@ def means(rows: list[Row], names: Sequence[str]) -> list[Row]:
 
 
 def in_words(row: Row) -> Row:
-    """Percentages with two digits, which decide here."""
+    """Format percentages with two digits, which are relevant here."""
     return {k: f"{v:.2f} %" if k in PERCENT and v is not None else v for k, v in row.items()}
 
 
 def plot(path: Path, journals: dict[tuple[str, int], Rows]) -> None:
-    """Accuracy against FLOPs, and against labels: a line a campaign, a dot a training on all labels."""
+    """Plot accuracy against FLOPs and labels: a line per campaign, a dot per training on all labels."""
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     by_flops, by_labels = figure.subplots(1, 2, sharey=True)

@@ -1,11 +1,12 @@
-"""Speed on a CUDA card: scoring and selection against the same work by hand, and against what the card can do.
+"""Measure scoring and selection on a CUDA GPU against hand-written code and hardware limits.
 
     python benchmarks/gpu.py                    # all parts
     python benchmarks/gpu.py scoring coreset    # some of scoring, coreset, badge, imagenet
 
-imagenet is 1,281,167 points x 2,048 bf16 features and 1,000 classes, and wants 40 GB of memory; what does not fit says
-so and the rest goes on. Each part writes a CSV to benchmarks/results/gpu_DATE, the first one also a plot, and
-the README there anew over all parts that the day has seen. Without a CUDA card it ends with exit code 2.
+imagenet is 1,281,167 points x 2,048 bf16 features and 1,000 classes, and needs 40 GB of memory. An entry that does not
+fit reports the reason, and the other entries continue. Each part writes a CSV to benchmarks/results/gpu_DATE and
+updates the README there for all parts of the day; the first part also writes a plot. Without a CUDA GPU, the exit code
+is 2.
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ ABOUT = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all unless named")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--results", type=Path, help="benchmarks/results unless said")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works; writes below runs/")
+    parser.add_argument("--results", type=Path, help="folder of the results (default: benchmarks/results)")
+    parser.add_argument("--quick", action="store_true", help="small sizes for a quick check; writes below runs/")
     parser.add_argument("--device", default="cuda", help=argparse.SUPPRESS)  # cpu, to test the logic with --quick
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
@@ -87,7 +88,7 @@ def measure(
     device: torch.device,
     limits: dict[str, float],
 ) -> list[Row]:
-    """A row an entry; one that fails, for memory perhaps, says why and does not stop the others."""
+    """Return one row per entry; an entry that fails reports the reason and does not stop the others."""
     try:
         entries = build()
     except RuntimeError as error:
@@ -137,7 +138,7 @@ _MEASURED += ("bandwidth_share", "arithmetic_share")
 
 
 def watched(entry: gpu_cases.Entry, device: torch.device, peaks: dict[str, int]) -> Callable[[], Any]:
-    """The run with all its kernels finished, and its peak memory noted: the warm-up's is overwritten."""
+    """Wrap the run to wait for all kernels and record its peak memory, overwriting that of the warm-up."""
 
     def run() -> Any:
         if device.type != "cuda":

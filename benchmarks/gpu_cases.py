@@ -1,6 +1,6 @@
-"""The cases of gpu.py: made-up images, features and probabilities on a device, the floor and dal on each.
+"""Cases of gpu.py: the floor and dal on synthetic images, features and probabilities.
 
-No command of its own: see gpu.py.
+This module has no command: see gpu.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DRAWS = 20
 
 @dataclass(frozen=True)
 class Entry:
-    """One contender on the device and what its work is."""
+    """One contender on the device, with a description of its work."""
 
     name: str
     run: Callable[[], Any]
@@ -54,20 +54,20 @@ def _small_cnn(device: torch.device, images: int, tile: int) -> list[Entry]:
 
 
 def _resnet18(device: torch.device, images: int, tile: int) -> list[Entry]:
-    """The floor has one draw's work: all layers but the last are the same for all draws."""
+    """The floor computes one draw: all layers but the last are the same for all draws."""
     model = fashion.resnet18().to(device)
     return list(_scoring(model, made_up_images(images, (3, 32, 32)), tile, lambda m: m))
 
 
 def _scoring(model: Classifier, data: ImageData, tile: int, step_of: Callable[[Classifier], floors.Step]) -> Any:
-    """The floor has its normalized images on the device already; dal brings them there."""
+    """The floor's normalized images are on the device; dal copies its images there."""
     device = model.head.weight.device
     x = data.plain(range(len(data))).to(device)
     indices = torch.arange(len(data))
     variants = [(a, last, c) for last, c in ((False, False), (True, False), (True, True)) for a in _ARITHMETIC]
     for arithmetic, channels_last, compiled in variants:
         if channels_last and arithmetic == "float32":
-            continue  # full float32 has no units that want channels last
+            continue  # full float32 has no units that prefer channels last
         name = ", ".join([arithmetic, *["channels last"] * channels_last, *["compiled"] * compiled])
         layout = torch.channels_last if channels_last else torch.contiguous_format
         mine = copy.deepcopy(model).to(memory_format=layout)
@@ -77,7 +77,7 @@ def _scoring(model: Classifier, data: ImageData, tile: int, step_of: Callable[[C
             step = torch.compile(step)
         batches = x.to(memory_format=layout)
         yield Entry(f"floor, {name}", _floor(step, batches, tile, arithmetic), work)
-        # The products' precision is set around the call, so that float32 and tf32 are what the floor has.
+        # Set the precision around the call, so float32 and tf32 also apply to the floor.
         config = ScoringConfig(
             batch_size=2 * tile,
             tile_size=tile,
@@ -145,7 +145,7 @@ def _coreset(features: Tensor, labeled: int, picks: int) -> list[Entry]:
 
 
 def _badge(features: Tensor, classes: int, picks: int) -> list[Entry]:
-    """Probabilities are float32, as a softmax leaves them."""
+    """Probabilities are float32, like the output of a softmax."""
     probs = made_up_probs(features, classes)
     work = work_of_badge(probs, features, picks)
     draws = torch.Generator
@@ -163,7 +163,7 @@ def made_up_images(count: int, shape: tuple[int, int, int]) -> ImageData:
 
 
 def made_up_features(count: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Rectified normal numbers, made on the device a block at a time."""
+    """Return rectified normal numbers, generated on the device in blocks."""
     g = torch.Generator(device).manual_seed(SEED)
     features = torch.empty(count, width, dtype=dtype, device=device)
     for block in features.split(65_536):
@@ -172,7 +172,7 @@ def made_up_features(count: int, width: int, dtype: torch.dtype, device: torch.d
 
 
 def made_up_probs(features: Tensor, classes: int) -> Tensor:
-    """Of a random last layer, about as sure as a trained one."""
+    """Return probabilities of a random last layer, about as confident as a trained one."""
     g = torch.Generator(features.device).manual_seed(SEED + 1)
     weights = torch.randn(features.shape[1], classes, generator=g, device=features.device)
     weights *= 3 / features.shape[1] ** 0.5

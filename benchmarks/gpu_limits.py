@@ -1,11 +1,11 @@
-"""What a card can do, measured, and what a piece of work asks of it, counted.
+"""Measured limits of a GPU, and the counted work of each case.
 
 Limits are measured in the run that uses them: memory bandwidth by copying a large buffer, arithmetic by multiplying
-large matrices. Work is counted by formula: FLOPs are those of the products (a multiply-add is two), bytes the least
-that must move when every pass reads its operands once. So a share above 100 % means that passes were saved, not that a
-card was beaten.
+large matrices. Work is counted by formula: FLOPs are those of the products (a multiply-add is two), and bytes are the
+minimum if every pass reads its operands once. A share above 100 % means that the code skips passes, not that it exceeds
+the limits of the GPU.
 
-No command of its own: see gpu.py.
+This module has no command: see gpu.py.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dal.runtime.precision import forward_precision, full_precision
 
-# As torch names the types; tf32 is float32 whose products round to 10 bits.
+# Type names of torch; tf32 is float32 whose products round to 10 bits.
 ARITHMETIC = {"float64": torch.float64, "float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one run must do at least."""
+    """Minimum work of one run."""
 
     bytes: float
     flops: float
-    arithmetic: str  # which limit of ARITHMETIC the FLOPs are held against
+    arithmetic: str  # limit of ARITHMETIC for the FLOPs
 
 
 @contextmanager
 def products_in(arithmetic: str) -> Iterator[None]:
-    """float32 products as they are, or rounded to tf32, for matrix products and convolutions alike."""
+    """Set float32 or tf32 precision for matrix products and convolutions."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with forward_precision("tf32", device) if arithmetic == "tf32" else full_precision(device):
         yield
@@ -48,7 +48,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def measured_limits(device: torch.device, quick: bool) -> dict[str, float]:
-    """Bytes a second of a copy (read and written), FLOP a second of a square product by arithmetic."""
+    """Measure bytes per second of a copy (read and write), and FLOP/s of a square product by arithmetic."""
     count, side = (2**22, 256) if quick else (2**30, 8192)
     limits = {"bandwidth": 2 * count / _seconds_of_copy(count, device)}
     for name, dtype in ARITHMETIC.items():
@@ -86,9 +86,11 @@ def _least_seconds(run: Callable[[], object], device: torch.device, tries: int =
 def work_of_layers(
     step: Callable[[Tensor], Tensor], model: nn.Module, few: Tensor, images: int, tile: int, arithmetic: str
 ) -> Work:
-    """Of a pass of ``step``, which runs layers of ``model``, over that many images, told from a few of them: the FLOPs
-    of products and convolutions; every layer's inputs and outputs for every image, its weights once a tile. Compiled
-    layers that are fused move less."""
+    """Return the work of a pass of ``step`` over the images, extrapolated from a few.
+
+    FLOPs are those of products and convolutions. Bytes are the inputs and outputs of every layer of ``model`` per
+    image, and its weights once per tile. Fused compiled layers move fewer bytes.
+    """
     size = 2 if arithmetic == "bf16" else 4
     moved, weights = [], []
 
@@ -110,8 +112,11 @@ def work_of_layers(
 
 
 def work_of_coreset(features: Tensor, labeled: Tensor, picks: int) -> Work:
-    """The pool read once for the labeled points and once for each pick but the last, with a distance read and written
-    for every point; a product of D for every pair, in float32, which dal's bounds need whatever the features are."""
+    """Return the work of core-set selection.
+
+    The pool is read once for the labeled points and once for each pick but the last, with a distance read and written
+    per point. Every pair takes a product of D in float32, which dal's bounds need for features of any type.
+    """
     count, width = features.shape
     passes = 1 + (picks - 1)
     moved = passes * count * (width * features.element_size() + 2 * 4)
@@ -119,8 +124,11 @@ def work_of_coreset(features: Tensor, labeled: Tensor, picks: int) -> Work:
 
 
 def work_of_badge(probs: Tensor, features: Tensor, picks: int) -> Work:
-    """Both factors of all gradients read once for each pick but the last, a weight read, written and read again for the
-    draw; a product of C and one of D for every pair, in float32 as above."""
+    """Return the work of BADGE selection.
+
+    Both factors of all gradients are read once for each pick but the last. A weight per point is read, written, and
+    read again for the draw. Every pair takes a product of C and one of D, in float32 as above.
+    """
     count = len(features)
     row = sum(x.shape[1] * x.element_size() for x in (probs, features))
     moved = (picks - 1) * count * (row + 3 * 4)

@@ -1,10 +1,10 @@
-"""How the benchmarks measure: times in turns, peak memory in a process of its own.
+"""Measures the time of contenders in turns, and peak memory in separate processes.
 
-A case is one piece of work and the contenders that can do it, the hand-written floor first. Contenders take turns
-(A B C A B C ...), so that whatever else slows the machine slows all of them alike and the ratios stand. Peak memory is
-measured apart from the times, in one new process a contender, by what Linux counts as resident.
+A case is one piece of work and its contenders, the hand-written floor first. Contenders take turns (A B C A B C ...),
+so a slow machine affects all of them equally and the ratios remain valid. Peak memory is measured separately from time,
+in one new process per contender, as the resident set on Linux.
 
-No command of its own: see speed.py, scale.py and gpu.py.
+This module has no command: see speed.py, scale.py and gpu.py.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to do the work of a case."""
+    """One implementation of the work of a case."""
 
     name: str
     run: Callable[[], Any] | None  # None: not installed
-    repeats: int | None = None  # fewer than asked for, where it is slow
+    repeats: int | None = None  # fewer than requested, for slow contenders
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Case:
-    """``build(**sizes)`` makes the contenders; a process that measures memory calls it again."""
+    """``build(**sizes)`` creates the contenders; each process that measures memory calls it again."""
 
     title: str
     build: Callable[..., list[Contender]]
     sizes: dict[str, Any]
-    tiny: dict[str, Any] = field(default_factory=dict)  # sizes of the warm-up, over the others
+    tiny: dict[str, Any] = field(default_factory=dict)  # sizes of the warm-up, which override the others
     threads: int = 1
-    compare: Callable[[dict[str, Any]], dict[str, str]] | None = None  # last results by name to notes by name
+    compare: Callable[[dict[str, Any]], dict[str, str]] | None = None  # maps last results to notes, both by name
 
 
 def measure(case: Case, repeats: int, memory: bool = True, say: Callable[[str], None] = print) -> list[Row]:
-    """A row a contender: median, least and most seconds, ratio to the first contender, peak extra memory."""
+    """Return a row per contender: median, minimum and maximum seconds, ratio to the first, peak extra memory."""
     with limited_to(case.threads):
         for contender in case.build(**case.sizes | case.tiny):
             if contender.run is not None:
@@ -80,7 +80,7 @@ def measure(case: Case, repeats: int, memory: bool = True, say: Callable[[str], 
 
 
 def in_turns(contenders: Sequence[Contender], repeats: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
-    """Seconds of every run, and the last result, by the contender's name."""
+    """Return the seconds of every run, and the last result, by contender."""
     seconds: dict[str, list[float]] = {}
     results: dict[str, Any] = {}
     for turn in range(repeats):
@@ -95,10 +95,10 @@ def in_turns(contenders: Sequence[Contender], repeats: int) -> tuple[dict[str, l
 
 
 def peak_extra_mib(case: Case, contender: str) -> float | None:
-    """Most resident memory during one run less that before it, in a new process; None where it cannot be told."""
+    """Return the increase in peak resident memory of one run in a new process; None if unknown."""
     if not Path("/proc/self/clear_refs").exists():
         return None
-    # Forked from a server that has only imported: OpenMP's threads, which run here, do not survive a fork.
+    # Fork from a server that has only imported, because OpenMP threads do not survive a fork.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["dal.scoring.model_pass", "scipy.stats", "pandas", "matplotlib.figure", "rich.table"]
@@ -106,19 +106,19 @@ def peak_extra_mib(case: Case, contender: str) -> float | None:
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(_peak_extra_here, case, contender).result()
-        except BrokenProcessPool:  # killed, by the kernel for memory most likely
+        except BrokenProcessPool:  # killed, probably by the kernel for lack of memory
             return None
 
 
 def _peak_extra_here(case: Case, name: str) -> float:
     with limited_to(case.threads):
-        # What libraries set up once on their first call is nobody's work.
+        # The one-time setup of libraries on their first call does not count.
         _runner(case.build(**case.sizes | case.tiny), name)()
         run = _runner(case.build(**case.sizes), name)
         gc.collect()
         _return_freed_memory()
         before = _status_kib("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark to what is resident now
+        Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark to the current resident set
         result = run()
         peak = _status_kib("VmHWM")
     del result
@@ -137,7 +137,7 @@ def _status_kib(key: str) -> int:
 
 
 def _return_freed_memory() -> None:
-    """Freed memory that malloc kept would be used again and hide what the run needs."""
+    """Return freed memory to the system, because its reuse would hide what the run needs."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError):  # not glibc
@@ -146,7 +146,7 @@ def _return_freed_memory() -> None:
 
 @contextmanager
 def limited_to(threads: int) -> Iterator[None]:
-    """torch and the BLAS and OpenMP pools of NumPy and scikit-learn with this many threads."""
+    """Limit torch and the BLAS and OpenMP pools of NumPy and scikit-learn to this many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -157,5 +157,5 @@ def limited_to(threads: int) -> Iterator[None]:
 
 
 def console(record: bool = False) -> Console:
-    """A terminal of a fixed width, so that tables look alike everywhere."""
+    """Return a console of fixed width, so tables do not depend on the terminal."""
     return Console(record=record, width=150)

@@ -1,14 +1,14 @@
-"""One whole experiment as a user runs it: dal against a loop written by hand and against baal.
+"""Compare dal with a hand-written loop and baal on one whole experiment.
 
-    pip install -e '.[peers]'                     # baal, which is left out where it is missing
+    pip install -e '.[peers]'                     # baal; skipped if it is not installed
     python benchmarks/one_experiment.py           # 5 seeds, about an hour on 2 cores
     python benchmarks/one_experiment.py --contenders by_hand dal_classic dal_saver
-    python benchmarks/one_experiment.py --quick   # tiny sizes, to see that it works; writes below runs/
+    python benchmarks/one_experiment.py --quick   # tiny sizes for a quick check; writes below runs/
 
-Fashion-MNIST, a pool of 5,000, 100 labels and five times 100 more, BALD with 20 draws, Adam, tested on 10,000 images
-after each round. Every contender runs in a process of its own and they take turns, seed by seed. What was run already
-is taken from runs/one_experiment (--again runs it anew). A contender that was cut off starts anew, so that its time is
-that of a whole run. Run it on a quiet machine.
+The experiment uses Fashion-MNIST with a pool of 5,000, 100 initial labels, five queries of 100, BALD with 20 draws, and
+Adam. It tests on 10,000 images after each round. Each contender runs in a separate process, and contenders take turns
+by seed. Finished runs are read from runs/one_experiment; --again repeats them. An interrupted contender starts over, so
+its time is that of a whole run. Run the command on an idle machine.
 """
 
 from __future__ import annotations
@@ -93,12 +93,12 @@ def main() -> int:
     parser.add_argument("--contenders", nargs="+", choices=list(TITLES), default=list(TITLES))
     parser.add_argument("--peer-seeds", type=int, help="fewer seeds for baal, which is slow")
     parser.add_argument(
-        "--threads", type=int, default=os.cpu_count() or 1, help="of each process; all cores unless said"
+        "--threads", type=int, default=os.cpu_count() or 1, help="threads per process (default: all cores)"
     )
-    parser.add_argument("--again", action="store_true", help="run anew what was run already")
+    parser.add_argument("--again", action="store_true", help="repeat finished runs")
     parser.add_argument("--quick", action="store_true", help="tiny sizes")
-    parser.add_argument("--runs", type=Path, default=Path("runs/one_experiment"), help="where the runs are kept")
-    parser.add_argument("--results", type=Path, help="benchmarks/results unless said")
+    parser.add_argument("--runs", type=Path, default=Path("runs/one_experiment"), help="folder of the runs")
+    parser.add_argument("--results", type=Path, help="folder of the results (default: benchmarks/results)")
     options = parser.parse_args()
     settings = QUICK if options.quick else Settings()
     runs = options.runs.with_name(f"{options.runs.name}_quick") if options.quick else options.runs
@@ -144,7 +144,7 @@ def main() -> int:
 
 
 def finished(folder: Path, settings: Settings, threads: int) -> Result | None:
-    """What was run already in this way."""
+    """Return the finished runs with these settings."""
     path = folder / "result.json"
     if not path.exists():
         return None
@@ -154,14 +154,14 @@ def finished(folder: Path, settings: Settings, threads: int) -> Result | None:
 
 
 def run(contender: str, settings: Settings, seed: int, folder: Path, threads: int) -> Result | None:
-    """In a new process and a new folder; None, with its last words, where it fails."""
+    """Run in a new process and folder; None, with the end of its errors, if it fails."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     order = {"kind": contender, "settings": asdict(settings), "seed": seed, "folder": str(folder)}
     if contender.startswith("dal"):
         order["overrides"] = overrides(contender, settings)
     script = Path(__file__).with_name("experiment_contenders.py")
-    # The libraries' own pools of threads too.
+    # This also limits the thread pools of the libraries.
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     started = time.perf_counter()
     done = subprocess.run(
@@ -226,7 +226,7 @@ def area(result: Result) -> float:
 
 
 def difference(mine: Sequence[float], theirs: Sequence[float]) -> str | None:
-    """In points, with its interval; None for the floor itself."""
+    """Return the difference in percentage points with its interval; None for the floor."""
     if not mine or mine == theirs:
         return None
     mean, half_width = paired_difference(mine, theirs)

@@ -1,14 +1,16 @@
-"""Published libraries doing the same work, each as its own documentation says. One that is missing is not measured.
+"""Published libraries on the same work, used as documented.
 
-baal (github.com/baal-org/baal): ModelWrapper.predict_on_dataset over a network patched by MCDropoutModule, with the
-default arguments (inputs are replicated in memory) and with MCCachingModule, for which it wants
-replicate_in_memory=False. Its dropout draws noise for each point, dal's K networks for the whole pool: the same amount
-of work. BatchBALD, from ready probabilities.
-scikit-activeml (github.com/scikit-activeml/scikit-activeml): CoreSet and Badge. Badge asks a classifier for
-probabilities and embeddings; it gets one that hands out ready ones, so that its selection alone is timed.
-small-text (github.com/webis-de/small-text): greedy_coreset, whose embeddings need not be of text.
+A library that is not installed is skipped.
 
-No command of its own: see speed.py, whose head says how to install them.
+baal (github.com/baal-org/baal): ModelWrapper.predict_on_dataset with a network patched by MCDropoutModule. It runs with
+the default arguments (inputs replicated in memory) and with MCCachingModule, which needs replicate_in_memory=False. Its
+dropout draws noise per point, and dal draws K networks for the whole pool; the amount of work is the same. BatchBALD
+uses precomputed probabilities.
+scikit-activeml (github.com/scikit-activeml/scikit-activeml): CoreSet and Badge. Badge reads probabilities and
+embeddings from a classifier; here, the classifier returns precomputed ones, so only the selection is timed.
+small-text (github.com/webis-de/small-text): greedy_coreset, which also accepts embeddings of images.
+
+This module has no command: see speed.py, which describes the installation.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ def has(module: str) -> bool:
 
 
 def baal_bald(model: nn.Module, images: Tensor, num_draws: int, batch_size: int, caching: bool) -> Callable[[], Any]:
-    """(N,) BALD scores by baal; None where it is not installed."""
+    """Return (N,) BALD scores of baal; None if it is not installed."""
     import structlog
     from baal.active.heuristics import BALD
     from baal.bayesian.caching_utils import LRUCacheModule, MCCachingModule
@@ -39,18 +41,18 @@ def baal_bald(model: nn.Module, images: Tensor, num_draws: int, batch_size: int,
     from baal.modelwrapper import ModelWrapper, TrainingArgs
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    # Patching changes the module that it is given.
+    # Patching modifies its input module.
     patched: nn.Module = MCDropoutModule(copy.deepcopy(model))
     if caching:
         patched = MCCachingModule(patched)
-    # Loader workers would only cost their start: the images are in memory.
+    # The images are in memory, so loader workers would only add their start time.
     arguments = TrainingArgs(batch_size=batch_size, workers=0, use_cuda=False, replicate_in_memory=not caching)
     wrapper = ModelWrapper(patched, arguments)
     dataset = TensorDataset(images, torch.zeros(len(images), dtype=torch.int64))
     caches = [m for m in patched.modules() if isinstance(m, LRUCacheModule)]
 
     def run() -> Tensor:
-        # Where all images are one batch, the repeat before would have left its answers.
+        # If all images form one batch, the cache would hold the answers of the previous repeat.
         for cached in caches:
             cached._memory_input = None
         predictions = wrapper.predict_on_dataset(dataset, iterations=num_draws, verbose=False)
@@ -87,7 +89,7 @@ def skactiveml_coreset(features: Tensor, labeled: Tensor, query_size: int) -> Ca
 
 
 def skactiveml_badge(probs: Tensor, features: Tensor, query_size: int) -> Callable[[], Any]:
-    """(Q,) positions in the pool by scikit-activeml's Badge, from ready probabilities and embeddings."""
+    """(Q,) positions in the pool by scikit-activeml's Badge, from precomputed probabilities and embeddings."""
     from skactiveml.base import SkactivemlClassifier
     from skactiveml.pool import Badge
 
@@ -118,7 +120,7 @@ def small_text_coreset(features: Tensor, labeled: Tensor, query_size: int) -> Ca
     pool, known = np.arange(len(features)), np.arange(len(features), len(x))
 
     def run() -> Tensor:
-        # Blocks larger than its 100 rows, which would be slower still.
+        # Larger blocks than its default of 100 rows, which is even slower.
         picks = greedy_coreset(x, pool, known, query_size, distance_metric="euclidean", batch_size=4096)
         return torch.from_numpy(picks)
 

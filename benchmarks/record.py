@@ -1,8 +1,9 @@
-"""What the benchmarks write: a CSV and a JSON of facts for each part, one plot, and a README over all parts of the day.
+"""Writes benchmark results: a CSV and JSON per part, one plot, and a README.
 
-A folder is benchmarks/results/NAME_YYYY-MM-DD. Running one part again replaces that part and leaves the others.
+The README covers all parts of the day in benchmarks/results/NAME_YYYY-MM-DD. Running one part again replaces that part
+only.
 
-No command of its own: see speed.py, scale.py and gpu.py.
+This module has no command: see speed.py, scale.py and gpu.py.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from dal.runs.environment import environment
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-# Results of --quick runs say nothing: they go where git does not look.
+# Results of --quick runs are not meaningful, so they go to a folder that git ignores.
 QUICK_RESULTS = HERE.parent / "runs" / "benchmarks" / "quick"
 PEERS = ("baal", "scikit-activeml", "small-text", "threadpoolctl")
 
 
 def facts_now(**more: Any) -> dict[str, Any]:
-    """What a part ran on. Taken before anything is written, so that the commit is told as it was."""
+    """Return the environment of a part. Call it before writing results, which make the working tree dirty."""
     versions = {name: _version(name) for name in PEERS}
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     return environment() | versions | {"command": command} | more
@@ -54,7 +55,7 @@ def dated(results: Path, name: str) -> Path:
 
 
 def write_part(folder: Path, part: str, rows: Sequence[Row], facts: dict[str, Any]) -> None:
-    """The rows and the facts of one part, over what an earlier run of it wrote."""
+    """Write the rows and facts of one part, replacing those of an earlier run."""
     with replacing(folder / f"{part}.csv") as file:
         file.write(pd.DataFrame(rows).to_csv(index=False, float_format="%.6g").encode())
     write_text(folder / f"{part}.json", json.dumps(facts, indent=1) + "\n")
@@ -67,8 +68,11 @@ def write_readme(
     parts: dict[str, str],
     summarize: Callable[[list[Row]], list[Row]] | None = None,
 ) -> None:
-    """A README of the parts that are there; ``parts`` are their names, in order, and what to say of each.
-    ``summarize`` makes a smaller table, which then stands first, of a part's rows."""
+    """Write a README of the existing parts.
+
+    ``parts`` maps their names, in order, to descriptions. ``summarize`` reduces the rows of a part to a smaller table,
+    which precedes the full one.
+    """
     lines = [f"# {title}", "", about, ""]
     for part, text in parts.items():
         if not (folder / f"{part}.csv").exists():
@@ -84,7 +88,7 @@ def write_readme(
 
 
 def markdown(rows: Iterable[Row]) -> list[str]:
-    """A heading and a table for each case, or one table where rows have no case."""
+    """Return a heading and a table for each case, or one table for rows without cases."""
     lines: list[str] = []
     for heading, group in by_case(rows).items():
         cells = [shown(row) for row in group]
@@ -95,7 +99,7 @@ def markdown(rows: Iterable[Row]) -> list[str]:
 
 
 def print_table(console: Console, title: str, rows: Iterable[Row]) -> None:
-    """A table for each case, or one where rows have no case."""
+    """Print a table for each case, or one table for rows without cases."""
     for heading, group in by_case(rows).items():
         table = Table(title=heading or title, title_justify="left")
         for name in shown(group[0]):
@@ -106,7 +110,7 @@ def print_table(console: Console, title: str, rows: Iterable[Row]) -> None:
 
 
 def by_case(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Rows under what they have in common, less the columns that say it."""
+    """Group the rows by their common columns, and remove these columns."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         heading = ""
@@ -133,7 +137,7 @@ _HEADS = {
 
 
 def shown(row: Row) -> dict[str, str]:
-    """A row as text, under the heads that people read."""
+    """Format a row as text, with readable column names."""
     return {_HEADS.get(key, key): _text(key, value) for key, value in row.items()}
 
 
@@ -152,7 +156,7 @@ def _text(key: str, value: Any) -> str:
 
 
 def pictured(folder: Path, part: str) -> bool:
-    """Whether to draw the part: a result keeps one picture, that of its first part."""
+    """Whether to plot the part; a result has one plot, that of its first part."""
     return all(picture.stem == part for picture in folder.glob("*.png"))
 
 
@@ -161,13 +165,13 @@ _PEER_COLOR = "#E69F00"
 
 
 def plot_bars(path: Path, title: str, rows: Sequence[Row]) -> None:
-    """Horizontal bars of the median seconds on a log axis, a panel a case; whiskers go from least to most."""
+    """Plot median seconds as bars on a log axis, one panel per case; whiskers show minimum and maximum."""
     rows = [row for row in rows if row["median_s"] is not None]
     if not rows:
         return
     panels = by_case(rows)
     counts = [len(panel) for panel in panels.values()]
-    # Inches: a bar, a panel's title with the room around it, the figure's title and its axis.
+    # Inches: a bar, the title of a panel with its margins, the title and axis of the figure.
     height = 0.3 * sum(counts) + 0.42 * len(panels) + 1.1
     figure = Figure(figsize=(8.6, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -191,7 +195,7 @@ def plot_bars(path: Path, title: str, rows: Sequence[Row]) -> None:
     axes[0].set_xscale("log")
     axes[-1].xaxis.set_major_formatter("{x:g}")
     low, high = min(row["min_s"] for row in rows), max(row["max_s"] for row in rows)
-    # Room for the text behind the longest bar: a fifth of the axis, which is logarithmic.
+    # A fifth of the log axis leaves space for the text behind the longest bar.
     axes[0].set_xlim(low / 2, high * (2 * high / low) ** 0.28)
     axes[-1].set_xlabel("seconds (log), median with least and most; and the ratio to the floor", fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11.5)

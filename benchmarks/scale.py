@@ -1,13 +1,13 @@
-"""Scale: how dal's time and memory grow with the pool, the features, the classes, the picks and the draws.
+"""Measure how dal's time and memory scale with pool, features, classes, picks and draws.
 
     python benchmarks/scale.py                  # coreset, badge and bald, about 5 minutes on 2 cores
     python benchmarks/scale.py badge --threads 1
-    python benchmarks/scale.py --quick          # small sizes, to see that it works; writes below runs/
+    python benchmarks/scale.py --quick          # small sizes for a quick check; writes below runs/
 
-One size grows at a time, geometrically, while the others stay at the middle of their grids. The exponent is the slope
-of a straight line through the logarithms, with its standard error: 1 is growth in proportion, 0 is none. Every part
-writes a CSV to benchmarks/results/scale_DATE, the first one also a plot, and the README there anew over all parts that
-the day has seen.
+One size grows geometrically at a time, and the others stay at the middle of their grids. The exponent is the slope of
+a straight line through the logarithms, with its standard error: 1 is linear growth, 0 is none. Each part writes a CSV
+to benchmarks/results/scale_DATE and updates the README there for all parts of the day; the first part also writes a
+plot.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from dal.models.backbones import SmallCNN
 from dal.scoring.model_pass import summarize_points
 
 SEED = 0
-LEAST_MIB = 1.0  # what is less is noise of the measurement
+LEAST_MIB = 1.0  # smaller values are measurement noise
 
 
 def coreset(pool: int, features: int, picks: int) -> list[Contender]:
@@ -91,14 +91,14 @@ ABOUT = (
 
 
 def grid(part: str, threads: int, quick: bool) -> list[tuple[str, Case]]:
-    """(what grows, the case), the sizes that do not grow at the middle of their grids."""
+    """Return pairs of the growing size and the case; other sizes are at the middle of their grids."""
     build, sizes, _ = PARTS[part]
     if quick:
         sizes = {
             name: [value // (10 if name == "pool" else 1) for value in values[:3]] for name, values in sizes.items()
         }
     middle = {name: values[len(values) // 2] for name, values in sizes.items()}
-    if "classes" in middle:  # as most data sets have it
+    if "classes" in middle:  # as in most data sets
         middle["classes"] = sizes["classes"][0]
     tiny = {name: min(values[0], 200) for name, values in sizes.items()} | {"pool": 200, "picks": 2}
     tiny = {name: value for name, value in tiny.items() if name in sizes}
@@ -111,7 +111,7 @@ def grid(part: str, threads: int, quick: bool) -> list[tuple[str, Case]]:
 
 
 def exponents(rows: Sequence[Row]) -> list[Row]:
-    """A row for each size that grew."""
+    """Return a row for each size that grew."""
     found = []
     for varied in dict.fromkeys(row["varied"] for row in rows):
         group = [row for row in rows if row["varied"] == varied]
@@ -124,14 +124,14 @@ def exponents(rows: Sequence[Row]) -> list[Row]:
             values = [max(value, LEAST_MIB) if key == "extra_mib" else value for value in values]
             line = linregress(np.log([row[varied] for row in group]), np.log(values))
             row |= {f"{name} from": float(values[0]), f"{name} to": float(values[-1])}
-            # Where memory is the same to the last byte there is no error to tell.
+            # If memory is equal to the byte, the standard error is undefined.
             row[f"{name} exponent"] = f"{line.slope:.2f} ± {np.nan_to_num(line.stderr):.2f}"
         found.append(row)
     return found
 
 
 def plot(path: Path, part: str, rows: Sequence[Row]) -> None:
-    """Small multiples: seconds above, extra memory below, a column for each size that grew."""
+    """Plot small multiples: seconds above, extra memory below, one column per size that grew."""
     summary = exponents(rows)
     figure = Figure(figsize=(2.6 * len(summary) + 0.6, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -165,12 +165,12 @@ def plot(path: Path, part: str, rows: Sequence[Row]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all unless named")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="all cores unless said")
-    parser.add_argument("--no-memory", action="store_true", help="times alone")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads (default: all cores)")
+    parser.add_argument("--no-memory", action="store_true", help="measure time only")
     parser.add_argument("--quick", action="store_true", help="small sizes")
-    parser.add_argument("--results", type=Path, help="benchmarks/results unless said")
+    parser.add_argument("--results", type=Path, help="folder of the results (default: benchmarks/results)")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")

@@ -1,12 +1,12 @@
-"""What it does to a query of BALD's highest scores that all points are scored by the same drawn networks.
+"""Measure how shared dropout draws change the queries of BALD.
 
     python benchmarks/shared_draws.py
     python benchmarks/shared_draws.py --seeds 10 --jobs 4
 
-The loop by hand of one_experiment.py, with its settings, one thread a run. Only the scores differ: from dropout noise
-of each point's own, as passes with dropout on give them; from the same 20 networks for all points, as dal draws them,
-so that scores repeat and joint scores are right; and from these with PowerBALD's random keys. A dated table goes to
-benchmarks/results/.
+The command runs the hand-written loop of one_experiment.py with its settings, one thread per run. Only the scores
+differ. They come from separate dropout noise per point, as in passes with dropout on; from the same 20 networks for all
+points, as in dal, which makes scores repeatable and joint scores correct; or from these with PowerBALD's random keys. A
+dated table is written to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def accuracies(cell: tuple[int, str]) -> list[float]:
-    """In percent, one a round."""
+    """Return one value per round, in percent."""
     seed, contender = cell
     torch.set_num_threads(1)
     settings, images = Settings(), Images(Settings(), seed)
@@ -72,7 +72,7 @@ def accuracies(cell: tuple[int, str]) -> list[float]:
     def scores(model: nn.Module, pool: Tensor, num_draws: int) -> Tensor:
         found = bald(model, pool, num_draws, shared=contender != OWN)
         if contender == POWER:
-            # The logarithm of a score with Gumbel noise: a draw in proportion to the scores.
+            # Log scores with Gumbel noise draw points in proportion to the scores.
             return found.clamp(min=1e-12).log() - torch.empty_like(found).exponential_().log()
         return found
 
@@ -86,7 +86,7 @@ def accuracies(cell: tuple[int, str]) -> list[float]:
 
 @torch.inference_mode()
 def bald(model: nn.Module, images: Tensor, num_draws: int, shared: bool) -> Tensor:
-    """(N,) as experiment_by_hand.bald, but the layers before the first dropout run once, as nothing is random there."""
+    """Like experiment_by_hand.bald, (N,), but the layers before the first dropout run once."""
     model.eval()
     before, (first_dropout, *dense) = model.backbone.layers[:7], model.backbone.layers[7:]
     trunk = torch.cat([before(x) for x in images.split(experiment_by_hand.LARGE_BATCH)])
@@ -105,7 +105,7 @@ def bald(model: nn.Module, images: Tensor, num_draws: int, shared: bool) -> Tens
 
 
 def row(name: str, mine: np.ndarray, theirs: np.ndarray) -> Row:
-    """A row of the table, of (S, R) accuracies each."""
+    """Return a row of the table from (S, R) accuracies each."""
     labels = Settings().labels
     area, other = ([area_under_curve(labels, curve) for curve in curves] for curves in (mine, theirs))
     in_area, of_area = paired_difference(area, other)

@@ -1,14 +1,14 @@
-"""Speed: dal's scoring and selection against the same work by hand, and against published libraries.
+"""Compare the speed of dal's scoring and selection with hand-written code and libraries.
 
     pip install -e '.[peers]'                     # baal, scikit-activeml
-    pip install --no-deps small-text && pip install dill    # small-text; a peer that is missing is left out
+    pip install --no-deps small-text && pip install dill    # small-text; missing peers are skipped
     python benchmarks/speed.py                    # all parts, about 30 minutes on 2 cores
     python benchmarks/speed.py coreset --threads 1
-    python benchmarks/speed.py --quick            # small sizes, to see that it works; writes below runs/
+    python benchmarks/speed.py --quick            # small sizes for a quick check; writes below runs/
 
-Every part writes a CSV to benchmarks/results/speed_DATE, the first one also a plot, and the README there anew over all
-parts that the day has seen. Run it on a quiet machine: contenders take turns, so ratios bear some noise, but seconds do
-not.
+Each part writes a CSV to benchmarks/results/speed_DATE and updates the README there for all parts of the day; the first
+part also writes a plot. Run the command on an idle machine: contenders take turns, so ratios tolerate some noise, but
+seconds do not.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ ABOUT = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all unless named")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, nargs="+", help="all cores unless said; coreset also with one")
-    parser.add_argument("--no-memory", action="store_true", help="times alone")
+    parser.add_argument("--threads", type=int, nargs="+", help="threads (default: all cores; coreset also with 1)")
+    parser.add_argument("--no-memory", action="store_true", help="measure time only")
     parser.add_argument("--quick", action="store_true", help="small sizes")
-    parser.add_argument("--results", type=Path, help="benchmarks/results unless said")
+    parser.add_argument("--results", type=Path, help="folder of the results (default: benchmarks/results)")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")

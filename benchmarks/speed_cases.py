@@ -1,6 +1,6 @@
-"""The cases of speed.py: for each, the floor, dal and the peers on the same tensors.
+"""Cases of speed.py: the floor, dal and the peers on the same tensors.
 
-No command of its own: see speed.py.
+This module has no command: see speed.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dal.models.adapt import as_adapted
 from dal.scoring.config import ScoringConfig, summarize_points
 
 SEED = 0
-# Of the floor and of baal; dal cuts tiles of its own choice. Other sizes change the floor's time by little.
+# For the floor and baal; dal chooses its tile size. Other sizes change the floor's time little.
 BATCH, RESNET_BATCH = 256, 128
 PEER_REPEATS = 5
 
@@ -71,7 +71,7 @@ def small_cnn(images: int, draws: int) -> list[Contender]:
 
 
 def resnet18(images: int, draws: int) -> list[Contender]:
-    """The floor has one draw's work: all layers but the last are the same for all draws."""
+    """The floor computes one draw: all layers but the last are the same for all draws."""
     data, x = fashion.color_images(images)
     model = fashion.resnet18()
     cached = _peer("baal", peers.baal_bald, model, x, draws, RESNET_BATCH, True)
@@ -91,7 +91,7 @@ def _channels_last(model: Classifier) -> Classifier:
 
 
 def _over_batches(step: floors.Step, layout: Any, x: Tensor, batch: int) -> Callable[[], Tensor]:
-    """The floor finds its images in the layout that it wants."""
+    """The floor's images are already in its preferred layout."""
     ready = x if layout is None else x.clone(memory_format=layout)
     return lambda: floors.over_batches(step, ready, batch)
 
@@ -108,7 +108,7 @@ def option_cases(threads: int, quick: bool) -> list[Case]:
 
 
 def options_of_scoring(images: int, draws: int) -> list[Contender]:
-    """dal against itself: the defaults first, then one option changed at a time."""
+    """Compare dal with itself: the defaults first, then one option changed at a time."""
     data, _ = fashion.test_images(images)
     model = fashion.small_classifier()
     changes: list[dict[str, Any]] = [{}, {"channels_last": False}, {"precision": "bf16"}, {"compile": True}]
@@ -123,7 +123,7 @@ def options_of_scoring(images: int, draws: int) -> list[Contender]:
 
 
 def same_ranking(results: dict[str, Any]) -> dict[str, str]:
-    """Masks differ, so scores do; contenders that do the same work rank the images alike."""
+    """Scores differ because masks differ; contenders with the same work rank the images similarly."""
     floor, *others = results
     return {
         name: f"rank correlation with the floor {spearmanr(results[name], results[floor]).statistic:.3f}"
@@ -147,8 +147,11 @@ _KINDS = {"fashion": "Fashion-MNIST features", "normal": "Normal features", "mad
 
 
 def coreset(kind: str, pool: int, labeled: int, picks: int) -> list[Contender]:
-    """Peers see the Fashion-MNIST features only: their time does not depend on the numbers. Nor is small-text asked
-    for 1,000 picks, as it begins anew for every pick."""
+    """Build the core-set case.
+
+    Peers run on the Fashion-MNIST features only, because their time does not depend on the values. small-text does not
+    run with 1,000 picks, because it starts over for every pick.
+    """
     if kind == "fashion":
         features, _ = fashion.features_and_probs()
         known, x = features[fashion.POOL :][:labeled].clone(), features[:pool].clone()
@@ -228,7 +231,7 @@ def batchbald_cases(threads: int, quick: bool) -> list[Case]:
 
 
 def batchbald(pool: int, draws: int, classes: int, picks: int) -> list[Contender]:
-    """Up to five picks of ten classes have no more than 10,000 joint labels before the last: all are gone through."""
+    """With ten classes, up to five picks have at most 10,000 joint labels before the last; all are enumerated."""
     g = torch.Generator().manual_seed(SEED)
     centers = 3 * torch.randn(pool, 1, classes, generator=g)
     log_probs = (centers + torch.randn(pool, draws, classes, generator=g)).log_softmax(dim=2)

@@ -1,11 +1,11 @@
-"""Stopping rules, replayed over recorded campaigns: where each would have ended them, what it loses and saves.
+"""Replay stopping rules on recorded campaigns: end, loss and saving of each.
 
     python benchmarks/stopping_rules.py runs/compute_saving
     python benchmarks/stopping_rules.py runs/compute_saving --label 0.05 --gpu-hour 1 --accuracy-point 5 25
 
-Takes all finished runs below the folders, trains nothing, and writes a dated table as CSV and README.md to
-benchmarks/results/: over all runs of a data set, and by folder, where the folders above the seeds are the recipes. A
-rule of the stop set is replayed on the runs that recorded its predictions.
+The command reads all finished runs below the folders and trains nothing. It writes a dated table as CSV and README.md
+to benchmarks/results/, over all runs of a data set and by recipe, which is the folder above the seeds. Rules of the
+stop set are replayed on runs that recorded their predictions.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path, help="folders with run folders in them, at any depth")
     parser.add_argument("--targets", nargs="+", type=float, default=[0.8, 0.9, 0.95], help="accuracies, from 0 to 1")
     parser.add_argument("--label", type=float, default=0.05, help="price of a label")
-    parser.add_argument("--gpu-hour", type=float, default=1.0, help="price of an hour of a device, here also of a CPU")
-    parser.add_argument("--kwh", type=float, help="price of a kWh, where the runs measured energy")
-    parser.add_argument("--accuracy-point", nargs="+", type=float, default=[5.0, 25.0], help="worth of 1 % accuracy")
+    parser.add_argument("--gpu-hour", type=float, default=1.0, help="price of a device hour; here also for a CPU")
+    parser.add_argument("--kwh", type=float, help="price of a kWh, for runs that measured energy")
+    parser.add_argument("--accuracy-point", nargs="+", type=float, default=[5.0, 25.0], help="value of 1 % accuracy")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     prices = [
         PricesConfig(label=options.label, gpu_hour=options.gpu_hour, kwh=options.kwh, accuracy_point=worth)
         for worth in options.accuracy_point
     ]
-    # Before anything is written, so that the commit is told as it was.
+    # Recorded before writing, because results make the working tree dirty.
     facts = facts_now(label=options.label, gpu_hour=options.gpu_hour, kwh=options.kwh)
     try:
         runs = finished(find_runs(options.runs))
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def rules(targets: Sequence[float], prices: Sequence[PricesConfig]) -> list[Rule]:
-    """Names and settings, in the order of the table."""
+    """Return names and settings in the order of the table."""
     return [
         ("to the end", CampaignConfig(), None),
         *((f"target {t:g}", CampaignConfig(target=t), None) for t in targets),
@@ -96,7 +96,7 @@ def rules(targets: Sequence[float], prices: Sequence[PricesConfig]) -> list[Rule
 
 
 def finished(folders: Iterable[Path]) -> list[Run]:
-    """The runs that came to their end and were tested."""
+    """Return the finished runs with a test accuracy."""
     runs = []
     for folder in folders:
         try:
@@ -109,14 +109,14 @@ def finished(folders: Iterable[Path]) -> list[Run]:
 
 
 def recipe(run: Run, tops: Sequence[Path]) -> str:
-    """The folders between the one on the command line and the run's own."""
+    """Return the folders between the command-line folder and the run folder."""
     top = next(t for t in tops if run.path.is_relative_to(t))
     name = run.path.relative_to(top).parent.as_posix()
     return name if name != "." else run.data
 
 
 def table(case: str, runs: Sequence[Run], asked: Sequence[Rule]) -> list[Row]:
-    """A row for each rule that these runs have what it needs for."""
+    """Return a row for each rule whose inputs these runs recorded."""
     journals = [run.rows for run in runs]
     return [
         summary(case, name, outcomes)
@@ -126,7 +126,7 @@ def table(case: str, runs: Sequence[Run], asked: Sequence[Rule]) -> list[Row]:
 
 
 def has(rows: Sequence[Round], config: CampaignConfig) -> bool:
-    """Whether all rounds recorded what the rule needs."""
+    """Whether all rounds recorded the inputs of the rule."""
     predictions = config.kappa is not None or config.max_change is not None
     return all(
         (not predictions or row.get("stop_predictions"))

@@ -1,4 +1,4 @@
-"""Write the features of a data set's training images to a .npy file (N, D) of float32.
+"""Write features of a training set to a float32 .npy file (N, D).
 
     python scripts/embed.py --output embeddings.npy data=fashion_mnist
     dal run data=fashion_mnist acquisition=typiclust scoring.features_file=embeddings.npy
@@ -63,7 +63,7 @@ def embed(data: ImageData, network: Backbone, output: Path, size: int, batch_siz
 
 
 def prepared(pixels: Tensor, size: int) -> Tensor:
-    """Convert (B, C, H, W) uint8 to normalized (B, 3, size, size) float32; gray becomes three channels."""
+    """Convert (B, C, H, W) uint8 to normalized (B, 3, size, size) float32."""
     if pixels.dtype != torch.uint8:
         raise bad_value("data", "images of uint8 pixels", pixels.dtype)
     images = pixels.float().div(255).expand(-1, 3, -1, -1)

@@ -21,7 +21,7 @@ from dal.errors import bad_value
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Pads every side by ``padding`` zero pixels, then crops the original size at random.
+    """Pads each side with ``padding`` zeros, then crops randomly to the original size.
 
     Raises DalError if padding is less than 1.
 

@@ -68,5 +68,5 @@ class ScoringConfig:
 
     @property
     def tile_bytes(self) -> int | None:
-        """The share of the budget for one tile, in bytes; None without a budget."""
+        """The budget of one tile in bytes; None without a budget."""
         return None if self.bytes_allowed is None else self.bytes_allowed // 4

@@ -21,5 +21,5 @@ def takes_external_features(acquisition: AcquisitionFunction) -> bool:
 
 
 def external_features(path: str, indices: Tensor) -> Tensor:
-    """Read the (B, D) rows at these training set positions into memory, in the dtype of the file."""
+    """Read the (B, D) rows at these training set positions into memory."""
     return DiskRows(path, _ARGUMENT)[indices]

@@ -89,11 +89,12 @@ class ModelPass:
         charge: Charge | None = None,
         new_store: NewStore = lambda num_rows, device: RowStore(num_rows),
     ) -> Kept:
-        """Apply ``reduce`` to the plain view of the points; return its rows in the order of ``indices``.
+        """Apply ``reduce`` to the plain view of the points.
 
-        The rows are tensors on the CPU unless ``new_store`` keeps them elsewhere. Every tile has the same number of
-        images (the last tile is padded), so a row depends neither on the loader's batch size nor on the number of
-        points. If memory runs out, the pass warns and restarts with tiles of half the size.
+        The rows have the order of ``indices``. They are tensors on the CPU unless ``new_store`` keeps them elsewhere.
+        Every tile has the same number of images (the last tile is padded), so a row depends neither on the loader's
+        batch size nor on the number of points. If memory runs out, the pass warns and restarts with tiles of half the
+        size.
 
         Raises:
             NonFiniteError: a value is NaN or infinite; the error names the image.
@@ -120,7 +121,9 @@ class ModelPass:
         return kept
 
     def logits(self, data: ImageData, indices: Tensor, phase: str = "test") -> Tensor:
-        """Return the (N, C) float32 logits of the plain view of these points, charged to ``phase``.
+        """Return the (N, C) float32 logits of the plain view of these points.
+
+        The pass is charged to ``phase``.
 
         Raises DalError if ``indices`` is empty, and the errors of run().
         """
@@ -159,7 +162,7 @@ _counted: WeakKeyDictionary[nn.Module, dict[Hashable, Flops]] = WeakKeyDictionar
 
 
 def _flops_of(view: ScoringModel, reduce: Reduce, few: Tensor, what: Hashable | None, seed: int) -> Flops:
-    """Return the FLOPs of PROBE_SIZE images; 0 if they do not fit into memory."""
+    """Return the FLOPs of PROBE_SIZE images; 0 if memory runs out."""
     known: dict[Hashable, Flops] = {} if what is None else _counted.setdefault(view.module, {})
     key = (what, few.shape)
     if key not in known:
@@ -190,7 +193,7 @@ class _TiledPass:
     new_store: NewStore
 
     def run_within_memory(self, size: int) -> Kept:
-        """Run with tiles of ``size`` images; halve the size until a tile fits into memory."""
+        """Run with tiles of ``size`` images, halved while memory runs out."""
         while True:
             try:
                 return self._run(size)
@@ -229,13 +232,16 @@ class _TiledPass:
         return rows.finish()
 
     def _prefetches(self, device: torch.device) -> bool:
-        """Whether to prefetch: a thread does not pay off for pixels in memory, and loader workers prefetch."""
+        """Whether to prefetch: always on a GPU; on a CPU, if a thread pays off.
+
+        Reading pixels from memory is faster than a thread, and loader workers prefetch by themselves.
+        """
         return device.type != "cpu" or (self.passes.config.num_workers == 0 and not _in_memory(self.data.source))
 
 
 @contextmanager
 def _layout(view: ScoringModel, few: Tensor, config: ScoringConfig) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Yield a function that sets the layout of images; the weights have the same layout inside."""
+    """Set the layout of the weights; yield a function for the images."""
     wanted = config.channels_last
     if wanted is None:
         wanted = few.device.type == "cpu" or (few.device.type == "cuda" and config.precision != "32")

@@ -18,7 +18,7 @@ _LOOK_SECONDS = 0.1  # interval at which a thread that waits for a free slot che
 
 @contextmanager
 def prefetched(items: Iterable[T], depth: int = 2) -> Iterator[Iterator[T]]:
-    """Iterate over the items, produced in order by a thread at most ``depth`` items ahead.
+    """Iterate over items that a thread produces at most ``depth`` items ahead.
 
     An exception in the thread is raised when the next item is taken. The thread has ended when the context exits.
 
@@ -70,7 +70,7 @@ def prefetched(items: Iterable[T], depth: int = 2) -> Iterator[Iterator[T]]:
 
 
 class Tile(NamedTuple):
-    """A tile that is copied to the device, and its number of valid rows."""
+    """A tile on the device and its number of valid rows."""
 
     images: Tensor
     valid: int

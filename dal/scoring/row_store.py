@@ -1,4 +1,4 @@
-"""Stores the rows of a pass in main memory, on the device, or on disk."""
+"""Stores the rows of a pass in memory, on the device or on disk."""
 
 from __future__ import annotations
 

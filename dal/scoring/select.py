@@ -83,7 +83,7 @@ def select_points(
 
 
 class _Reader:
-    """Reads the shard of this process, with external features if the function uses them."""
+    """Reads the shard of this process, with external features if used."""
 
     def __init__(self, passes: ModelPass, seed: int) -> None:
         self._passes, self._seed = passes, seed

@@ -1,4 +1,4 @@
-"""Target points from a file: images like those that the network is deployed on."""
+"""Target points from a file: images of the deployment distribution."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ ARGUMENT = "scoring.target_points"
 
 
 def load_target_points(path: str, ids: Sequence[str]) -> Tensor:
-    """Return the (T,) int64 positions in ``ids`` of the ids in a file, in its order.
+    """Return the (T,) int64 positions in ``ids`` of a file's ids.
 
-    The file is a CSV file with a column ``id``, such as the output of ``dal rank``, or has one id per line.
+    The positions are in the order of the file. The file is a CSV file with a column ``id``, such as the output of
+    ``dal rank``, or has one id per line.
 
     Raises DalError if the file cannot be read or has no ids, or if an id repeats or is not in ``ids``.
     """
@@ -48,7 +49,9 @@ def load_target_points(path: str, ids: Sequence[str]) -> Tensor:
 
 
 def unlabeled_targets(targets: Tensor | None, unlabeled: Tensor) -> Tensor | None:
-    """Return the (T,) positions that have no label; None, which means points of the pool, if none remain.
+    """Return the (T,) positions that have no label; None if none remain.
+
+    None stands for the points of the pool.
 
     >>> unlabeled_targets(torch.tensor([7, 3, 5]), torch.tensor([1, 5, 7])), unlabeled_targets(None, torch.tensor([1]))
     (tensor([7, 5]), None)

@@ -24,9 +24,9 @@ _CPU_SMALLEST, _CPU_LARGEST = 8, 128
 
 
 def cut(batches: Iterable[Tensor], size: int) -> Iterator[tuple[Tensor, int]]:
-    """Cut batches of any size into tiles of one size, each with its number of valid rows.
+    """Cut batches of any size into tiles of one size.
 
-    The last tile is padded with its first row.
+    Each tile comes with its number of valid rows. The last tile is padded with its first row.
 
     >>> [(tile.tolist(), count) for tile, count in cut(torch.arange(5).split(3), 2)]
     [([0, 1], 2), ([2, 3], 2), ([4, 4], 1)]
@@ -48,7 +48,7 @@ def cut(batches: Iterable[Tensor], size: int) -> Iterator[tuple[Tensor, int]]:
 
 
 def tile_size(run: Callable[[Tensor], Any], few: Tensor, budget: int | None = None) -> int:
-    """Return the largest power of two of images whose tensors fit into ``budget`` bytes.
+    """Return the largest power of two of images within ``budget`` bytes.
 
     ``run`` is the pass and ``few`` are PROBE_SIZE images on the device. The size depends on the network, the image
     shape, the budget and the device type, but not on the free memory. A run that is resumed on another machine uses the

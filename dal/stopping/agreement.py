@@ -35,7 +35,7 @@ def cohen_kappa(first: Predictions, second: Predictions) -> float:
 
 
 def mean_pairwise_kappa(predictions: Sequence[Predictions]) -> float:
-    """Return the mean of Cohen's kappa over all pairs of at least two models.
+    """Return the mean Cohen's kappa over all pairs of models.
 
     >>> mean_pairwise_kappa([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 0]])
     0.6666666666666666

@@ -16,7 +16,7 @@ _MANY = 2**40
 
 
 def replay(config: CampaignConfig, rows: Sequence[Round], prices: PricesConfig | None = None) -> int | None:
-    """Return the index of the round after which a rule of ``config`` stops the campaign, or None.
+    """Return the index of the round after which a rule stops, or None.
 
     A rule that first holds after the last round counts. The limits (max_rounds, budget, empty pool) and the sizes in
     ``config`` are ignored; the query sizes are those of the rows.

@@ -19,7 +19,7 @@ Rows = Sequence[Round]
 def check_metric(
     config: CampaignConfig, has_test: bool, prices: PricesConfig | None = None, has_validation: bool = False
 ) -> None:
-    """Raise DalError if a stopping rule needs a metric that is not measured, or missing prices."""
+    """Raise DalError if a stopping rule lacks its metric or prices."""
     if config.target is None and config.plateau_rounds is None and not config.cost_optimum:
         return
     validated = has_validation or config.validation_size > 0
@@ -73,7 +73,9 @@ def reason_to_stop(
 
 
 def plateaued(values: Sequence[float], num_rounds: int, delta: float) -> bool:
-    """Whether the best of the last ``num_rounds`` values gains less than ``delta`` over the best before them.
+    """Whether the last ``num_rounds`` values gain less than ``delta``.
+
+    The gain is the difference between the best of these values and the best before them.
 
     >>> plateaued([0.5, 0.8, 0.8, 0.8], 2, 0.01), plateaued([0.5, 0.8, 0.8, 0.9], 2, 0.01)
     (True, False)

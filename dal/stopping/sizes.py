@@ -10,7 +10,10 @@ from dal.stopping.config import CampaignConfig
 
 
 def check_sizes(config: CampaignConfig, num_points: int) -> None:
-    """Raise DalError if the pool is too small for the validation set, initial set and first query."""
+    """Raise DalError if the pool is too small for the configured sizes.
+
+    The pool must hold the validation set, the initial set and the first query.
+    """
     for name, taken in (("validation_size", 0), ("initial_size", config.validation_size)):
         if getattr(config, name) > num_points - taken:
             expected = f"at most the {num_points - taken} points of the pool"
@@ -24,7 +27,7 @@ def check_sizes(config: CampaignConfig, num_points: int) -> None:
 
 
 def next_query_size(config: CampaignConfig, rows: Sequence[Round], labels_bought: int, num_unlabeled: int) -> int:
-    """Return the size of the next query; 0 if the budget is spent or the pool is empty.
+    """Return the size of the next query; 0 if budget or pool is exhausted.
 
     >>> next_query_size(CampaignConfig(budget=250), [Round(), Round()], labels_bought=200, num_unlabeled=1000)
     50
@@ -33,7 +36,7 @@ def next_query_size(config: CampaignConfig, rows: Sequence[Round], labels_bought
 
 
 def largest_query(config: CampaignConfig, num_points: int) -> int:
-    """Return the size of the largest query after the initial round; 0 if there is none.
+    """Return the size of the largest query after the initial round, or 0.
 
     >>> largest_query(CampaignConfig(initial_size=100, query_size=100, growth=2, budget=600), num_points=1000)
     200

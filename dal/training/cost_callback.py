@@ -17,12 +17,12 @@ from dal.costs.ledger import Ledger
 
 
 class TrainingCounter(pl.Callback):
-    """Charges the images and FLOPs of training_step and a user's validation_step, over all devices.
+    """Charges the images and FLOPs of training and user validation, over all devices.
 
-    The FLOPs of a batch are counted once per batch shape and set of trainable parameters, and reused for later batches
-    of that kind. Counting slows down that one batch and does not change training. It covers all work in a batch, for
-    any optimizers and gradient accumulation. Batches of one shape that do different work, as in GAN training with
-    unequal steps, are charged like the first of them.
+    The counter covers training_step and a user's validation_step. The FLOPs of a batch are counted once per batch shape
+    and set of trainable parameters, and reused for later batches of that kind. Counting slows down that one batch and
+    does not change training. It covers all work in a batch, for any optimizers and gradient accumulation. Batches of
+    one shape that do different work, as in GAN training with unequal steps, are charged like the first of them.
 
     The counter must be the first callback, so that the work of other callbacks at the end of a batch is not counted. It
     is a context manager around the Trainer's run, which closes the count after an exception.

@@ -21,11 +21,11 @@ MEAN, STD = 0.3053, 0.3759
 
 @dataclass
 class Digits(DataConfig):
-    """1,297 training and 500 test images, uint8 (1, 8, 8), in a fixed stratified split.
+    """Digits of scikit-learn in a fixed stratified split.
 
-    The images need no download and train in seconds. An id such as ``digit-0007`` holds the position in
-    ``sklearn.datasets.load_digits()``. The augmentation shifts images by at most one pixel. It does not flip them,
-    because that changes digits.
+    The split has 1,297 training and 500 test images, uint8 (1, 8, 8). The images need no download and train in seconds.
+    An id such as ``digit-0007`` holds the position in ``sklearn.datasets.load_digits()``. The augmentation shifts
+    images by at most one pixel. It does not flip them, because that changes digits.
 
     >>> from dal.data import load
     >>> train, test = load(Digits())
@@ -52,7 +52,7 @@ class Digits(DataConfig):
 
 
 def _stratified(labels: Tensor, size: int) -> Tensor:
-    """Return an (N,) bool mask of ``size`` points with the same share of each class.
+    """Return an (N,) bool mask of ``size`` points, stratified by class.
 
     Hashes choose the points, so the split does not depend on the version of a random number library.
     """

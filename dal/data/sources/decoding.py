@@ -79,7 +79,7 @@ class FolderSource:
 
 
 class Readable(NamedTuple):
-    """The decodable images, their paths in the same order, and a reason for each other path."""
+    """Decodable images, their paths in order, and reasons for the other paths."""
 
     source: ImageSource
     files: list[str]

@@ -19,7 +19,7 @@ _MAX_CHECKED = 32
 
 
 class MapDataset(Protocol):
-    """Interface of a dataset: a length, and an image or an (image, label, ...) at each position."""
+    """Interface of a dataset: length, and image or (image, label, ...) by position."""
 
     def __len__(self) -> int: ...
 
@@ -128,7 +128,7 @@ def _isolated() -> Iterator[None]:
 
 
 def _fetch(dataset: MapDataset, index: int, seed: int) -> tuple[Tensor, int | None]:
-    """Seed the global CPU generators and return the image and its label, if that is a number."""
+    """Seed the global CPU generators; return the image and any integer label."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     # torch.manual_seed would seed CUDA as well.
@@ -164,7 +164,7 @@ def _kind(image: Tensor) -> str:
 
 
 def _check_views(dataset: MapDataset, scored: MapDataset, argument: str) -> None:
-    """Reject errors that would go unnoticed: random transforms while scoring, and views that do not match."""
+    """Reject random transforms while scoring, and views that do not match."""
     count = min(len(scored), _MAX_CHECKED)
     for index in (position * len(scored) // count for position in range(count)):
         (first, label), (second, _) = _fetch(scored, index, 2 * index), _fetch(scored, index, 2 * index + 1)

@@ -61,7 +61,7 @@ def default_ids(dataset: Any) -> list[str]:
 
 
 def item_label(item: object) -> int | None:
-    """Return the label of an (image, label, ...) item if it is an integer, else None."""
+    """Return the integer label of an (image, label, ...) item, else None."""
     if not isinstance(item, (tuple, list)) or len(item) < 2:
         return None
     try:

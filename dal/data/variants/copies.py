@@ -1,4 +1,4 @@
-"""Redundant pools: noisy copies of each image, identical on every machine and in every run."""
+"""Redundant pools: noisy copies of each image, identical on every machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dal.runtime.seeding import generator
 
 
 class NoisyCopies:
-    """Repeats the images of another source, with noise on all but the first copy.
+    """Repeats the images of a source and adds noise to the copies.
 
     Copies follow one another as whole passes over the source. The Gaussian noise of an image depends on its id alone.
     ``noise`` is the standard deviation for each channel, in the units of the images. Noisy uint8 images are rounded and

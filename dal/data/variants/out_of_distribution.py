@@ -15,7 +15,7 @@ from dal.tasks.base import OUT_OF_CLASS
 
 
 class JoinedSource:
-    """Joins two sources and converts the images of the second to the first one's shape.
+    """Joins two sources; images of the second take the first's shape.
 
     Images are resized bilinearly with antialiasing. Gray is repeated and colors are averaged to match the channels.
     """

@@ -42,7 +42,7 @@ def load(config: DataConfig) -> ImageSplits:
             other = random_subset(other, config.outside_size, "data.outside_size")
         train = add_out_of_distribution(train, other)
     elif config.outside_size is not None:
-        raise bad_value("data.outside_size", "null where there is no data.outside_from", config.outside_size)
+        raise bad_value("data.outside_size", "null without data.outside_from", config.outside_size)
     return ImageSplits(train, test)
 
 
