@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dal.analysis.variant_names import Variant, variant_names
 from dal.errors import DalError
 from dal.runs.reader import Run
 from dal.runs.round import on_test
 from dal.runs.saved_config import flatten, without_effect
+
+PRESETS = ("compute", "benchmark")
+"""Keys of the configuration that say from which presets its settings come."""
 
 Settings = Mapping[str, str]  # dotted keys to JSON
 
@@ -26,11 +30,12 @@ class Group:
 
     data: str
     acquisition: str
-    settings: str  # what tells it apart from other groups of the data, such as "query_size=20"; or ""
+    settings: str  # what tells it apart from other groups of the data, such as "compute=saver"; or ""
     runs: tuple[Run, ...]
     labels: NDArray[np.int64]  # (T,) labels bought at the rounds that all runs have
     accuracy: NDArray[np.float64]  # (S, T) the primary metric on the test set, as a fraction
     note: str  # what to know before believing it; or ""
+    all_settings: tuple[tuple[str, str], ...]  # everything that differs within the data set, by name
     other_settings: frozenset[tuple[str, str]]  # all but seed and acquisition: equal where groups can be paired
 
     @property
@@ -64,7 +69,28 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     groups = [
         _group(sorted(group, key=lambda run: run.seed), dict(settings), shown) for settings, group in members.items()
     ]
-    return sorted(groups, key=lambda group: (group.data, -group.accuracy[:, -1].mean(), group.name))
+    return sorted(_named(groups), key=lambda group: (group.data, -group.accuracy[:, -1].mean(), group.name))
+
+
+def _named(groups: Sequence[Group]) -> list[Group]:
+    """The groups with short settings: see variant_names()."""
+    named = []
+    for group in groups:
+        same_data = [other for other in groups if other.data == group.data]
+        presets = [name for name in PRESETS if len({_preset(other, name) for other in same_data}) > 1]
+        same_kind = [other for other in same_data if other.acquisition == group.acquisition]
+        names = variant_names([_variant(other) for other in same_kind], presets)
+        named.append(replace(group, settings=names[same_kind.index(group)]))
+    return named
+
+
+def _variant(group: Group) -> Variant:
+    presets = tuple((name, _preset(group, name)) for name in PRESETS)
+    return Variant(presets, group.all_settings)
+
+
+def _preset(group: Group, name: str) -> str:
+    return str(group.runs[0].config.get(name, "none"))
 
 
 def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
@@ -136,7 +162,7 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
             raise DalError(f"runs: expected {metric} in every round, got a run without it in {str(run.path)!r}.")
     data, acquisition = runs[0].data, runs[0].label
     keys = shown[settings["data.name"], settings["acquisition.name"]]
-    parts = [f"{short_key(key, keys)}={plain_value(settings.get(key))}" for key in keys]
+    all_settings = tuple((short_key(key, keys), plain_value(settings.get(key))) for key in keys)
     bought = [run.labels_bought.tolist() for run in runs]
     num_rounds = num_common_rounds(bought)
     if num_rounds == 0:
@@ -144,11 +170,12 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
     return Group(
         data=data,
         acquisition=acquisition,
-        settings=", ".join(parts),
+        settings="",
         runs=tuple(runs),
         labels=np.array(bought[0][:num_rounds], dtype=np.int64),
         accuracy=np.array([run.curve[:num_rounds] for run in runs]),
         note=_note(runs, bought, num_rounds),
+        all_settings=all_settings,
         other_settings=frozenset((k, v) for k, v in settings.items() if not k.startswith("acquisition.")),
     )
 

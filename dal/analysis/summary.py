@@ -27,7 +27,8 @@ def summarize_runs(
     Columns, where accuracies are fractions, ``..._interval`` is half the width of the 95 % t interval over seeds (NaN
     for one seed), and everything stands at the rounds that all runs of the group have:
 
-    - ``data``, ``acquisition``, and ``settings``: what else differs between the given runs of the data set
+    - ``data``, ``acquisition``, and ``settings``: a short name of what else differs between the runs of the data set.
+      ``all_settings``: all of it
     - ``seeds``, ``rounds``, ``labels``: how many runs, rounds, and labels bought at the end, validation included
     - ``metric``: the name of the primary metric of the runs, such as ``accuracy``
     - ``test_accuracy``, ``test_accuracy_interval``: that metric after the last round, under its own name
@@ -65,6 +66,7 @@ def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, tar
         "data": group.data,
         "acquisition": group.acquisition,
         "settings": group.settings,
+        "all_settings": "; ".join(f"{name}={value}" for name, value in group.all_settings),
         "seeds": len(group.runs),
         "rounds": len(group.labels),
         "labels": int(group.labels[-1]),

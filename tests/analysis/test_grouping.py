@@ -101,7 +101,7 @@ def test_a_setting_that_only_another_function_was_run_with_is_in_every_name(make
 
 def test_names_are_as_long_as_it_takes(make):
     runs = [make([0.5], model__size=s, data__size=t, model__depth=d) for s, t, d in ((1, 1, 1), (2, 2, 2))]
-    assert group_runs(runs)[0].name == "margin, data.size=1, depth=1, model.size=1"
+    assert group_runs(runs)[0].name == "margin, data.size=1, depth=1, and 1 more"
 
 
 def test_a_seed_that_is_there_twice_is_refused(make):
