@@ -88,21 +88,21 @@ def main() -> int:
         if pictured(target, part):
             plot(target / f"{part}.png", f"{options.experiment}, {function}", mine)
         texts[part] = f"Acquisition function {function}."
-        texts[f"{part}_seeds"] = "Every run of that."
+        texts[f"{part}_seeds"] = "Every run."
     write_readme(target, f"Compute saving: {options.experiment}", ABOUT, texts)
     print(f"Written: {target}")
     return 0
 
 
 ABOUT = (
-    "Area is the mean test accuracy along the learning curve from the first to the last label, in percent; its "
-    "difference to classic, in points, is paired by seed, with half the width of its 95 % t interval. TFLOP are of "
-    "training, checks, scoring, selection and the stop set, testing apart, means over seeds; the shares are of "
-    "classic's, those of seconds too. USD are of labels (0.10 each) and of the core that a run had, as if an hour of "
-    "it cost what one of a GPU does (2.50). Labels include those bought to validate on; areas are compared where both "
-    "curves are. Runs may come from several calls, and seconds from a machine with other work on it: FLOPs are what "
-    "to go by. The area of a proxy is left out; last accuracy, updates and bill are those with the target, which is "
-    "trained at the end."
+    "Area is the mean test accuracy along the learning curve from the first to the last label, in percent. Its "
+    "difference to classic, in points, is paired by seed, with half the width of its 95 % t interval. TFLOP are means "
+    "over seeds of training, checks, scoring, selection and the stop set, without testing. Shares of TFLOP and "
+    "seconds are relative to classic. USD are for labels (0.10 each) and for the core of a run, priced like a GPU "
+    "hour (2.50). Labels include the validation labels. Areas are compared over the range that both curves share. "
+    "Runs may come from several calls and from a machine with other work, so FLOPs are more reliable than seconds. "
+    "The area of a proxy is omitted; its last accuracy, updates and bill include the target, which is trained at the "
+    "end."
 )
 
 

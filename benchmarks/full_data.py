@@ -134,7 +134,7 @@ def all_run(commands: list[list[str]], jobs: int) -> bool:
     with ThreadPoolExecutor(jobs) as pool:
         done = list(pool.map(run, commands))
     if not all(done):
-        print(f"{done.count(False)} of {len(done)} runs failed; start the command again to resume them.")
+        print(f"{done.count(False)} of {len(done)} runs failed; run the command again to resume them.")
     return all(done)
 
 

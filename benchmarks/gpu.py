@@ -28,8 +28,8 @@ from harness import Contender, Row, console, in_turns
 PARTS: dict[str, tuple[Callable[[torch.device, bool], gpu_cases.Cases], str]] = {
     "scoring": (
         gpu_cases.scoring,
-        "BALD with made-up images. The floor has normalized images on the card; dal starts from uint8 images in the "
-        "machine's memory. The floor of ResNet-18, whose only dropout stands before the head, is one plain pass.",
+        "BALD with synthetic images. The floor has normalized images on the GPU; dal starts from uint8 images in main "
+        "memory. The floor of ResNet-18, whose only dropout precedes the head, is one plain pass.",
     ),
     "coreset": (gpu_cases.coreset, "Greedy k-center, 1,000 labeled points, rectified normal features."),
     "badge": (gpu_cases.badge, "k-means++ on gradients, rectified normal features, float32 probabilities."),
@@ -37,12 +37,12 @@ PARTS: dict[str, tuple[Callable[[torch.device, bool], gpu_cases.Cases], str]] = 
 }
 ABOUT = (
     "Seconds are medians over repeats in which the contenders take turns; `to floor` is the ratio of medians to the "
-    "floor of the same kind. Extra MiB is the card's memory at its peak less that before the run. GB and GFLOP are the "
-    "least that the work asks for by formula (benchmarks/gpu_limits.py); the shares hold them, over the median time, "
-    "against the copying bandwidth and the products of that type, both measured in the same run (`limits` below). A "
-    "share above 100 % means that passes over the data were saved. dal compiles once a pass, so its compiled rows hold "
-    "the compiling, which the floor's do not. The floor with bf16 features rounds its products to "
-    "bf16: its time counts, its picks do not."
+    "floor of the same kind. Extra MiB is the increase in peak GPU memory of the run. GB and GFLOP are the minimum "
+    "work by formula (benchmarks/gpu_limits.py). The shares divide them by the median time and compare the result "
+    "with the copy bandwidth and the arithmetic of that type, both measured in the same run (`limits` below). A share "
+    "above 100 % means that the code skips passes over the data. dal compiles once per pass, so its compiled rows "
+    "include the compilation; those of the floor do not. The floor with bf16 features rounds its products to bf16: "
+    "its time is valid, its picks are not."
 )
 
 
@@ -76,7 +76,7 @@ def main() -> int:
         if record.pictured(folder, part):
             record.plot_bars(folder / f"{part}.png", f"{part}: seconds by contender", rows)
         record.write_part(folder, part, rows, facts)
-        record.write_readme(folder, "Speed on a card", ABOUT, {name: text for name, (_, text) in PARTS.items()})
+        record.write_readme(folder, "Speed on a GPU", ABOUT, {name: text for name, (_, text) in PARTS.items()})
     print(f"Written: {folder}")
     return 0
 

@@ -69,17 +69,17 @@ TITLES = {
 }
 PHASES = ("train", "score", "test")
 ABOUT = """Fashion-MNIST, {pool:,} images in the pool, {initial} labels and {rounds} x {query} more, BALD with {draws}
-draws, Adam {lr:g}, batches of {batch_size}, {epochs} epochs a round (dal's saver decides by itself how long it trains),
-a test on 10,000 images after each round. All contenders train dal's SmallCNN (two convolutions and a dense layer, after
-LeNet; dropout 0.25 and 0.5) on the same initial set, with images mirrored at random. By hand, in dal's classic recipe
-and in baal every round starts anew: by hand and in dal from the same new weights of that round, in baal from its first
-ones.
+draws, Adam {lr:g}, batches of {batch_size}, {epochs} epochs per round (dal's saver chooses its own training length), a
+test on 10,000 images after each round. All contenders train dal's SmallCNN (two convolutions and a dense layer, after
+LeNet; dropout 0.25 and 0.5) on the same initial set, with random horizontal flips. The hand-written loop, dal's classic
+recipe and baal reset the weights every round: the hand-written loop and dal to the same new weights of that round, baal
+to its initial weights.
 
-`median s` is the clock from imported and loaded to done. For dal it holds all that `dal run` does, run folder, logs and
-learning curve included. `process s` is the whole process; all of them import dal, for the images and the network. `to
-floor` is the median over the seeds of the ratio to the hand-written loop of the same seed, run in turns; other columns
-that end so are paired differences, in points, with 95 % t intervals. `area` is the mean height of the learning curve.
-GFLOP are those of all but the test: multiplications and additions of matrix products and convolutions."""
+`median s` is the time after imports and loading. For dal, it covers all work of `dal run`, including the run folder,
+logs and learning curve. `process s` is the whole process; all contenders import dal for the images and the network. `to
+floor` is the median over the seeds of the ratio to the hand-written loop of the same seed, run in turns. Other columns
+with this suffix are paired differences, in points, with 95 % t intervals. `area` is the mean height of the learning
+curve. GFLOP exclude the test; they count multiplications and additions of matrix products and convolutions."""
 PARTS = {
     "time": "Medians over the seeds. Selection stands under score; what is in no phase, such as logs, under other.",
     "accuracy": "Means over the seeds after the last round, GFLOP and updates of all rounds.",

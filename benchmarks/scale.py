@@ -80,12 +80,12 @@ PARTS: dict[str, tuple[Any, dict[str, list[int]], str]] = {
     "bald": (
         bald,
         {"pool": [250, 500, 1000, 2000, 4000], "classes": CLASSES, "draws": [5, 10, 20, 40, 80]},
-        "`summarize_points` with BALD and SmallCNN on made-up images 1x28x28.",
+        "`summarize_points` with BALD and SmallCNN on synthetic images 1x28x28.",
     ),
 }
 ABOUT = (
-    "Seconds are medians. Extra MiB: most resident memory during one run less that before it, in a process of its own; "
-    "inputs are not in it. Exponents are slopes over the whole grid on logarithms, ± one standard error; memory below "
+    "Seconds are medians. Extra MiB is the increase in peak resident memory of one run in a separate process, without "
+    "inputs. Exponents are slopes over the whole grid on logarithms, ± one standard error; memory below "
     f"{LEAST_MIB:g} MiB counts as {LEAST_MIB:g} MiB."
 )
 

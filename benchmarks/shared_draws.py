@@ -33,7 +33,7 @@ OWN, SHARED, POWER = "noise of each point's own", "the same networks for all poi
 CONTENDERS = (OWN, SHARED, POWER)
 ABOUT = (
     "BALD on Fashion-MNIST with the settings of one_experiment.py (pool of 5,000, 100 labels and 5 x 100 more, 20 "
-    "draws, 20 epochs a round from new weights), in the loop by hand. Only where a point's score comes from differs. "
+    "draws, 20 epochs per round from new weights), in the hand-written loop. Only the source of the scores differs. "
     "Area is the mean height of the learning curve in percent; differences, in points, are to the first, paired by "
     "seed, with half the width of their 95 % t intervals. PowerBALD is arXiv:2106.12059."
 )

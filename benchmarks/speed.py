@@ -44,18 +44,18 @@ PARTS = {
     ),
     "badge": (
         speed_cases.badge_cases,
-        "k-means++ on gradients. The floor is float32: two matrix-vector products a pick over the gradients' factors.",
+        "k-means++ on gradients. The float32 floor takes two matrix-vector products per pick on the factors.",
     ),
     "batchbald": (
         speed_cases.batchbald_cases,
-        "BatchBALD from ready draws. The floor is float32 and goes through all points and all joint labels for every "
+        "BatchBALD from precomputed draws. The float32 floor enumerates all points and all joint labels for every "
         "pick.",
     ),
 }
 ABOUT = (
     "Seconds are medians over repeats in which the contenders take turns; `to floor` is the ratio of medians to the "
-    "hand-written floor of the same case. Extra MiB: most resident memory during one run less that before it, in a "
-    "process of its own."
+    "hand-written floor of the same case. Extra MiB is the increase in peak resident memory of one run in a separate "
+    "process."
 )
 
 

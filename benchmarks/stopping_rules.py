@@ -30,12 +30,12 @@ from dal.stopping.replay import Outcome, outcome
 
 Rule = tuple[str, CampaignConfig, PricesConfig | None]
 
-ABOUT = """Each rule is asked after every round of every campaign, with what was known by then, and the first round at
-which it holds is where it would have stopped. `labels` is the median of what was bought until then, a campaign that
-the rule never stopped counted to its end; `never` counts those. The points lost are the accuracy on the test set after
-the last round kept, against the best round of the same campaign; the row "to the end" shows how much of that is the
-noise between rounds. The shares saved are means over the runs, against running to the end. Target and plateau watch
-the test accuracy."""
+ABOUT = """Each rule is evaluated after every round of every campaign on the rounds so far. It stops at the first
+round at which it holds. `labels` is the median number of labels bought by then; a campaign that the rule never
+stops counts to its end, and `never` counts these campaigns. The points lost are the test accuracy at the stop
+relative to the best round of the same campaign; the row "to the end" shows the part that is noise between rounds.
+The shares saved are means over the runs, relative to running to the end. Target and plateau monitor the test
+accuracy."""
 PARTS = {
     "by_data": "All finished runs of a data set together.",
     "by_recipe": "By the folder above the runs of several seeds.",
@@ -77,7 +77,7 @@ def main() -> int:
         if part == "by_data":
             print_table(Console(), "Stopping rules", rows)
         write_part(target, part, rows, facts | {"runs": sum(map(len, groups.values()))})
-    write_readme(target, "Where stopping rules would have stopped", ABOUT, PARTS)
+    write_readme(target, "Replayed stopping rules", ABOUT, PARTS)
     print(f"Written: {target}")
     return 0
 
