@@ -1,4 +1,4 @@
-"""run(): a whole campaign, from the first labels to the reason to stop."""
+"""Runs a whole campaign, from the initial labels until a rule stops it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one form of every error sentence: the argument, what was expected, what came."""
+"""Error types and the standard message, "argument: expected X, got Y"."""
 
 from __future__ import annotations
 

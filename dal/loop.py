@@ -1,4 +1,4 @@
-"""The one loop: ask says what to label, tell takes the answers, fit trains. A whole campaign is dal.campaign.run()."""
+"""The active learning loop: ask for labels, tell the answers, fit the model."""
 
 from __future__ import annotations
 

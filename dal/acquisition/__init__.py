@@ -1,4 +1,4 @@
-"""Acquisition functions, one file each: a pure function on tensors and the class of a few lines over it.
+"""Acquisition functions, one file each: a pure function on tensors, and its class.
 
 Everything that a function's file names in its ``__all__`` can be imported from here.
 

@@ -1,4 +1,4 @@
-"""ALFA-Mix: label points whose prediction changes when features of labeled points are mixed in."""
+"""ALFA-Mix: label points whose prediction changes when labeled features are mixed in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BADGE: label points whose gradients are large and point in different directions (k-means++ on gradients)."""
+"""BADGE: label points with large, diverse gradients (k-means++ on gradients)."""
 
 from __future__ import annotations
 

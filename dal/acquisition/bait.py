@@ -1,4 +1,4 @@
-"""BAIT: label the points that tell the most about the last layer's weights, as the pool needs them."""
+"""BAIT: label points by the Fisher information of the last layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BALD: label where networks drawn from the posterior are each sure and disagree."""
+"""BALD: label points on which confident networks drawn by dropout disagree."""
 
 from __future__ import annotations
 

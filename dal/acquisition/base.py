@@ -1,4 +1,4 @@
-"""What an acquisition function is: what to keep of a batch, and how to choose from what was kept.
+"""The interface of acquisition functions: summarize a batch, select from summaries.
 
 Shapes in the names: N pool, B batch, K draws, C classes, D features, Q query size.
 """
@@ -242,7 +242,7 @@ def check_query_size(query_size: int, num_candidates: int) -> None:
 
 
 def check_num_draws(num_draws: object) -> None:
-    """Raise DalError unless so many draws can disagree."""
+    """Raise DalError for fewer than two draws, which cannot disagree."""
     check_whole("num_draws", num_draws, 2, "one draw cannot disagree")
 
 

@@ -1,4 +1,4 @@
-"""BatchBALD: label the points whose labels together tell most about the network, so that none repeats another."""
+"""BatchBALD: label the batch with the most joint information about the network."""
 
 from __future__ import annotations
 

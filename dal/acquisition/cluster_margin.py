@@ -1,4 +1,4 @@
-"""Cluster-Margin: label the most ambiguous points, taken in turn from clusters, the smallest first."""
+"""Cluster-Margin: label ambiguous points, in turn from clusters, the smallest first."""
 
 from __future__ import annotations
 

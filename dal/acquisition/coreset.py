@@ -1,4 +1,4 @@
-"""Core-set: label the points that lie farthest from everything labeled so far (k-center, greedily)."""
+"""Core-set: label the points farthest from all labeled ones (greedy k-center)."""
 
 from __future__ import annotations
 

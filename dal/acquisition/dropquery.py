@@ -1,4 +1,4 @@
-"""DropQuery: label points whose prediction changes when features are dropped, in the middle of their clusters."""
+"""DropQuery: label cluster centers whose prediction changes when features are dropped."""
 
 from __future__ import annotations
 

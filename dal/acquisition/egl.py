@@ -1,4 +1,4 @@
-"""Expected gradient length: label where the label, whichever it is, would move the last layer the most."""
+"""Expected gradient length: label points that would change the last layer most."""
 
 from __future__ import annotations
 

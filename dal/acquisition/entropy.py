@@ -1,4 +1,4 @@
-"""Entropy: label where the predicted class distribution is the most spread out."""
+"""Entropy: label points whose predicted class distribution has the highest entropy."""
 
 from __future__ import annotations
 

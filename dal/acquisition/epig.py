@@ -1,4 +1,4 @@
-"""EPIG: label what tells most about the predictions on target inputs, rather than about the network."""
+"""EPIG: label points that are most informative about predictions on target points."""
 
 from __future__ import annotations
 

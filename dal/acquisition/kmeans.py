@@ -1,4 +1,4 @@
-"""k-means: label the points in the middle of as many clusters as there are labels to buy."""
+"""k-means: label the points nearest to the centers of Q clusters."""
 
 from __future__ import annotations
 

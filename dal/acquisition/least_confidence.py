@@ -1,4 +1,4 @@
-"""Least confidence: label where the most probable class is the least probable."""
+"""Least confidence: label points whose most probable class has the lowest probability."""
 
 from __future__ import annotations
 

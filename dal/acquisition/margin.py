@@ -1,4 +1,4 @@
-"""Margin: label where the two most probable classes are closest."""
+"""Margin: label points whose two most probable classes are closest."""
 
 from __future__ import annotations
 

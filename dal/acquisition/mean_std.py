@@ -1,4 +1,4 @@
-"""Mean standard deviation: label where the probabilities of the draws spread the most."""
+"""Mean standard deviation: label points whose probabilities vary most over draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody's own acquisition function, in a file of their own outside the package."""
+"""Loads an acquisition function from a user's own file."""
 
 from __future__ import annotations
 

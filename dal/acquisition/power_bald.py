@@ -1,4 +1,4 @@
-"""PowerBALD: draw points in proportion to a power of their BALD score."""
+"""PowerBALD: sample points in proportion to a power of their BALD score."""
 
 from __future__ import annotations
 

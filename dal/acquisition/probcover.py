@@ -1,4 +1,4 @@
-"""ProbCover: label the points whose balls cover the most of the pool that no ball covers yet."""
+"""ProbCover: label points whose neighborhoods cover most of the uncovered pool."""
 
 from __future__ import annotations
 

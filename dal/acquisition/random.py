@@ -1,4 +1,4 @@
-"""Random choice: the baseline that every other function has to beat."""
+"""Random choice: the baseline of all comparisons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the acquisition functions: a function exists because its file is in this folder."""
+"""Registry of acquisition functions: every file of this folder that defines one."""
 
 from __future__ import annotations
 

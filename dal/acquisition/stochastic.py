@@ -1,4 +1,4 @@
-"""Stochastic batches: draw points in proportion to any score, so that a batch is not one point over and over."""
+"""Stochastic batches: sample points in proportion to any score."""
 
 from __future__ import annotations
 

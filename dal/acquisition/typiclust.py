@@ -1,4 +1,4 @@
-"""TypiClust: label the most typical point of each of the largest clusters that hold no label yet."""
+"""TypiClust: label the most typical point of each large unlabeled cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Variation ratios: label where the draws vote for different classes."""
+"""Variation ratios: label points on which draws predict different classes."""
 
 from __future__ import annotations
 

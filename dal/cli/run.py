@@ -233,7 +233,7 @@ def _names(classes: Sequence[str]) -> str:
 
 
 def _with_hydra(overrides: list[str], flags: list[str]) -> int:
-    """--cfg and the like are Hydra's, and sweeps whose sweeper somebody chose."""
+    """Let Hydra handle ``--cfg`` and similar flags, and sweeps with a sweeper of the user's choice."""
     import hydra
 
     failed: list[str] = []

@@ -1,1 +1,1 @@
-"""The configuration of a run: its dataclasses, what they build, and overrides of the command line."""
+"""Configuration of a run: dataclasses, the objects they build, command-line overrides."""

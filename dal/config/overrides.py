@@ -1,4 +1,4 @@
-"""Overrides of the command line to a configuration, by Hydra; what is wrong with them in one sentence."""
+"""Composes a configuration from command-line overrides with Hydra."""
 
 from __future__ import annotations
 

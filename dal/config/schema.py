@@ -79,7 +79,7 @@ def register() -> None:
 
 
 def register_own_file(path: str) -> str:
-    """Make the acquisition function in somebody's file an option, and return its name.
+    """Make the acquisition function of a user's file an option, and return its name.
 
     Its configuration holds the file and a digest of its text too, so that a resumed run, ``dal rank`` and reports know
     which function it was. Raises DalError as load_own_file() does.

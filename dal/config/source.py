@@ -33,7 +33,7 @@ class Source:
 
 
 def module_file(module: str) -> Path | None:
-    """The file of a module of dal; None for a module of somebody else.
+    """The file of a module of dal; None for a module outside dal.
 
     >>> module_file("dal.config.source").name
     'source.py'

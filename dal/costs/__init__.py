@@ -1,1 +1,1 @@
-"""What a run costs: the ledger of a round, FLOPs, energy, prices, forecasts."""
+"""Costs of a run: ledger, FLOPs, energy, prices, forecasts."""

@@ -1,4 +1,4 @@
-"""The energy that GPUs have used, as NVML tells it (the extra ``energy``: nvidia-ml-py). Elsewhere there is none."""
+"""Energy use of NVIDIA GPUs, read from NVML (extra ``energy``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counting floating-point operations: exact, from the shapes of what runs, and so the same on every machine.
+"""Counts floating-point operations exactly, from the shapes of the operations.
 
 What counts is what grows with the network: convolutions, matrix products and attention, 2 FLOPs a multiply-add, by the
 formulas of ``torch.utils.flop_counter``. Elementwise work, normalization, pooling and the steps of optimizers are not

@@ -1,4 +1,4 @@
-"""A forecast of accuracy: a learning curve fitted to the rounds so far, with what is not known about it."""
+"""Forecast of accuracy: a fitted learning curve with its uncertainty."""
 
 from __future__ import annotations
 

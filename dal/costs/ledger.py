@@ -1,4 +1,4 @@
-"""The ledger: what each phase of a round cost, in samples, FLOPs, seconds, joules and memory."""
+"""Ledger of a round: samples, FLOPs, seconds, joules and memory by phase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prices: what turns labels, hours and energy into money."""
+"""Prices of labels, compute hours and energy."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class PricesConfig:
         return any(price is not None for price in (self.label, self.gpu_hour, self.kwh))
 
     def cost(self, *, labels: float = 0, seconds: float = 0, devices: int = 1, joules: float = 0) -> float:
-        """Money for so many labels, seconds on so many devices, and joules."""
+        """Price of these labels, of the seconds on all devices, and of the joules."""
         hours = seconds * devices / 3600
         return labels * (self.label or 0) + hours * (self.gpu_hour or 0) + joules / 3.6e6 * (self.kwh or 0)
 
     def compute(self, costs: Costs, devices: int = 1) -> float:
-        """Money for the seconds on so many devices, and for the joules."""
+        """Price of the seconds on all devices, and of the joules."""
         return self.cost(seconds=costs.seconds, devices=devices, joules=costs.joules or 0)
 
 

@@ -23,7 +23,7 @@ Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class ImageSource(Protocol):
-    """Where images come from: a uint8 tensor, a folder, somebody's Dataset."""
+    """A source of images: a tensor, a folder, or another Dataset."""
 
     def __len__(self) -> int: ...
 

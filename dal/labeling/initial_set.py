@@ -1,4 +1,4 @@
-"""The first points to label, before there is a model."""
+"""The initial points to label, chosen without a model."""
 
 from __future__ import annotations
 

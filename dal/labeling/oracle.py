@@ -1,4 +1,4 @@
-"""Who answers when the learner asks for labels."""
+"""Oracles: they answer queries with labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dal.tasks.base import OUT_OF_CLASS
 
 
 class Oracle(Protocol):
-    """Somebody who knows labels."""
+    """Provides labels for queried points."""
 
     def answerable(self) -> Tensor:
         """(M,) int64 indices whose label can be had."""

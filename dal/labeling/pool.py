@@ -1,4 +1,4 @@
-"""Pool: which points are labeled, with what, since which round. It never sees a label before it is told."""
+"""Pool: the labeled and unlabeled points of a training set."""
 
 from __future__ import annotations
 

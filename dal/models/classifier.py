@@ -26,8 +26,8 @@ class Classifier(pl.LightningModule):
     ``val_loss``, ``val_accuracy``, ``test_loss`` and ``test_accuracy``. Raises DalError for an unknown optimizer or
     schedule and for numbers out of range.
 
-    With ``freeze_backbone`` only the head trains. The backbone then gives the same features for an image for ever: its
-    parameters want no gradients, it stays in eval mode (BatchNorm statistics do not move), and its own dropout is off,
+    With ``freeze_backbone`` only the head trains. The frozen backbone is a deterministic function of the image: its
+    parameters need no gradients, it stays in eval mode (BatchNorm statistics do not move), and its own dropout is off,
     in MC dropout too. Such a Classifier takes (B, num_features) features in place of images, which spares the backbone.
 
     >>> from dal.models.backbones import SmallCNN
@@ -97,7 +97,7 @@ class Classifier(pl.LightningModule):
         return dropped
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """What a step of training takes down."""
+        """Training loss of one batch."""
         return self.task.loss(self(x), y)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware and the git commit."""
+"""Environment of a run: versions, hardware and git commit."""
 
 from __future__ import annotations
 

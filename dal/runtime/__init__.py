@@ -1,1 +1,1 @@
-"""What every room stands on: seeds, ranks, memory, precision, progress."""
+"""Foundations of all packages: seeds, ranks, memory, precision, progress."""

@@ -1,4 +1,4 @@
-"""The little that a campaign needs to know of other processes: who writes, and what rank zero decided."""
+"""Rank helpers: which process writes, and broadcasts of the decisions of rank 0."""
 
 from __future__ import annotations
 

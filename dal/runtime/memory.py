@@ -1,4 +1,4 @@
-"""How much memory a computation holds at once, and how to tell that there was too little."""
+"""Peak memory of a computation, and detection of out-of-memory errors."""
 
 from __future__ import annotations
 

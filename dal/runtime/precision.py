@@ -1,4 +1,4 @@
-"""The precision of forward passes: autocast and TF32, set for a block and put back afterwards."""
+"""Precision of forward passes: autocast and TF32 within a block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What long work tells whoever watches. The loop knows only this; the terminal's bars are in the command line."""
+"""The interface of progress callbacks."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def silent(phase: str, done: int, total: int) -> None:
-    """Nobody watches."""
+    """Ignore all progress."""

@@ -1,4 +1,7 @@
-"""All randomness comes from (seed, round, purpose): no global generator, no state that a crash could lose."""
+"""Random generators made from (seed, round, purpose).
+
+No code uses the global generator or keeps state that a crash could lose.
+"""
 
 from __future__ import annotations
 

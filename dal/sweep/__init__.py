@@ -1,1 +1,1 @@
-"""A grid of campaigns: which there are, how far each is, and running those that are missing."""
+"""Sweeps: runs a grid of campaigns, and resumes unfinished ones."""

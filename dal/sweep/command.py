@@ -1,4 +1,4 @@
-"""dal run --multirun: what is missing of a grid, and what came out of it."""
+"""`dal run --multirun`: runs the missing cells of a grid, and reports the results."""
 
 from __future__ import annotations
 

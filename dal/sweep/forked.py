@@ -1,4 +1,4 @@
-"""A cell forked from a process that has imported what all cells import, which spares each some seconds.
+"""Forks a cell from a process that has finished the imports of all cells.
 
 That process is multiprocessing's fork server: it has trained nothing, has no threads and has not touched a GPU, so that
 what is forked from it is as good as new. It ends with the sweep.

@@ -1,4 +1,4 @@
-"""The cells of a grid: every combination of the values that the overrides sweep over."""
+"""The cells of a grid: all combinations of the swept values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting a cell in a process of its own, and telling from its log how it ended."""
+"""Starts a cell in its own process, and reads from its log how it ended."""
 
 from __future__ import annotations
 

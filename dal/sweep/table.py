@@ -1,4 +1,4 @@
-"""A grid as a person sees it: a table with a line a row of cells, and how long is left."""
+"""Table of a grid: the status of its cells, and the time left."""
 
 from __future__ import annotations
 

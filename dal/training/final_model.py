@@ -1,4 +1,4 @@
-"""The final model of a campaign whose network is a proxy: trained once, at the end, on everything that was bought."""
+"""The final model: a larger network trained once, on all labels of a campaign."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from dal.training.warm_start import effort
 from dal.training.weight_average import WeightAverage
 
 MAX_CHECKED = 2048
-"""Training accuracy is watched on at most so many labeled points."""
+"""Maximum number of labeled points that early stopping evaluates."""
 
 
 @dataclass(frozen=True)

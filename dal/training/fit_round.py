@@ -1,4 +1,4 @@
-"""fit_round(): what a round starts from, and how much it trains."""
+"""Trains one round from its initial weights."""
 
 from __future__ import annotations
 

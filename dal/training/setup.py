@@ -1,4 +1,4 @@
-"""What stays the same from round to round of training."""
+"""Training setup that all rounds share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dal.scoring.model_pass import ModelPass
 from dal.training.config import TrainingConfig
 
 Points = tuple[Tensor, Tensor]
-"""(L,) int64 indices and their (L,) int64 told labels."""
+"""(L,) int64 indices and their labels."""
 
 
 @dataclass(frozen=True)

@@ -1,2 +1,1 @@
-"""What core-set and BADGE search with: distances that are brought up to date only where they decide, over rows that may
-lie on disk or with other processes."""
+"""Exact search engines of the acquisition functions, over rows in memory or on disk."""

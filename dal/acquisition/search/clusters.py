@@ -1,4 +1,4 @@
-"""k-means for functions that choose by clusters: seeded by a generator, the same on any number of threads."""
+"""k-means with a given generator, independent of the number of threads."""
 
 from __future__ import annotations
 

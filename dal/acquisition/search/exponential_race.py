@@ -1,4 +1,4 @@
-"""Drawing in proportion to weights as a race: every point runs a random time, and the first one in is drawn.
+"""Weighted sampling as a race of exponential times: the smallest time wins.
 
 Point i of weight w_i arrives at E_i / w_i, where E_i is exponential; the first is i with probability w_i / Σ w. So a
 draw is an argmax of w_i / E_i. Unlike a search in cumulative sums, it needs no total: points whose upper bounds cannot

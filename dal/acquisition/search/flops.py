@@ -1,4 +1,4 @@
-"""How much a selection computes: floating-point operations of its products and distances.
+"""FLOPs of a selection: its products and distances.
 
 They are counted where they are computed, by the shapes, as a counter that looks at every operation would slow down
 selections that are thousands of small ones. A number of a pair costs 2 in a product, 3 in a distance by differences;

@@ -1,4 +1,4 @@
-"""Distances to the nearest center that are brought up to date only where they could decide.
+"""Distances to the nearest center, updated only where they can decide.
 
 A distance to the nearest of a growing set of centers only falls, so an old one is an upper bound. Whoever looks for the
 largest (k-center), or for the largest of distances times random factors (k-means++), needs the true values of the few

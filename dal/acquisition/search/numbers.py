@@ -1,4 +1,4 @@
-"""Checks and conversions of numbers that selection is built on."""
+"""Checks and conversions of numbers."""
 
 from __future__ import annotations
 

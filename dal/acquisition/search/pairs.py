@@ -1,4 +1,4 @@
-"""Distances between all of some points, a block of rows at a time: never a matrix of all pairs."""
+"""All pairwise distances in blocks of rows, without an N x N matrix."""
 
 from __future__ import annotations
 

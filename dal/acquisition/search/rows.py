@@ -1,4 +1,4 @@
-"""Rows of numbers, one a point: in memory as a tensor, or on disk, from where they are read a block at a time."""
+"""Rows of numbers, one for each point: a tensor in memory, or a file read in blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a selection runs: which part of the pool this process holds, and how many bytes it may use."""
+"""The part of the pool that a process holds, and its memory budget."""
 
 from __future__ import annotations
 
