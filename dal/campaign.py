@@ -1,4 +1,4 @@
-"""Runs a whole campaign, from the initial labels until a rule stops it."""
+"""Runs a whole campaign until a rule stops it."""
 
 from __future__ import annotations
 

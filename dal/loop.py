@@ -1,4 +1,4 @@
-"""The active learning loop: ask for labels, tell the answers, fit the model."""
+"""The active learning loop: ask, tell, fit."""
 
 from __future__ import annotations
 

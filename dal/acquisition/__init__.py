@@ -1,4 +1,4 @@
-"""Acquisition functions, one file each: a pure function on tensors, and its class.
+"""Acquisition functions: one file, one pure function and one class each.
 
 Everything that a function's file names in its ``__all__`` can be imported from here.
 

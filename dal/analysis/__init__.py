@@ -1,4 +1,4 @@
-"""Analysis of run folders: reading them, grouping runs that may be averaged, and the numbers of learning curves."""
+"""Analysis of run folders: reading, grouping and learning curves."""
 
 from dal.analysis.grouping import Group, group_runs
 from dal.analysis.reach import Reach, reach, target_of

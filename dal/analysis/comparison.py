@@ -1,4 +1,4 @@
-"""The numbers of a comparison: a line a function, and a line a pair of functions."""
+"""Numbers of a comparison, by function and by pair of functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels to reach a target, and label efficiency against a baseline, with bootstrap intervals over seeds."""
+"""Labels to reach a target and label efficiency, with bootstrap intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the final model adds to a line of numbers: it is trained once, after the last round of its proxy."""
+"""Adds the final model to the numbers of a group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of runs that differ in their seed only, and so may be averaged."""
+"""Groups runs that differ only in their seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems: runs of several functions that are paired seed by seed, and so may be compared. All else is refused."""
+"""Pairs runs of several functions by seed, and refuses unpaired ones."""
 
 from __future__ import annotations
 

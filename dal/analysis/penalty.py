@@ -1,4 +1,4 @@
-"""The pairwise penalty matrix (Ash et al., arXiv:1906.03671): how often one function beats another."""
+"""Pairwise penalty matrix (Ash et al., arXiv:1906.03671)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it takes to reach an accuracy: read off the learning curve, or forecast beyond its end."""
+"""Labels and money to reach an accuracy, measured or forecast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rounds of a run cost: FLOPs, seconds and money, without the test passes unless it is said."""
+"""FLOPs, seconds and money of the rounds of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Short names of variants: the preset that differs, and at most two settings more."""
+"""Short names of variants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dal run --help: every choice and every setting, with a sentence about each."""
+"""`dal run --help`: every choice and setting with a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dal rank: a whole pool from most to least useful, by the model of a run."""
+"""`dal rank`: ranks a pool with the model of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees while a campaign runs: bars where the terminal can show them, a line a round everywhere."""
+"""Terminal output of a campaign: progress bars, rounds and costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dataclass tree of a run, registered with Hydra, and the objects that it describes."""
+"""Configuration dataclasses of a run, and the objects they build."""
 
 from __future__ import annotations
 

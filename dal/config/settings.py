@@ -1,4 +1,4 @@
-"""The settings of a run, with their values and sentences, read from source text and presets."""
+"""Settings of a run, read from source text and presets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads dataclasses from their source text, so that help does not wait for PyTorch to be imported."""
+"""Reads dataclasses from source text, without importing PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of Lightning's Trainer that have a default and a sentence here."""
+"""Options of Lightning's Trainer with a default in dal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The costs of a round by phase, and the flat keys that stand for them in the journal."""
+"""Costs of a round by phase, and their keys in the journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image data sets: one index space, ids that people see, labels that may be missing, plain and augmented views."""
+"""Image data sets with stable ids, labels and two views."""
 
 from dal.data.images import ImageData, ImageSplits, TensorSource
 from dal.data.sets.config import DataConfig

@@ -1,4 +1,4 @@
-"""ImageData: a source of images with stable ids, labels that may be missing, and two views of the same images.
+"""ImageData: images with stable ids and labels, plain and augmented.
 
 The plain view is what scoring and testing see; the augmented view is what training sees. An index is always a position
 in this data set; an id is what people see.

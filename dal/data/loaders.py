@@ -1,4 +1,4 @@
-"""Loaders over ImageData: an endless shuffled stream for training, a plain pass in order for everything else."""
+"""Loaders: a shuffled training stream, and an ordered plain pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is asked for which label: the pool, the query, the oracle, the initial set."""
+"""Labeling: the pool, queries, oracles and the initial set."""
 
 from dal.labeling.oracle import DatasetOracle, NoisyOracle, Oracle, OracleConfig
 from dal.labeling.pool import Pool

@@ -1,4 +1,4 @@
-"""adapt(): anybody's LightningModule as a model that dal can train and score, and the view of it that scoring has."""
+"""Adapts a user's LightningModule for training and scoring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch.compile over a pass with hooks in it: the operations are recorded first, and what is compiled is the record."""
+"""Compiles passes that contain hooks with torch.compile."""
 
 from __future__ import annotations
 

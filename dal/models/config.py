@@ -1,4 +1,4 @@
-"""What to train: the settings of a network, and the Classifier that they make."""
+"""Settings of a network, and the Classifier they build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deep ensemble: networks of their own initialisation, trained side by side, whose members are the draws."""
+"""Deep ensemble, whose members are the draws."""
 
 from __future__ import annotations
 

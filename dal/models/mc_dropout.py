@@ -1,4 +1,4 @@
-"""MC dropout that draws K networks: the masks of draw k are the same for every image (arXiv:1506.02142).
+"""MC dropout with the same masks for all images (arXiv:1506.02142).
 
 The layers before the first dropout run once. The first dropout met widens the batch from B rows to B * K (row b * K + k
 is image b under draw k), and what comes after it just sees a larger batch.

@@ -1,4 +1,4 @@
-"""Channels last: the layout of images and convolution weights that many kernels are faster in."""
+"""Channels-last layout of images and convolution weights."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Reports on run folders: the overview of `dal report`, and the comparison of `dal compare`."""
+"""Reports on run folders: `dal report` and `dal compare`."""

@@ -1,1 +1,1 @@
-"""The run folder: its journals, how they are written, and how they are read."""
+"""The run folder: writing, resuming and reading it."""

@@ -1,4 +1,4 @@
-"""The run folder: an append-only journal, readable with pandas and jq, and the state for resuming.
+"""The run folder: an append-only journal and the state for resuming.
 
 ``state.json`` is the commit: it names how many bytes of each journal count and which weights belong to them, and it is
 replaced atomically. What a crash left behind it is cut off at the next start.

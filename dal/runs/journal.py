@@ -1,4 +1,4 @@
-"""The journals of a run folder: how a line is written and read."""
+"""Reads and writes the lines of the journals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of the files in a run folder, and the stages of a run."""
+"""File names of a run folder, and stages of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records of a campaign in memory: what is asked, answered and trained so far."""
+"""Records of a campaign in memory."""
 
 from __future__ import annotations
 

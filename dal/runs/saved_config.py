@@ -1,4 +1,4 @@
-"""A run's configuration as a nested dict: how it is written, and how two of them are compared."""
+"""A run's saved configuration: reading, writing and comparing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When to end a campaign, and in which portions it buys: pure functions of the records so far."""
+"""Stopping rules and query sizes, as pure functions of the records."""
 
 from dal.stopping.agreement import changed_share, cohen_kappa, mean_pairwise_kappa
 from dal.stopping.config import TARGET_METRICS, CampaignConfig, for_task

@@ -1,4 +1,4 @@
-"""Runs the cells of a grid with a Hydra launcher, such as submitit or Ray.
+"""Runs cells with a Hydra launcher, such as submitit or Ray.
 
 What a launcher starts is a tiny task that runs a cell in a process of its own: however the cell ends, the task ends
 well, so that no launcher stops the others, and little has to be pickled.

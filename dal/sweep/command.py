@@ -1,4 +1,4 @@
-"""`dal run --multirun`: runs the missing cells of a grid, and reports the results."""
+"""`dal run --multirun`: runs the missing cells of a grid."""
 
 from __future__ import annotations
 

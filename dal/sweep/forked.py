@@ -1,4 +1,4 @@
-"""Forks a cell from a process that has finished the imports of all cells.
+"""Forks cells from a process that has done their imports.
 
 That process is multiprocessing's fork server: it has trained nothing, has no threads and has not touched a GPU, so that
 what is forked from it is as good as new. It ends with the sweep.

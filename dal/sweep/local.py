@@ -1,4 +1,4 @@
-"""Runs cells on this machine, several at a time, each in its own process.
+"""Runs cells on this machine, each in its own process.
 
 Hydra's joblib launcher runs cells in a pool of workers that ends as a whole when one of them is killed, for want of
 memory say. With a process a cell, nothing that happens in one reaches another.

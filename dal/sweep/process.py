@@ -1,4 +1,4 @@
-"""Starts a cell in its own process, and reads from its log how it ended."""
+"""Starts cells as processes, and reads how they ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the cells of a grid are, by their folders, and how long the rest takes."""
+"""Status of the cells of a grid, and the time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table of a grid: the status of its cells, and the time left."""
+"""Table of a grid: cell status and time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interface of a task: everything that depends on what a label is.
+"""The interface of a task: what a label is.
 
 Data, pool, training, testing and stopping rules know labels through a task only. Shapes in the names: N points,
 C classes.

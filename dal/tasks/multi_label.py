@@ -1,4 +1,4 @@
-"""Multi-label classification: any number of classes for each image, each with a sigmoid of its own."""
+"""Multi-label classification: a sigmoid for each class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The final model: a larger network trained once, on all labels of a campaign."""
+"""The final model, trained once on all labels of a campaign."""
 
 from __future__ import annotations
 

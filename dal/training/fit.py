@@ -1,4 +1,4 @@
-"""fit(): one round of training with a new Trainer, a new optimiser and early stopping in updates."""
+"""Trains one round with early stopping in updates."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Exact search engines of the acquisition functions, over rows in memory or on disk."""
+"""Exact search engines over rows in memory or on disk."""

@@ -1,4 +1,4 @@
-"""Which points' Fisher information brings down tr(M⁻¹ U) the most, with Woodbury updates in place of inverses.
+"""Greedy selection by Fisher information, with Woodbury updates.
 
 The information of a point is V Vᵀ with V = A ⊗ h: A is (E, R), a factor of its class part, h are its D features. M is
 the information collected so far and U that of the pool, both (E D, E D). For every point two small matrices are kept,

@@ -1,4 +1,4 @@
-"""Squared distances in two precisions: float32 products with a bound on their rounding, and float64 differences.
+"""Squared distances: bounded float32 products and exact float64 differences.
 
 The products tell which few pairs matter, cheaply; what decides is always the second. Two searches are built on this,
 which keep different things: ``nearest`` one falling bound a point, below which most points are never settled, and

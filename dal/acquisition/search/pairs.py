@@ -1,4 +1,4 @@
-"""All pairwise distances in blocks of rows, without an N x N matrix."""
+"""Pairwise distances in blocks of rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of numbers, one for each point: a tensor in memory, or a file read in blocks."""
+"""Rows of numbers: a tensor in memory or a file on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of the pool that a process holds, and its memory budget."""
+"""A process's part of the pool, and its memory budget."""
 
 from __future__ import annotations
 

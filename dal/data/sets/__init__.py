@@ -1,1 +1,1 @@
-"""Data sets: a module here that defines one DataConfig is one option of `data=`."""
+"""Data sets: each module with a DataConfig is an option."""

@@ -1,4 +1,4 @@
-"""Your own images of any size, labeled by subfolders or by a CSV file."""
+"""Your own images, labeled by subfolders or a CSV file."""
 
 from __future__ import annotations
 

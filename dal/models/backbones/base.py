@@ -1,4 +1,4 @@
-"""What a backbone is: a network from images to features, with a way to build it by name."""
+"""The interface of backbones: networks from images to features."""
 
 from __future__ import annotations
 

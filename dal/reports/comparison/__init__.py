@@ -1,4 +1,4 @@
-"""`dal compare`: statistics of paired runs, in the terminal and as CSV, LaTeX, pictures and a page."""
+"""`dal compare`: statistics of paired runs."""
 
 from __future__ import annotations
 

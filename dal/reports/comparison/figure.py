@@ -1,4 +1,4 @@
-"""The picture of a comparison: a panel a problem, in the style of the reports."""
+"""Learning curves of a comparison, one panel for each problem."""
 
 from __future__ import annotations
 

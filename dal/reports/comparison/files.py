@@ -1,4 +1,4 @@
-"""The files of a comparison: where they go, and their numbers as CSV."""
+"""Files of a comparison: their folder, and numbers as CSV."""
 
 from __future__ import annotations
 

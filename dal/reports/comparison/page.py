@@ -1,4 +1,4 @@
-"""The comparison as one HTML file: curves to hover over and tables, with everything in it, for a browser offline."""
+"""A comparison as one HTML file that works offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of a comparison as text: what the terminal, LaTeX and the page show alike."""
+"""Tables of a comparison as text, for all formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports on run folders: a table in the terminal, summary.csv, learning_curve.png and bills.png."""
+"""`dal report`: a table, pictures and a CSV file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of all bills: the primary metric against labels, FLOPs, seconds and money."""
+"""Picture of bills: the metric against labels, FLOPs, seconds and money."""
 
 from __future__ import annotations
 

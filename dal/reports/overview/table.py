@@ -1,4 +1,4 @@
-"""The summary of runs as a table in the terminal, and as CSV."""
+"""Summary of runs as a terminal table and as CSV."""
 
 from __future__ import annotations
 

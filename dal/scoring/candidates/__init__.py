@@ -1,4 +1,4 @@
-"""Candidates: which points of the pool are scored at all, where scoring all of them would cost too much."""
+"""Candidates: the part of the pool that is scored."""
 
 from dal.scoring.candidates.base import AllCandidates, Candidates, Known, RandomCandidates
 from dal.scoring.candidates.config import CandidatesConfig

@@ -1,4 +1,4 @@
-"""What candidates are, and the two plain kinds: all points, and a random part."""
+"""The interface of candidates; all points, and a random part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nearest neighbors of some points of a set among all the others: exact, by blocks, whatever the set's size."""
+"""Exact nearest neighbors, computed in blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Approximate nearest neighbors by FAISS, for sets so large that the exact search would take too long."""
+"""Approximate nearest neighbors with FAISS."""
 
 from __future__ import annotations
 

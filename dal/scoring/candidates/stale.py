@@ -1,4 +1,4 @@
-"""Candidates by last round's scores: only what is likely to matter is scored again."""
+"""Candidates by the previous round's scores."""
 
 from __future__ import annotations
 
