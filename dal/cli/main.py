@@ -27,13 +27,18 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.formatwarning = lambda message, *where, **more: f"Warning: {message}\n"
 
     try:
-        sys.exit(_dispatch(arguments))
+        status = _dispatch(arguments)
+        sys.stdout.flush()
+        sys.exit(status)
     except WaitingForAnswers as waiting:
         print(waiting)
         sys.exit(3)
     except DalError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -111,3 +111,13 @@ def test_one_of_several_processes_says_what_is_imported(variable, monkeypatch, c
     with pytest.raises(ImportError):
         main(["run"])
     assert not capsys.readouterr().err
+
+
+def test_a_closed_pipe_ends_the_command_without_a_traceback():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dal", "run", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 0
