@@ -7,18 +7,22 @@ from difflib import get_close_matches
 
 
 class DalError(ValueError):
-    """Bad input, said in one sentence. The command line prints it without a traceback and exits with 2."""
+    """Bad input, described in one sentence.
+
+    The command line prints the sentence without a traceback and exits with 2.
+    """
 
 
 class WaitingForAnswers(DalError):
-    """Labels that an oracle does not have yet. The records hold the query, and the same call goes on with them.
+    """Labels that an oracle does not have yet.
 
-    The command line prints the sentence and exits with 3.
+    The records hold the query. The same call resumes once the labels exist. The command line prints the sentence
+    and exits with 3.
     """
 
 
 class NonFiniteError(DalError):
-    """A loss or a score that is NaN or infinite. ``row`` is the first such row of a batch, where there is one."""
+    """A loss or score that is NaN or infinite. ``row`` is the first such row of a batch, if known."""
 
     def __init__(self, message: str, row: int | None = None) -> None:
         super().__init__(message)
@@ -26,7 +30,7 @@ class NonFiniteError(DalError):
 
 
 def bad_value(argument: str, expected: str, got: object) -> DalError:
-    """The sentence for an argument that is not what it should be.
+    """Return the error for an invalid value of an argument.
 
     >>> str(bad_value("query_size", "at least 1", 0))
     'query_size: expected at least 1, got 0.'
@@ -38,7 +42,9 @@ _MOST_SHOWN = 40
 
 
 def unknown_choice(argument: str, choices: Iterable[str], got: str) -> DalError:
-    """The sentence for a name that is not one of the choices, with the nearest one; of many choices the first few.
+    """Return the error for an unknown name, with the nearest choice.
+
+    Of more than 40 choices, the sentence lists the first few.
 
     >>> str(unknown_choice("acquisition", ["badge", "bald"], "blad"))
     "acquisition: expected one of badge, bald, got 'blad' (did you mean bald?)."

@@ -157,7 +157,7 @@ def test_a_data_set_is_one_file(copy, tmp_path):
         np.savez(tmp_path / f"{name}.npz", images=images, labels=labels)
     settings = ["campaign.initial_size=20", "campaign.query_size=10", "campaign.budget=30", "training.max_updates=100"]
     said = copy("dal", "run", "data=my_images", f"data.root={tmp_path}", *settings, f"run_dir={tmp_path / 'run'}")
-    assert "margin on my_images: 60 images in the pool, 60 to test on, 2 classes: cat, dog" in said
+    assert "margin on my_images: 60 images in the pool, 60 test images, 2 classes: cat, dog" in said
     assert "train-000" in (tmp_path / "run" / "selections.csv").read_text()
 
 

@@ -1,5 +1,8 @@
-"""One cell of a grid as a process: ``python -m dal.cli.cell_process run KEY=VALUE...`` is ``dal run``, and ends when
-its standard input does, so that no cell outlives a sweep that was killed."""
+"""Runs one cell of a grid as a process.
+
+``python -m dal.cli.cell_process run KEY=VALUE...`` is ``dal run``, but it also ends when its standard input ends. So no
+cell outlives a killed sweep.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _GRACE_SECONDS = 20.0
 
 
 def end_with_standard_input() -> None:
-    """From now on, the end of standard input is a Ctrl-C, and some time later the end of the process."""
+    """Interrupt the process when standard input ends, and exit after a grace period."""
 
     def watch() -> None:
         while os.read(0, 1024):
@@ -26,7 +29,7 @@ def end_with_standard_input() -> None:
 
 
 if __name__ == "__main__":
-    end_with_standard_input()  # before the imports below, which take seconds
+    end_with_standard_input()  # first, because the import below takes seconds
     from dal.cli.main import main
 
     main(sys.argv[1:])

@@ -11,16 +11,19 @@ _EPILOG = """examples:
   dal run                                                   active learning on handwritten digits, a minute
   dal run experiment=fashion_mnist acquisition=badge seed=1
   dal run --multirun acquisition=random,margin 'seed=range(3)' --jobs 2     a grid, two runs at a time
-  dal run --multirun acquisition=margin,my_function.py seed=0,1             with a function in a file of your own
-  dal report runs                                           compare everything below a folder
-  dal report runs --target 0.95 --prices label=0.1 gpu_hour=2     what an accuracy takes, in labels and money
-  dal compare runs                                          statistics of acquisition functions, and a page
+  dal run --multirun acquisition=margin,my_function.py seed=0,1             with a function in your own file
+  dal report runs                                           compare all runs in a folder
+  dal report runs --target 0.95 --prices label=0.1 gpu_hour=2     labels and money to reach an accuracy
+  dal compare runs                                          statistics of acquisition functions, and an HTML page
   dal rank runs/digits/margin/seed0 acquisition=bald        what to label next
 """
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Exit status: 0 done, 1 a campaign of a sweep failed, 2 bad input, 3 labels are awaited, 130 interrupted."""
+    """Run a command and exit.
+
+    Exit status: 0 done, 1 a campaign of a sweep failed, 2 bad input, 3 waiting for labels, 130 interrupted.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     from dal.errors import DalError, WaitingForAnswers
 
@@ -44,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    # What a command does not need is not imported: PyTorch and Lightning take seconds.
+    # Each command imports only what it needs: PyTorch and Lightning take seconds to load.
     if arguments[:1] == ["run"]:  # its arguments are Hydra's, not argparse's
         if {"--help", "-h"} & set(arguments):
             from dal.cli.help import help_command
@@ -84,7 +87,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _say_what_loads() -> None:
-    """Say why nothing happens for some seconds. On standard error, since the output of --cfg is for programs."""
+    """Explain the delay on standard error; programs read the standard output of --cfg."""
     ranks = {os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")}
     if "pytorch_lightning" not in sys.modules and ranks == {"0"}:
         print("Loading PyTorch and Lightning ...", file=sys.stderr, flush=True)
@@ -102,52 +105,57 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dal {version('dal')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="start a campaign, or resume the one in run_dir (dal run --help: all settings)")
-    rank = commands.add_parser("rank", help="order a pool from most to least useful, with the model of a run, as CSV")
-    rank.add_argument("run", help="the folder of a run")
+    rank = commands.add_parser("rank", help="rank a pool from most to least useful with the model of a run, as CSV")
+    rank.add_argument("run", help="run folder")
     rank.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes to its configuration")
     rank.add_argument("--pool", metavar="FOLDER", help="rank the images of this folder (runs on data=image_folder)")
-    rank.add_argument("--top", type=int, metavar="N", help="only the N most useful")
-    rank.add_argument("--output", metavar="FILE", help="where to write (RUN/ranking_NAME.csv)")
+    rank.add_argument("--top", type=int, metavar="N", help="write only the N most useful images")
+    rank.add_argument("--output", metavar="FILE", help="output file (default: RUN/ranking_NAME.csv)")
     report = commands.add_parser("report", help="table, learning curves and bills of runs")
     report.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or folders that hold some")
-    report.add_argument("--output", metavar="FOLDER", help="where to write (the folder that holds the runs)")
+    report.add_argument("--output", metavar="FOLDER", help="output folder (default: the folder that contains the runs)")
     report.add_argument(
         "--prices",
         nargs="+",
         metavar="NAME=NUMBER",
-        help="label=, gpu_hour=, kwh= and currency=, for all runs (those in the configurations)",
+        help="label=, gpu_hour=, kwh= and currency=, for all runs (default: the prices in the configurations)",
     )
     report.add_argument(
         "--target",
         type=float,
         metavar="SHARE",
-        help="tell the labels and the money that this test accuracy takes, such as 0.95 (campaign.target)",
+        help="show the labels and money to reach this test accuracy, such as 0.95 (default: campaign.target)",
     )
-    _add_compare(commands.add_parser("compare", help="statistics of acquisition functions that ran on the same seeds"))
+    _add_compare(commands.add_parser("compare", help="statistics of acquisition functions that share their seeds"))
     return parser
 
 
 def _add_compare(compare: argparse.ArgumentParser) -> None:
     compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or folders that hold some")
-    compare.add_argument("--output", metavar="FOLDER", help="where to write (compare, where the runs are)")
+    compare.add_argument("--output", metavar="FOLDER", help="output folder (default: compare, next to the runs)")
     compare.add_argument(
         "--target",
         nargs="+",
         type=float,
         default=[],
         metavar="SHARE",
-        help="test accuracies whose labels are told, such as 0.9 0.95 (the last mean accuracy of the baseline)",
+        help="test accuracies to reach, such as 0.9 0.95 (default: the last mean accuracy of the baseline)",
     )
-    compare.add_argument("--baseline", metavar="FUNCTION", help="what the others are set against (random)")
     compare.add_argument(
-        "--common-seeds", action="store_true", help="leave out seeds that a function lacks, instead of refusing"
+        "--baseline", metavar="FUNCTION", help="function that the others are compared with (default: random)"
+    )
+    compare.add_argument(
+        "--common-seeds", action="store_true", help="ignore seeds that a function lacks, instead of failing"
     )
     compare.add_argument(
         "--common-labels",
         action="store_true",
-        help="compare up to the labels that all runs have, instead of refusing unfinished ones",
+        help="compare up to the labels that all runs have, instead of failing on unfinished runs",
     )
-    for name, what in (("vary", "that belong to what is compared"), ("across", "whose values make problems apart")):
+    for name, what in (
+        ("vary", "that are part of the compared functions"),
+        ("across", "that define separate problems"),
+    ):
         compare.add_argument(
-            f"--{name}", nargs="+", default=[], metavar="KEY", help=f"keys of the configuration {what} (none)"
+            f"--{name}", nargs="+", default=[], metavar="KEY", help=f"keys of the configuration {what} (default: none)"
         )

@@ -30,16 +30,16 @@ def rank_command(
 ) -> Path:
     """Write ``rank,index,id,score`` for the unlabeled points of a run, or for a folder of new images.
 
-    Raises DalError where the folder is no run with a trained round, or the new images are not of its kind.
+    Raises DalError if the folder is not a run with a trained round, or if the new images do not fit the run.
     """
     path = Path(run)
     config = _with_overrides(load_config(path / CONFIG), list(overrides))
-    # The whole pool is ranked, so an embedding that has gone since must not stand in the way.
+    # Ranking uses the whole pool and needs no candidates, so a missing features file must not prevent it.
     built = replace(build(config), candidates=CandidatesConfig())
     train = load(built.data).train
     records = read_run_folder(path, train.fingerprint())
     if records.weights is None:
-        raise DalError(f"run: expected a run with a trained round, got {run!r}, which has none yet.")
+        raise DalError(f"run: {run!r} has no trained round yet. Wait for it, or resume it with dal run.")
     new = None if pool is None else _new_images(config, train, pool)
     console = Console(highlight=False)
     with CampaignProgress(console) as progress:
@@ -54,13 +54,13 @@ def rank_command(
     target = Path(output) if output else path / ranking_file(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, text.getvalue())
-    console.print(f"{len(ranking):,} images ranked by {name}; the first: {', '.join(ranking.ids[:3])}.")
-    console.print(f"The ranking is {target}.")
+    console.print(f"{len(ranking):,} images ranked by {name}. First: {', '.join(ranking.ids[:3])}.")
+    console.print(f"Ranking: {target}")
     return target
 
 
 def enumerate_rows(*columns: Sequence[Any]) -> list[list[Any]]:
-    """The columns as rows, each with its rank in front.
+    """Return the columns as rows, each starting with its rank.
 
     >>> enumerate_rows([7, 5], ["b", "a"])
     [[0, 7, 'b'], [1, 5, 'a']]
@@ -71,18 +71,18 @@ def enumerate_rows(*columns: Sequence[Any]) -> list[list[Any]]:
 def _new_images(config: Mapping[str, Any], train: ImageData, folder: str) -> ImageData:
     settings = config["data"]
     if settings["name"] != "image_folder":
-        raise bad_value("--pool", "a run on data=image_folder, whose images have a size to follow", settings["name"])
+        raise bad_value("--pool", "a run on data=image_folder, which sets an image size", settings["name"])
     return unlabeled_folder(folder, image_size=settings["image_size"], classes=train.classes)
 
 
 def _with_overrides(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """The run's own configuration, changed where an override says so."""
+    """Return the saved configuration with the overrides applied."""
     if not overrides:
         return saved
     overrides = under_current_keys(quoted(overrides))
     acquisition = saved["acquisition"]
     groups = [f"data={saved['data']['name']}", f"acquisition={acquisition.get('file', acquisition['name'])}"]
-    # Twice the same key in Hydra's grammar is the later one.
+    # If a key occurs twice, Hydra uses the last value.
     chosen = [str(o.key_or_group) for o in check_overrides([*quoted(groups), *overrides])[len(groups) :]]
     groups = quoted([group for group in groups if group.partition("=")[0] not in chosen])
     composed = compose(["experiment=none", *groups, *overrides])

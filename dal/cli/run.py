@@ -46,13 +46,13 @@ _ASK = ("--hydra-help", "--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "-
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run one campaign, or with --multirun what is missing of a grid. Returns the exit status."""
+    """Run one campaign, or the missing cells of a grid with --multirun. Returns the exit status."""
     arguments = [a if a.startswith("-") else under_current_keys(quoted([a]))[0] for a in arguments]
     flags = [a for a in arguments if a.startswith("-")]
     if not flags:
         run_campaign(compose(arguments), arguments)
         return 0
-    # Hydra takes overrides in one piece only; what is neither flag nor override is a flag's value.
+    # Hydra accepts overrides only in one block; an argument that is neither flag nor override is a flag's value.
     overrides = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
     others = [a for a in arguments if a not in overrides]
     if set(flags) & set(_ASK):
@@ -65,12 +65,12 @@ def run_command(arguments: list[str]) -> int:
         return _with_hydra(overrides, others)
     launcher.sort(key=lambda a: not a.startswith("hydra/launcher="))
     if launcher and not launcher[0].startswith("hydra/launcher="):
-        raise bad_value(launcher[0].partition("=")[0], "hydra/launcher=NAME beside it", "no launcher")
+        raise bad_value(launcher[0].partition("=")[0], "hydra/launcher=NAME on the same command line", "no launcher")
     return sweep_command(ours, jobs, launcher)
 
 
 def _jobs(flags: list[str]) -> int:
-    """Take ``--jobs N`` out of the flags."""
+    """Remove ``--jobs N`` from the flags and return N."""
     jobs = 1
     for place, flag in reversed(list(enumerate(flags))):
         name, equals, value = flag.partition("=")
@@ -79,15 +79,15 @@ def _jobs(flags: list[str]) -> int:
                 value = flags.pop(place + 1) if place + 1 < len(flags) else ""
             del flags[place]
             if not value.isdecimal():
-                raise bad_value("--jobs", "how many runs at a time, such as --jobs 2", value)
+                raise bad_value("--jobs", "the number of runs at a time, such as --jobs 2", value)
             jobs = int(value)
     return jobs
 
 
 def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = None) -> list[Round]:
-    """Start or resume the campaign of a resolved configuration, and show how it goes.
+    """Start or resume the campaign of a resolved configuration, and print its progress.
 
-    ``overrides`` are those that made it, for advice on what to try next; None gives no advice.
+    ``overrides`` made the configuration; the advice on what to try next repeats them. None prints no advice.
     """
     console = Console(quiet=not is_rank_zero(), highlight=False, soft_wrap=True)
     built = build(config)
@@ -103,7 +103,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
 
         def open_folder() -> RunFolder:
             if built.model.final_backbone is not None:
-                new_final_model(built.model, splits.train, built.seed)  # raises where it cannot be made
+                new_final_model(built.model, splits.train, built.seed)  # raises if the model cannot be built
             folder = RunFolder(built.run_dir, config, splits.train.fingerprint())
             until_done.enter_context(_in_use(folder, console))
             _describe(console, config, splits, folder)
@@ -112,7 +112,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
                 on_round(row)
             return folder
 
-        # run() checks the settings first, so that a wrong one makes no folder.
+        # run() checks the settings before it opens the folder, so invalid settings create no folder.
         rows = run(
             learner,
             oracle,
@@ -133,7 +133,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
 
 @contextmanager
 def _in_use(folder: RunFolder, console: Console) -> Iterator[None]:
-    """Close the folder in the end, and say on Ctrl-C how far the run came."""
+    """Close the folder on exit, and print the progress of the run on Ctrl-C."""
     try:
         yield
     except KeyboardInterrupt:
@@ -144,9 +144,9 @@ def _in_use(folder: RunFolder, console: Console) -> Iterator[None]:
 
 
 def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, folder: RunFolder) -> None:
-    """Print what the campaign is about, and write it to the folder."""
+    """Print the data of the campaign, and write their description to the folder."""
     train, test = splits
-    tested = "no test set" if test is None else f"{len(test):,} to test on"
+    tested = "no test set" if test is None else f"{len(test):,} test images"
     console.print(
         f"[bold]{config['acquisition']['name']}[/] on {config['data']['name']}: {len(train):,} images in the "
         f"pool, {tested}, {_names(train.classes)}"
@@ -161,14 +161,14 @@ def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, 
 def _tell_what_happened(console: Console, folder: RunFolder, has_final_model: bool) -> None:
     if folder.stage == "done":
         pending = has_final_model and read_final_model(folder.path) is None
-        but = " but for its final model" if pending else ""
-        console.print(f"{folder.path} is finished already{but}; this is what happened:", markup=False)
+        but = ", except for its final model" if pending else ""
+        console.print(f"{folder.path} is already finished{but}. Its rounds:", markup=False)
     elif folder.rows:
         console.print(f"Resuming {folder.path} after round {folder.rows[-1]['round']}.", markup=False)
 
 
 def _final_model(built: Built, learner: ActiveLearner, splits: ImageSplits) -> Round | None:
-    """Train the final model on all labels, where the configuration has one. Returns its row."""
+    """Train the final model on all labels, if the configuration has one. Returns its row."""
     if built.model.final_backbone is None:
         return None
     labeled = learner.pool.labeled
@@ -194,17 +194,17 @@ def _close(
     first, last, key = rows[0], rows[-1], on_test(metric)
     console.print(f"\nDone, because {STOPPED[last['campaign_stopped']]}.")
     if key in last and len(rows) > 1:
-        verb = "rose" if last[key] > first[key] else "did not rise: it went"
+        verb = "rose" if last[key] > first[key] else "did not rise: it changed"
         console.print(
             f"Test {in_words(metric)} {verb} from {first[key]:.1%} with {first.labels_bought:,} labels to "
             f"{last[key]:.1%} with {last.labels_bought:,}.\n"
         )
-    # The final model has a row of its own, which is part of what the campaign cost.
+    # The row of the final model is part of the costs of the campaign.
     console.print(closing_table(rows if final is None else [*rows, final], prices))
-    console.print(f"\nEverything is in [bold]{path}[/]: rounds.jsonl, selections.csv, config.yaml, tensorboard.")
+    console.print(f"\nResults are in [bold]{path}[/]: rounds.jsonl, selections.csv, config.yaml, tensorboard.")
     if key in last:
         report([path], path, Console(quiet=True))
-        console.print(f"The learning curve is {path / 'learning_curve.png'}, the bills are {path / 'bills.png'}.")
+        console.print(f"Learning curve: {path / 'learning_curve.png'}. Bills: {path / 'bills.png'}.")
     if final is not None:
         console.print(final_model_sentence(final, metric), markup=False)
 
@@ -216,8 +216,8 @@ def _advise(console: Console, config: Mapping[str, Any], path: Path, overrides: 
         kept.append(f"run_dir={path}-{other}")
     together = path.parent.parent if path.name == f"seed{config['seed']}" else path.parent
     advice = {
-        shlex.join(["dal", "run", f"acquisition={other}", *kept]): "what another function makes of it",
-        shlex.join(["dal", "report", str(together)]): "all curves in one picture",
+        shlex.join(["dal", "run", f"acquisition={other}", *kept]): "the same campaign with another function",
+        shlex.join(["dal", "report", str(together)]): "all learning curves in one figure",
         shlex.join(["dal", "rank", str(path)]): "the rest of the pool, most useful first",
         "dal run --help": "all settings",
     }
@@ -242,14 +242,14 @@ def _with_hydra(overrides: list[str], flags: list[str]) -> int:
         resolved = resolve(config)
         try:
             run_campaign(resolved)
-        except Exception as error:  # noqa: BLE001  one that crashes must not end the rest
+        except Exception as error:  # noqa: BLE001  a crash of one run must not stop the others
             failed.append(f"{resolved['run_dir']}: {error}")
             if not isinstance(error, DalError):
                 traceback.print_exc()
             print(f"Error: {error}", file=sys.stderr)
 
     register()
-    # Hydra writes a note of its own on each sweep, which would lie in the way: the run folders say more.
+    # Hydra writes a file about each sweep. It goes to a temporary folder, since the run folders hold more information.
     with tempfile.TemporaryDirectory() as notes:
         settings = [*_SETTINGS, f"hydra.sweep.dir={notes}", "hydra.sweep.subdir=."]
         sys.argv = ["dal run", *settings, *with_own_files(overrides), *flags]

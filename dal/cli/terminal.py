@@ -19,9 +19,9 @@ STOPPED = {
     "rounds": "the rounds are done",
     "pool_empty": "the pool is empty",
     "target": "the target is reached",
-    "plateau": "the last rounds brought no gain",
+    "plateau": "the last rounds improved nothing",
     "stable_predictions": "the last models agree on the stop set",
-    "classification_change": "the last round changed hardly any prediction on the stop set",
+    "classification_change": "the last round changed few predictions on the stop set",
     "certain": "the model is certain about the stop set",
     "cost_optimum": "the next round would cost more than its gain is worth",
 }
@@ -29,7 +29,7 @@ _UNITS = {"train": "updates", "score": "images scored", "test": "images tested",
 
 
 class CampaignProgress:
-    """Bars for the labels bought and the phase at work. Works as the loop's ``on_progress``."""
+    """Progress bars of the labels bought and the current phase. Can serve as the loop's ``on_progress``."""
 
     def __init__(self, console: Console, budget: int | None = None) -> None:
         self._bars = Progress(
@@ -63,12 +63,12 @@ class CampaignProgress:
         self._bars.update(self._phase[1], completed=done)
 
     def labels(self, bought: int) -> None:
-        """Move the bar of the campaign."""
+        """Update the bar of the labels bought."""
         self._bars.update(self._labels, completed=bought)
 
 
 def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
-    """One round in one line, which fits 80 columns. Its FLOPs are without the test pass.
+    """Return one line for a round, at most 80 columns wide. Its FLOPs exclude the test pass.
 
     >>> row = {"round": 2, "labels_bought": 60, "updates": 300, "test_accuracy": 0.9123, "seconds_train": 1.0}
     >>> round_line(Round(row, seconds_score=0.25, flops_forward_train=10**12))
@@ -82,11 +82,11 @@ def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
 
 
 def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> Table:
-    """What the campaign cost, all rounds together: a line a phase, and the total with and without testing.
+    """Return the costs of all rounds: one line per phase, and totals with and without testing.
 
-    ``rows`` are those of the journal, at least one. FLOPs stand there if all rows count them, energy if something
-    measured it, and money if ``prices`` has a price; a phase that never happened has no line. Seconds are wall time;
-    money is for all devices.
+    ``rows`` are the rows of the journal, at least one. The table shows FLOPs if all rows count them, energy if it is
+    measured, and money if ``prices`` has a price. A phase without costs has no line. Seconds are wall time; money is
+    for all devices.
     """
     prices = prices or PricesConfig()
     columns = {"flops": "FLOPs", "seconds": "seconds", "energy": "energy\nWh", "money": f"cost\n{prices.currency}"}
@@ -101,7 +101,7 @@ def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> 
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
-        padding=(0, len(columns) < 4),  # all of them fit 80 columns only without
+        padding=(0, len(columns) < 4),  # without padding, all columns fit 80 characters
     )
     table.add_column("", no_wrap=True)
     for title in ("labels", "updates", "images\nforward", "images\nbackward", *columns.values()):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a binary file beside ``path``, which takes its place when the block ends well."""
+    """Write a temporary binary file that replaces ``path`` when the block succeeds."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         with temporary.open("wb") as file:
@@ -28,21 +28,21 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file's text."""
+    """Replace the text of the file."""
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def save_tensors(path: Path, state: dict[str, Tensor]) -> None:
-    """Replace the file by a state dict, to be read with weights_only=True."""
-    import torch  # here, so that reports start without it
+    """Replace the file with a state dict, which weights_only=True can read."""
+    import torch  # lazy, so that reports start without PyTorch
 
     with replacing(path) as file:
         torch.save(state, file)
 
 
 def append_text(path: Path, text: str) -> int:
-    """Append, and return the size of the file in bytes once the disk has it."""
+    """Append text, flush it to disk, and return the size of the file in bytes."""
     with path.open("a", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
@@ -51,7 +51,7 @@ def append_text(path: Path, text: str) -> int:
 
 
 def truncate(path: Path, size: int) -> None:
-    """Cut off what a crash left behind the last commit."""
+    """Remove the bytes after ``size``, which a crash left uncommitted."""
     if path.exists() and path.stat().st_size > size:
         with path.open("rb+") as file:
             file.truncate(size)

@@ -21,7 +21,7 @@ _DAL = ("dal", "__main__.py", "cell_process.py")
 
 
 def environment() -> dict[str, Any]:
-    """A flat record, the same keys on every machine; what cannot be told is None."""
+    """Return a flat record with the same keys on every machine. Unknown values are None."""
     program = Path(sys.argv[0]).name
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
@@ -50,7 +50,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Of the folder that dal was imported from, where that is a checkout."""
+    """Run git in the folder that dal is imported from. Returns None if it fails."""
     folder = Path(__file__).parent
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:

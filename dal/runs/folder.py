@@ -1,7 +1,7 @@
 """The run folder: an append-only journal and the state for resuming.
 
 ``state.json`` is the commit: it names how many bytes of each journal count and which weights belong to them, and it is
-replaced atomically. What a crash left behind it is cut off at the next start.
+replaced atomically. The next start truncates uncommitted data that a crash left in a journal.
 """
 
 from __future__ import annotations
@@ -53,10 +53,11 @@ from dal.runtime.distributed import is_rank_zero
 
 
 class RunFolder(Records):
-    """Records in a folder, which is made, or resumed where it holds a run of the same configuration.
+    """Records in a folder.
 
-    Raises DalError, having changed nothing, where the folder holds another configuration (naming the first key that
-    differs), other files, other data, or a run that another process is working on.
+    The constructor creates the folder, or resumes a run of the same configuration. Raises DalError without any change
+    if the folder holds another configuration (the error names the first key that differs), other files or other data,
+    or if another process uses it.
     """
 
     def __init__(self, path: str | Path, config: Config, fingerprint: str) -> None:
@@ -72,10 +73,10 @@ class RunFolder(Records):
                 self._bytes = _fill(self, self.path, fingerprint)
             return
         if self.path.is_file():
-            raise DalError(f"run_dir: expected a folder, got the file {str(self.path)!r}.")
+            raise DalError(f"run_dir: {str(self.path)!r} is a file. Choose another run_dir.")
         if self.path.exists() and not (self.path / STATE).exists() and any(self._strangers()):
             strange = next(iter(self._strangers()))
-            raise DalError(f"run_dir: expected an empty folder or a run, got {str(path)!r} with {strange!r} in it.")
+            raise DalError(f"run_dir: {str(path)!r} is no run but contains {strange!r}. Choose another run_dir.")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
@@ -83,7 +84,7 @@ class RunFolder(Records):
             message = f"run_dir: {str(path)!r} is in use by another process. Wait for it, or choose another run_dir."
             raise DalError(message) from None
         except OSError as error:
-            message = f"run_dir: expected a folder that can be written, got {str(path)!r} ({error.strerror})."
+            message = f"run_dir: {str(path)!r} is not writable ({error.strerror}). Choose another run_dir."
             raise DalError(message) from error
         try:
             if self._is_resumed(config):
@@ -100,7 +101,7 @@ class RunFolder(Records):
         self._write_tensorboard(self.rows)
 
     def close(self) -> None:
-        """Let other processes work on the folder."""
+        """Release the folder for other processes."""
         self._lock.release()
 
     def commit_validation_query(self, points: Sequence[Asked]) -> None:
@@ -151,21 +152,24 @@ class RunFolder(Records):
 
     def lightning_logger(self, round: int) -> Any:
         folder = self.path / TENSORBOARD
-        if self._writes:  # what a training that was cut off logged
+        if self._writes:  # logs of an interrupted training
             shutil.rmtree(folder / f"round_{round:03d}", ignore_errors=True)
         return TensorBoardLogger(save_dir=str(folder), name="", version=f"round_{round:03d}")
 
     def describe_data(self, facts: Mapping[str, Any]) -> None:
-        """Write what the images are: class names in the order of the labels, counts, what was set aside and why.
+        """Write a description of the images.
 
-        A ``primary_metric`` in ``facts`` names the metric that reports follow; without one that is accuracy.
+        ``facts`` hold the class names in the order of the labels, counts, and the images set aside with the reasons.
+        ``primary_metric`` names the metric that reports follow, accuracy by default.
         """
         if self._writes:
             write_text(self.path / DATA, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
     def _is_resumed(self, config: Config) -> bool:
-        """Whether the folder's run goes on. One that has not finished a round gives way to another configuration: a
-        wrong setting that shows in the first round must not stand in the way of the right one."""
+        """Whether the folder holds a run to resume.
+
+        Another configuration replaces a run without a finished round, so a wrong setting is easy to correct.
+        """
         if not (self.path / STATE).exists():
             return False
         state = read_state(self.path)
@@ -241,21 +245,21 @@ class RunFolder(Records):
 
 
 def read_run_folder(path: Path, fingerprint: str) -> Records:
-    """The records in a folder, to look at: nothing is locked or written. Raises DalError where there are none."""
+    """Return the records in a folder without locking or writing. Raises DalError if there are none."""
     if not (path / STATE).exists():
-        raise DalError(f"run: expected the folder of a run, got {str(path)!r}, which has no {STATE}.")
+        raise DalError(f"run: expected a run folder, got {str(path)!r}, which has no {STATE}.")
     records = Records()
     _fill(records, path, fingerprint)
     return records
 
 
 def _fill(records: Records, folder: Path, fingerprint: str) -> dict[str, int]:
-    """Load what was committed, and return how many bytes of each journal that is."""
+    """Load the committed records, and return the committed bytes of each journal."""
     state = read_state(folder)
     if state["data"] != fingerprint:
         raise DalError(
-            f"data: expected the images that {str(folder)!r} was started with, got others (their ids or classes "
-            "differ); choose another run_dir."
+            f"data: the run in {str(folder)!r} started with other images (their ids or classes differ). Choose another "
+            "run_dir."
         )
     committed: dict[str, int] = state["bytes"]
     records.stage, records.costs = state["stage"], state["costs"]

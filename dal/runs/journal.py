@@ -20,7 +20,7 @@ _STATE_KEYS = {"stage", "rounds", "bytes", "data"}
 
 @dataclass(frozen=True)
 class Labeled:
-    """A line of selections.csv: what was labeled for which round. The score is None in the initial set."""
+    """A line of selections.csv: a labeled point. The score is None in the initial set."""
 
     round: int
     rank: int
@@ -32,7 +32,7 @@ class Labeled:
 
 @dataclass(frozen=True)
 class Asked:
-    """A line of query.csv: a point whose label is asked for."""
+    """A line of query.csv: a point that waits for its label."""
 
     round: int
     rank: int
@@ -41,24 +41,26 @@ class Asked:
     score: float | None
 
     def answered(self, label: Any) -> Labeled:
-        """The line of selections.csv, once the label is known."""
+        """Return the line of selections.csv with this label."""
         return Labeled(self.round, self.rank, self.index, self.id, label, self.score)
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """The last commit of a run. Raises DalError for a file that holds something else."""
+    """Return the last commit of a run. Raises DalError for a damaged file."""
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except ValueError:
         state = None
     if not (isinstance(state, dict) and state.keys() >= _STATE_KEYS and isinstance(state["bytes"], dict)):
-        raise DalError(f"run: expected the {STATE} of a run in {str(folder)!r}, got something else.")
+        raise DalError(f"run: {STATE} in {str(folder)!r} is damaged. Restore it, or choose another folder.")
     return state
 
 
 def committed_text(folder: Path, name: str, committed: Mapping[str, int]) -> str:
-    """What of a journal was committed: as many of its first bytes as ``committed`` says for its name. Raises DalError
-    where some of them are gone."""
+    """Return the committed part of a journal: its first ``committed[name]`` bytes.
+
+    Raises DalError if some of them are missing.
+    """
     size = committed.get(name, 0)
     if not size:
         return ""
@@ -73,12 +75,12 @@ def committed_text(folder: Path, name: str, committed: Mapping[str, int]) -> str
 
 
 def committed_rounds(folder: Path, committed: Mapping[str, int]) -> list[Round]:
-    """The rows of all finished rounds. Raises DalError as committed_text() does."""
+    """Return the rows of all finished rounds. Raises DalError as committed_text() does."""
     return [Round(json.loads(line)) for line in committed_text(folder, ROUNDS, committed).splitlines()]
 
 
 def read_final_model(folder: Path) -> Round | None:
-    """What a run folder says of the final model of its campaign; None where it is not trained."""
+    """Return the row of the final model, or None if it is not trained."""
     for name in (FINAL_MODEL, OLD_FINAL_MODEL):
         if (folder / name).is_file():
             return Round(json.loads((folder / name).read_text(encoding="utf-8")))
@@ -86,7 +88,7 @@ def read_final_model(folder: Path) -> Round | None:
 
 
 def csv_lines(points: Sequence[Labeled] | Sequence[Asked], header: bool) -> str:
-    """Lines of selections.csv, validation.csv or query.csv. ``header`` adds the names of the columns before them."""
+    """Return lines of selections.csv, validation.csv or query.csv. ``header`` adds the column names."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if header and points:
@@ -102,19 +104,19 @@ def _cell(value: Any) -> Any:
 
 
 def _label(text: str) -> Any:
-    """A label as it was written: several class numbers have semicolons between them, fewer than two end in one."""
+    """Parse a label. Semicolons separate class numbers; a set of fewer than two ends in a semicolon."""
     if ";" not in text:
         return int(text)
     return tuple(int(number) for number in text.split(";") if number)
 
 
 def read_csv(text: str) -> list[Labeled]:
-    """The points of selections.csv or validation.csv."""
+    """Return the points of selections.csv or validation.csv."""
     return [_asked(line).answered(_label(line["label"])) for line in csv.DictReader(io.StringIO(text))]
 
 
 def read_query(folder: Path, num_points: int) -> list[Asked]:
-    """The points of query.csv. Raises DalError unless there are ``num_points``."""
+    """Return the points of query.csv. Raises DalError unless it has ``num_points``."""
     path = folder / QUERY
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     points = [_asked(line) for line in csv.DictReader(io.StringIO(text))]
@@ -129,7 +131,7 @@ def _asked(line: Mapping[str, str]) -> Asked:
 
 
 def finite(value: Any) -> Any:
-    """JSON has no NaN: null stands for it."""
+    """Replace NaN and infinite numbers by None, since JSON has neither."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-# The journals, and the query whose labels are awaited.
+# The journals, and the pending query.
 ROUNDS = "rounds.jsonl"
 SELECTIONS = "selections.csv"
 VALIDATION = "validation.csv"
 QUERY = "query.csv"
 
-# The commit, and what the run was started with.
+# The commit, and the inputs of the run.
 STATE = "state.json"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.jsonl"
@@ -36,7 +36,7 @@ ANSWER_VALIDATION = "answer_validation"
 
 
 def weights_file(round: int) -> str:
-    """The weights of the network that this round trained.
+    """Return the file name of the weights that this round trained.
 
     >>> weights_file(4)
     'weights_004.pt'
@@ -45,10 +45,10 @@ def weights_file(round: int) -> str:
 
 
 def scores_file(round: int) -> str:
-    """The last scores of all points, as they are when labels for this round are asked for."""
+    """Return the file name of the last scores of all points before this round's labels."""
     return f"scores_{round:03d}.pt"
 
 
 def ranking_file(acquisition: str) -> str:
-    """The pool in the order of an acquisition function, as `dal rank` writes it."""
+    """Return the file name of a ranking by `dal rank`."""
     return f"ranking_{acquisition}.csv"

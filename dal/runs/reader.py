@@ -27,14 +27,14 @@ class NoRoundsError(DalError):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a run folder holds. ``rows`` are its R finished rounds, one or more."""
+    """The content of a run folder. ``rows`` are its R finished rounds, at least one."""
 
     path: Path
     config: dict[str, Any]
     rows: tuple[Round, ...]
     fingerprint: str  # of the ids and classes of the data
-    finished: bool  # False where the run was cut off, or is still going on
-    primary_metric: str = PRIMARY_METRIC  # what rules and reports follow
+    finished: bool  # False if the run is interrupted or still running
+    primary_metric: str = PRIMARY_METRIC  # the metric that rules and reports follow
 
     @property
     def seed(self) -> int:
@@ -62,31 +62,31 @@ class Run:
 
     @property
     def curve(self) -> NDArray[np.float64]:
-        """(R,) the primary metric on the test set; NaN where a row has none."""
+        """(R,) the primary metric on the test set; NaN if a row has none."""
         values = [row.get(on_test(self.primary_metric)) for row in self.rows]
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
     @property
     def final_model(self) -> Round | None:
-        """The row of the final model, whose proxy the campaign trained; None where there is none, or not yet."""
+        """The row of the final model; None if there is none yet. The campaign trains its proxy."""
         return read_final_model(self.path)
 
     @property
     def stopped(self) -> str | None:
-        """Why the campaign ended, such as ``budget``; None where it has not."""
+        """Why the campaign ended, such as ``budget``; None if it has not ended."""
         return self.rows[-1].campaign_stopped
 
 
 def is_run(path: Path) -> bool:
-    """Whether this is the folder of a run, finished or not."""
+    """Whether this is a run folder, finished or not."""
     return (path / STATE).is_file() and (path / CONFIG).is_file()
 
 
 def read_run(path: str | Path) -> Run:
-    """The run in a folder, up to its last commit: a line that a crash left half written is not read.
+    """Read the run in a folder, up to its last commit.
 
-    Raises DalError for what is not a folder, not a run, or damaged, and NoRoundsError for a run without a finished
-    round.
+    An incomplete line that a crash left is ignored. Raises DalError if ``path`` is not a folder, not a run, or
+    damaged, and NoRoundsError for a run without a finished round.
 
     >>> read_run("nowhere")
     Traceback (most recent call last):
@@ -97,25 +97,25 @@ def read_run(path: str | Path) -> Run:
         raise bad_value("run", "a folder", str(path))
     if not is_run(path):
         missing = next(name for name in (STATE, CONFIG) if not (path / name).is_file())
-        raise DalError(f"run: expected the folder of a run, got {str(path)!r}, which has no {missing}.")
+        raise DalError(f"run: expected a run folder, got {str(path)!r}, which has no {missing}.")
     config = read_config(path / CONFIG)
     _check_config(path, config)
     state = read_state(path)
     rows = committed_rounds(path, state["bytes"])
     if not rows:
-        raise NoRoundsError(f"run: expected at least one finished round in {str(path)!r}, got none.")
+        raise NoRoundsError(f"run: {str(path)!r} has no finished round yet. Wait for it, or resume it with dal run.")
     return Run(path, config, tuple(rows), str(state["data"]), state["stage"] == DONE, _primary_metric(path))
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
-    """The run folders among ``paths`` and, at any depth, below them: sorted, each one once.
+    """Return the sorted run folders at or below ``paths``, without duplicates.
 
-    Raises DalError for a path that is not a folder, and for one with no run in it.
+    Raises DalError for a path that is not a folder or contains no run.
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         if not path.is_dir():
-            raise bad_value("runs", "a run folder or a folder with runs in it", str(path))
+            raise bad_value("runs", "a run folder or a folder that contains runs", str(path))
         below = _runs_below(path)
         if not below:
             raise DalError(f"runs: expected at least one run in {str(path)!r}, got none.")
@@ -128,7 +128,7 @@ def _runs_below(top: Path) -> list[Path]:
     for name, subfolders, _ in os.walk(top):
         if is_run(Path(name)):
             runs.append(Path(name))
-            subfolders.clear()  # what is inside a run belongs to it
+            subfolders.clear()  # folders inside a run are part of it
     return runs
 
 
@@ -139,7 +139,7 @@ def _primary_metric(path: Path) -> str:
     try:
         return str(json.loads(file.read_text(encoding="utf-8")).get("primary_metric", PRIMARY_METRIC))
     except (ValueError, AttributeError):
-        raise DalError(f"run: expected the {DATA} of a run in {str(path)!r}, got something else.") from None
+        raise DalError(f"run: {DATA} in {str(path)!r} is damaged. Resume the run to write it anew.") from None
 
 
 def _check_config(path: Path, config: Any) -> None:

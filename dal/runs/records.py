@@ -16,14 +16,14 @@ Weights = Mapping[str, Tensor]
 
 
 class Records:
-    """What happened in a campaign so far, in memory. RunFolder keeps it on disk.
+    """The state of a campaign in memory. RunFolder stores it on disk.
 
-    ``stage`` is what comes next: ``select`` points for the next round, ``answer`` the ``pending`` query with labels,
-    ``train`` on them, or ``done``. ``answer_validation`` is the same as ``answer`` for the validation set.
+    ``stage`` is the next step: ``select`` points for the next round, ``answer`` the ``pending`` query with labels,
+    ``train`` on them, or ``done``. ``answer_validation`` is ``answer`` for the validation set.
     """
 
     query_path: Path | None = None
-    """The file that holds the pending query. None where it is in memory only."""
+    """The file that holds the pending query. None if it is in memory only."""
 
     def __init__(self) -> None:
         self.stage = SELECT
@@ -37,11 +37,11 @@ class Records:
         self._kept: Weights = {}
 
     def commit_validation_query(self, points: Sequence[Asked]) -> None:
-        """Points whose labels are asked for, to validate on."""
+        """Record the query for the validation set."""
         self.pending, self.stage = list(points), ANSWER_VALIDATION
 
     def commit_validation(self, points: Sequence[Labeled]) -> None:
-        """Labels of the pending validation points."""
+        """Record the labels of the pending validation points."""
         self.validation = list(points)
         self.pending, self.stage = [], SELECT
 
@@ -51,30 +51,30 @@ class Records:
         costs: Mapping[str, Any],
         scores: Tensor | None = None,
     ) -> None:
-        """Points whose labels are asked for, for the next round of training.
+        """Record the query for the next round of training.
 
-        ``costs`` are those of the choice, and ``scores`` are the (N,) last scores where they are kept.
+        ``costs`` are the costs of the selection. ``scores`` are the (N,) last scores, if they are kept.
         """
         self.pending, self.stage = list(points), ANSWER
         self.costs = dict(costs)
         self.scores = None if scores is None else scores.clone()
 
     def commit_selection(self, points: Sequence[Labeled]) -> None:
-        """Labels of the pending query."""
+        """Record the labels of the pending query."""
         self.selections.extend(points)
         self.pending, self.stage = [], TRAIN
 
     def keep_weights(self, weights: Weights) -> None:
-        """The weights of the round that commit_round() is about to end."""
+        """Store the weights of the round that the next commit_round() ends."""
         self._kept = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}
 
     def commit_round(self, row: Mapping[str, Any]) -> None:
-        """A trained and tested round."""
+        """Record a trained and tested round."""
         self.rows.append(Round(row))
         self.weights, self._kept = self._kept, {}
         self.costs = {}
         self.stage = SELECT if self.rows[-1].campaign_stopped is None else DONE
 
     def lightning_logger(self, round: int) -> Any:
-        """Where Lightning logs this round; None leaves that to the learner's own Trainer options."""
+        """Return the logger of this round. With None, the learner's Trainer options decide."""
         return None

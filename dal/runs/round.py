@@ -1,4 +1,4 @@
-"""A row of the journal: everything that is known of one round."""
+"""A row of the journal: the record of one round."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ SPLITS = ("test", "val", "train")
 
 
 class Round(dict[str, Any]):
-    """A line of rounds.jsonl. It is a dict of the flat keys, with typed properties for those that readers need.
+    """A line of rounds.jsonl: a dict of flat keys.
+
+    Typed properties give the keys that readers need.
 
     Keys, in the order of the file:
 
     - ``round``: its number. Round 0 trains on the initial set
     - ``num_labeled``, ``num_validation``: labels for training and for validation. ``labels_bought``: their sum
-    - ``num_outside``: labels that went to images of none of the classes, where the data has such images
-    - ``test_NAME``: metrics on the test set, one key a metric, where there is a test set
-    - ``val_NAME``: metrics on the validation set, where there is one
-    - ``train_NAME``: metrics on labeled points, where training watches those
+    - ``num_outside``: labels spent on images outside all classes, if the data has such images
+    - ``test_NAME``: metrics on the test set, one key per metric, if the data has a test set
+    - ``val_NAME``: metrics on the validation set, if the run has one
+    - ``train_NAME``: metrics on labeled points, if training monitors them
     - ``stop_predictions``, ``stop_uncertainty``: predicted classes of the stop set, and their mean entropy from 0 to 1
-    - ``query_disagreement``: how much less sure the model is of the query than of random points, where a rule needs it
+    - ``query_disagreement``: how much less certain the model is about the query than about random points, if a rule
+      needs it
     - ``warm_start``: the weights that training starts from: scratch, continue or shrink_perturb
-    - ``probe_warm_loss``, ``probe_scratch_loss``: losses after short trials of both starts, where they are compared
+    - ``probe_warm_loss``, ``probe_scratch_loss``: losses after short trials of both starts, if they are compared
     - ``updates``: optimizer updates. ``best_update``: the one whose weights are kept
     - ``training_stopped``: why training ends. ``training_history``: its checks
     - ``samples_forward_PHASE``, ``samples_backward_PHASE``, ``flops_forward_PHASE``, ``flops_backward_PHASE``,
       ``flops_draws_PHASE``, ``flops_select``, ``seconds_PHASE``, ``joules_PHASE``: see dal.costs.phases
     - ``peak_memory_bytes``: the largest use of memory in a phase
-    - ``devices``: how many devices share the work
+    - ``devices``: number of devices
     - ``campaign_stopped``: why the campaign ends after this round, or None
 
-    The row of a final model has the same keys but for ``round``, ``warm_start`` and ``campaign_stopped``, and
-    ``backbone`` and ``weights`` before them. Rows of older runs may lack keys.
+    The row of a final model starts with ``backbone`` and ``weights``, and lacks ``round``, ``warm_start`` and
+    ``campaign_stopped``. Rows of older runs may lack keys.
 
     >>> row = Round({"labels_bought": 60, "test_accuracy": 0.9, "flops_forward_train": 4, "flops_forward_test": 1})
     >>> row["test_accuracy"], row.metrics("test"), row.method.total_flops
@@ -75,12 +78,12 @@ class Round(dict[str, Any]):
 
     @property
     def campaign_stopped(self) -> str | None:
-        """Why the campaign ends after this round; None where it goes on."""
+        """Why the campaign ends after this round; None if it continues."""
         reason: str | None = self.get("campaign_stopped")
         return reason
 
     def metrics(self, split: str) -> dict[str, Any]:
-        """Metrics on the ``test``, ``val`` or ``train`` split, by their names without the split."""
+        """Return the metrics on the ``test``, ``val`` or ``train`` split, without the prefix."""
         start = f"{split}_"
         return {key.removeprefix(start): value for key, value in self.items() if key.startswith(start)}
 
@@ -90,12 +93,12 @@ class Round(dict[str, Any]):
         return parse_costs(self)
 
     def cost(self, phases: Collection[str] | None = None) -> Costs:
-        """The sum of the costs of these phases, or of all."""
+        """Return the sum of the costs of these phases, or of all phases."""
         return total_costs(self.costs, phases)
 
     @property
     def method(self) -> Costs:
-        """The costs without testing, which is measurement and no part of the method."""
+        """The costs without testing, which measures the method but is not part of it."""
         return total_costs({phase: costs for phase, costs in self.costs.items() if phase not in BILL["testing"]})
 
     @property
@@ -105,7 +108,7 @@ class Round(dict[str, Any]):
 
 
 def on_test(metric: str) -> str:
-    """The key of a metric on the test set.
+    """Return the key of a metric on the test set.
 
     >>> on_test("accuracy")
     'test_accuracy'
@@ -114,7 +117,7 @@ def on_test(metric: str) -> str:
 
 
 def in_words(metric: str) -> str:
-    """The name of a metric in a sentence.
+    """Return the name of a metric for a sentence.
 
     >>> in_words("mean_average_precision")
     'mean average precision'

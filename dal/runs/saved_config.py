@@ -22,7 +22,7 @@ FREE = {
     "scoring.disk_folder",
     "training.num_workers",
 }
-"""Keys that cannot change a result, and so may differ when a run is resumed. A file is told by its digest."""
+"""Keys that cannot change a result, so they may differ when a run resumes. A digest identifies a file."""
 
 RENAMED: dict[str, str] = {
     "candidates.embeddings": "candidates.features_file",
@@ -31,10 +31,10 @@ RENAMED: dict[str, str] = {
     "scoring.embeddings": "scoring.features_file",
     "scoring.target_inputs": "scoring.target_points",
 }
-"""Old dotted keys and the keys, or sections, that they are now."""
+"""Old dotted keys, and their current keys or sections."""
 
 REMOVED = {"training.rewind": 0.0, "training.replay": None, "campaign.grow_below": None}
-"""Keys of options that dal no longer has, and the values that turned them off."""
+"""Keys of removed options, and the values that disabled them."""
 
 REASONS = {
     "training.rewind": "it cost 3.5 points of area under the learning curve on Fashion-MNIST and 2.3 on digits",
@@ -42,17 +42,19 @@ REASONS = {
     "campaign.grow_below": "its condition never came about on Fashion-MNIST",
     "training.warm_start=auto": "it cost 3.6 points of area under the learning curve and took up to 269 % of the FLOPs",
 }
-"""Why dal no longer has an option, or a value of one: benchmarks/results/compute_saving_*_2026-11-25."""
+"""Why dal removed an option or a value: benchmarks/results/compute_saving_*_2026-11-25."""
 
 
 def dump_config(config: Config) -> str:
-    """YAML, in the order of the configuration."""
+    """Return the configuration as YAML, in its order."""
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
 
 
 def load_config(path: Path) -> dict[str, Any]:
-    """The configuration of a run, to build or resume it. Raises DalError where there is none, and for a run with an
-    option that dal no longer has."""
+    """Return the configuration of a run, to build or resume it.
+
+    Raises DalError if there is none, or if the run uses a removed option.
+    """
     config = read_config(path)
     found = dict(flatten(config))
     for key, off in REMOVED.items():
@@ -65,16 +67,19 @@ def load_config(path: Path) -> dict[str, Any]:
 
 def _no_longer(path: Path, key: str, expected: str, got: object) -> DalError:
     return DalError(
-        f"{key}: expected {expected}, as dal no longer has this option, got {got!r} in {str(path.parent)!r}; use the "
+        f"{key}: expected {expected}, as dal no longer has this option, got {got!r} in {str(path.parent)!r}. Use the "
         "dal version that made the run."
     )
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The configuration of a run, to look at. Renamed keys have their new names, and removed options that are off are
-    left out; those that are on stay. Raises DalError where there is no configuration."""
+    """Return the configuration of a run, for reports.
+
+    Renamed keys have their new names. Disabled removed options are left out; enabled ones stay. Raises DalError if
+    there is no configuration.
+    """
     if not path.exists():
-        raise DalError(f"run: expected the folder of a run, got {str(path.parent)!r}, which has no {path.name}.")
+        raise DalError(f"run: expected a run folder, got {str(path.parent)!r}, which has no {path.name}.")
     config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     for old, new in RENAMED.items():
         if _find(config, old) is not _NOTHING:
@@ -93,7 +98,7 @@ _NOTHING = object()
 
 
 def _find(config: Any, key: str) -> Any:
-    """The value of a dotted key; _NOTHING where there is none."""
+    """Return the value of a dotted key, or _NOTHING."""
     for part in key.split("."):
         if not isinstance(config, Mapping) or part not in config:
             return _NOTHING
@@ -102,7 +107,7 @@ def _find(config: Any, key: str) -> Any:
 
 
 def _take(config: dict[str, Any], key: str) -> Any:
-    """Remove a dotted key, with sections that are empty without it, and return its value."""
+    """Remove a dotted key and the sections that become empty, and return its value."""
     first, _, rest = key.partition(".")
     if not rest:
         return config.pop(first)
@@ -113,7 +118,7 @@ def _take(config: dict[str, Any], key: str) -> Any:
 
 
 def current_key(key: str) -> str:
-    """What a dotted key is called now.
+    """Return the current name of a dotted key.
 
     >>> current_key("training.batch_size")
     'training.batch_size'
@@ -125,7 +130,7 @@ def current_key(key: str) -> str:
 
 
 def flatten(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and their values.
+    """Yield dotted keys and their values.
 
     >>> list(flatten({"a": {"b": 1}, "c": 2}))
     [('a.b', 1), ('c', 2)]
@@ -138,9 +143,9 @@ def flatten(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def without_effect(config: Config) -> set[str]:
-    """Dotted keys that cannot change a result: those that are FREE, and prices where no rule goes by them.
+    """Return the dotted keys that cannot change a result.
 
-    ``config`` has dotted keys.
+    These are the FREE keys, and prices if no rule uses them. ``config`` has dotted keys.
 
     >>> "prices.label" in without_effect({"prices.label": 0.1}), "seed" in without_effect({"seed": 1})
     (True, False)
@@ -150,7 +155,7 @@ def without_effect(config: Config) -> set[str]:
 
 
 def check_same_config(path: Path, config: Config) -> None:
-    """Raise DalError, naming the first key that differs, unless the run was started with this configuration."""
+    """Raise DalError with the first key that differs from the configuration of the run."""
     old, new = dict(flatten(load_config(path))), dict(flatten(config))
     free = without_effect(new)
     for key in [*new, *old]:
@@ -159,6 +164,6 @@ def check_same_config(path: Path, config: Config) -> None:
             if key == "acquisition.digest" and {before, now}.isdisjoint({"nothing"}):
                 key = f"acquisition.digest (of {new['acquisition.file']}, which has changed)"
             raise DalError(
-                f"{key}: expected {before!r}, as the run in {str(path.parent)!r} was started with, got {now!r}; choose "
+                f"{key}: expected {before!r}, as the run in {str(path.parent)!r} was started with, got {now!r}. Choose "
                 "another run_dir, or remove the folder."
             )

@@ -1,7 +1,7 @@
 """Runs cells with a Hydra launcher, such as submitit or Ray.
 
-What a launcher starts is a tiny task that runs a cell in a process of its own: however the cell ends, the task ends
-well, so that no launcher stops the others, and little has to be pickled.
+A launcher starts a small task that runs a cell in a separate process. The task succeeds even if the cell fails, so no
+launcher stops the other cells. Little has to be pickled.
 """
 
 from __future__ import annotations
@@ -21,27 +21,30 @@ from dal.errors import DalError
 from dal.sweep.grid import Cell
 from dal.sweep.process import cell_command, run_to_the_end
 
-# By name: which of Hydra's plugins it needs, and which extra of dal brings that.
+# By launcher: the Hydra plugin that it needs, and the extra of dal that installs the plugin.
 _PLUGINS = {"slurm": ("submitit", "slurm"), "ray_cluster": ("ray", "ray")}
 _TASK_NAME = "dal_cell"
 
 
 def check_launcher(name: str) -> None:
-    """Raise DalError where one of the ready launchers is chosen and its package is missing."""
+    """Raise DalError if the package of a preset launcher is missing."""
     if name not in _PLUGINS:
         return
     plugin, extra = _PLUGINS[name]
     if not _found(f"hydra_plugins.hydra_{plugin}_launcher"):
         package = f"hydra-{plugin}-launcher"
-        raise DalError(f"hydra/launcher={name}: expected the package {package}, got none: pip install 'dal[{extra}]'.")
+        raise DalError(
+            f"hydra/launcher={name}: the package {package} is missing. Install it: pip install 'dal[{extra}]'."
+        )
 
 
 def launch(cells: Sequence[Cell], logs: Sequence[Path], launcher: Sequence[str], folder: Path) -> None:
-    """Have a launcher run these cells, and wait for them. Paths must mean the same where the cells run.
+    """Run these cells with a launcher, and wait for them.
 
-    ``launcher`` are the overrides that choose and set it. What a launcher keeps for itself goes to ``folder``.
+    The cells must see the same paths. ``launcher`` are the overrides that choose and configure the launcher. It writes
+    its own files to ``folder``.
 
-    Raises DalError where the launcher itself fails; the cells that it started may then be at work still.
+    Raises DalError if the launcher itself fails. The cells that it started may still run.
     """
     commands = [list(cell.overrides) for cell in cells]
     files, here = [str(log.resolve()) for log in logs], str(Path.cwd())
@@ -57,17 +60,19 @@ def launch(cells: Sequence[Cell], logs: Sequence[Path], launcher: Sequence[str],
     try:
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=_TASK_NAME)(task)()
     except SystemExit as error:  # Hydra has printed why
-        raise DalError(f"{launcher[0]}: expected the launcher to end well, got exit status {error.code}.") from None
+        raise DalError(
+            f"{launcher[0]}: the launcher failed with exit status {error.code}. Its output is above."
+        ) from None
     finally:
         sys.argv = before
 
 
 def run_one(overrides: Sequence[str], log: str, folder: str) -> int:
-    """One cell, wherever a launcher has put this process. Returns its exit status."""
+    """Run one cell in the process that a launcher started. Returns its exit status."""
     os.chdir(folder)
     environment = dict(os.environ)
     if "SLURM_JOB_ID" in environment:
-        # Lightning would take the job's variables for a launch of its own: one task, and it starts what it needs.
+        # Lightning would treat the job's variables as its own launch. With one task, it starts its own processes.
         environment |= {"SLURM_JOB_NAME": "bash", "SLURM_NTASKS": "1"}
     return run_to_the_end(cell_command(overrides), Path(log), environment)
 

@@ -26,8 +26,8 @@ from dal.sweep.status import DONE, REFUSED, RunStatus, run_status, seconds_left
 from dal.sweep.table import begins_line, duration, grid_table, result_line
 
 LOGS = ".sweep"
-"""The folder, beside the runs, with what each cell printed when it ran last, and what launchers keep."""
-_LOOK_SECONDS = 2.0  # how old the table on a terminal may be
+"""The folder next to the runs, with the last output of each cell and the files of launchers."""
+_LOOK_SECONDS = 2.0  # maximum age of the table on a terminal
 
 
 def sweep_command(
@@ -37,36 +37,35 @@ def sweep_command(
     console: Console | None = None,
     begin: Begin = begin_cell,
 ) -> int:
-    """Run what is missing of a grid: finished cells are skipped, those that were cut off go on. Returns the exit
-    status, 1 where a cell failed.
+    """Run the missing cells of a grid. Returns the exit status, 1 if a cell failed.
 
-    ``jobs`` cells run at a time on this machine, or ``launcher`` (overrides of Hydra's) runs them elsewhere. Raises
-    DalError, before anything is started, for wrong overrides.
+    Finished cells are skipped, and interrupted cells resume. ``jobs`` cells run at a time on this machine, or
+    ``launcher`` (Hydra overrides) runs them elsewhere. Raises DalError for wrong overrides, before any cell starts.
     """
     if jobs < 1:
         raise bad_value("--jobs", "at least 1 run at a time", jobs)
     if launcher:
         if jobs > 1:
-            raise bad_value("--jobs", "to be left out with hydra/launcher, which says how many run at a time", jobs)
+            raise bad_value("--jobs", "no --jobs with hydra/launcher, which sets the number of runs at a time", jobs)
         check_launcher(launcher[0].partition("=")[2])
     if console is None:
         console = Console(highlight=False)
         console.width = max(console.width, 100 if console.is_terminal else 140)
     sweep = Sweep(expand(overrides), console)
-    sweep.say(f"{sweep.count(DONE)} of {len(sweep.cells)} runs are done already.")
+    sweep.say(f"{sweep.count(DONE)} of {len(sweep.cells)} runs are already done.")
     try:
         sweep.run(jobs, launcher, begin)
     except KeyboardInterrupt:
         sweep.look()
         console.print(sweep.table())
-        console.print("Stopped. The same command goes on from there.")
+        console.print("Stopped. The same command resumes the sweep.")
         raise
     sweep.close()
     for cell in sweep.cells:
         if cell.run_dir in sweep.failed:
             print(f"Failed: {cell.run_dir}: {sweep.failed[cell.run_dir]}", file=sys.stderr)
     if sweep.failed:
-        print(f"What each printed is in {sweep.logs}. The same command runs what is missing.", file=sys.stderr)
+        print(f"Logs: {sweep.logs}. The same command runs the missing cells.", file=sys.stderr)
     return 1 if sweep.failed else 0
 
 
@@ -86,14 +85,14 @@ class Sweep:
         self._looked = 0.0
 
     def count(self, stage: str) -> int:
-        """How many cells stand so."""
+        """Return the number of cells at this stage."""
         return sum(found.stage == stage for found in self.statuses.values())
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, soft_wrap=True)
 
     def log_of(self, cell: Cell) -> Path:
-        """Where the output of a cell goes."""
+        """Return the log file of a cell."""
         name = os.path.relpath(cell.run_dir.resolve(), self.logs.parent.resolve()).replace(os.sep, "_")
         return self.logs / f"{name}.log"
 
@@ -101,11 +100,11 @@ class Sweep:
         return grid_table(self.cells, self.statuses, self.running, self.failed, self._time_left())
 
     def look(self) -> None:
-        """Read the folders of the cells that are not done yet."""
+        """Update the status of the cells that are not done."""
         self.statuses |= {cell.run_dir: run_status(cell) for cell in [*self.open, *self.running]}
 
     def run(self, jobs: int, launcher: Sequence[str], begin: Begin) -> None:
-        """Run the open cells. Returns when none is at work."""
+        """Run the open cells, and return when all of them have ended."""
         if not self.open:
             return
         self.jobs = min(jobs, len(self.open))
@@ -128,23 +127,23 @@ class Sweep:
         self._live = None
 
     def close(self) -> None:
-        """The table as it stands in the end, and what came out of the finished runs."""
+        """Print the final table, and report the finished runs."""
         self.console.print(self.table())
         done = [cell.run_dir for cell in self.cells if self.statuses[cell.run_dir].stage == DONE]
         tested = any(self.statuses[folder].accuracy is not None for folder in done)
         if tested:
             try:
                 report(done, self.logs.parent, self.console)
-            except DalError as error:  # runs without a test set among them, say, which are fine all the same
+            except DalError as error:  # for example, a valid run without a test set
                 self.say(f"No summary: {error}")
         if self.console.is_terminal and done:
-            self.say(f"Again, with more runs: {shlex.join(['dal', 'report', str(self.logs.parent)])}")
+            self.say(f"To report more runs: {shlex.join(['dal', 'report', str(self.logs.parent)])}")
 
     def _launch(self, launcher: Sequence[str]) -> None:
-        self.say(f"{len(self.open)} runs by {launcher[0]}; what each prints goes to {self.logs}.")
+        self.say(f"{len(self.open)} runs by {launcher[0]}. Logs: {self.logs}.")
         logs = [self.log_of(cell) for cell in self.open]
         for log in logs:
-            log.unlink(missing_ok=True)  # what it said last time is no reason this time
+            log.unlink(missing_ok=True)  # an old log must not explain a new failure
         trouble = ""
         try:
             launch(self.open, logs, launcher, self.logs)
@@ -166,12 +165,12 @@ class Sweep:
         self.open.remove(cell)
         before, found = self.statuses[cell.run_dir], run_status(cell)
         self.statuses[cell.run_dir] = found
-        if found.stage == DONE:  # even if it was killed on its way out: nothing is left to run
+        if found.stage == DONE:  # even if the process was killed after its campaign ended
             what = f"done, {result_line(found)}, {duration(seconds)}"
-            if not before.labels:  # else it is the time of a part
+            if not before.labels:  # a resumed cell measures only a part
                 self._walls[cell.run_dir] = seconds
         else:
-            reason = how_it_ended(self.log_of(cell)) if status else "it ended before its campaign did"
+            reason = how_it_ended(self.log_of(cell)) if status else "the process ended before its campaign"
             self.failed[cell.run_dir] = reason
             what = f"FAILED: {reason}"
         left = self._time_left()
@@ -194,7 +193,7 @@ class Sweep:
 
 
 def visible_gpus(cells: Sequence[Cell]) -> list[str]:
-    """The GPUs to share out among cells; none where a cell takes several, or is to run without."""
+    """Return the GPUs to distribute over cells; none if a cell uses several GPUs or the CPU."""
     trainers = [cell.config["trainer"] for cell in cells]
     if any(t.get("devices") not in (1, "1") or t.get("accelerator") == "cpu" for t in trainers):
         return []

@@ -1,5 +1,7 @@
-"""Imported by the server that cells are forked from, before all else: from then on a Ctrl-C in the terminal, which is
-for the sweep, does not come here."""
+"""Detaches the fork server from the terminal.
+
+The fork server imports this module first, so that Ctrl-C reaches only the sweep.
+"""
 
 import os
 

@@ -1,7 +1,7 @@
 """Forks cells from a process that has done their imports.
 
-That process is multiprocessing's fork server: it has trained nothing, has no threads and has not touched a GPU, so that
-what is forked from it is as good as new. It ends with the sweep.
+That process is the fork server of multiprocessing. It has trained nothing, has no threads and has used no GPU, so a
+forked cell behaves like a new process. The fork server ends with the sweep.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from threadpoolctl import threadpool_limits
 from dal.sweep.process import CELL_MODULE, GRACE_SECONDS, CellProcess, Spawned, cell_command
 
 _SERVER: Final = "forkserver"
-# In this order: the first one takes the server out of the terminal's reach.
+# The order matters: the first module detaches the server from the terminal.
 _PRELOADED = ["dal.sweep.fork_server", "dal.cli.run", "sklearn.datasets", "torch.utils.tensorboard", "narwhals"]
 
 
 def begin_cell(overrides: Sequence[str], log: Path, environment: Mapping[str, str]) -> CellProcess:
-    """The process of a cell: forked where this machine can, else started anew."""
+    """Start the process of a cell: forked if the system supports it, else spawned."""
     if _SERVER in multiprocessing.get_all_start_methods():
         return Forked(overrides, log, environment)
     return Spawned(cell_command(overrides), log, environment)
 
 
 class Forked:
-    """``dal run`` with these overrides, by the program that :func:`cell_command` starts anew. The log is made anew."""
+    """A forked process of :func:`cell_command` with these overrides. It overwrites the log."""
 
     def __init__(self, overrides: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def _become_cell(overrides: list[str], log: str, environment: dict[str, str], st
     os.environ.clear()
     os.environ.update(environment)
     if threads := environment.get("OMP_NUM_THREADS"):
-        # Libraries read it when they are loaded, which they have been.
+        # The loaded libraries have already read the variable.
         torch.set_num_threads(int(threads))
         threadpool_limits(int(threads))
     sys.argv = [CELL_MODULE, "run", *overrides]

@@ -20,8 +20,8 @@ class Cell:
     """One campaign of a grid."""
 
     overrides: tuple[str, ...]
-    """The command line that makes it, on its own; with a function of one's own, whose file may change meanwhile, it
-    names the digest that the file has now."""
+    """The command line of this cell. For a function in a user's file, it includes the current digest of the file, which
+    may change later."""
     swept: tuple[tuple[str, str], ...]
     """The keys that the grid sweeps over, and the values of this cell."""
     config: dict[str, Any]
@@ -36,7 +36,7 @@ class Cell:
 
     @property
     def row(self) -> str:
-        """What it has in common with the cells that differ in their seed only, such as ``bald, num_draws=20``."""
+        """The name shared by cells that differ only in their seed, such as ``bald, num_draws=20``."""
         parts = [f"{key.rpartition('.')[2]}={value}" for key, value in self.swept if key not in ("seed", "acquisition")]
         return ", ".join([self.config["acquisition"]["name"], *parts])
 
@@ -47,9 +47,9 @@ class Cell:
 
 
 def expand(overrides: Sequence[str]) -> list[Cell]:
-    """The cells of a grid, the last key changing fastest.
+    """Return the cells of a grid. The last key changes fastest.
 
-    Raises DalError for a wrong override, and where two cells would write to the same run_dir.
+    Raises DalError for a wrong override, or if two cells have the same run_dir.
 
     >>> [cell.name for cell in expand(["acquisition=random,bald", "seed=range(2)"])]
     ['random, seed 0', 'random, seed 1', 'bald, seed 0', 'bald, seed 1']
@@ -60,7 +60,7 @@ def expand(overrides: Sequence[str]) -> list[Cell]:
     swept = [override for override in parsed if override.is_sweep_override()]
     for override in swept:
         if not override.is_discrete_sweep():
-            raise DalError(f"{override.key_or_group}: expected values to run, got {override.input_line}.")
+            raise DalError(f"{override.key_or_group}: expected a list of values, got {override.input_line}.")
     grid = [tuple(chosen) for chosen in itertools.product(*(_values(o, t) for o, t in zip(parsed, texts, strict=True)))]
     cells = []
     for chosen, config in zip(grid, compose_all(grid), strict=True):
@@ -73,7 +73,7 @@ def expand(overrides: Sequence[str]) -> list[Cell]:
 
 
 def common_folder(cells: Sequence[Cell]) -> Path:
-    """The folder that holds the runs of all cells."""
+    """Return the folder that contains the runs of all cells."""
     folder = Path(os.path.commonpath([cell.run_dir.resolve().parent for cell in cells]))
     here = Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
@@ -95,6 +95,6 @@ def _check_folders(cells: Sequence[Cell]) -> None:
             folder = f"{','.join(parts)}/" if parts else ""
             advice = f"'run_dir=runs/${{data.name}}/${{acquisition.name}}/{folder}seed${{seed}}'"
             raise DalError(
-                f"run_dir: expected a folder of its own for each run, got {str(cell.run_dir)!r} for {other.name} and "
-                f"for {cell.name}; put what is swept into it, such as {advice}."
+                f"run_dir: expected a separate folder for each run, got {str(cell.run_dir)!r} for {other.name} and "
+                f"for {cell.name}. Include the swept keys, such as {advice}."
             )

@@ -1,7 +1,7 @@
 """Runs cells on this machine, each in its own process.
 
-Hydra's joblib launcher runs cells in a pool of workers that ends as a whole when one of them is killed, for want of
-memory say. With a process a cell, nothing that happens in one reaches another.
+Hydra's joblib launcher uses a pool of workers, and the whole pool ends if one worker is killed, for example when it
+runs out of memory. With one process per cell, no cell affects another.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from dal.sweep.grid import Cell
 from dal.sweep.process import CellProcess, note_end
 
 Begin = Callable[[Sequence[str], Path, Mapping[str, str]], CellProcess]
-"""From the overrides of a cell, its log and its environment to its process."""
+"""Starts the process of a cell from its overrides, log and environment."""
 _LOOK_SECONDS = 0.1
 
 
 @dataclass
 class Running:
-    """A cell at work."""
+    """A running cell."""
 
     cell: Cell
     process: CellProcess
@@ -43,10 +43,10 @@ def run_locally(
     gpus: Sequence[str] = (),
     begin: Begin = begin_cell,
 ) -> None:
-    """Run the cells in their order, ``jobs`` at a time. How one ends does not matter to the others.
+    """Run the cells in order, ``jobs`` at a time. A failed cell does not stop the others.
 
-    ``on_end`` gets the exit status (a signal as a negative number) and the wall time in seconds; ``on_look`` is called
-    several times a second with the cells at work. On leaving, whatever the reason, no cell is at work.
+    ``on_end`` gets the exit status (a signal as a negative number) and the wall time in seconds. ``on_look`` gets the
+    running cells several times a second. No cell is running when the function returns or raises.
     """
     waiting, running, slots = deque(cells), dict[int, Running](), list(range(jobs))
     try:
@@ -67,7 +67,7 @@ def run_locally(
             on_look([one.cell for one in running.values()])
     finally:
         for one in running.values():
-            one.process.end_input()  # all of them at once, then wait
+            one.process.end_input()  # signal all of them before waiting for any
         for one in running.values():
             one.process.stop()
 
@@ -75,7 +75,7 @@ def run_locally(
 def slot_environment(
     slot: int, jobs: int, environment: Mapping[str, str], cores: int, gpus: Sequence[str] = ()
 ) -> dict[str, str]:
-    """What a process at work beside others is told: its share of the cores, and one of several GPUs.
+    """Return the environment of one of several processes: its share of the cores, and one GPU.
 
     >>> slot_environment(1, 2, {}, cores=8, gpus=["0", "1"])
     {'OMP_NUM_THREADS': '4', 'CUDA_VISIBLE_DEVICES': '1'}

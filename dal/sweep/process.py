@@ -1,4 +1,4 @@
-"""Starts cells as processes, and reads how they ended."""
+"""Starts cells as processes, and explains their exit status."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from pathlib import Path
 from typing import Protocol
 
 CELL_MODULE = "dal.cli.cell_process"
-"""The program of a cell."""
+"""The module that runs a cell."""
 GRACE_SECONDS = 30.0
 FORKED_FROM_NOTHING = 255
-"""What multiprocessing has for the status of a process whose fork server has ended."""
+"""The exit status that multiprocessing reports if the fork server has ended."""
 _END = "[dal] exit status "
 
 
 def cell_command(overrides: Sequence[str]) -> list[str]:
-    """The process of one cell."""
+    """Return the command of one cell."""
     return [sys.executable, "-m", CELL_MODULE, "run", *overrides]
 
 
 class CellProcess(Protocol):
-    """A process whose output goes to a log, and which takes the end of its standard input for a Ctrl-C."""
+    """A process that writes to a log, and treats the end of standard input as Ctrl-C."""
 
     def poll(self) -> int | None:
-        """The exit status, a signal as a negative number; None while it is at work."""
+        """Return the exit status (a signal as a negative number), or None while the process runs."""
 
     def end_input(self) -> None:
-        """End its standard input, whether it still runs or not."""
+        """Close its standard input, whether it still runs or not."""
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """End its input, and where that does not help, the process at once. Returns when it has ended."""
+        """Close its input, kill the process after the grace period, and wait for its end."""
 
 
 class Spawned:
-    """A command as a process of its own, whose log is made anew."""
+    """A command in a separate process. It overwrites the log."""
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
-            # A session of its own: a Ctrl-C in the terminal comes here alone, and is passed on once.
+            # In a new session, Ctrl-C in the terminal reaches only this process, which forwards it once.
             self.process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.PIPE,
@@ -70,7 +70,7 @@ class Spawned:
 
 
 def run_to_the_end(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> int:
-    """Run a command and write its exit status below its output. Whatever ends this function ends the command."""
+    """Run a command, and append its exit status to its log. An exception stops the command."""
     spawned = Spawned(command, log, environment)
     try:
         status = spawned.process.wait()
@@ -82,30 +82,30 @@ def run_to_the_end(command: Sequence[str], log: Path, environment: Mapping[str, 
 
 
 def note_end(log: Path, status: int) -> None:
-    """Write an exit status below the output that a process left."""
+    """Append an exit status to the log of a process."""
     with log.open("a", encoding="utf-8") as file:
         file.write(f"\n{_END}{status}\n")
 
 
 def how_it_ended(log: Path) -> str:
-    """Why a cell failed, in one line: the error that it printed, or the signal that killed it.
+    """Return why a cell failed, in one line: the error that it printed, or the signal that killed it.
 
     >>> how_it_ended(Path("nowhere.log"))
-    'it was never started'
+    'the process never started'
     """
     if not log.is_file():
-        return "it was never started"
+        return "the process never started"
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     status = None
     if lines and (found := re.fullmatch(re.escape(_END) + r"(-?\d+)", lines[-1])):
         status = int(found[1])
         lines.pop()
     if status is None:
-        return "it was cut off together with what had started it"
+        return "interrupted together with its parent process"
     if status < 0:
         name = signal.Signals(-status).name
-        return f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+        return f"killed by {name}" + (", possibly out of memory" if name == "SIGKILL" else "")
     if status == FORKED_FROM_NOTHING:
-        return "what it was forked from was killed"
+        return "the fork server was killed"
     errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
     return (errors or lines or ["no output"])[-1] + ("" if status in (1, 2) else f" (exit status {status})")

@@ -21,24 +21,26 @@ NEW, BEGUN, DONE, REFUSED = "new", "begun", "done", "refused"
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How far a cell is. ``stage`` is new, begun, done, or refused where its folder holds something that cannot go on,
-    for the ``reason`` told."""
+    """Progress of a cell.
+
+    ``stage`` is new, begun, done or refused. A refused cell cannot resume, for the ``reason`` given.
+    """
 
     stage: str = NEW
     labels: int = 0  # bought in finished rounds
     accuracy: float | None = None  # the primary metric on the test set, after the last finished round
-    seconds: float = 0.0  # that those rounds took
+    seconds: float = 0.0  # time of those rounds
     reason: str = ""
     metric: str = PRIMARY_METRIC
 
 
 def run_status(cell: Cell) -> RunStatus:
-    """Look into the folder of a cell. The images are not read, so whether they are still the same is not known yet."""
+    """Read the folder of a cell. The images are not read, so changes to them are not detected."""
     folder = cell.run_dir
     if not (folder / STATE).exists():
         return RunStatus()
     try:
-        if not read_state(folder)["rounds"]:  # such a run gives way to another configuration
+        if not read_state(folder)["rounds"]:  # another configuration may replace such a run
             return RunStatus(BEGUN)
         check_same_config(folder / CONFIG, cell.config)
         return _of_run(read_run(folder))
@@ -55,11 +57,11 @@ def seconds_left(
     at_once: int,
     measured: Mapping[Path, float] | None = None,
 ) -> float | None:
-    """Seconds until ``open_cells`` are done, ``at_once`` at a time; None where nothing is known yet.
+    """Estimate the seconds until ``open_cells`` are done, ``at_once`` at a time; None if unknown.
 
-    A cell is taken to need what finished ones of its row needed on average, or those of all rows; before there is one,
-    what cells that have begun have needed for their share of the budget. ``measured`` are wall times of finished cells,
-    in place of the seconds in their journals.
+    The estimate for a cell is the mean of the finished cells of its row, or else of all rows. Without finished cells,
+    it extrapolates the cells that have begun by their share of the budget. ``measured`` are wall times of finished
+    cells, which replace the seconds in their journals.
     """
     measured = measured or {}
     whole: dict[str, list[float]] = defaultdict(list)
@@ -81,7 +83,7 @@ def seconds_left(
 
 
 def _share(cell: Cell, found: RunStatus) -> float:
-    """How much of the labels a cell has bought, below 1."""
+    """Return the share of its labels that a cell has bought, below 1."""
     budget = cell.config["campaign"]["budget"]
     return min(found.labels / budget, 0.99) if budget else 0.0
 

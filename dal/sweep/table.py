@@ -21,9 +21,9 @@ def grid_table(
     failed: Mapping[Path, str] | None = None,
     caption: str = "",
 ) -> Table:
-    """How far each row of a grid is: cells that differ in their seed only share a line.
+    """Return the progress of a grid. Cells that differ only in their seed share a line.
 
-    ``statuses`` and ``failed`` are by run_dir; the latter holds why.
+    ``statuses`` and ``failed`` map run_dir to the status and to the reason of the failure.
     """
     failed = failed or {}
     table = Table(
@@ -39,10 +39,10 @@ def grid_table(
     table.add_column("run", overflow="fold")
     for column in ("done", "waiting", "failed"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("at work", overflow="fold")
+    table.add_column("running", overflow="fold")
     metrics = dict.fromkeys(in_words(statuses[cell.run_dir].metric) for cell in cells)
     table.add_column(f"{' or '.join(metrics)}\n%", justify="right", no_wrap=True)
-    table.add_column("a run\ntakes", justify="right", no_wrap=True)
+    table.add_column("time\nper run", justify="right", no_wrap=True)
     at_work = {cell.run_dir for cell in running}
     for row in dict.fromkeys(cell.row for cell in cells):
         of_row = [cell for cell in cells if cell.row == row]
@@ -70,7 +70,7 @@ def at_work_line(cell: Cell, found: RunStatus) -> str:
 
 
 def result_line(found: RunStatus) -> str:
-    """``91.2 % with 300 labels``, or what is known of it.
+    """Return the result, such as ``91.2 % with 300 labels``.
 
     >>> result_line(RunStatus(DONE, labels=300, accuracy=0.912))
     '91.2 % with 300 labels'
@@ -80,12 +80,12 @@ def result_line(found: RunStatus) -> str:
 
 
 def begins_line(found: RunStatus) -> str:
-    """What is said when a cell is started."""
-    return f"goes on after {found.labels:,} labels" if found.stage == BEGUN and found.labels else "started"
+    """Return the message for a starting cell."""
+    return f"resumed after {found.labels:,} labels" if found.stage == BEGUN and found.labels else "started"
 
 
 def duration(seconds: float) -> str:
-    """Whole seconds, minutes or hours, as long as people think in them.
+    """Format a duration in whole seconds, minutes or hours.
 
     >>> [duration(s) for s in (0.4, 59.6, 119, 5400, 200_000)]
     ['0 s', '60 s', '119 s', '90 min', '56 h']

@@ -105,7 +105,7 @@ def test_a_moved_file_goes_on_and_a_changed_one_does_not(file, tmp_path, capsys)
     moved.parent.mkdir()
     moved.write_text(CODE)
     status, out, err = call(capsys, "run", f"acquisition={moved}", *settings)
-    assert status == 0 and "is finished already" in out, err
+    assert status == 0 and "is already finished" in out, err
     file.write_text(CODE + "# changed\n")
     status, _, err = call(capsys, "run", f"acquisition={file}", *settings)
     assert status == 2 and err.startswith(f"Error: acquisition.digest (of {file}, which has changed): ")

@@ -105,16 +105,16 @@ def test_prices_may_change_unless_the_campaign_goes_by_them(tmp_path, data):
 
 
 def test_other_images_are_refused(finished, data):
-    with pytest.raises(DalError, match="data: expected the images that"):
+    with pytest.raises(DalError, match=r"data: the run in .* started with other images"):
         RunFolder(finished, CONFIG, data.subset(range(80)).fingerprint())
 
 
 def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path, data):
     (tmp_path / "thesis.txt").write_text("dear")
-    with pytest.raises(DalError, match=r"run_dir: expected an empty folder or a run, got .* with 'thesis.txt' in it"):
+    with pytest.raises(DalError, match=r"run_dir: .* is no run but contains 'thesis.txt'"):
         RunFolder(tmp_path, CONFIG, data.fingerprint())
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
-    with pytest.raises(DalError, match="run_dir: expected a folder, got the file"):
+    with pytest.raises(DalError, match=r"run_dir: '.*' is a file\. Choose another run_dir\."):
         RunFolder(tmp_path / "thesis.txt", CONFIG, data.fingerprint())
 
 

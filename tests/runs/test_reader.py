@@ -44,8 +44,7 @@ def test_what_is_not_a_run_is_refused(synthetic, tmp_path):
     cases = {
         tmp_path / "nowhere": f"run: expected a folder, got {str(tmp_path / 'nowhere')!r}.",
         tmp_path / "file": f"run: expected a folder, got {str(tmp_path / 'file')!r}.",
-        tmp_path
-        / "empty": f"run: expected the folder of a run, got {str(tmp_path / 'empty')!r}, which has no state.json.",
+        tmp_path / "empty": f"run: expected a run folder, got {str(tmp_path / 'empty')!r}, which has no state.json.",
     }
     for path, sentence in cases.items():
         with pytest.raises(DalError) as error:
@@ -57,7 +56,7 @@ def test_a_run_without_a_finished_round_is_refused_by_its_own_error(synthetic, t
     path = synthetic.write_run(tmp_path / "run", [], stopped=None)
     with pytest.raises(NoRoundsError) as error:
         read_run(path)
-    assert str(error.value) == f"run: expected at least one finished round in {str(path)!r}, got none."
+    assert str(error.value) == f"run: {str(path)!r} has no finished round yet. Wait for it, or resume it with dal run."
 
 
 def test_damage_is_one_sentence(synthetic, tmp_path):
@@ -73,7 +72,9 @@ def test_damage_is_one_sentence(synthetic, tmp_path):
         read_run(path)
     for text in ("{", "[]", "{}"):
         (path / "state.json").write_text(text)
-        with pytest.raises(DalError, match=r"^run: expected the state.json of a run in .*, got something else\.$"):
+        with pytest.raises(
+            DalError, match=r"^run: state.json in .* is damaged\. Restore it, or choose another folder\.$"
+        ):
             read_run(path)
     (path / "config.yaml").write_text("seed: 0\ndata: {name: digits}\n")
     with pytest.raises(DalError, match=r"^run: expected acquisition.name in the config.yaml of .*, got none\.$"):
@@ -111,7 +112,7 @@ def test_the_primary_metric_is_that_of_the_data(synthetic, tmp_path):
     assert read_run(path).curve.tolist() == [0, 0.25]
     for text in ("{", "[]"):
         (path / "data.json").write_text(text)
-        with pytest.raises(DalError, match=r"^run: expected the data.json of a run in .*, got something else\.$"):
+        with pytest.raises(DalError, match=r"^run: data.json in .* is damaged\. Resume the run to write it anew\.$"):
             read_run(path)
 
 

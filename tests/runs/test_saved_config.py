@@ -61,7 +61,7 @@ def test_a_section_of_removed_options_alone_goes_with_them(tmp_path):
 def test_a_removed_option_that_is_on_can_be_read_but_not_gone_on_with(write, key, value, expected):
     path = write({**OFF, key: value})
     message = (
-        f"{key}: expected {expected}, as dal no longer has this option, got {value!r} in {str(path.parent)!r}; use the "
+        f"{key}: expected {expected}, as dal no longer has this option, got {value!r} in {str(path.parent)!r}. Use the "
         "dal version that made the run."
     )
     for go_on in (load_config, lambda path: check_same_config(path, compose(["seed=3"]))):

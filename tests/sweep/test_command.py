@@ -70,7 +70,7 @@ def test_finished_cells_are_skipped_and_the_table_is_printed(undisturbed, capsys
     console = Console(file=io.StringIO(), width=140)
     assert sweep_command([*GRID, target(undisturbed)], begin=must_not_start, console=console) == 0
     printed = console.file.getvalue()
-    assert "2 of 2 runs are done already." in printed and "margin  1 of 1" in printed and "Δ random" in printed
+    assert "2 of 2 runs are already done." in printed and "margin  1 of 1" in printed and "Δ random" in printed
     assert before == {p: p.stat().st_mtime_ns for p in undisturbed.rglob("rounds.jsonl")}
     assert {line["acquisition"] for line in table(undisturbed)} == {"random", "margin"}
 
@@ -96,7 +96,7 @@ def test_killed_and_interrupted_and_started_again_it_ends_the_same(undisturbed, 
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130
         out, _ = process.output()
-    assert "Stopped. The same command goes on from there." in out and "random  1 of 1" in out
+    assert "Stopped. The same command resumes the sweep." in out and "random  1 of 1" in out
 
     status, out, err = call(capsys, *command, "--jobs", "2")
     assert status == 0, err
@@ -120,13 +120,13 @@ def test_what_cannot_go_on_is_reported_and_the_rest_runs(tmp_path, capsys, spawn
     assert sweep_command([*GRID, target(tmp_path)], begin=spawning(fake)) == 1
     out, err = capsys.readouterr()
     lines = err.splitlines()
-    assert lines[-3].startswith(f"Failed: {tmp_path}/random/5: run: expected the state.json of a run")
+    assert lines[-3].startswith(f"Failed: {tmp_path}/random/5: run: state.json in ")
     assert lines[-2] == f"Failed: {tmp_path}/margin/5: seed: expected luck."
     assert "[2 of 2] margin, seed 5: FAILED: seed: expected luck." in out and "0 of 2 runs are done" in out
     # A process that ends well without having done its work is no success.
     quiet, idle = Console(file=io.StringIO()), spawning(lambda overrides: [sys.executable, "-c", ""])
     assert sweep_command([*GRID, target(tmp_path)], console=quiet, begin=idle) == 1
-    assert "it ended before its campaign did" in quiet.file.getvalue()
+    assert "the process ended before its campaign" in quiet.file.getvalue()
 
 
 def test_what_is_killed_when_all_is_done_is_done(tmp_path, capsys, spawning):
@@ -140,11 +140,11 @@ def test_what_is_killed_when_all_is_done_is_done(tmp_path, capsys, spawning):
     "arguments,message",
     [
         (["--jobs", "0"], "--jobs: expected at least 1 run at a time, got 0"),
-        (["--jobs", "many"], "--jobs: expected how many runs at a time, such as --jobs 2, got 'many'"),
-        (["--jobs"], "--jobs: expected how many runs at a time"),
-        (["--jobs=2", "hydra/launcher=basic"], "--jobs: expected to be left out with hydra/launcher"),
-        (["hydra.launcher.partition=gpu"], "expected hydra/launcher=NAME beside it"),
-        (["model.lr=0.1,0.2"], "run_dir: expected a folder of its own for each run"),
+        (["--jobs", "many"], "--jobs: expected the number of runs at a time, such as --jobs 2, got 'many'"),
+        (["--jobs"], "--jobs: expected the number of runs at a time"),
+        (["--jobs=2", "hydra/launcher=basic"], "--jobs: expected no --jobs with hydra/launcher"),
+        (["hydra.launcher.partition=gpu"], "expected hydra/launcher=NAME on the same command line"),
+        (["model.lr=0.1,0.2"], "run_dir: expected a separate folder for each run"),
         (["seed=1,2", "run_dir=fixed"], "such as 'run_dir=runs/${data.name}/${acquisition.name}/seed${seed}'."),
         (["seed=1,2", "campaign.bugdet=3"], "did you mean budget"),
     ],

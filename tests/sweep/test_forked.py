@@ -75,7 +75,7 @@ def test_when_the_server_is_killed_it_is_said_and_another_is_started(tmp_path):
     os.kill(parent_of(cell.pid), signal.SIGKILL)
     status = ended(cell)
     note_end(tmp_path / "log", status)
-    assert how_it_ended(tmp_path / "log") == "what it was forked from was killed"
+    assert how_it_ended(tmp_path / "log") == "the fork server was killed"
     assert ended(Forked(["campaign.bugdet=3"], tmp_path / "other", os.environ)) == 2
 
 

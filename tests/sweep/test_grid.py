@@ -44,7 +44,7 @@ def test_two_cells_in_one_folder_are_refused_with_what_to_write():
 @pytest.mark.parametrize(
     "overrides,message",
     [
-        (["model.lr=interval(0,1)"], r"model.lr: expected values to run, got model.lr=interval\(0,1\)"),
+        (["model.lr=interval(0,1)"], r"model.lr: expected a list of values, got model.lr=interval\(0,1\)"),
         (["acquisition=random,blad"], "did you mean bald"),
         (["seed=1,x"], "overrides: expected a configuration that fits together"),
     ],

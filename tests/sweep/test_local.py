@@ -47,7 +47,7 @@ def test_a_crash_of_one_does_not_end_the_rest(cells, tmp_path, spawning):
     reasons = [how_it_ended(tmp_path / "logs" / f"{seed}.log") for seed in range(1, 5)]
     assert reasons == [
         "RuntimeError: no such luck",
-        "killed by SIGKILL, perhaps for want of memory",
+        "killed by SIGKILL, possibly out of memory",
         "seed: expected another.",
         "last words (exit status 7)",
     ]
@@ -82,8 +82,8 @@ def test_on_leaving_nothing_is_at_work(cells, tmp_path, spawning):
             begin=spawning(lambda o: [sys.executable, "-c", waits, str(tmp_path / f"{seed_of(o)}.txt")]),
         )
     assert sorted(p.name for p in tmp_path.glob("*.txt")) == ["0.txt", "1.txt"]
-    assert how_it_ended(tmp_path / "0.log") == "it was cut off together with what had started it"
-    assert how_it_ended(tmp_path / "5.log") == "it was never started"
+    assert how_it_ended(tmp_path / "0.log") == "interrupted together with its parent process"
+    assert how_it_ended(tmp_path / "5.log") == "the process never started"
 
 
 def test_a_process_that_does_not_listen_is_killed(tmp_path):
@@ -134,7 +134,7 @@ def test_hydras_launchers_run_every_cell_whatever_becomes_of_one(cells, tmp_path
     launch(cells, logs, ["hydra/launcher=basic"], folder)
     assert sys.argv is arguments and Path.cwd() == here
     assert [log.read_text().splitlines()[-1] for log in logs] == [f"[dal] exit status {s}" for s in (0, 1, -9, 2, 7, 0)]
-    with pytest.raises(DalError, match="hydra/launcher=nope: expected the launcher to end well, got exit status 1"):
+    with pytest.raises(DalError, match="hydra/launcher=nope: the launcher failed with exit status 1"):
         launch(cells, logs, ["hydra/launcher=nope"], folder)
 
 
@@ -143,6 +143,8 @@ def test_a_launcher_that_is_missing_says_what_to_install(name, extra, monkeypatc
     import dal.sweep.cluster
 
     monkeypatch.setattr(dal.sweep.cluster, "_found", lambda module: False)
-    with pytest.raises(DalError, match=rf"hydra/launcher={name}: expected the package .* pip install 'dal\[{extra}\]'"):
+    with pytest.raises(
+        DalError, match=rf"hydra/launcher={name}: the package .* is missing. Install it: pip install 'dal\[{extra}\]'"
+    ):
         check_launcher(name)
     check_launcher("basic")

@@ -163,14 +163,14 @@ def test_the_final_model_is_trained_once_the_campaign_is_done_and_not_again(conf
     assert target["labels_bought"] == rows[-1]["labels_bought"] == 60 and target["num_validation"] == 10
     said = f"The final model small_cnn, trained on 50 labels in {target['updates']} updates: test accuracy"
     output = capsys.readouterr().out
-    assert said in output and "is finished already but for its final model; this is what happened:" in output
+    assert said in output and "is already finished, except for its final model. Its rounds:" in output
     weights = torch.load(folder / "final_model_weights.pt", weights_only=True)
     assert weights["head.weight"].shape == (10, 128)
     with monkeypatch.context() as patched:
         patched.setattr("dal.training.final_model.train_final_model", interrupted)
         run_campaign(config)
     output = capsys.readouterr().out
-    assert said in output and "is finished already; this is what happened:" in output
+    assert said in output and "is already finished. Its rounds:" in output
     assert read_final_model(folder) == target
 
 

@@ -66,7 +66,9 @@ def test_a_run_that_has_just_begun_is_left_out_and_named(synthetic, tmp_path, co
     report([tmp_path], console=console)
     assert pd.read_csv(tmp_path / "old/summary.csv")["seeds"].to_list() == [1]
     assert f"Left out {new}, which has no finished round." in console.export_text()
-    with pytest.raises(DalError, match=r"^run: expected at least one finished round in '.*new', got none\.$"):
+    with pytest.raises(
+        DalError, match=r"^run: '.*new' has no finished round yet\. Wait for it, or resume it with dal run\.$"
+    ):
         report([new], console=console)
 
 
