@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 Readings = dict[int, float]
-"""Joules since the driver was loaded, by the number that torch gives the device."""
+"""Joules since the driver was loaded, by torch device index."""
 
 
 def read_energy() -> Readings:
-    """The counters of all GPUs that torch sees and that have one; empty where NVML is missing or fails.
+    """Return the energy counters of all visible GPUs that have one; empty if NVML is missing or fails.
 
     >>> read_energy() if not torch.cuda.is_available() else {}
     {}
@@ -31,10 +31,10 @@ def read_energy() -> Readings:
 
 
 def energy_between(before: Readings, after: Readings) -> float | None:
-    """The joules from one reading to the next of the GPUs that this program uses; None where nothing tells them.
+    """Return the joules between two readings on the GPUs in use, or None if they are unknown.
 
-    These are the devices on which this process holds memory at the end, and, in a group of n processes, the first n,
-    which the other processes use. The counters are of whole GPUs: what other programs do on them is in it.
+    A GPU is in use if this process holds memory on it at the end. In a group of n processes, the first n GPUs are also
+    in use. The counters cover whole GPUs, so they include the work of other programs.
     """
     used = [device for device in _devices_in_use() if device in before and device in after]
     return sum(after[device] - before[device] for device in used) if used else None
@@ -53,16 +53,16 @@ def _nvml() -> Any:
     try:
         nvml = importlib.import_module("pynvml")
         nvml.nvmlInit()
-    except Exception:  # noqa: BLE001  a driver that is not there has many ways to say so, and none of them matters here
+    except Exception:  # noqa: BLE001  a missing driver raises many kinds of errors, and all mean the same here
         return None
     return nvml
 
 
 def _joules(nvml: Any, device: int) -> float | None:
     try:
-        # By its UUID, as NVML numbers all GPUs of the machine and torch those of CUDA_VISIBLE_DEVICES.
+        # NVML numbers all GPUs of the machine and torch only those of CUDA_VISIBLE_DEVICES, so use the UUID.
         uuid = str(torch.cuda.get_device_properties(device).uuid)
         name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
         return int(nvml.nvmlDeviceGetTotalEnergyConsumption(nvml.nvmlDeviceGetHandleByUUID(name))) / 1000
-    except Exception:  # noqa: BLE001  older GPUs and parts of one have no counter, and a run must not end for it
+    except Exception:  # noqa: BLE001  older GPUs and MIG slices have no counter, which must not stop a run
         return None

@@ -1,8 +1,8 @@
 """Counts floating-point operations exactly, from the shapes of the operations.
 
-What counts is what grows with the network: convolutions, matrix products and attention, 2 FLOPs a multiply-add, by the
-formulas of ``torch.utils.flop_counter``. Elementwise work, normalization, pooling and the steps of optimizers are not
-counted, nor are recurrent layers where a library runs them as one operation (cuDNN, oneDNN) and custom kernels.
+The counter covers convolutions, matrix products and attention, at 2 FLOPs per multiply-add, with the formulas of
+``torch.utils.flop_counter``. It ignores elementwise operations, normalization, pooling, optimizer steps, custom
+kernels, and recurrent layers that a library (cuDNN, oneDNN) runs as one operation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ aten = torch.ops.aten
 
 
 class Flops(NamedTuple):
-    """FLOPs, ``apart`` being a part of ``forward``."""
+    """FLOPs. ``apart`` is a part of ``forward``."""
 
     forward: int = 0
     backward: int = 0
@@ -29,20 +29,20 @@ class Flops(NamedTuple):
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the FLOPs of what runs inside the block, forward and backward.
+    """Counts the FLOPs inside the block, forward and backward.
 
-    ``apart`` is asked at every operation of a forward pass whether to count it in ``flops.apart`` too. What runs gives
-    the same numbers, bit by bit, as it gives outside, except for modules of torch.compile, which run uncompiled.
-    Everything that one call of autograd runs is backward, what checkpointing computes again included.
+    The counter calls ``apart`` at every operation of a forward pass; if it returns True, ``flops.apart`` includes the
+    operation too. Results are bitwise equal to those outside the block, except for modules of torch.compile, which run
+    uncompiled. All operations of an autograd call count as backward, including recomputation by checkpointing.
 
     >>> layer = torch.nn.Linear(10, 5)
     >>> with FlopCounter() as counter:
-    ...     layer(torch.ones(4, 10)).sum().backward()  # the images want no gradient
+    ...     layer(torch.ones(4, 10)).sum().backward()  # the images need no gradient
     >>> counter.flops
     Flops(forward=400, backward=400, apart=0)
     """
 
-    # Else operators that take functions, such as flex_attention, would refuse to run.
+    # Without this flag, operators that take functions, such as flex_attention, raise an error.
     supports_higher_order_operators = True
 
     def __init__(self, apart: Callable[[], bool] = lambda: False) -> None:
@@ -52,14 +52,14 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @property
     def flops(self) -> Flops:
-        """Counted so far."""
+        """The FLOPs counted so far."""
         return Flops(self._forward, self._backward, self._set_apart)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        # Below autograd only inference mode leaves operators whole that are made of others, such as linear.
+        # Only inference mode leaves composite operators, such as linear, whole below autograd.
         if torch.is_inference_mode_enabled() and hasattr(func, "decompose") and func.namespace != "prim":
             with self:
                 result = func.decompose(*args, **kwargs)
@@ -68,7 +68,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **kwargs)
         operator = getattr(func, "overloadpacket", func)
         if operator in _FORMULAS or operator in flop_registry:
-            # A formula that does not know these arguments must not end what it only counts.
+            # A formula that does not support these arguments must not stop the computation.
             with suppress(AssertionError, AttributeError, IndexError, TypeError, ValueError):
                 self._count(operator, args, kwargs, result)
         return result
@@ -87,7 +87,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class OpenCounter:
-    """A FlopCounter that is entered in one callback and left in another. ``close()`` may be called at any time.
+    """A FlopCounter that opens in one callback and closes in another. ``close()`` is always valid.
 
     >>> opened = OpenCounter()
     >>> opened.open()
@@ -100,14 +100,14 @@ class OpenCounter:
         self._counter: FlopCounter | None = None
 
     def open(self) -> None:
-        """Count from now on; what was being counted is forgotten."""
+        """Start counting, and discard an open count."""
         self.close()
         counter = FlopCounter()
         counter.__enter__()  # type: ignore[no-untyped-call]
         self._counter = counter
 
     def close(self) -> Flops | None:
-        """What was counted; None where nothing is being counted."""
+        """Stop counting. Returns the FLOPs, or None if the counter is not open."""
         counter, self._counter = self._counter, None
         if counter is None:
             return None
@@ -118,7 +118,7 @@ class OpenCounter:
 def _convolution_backward(
     grad: Tensor, x: Tensor, weight: Tensor, *settings: Any, output_mask: tuple[bool, bool, bool] | None = None
 ) -> int:
-    """The gradients of the input and of the weight each take the products of the forward pass, groups or not."""
+    """FLOPs of the two gradients: each takes the products of the forward pass, with or without groups."""
     *_, transposed, _output_padding, _groups = settings[:7]
     mask = settings[7] if output_mask is None else output_mask
     places = (x if transposed else grad).shape[2:]
@@ -126,18 +126,18 @@ def _convolution_backward(
 
 
 def _self_attention(queries: Tensor, keys: Tensor, width: int) -> int:
-    """The scores and the sums of values of (B, S, ...) and (B, T, ...), ``width`` numbers over all heads."""
+    """FLOPs of scores and weighted values for (B, S, ...) and (B, T, ...), ``width`` over all heads."""
     return 2 * (2 * len(queries) * queries.shape[1] * keys.shape[1] * width)
 
 
 def _multi_head_attention(query: Tensor, key: Tensor, value: Tensor, width: int, *args: Any, **kwargs: Any) -> int:
-    """The three projections in, attention, and the projection out."""
+    """FLOPs of the three input projections, attention, and the output projection."""
     rows: int = sum(x.shape[0] * x.shape[1] for x in (query, key, value, query))
     return 2 * rows * width * width + _self_attention(query, key, width)
 
 
 def _encoder_layer(x: Tensor, width: int, *args: Any, **kwargs: Any) -> int:
-    """Attention and the two layers behind it."""
+    """FLOPs of attention and the two linear layers after it."""
     weights: int = args[12].numel() + args[14].numel()
     return _multi_head_attention(x, x, x, width) + 2 * x.shape[0] * x.shape[1] * weights
 
@@ -148,7 +148,7 @@ def _attention_on_cpu(query: Tensor, key: Tensor, value: Tensor, *args: Any, **k
 
 
 def _attention_backward_on_cpu(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kw: Any) -> int:
-    """The scores once more, and two products for each of the two of the forward pass."""
+    """FLOPs of the recomputed scores, and two products for each of the two forward products."""
     pairs = query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2]
     return int(2 * pairs * (3 * query.shape[3] + 2 * value.shape[3]))
 
@@ -157,8 +157,8 @@ def _vector_product(x: Tensor, vector: Tensor, *args: Any, **kwargs: Any) -> int
     return 2 * x.numel()
 
 
-# Where PyTorch has no formula, or one that is wrong: its convolution_backward leaves out the groups, which makes
-# depthwise ones hundreds of times too dear.
+# Formulas that PyTorch lacks or has wrong: its convolution_backward ignores groups, which overestimates depthwise
+# convolutions by a factor of hundreds.
 _FORMULAS: dict[Any, Callable[..., int]] = {
     aten.convolution_backward: _convolution_backward,
     aten._native_multi_head_attention: _multi_head_attention,

@@ -17,18 +17,18 @@ Array = NDArray[np.float64]
 MIN_POINTS = 3
 LEVEL = 0.95
 _EXPONENTS = np.geomspace(0.05, 3, 60)
-# What is believed of the noise before any point is seen: one point of accuracy, as firmly as two points would say it.
+# Prior of the noise: one percentage point of accuracy, with the weight of two points.
 _NOISE, _NOISE_POINTS = 0.01, 2
-_DRAWS, _TRIES = 20, 25  # proposals a sample in one try, and tries
+_DRAWS, _TRIES = 20, 25  # proposals per sample in one try, and number of tries
 
 
 @dataclass(frozen=True, eq=False)
 class LearningCurve:
     """accuracy(n) = a - b * n**-c after ``n`` labels, with 0 < a <= 1, b >= 0 and c > 0.
 
-    ``a``, ``b`` and ``c`` are the best fit. ``samples``, (S, 3) in the order a, b, c, are curves that the points allow,
-    each as likely as the next: all intervals are made of them. They are intervals of the curve, which is the accuracy
-    without the noise of a single round.
+    ``a``, ``b`` and ``c`` are the best fit. ``samples``, (S, 3) in the order a, b, c, are equally likely curves given
+    the points. All intervals come from them. They are intervals of the curve: the accuracy without the noise of a
+    single round.
     """
 
     a: float
@@ -37,30 +37,32 @@ class LearningCurve:
     samples: Array
 
     def at(self, n: float) -> Array:
-        """Accuracy after ``n`` labels on each of the sampled curves: (S,)."""
+        """Return the accuracy after ``n`` labels on each of the sampled curves: (S,)."""
         if not n > 0:
             raise bad_value("n", "more than 0 labels", n)
         return _curve(self.samples.T, float(n))
 
     def predict(self, n: float) -> tuple[float, float, float]:
-        """Mean accuracy after ``n`` labels, and the lower and upper end of its 95 % interval."""
+        """Return the mean accuracy after ``n`` labels, and the ends of its 95 % interval."""
         return _mean_and_ends(self.at(n))
 
     def gain(self, n: float, m: float) -> tuple[float, float, float]:
-        """What accuracy gains from ``n`` labels to ``m``: mean, and the ends of the 95 % interval. As a share, not in
-        points."""
+        """Return the gain in accuracy from ``n`` to ``m`` labels: the mean, and the ends of its 95 % interval.
+
+        The gain is a fraction, not in percentage points.
+        """
         return _mean_and_ends(self.at(m) - self.at(n))
 
     def labels_to_reach(self, target: float) -> tuple[float, float, float]:
-        """Labels at which the curve reaches ``target``: the median, and the ends of the 95 % interval.
+        """Return the labels to reach ``target``: the median, and the ends of the 95 % interval.
 
-        Each is infinite where so many of the sampled curves never reach it.
+        Each is a quantile over the sampled curves, and infinite if the curve at that rank never reaches the target.
         """
         a, b, c = self.samples.T
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             labels = np.ceil((b / (a - target)) ** (1 / c))
         labels = np.sort(np.where(a > target, labels, math.inf))
-        # By rank, for between two infinities there is nothing to interpolate.
+        # By rank, since interpolation between infinite values is undefined.
         median, low, high = (float(labels[round(q * (len(labels) - 1))]) for q in (0.5, *_ENDS))
         return median, low, high
 
@@ -68,15 +70,15 @@ class LearningCurve:
 def fit_learning_curve(
     labels: Sequence[float], accuracy: Sequence[float], *, seed: int = 0, num_samples: int = 200
 ) -> LearningCurve:
-    """The power law through ``accuracy``, (R,) shares from 0 to 1, measured after ``labels``, (R,) counts.
+    """Fit a power law to ``accuracy``, (R,) from 0 to 1, measured after ``labels``, (R,) counts.
 
-    Later points weigh more: the i-th of R by i / R, as in Figueroa et al. 2012 (doi 10.1186/1472-6947-12-8), since
-    what comes next looks like what came last. The samples are drawn from the posterior of a Bayesian fit: normal noise
-    of unknown size, and flat priors for the accuracies at both ends of the curve and for log(c). With few points the
-    prior of the noise keeps the intervals wide, where a bootstrap of the residuals would find no noise at all in three
-    points. The same seed gives the same samples.
+    Later points weigh more, since the next rounds resemble the last: the i-th of R points weighs i / R, as in Figueroa
+    et al. 2012 (doi 10.1186/1472-6947-12-8). The samples come from the posterior of a Bayesian fit. It assumes normal
+    noise of unknown size, and flat priors for the accuracies at both ends of the curve and for log(c). With few points,
+    the prior of the noise keeps the intervals wide; a bootstrap of the residuals finds no noise in three points. The
+    same seed gives the same samples.
 
-    Raises DalError for fewer than 3 points, labels that do not increase, and what is not from 0 to 1.
+    Raises DalError for fewer than 3 points, labels that do not increase, and accuracies outside [0, 1].
 
     >>> labels = [100, 200, 300, 400, 500, 600]
     >>> curve = fit_learning_curve(labels, [0.9 - 4 * n ** -0.5 for n in labels])
@@ -96,10 +98,11 @@ def fit_learning_curve(
 
 
 class _Posterior:
-    """The curve by its accuracies at the first and the last point, which data tell well, and c.
+    """Posterior of the curve, in its accuracies at the first and the last point, and c.
 
-    For a given c the curve is linear in the two, so all but c has a closed form: sigma**2 is inverse gamma and the two
-    are normal. What breaks 0 < a <= 1 or b >= 0 is drawn and thrown away, which is what a prior of zero there means.
+    The data determine both accuracies well. For a given c the curve is linear in them, so all but c has a closed form:
+    sigma**2 is inverse gamma, and both accuracies are normal. Draws that violate 0 < a <= 1 or b >= 0 are rejected,
+    which corresponds to a prior of zero there.
     """
 
     def __init__(self, n: Array, y: Array, weights: Array) -> None:
@@ -111,7 +114,7 @@ class _Posterior:
         self.covariance = np.linalg.inv(normal)
         self.ends = np.einsum("ckl,crl,r->ck", self.covariance, design, weights * y)
         residuals = y - np.einsum("crk,ck->cr", design, self.ends)
-        # Over the mean weight, so that the noise is that of the points and not the smaller one of their weighted sum.
+        # Dividing by the mean weight gives the noise of single points, not the smaller noise of their weighted sum.
         self.squares = _NOISE_POINTS * _NOISE**2 + residuals**2 @ weights / weights.mean()
         self.freedom = _NOISE_POINTS + len(n) - 2
         log = 0.5 * np.log(np.linalg.det(self.covariance)) - 0.5 * self.freedom * np.log(self.squares)
@@ -120,7 +123,7 @@ class _Posterior:
         self.level = (y @ weights / weights.sum(), self.squares.min() / self.freedom / weights.sum())
 
     def best(self) -> tuple[float, float, float]:
-        """a, b, c where least squares can start from."""
+        """Return a, b, c as a start for least squares."""
         k = int(np.argmin(self.squares))
         a, b, c = self._curves(self.ends[k : k + 1], _EXPONENTS[k : k + 1])[0]
         return float(a), float(b), float(c)
@@ -140,7 +143,7 @@ class _Posterior:
         return self._constant(count, g)
 
     def _constant(self, count: int, g: np.random.Generator) -> Array:
-        """Points that clearly fall, or clearly leave the room below 1, fit no rising curve: what is left is b = 0."""
+        """Return constant curves (b = 0), for points that fall or exceed 1 and fit no rising curve."""
         mean, variance = self.level
         a = np.clip(mean + np.sqrt(variance) * g.standard_t(self.freedom, count), 1e-6, 1)
         return np.stack((a, np.zeros(count), g.choice(_EXPONENTS, count)), axis=1)
@@ -151,7 +154,7 @@ class _Posterior:
 
 
 def _best_fit(n: Array, y: Array, weights: Array, start: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Weighted least squares within the bounds, in a, the drop at the first point, and log(c)."""
+    """Fit a, the drop at the first point, and log(c) by bounded weighted least squares."""
     root, scaled = np.sqrt(weights), np.log(n / n[0])
     a, b, c = start
     low, high = np.array([1e-6, 0, np.log(_EXPONENTS[0])]), np.array([1, 1, np.log(_EXPONENTS[-1])])

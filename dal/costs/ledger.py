@@ -16,10 +16,10 @@ from dal.costs.phases import Costs, flatten_costs, parse_costs, total_costs
 
 
 class Ledger:
-    """Costs of one round, ``{phase: Costs}``. ``row()`` gives them as flat keys, ready for the journal.
+    """Costs of one round, ``{phase: Costs}``. ``row()`` returns them as flat keys for the journal.
 
-    Samples and FLOPs (see dal.costs.flops) are exact and the same on every machine; seconds, memory and, where NVML
-    tells them, joules are measured.
+    Samples and FLOPs (see dal.costs.flops) are exact and the same on every machine. Seconds and memory are measured,
+    and so are joules if NVML reports them.
 
     >>> ledger = Ledger()
     >>> with ledger.phase("train"):
@@ -36,7 +36,7 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the seconds and joules spent inside. A phase inside another is taken out of the outer one's."""
+        """Measure the seconds and joules of the block. An outer phase excludes its inner phases."""
         if not self._open:
             _reset_peak_memory()
         start = _synchronized_time()
@@ -56,13 +56,13 @@ class Ledger:
                 spent.joules = (spent.joules or 0.0) + max(0.0, joules - inner)
 
     def add(self, phase: str, **counts: int) -> None:
-        """Add to counts of a phase, for example ``add("score", samples_forward=256)``. Costs names the counts."""
+        """Add to the counts of a phase, such as ``add("score", samples_forward=256)``. See Costs for names."""
         spent = self._of(phase)
         for name, count in counts.items():
             setattr(spent, name, getattr(spent, name) + count)
 
     def row(self) -> dict[str, Any]:
-        """Everything counted so far as flat keys, see flatten_costs()."""
+        """Return all counts so far as flat keys; see flatten_costs()."""
         return flatten_costs(self.costs) | {"peak_memory_bytes": self._peak_memory}
 
     def _of(self, phase: str) -> Costs:
@@ -83,12 +83,14 @@ def _reset_peak_memory() -> None:
         torch.cuda.reset_peak_memory_stats()
     elif _LINUX_RESET.exists():
         with suppress(OSError):
-            _LINUX_RESET.write_text("5")  # makes the kernel's peak of the resident set start anew
+            _LINUX_RESET.write_text("5")  # resets the kernel's peak of the resident set
 
 
 def _peak_memory() -> int:
-    """Bytes since the reset: of GPU memory where there is a GPU, else of the resident set (elsewhere than on Linux, of
-    what is resident now)."""
+    """Return the peak bytes since the reset: of GPU memory if there is a GPU, else of the resident set.
+
+    Without a GPU, systems other than Linux report the current resident set.
+    """
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     if _LINUX_STATUS.exists():

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 PHASES = ("embed", "score", "select", "train", "validate", "test", "stop", "checkpoint")
-"""Features that are computed once, the pass over the pool, the choice, training, checks during it, the test, the pass
-over the points that stopping rules follow, and writing weights."""
+"""Computing features once, the pass over the pool, selection, training, validation checks, testing, the pass over the
+stop set, and writing weights."""
 
 _FORWARD = tuple(phase for phase in PHASES if phase not in ("select", "checkpoint"))
 
@@ -20,12 +20,12 @@ _ALWAYS: Mapping[str, tuple[str, ...]] = {
     "flops_draws": ("score",),
     "flops": ("select",),
 }
-"""The counts of a row, in the order of their keys, and the phases that have one even where it is 0."""
+"""The counts of a row, in the order of their keys, and the phases that record them even if they are 0."""
 
 
 @dataclass
 class Costs:
-    """What one phase costs, or several together. Costs can be added.
+    """Costs of one phase, or the sum over several phases.
 
     Samples and FLOPs (see dal.costs.flops) are exact and the same on every machine. Seconds and joules are measured.
     """
@@ -35,16 +35,16 @@ class Costs:
     flops_forward: int = 0
     flops_backward: int = 0
     flops_draws: int = 0
-    """The part of ``flops_forward`` that repeated draws cost."""
+    """The part of ``flops_forward`` for repeated draws."""
     flops: int = 0
     """FLOPs outside a network, such as those of a selection."""
     seconds: float = 0.0
     joules: float | None = None
-    """None where nothing measures energy."""
+    """None if nothing measures energy."""
 
     @property
     def total_flops(self) -> int:
-        """All floating-point operations. ``flops_draws`` is a part of ``flops_forward``, so it does not count again."""
+        """All floating-point operations. ``flops_draws`` is a part of ``flops_forward``, so it is not added again."""
         return self.flops_forward + self.flops_backward + self.flops
 
     def __add__(self, other: Costs) -> Costs:
@@ -57,7 +57,7 @@ class Costs:
 
 
 def total_costs(costs: Mapping[str, Costs], phases: Collection[str] | None = None) -> Costs:
-    """The sum over these phases, or over all of them.
+    """Return the sum over these phases, or over all of them.
 
     >>> costs = {"train": Costs(flops_forward=4, flops_backward=8), "select": Costs(flops=1)}
     >>> total_costs(costs).total_flops, total_costs(costs, ["train"]).total_flops
@@ -68,9 +68,9 @@ def total_costs(costs: Mapping[str, Costs], phases: Collection[str] | None = Non
 
 
 def flatten_costs(costs: Mapping[str, Costs]) -> dict[str, Any]:
-    """The flat keys of a row of the journal, such as ``flops_forward_train``.
+    """Return the flat keys of a row of the journal, such as ``flops_forward_train``.
 
-    The counts of dal's own phases are there even where they are 0. Joules are there where something measured them.
+    The row includes the counts of dal's own phases even if they are 0, and joules only if they are measured.
 
     >>> flatten_costs({"train": Costs(samples_backward=64)})["samples_backward_train"]
     64
@@ -88,7 +88,7 @@ def flatten_costs(costs: Mapping[str, Costs]) -> dict[str, Any]:
 
 
 def parse_costs(row: Mapping[str, Any]) -> dict[str, Costs]:
-    """flatten_costs() undone. Keys of a row that are no costs are ignored.
+    """Invert flatten_costs(). Keys that are not costs are ignored.
 
     >>> parse_costs({"round": 1, "flops_forward_train": 4, "seconds_train": 0.5})["train"].total_flops
     4
@@ -104,5 +104,5 @@ def parse_costs(row: Mapping[str, Any]) -> dict[str, Costs]:
 
 
 def counts_flops(row: Mapping[str, Any]) -> bool:
-    """Whether a row of the journal counts FLOPs. Those of the first versions do not."""
+    """Whether a row of the journal counts FLOPs. Rows of the first versions do not."""
     return any(key.startswith("flops_") for key in row)

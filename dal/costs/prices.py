@@ -19,12 +19,12 @@ BILL = {
     "checkpoints": ("checkpoint",),
     "testing": ("test",),
 }
-"""The phases of the journal, as a bill names them. Testing is measurement: it is a cost, but not one of the method."""
+"""The names of phases in a bill. Testing is a cost, but it measures the method and is not part of it."""
 
 
 @dataclass
 class PricesConfig:
-    """Prices in ``currency``. One that is null costs nothing in the sums; with all of them null there is no money.
+    """Prices in ``currency``. A null price adds nothing. If all prices are null, reports show no money.
 
     >>> PricesConfig(label=0.1, gpu_hour=2.0).cost(labels=100, seconds=1800)
     11.0
@@ -53,17 +53,17 @@ class PricesConfig:
         return any(price is not None for price in (self.label, self.gpu_hour, self.kwh))
 
     def cost(self, *, labels: float = 0, seconds: float = 0, devices: int = 1, joules: float = 0) -> float:
-        """Price of these labels, of the seconds on all devices, and of the joules."""
+        """Return the price of the labels, the seconds on all devices, and the joules."""
         hours = seconds * devices / 3600
         return labels * (self.label or 0) + hours * (self.gpu_hour or 0) + joules / 3.6e6 * (self.kwh or 0)
 
     def compute(self, costs: Costs, devices: int = 1) -> float:
-        """Price of the seconds on all devices, and of the joules."""
+        """Return the price of the seconds on all devices, and of the joules."""
         return self.cost(seconds=costs.seconds, devices=devices, joules=costs.joules or 0)
 
 
 def parse_prices(settings: Sequence[str]) -> PricesConfig:
-    """Prices as a command line gives them. Raises DalError for another name, and for what is not a number from 0.
+    """Parse prices from a command line. Raises DalError for unknown names and invalid numbers.
 
     >>> parse_prices(["label=0.1", "gpu_hour=2", "currency=EUR"])
     PricesConfig(label=0.1, gpu_hour=2.0, kwh=None, accuracy_point=None, currency='EUR')
@@ -89,14 +89,14 @@ def parse_prices(settings: Sequence[str]) -> PricesConfig:
 
 
 def human(number: float, digits: int = 3) -> str:
-    """A number with a prefix of SI, to be followed by its unit.
+    """Format a number with an SI prefix, to be followed by its unit.
 
     >>> human(1_234_567_890_123) + "FLOP", human(0) + "FLOP", human(999_900, digits=2) + "B"
     ('1.23 TFLOP', '0 FLOP', '1.0 MB')
     """
     if not number:
         return "0 "
-    number = float(f"{number:.{digits - 1}e}")  # rounded first, so that 999.9 k is 1.00 M
+    number = float(f"{number:.{digits - 1}e}")  # round first, so that 999.9 k becomes 1.00 M
     exponent = min(max(math.floor(math.log10(number)), 0) // 3, len(_PREFIXES) - 1)
     scaled = number / 1000**exponent
     whole = max(math.floor(math.log10(scaled)) + 1, 1)

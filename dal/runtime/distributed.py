@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """The number of this process among all. Known from the launcher's environment, before any Trainer exists."""
+    """Return the rank of this process, from the environment of the launcher before a Trainer exists."""
     return int(getattr(rank_zero_only, "rank", 0) or 0)
 
 
@@ -23,12 +23,12 @@ def is_rank_zero() -> bool:
 
 
 def num_ranks() -> int:
-    """How many processes, one a device, work together now."""
+    """Return the number of cooperating processes, one per device."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def from_rank_zero(value: T) -> T:
-    """Rank zero's value on every rank."""
+    """Broadcast the value of rank zero to every rank, and return it."""
     if not (dist.is_available() and dist.is_initialized()):
         return value
     box = [value]
@@ -37,7 +37,7 @@ def from_rank_zero(value: T) -> T:
 
 
 def scoring_device(accelerator: str = "auto") -> torch.device:
-    """The device that Lightning would take for this accelerator, for the pass over the pool.
+    """Return the device that Lightning uses for this accelerator, for the pass over the pool.
 
     >>> scoring_device("cpu")
     device(type='cpu')

@@ -16,7 +16,7 @@ _SAID_SO = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory",
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on a GPU or on the host.
+    """Whether an exception reports an out-of-memory error, on a GPU or on the host.
 
     >>> out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 bytes."))
     True
@@ -27,18 +27,20 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def release_cached() -> None:
-    """Give back what PyTorch's allocators keep for later. Call it outside the ``except`` block, whose traceback holds
-    the tensors of every frame."""
+    """Release the memory that PyTorch's allocators cache.
+
+    Call it outside the ``except`` block, since the traceback there keeps the tensors of every frame alive.
+    """
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the storages that operations make inside the block and that live at the same time.
+    """Counts the bytes of live storages that operations allocate inside the block.
 
-    The count is the same on every device and machine, unlike what an allocator reports. Workspaces inside kernels are
-    not seen.
+    The count is the same on every device and machine, unlike the numbers of an allocator. It excludes workspaces inside
+    kernels.
 
     >>> with LiveBytes() as live:
     ...     total = torch.zeros(1000).add(1).sum()

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 AUTOCAST = {"32": None, "tf32": None, "bf16": torch.bfloat16, "16": torch.float16}
-"""Names of precisions, and what autocast makes of the large products in each."""
+"""Names of precisions, and the autocast dtype of each."""
 
 
 @contextmanager
 def forward_precision(name: str, device: torch.device) -> Iterator[None]:
-    """Forward passes inside are in this precision. "32" leaves the program's own settings as they are."""
+    """Run forward passes in this precision. "32" keeps the settings of the program."""
     dtype = AUTOCAST[name]
     with ExitStack() as stack:
         if name == "tf32":
@@ -25,11 +25,10 @@ def forward_precision(name: str, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """float32 products in float32, and no autocast, inside: for bounds on rounding, and for comparing two ways to
-    compute the same.
+    """Run float32 products in full float32 precision, without autocast.
 
-    ``torch.set_float32_matmul_precision("medium")``, which Lightning advises for training, would void such bounds
-    without a word, on CPUs too.
+    Use it for rounding bounds, and to compare two computations of the same value. Lightning recommends
+    ``torch.set_float32_matmul_precision("medium")`` for training, which would silently void such bounds, on CPUs too.
 
     >>> with torch.autocast("cpu"), full_precision(torch.device("cpu")):
     ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
@@ -41,9 +40,9 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _float32_products(kind: str) -> Iterator[None]:
-    """Matrix products and convolutions of float32 in "tf32" (on CUDA) or "ieee" (everywhere)."""
+    """Compute float32 matrix products and convolutions in "tf32" (on CUDA) or "ieee" (everywhere)."""
     backends: Any = torch.backends
-    # PyTorch 2.9 has new names. Where both are used they must say the same, or reading the old ones is refused.
+    # PyTorch 2.9 has new names. If both are set, they must agree, or reading the old names raises an error.
     has_new_names = hasattr(backends.cuda.matmul, "fp32_precision")
     settings: list[tuple[Any, str, Any]]
     if has_new_names:
@@ -52,7 +51,7 @@ def _float32_products(kind: str) -> Iterator[None]:
     else:
         settings = [(backends.cudnn, "allow_tf32", kind == "tf32")]
     before = [(place, name, getattr(place, name)) for place, name, _ in settings]
-    # torch.compile reads the old name of TF32; of the old names, this one alone knows of CPUs.
+    # torch.compile reads the old name of TF32. Of the old names, only this one affects CPUs.
     products = _matmul_precision() if kind == "tf32" or not has_new_names else None
     try:
         if products is not None:
@@ -70,5 +69,5 @@ def _float32_products(kind: str) -> Iterator[None]:
 def _matmul_precision() -> str | None:
     try:
         return torch.get_float32_matmul_precision()
-    except RuntimeError:  # the program has used both kinds of names, and may not ask any more
+    except RuntimeError:  # PyTorch refuses to read the old name after a program used both kinds
         return None

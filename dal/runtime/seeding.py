@@ -15,7 +15,7 @@ import torch
 
 
 def derive_seed(seed: int, *key: int | str) -> int:
-    """A 63-bit seed that depends on every part of the key, the same on every machine.
+    """Return a 63-bit seed that depends on every part of the key, the same on every machine.
 
     >>> derive_seed(0, 1, "init") == derive_seed(0, 1, "init") != derive_seed(0, 2, "init")
     True
@@ -26,14 +26,16 @@ def derive_seed(seed: int, *key: int | str) -> int:
 
 
 def generator(seed: int, *key: int | str) -> torch.Generator:
-    """A new CPU generator for one purpose, for example ``generator(seed, round, "acquisition")``."""
+    """Return a new CPU generator for one purpose, such as ``generator(seed, round, "acquisition")``."""
     return torch.Generator().manual_seed(derive_seed(seed, *key))
 
 
 @contextmanager
 def isolated_rng(seed: int, *key: int | str) -> Iterator[None]:
-    """Seed the global generators inside the block (weight initialisation and training dropout read them; PyTorch
-    offers no other way), and put them back as they were on leaving."""
+    """Seed the global generators inside the block, and restore them on exit.
+
+    Weight initialization and training dropout read the global generators; PyTorch offers no alternative.
+    """
     value = derive_seed(seed, *key)
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
