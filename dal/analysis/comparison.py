@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Everything that `dal compare` shows, for a baseline that may be missing."""
+    """The results that `dal compare` shows. ``baseline`` may be None."""
 
     problems: tuple[Problem, ...]
     baseline: str | None
@@ -34,8 +34,8 @@ class Comparison:
     pairs: pd.DataFrame  # see pair_table
     targets: pd.DataFrame  # see efficiency_table
     penalty: pd.DataFrame  # see penalty_matrix
-    ranked: tuple[str, ...]  # (F,) the functions that all problems have
-    ranks: Ranks | None  # of these by mean area; None where fewer than two are in all problems
+    ranked: tuple[str, ...]  # (F,) the functions in all problems
+    ranks: Ranks | None  # of these by mean area; None if fewer than two are in all problems
 
 
 def compare_problems(
@@ -43,8 +43,8 @@ def compare_problems(
 ) -> Comparison:
     """Compare the functions of each problem, and all problems together.
 
-    ``baseline`` is the name of a function that all problems have; None takes ``random`` where there is one. Raises
-    DalError for another name, and as efficiency_table does.
+    ``baseline`` is the name of a function in all problems; None selects ``random`` if all problems have it. Raises
+    DalError for other names, and as efficiency_table does.
     """
     common = common_functions(problems)
     if baseline is not None and baseline not in common:
@@ -68,8 +68,11 @@ def compare_problems(
 
 
 def areas_of(function: Group, *, log: bool = False) -> Floats:
-    """(S,) the mean height of each seed's curve, a share: over the labels, or over their logarithm, where doublings
-    count alike. NaN where there is one label count only."""
+    """Return the mean height of each seed's curve, (S,), as a fraction.
+
+    The mean is over the labels or, with ``log``, over their logarithm, which weighs each doubling equally. It is NaN
+    for a single label count.
+    """
     if len(function.labels) < 2:
         return np.full(len(function.accuracy), np.nan)
     x = np.log(function.labels) if log else function.labels
@@ -77,17 +80,19 @@ def areas_of(function: Group, *, log: bool = False) -> Floats:
 
 
 def function_table(problem: Problem, baseline: str | None, num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
-    """A line a function, largest mean area first. Accuracies and areas are shares, ``..._interval`` is half the width
-    of a 95 % t interval over seeds (NaN for one seed). Columns:
+    """Return one row per function, largest mean area first.
+
+    Accuracies and areas are fractions. ``..._interval`` is half the width of a 95 % t interval over seeds (NaN for one
+    seed). Columns:
 
     - ``problem``, ``function``, ``seeds``, ``first_labels``, ``last_labels``
     - ``accuracy``, under the name of the primary metric, at the last labels; ``area``, its mean over the labels from
-      first to last; ``log_area``, the same over their logarithm, where each doubling counts alike; each with
-      ``..._interval``
+      first to last; ``log_area``, the same over their logarithm, which weighs each doubling equally; each
+      with ``..._interval``
     - ``area_low``, ``area_high``: the 95 % bootstrap interval of the area, for comparison with the t interval
-    - ``difference``, ``difference_interval``: area minus that of the baseline, seed by seed; ``p_value`` of the
+    - ``difference``, ``difference_interval``: area minus the area of the baseline, seed by seed; ``p_value`` of the
       two-sided paired t-test, and ``p_holm``, corrected for all functions of the problem compared with the baseline.
-      NaN for the baseline itself and without one
+      NaN for the baseline itself, or without a baseline
     """
     base = next((f for f in problem.functions if f.name == baseline), None)
     weights = resampled_weights(len(problem.seeds), num_resamples)
@@ -120,14 +125,14 @@ def function_table(problem: Problem, baseline: str | None, num_resamples: int = 
 
 
 def pair_table(problem: Problem) -> pd.DataFrame:
-    """A line a pair of functions, the one with the larger mean area first. Columns:
+    """Return one row per pair of functions, the one with the larger mean area first. Columns:
 
     - ``problem``, ``function``, ``other``
-    - ``difference``, ``difference_interval``: of their areas seed by seed, as in function_table; ``p_value``, and
+    - ``difference``, ``difference_interval``: of their areas, seed by seed, as in function_table; ``p_value``, and
       ``p_holm``, corrected for all pairs of the problem
     - ``seeds_won``, ``seeds_tied``, ``seeds_lost``: seeds where the area of ``function`` is larger, equal, smaller
     - ``counts_won``, ``counts_tied``, ``counts_lost``: label counts where it beats the other, neither beats the other,
-      it is beaten; see dal.analysis.penalty.wins
+      the other beats it; see dal.analysis.penalty.wins
     """
     areas = {f.name: areas_of(f) for f in problem.functions}
     matrix, count = wins(problem)

@@ -17,10 +17,11 @@ Floats = NDArray[np.float64]
 
 
 def first_crossings(x: ArrayLike, curves: ArrayLike, targets: ArrayLike) -> Floats:
-    """Where each of R curves first reaches its target, along straight lines: labels_to_reach() for many at once.
+    """Return where each of R curves first reaches its target: a vectorized labels_to_reach().
 
-    x: (T,) labels, increasing; curves: (R, T); targets: (R,) or one number. Returns (R,), infinite where a curve never
-    does. A curve that starts at the target or above reaches it at its first point.
+    x: (T,) labels, increasing; curves: (R, T), interpolated linearly; targets: (R,) or one number. Returns (R,),
+    infinite if a curve never reaches its target. A curve that starts at or above the target reaches it at its first
+    point.
 
     >>> first_crossings([10, 20, 40], [[50, 70, 90], [50, 60, 70]], 80).tolist()
     [30.0, inf]
@@ -45,25 +46,26 @@ def efficiency_table(
     baseline: str | None = None,
     num_resamples: int = NUM_RESAMPLES,
 ) -> pd.DataFrame:
-    """A line a target and function: what it takes to reach the target, and how that compares with the baseline.
+    """Return one row per target and function: labels to the target, compared with the baseline.
 
-    ``targets`` are test accuracies, as shares. Without one the target is the mean accuracy of the baseline at its last
-    labels, or, without a baseline, the lowest such mean of any function, so that every function reaches it. Columns:
+    ``targets`` are test accuracies, as fractions. By default, the target is the mean accuracy of the baseline at its
+    last labels. Without a baseline, it is the lowest such mean of any function, so that every function reaches it.
+    Columns:
 
     - ``problem``, ``function``, ``target``, ``rule``: "given", or how the target was chosen
-    - ``labels``, ``labels_low``, ``labels_high``: where the mean curve over seeds first reaches it, and the ends of the
-      95 % bootstrap interval (see bootstrap_interval; NaN for one seed). Infinite where it never does
+    - ``labels``, ``labels_low``, ``labels_high``: where the mean curve over seeds first reaches the target, and the
+      ends of the 95 % bootstrap interval (see bootstrap_interval; NaN for one seed). Infinite if it never does
     - ``efficiency``, ``efficiency_low``, ``efficiency_high``: labels that the baseline needs over labels that the
-      function needs, so 2 is half the labels. 0 where only the function never gets there, infinite where only the
-      baseline does not, NaN where neither does, or without a baseline
+      function needs, so 2 is half the labels. 0 if only the function never reaches the target, infinite if only the
+      baseline never does, NaN if neither does or without a baseline
 
-    A resample is one of seeds, the same for function and baseline, with the target chosen anew by the rule. Where
-    neither gets there in a resample, its efficiency is unknown, and bootstrap_interval treats it so. Raises DalError
-    for a target outside (0, 1].
+    Each resample draws seeds, the same for function and baseline, and applies the rule for the target again. If neither
+    reaches the target in a resample, its efficiency is unknown, and bootstrap_interval treats it as such. Raises
+    DalError for a target outside (0, 1].
     """
     for target in targets:
         if not 0 < target <= 1:
-            raise bad_value("target", "a share from 0 to 1, such as 0.95", target)
+            raise bad_value("target", "a fraction from 0 to 1, such as 0.95", target)
     seeds = len(problem.seeds)
     weights = np.vstack([np.full(seeds, 1 / seeds), resampled_weights(seeds, num_resamples)])
     curves = {function.name: weights @ function.accuracy for function in problem.functions}  # the mean first
@@ -75,7 +77,7 @@ def efficiency_table(
         goals = [(rule, np.min([curves[name][:, -1] for name in chosen], axis=0))]
     rows = []
     for rule, goal in goals:
-        # What was chosen by a rule is reached by that curve: rounding must not undo that.
+        # The curve that sets the target reaches it; rounding must not change that.
         labels = {name: first_crossings(problem.labels, curve, goal - 1e-12).round(6) for name, curve in curves.items()}
         for name in problem.names:
             ratios = _ratios(labels[baseline], labels[name]) if baseline else np.full(len(weights), np.nan)
@@ -89,7 +91,7 @@ def efficiency_table(
 
 def _ratios(baseline: Floats, function: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
-        return baseline / function  # inf / inf is NaN, as it should be
+        return baseline / function  # inf / inf is NaN, as intended
 
 
 def _columns(name: str, values: Floats, num_seeds: int, least: float) -> dict[str, float]:

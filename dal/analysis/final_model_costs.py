@@ -13,8 +13,11 @@ from dal.runs.round import on_test
 
 
 def with_final_model(line: dict[str, Any], group: Group, prices: PricesConfig | None) -> dict[str, Any]:
-    """A line of summarize_runs() with the costs of the final models added to those of the rounds, the metric of the
-    final models beside that of their proxies, and a note. As it was where a run has no final model."""
+    """Add the final models to a row of summarize_runs().
+
+    The result includes their costs, their metric in addition to that of the proxies, and a note. The row is unchanged
+    if a run has no final model.
+    """
     rows = [run.final_model for run in group.runs]
     known = [row for row in rows if row is not None]
     if len(known) < len(rows) or len(group.labels) < min(len(run.rows) for run in group.runs):

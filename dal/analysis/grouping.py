@@ -19,28 +19,28 @@ from dal.runs.round import on_test
 from dal.runs.saved_config import flatten, without_effect
 
 PRESETS = ("compute", "benchmark")
-"""Keys of the configuration that say from which presets its settings come."""
+"""Keys of the configuration that name the presets of its settings."""
 
 Settings = Mapping[str, str]  # dotted keys to JSON
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs of the same settings, one a seed, in the order of their seeds, and their learning curves."""
+    """Runs with the same settings, one per seed and sorted by seed, and their learning curves."""
 
     data: str
     acquisition: str
-    settings: str  # what tells it apart from other groups of the data, such as "compute=saver"; or ""
+    settings: str  # what distinguishes it from other groups of the data, such as "compute=saver"; or ""
     runs: tuple[Run, ...]
     labels: NDArray[np.int64]  # (T,) labels bought at the rounds that all runs have
     accuracy: NDArray[np.float64]  # (S, T) the primary metric on the test set, as a fraction
-    note: str  # what to know before believing it; or ""
+    note: str  # caveats; or ""
     all_settings: tuple[tuple[str, str], ...]  # everything that differs within the data set, by name
-    other_settings: frozenset[tuple[str, str]]  # all but seed and acquisition: equal where groups can be paired
+    other_settings: frozenset[tuple[str, str]]  # all but seed and acquisition: equal if groups can be paired
 
     @property
     def name(self) -> str:
-        """What the group is called in tables and plots."""
+        """The name of the group in tables and plots."""
         return f"{self.acquisition}, {self.settings}" if self.settings else self.acquisition
 
     @property
@@ -55,10 +55,10 @@ class Group:
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Put runs together that differ in nothing but the seed and keys that cannot change a result, prices among them.
+    """Group runs that differ only in the seed and in keys that cannot change a result, such as prices.
 
-    Sorted by data set, then by mean final accuracy, highest first. Raises DalError for no runs, for a seed that is
-    there twice in a group (its copies are not independent), and for a run without its primary metric on a test set.
+    Groups are sorted by data set, then by mean final accuracy, highest first. Raises DalError for no runs, for a
+    duplicate seed in a group (its copies are not independent), and for a run without its primary metric on a test set.
     """
     members: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
     for run in runs:
@@ -73,7 +73,7 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
 
 
 def _named(groups: Sequence[Group]) -> list[Group]:
-    """The groups with short settings: see variant_names()."""
+    """Return the groups with short settings; see variant_names()."""
     named = []
     for group in groups:
         same_data = [other for other in groups if other.data == group.data]
@@ -94,7 +94,7 @@ def _preset(group: Group, name: str) -> str:
 
 
 def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
-    """How many rounds, from the first one on, stand at the same labels in all of these curves.
+    """Return how many rounds, from the first, have the same labels in all of these curves.
 
     >>> num_common_rounds([[10, 20, 30], [10, 20], [10, 20, 25]])
     2
@@ -108,7 +108,7 @@ def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
 
 
 def settings_of(run: Run) -> dict[str, str]:
-    """Dotted keys to JSON: everything that can change a result but the seed."""
+    """Return the settings that can change a result, except the seed, as dotted keys to JSON."""
     config = dict(flatten(run.config))
     left_out = {"seed"} | without_effect(config) | _of_no_rule(config)
     settings = {k: json.dumps(v, default=str) for k, v in config.items() if k not in left_out}
@@ -116,18 +116,20 @@ def settings_of(run: Run) -> dict[str, str]:
 
 
 def _of_no_rule(config: Mapping[str, Any]) -> set[str]:
-    """Keys of the stop set, where no rule goes by it. A run that is resumed must keep them all the same, as its rows
-    hold the predictions."""
+    """Return the keys of the stop set if no rule uses it.
+
+    A resumed run must keep them nevertheless, since its rows hold the predictions.
+    """
     rules = ("kappa", "max_change", "max_uncertainty")
     unused = all(config.get(f"campaign.{rule}") is None for rule in rules)
     return {"campaign.stop_set_size", "campaign.kappa_rounds"} if unused else set()
 
 
 def telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]:
-    """For each data set and acquisition function (as JSON), the keys that its groups are to be labeled with.
+    """Return the keys that name the groups of each data set and acquisition function (as JSON).
 
-    The parameters of an acquisition function are compared with those of the same function only: that BALD has a number
-    of draws and margin has none goes without saying. All else is compared among all groups of a data set.
+    The parameters of an acquisition function are compared only between groups of the same function: BALD always has a
+    number of draws, and margin never has one. All other keys are compared between all groups of a data set.
     """
     kinds = {(g["data.name"], g["acquisition.name"]) for g in groups}
     telling = {}
@@ -143,7 +145,7 @@ def telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]
 
 
 def _compared(key: str, same_kind: Sequence[Settings], same_data: Sequence[Settings]) -> Sequence[Settings]:
-    """The groups that a key is compared among. One without prices is told by campaign.cost_optimum already."""
+    """Return the groups to compare for a key. campaign.cost_optimum already marks groups without prices."""
     if key.startswith("prices."):
         return [g for g in same_data if key in g]
     return same_kind if key.startswith("acquisition.") else same_data
@@ -166,7 +168,9 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
     bought = [run.labels_bought.tolist() for run in runs]
     num_rounds = num_common_rounds(bought)
     if num_rounds == 0:
-        raise DalError(f"runs: expected the same initial labels in each seed, got others in {str(runs[0].path)!r}.")
+        raise DalError(
+            f"runs: expected the same number of initial labels for each seed, got others in {str(runs[0].path)!r}."
+        )
     return Group(
         data=data,
         acquisition=acquisition,
@@ -204,7 +208,7 @@ def seeds_in_words(seeds: Collection[int]) -> str:
 
 
 def short_key(key: str, among: Collection[str]) -> str:
-    """The end of a dotted key, as long as it takes to tell it from the others."""
+    """Return the shortest unique end of a dotted key."""
     parts = key.split(".")
     for start in range(len(parts) - 1, 0, -1):
         end = ".".join(parts[start:])
@@ -214,5 +218,5 @@ def short_key(key: str, among: Collection[str]) -> str:
 
 
 def plain_value(value: str | None) -> str:
-    """A setting as people write it: JSON without quotes, and "unset" where there is none."""
+    """Return a setting for display: JSON without quotes, or "unset"."""
     return "unset" if value is None else value.strip('"')

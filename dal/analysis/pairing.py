@@ -34,11 +34,11 @@ _HELD = {2: 51, 3: 75}  # see bootstrap_interval
 class Problem:
     """A data set on which F functions are compared on the same S seeds, at the same T label counts."""
 
-    name: str  # of the data set, with what else tells the problem apart
+    name: str  # the data set, and the settings that distinguish the problem
     functions: tuple[Group, ...]  # (F,), largest mean area first
     labels: NDArray[np.int64]  # (T,) as in each of the functions
-    measured: NDArray[np.bool_]  # (T,) every run has a round there; elsewhere some accuracies are interpolated
-    notes: tuple[str, ...]  # what to know before believing it
+    measured: NDArray[np.bool_]  # (T,) whether every run has a round there; elsewhere some accuracies are interpolated
+    notes: tuple[str, ...]  # caveats
 
     @property
     def metric(self) -> str:
@@ -64,20 +64,20 @@ def pair_runs(
     common_seeds: bool = False,
     common_labels: bool = False,
 ) -> list[Problem]:
-    """Put runs together that may be compared seed by seed: a problem a data set, in the order of their names.
+    """Pair runs seed by seed: one problem per data set, sorted by name.
 
-    In a problem nothing may differ but the acquisition function with its parameters, the seed, and keys that cannot
-    change a result. ``vary`` are more dotted keys, or sections of them, that may differ and then belong to the function
-    that is compared, such as ``training.warm_start``; ``across`` are keys whose values make problems of their own, such
-    as ``campaign.query_size``. Every function needs the same seeds, unless ``common_seeds`` drops the others, and a
-    seed the same initial and validation set in every function.
+    Runs of a problem may differ only in the acquisition function with its parameters, the seed, and keys that cannot
+    change a result. ``vary`` are further dotted keys or sections that may differ, such as ``training.warm_start``; they
+    become part of the compared function. ``across`` are keys whose values define separate problems, such as
+    ``campaign.query_size``. Every function needs the same seeds, unless ``common_seeds`` drops the others. Each seed
+    needs the same initial and validation set in every function.
 
-    Where runs have rounds at other label counts, all curves are interpolated linearly at the union of the counts, and
-    ``measured`` tells which of these every run has. The range is the one that all runs cover; an unfinished run must
-    not cut it short, unless ``common_labels`` is set.
+    If the label counts of runs differ, all curves are interpolated linearly at the union of the counts, and
+    ``measured`` marks the counts that every run has. The problem covers the range that all runs share. An unfinished
+    run must not shorten it, unless ``common_labels`` is set.
 
-    Raises DalError, naming what differs, for runs that are not paired; for fewer than two functions in a problem, keys
-    that no run has, a run folder without selections.csv, and as group_runs does.
+    Raises DalError with the differences for runs that are not paired, for fewer than two functions in a problem, for
+    keys that no run has, for a run folder without selections.csv, and as group_runs does.
     """
     groups = group_runs(runs)
     settings = {id(group): settings_of(group.runs[0]) for group in groups}
@@ -85,7 +85,7 @@ def pair_runs(
         for key in keys:
             if not any(_within(name, [key]) for name in chain.from_iterable(settings.values())):
                 raise bad_value(argument, "a key of the configuration, such as campaign.query_size", key)
-    # One name for a function in all problems, so that they can be told together.
+    # A function has one name in all problems, so that results can be combined.
     named = _name_functions(groups, settings, ("acquisition", *vary))
     problems: dict[str, list[Group]] = defaultdict(list)
     for group, name in zip(named, _problem_names(groups, settings, across), strict=True):
@@ -167,14 +167,14 @@ def _check_settings(name: str, groups: Sequence[Group], free: Sequence[str]) -> 
     other = next(i for i, s in enumerate(settings) if s.get(key) != settings[0].get(key))
     examples = f"{str(groups[0].runs[0].path)!r} and {str(groups[other].runs[0].path)!r}"
     raise DalError(
-        f"runs: expected runs on {name} that differ in the acquisition function and the seed only, got others in "
-        f"{', '.join(told)}, as in {examples}; compare them apart, let a key differ with --vary KEY, or make problems "
-        "of their own of its values with --across KEY."
+        f"runs: expected runs on {name} that differ only in the acquisition function and the seed, got others in "
+        f"{', '.join(told)}, as in {examples}; compare them separately, allow a key to differ with --vary KEY, or "
+        "split its values into separate problems with --across KEY."
     )
 
 
 def _common_seeds(name: str, groups: Sequence[Group], allowed: bool) -> tuple[list[int], list[str]]:
-    """The seeds that all functions have, and what is left out."""
+    """Return the seeds that all functions have, and a note on the others."""
     everything = set(chain.from_iterable(group.seeds for group in groups))
     common = sorted(everything.intersection(*(group.seeds for group in groups)))
     if len(common) == len(everything):
@@ -188,10 +188,10 @@ def _common_seeds(name: str, groups: Sequence[Group], allowed: bool) -> tuple[li
         raise DalError(f"runs: expected the same seeds of every function on {name}, got {lacking}; none is common.")
     if not allowed:
         raise DalError(
-            f"runs: expected the same seeds of every function on {name}, got {lacking}; run what is missing, or "
-            f"compare {seeds_in_words(common)} only with --common-seeds."
+            f"runs: expected the same seeds of every function on {name}, got {lacking}; run the missing seeds, or "
+            f"compare only {seeds_in_words(common)} with --common-seeds."
         )
-    return common, [f"compared on {seeds_in_words(common)} only, since there is {lacking}"]
+    return common, [f"compared only on {seeds_in_words(common)}: {lacking}"]
 
 
 def _check_initial_sets(name: str, groups: Sequence[Group]) -> None:
@@ -207,7 +207,7 @@ def _check_initial_sets(name: str, groups: Sequence[Group]) -> None:
 
 
 def _check_finished(name: str, groups: Sequence[Group]) -> None:
-    """A campaign that its own rule ended early is what it is; one that was cut off would cut all others short."""
+    """Refuse interrupted campaigns, which would shorten all others. A stopping rule may end one early."""
     runs = list(chain.from_iterable(group.runs for group in groups))
     longest = max(int(run.labels_bought[-1]) for run in runs)
     for run in runs:
@@ -222,7 +222,7 @@ def _check_finished(name: str, groups: Sequence[Group]) -> None:
 def _initial_ids(folder: Path) -> set[str]:
     path = folder / SELECTIONS
     if not path.is_file():
-        raise DalError(f"runs: expected {SELECTIONS}, which tells the initial set, in {str(folder)!r}, got none.")
+        raise DalError(f"runs: expected {SELECTIONS}, which holds the initial set, in {str(folder)!r}, got none.")
     ids = set()
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -270,21 +270,22 @@ def _notes(groups: Sequence[Group], labels: NDArray[np.int64], measured: NDArray
             notes.append(f"{seeds_in_words(unfinished)} of {group.name} not finished")
     if not measured.all():
         notes.append(
-            "rounds stand at other label counts in some runs: curves are interpolated in between, and single label "
-            f"counts are compared at the {int(measured.sum())} that all runs have"
+            "the label counts of rounds differ between runs: curves are interpolated, and tests at single label counts "
+            f"use the {int(measured.sum())} that all runs have"
         )
     seeds = len(groups[0].runs)
     if seeds == 1:
         notes.append("one seed: no intervals and no tests")
     elif seeds in _HELD:
         notes.append(
-            f"{seeds} seeds are few: bootstrap intervals of 95 % hold the truth in about {_HELD[seeds]} % of cases"
+            f"{seeds} seeds are few: bootstrap intervals of 95 % contain the true value in about {_HELD[seeds]} % of "
+            "cases"
         )
     return notes
 
 
 def _first_round_notes(groups: Sequence[Group]) -> list[str]:
-    """With the same initial set, initialization and training, the first accuracy is the same in every function."""
+    """Note first accuracies that differ: equal initial sets, weights and training give equal ones."""
     first = np.array([group.accuracy[:, 0] for group in groups])
     spread = np.ptp(first, axis=0)
     seeds = [seed for seed, apart in zip(groups[0].seeds, spread, strict=True) if apart > 1e-9]
@@ -292,5 +293,5 @@ def _first_round_notes(groups: Sequence[Group]) -> list[str]:
         return []
     return [
         f"{seeds_in_words(seeds)}: functions differ by up to {100 * spread.max():.1f} points with the initial set, "
-        "before any of them chose, so that pairs share less than they could (other training, hardware or versions)"
+        "before any selection, so pairing is weaker (training, hardware or versions differ)"
     ]

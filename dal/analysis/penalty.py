@@ -17,11 +17,11 @@ LEVEL = 0.05  # two-sided, not corrected: as in the paper
 
 
 def wins(problem: Problem) -> tuple[Ints, int]:
-    """(F, F): at how many label counts the row's function beats the column's; and the number of label counts.
+    """Count the wins, (F, F), of the row's function over the column's, and the label counts compared.
 
-    A function beats another at a label count where its mean accuracy over seeds is higher and a two-sided paired t-test
-    over seeds rejects at 5 %. All label counts stand that every run has a round at, but for the initial set, which no
-    function chose. With one seed nobody beats anybody.
+    A function beats another at a label count if its mean accuracy over seeds is higher and a two-sided paired t-test
+    over seeds rejects at 5 %. The label counts are those at which every run has a round, except the initial set, which
+    no function selected. With one seed, no function beats another.
     """
     counts = np.flatnonzero(problem.measured & (np.arange(len(problem.labels)) > 0))
     accuracy = [function.accuracy[:, counts] for function in problem.functions]
@@ -35,11 +35,11 @@ def wins(problem: Problem) -> tuple[Ints, int]:
 
 
 def penalty_matrix(problems: Sequence[Problem]) -> pd.DataFrame:
-    """(F, F) with names: the row's function beats the column's on so many problems.
+    """Return the penalty matrix, (F, F): how often the row's function beats the column's.
 
-    In a problem every label count weighs 1 over their number, so that the largest entry is the number of problems. Only
-    functions are in it that all problems have, in the order of their column means: those least often beaten first. The
-    mean of a column, where the diagonal counts as 0, tells how often its function is beaten: low is good.
+    Each label count of a problem weighs 1 over their number, so the largest possible entry is the number of problems.
+    The matrix includes the functions that all problems have, sorted by column mean: the least often beaten first. The
+    mean of a column, with 0 on the diagonal, measures how often its function is beaten, so lower is better.
     """
     names = common_functions(problems)
     total = np.zeros((len(names), len(names)))
@@ -55,10 +55,10 @@ def penalty_matrix(problems: Sequence[Problem]) -> pd.DataFrame:
 
 
 def column_means(table: pd.DataFrame) -> pd.Series:
-    """(F,) the mean of each column."""
+    """Return the mean of each column, (F,)."""
     return table.mean(axis=0)
 
 
 def common_functions(problems: Sequence[Problem]) -> list[str]:
-    """The names of the functions that all problems have, in the order of the first."""
+    """Return the functions that all problems have, in the order of the first problem."""
     return [name for name in problems[0].names if all(name in problem.names for problem in problems)]

@@ -21,7 +21,8 @@ ROUNDS_OF_COMPUTE = 3
 class Reach:
     """Labels and money at which a group reaches ``target``, each with the ends of a 95 % interval.
 
-    Infinite where it never does, NaN where that is not known. ``forecast`` says that it was not reached yet.
+    Values are infinite if the group never reaches it, and NaN if unknown. ``forecast`` is True if it is not reached
+    yet.
     """
 
     target: float = math.nan
@@ -35,7 +36,7 @@ class Reach:
 
 
 def target_of(group: Group) -> float | None:
-    """The primary metric that the campaigns of a group were to reach, as a share; None where they had no such aim."""
+    """Return the target of a group's campaigns in the primary metric, as a fraction, or None."""
     campaign = group.runs[0].config.get("campaign") or {}
     target = campaign.get("target")
     metric = on_test(group.metric)
@@ -43,16 +44,16 @@ def target_of(group: Group) -> float | None:
 
 
 def reach(group: Group, target: float, prices: PricesConfig | None = None) -> Reach:
-    """What it takes until the mean primary metric of a group is ``target``, a share.
+    """Return the labels and money until the mean primary metric of a group is ``target``, a fraction.
 
-    Where the mean learning curve has reached it, labels are read off the curve, and the ends of their interval off the
-    upper and the lower end of its band over seeds (NaN for one seed; infinite where the lower end has not got there).
-    Where it has not, they are forecast by a curve through the means (see dal.costs.forecast, which takes 3 rounds and
-    more), and none of them is below the labels that were bought without reaching it.
+    If the mean learning curve reaches the target, the labels come from the curve. The ends of their interval come from
+    the upper and lower end of its band over seeds (NaN for one seed; infinite if the lower end does not reach the
+    target). Otherwise, a curve fitted to the means forecasts them (see dal.costs.forecast, which needs at least 3
+    rounds). No forecast is below the labels already bought.
 
-    Money is what the mean run had paid by then. Beyond the last round a label costs its price, and as much compute as
-    one did over the last 3 rounds. That is too little where every round trains on all labels anew, since such rounds
-    become dearer.
+    Money is the cost of the mean run up to that point. Beyond the last round, a label costs its price and the mean
+    compute per label of the last 3 rounds. This underestimates the cost if every round trains on all labels from
+    scratch, since such rounds become more expensive.
     """
     mean, half_width = mean_and_interval(group.accuracy)
     x = group.labels.astype(np.float64)
@@ -87,5 +88,5 @@ def _money(group: Group, labels: float, prices: PricesConfig | None) -> float:
     start = max(len(x) - 1 - ROUNDS_OF_COMPUTE, 0)
     if start == len(x) - 1:
         return math.nan
-    # What a label cost lately holds its price and its share of the compute.
+    # The recent cost of a label includes its price and its share of the compute.
     return float(spent[-1] + (labels - x[-1]) * (spent[-1] - spent[start]) / (x[-1] - x[start]))

@@ -22,27 +22,30 @@ PHASES: dict[str, tuple[str, ...]] = {
     "flops_score": ("embed", "score", "select"),
     "flops_test": BILL["testing"],
 }
-"""Of the journal, for each sum of FLOPs."""
+"""The phases of the journal in each sum of FLOPs."""
 
 
 def common_prices(runs: Iterable[Run]) -> PricesConfig | None:
-    """The prices in the configurations of the runs, for all of them: None where no run has any, or two runs have
-    others, since then a sum of money would compare price lists and not runs."""
+    """Return the prices that the configurations of all runs share.
+
+    Returns None if no run has prices, or if the prices of two runs differ: money would then compare price lists, not
+    runs.
+    """
     found = [prices for run in runs if (prices := _prices(run.config)).known]
     return found[0] if found and all(prices == found[0] for prices in found) else None
 
 
 def round_costs(run: Run, prices: PricesConfig | None = None) -> dict[str, Floats]:
-    """What each of the R rounds of a run cost, (R,) float64 each.
+    """Return the costs of the R rounds of a run, (R,) float64 each.
 
     - ``flops_train``: training and validation, forward and backward
     - ``flops_score``: scoring, selecting and embedding the pool
     - ``flops_test``: testing
-    - ``flops_total``: everything but testing, which is measurement and not the method
+    - ``flops_total``: everything except testing, which measures the method but is not part of it
     - ``seconds``: wall time, without testing
     - ``money``: labels, devices and energy, without testing; NaN without prices
 
-    FLOPs are NaN where one of the rounds does not count them.
+    FLOPs are NaN if a round does not count them.
     """
     bought = np.diff(run.labels_bought, prepend=0).tolist()
     costs: dict[str, list[float]] = {
@@ -57,18 +60,17 @@ def round_costs(run: Run, prices: PricesConfig | None = None) -> dict[str, Float
 
 
 def mean_costs(group: Group, prices: PricesConfig | None = None) -> dict[str, Floats]:
-    """What has been spent at each of the T rounds of a group, from the first round on: means over its runs, (T,) each,
-    with the keys of round_costs().
+    """Return the cumulative costs at the T rounds of a group: means over its runs, (T,) each.
 
-    Runs of other seeds spend other amounts by the same round. Their costs are averaged round by round, as their
-    accuracies are, so that a point of a curve is the mean run at that round.
+    The keys are those of round_costs(). Costs by the same round differ between seeds. They are averaged round by round,
+    like the accuracies, so a point of a curve is the mean run at that round.
     """
     runs = [round_costs(run, prices) for run in group.runs]
     return {name: np.mean([costs[name][: len(group.labels)].cumsum() for costs in runs], axis=0) for name in runs[0]}
 
 
 def money(row: Round, labels: float, prices: PricesConfig | None) -> float:
-    """Money for so many labels and for what a row costs without testing; NaN without prices."""
+    """Return the price of the labels and of a row's costs without testing; NaN without prices."""
     if prices is None or not prices.known:
         return math.nan
     return prices.cost(labels=labels) + prices.compute(row.method, row.devices)

@@ -1,4 +1,4 @@
-"""A line of numbers for each group of runs."""
+"""Summary statistics, one row for each group of runs."""
 
 from __future__ import annotations
 
@@ -22,31 +22,30 @@ BASELINE = "random"
 def summarize_runs(
     runs: Iterable[Run], prices: PricesConfig | None = None, target: float | None = None
 ) -> pd.DataFrame:
-    """A line for each group of runs that differ in their seed only, best final accuracy of a data set first.
+    """Return one row per group of runs that differ only in their seed, best final accuracy first.
 
-    Columns, where accuracies are fractions, ``..._interval`` is half the width of the 95 % t interval over seeds (NaN
-    for one seed), and everything stands at the rounds that all runs of the group have:
+    Rows are sorted by data set first. Accuracies are fractions. ``..._interval`` is half the width of the 95 % t
+    interval over seeds (NaN for one seed). All columns cover the rounds that all runs of the group have:
 
-    - ``data``, ``acquisition``, and ``settings``: a short name of what else differs between the runs of the data set.
-      ``all_settings``: all of it
-    - ``seeds``, ``rounds``, ``labels``: how many runs, rounds, and labels bought at the end, validation included
+    - ``data``, ``acquisition``, and ``settings``: a short name of the other differences between the runs of the data
+      set. ``all_settings``: all differences
+    - ``seeds``, ``rounds``, ``labels``: the number of runs, rounds, and labels bought in total, with validation
     - ``metric``: the name of the primary metric of the runs, such as ``accuracy``
-    - ``test_accuracy``, ``test_accuracy_interval``: that metric after the last round, under its own name
+    - ``test_accuracy``, ``test_accuracy_interval``: that metric after the last round; the columns carry its name
     - ``area``, ``area_interval``: the mean height of the learning curve (NaN for one round)
-    - ``area_minus_random``, ``area_minus_random_interval``, ``pairs``: its difference to random with the same other
-      settings, over the seeds (``pairs``) and rounds that both have; NaN where there is no such run
-    - ``seconds_train``, ``seconds_score_select``, ``seconds_total``, ``updates``: means a run; ``seconds_method`` is
-      the total without testing
+    - ``area_minus_random``, ``area_minus_random_interval``, ``pairs``: its difference to random with otherwise equal
+      settings, over the seeds (``pairs``) and rounds that both have; NaN without such a run
+    - ``seconds_train``, ``seconds_score_select``, ``seconds_total``, ``updates``: means per run; ``seconds_method``
+      is the total without testing
     - ``flops_train`` (validation included), ``flops_score`` (selecting and embedding included), ``flops_test``: means
-      a run; ``flops_total`` is everything but testing, which is measurement and not the method. NaN where a run does
-      not count them
+      per run; ``flops_total`` is everything except testing, which measures the method but is not part of it. NaN if a
+      run does not count them
     - ``money_total``: the same for labels, devices and energy at ``prices``; NaN without. ``currency``
-    - ``target``: ``target``, or else the campaign's own; NaN where there is none
-    - ``labels_to_target``, ``money_to_target``, each with ``..._low`` and ``..._high``: see reach(); infinite where it
-      is never reached, NaN where that is not known. ``forecast``: whether it was not reached yet
-    - ``final_backbone``, ``final_test_accuracy``: of the final model that a proxy chose for, whose cost is then part
-      of all sums
-    - ``note``: where a group was cut to the rounds that all its runs have, or has unfinished runs
+    - ``target``: ``target``, or else the target of the campaign; NaN without a target
+    - ``labels_to_target``, ``money_to_target``, each with ``..._low`` and ``..._high``: see reach(); infinite if it is
+      never reached, NaN if unknown. ``forecast``: whether it is not reached yet
+    - ``final_backbone``, ``final_test_accuracy``: of the final model. All sums include its cost
+    - ``note``: set if a group is limited to the rounds that all its runs have, or has unfinished runs
 
     Raises DalError as group_runs does.
     """
@@ -112,13 +111,13 @@ def _area(group: Group) -> tuple[float, float]:
 
 
 def _areas(group: Group, seeds: Iterable[int], num_rounds: int) -> list[float]:
-    """One a seed, over the first rounds."""
+    """Return one area per seed, over the first rounds."""
     curves = (group.accuracy[group.seeds.index(seed), :num_rounds] for seed in seeds)
     return [area_under_curve(group.labels[:num_rounds], curve) for curve in curves]
 
 
 def _baseline(group: Group, groups: Sequence[Group]) -> Group | None:
-    """The runs of random selection in which all but the acquisition function is the same."""
+    """Return the runs of random selection that differ only in the acquisition function."""
     if group.acquisition == BASELINE:
         return None
     same = (g for g in groups if g.acquisition == BASELINE and g.other_settings == group.other_settings)
@@ -126,7 +125,7 @@ def _baseline(group: Group, groups: Sequence[Group]) -> Group | None:
 
 
 def _difference(group: Group, baseline: Group | None) -> tuple[float, float, int, str]:
-    """Mean, half width, number of pairs, and what was left out of the comparison."""
+    """Return the mean, half width, number of pairs, and a note on runs left out."""
     if baseline is None:
         return np.nan, np.nan, 0, ""
     seeds = sorted(set(group.seeds) & set(baseline.seeds))
@@ -140,5 +139,5 @@ def _difference(group: Group, baseline: Group | None) -> tuple[float, float, int
 
 
 def _mean(group: Group, number: Callable[[Round], float]) -> float:
-    """The sum over the compared rounds, averaged over runs."""
+    """Return the sum over the compared rounds, averaged over runs."""
     return float(np.mean([sum(map(number, run.rows[: len(group.labels)])) for run in group.runs]))

@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_SHOWN = 2
-"""Settings that a name shows, as long as that tells the variants apart."""
+"""Maximum number of settings in a name, unless more are needed to distinguish the variants."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What one variant of an acquisition function runs with."""
+    """The settings of one variant of an acquisition function."""
 
     presets: tuple[tuple[str, str], ...]
-    """The presets that it started from, such as ("compute", "saver")."""
+    """The presets of the variant, such as ("compute", "saver")."""
     settings: tuple[tuple[str, str], ...]
-    """The settings that tell it from the others of its data set, the same names in each variant."""
+    """The settings that differ within its data set, with the same names in each variant."""
 
 
 def variant_names(variants: Sequence[Variant], presets: Sequence[str]) -> list[str]:
-    """A distinct name for each variant, such as "compute=classic" or "query_size=20, lr=0.1, and 3 more".
+    """Return a distinct name for each variant, such as "compute=classic" or "query_size=20, lr=0.1, and 3 more".
 
     Up to two settings are shown as they are. With more, the ``presets`` that differ within the data set come first, and
-    then as many settings as it takes to tell the variants apart: two at most, unless two are not enough.
+    then the settings that distinguish the variants: at most two, unless more are needed.
 
     >>> settings = [(("lr", str(i)), ("growth", str(i)), ("average", str(i))) for i in range(2)]
     >>> both = [Variant((("compute", name),), s) for name, s in zip(("saver", "classic"), settings)]
@@ -44,7 +44,7 @@ def variant_names(variants: Sequence[Variant], presets: Sequence[str]) -> list[s
 
 
 def _within(head: tuple[tuple[str, str], ...], variants: Sequence[Variant]) -> list[str]:
-    """The names of variants that started from the same presets."""
+    """Return the names of variants with the same presets."""
     settings = [variant.settings for variant in variants]
     if head:
         differing = [i for i in range(len(settings[0])) if len({one[i] for one in settings}) > 1]

@@ -125,7 +125,9 @@ def test_rounds_at_other_labels_are_not_averaged(make):
     (group,) = group_runs(runs)
     assert group.labels.tolist() == [10]
     assert group.note == "compared up to 10 labels, after which the rounds differ"
-    with pytest.raises(DalError, match=r"^runs: expected the same initial labels in each seed, got others in "):
+    with pytest.raises(
+        DalError, match=r"^runs: expected the same number of initial labels for each seed, got others in "
+    ):
         group_runs([make([0.1], seed=0), make([0.1], labels=[5], seed=1)])
 
 

@@ -37,7 +37,7 @@ def test_other_settings_are_refused_and_named(make):
     with pytest.raises(DalError) as error:
         pair_runs(runs)
     text = str(error.value)
-    assert "on digits that differ in the acquisition function and the seed only" in text
+    assert "on digits that differ only in the acquisition function and the seed" in text
     assert "campaign.query_size (10, 20)" in text or "campaign.query_size (20, 10)" in text
     assert "model.dropout (" in text and "--vary KEY" in text and "--across KEY" in text
 
@@ -85,11 +85,11 @@ def test_missing_seeds_are_named_and_left_out_on_demand_only(make):
     text = str(error.value)
     assert "no seed 2 of margin; random" in text or "no seed 2 of random; margin" in text
     assert "no seed 0 of badge; bald" in text or "no seed 0 of bald; badge" in text
-    assert "seeds 1, 3 only with --common-seeds" in text
+    assert "compare only seeds 1, 3 with --common-seeds" in text
     (problem,) = pair_runs(runs, common_seeds=True)
     assert problem.seeds == (1, 3)
     assert all(f.accuracy.shape == (2, 2) and f.seeds == (1, 3) for f in problem.functions)
-    assert problem.notes[0].startswith("compared on seeds 1, 3 only, since there is no seed ")
+    assert problem.notes[0].startswith("compared only on seeds 1, 3: no seed ")
 
 
 def test_no_seed_in_common_is_refused_even_on_demand(make):
@@ -113,7 +113,7 @@ def test_the_order_of_the_initial_set_does_not_matter(make):
 def test_a_run_without_its_selections_is_refused(make):
     runs = grid(make)
     (runs[0].path / "selections.csv").unlink()
-    with pytest.raises(DalError, match=r"^runs: expected selections\.csv, which tells the initial set, in '"):
+    with pytest.raises(DalError, match=r"^runs: expected selections\.csv, which holds the initial set, in '"):
         pair_runs(runs)
 
 
@@ -148,7 +148,9 @@ def test_an_unfinished_run_cuts_the_others_short_on_request_alone(make):
 @pytest.mark.parametrize("count,share", [(2, 51), (3, 75), (4, None)])
 def test_few_seeds_are_said_to_be_few(make, count, share):
     (problem,) = pair_runs(grid(make, seeds=range(count)))
-    expected = [f"{count} seeds are few: bootstrap intervals of 95 % hold the truth in about {share} % of cases"]
+    expected = [
+        f"{count} seeds are few: bootstrap intervals of 95 % contain the true value in about {share} % of cases"
+    ]
     assert [note for note in problem.notes if "are few" in note] == (expected if share else [])
 
 

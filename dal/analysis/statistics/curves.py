@@ -1,4 +1,4 @@
-"""Numbers of learning curves: pure functions on arrays."""
+"""Statistics of learning curves: pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ Floats = NDArray[np.float64]
 
 
 def area_under_curve(x: ArrayLike, y: ArrayLike) -> float:
-    """The mean height of a piecewise linear curve, in units of ``y``: its area by the trapezoid rule over its width.
+    """Return the mean height of a piecewise linear curve, in units of ``y``.
+
+    The height is the area by the trapezoid rule, divided by the width.
 
     x, y: (T,) with T >= 2; x increases. Raises DalError otherwise.
 
@@ -28,10 +30,10 @@ def area_under_curve(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def labels_to_reach(x: ArrayLike, y: ArrayLike, target: float) -> float | None:
-    """Where the curve first reaches ``target``, interpolated linearly; None where it never does.
+    """Return where the curve first reaches ``target``, interpolated linearly, or None if it never does.
 
-    x: (T,) labels, increasing; y: (T,), in units of ``target``. A curve that starts at the target or above reaches it
-    at its first point, since nothing is known of what came before. Raises DalError for other shapes.
+    x: (T,) labels, increasing; y: (T,), in units of ``target``. A curve that starts at or above the target reaches it
+    at its first point, since earlier values are unknown. Raises DalError for other shapes.
 
     >>> labels_to_reach([10, 20, 40], [50, 70, 90], 80), labels_to_reach([10, 20], [50, 70], 80)
     (30.0, None)
@@ -48,11 +50,11 @@ def labels_to_reach(x: ArrayLike, y: ArrayLike, target: float) -> float | None:
 
 
 def mean_and_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats]:
-    """Means over S seeds, and half the width of their t intervals: the mean lies in mean ± half width.
+    """Return the means over S seeds, and half the width of their t intervals.
 
-    values: (S, ...) with S >= 1, in any unit. Returns two arrays of shape (...) in the same unit. One seed says nothing
-    about the spread between seeds: its half width is NaN. Raises DalError for no seeds, values that are not finite, and
-    a confidence outside (0, 1).
+    values: (S, ...) with S >= 1, in any unit. Returns two arrays of shape (...) in the same unit: the interval is mean
+    ± half width. The half width of one seed is NaN, since the spread between seeds is unknown. Raises DalError for no
+    seeds, values that are not finite, and a confidence outside (0, 1).
 
     >>> mean, half_width = mean_and_interval([[0.5, 0.8], [0.7, 0.8]])
     >>> mean.round(3).tolist(), half_width.round(3).tolist()
@@ -73,10 +75,10 @@ def mean_and_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[Floa
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """The mean of a - b over seeds, and half the width of its t interval (NaN for a single pair).
+    """Return the mean of a - b over seeds, and half the width of its t interval (NaN for one pair).
 
-    a, b: (S,) in the same order of seeds, in any unit. Seeds share their initial set, so that pairs differ less than
-    means do. Raises DalError unless there are equally many.
+    a, b: (S,) in the same order of seeds, in any unit. Runs of a seed share their initial set, so pairs differ less
+    than means. Raises DalError unless the lengths are equal.
 
     >>> mean, half_width = paired_difference([0.8, 0.9], [0.7, 0.8])
     >>> round(mean, 3), round(half_width, 3)

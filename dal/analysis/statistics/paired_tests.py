@@ -10,15 +10,15 @@ from dal.errors import bad_value
 
 Floats = NDArray[np.float64]
 
-_DECIMALS = 12  # differences of areas that are equal but for rounding are no differences
+_DECIMALS = 12  # smaller differences of areas are rounding errors
 
 
 def paired_p_values(a: ArrayLike, b: ArrayLike) -> Floats:
-    """Two-sided p-values of paired t-tests of a against b over S seeds.
+    """Return the two-sided p-values of paired t-tests of a against b over S seeds.
 
-    a, b: (S, ...) with the same seeds in the same order, in any unit. Returns (...): 1 where all pairs are equal, 0
-    where all differ by the same amount, NaN for a single pair. Raises DalError for other shapes and for values that are
-    not finite.
+    a, b: (S, ...) with the same seeds in the same order, in any unit. Returns (...): 1 if all pairs are equal, 0 if all
+    differ by the same amount, NaN for a single pair. Raises DalError for other shapes and for values that are not
+    finite.
 
     >>> paired_p_values([0.8, 0.9, 0.7], [0.7, 0.7, 0.7]).round(3).tolist()
     0.225
@@ -34,7 +34,7 @@ def paired_p_values(a: ArrayLike, b: ArrayLike) -> Floats:
 
 
 def paired_differences(a: ArrayLike, b: ArrayLike) -> Floats:
-    """a - b, (S, ...), where what is less than rounding counts as equal.
+    """Return a - b, (S, ...), with rounding errors set to 0.
 
     >>> paired_differences([0.1 + 0.2], [0.3]).tolist()
     [0.0]
@@ -48,11 +48,11 @@ def paired_differences(a: ArrayLike, b: ArrayLike) -> Floats:
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Holm's step-down correction: adjusted p-values of a family of M tests, in the given order (Holm, 1979).
+    """Return the p-values of M tests after Holm's step-down correction, in the given order (Holm, 1979).
 
-    p_values: (M,). Rejecting where an adjusted value is below alpha errs anywhere in the family with probability alpha
-    at most, however the tests depend on each other. NaN, of tests that could not be made, stays and does not count.
-    Raises DalError for what is not (M,) or not in [0, 1].
+    p_values: (M,). Rejecting adjusted values below alpha bounds the probability of any error in the family by alpha,
+    for any dependence between the tests. NaN, for tests that were not possible, remains NaN and does not count. Raises
+    DalError for other shapes and for values outside [0, 1].
 
     >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.06, 0.06]

@@ -1,4 +1,7 @@
-"""Mean ranks over data sets, Friedman's test and Nemenyi's (Demšar, 2006, Journal of Machine Learning Research 7)."""
+"""Mean ranks over data sets, with Friedman's and Nemenyi's tests.
+
+See Demšar, 2006, Journal of Machine Learning Research 7.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,18 @@ from dal.errors import bad_value
 
 Floats = NDArray[np.float64]
 
-FEW = 10  # data sets, below which Friedman's p-value is rough
+FEW = 10  # with fewer data sets, Friedman's p-value is approximate
 
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """F functions on N data sets. What cannot be tested is NaN, and ``note`` says why."""
+    """Ranks of F functions on N data sets. Untestable values are NaN, and ``note`` says why."""
 
     ranks: Floats  # (N, F), 1 is the best; ties share their mean rank
     mean: Floats  # (F,)
     statistic: float  # Friedman's chi-square, corrected for ties
     p_value: float  # of all functions being equal
-    critical_difference: float  # Nemenyi: mean ranks that differ by as much differ at 5 %
+    critical_difference: float  # Nemenyi: mean ranks that differ by this much are significantly different at 5 %
     nemenyi: Floats  # (F, F) p-values of pairs, 1 on the diagonal
     note: str
 
@@ -50,12 +53,12 @@ def rank_functions(scores: ArrayLike) -> Ranks:
     unknown = np.full((num_functions, num_functions), np.nan)
     if num_sets < 2 or num_functions < 3:
         note = (
-            "too few to test: Friedman's test needs two data sets and three functions, and here are "
+            "too few to test: Friedman's test needs two data sets and three functions, got "
             f"{num_sets} and {num_functions}"
         )
         return Ranks(ranks, mean, math.nan, math.nan, math.nan, unknown, note)
     if (ranks == ranks[:, :1]).all():
-        note = "all functions are equal on every data set: there is nothing to test"
+        note = "all functions are equal on every data set, so no test is possible"
         return Ranks(ranks, mean, math.nan, math.nan, math.nan, unknown, note)
     statistic, p_value = stats.friedmanchisquare(*ranks.T)
     error = math.sqrt(num_functions * (num_functions + 1) / (6 * num_sets))
@@ -66,7 +69,7 @@ def rank_functions(scores: ArrayLike) -> Ranks:
 
 
 def nemenyi_quantile(num_functions: int, level: float = 0.05) -> float:
-    """What the critical difference is in units of sqrt(F (F + 1) / (6 N)).
+    """Return the critical difference in units of sqrt(F (F + 1) / (6 N)).
 
     >>> round(nemenyi_quantile(2), 3), round(nemenyi_quantile(10), 3)
     (1.96, 3.164)
@@ -82,5 +85,8 @@ def _note(shape: tuple[int, ...], critical: float) -> str:
             f"and can by {num_functions - 1} at most"
         )
     if num_sets < FEW:
-        return f"with {num_sets} data sets, fewer than {FEW}, Friedman's p-value is rough and finds large effects only"
+        return (
+            f"with {num_sets} data sets, fewer than {FEW}, Friedman's p-value is approximate and detects only large "
+            "effects"
+        )
     return ""

@@ -23,7 +23,7 @@ from dal.runs.atomic import write_text
 
 __all__ = ["Comparison", "Problem", "Table", "compare", "compare_problems", "pair_runs", "tables_of"]
 
-_MOST_PAIRS = 15  # of six functions; more of them are for the files
+_MOST_PAIRS = 15  # of six functions; larger tables go only to the files
 
 
 def compare(
@@ -35,16 +35,16 @@ def compare(
     baseline: str | None = None,
     **pairing: Any,
 ) -> list[Path]:
-    """Compare acquisition functions: print the tables, and write them as comparison.html, tables.tex and CSV files, and
-    the curves as learning_curves.png and .svg. Returns the paths written.
+    """Compare acquisition functions: print and write tables and learning curves.
 
-    ``paths`` are run folders, or folders that hold some at any depth; runs there without a finished round are left out,
-    and that is said. ``output`` is made where it is missing; by default it is ``compare`` in the folder that holds all
-    the runs. ``targets`` and ``baseline`` are those of compare_problems; ``pairing`` are the options of pair_runs:
+    The function writes comparison.html, tables.tex, CSV files, learning_curves.png and learning_curves.svg, and returns
+    their paths. ``paths`` are run folders, or folders that contain runs at any depth. Runs without a finished round are
+    ignored, with a message. The function creates ``output``, by default ``compare`` in the folder that contains all
+    runs. ``targets`` and ``baseline`` are those of compare_problems. ``pairing`` are the options of pair_runs:
     ``vary``, ``across``, ``common_seeds`` and ``common_labels``.
 
-    Raises DalError as these do, for a path without runs, and for an output inside of a run folder. Nothing is written
-    then.
+    Raises DalError as these functions do, for a path without runs, and for an output inside a run folder. Nothing is
+    written in these cases.
     """
     console = console or Console(highlight=False)
     runs = read_runs(paths, console)
@@ -60,7 +60,7 @@ def compare(
     for sentence in sentences:
         say(console, sentence)
     written = _write(folder, comparison, sentences)
-    sentence = f"The page is {written[0]}; its tables, numbers and pictures are beside it."
+    sentence = f"Page: {written[0]}. Its tables, numbers and figures are in the same folder."
     console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return written
 

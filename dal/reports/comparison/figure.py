@@ -12,17 +12,17 @@ from dal.analysis.grouping import Group
 from dal.analysis.pairing import Problem
 from dal.reports.overview.learning_curve import curves_figure
 
-_MOST_NOTE = 400  # characters; the page and the terminal have all of it
+_MOST_NOTE = 400  # characters; the page and the terminal show the full note
 
 
 def comparison_figure(problems: Sequence[Problem]) -> Figure:
-    """The mean primary metric in percent against labels, with the 95 % t interval over seeds as a band."""
+    """Plot the mean primary metric in percent against labels, with a band of the 95 % t interval."""
     notes = [f"{problem.name}: {'; '.join(problem.notes)}." for problem in problems if problem.notes]
     shortened = [textwrap.shorten(note, _MOST_NOTE, placeholder=" ...") for note in notes]
     return curves_figure([group for problem in problems for group in _drawn(problem)], shortened)
 
 
 def _drawn(problem: Problem) -> list[Group]:
-    """Best last accuracy first, and so in the legend. A panel has the name of the problem."""
+    """Return groups for the legend, best last accuracy first. The panel shows the problem's name."""
     groups = [replace(group, data=problem.name) for group in problem.functions]
     return sorted(groups, key=lambda group: (-group.accuracy[:, -1].mean(), group.name))

@@ -19,9 +19,9 @@ FOLDER = "compare"
 
 
 def output_folder(runs: Sequence[Path], output: str | Path | None) -> Path:
-    """Where to write: ``output``, or compare/ below the folder that holds all runs.
+    """Return the output folder: ``output``, or compare/ in the folder that contains all runs.
 
-    Raises DalError for what is a file, or a run folder or inside of one.
+    Raises DalError if it is a file, a run folder, or inside a run folder.
     """
     folder = Path(output) if output is not None else common_folder(runs) / FOLDER
     if folder.exists() and not folder.is_dir():
@@ -32,7 +32,7 @@ def output_folder(runs: Sequence[Path], output: str | Path | None) -> Path:
 
 
 def csv_tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
-    """All numbers, by the name of the file. An undefined number is an empty field, "never" is inf."""
+    """Return all numbers by file name. Undefined numbers are empty fields, and "never" is inf."""
     tables = {
         "functions.csv": comparison.functions,
         "targets.csv": comparison.targets,
@@ -69,7 +69,7 @@ def _ranks(comparison: Comparison) -> pd.DataFrame:
 
 
 def _curves(comparison: Comparison) -> pd.DataFrame:
-    """A line a problem, function and label count; ``measured`` is false where a curve is interpolated."""
+    """Return a row per problem, function and label count. ``measured`` is False for interpolated points."""
     parts = []
     for problem in comparison.problems:
         for function in problem.functions:

@@ -1,4 +1,4 @@
-"""Tables as LaTeX tables, for papers: booktabs, nothing else."""
+"""Tables as LaTeX tables, for papers; only booktabs is required."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _ESCAPES = str.maketrans(
 
 
 def latex(tables: Iterable[Table]) -> str:
-    """A file to \\input, a table environment a table. It needs \\usepackage{booktabs}."""
+    """Return a file to \\input, with one table environment per table. It needs \\usepackage{booktabs}."""
     return "% Needs \\usepackage{booktabs}.\n\n" + "\n".join(map(_table, tables))
 
 
 def escape(text: str) -> str:
-    r"""Text that LaTeX shows as it is.
+    r"""Escape text for LaTeX.
 
     >>> print(escape("least_confidence, 5 % ± 1"))
     least\_confidence, 5 \% \(\pm\) 1

@@ -34,7 +34,7 @@ _GRID = {"gridcolor": "#e6e6e6", "zeroline": False, "linecolor": "#999999", "tic
 
 
 def page(problems: Sequence[Problem], tables: Sequence[Table], sentences: Sequence[str], version: str) -> str:
-    """A figure, notes and tables for each problem, then the tables over all. The page loads nothing from anywhere."""
+    """Return the page: a section for each problem, then the tables over all. It loads no other file."""
     styles = styles_of([function for problem in problems for function in problem.functions])
     figures = [_figure(problem, styles) for problem in problems]
     parts = []
@@ -54,14 +54,14 @@ def page(problems: Sequence[Problem], tables: Sequence[Table], sentences: Sequen
         body="\n".join(parts),
         version=escape(version),
         plotly=get_plotlyjs(),
-        # "</" would end the script, wherever it stands.
+        # "</" would end the script, even inside a string.
         data=json.dumps(figures, ensure_ascii=False, allow_nan=False).replace("</", "<\\/"),
     )
 
 
 def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
     functions = sorted(problem.functions, key=lambda group: (-group.accuracy[:, -1].mean(), group.name))
-    opacity = min(0.1, 0.8 / len(functions))  # many bands on one another would hide the lines
+    opacity = min(0.1, 0.8 / len(functions))  # many overlapping bands would hide the lines
     traces = [trace for function in functions for trace in _traces(function, styles[function.name], opacity)]
     axis = {**_GRID, "title": {"text": "Labels bought"}}
     scales = [
@@ -92,14 +92,14 @@ def _folded(name: str) -> list[str]:
 
 
 def _log_ticks(problem: Problem) -> list[int]:
-    """Round numbers in the range of the labels: on a log axis Plotly's own read 2, 5, 100, 2."""
+    """Return round ticks in the range of the labels; Plotly's own read 2, 5, 100, 2 on a log axis."""
     first, last = int(problem.labels[0]), int(problem.labels[-1])
     ticks = [n * 10**power for power in range(len(str(last))) for n in (1, 2, 5) if first <= n * 10**power <= last]
     return ticks if len(ticks) > 1 else sorted({first, last})
 
 
 def _traces(function: Group, style: Mapping[str, Any], opacity: float) -> list[dict[str, Any]]:
-    """The band, where there are two seeds or more, and the line; a click on the legend toggles both."""
+    """Return the line, and a band for two or more seeds. A click on the legend toggles both."""
     mean, half_width = (100 * a for a in mean_and_interval(function.accuracy))
     x, color = function.labels.tolist(), style["color"]
     known = not math.isnan(half_width[0])
@@ -188,7 +188,7 @@ footer { margin-top: 3em }
 <h1>Comparison of acquisition functions</h1>
 $findings
 $body
-<footer>Made by dal $version with dal compare. The numbers are in the CSV files beside this page.</footer>
+<footer>Made by dal $version with dal compare. The numbers are in the CSV files in the folder of this page.</footer>
 <script>$plotly</script>
 <script>
 const figures = $data;

@@ -19,8 +19,11 @@ _DASH = "–"
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text. The first ``names`` columns are names, to the left; the others are numbers, to the right.
-    ``heat``, of the shape of the numbers, is between 0 and 1 where a cell is to be shaded, and NaN elsewhere."""
+    """A table of text.
+
+    The first ``names`` columns are left-aligned names; the others are right-aligned numbers. ``heat`` has the shape of
+    the numbers: from 0 to 1 for shaded cells, NaN elsewhere.
+    """
 
     key: str  # "functions", "targets", "pairs", "penalty" or "ranks"
     title: str
@@ -29,15 +32,15 @@ class Table:
     caption: str
     names: int = 1
     heat: tuple[tuple[float, ...], ...] = ()
-    problem: str = ""  # its name; "" where the table is about all of them
+    problem: str = ""  # its name; "" if the table covers all problems
 
 
 def tables_of(comparison: Comparison, most_pairs: int | None = None) -> list[Table]:
-    """All tables: for each problem its functions, targets and pairs; then the penalty matrix and, over several data
-    sets, the ranks.
+    """Return all tables: functions, targets and pairs of each problem, then those over all problems.
 
-    Where there are more than ``most_pairs`` pairs in a problem, only those with the baseline are shown (none without
-    one), and the caption says so.
+    The tables over all problems are the penalty matrix and, for several data sets, the ranks. If a problem has more
+    than ``most_pairs`` pairs, its table shows only pairs with the baseline (none without a baseline), and the caption
+    says so.
     """
     tables = []
     for problem in comparison.problems:
@@ -47,17 +50,20 @@ def tables_of(comparison: Comparison, most_pairs: int | None = None) -> list[Tab
             _pairs(problem, _of(comparison.pairs, problem), comparison.baseline, most_pairs),
         ]
     tables.append(_penalty(comparison))
-    # Of one data set the first table says it all.
+    # For a single data set, the first table already shows the ranks.
     if comparison.ranks is not None and len(comparison.problems) > 1:
         tables.append(_ranks(comparison))
     return tables
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """A sentence a problem: which functions are above the baseline in area, which below, and which are not told apart.
-    Holm's correction, 5 %. None with one seed; without a baseline, that there is none."""
+    """Return a sentence per problem: which functions differ significantly from the baseline in area.
+
+    Tests use Holm's correction at 5 %. A problem with one seed has no sentence. Without a baseline, the only sentence
+    says that there is none.
+    """
     if comparison.baseline is None:
-        return [f"Nothing is set against a baseline, as {BASELINE!r} is not in all problems; name one with --baseline."]
+        return [f"No baseline: {BASELINE!r} is not in all problems. Choose one with --baseline."]
     sentences = []
     for problem in comparison.problems:
         lines = _of(comparison.functions, problem)
@@ -66,9 +72,9 @@ def findings(comparison: Comparison) -> list[str]:
             continue
         sure = lines["p_holm"] < 0.05
         parts = [
-            (lines[sure & (lines["difference"] > 0)], "above"),
-            (lines[sure & (lines["difference"] < 0)], "below"),
-            (lines[~sure], "not told apart from"),
+            (lines[sure & (lines["difference"] > 0)], "significantly above"),
+            (lines[sure & (lines["difference"] < 0)], "significantly below"),
+            (lines[~sure], "not significantly different from"),
         ]
         said = [
             f"{_named(list(names['function']), len(lines))} {'is' if len(names) == 1 else 'are'} {how} "
@@ -99,11 +105,13 @@ def _functions(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> T
         rows.append(tuple(row))
     caption = (
         f"{_seeds(problem)}, {_span(problem)}. Means over seeds ± half the width of their 95 % t interval. Area: mean "
-        f"test {in_words(problem.metric)} along the curve, over the labels and over their logarithm, where each "
-        "doubling counts alike."
+        f"test {in_words(problem.metric)} along the curve, over the labels and over their logarithm, which weighs "
+        "each doubling equally."
     )
     if baseline:
-        caption += f" p: two-sided paired t-test of the areas against {baseline}; Holm: over all functions here."
+        caption += (
+            f" p: two-sided paired t-test of the areas against {baseline}; Holm: over all functions of this table."
+        )
     return Table(
         "functions",
         f"{problem.name}: area under the budget curve",
@@ -133,12 +141,12 @@ def _targets(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> Tab
     chosen = [f"{100 * target:.4g} % is the {rule}" for target, rule in goals if rule != "given"]
     caption = (
         f"{'; '.join(chosen)}. " if chosen else ""
-    ) + "Labels: where the mean curve first gets there, in parentheses the 95 % bootstrap interval over seeds"
-    caption += ", the target taken anew from the seeds of each resample." if chosen else "."
+    ) + "Labels: where the mean curve first reaches the target (95 % bootstrap interval over seeds)"
+    caption += ", which applies the rule for the target to each resample." if chosen else "."
     if baseline:
         caption += (
             f" Label efficiency: labels that {baseline} needs over labels that the function needs, so 2 is half the "
-            f"labels. Never: not with {problem.labels[-1]:,} labels; more than (>): {baseline} does not get there."
+            f"labels. Never: not within {problem.labels[-1]:,} labels; more than (>): {baseline} does not reach it."
         )
     title = f"{problem.name}: labels to reach {'a target' if len(goals) == 1 else 'targets'}"
     return Table("targets", title, tuple(header), tuple(rows), caption, problem=problem.name)
@@ -162,12 +170,13 @@ def _pairs(problem: Problem, lines: pd.DataFrame, baseline: str | None, most: in
         for _, line in lines.iterrows()
     ]
     caption = (
-        "Areas seed by seed, their difference ± half its 95 % t interval; p: two-sided paired t-test; Holm: over "
-        f"{_count(count, 'pair')}. Seeds: where the area of the first is larger, equal, smaller. Label counts, but for "
+        "Difference of the areas, seed by seed, ± half the width of its 95 % t interval; "
+        "p: two-sided paired t-test; Holm: over "
+        f"{_count(count, 'pair')}. Seeds: where the area of the first is larger, equal, smaller. Label counts, except "
         "the initial set: where the first beats the other (paired t, two-sided 5 %, not corrected), neither does, the "
         "other beats it."
     )
-    header = ("function", "against", "area apart, points", "p", "p, Holm", "seeds W/T/L", "counts W/T/L")
+    header = ("function", "against", "difference of area, points", "p", "p, Holm", "seeds W/T/L", "counts W/T/L")
     return Table("pairs", f"{problem.name}: pairs", header, tuple(rows), caption + note, names=2, problem=problem.name)
 
 
@@ -184,14 +193,14 @@ def _penalty(comparison: Comparison) -> Table:
     heat = [[math.nan if i == j else v / most for j, v in enumerate(row)] for i, row in enumerate(values)]
     heat.append([math.nan] * len(names))
     caption = (
-        "Row i, column j: the share of label counts, but for the initial set, at which the function of the row beats "
-        "that of the column (paired t over seeds, two-sided 5 %, not corrected), added over "
-        f"{_count(most, 'data set')}, so {most} at most. The mean of a column, its diagonal counting as 0: how often "
+        "Row i, column j: the fraction of label counts, except the initial set, at which the function of the row beats "
+        "that of the column (paired t over seeds, two-sided 5 %, not corrected), summed over "
+        f"{_count(most, 'data set')}, so at most {most}. The mean of a column, with 0 on the diagonal: how often "
         "its function is beaten, so lower is better (arXiv:1906.03671)."
     )
     left_out = sorted({n for p in comparison.problems for n in p.names} - set(names))
     if left_out:
-        caption += f" Left out, since not on every data set: {_list(left_out)}."
+        caption += f" Left out, because not on every data set: {_list(left_out)}."
     header = ("beats", *(str(i + 1) for i in range(len(names))))
     return Table("penalty", "Pairwise penalty matrix", header, tuple(rows), caption, heat=tuple(map(tuple, heat)))
 
@@ -215,7 +224,7 @@ def _ranks(comparison: Comparison) -> Table:
     if tested:
         caption += (
             f" Friedman: chi-square {ranks.statistic:.2f}, p {_p(ranks.p_value)}. Nemenyi: mean ranks that differ by "
-            f"{ranks.critical_difference:.2f} or more differ at 5 %; all pairs are in ranks.csv."
+            f"{ranks.critical_difference:.2f} or more are significantly different at 5 %; all pairs are in ranks.csv."
         )
     if ranks.note:
         caption += f" {ranks.note[0].upper()}{ranks.note[1:]}."
@@ -247,7 +256,7 @@ def _list(names: list[str]) -> str:
 
 
 def _percent(line: pd.Series, column: str, sign: str = "") -> str:
-    """A share and half its interval, where they are known."""
+    """Return a percentage and half the width of its interval, if they are known."""
     value, half_width = line[column], line[f"{column}_interval"]
     if math.isnan(value):
         return _DASH
@@ -264,7 +273,7 @@ def _p(value: float) -> str:
         return _DASH
     if value < 0.001:
         return "<0.001"
-    # On which side of 5 % it is shows.
+    # Four decimals show on which side of 5 % the value lies.
     return f"{value:.4f}" if f"{value:.3f}" == "0.050" else f"{value:.3f}"
 
 
@@ -284,8 +293,8 @@ def _labels(value: float, first: int) -> str:
 def _efficiency(line: pd.Series, last: int) -> str:
     value, low, high = (line[f"efficiency{end}"] for end in ("", "_low", "_high"))
     if math.isnan(value):
-        return "never, as the other"
-    # Where the baseline does not get there, it needs more than all the labels it had.
+        return "neither reaches it"
+    # A baseline that does not reach the target needs more than all the labels it had.
     text = f"> {last / line['labels']:.2f}" if math.isinf(value) else _times(value)
     certain = math.isnan(low) or low == high
     return text if certain else f"{text} ({_times(low)} to {_times(high)})"

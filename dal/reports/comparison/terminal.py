@@ -13,15 +13,18 @@ from rich.text import Text
 
 from dal.reports.comparison.tables import Table
 
-# What a terminal without Unicode is shown instead.
+# Replacements for terminals without Unicode.
 _ASCII = str.maketrans({"±": "+-", "–": "-", "≤": "<=", "∞": "inf", "…": "..."})
 _BETWEEN, _EDGES = 2, 2  # cells between two columns, and at both ends
 _LEAST_NAME = 8  # cells
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table with its caption. Where the terminal is too narrow for all columns, the rest follows below, with
-    the names again; long names are folded, and numbers are never cut."""
+    """Print a table with its caption.
+
+    If the terminal is too narrow, the remaining columns follow below, with the names repeated. Long names wrap; numbers
+    are never truncated.
+    """
     table = _shown(console, table)
     console.print(Text(table.title, style="bold"))
     for columns in _parts(table, console.width):
@@ -31,12 +34,12 @@ def print_table(console: Console, table: Table) -> None:
 
 
 def say(console: Console, sentence: str, style: str = "") -> None:
-    """Print a sentence, folded at words."""
+    """Print a sentence, wrapped at words."""
     console.print(Text(_say(console, sentence), style=style))
 
 
 def _parts(table: Table, width: int) -> list[list[int]]:
-    """The columns of numbers of each part."""
+    """Return the number columns of each part."""
     room = width - sum(_name_widths(table, width)) - _BETWEEN * (table.names - 1) - _EDGES
     parts: list[list[int]] = [[]]
     left = room
@@ -51,7 +54,7 @@ def _parts(table: Table, width: int) -> list[list[int]]:
 
 
 def _name_widths(table: Table, width: int) -> list[int]:
-    """Names may take half of the terminal, or two thirds where there are two, and are folded beyond it."""
+    """Return the widths of name columns: at most half of the terminal, or two thirds for two columns."""
     widest = max((_number_width(table, i) for i in range(table.names, len(table.header))), default=0)
     room = min(width * table.names // (table.names + 1), width - _EDGES - _BETWEEN * table.names - widest)
     most = max(_LEAST_NAME, room // table.names)
@@ -78,7 +81,7 @@ def _table(table: Table, width: int, columns: Sequence[int]) -> RichTable:
 
 
 def _shown(console: Console, table: Table) -> Table:
-    """In characters that the terminal has; before its columns are measured, since these are other widths."""
+    """Encode a table for the terminal. This precedes measuring, since replacements change widths."""
     rows = tuple(tuple(_say(console, cell) for cell in row) for row in table.rows)
     header = tuple(_say(console, cell) for cell in table.header)
     return replace(table, title=_say(console, table.title), header=header, rows=rows)

@@ -68,8 +68,7 @@ def test_too_few_are_said_to_be_too_few(shape):
     found = rank_functions(np.random.default_rng(4).random(shape))
     assert math.isnan(found.p_value) and np.isnan(found.nemenyi).all()
     assert found.note == (
-        "too few to test: Friedman's test needs two data sets and three functions, and here are "
-        f"{shape[0]} and {shape[1]}"
+        f"too few to test: Friedman's test needs two data sets and three functions, got {shape[0]} and {shape[1]}"
     )
     assert sorted(found.mean) != [] and found.mean.sum() == pytest.approx(sum(range(1, shape[1] + 1)))
 
@@ -86,7 +85,7 @@ def test_notes_where_nemenyi_cannot_find_anything_and_where_friedman_is_rough():
 def test_equal_everywhere_is_nothing_to_test():
     found = rank_functions(np.full((3, 3), 0.5))
     assert found.mean.tolist() == [2, 2, 2] and math.isnan(found.p_value)
-    assert "nothing to test" in found.note
+    assert "no test is possible" in found.note
 
 
 @pytest.mark.parametrize("scores", [[0.1, 0.2], [[]], [[0.1, math.nan]]])

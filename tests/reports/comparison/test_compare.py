@@ -45,11 +45,14 @@ def test_it_writes_beside_the_runs_and_says_what_it_found(runs, console):
     assert {p.name for p in folder.iterdir()} == FILES == {p.name for p in written}
     assert {p.parent for p in written} == {folder}
     text = console.export_text()
-    said = "digits, 3 seeds, 10 to 30 labels, area: margin is above random; badge is not told apart from random"
+    said = (
+        "digits, 3 seeds, 10 to 30 labels, area: margin is significantly above random; badge is not significantly "
+        "different from random"
+    )
     assert said in " ".join(text.split())
-    assert "digits: 3 seeds are few: bootstrap intervals of 95 % hold the truth in about 75 % of cases." in text
+    assert "digits: 3 seeds are few: bootstrap intervals of 95 % contain the true value in about 75 % of cases." in text
     assert "Pairwise penalty matrix" in text and "Mean ranks" not in text  # over one data set they say nothing new
-    assert f"The page is {folder / 'comparison.html'}; its tables, numbers and pictures are beside it." in text
+    assert f"Page: {folder / 'comparison.html'}. Its tables, numbers and figures are in the same folder." in text
 
 
 def test_numbers_come_back_from_csv(runs, console):
@@ -116,7 +119,7 @@ def test_several_data_sets_are_ranked_and_tested(runs, synthetic, console, tmp_p
     text = " ".join(console.export_text().split())
     # badge, margin, random: 1, 2, 3 on three data sets, and 3, 1, 2 on digits; chi-square with 2 degrees: exp(-3.5 / 2)
     assert "Friedman: chi-square 3.50, p 0.174" in text
-    assert "With 4 data sets, fewer than 10, Friedman's p-value is rough" in text
+    assert "With 4 data sets, fewer than 10, Friedman's p-value is approximate" in text
     assert "added over 4 data sets, so 4 at most" in text
     assert "Mean ranks over data sets" in text
     ranks = pd.read_csv(tmp_path / "out/ranks.csv").set_index("function")

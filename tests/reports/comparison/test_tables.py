@@ -55,7 +55,7 @@ def test_never_more_than_and_at_once_are_said(comparison_of):
     # margin needs 15 labels for 0.65, random 25; for 0.8 margin needs 20, and random more than all its 30
     assert column(table, "label efficiency at 65") == {"margin": "1.67", "random": "–", "bald": "never"}
     assert column(table, "label efficiency at 80")["margin"] == "> 1.50"
-    assert column(table, "label efficiency at 95")["margin"] == "never, as the other"
+    assert column(table, "label efficiency at 95")["margin"] == "neither reaches it"
     assert table.caption.startswith("Labels: where")
 
 
@@ -71,17 +71,18 @@ def test_findings_name_above_below_and_undecided(comparison_of):
     curves = {"random": 0 * noise, "good": 0.1 + noise, "bad": -0.1 + noise, "same": np.roll(noise, 1)}
     comparison = comparison_of({name: [[0.5, 0.6 + a] for a in values] for name, values in curves.items()})
     assert findings(comparison) == [
-        "digits, 5 seeds, 10 to 20 labels, area: good is above random; bad is below random; same is not told apart "
-        "from random (paired t, Holm, 5 %)."
+        "digits, 5 seeds, 10 to 20 labels, area: good is significantly above random; bad is significantly below "
+        "random; same is not significantly different from random (paired t, Holm, 5 %)."
     ]
     same = {name: [[0.5, 0.6 + a] for a in noise] for name in ("random", "a", "b", "c")}
-    assert "all 3 others are not told apart" in findings(comparison_of(same, data="four"))[0]
-    assert "a and b are not told apart" in findings(comparison_of({n: same[n] for n in list(same)[:3]}, data="two"))[0]
+    assert "all 3 others are not significantly different" in findings(comparison_of(same, data="four"))[0]
+    assert (
+        "a and b are not significantly different"
+        in findings(comparison_of({n: same[n] for n in list(same)[:3]}, data="two"))[0]
+    )
     assert findings(comparison_of({"random": [[0.5, 0.6]], "b": [[0.5, 0.7]]}, data="one seed")) == []
     (sentence,) = findings(comparison_of({"a": [[0.5, 0.6]] * 2, "b": [[0.5, 0.7]] * 2}))
-    assert (
-        sentence == "Nothing is set against a baseline, as 'random' is not in all problems; name one with --baseline."
-    )
+    assert sentence == "No baseline: 'random' is not in all problems. Choose one with --baseline."
 
 
 def test_penalty_says_rows_and_columns_in_words(comparison_of):
