@@ -22,7 +22,10 @@ class WaitingForAnswers(DalError):
 
 
 class NonFiniteError(DalError):
-    """A loss or score that is NaN or infinite. ``row`` is the first such row of a batch, if known."""
+    """A loss or score that is NaN or infinite.
+
+    ``row`` is the first such row of a batch, if known.
+    """
 
     def __init__(self, message: str, row: int | None = None) -> None:
         super().__init__(message)

@@ -125,7 +125,7 @@ def function_table(problem: Problem, baseline: str | None, num_resamples: int = 
 
 
 def pair_table(problem: Problem) -> pd.DataFrame:
-    """Return one row per pair of functions, the one with the larger mean area first. Columns:
+    """Return one row per pair of functions, larger mean area first. Columns:
 
     - ``problem``, ``function``, ``other``
     - ``difference``, ``difference_interval``: of their areas, seed by seed, as in function_table; ``p_value``, and

@@ -17,7 +17,9 @@ Floats = NDArray[np.float64]
 
 
 def first_crossings(x: ArrayLike, curves: ArrayLike, targets: ArrayLike) -> Floats:
-    """Return where each of R curves first reaches its target: a vectorized labels_to_reach().
+    """Return where each curve first reaches its target.
+
+    This is a vectorized labels_to_reach().
 
     x: (T,) labels, increasing; curves: (R, T), interpolated linearly; targets: (R,) or one number. Returns (R,),
     infinite if a curve never reaches its target. A curve that starts at or above the target reaches it at its first
@@ -46,7 +48,7 @@ def efficiency_table(
     baseline: str | None = None,
     num_resamples: int = NUM_RESAMPLES,
 ) -> pd.DataFrame:
-    """Return one row per target and function: labels to the target, compared with the baseline.
+    """Return labels to each target, one row per target and function.
 
     ``targets`` are test accuracies, as fractions. By default, the target is the mean accuracy of the baseline at its
     last labels. Without a baseline, it is the lowest such mean of any function, so that every function reaches it.

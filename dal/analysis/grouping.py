@@ -26,7 +26,7 @@ Settings = Mapping[str, str]  # dotted keys to JSON
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs with the same settings, one per seed and sorted by seed, and their learning curves."""
+    """Runs with the same settings, sorted by seed, and their curves."""
 
     data: str
     acquisition: str
@@ -55,7 +55,9 @@ class Group:
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Group runs that differ only in the seed and in keys that cannot change a result, such as prices.
+    """Group runs that differ only in their seed.
+
+    Keys that cannot change a result, such as prices, may also differ.
 
     Groups are sorted by data set, then by mean final accuracy, highest first. Raises DalError for no runs, for a
     duplicate seed in a group (its copies are not independent), and for a run without its primary metric on a test set.
@@ -94,7 +96,7 @@ def _preset(group: Group, name: str) -> str:
 
 
 def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
-    """Return how many rounds, from the first, have the same labels in all of these curves.
+    """Count the first rounds with equal labels in all curves.
 
     >>> num_common_rounds([[10, 20, 30], [10, 20], [10, 20, 25]])
     2
@@ -108,7 +110,7 @@ def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
 
 
 def settings_of(run: Run) -> dict[str, str]:
-    """Return the settings that can change a result, except the seed, as dotted keys to JSON."""
+    """Return settings that can change a result, except the seed, as JSON."""
     config = dict(flatten(run.config))
     left_out = {"seed"} | without_effect(config) | _of_no_rule(config)
     settings = {k: json.dumps(v, default=str) for k, v in config.items() if k not in left_out}
@@ -126,7 +128,9 @@ def _of_no_rule(config: Mapping[str, Any]) -> set[str]:
 
 
 def telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]:
-    """Return the keys that name the groups of each data set and acquisition function (as JSON).
+    """Return the keys that distinguish groups.
+
+    The result is by data set and acquisition function, both as JSON.
 
     The parameters of an acquisition function are compared only between groups of the same function: BALD always has a
     number of draws, and margin never has one. All other keys are compared between all groups of a data set.

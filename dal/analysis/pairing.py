@@ -32,7 +32,7 @@ _HELD = {2: 51, 3: 75}  # see bootstrap_interval
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A data set on which F functions are compared on the same S seeds, at the same T label counts."""
+    """F functions on one data set, with common seeds and label counts."""
 
     name: str  # the data set, and the settings that distinguish the problem
     functions: tuple[Group, ...]  # (F,), largest mean area first
@@ -174,7 +174,7 @@ def _check_settings(name: str, groups: Sequence[Group], free: Sequence[str]) -> 
 
 
 def _common_seeds(name: str, groups: Sequence[Group], allowed: bool) -> tuple[list[int], list[str]]:
-    """Return the seeds that all functions have, and a note on the others."""
+    """Return the common seeds, and a note on the others."""
     everything = set(chain.from_iterable(group.seeds for group in groups))
     common = sorted(everything.intersection(*(group.seeds for group in groups)))
     if len(common) == len(everything):

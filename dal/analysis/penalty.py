@@ -17,7 +17,9 @@ LEVEL = 0.05  # two-sided, not corrected: as in the paper
 
 
 def wins(problem: Problem) -> tuple[Ints, int]:
-    """Count the wins, (F, F), of the row's function over the column's, and the label counts compared.
+    """Return the wins, (F, F), and the number of label counts.
+
+    An entry is the number of label counts at which the row's function beats the column's.
 
     A function beats another at a label count if its mean accuracy over seeds is higher and a two-sided paired t-test
     over seeds rejects at 5 %. The label counts are those at which every run has a round, except the initial set, which
@@ -35,7 +37,7 @@ def wins(problem: Problem) -> tuple[Ints, int]:
 
 
 def penalty_matrix(problems: Sequence[Problem]) -> pd.DataFrame:
-    """Return the penalty matrix, (F, F): how often the row's function beats the column's.
+    """Return how often the row's function beats the column's, (F, F).
 
     Each label count of a problem weighs 1 over their number, so the largest possible entry is the number of problems.
     The matrix includes the functions that all problems have, sorted by column mean: the least often beaten first. The

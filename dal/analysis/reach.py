@@ -19,7 +19,7 @@ ROUNDS_OF_COMPUTE = 3
 
 @dataclass(frozen=True)
 class Reach:
-    """Labels and money at which a group reaches ``target``, each with the ends of a 95 % interval.
+    """Labels and money to reach ``target``, with 95 % intervals.
 
     Values are infinite if the group never reaches it, and NaN if unknown. ``forecast`` is True if it is not reached
     yet.
@@ -44,7 +44,9 @@ def target_of(group: Group) -> float | None:
 
 
 def reach(group: Group, target: float, prices: PricesConfig | None = None) -> Reach:
-    """Return the labels and money until the mean primary metric of a group is ``target``, a fraction.
+    """Return the labels and money to reach a target.
+
+    ``target`` is a value of the mean primary metric of a group, as a fraction.
 
     If the mean learning curve reaches the target, the labels come from the curve. The ends of their interval come from
     the upper and lower end of its band over seeds (NaN for one seed; infinite if the lower end does not reach the

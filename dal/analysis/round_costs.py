@@ -36,7 +36,7 @@ def common_prices(runs: Iterable[Run]) -> PricesConfig | None:
 
 
 def round_costs(run: Run, prices: PricesConfig | None = None) -> dict[str, Floats]:
-    """Return the costs of the R rounds of a run, (R,) float64 each.
+    """Return the costs of each round, (R,) float64 each.
 
     - ``flops_train``: training and validation, forward and backward
     - ``flops_score``: scoring, selecting and embedding the pool
@@ -60,7 +60,7 @@ def round_costs(run: Run, prices: PricesConfig | None = None) -> dict[str, Float
 
 
 def mean_costs(group: Group, prices: PricesConfig | None = None) -> dict[str, Floats]:
-    """Return the cumulative costs at the T rounds of a group: means over its runs, (T,) each.
+    """Return the mean cumulative costs of a group, (T,) each.
 
     The keys are those of round_costs(). Costs by the same round differ between seeds. They are averaged round by round,
     like the accuracies, so a point of a curve is the mean run at that round.

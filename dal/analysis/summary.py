@@ -22,10 +22,11 @@ BASELINE = "random"
 def summarize_runs(
     runs: Iterable[Run], prices: PricesConfig | None = None, target: float | None = None
 ) -> pd.DataFrame:
-    """Return one row per group of runs that differ only in their seed, best final accuracy first.
+    """Return summary statistics, one row per group of runs.
 
-    Rows are sorted by data set first. Accuracies are fractions. ``..._interval`` is half the width of the 95 % t
-    interval over seeds (NaN for one seed). All columns cover the rounds that all runs of the group have:
+    Runs of a group differ only in their seed. Rows are sorted by data set, then by final accuracy, best first.
+    Accuracies are fractions. ``..._interval`` is half the width of the 95 % t interval over seeds (NaN for one seed).
+    All columns cover the rounds that all runs of the group have:
 
     - ``data``, ``acquisition``, and ``settings``: a short name of the other differences between the runs of the data
       set. ``all_settings``: all differences

@@ -20,10 +20,11 @@ class Variant:
 
 
 def variant_names(variants: Sequence[Variant], presets: Sequence[str]) -> list[str]:
-    """Return a distinct name for each variant, such as "compute=classic" or "query_size=20, lr=0.1, and 3 more".
+    """Return a distinct name for each variant.
 
-    Up to two settings are shown as they are. With more, the ``presets`` that differ within the data set come first, and
-    then the settings that distinguish the variants: at most two, unless more are needed.
+    Examples are "compute=classic" and "query_size=20, lr=0.1, and 3 more".     Up to two settings are shown as they
+    are. With more, the ``presets`` that differ within the data set come first, and then the settings that distinguish
+    the variants: at most two, unless more are needed.
 
     >>> settings = [(("lr", str(i)), ("growth", str(i)), ("average", str(i))) for i in range(2)]
     >>> both = [Variant((("compute", name),), s) for name, s in zip(("saver", "classic"), settings)]

@@ -28,7 +28,9 @@ from dal.scoring.candidates import CandidatesConfig
 def rank_command(
     run: str, overrides: Sequence[str] = (), pool: str | None = None, top: int | None = None, output: str | None = None
 ) -> Path:
-    """Write ``rank,index,id,score`` for the unlabeled points of a run, or for a folder of new images.
+    """Rank the unlabeled points of a run, or new images, as CSV.
+
+    The columns are ``rank,index,id,score``. ``pool`` is a folder of new images.
 
     Raises DalError if the folder is not a run with a trained round, or if the new images do not fit the run.
     """

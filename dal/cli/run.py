@@ -85,7 +85,7 @@ def _jobs(flags: list[str]) -> int:
 
 
 def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = None) -> list[Round]:
-    """Start or resume the campaign of a resolved configuration, and print its progress.
+    """Start or resume a campaign, and print its progress.
 
     ``overrides`` made the configuration; the advice on what to try next repeats them. None prints no advice.
     """

@@ -68,7 +68,9 @@ class CampaignProgress:
 
 
 def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
-    """Return one line for a round, at most 80 columns wide. Its FLOPs exclude the test pass.
+    """Return a line for a round, at most 80 columns wide.
+
+    Its FLOPs exclude the test pass.
 
     >>> row = {"round": 2, "labels_bought": 60, "updates": 300, "test_accuracy": 0.9123, "seconds_train": 1.0}
     >>> round_line(Round(row, seconds_score=0.25, flops_forward_train=10**12))
@@ -82,11 +84,11 @@ def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
 
 
 def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> Table:
-    """Return the costs of all rounds: one line per phase, and totals with and without testing.
+    """Return the costs of all rounds, one line per phase.
 
-    ``rows`` are the rows of the journal, at least one. The table shows FLOPs if all rows count them, energy if it is
-    measured, and money if ``prices`` has a price. A phase without costs has no line. Seconds are wall time; money is
-    for all devices.
+    The last lines are totals with and without testing.     ``rows`` are the rows of the journal, at least one. The
+    table shows FLOPs if all rows count them, energy if it is measured, and money if ``prices`` has a price. A phase
+    without costs has no line. Seconds are wall time; money is for all devices.
     """
     prices = prices or PricesConfig()
     columns = {"flops": "FLOPs", "seconds": "seconds", "energy": "energy\nWh", "money": f"cost\n{prices.currency}"}

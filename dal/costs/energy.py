@@ -12,7 +12,9 @@ Readings = dict[int, float]
 
 
 def read_energy() -> Readings:
-    """Return the energy counters of all visible GPUs that have one; empty if NVML is missing or fails.
+    """Return the energy counters of all visible GPUs that have one.
+
+    The result is empty if NVML is missing or fails.
 
     >>> read_energy() if not torch.cuda.is_available() else {}
     {}
@@ -31,10 +33,11 @@ def read_energy() -> Readings:
 
 
 def energy_between(before: Readings, after: Readings) -> float | None:
-    """Return the joules between two readings on the GPUs in use, or None if they are unknown.
+    """Return the joules between two readings on the GPUs in use.
 
-    A GPU is in use if this process holds memory on it at the end. In a group of n processes, the first n GPUs are also
-    in use. The counters cover whole GPUs, so they include the work of other programs.
+    The result is None if they are unknown. A GPU is in use if this process holds memory on it at the end. In a group of
+    n processes, the first n GPUs are also in use. The counters cover whole GPUs, so they include the work of other
+    programs.
     """
     used = [device for device in _devices_in_use() if device in before and device in after]
     return sum(after[device] - before[device] for device in used) if used else None

@@ -70,13 +70,14 @@ class LearningCurve:
 def fit_learning_curve(
     labels: Sequence[float], accuracy: Sequence[float], *, seed: int = 0, num_samples: int = 200
 ) -> LearningCurve:
-    """Fit a power law to ``accuracy``, (R,) from 0 to 1, measured after ``labels``, (R,) counts.
+    """Fit a power law to a learning curve.
 
-    Later points weigh more, since the next rounds resemble the last: the i-th of R points weighs i / R, as in Figueroa
-    et al. 2012 (doi 10.1186/1472-6947-12-8). The samples come from the posterior of a Bayesian fit. It assumes normal
-    noise of unknown size, and flat priors for the accuracies at both ends of the curve and for log(c). With few points,
-    the prior of the noise keeps the intervals wide; a bootstrap of the residuals finds no noise in three points. The
-    same seed gives the same samples.
+    ``accuracy`` is (R,) from 0 to 1, measured after ``labels``, (R,) counts. Later points weigh more, since the next
+    rounds resemble the last: the i-th of R points weighs i / R, as in Figueroa et al. 2012 (doi
+    10.1186/1472-6947-12-8). The samples come from the posterior of a Bayesian fit. It assumes normal noise of unknown
+    size, and flat priors for the accuracies at both ends of the curve and for log(c). With few points, the prior of the
+    noise keeps the intervals wide; a bootstrap of the residuals finds no noise in three points. The same seed gives the
+    same samples.
 
     Raises DalError for fewer than 3 points, labels that do not increase, and accuracies outside [0, 1].
 

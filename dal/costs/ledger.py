@@ -16,10 +16,10 @@ from dal.costs.phases import Costs, flatten_costs, parse_costs, total_costs
 
 
 class Ledger:
-    """Costs of one round, ``{phase: Costs}``. ``row()`` returns them as flat keys for the journal.
+    """Costs of one round, ``{phase: Costs}``.
 
-    Samples and FLOPs (see dal.costs.flops) are exact and the same on every machine. Seconds and memory are measured,
-    and so are joules if NVML reports them.
+    ``row()`` returns them as flat keys for the journal. Samples and FLOPs (see dal.costs.flops) are exact and the same
+    on every machine. Seconds and memory are measured, and so are joules if NVML reports them.
 
     >>> ledger = Ledger()
     >>> with ledger.phase("train"):

@@ -24,7 +24,9 @@ BILL = {
 
 @dataclass
 class PricesConfig:
-    """Prices in ``currency``. A null price adds nothing. If all prices are null, reports show no money.
+    """Prices in ``currency``.
+
+    A null price adds nothing. If all prices are null, reports show no money.
 
     >>> PricesConfig(label=0.1, gpu_hour=2.0).cost(labels=100, seconds=1800)
     11.0

@@ -37,10 +37,11 @@ def sweep_command(
     console: Console | None = None,
     begin: Begin = begin_cell,
 ) -> int:
-    """Run the missing cells of a grid. Returns the exit status, 1 if a cell failed.
+    """Run the missing cells of a grid.
 
-    Finished cells are skipped, and interrupted cells resume. ``jobs`` cells run at a time on this machine, or
-    ``launcher`` (Hydra overrides) runs them elsewhere. Raises DalError for wrong overrides, before any cell starts.
+    Returns the exit status, 1 if a cell failed. Finished cells are skipped, and interrupted cells resume. ``jobs``
+    cells run at a time on this machine, or ``launcher`` (Hydra overrides) runs them elsewhere. Raises DalError for
+    wrong overrides, before any cell starts.
     """
     if jobs < 1:
         raise bad_value("--jobs", "at least 1 run at a time", jobs)

@@ -43,10 +43,11 @@ def run_locally(
     gpus: Sequence[str] = (),
     begin: Begin = begin_cell,
 ) -> None:
-    """Run the cells in order, ``jobs`` at a time. A failed cell does not stop the others.
+    """Run the cells in order, ``jobs`` at a time.
 
-    ``on_end`` gets the exit status (a signal as a negative number) and the wall time in seconds. ``on_look`` gets the
-    running cells several times a second. No cell is running when the function returns or raises.
+    A failed cell does not stop the others. ``on_end`` gets the exit status (a signal as a negative number) and the wall
+    time in seconds. ``on_look`` gets the running cells several times a second. No cell is running when the function
+    returns or raises.
     """
     waiting, running, slots = deque(cells), dict[int, Running](), list(range(jobs))
     try:

@@ -88,7 +88,7 @@ def note_end(log: Path, status: int) -> None:
 
 
 def how_it_ended(log: Path) -> str:
-    """Return why a cell failed, in one line: the error that it printed, or the signal that killed it.
+    """Return why a cell failed: its error, or the signal that killed it.
 
     >>> how_it_ended(Path("nowhere.log"))
     'the process never started'

@@ -57,11 +57,12 @@ def seconds_left(
     at_once: int,
     measured: Mapping[Path, float] | None = None,
 ) -> float | None:
-    """Estimate the seconds until ``open_cells`` are done, ``at_once`` at a time; None if unknown.
+    """Estimate the seconds until ``open_cells`` are done.
 
-    The estimate for a cell is the mean of the finished cells of its row, or else of all rows. Without finished cells,
-    it extrapolates the cells that have begun by their share of the budget. ``measured`` are wall times of finished
-    cells, which replace the seconds in their journals.
+    ``at_once`` cells run at a time. The result is None if nothing is known. The estimate for a cell is the mean of the
+    finished cells of its row, or else of all rows. Without finished cells, it extrapolates the cells that have begun by
+    their share of the budget. ``measured`` are wall times of finished cells, which replace the seconds in their
+    journals.
     """
     measured = measured or {}
     whole: dict[str, list[float]] = defaultdict(list)

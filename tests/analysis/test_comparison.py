@@ -208,7 +208,7 @@ def test_one_seed_has_no_intervals_of_labels(problem_of):
 
 @pytest.mark.parametrize("target", [0, 1.01, 95])
 def test_a_target_in_percent_is_refused(noisy, target):
-    with pytest.raises(DalError, match=r"^target: expected a share from 0 to 1, such as 0\.95, got"):
+    with pytest.raises(DalError, match=r"^target: expected a fraction from 0 to 1, such as 0\.95, got"):
         efficiency_table(noisy[0], [target])
 
 

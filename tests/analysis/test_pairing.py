@@ -167,7 +167,7 @@ def test_other_label_counts_are_interpolated_where_all_runs_are_and_it_is_said(m
     assert random.accuracy.tolist() == [pytest.approx([0.4, 0.6, 0.7, 0.8])]
     text = " ".join(problem.notes)
     assert "compared up to 40 of 50 labels, all that seed 0 of random bought" in text
-    assert "single label counts are compared at the 2 that all runs have" in text
+    assert "tests at single label counts use the 2 that all runs have" in text
     assert "one seed: no intervals and no tests" in text
 
 

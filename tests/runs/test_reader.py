@@ -98,7 +98,9 @@ def test_folders_without_runs_are_refused(synthetic, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DalError, match=r"^runs: expected at least one run in '.*empty', got none\.$"):
         find_runs([tmp_path / "good", tmp_path / "empty"])
-    with pytest.raises(DalError, match=r"^runs: expected a run folder or a folder with runs in it, got '.*nowhere'\.$"):
+    with pytest.raises(
+        DalError, match=r"^runs: expected a run folder or a folder that contains runs, got '.*nowhere'\.$"
+    ):
         find_runs([tmp_path / "nowhere"])
 
 

@@ -33,7 +33,7 @@ def test_a_path_with_blanks_and_a_single_cell():
 
 def test_two_cells_in_one_folder_are_refused_with_what_to_write():
     with pytest.raises(
-        DalError, match=r"for margin, lr=0\.1, seed 0 and for margin, lr=0\.2, seed 0; put what"
+        DalError, match=r"for margin, lr=0\.1, seed 0 and for margin, lr=0\.2, seed 0\. Include the swept keys"
     ) as caught:
         expand(["model.lr=0.1,0.2"])
     advice = str(caught.value).partition("such as '")[2].rstrip("'.")

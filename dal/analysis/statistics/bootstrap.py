@@ -16,10 +16,11 @@ NUM_RESAMPLES = 10_000
 
 
 def resampled_weights(num_seeds: int, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Floats:
-    """Resample S seeds with replacement. Returns weights, (R, S); each row sums to 1.
+    """Return resamples of S seeds as weights, (R, S).
 
-    ``weights @ accuracy`` are the mean curves of the resamples. The same weights for two functions keep their pairs.
-    Raises DalError for less than one seed or one resample.
+    Seeds are drawn with replacement, and each row sums to 1.     ``weights @ accuracy`` are the mean curves of the
+    resamples. The same weights for two functions keep their pairs. Raises DalError for less than one seed or one
+    resample.
 
     >>> resampled_weights(2, 3).sum(axis=1).tolist()
     [1.0, 1.0, 1.0]
@@ -32,7 +33,7 @@ def resampled_weights(num_seeds: int, num_resamples: int = NUM_RESAMPLES, seed: 
 
 
 def bootstrap_interval(replicates: ArrayLike, num_seeds: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the expanded percentile interval of a statistic over S seeds (Hesterberg, arXiv:1411.5279).
+    """Return the expanded percentile interval (Hesterberg, arXiv:1411.5279).
 
     replicates: (R,) the statistic of each resample; values may be infinite. A plain percentile interval is too narrow
     for few seeds: it lacks the factor sqrt(S / (S - 1)) of the variance and uses the normal distribution instead of

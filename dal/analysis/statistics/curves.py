@@ -14,9 +14,9 @@ Floats = NDArray[np.float64]
 
 
 def area_under_curve(x: ArrayLike, y: ArrayLike) -> float:
-    """Return the mean height of a piecewise linear curve, in units of ``y``.
+    """Return the mean height of a piecewise linear curve.
 
-    The height is the area by the trapezoid rule, divided by the width.
+    The height, in units of ``y``, is the area by the trapezoid rule, divided by the width.
 
     x, y: (T,) with T >= 2; x increases. Raises DalError otherwise.
 
@@ -30,7 +30,7 @@ def area_under_curve(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def labels_to_reach(x: ArrayLike, y: ArrayLike, target: float) -> float | None:
-    """Return where the curve first reaches ``target``, interpolated linearly, or None if it never does.
+    """Return where the curve first reaches ``target``, or None.
 
     x: (T,) labels, increasing; y: (T,), in units of ``target``. A curve that starts at or above the target reaches it
     at its first point, since earlier values are unknown. Raises DalError for other shapes.

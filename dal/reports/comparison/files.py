@@ -19,9 +19,10 @@ FOLDER = "compare"
 
 
 def output_folder(runs: Sequence[Path], output: str | Path | None) -> Path:
-    """Return the output folder: ``output``, or compare/ in the folder that contains all runs.
+    """Return the output folder.
 
-    Raises DalError if it is a file, a run folder, or inside a run folder.
+    The default is compare/ in the folder that contains all runs. Raises DalError if it is a file, a run folder, or
+    inside a run folder.
     """
     folder = Path(output) if output is not None else common_folder(runs) / FOLDER
     if folder.exists() and not folder.is_dir():

@@ -36,11 +36,11 @@ class Table:
 
 
 def tables_of(comparison: Comparison, most_pairs: int | None = None) -> list[Table]:
-    """Return all tables: functions, targets and pairs of each problem, then those over all problems.
+    """Return the tables of each problem, then those over all problems.
 
-    The tables over all problems are the penalty matrix and, for several data sets, the ranks. If a problem has more
-    than ``most_pairs`` pairs, its table shows only pairs with the baseline (none without a baseline), and the caption
-    says so.
+    Each problem has tables of functions, targets and pairs. The tables over all problems are the penalty matrix and,
+    for several data sets, the ranks. If a problem has more than ``most_pairs`` pairs, its table shows only pairs with
+    the baseline (none without a baseline), and the caption says so.
     """
     tables = []
     for problem in comparison.problems:
@@ -57,10 +57,10 @@ def tables_of(comparison: Comparison, most_pairs: int | None = None) -> list[Tab
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """Return a sentence per problem: which functions differ significantly from the baseline in area.
+    """Return a sentence per problem on significant differences from the baseline.
 
-    Tests use Holm's correction at 5 %. A problem with one seed has no sentence. Without a baseline, the only sentence
-    says that there is none.
+    The differences are those of the area. Tests use Holm's correction at 5 %. A problem with one seed has no sentence.
+    Without a baseline, the only sentence says that there is none.
     """
     if comparison.baseline is None:
         return [f"No baseline: {BASELINE!r} is not in all problems. Choose one with --baseline."]

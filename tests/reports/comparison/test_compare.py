@@ -93,7 +93,7 @@ def test_nothing_is_written_into_a_run_or_where_runs_are_not_paired(runs, synthe
         compare([runs], tmp_path / "out", console)
     assert not (tmp_path / "out").exists()
     compare([runs], tmp_path / "out", console, common_seeds=True)
-    assert "digits: compared on seeds 0, 1, 2 only" in console.export_text()
+    assert "digits: compared only on seeds 0, 1, 2" in console.export_text()
 
 
 def test_a_file_as_output_is_refused(runs, console, tmp_path):
@@ -120,7 +120,7 @@ def test_several_data_sets_are_ranked_and_tested(runs, synthetic, console, tmp_p
     # badge, margin, random: 1, 2, 3 on three data sets, and 3, 1, 2 on digits; chi-square with 2 degrees: exp(-3.5 / 2)
     assert "Friedman: chi-square 3.50, p 0.174" in text
     assert "With 4 data sets, fewer than 10, Friedman's p-value is approximate" in text
-    assert "added over 4 data sets, so 4 at most" in text
+    assert "summed over 4 data sets, so at most 4" in text
     assert "Mean ranks over data sets" in text
     ranks = pd.read_csv(tmp_path / "out/ranks.csv").set_index("function")
     assert ranks["mean_rank"].to_dict() == {"badge": 1.5, "margin": 1.75, "random": 2.75}
