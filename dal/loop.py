@@ -17,7 +17,7 @@ from dal.errors import DalError, bad_value
 from dal.labeling.initial_set import initial_set
 from dal.labeling.pool import Pool
 from dal.labeling.query import Query
-from dal.models.adapt import AdaptedModel, as_adapted, check_draws
+from dal.models.adapt import AdaptedModel, as_adapted, check_draws, check_outputs
 from dal.models.classifier import Classifier
 from dal.runs.records import Records
 from dal.runtime.distributed import from_rank_zero, scoring_device
@@ -83,9 +83,10 @@ class ActiveLearner:
             raise bad_value("data", "ImageData, such as from_dataset(...) makes of a Dataset", type(data).__name__)
         if not isinstance(acquisition, AcquisitionFunction):
             raise bad_value("acquisition", "an acquisition function such as Margin()", type(acquisition).__name__)
-        if pool is not None and (pool.size, pool.num_classes) != (len(data), data.num_classes):
-            expected = f"{len(data)} points of {data.num_classes} classes, as the data"
-            raise bad_value("pool", expected, f"{pool.size} points of {pool.num_classes}")
+        points = (len(data), data.num_classes, data.task.name)
+        if pool is not None and (found := (pool.size, pool.num_classes, pool.task.name)) != points:
+            expected, got = ("{} points of {} classes ({})".format(*what) for what in (points, found))
+            raise bad_value("pool", f"{expected}, as the data", got)
         if candidates is not None and (isinstance(candidates, type) or not isinstance(candidates, Candidates)):
             raise bad_value("candidates", "candidates such as RandomCandidates(10_000)", candidates)
         data.task.check_acquisition(acquisition)
@@ -115,7 +116,7 @@ class ActiveLearner:
         self.model = as_adapted(model) if isinstance(model, AdaptedModel | Classifier) else self._new_model(0)
         device = scoring_device(str(self.trainer.get("accelerator") or "auto"))
         self.passes = ModelPass(self.model, self.scoring, device, Ledger(), on_progress)
-        self._check_classes()
+        check_outputs(self.model, data.num_classes, data.task)
         if acquisition.needs_dropout:
             check_draws(self.model.module, getattr(acquisition, "num_draws", None))
         self._features = FeatureCache()
@@ -307,9 +308,3 @@ class ActiveLearner:
         with self.ledger.phase("embed"):
             is_first = self.round == 0 and data is self.data
             return starting_features(self.passes, self._first_state, data, charged=is_first)
-
-    def _check_classes(self) -> None:
-        weight = getattr(self.model.head_layer, "weight", None)
-        if isinstance(weight, Tensor) and weight.shape[0] != self.data.num_classes:
-            expected = f"a last layer with {self.data.num_classes} outputs, one a class of the data"
-            raise bad_value("model", expected, f"{weight.shape[0]} outputs at {self.model.head!r}")

@@ -45,17 +45,31 @@ def variant_names(variants: Sequence[Variant], presets: Sequence[str]) -> list[s
 
 
 def _within(head: tuple[tuple[str, str], ...], variants: Sequence[Variant]) -> list[str]:
-    """Return the names of variants with the same presets."""
+    """The names of variants that started from the same presets."""
     settings = [variant.settings for variant in variants]
-    if head:
-        differing = [i for i in range(len(settings[0])) if len({one[i] for one in settings}) > 1]
-        settings = [tuple(one[i] for i in differing) for one in settings]
-    count = min(MOST_SHOWN, len(settings[0]))
-    while count < len(settings[0]) and len({one[:count] for one in settings}) < len(settings):
-        count += 1
-    left = len(settings[0]) - count
+    differing = [i for i in range(len(settings[0])) if len({one[i] for one in settings}) > 1]
+    # With a preset in the name, settings that all these variants share go without saying.
+    places = differing if head else [*differing, *(i for i in range(len(settings[0])) if i not in differing)]
+    shown = _telling(settings, places)
+    left = len(places) - len(shown)
     more = [f"and {left} more"] if left else []
-    return [", ".join([*filter(None, [_joined((*head, *one[:count]))]), *more]) for one in settings]
+    names = [", ".join([*filter(None, [_joined([*head, *(one[i] for i in shown)])]), *more]) for one in settings]
+    counts = [names[:place].count(name) + 1 for place, name in enumerate(names)]
+    return [name if count == 1 else f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
+
+
+def _telling(settings: Sequence[Sequence[tuple[str, str]]], places: Sequence[int]) -> list[int]:
+    """The places to show, in their order: those that tell the variants apart, then others up to MOST_SHOWN."""
+
+    def told_apart(shown: Sequence[int]) -> int:
+        return len({tuple(one[i] for i in shown) for one in settings})
+
+    shown: list[int] = []
+    everything = told_apart(places)
+    while told_apart(shown) < everything:
+        shown.append(max((i for i in places if i not in shown), key=lambda i: told_apart([*shown, i])))
+    shown += [i for i in places if i not in shown][: max(0, MOST_SHOWN - len(shown))]
+    return [i for i in places if i in shown]
 
 
 def _joined(items: Sequence[tuple[str, str]]) -> str:

@@ -89,15 +89,8 @@ class Pool:
         try:
             return self.task.encode(labels, self.num_classes)
         except NotALabelError as error:
-            wrong = next(i for i, label in zip(positions, labels, strict=True) if not self._is_label(label))
-            raise DalError(f"labels: expected {error.expected}, got {error.got!r} for index {wrong}.") from None
-
-    def _is_label(self, label: Any) -> bool:
-        try:
-            self.task.encode([label], self.num_classes)
-        except NotALabelError:
-            return False
-        return True
+            index = positions[error.place]
+            raise DalError(f"labels: expected {error.expected}, got {error.got!r} for index {index}.") from None
 
     def _check_indices(self, indices: Sequence[int]) -> list[int]:
         positions = [whole_number("indices", index) for index in indices]

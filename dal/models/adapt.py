@@ -19,6 +19,7 @@ from dal.models.mc_dropout import DropoutDraws, check_dropout
 from dal.runtime.memory import out_of_memory
 from dal.runtime.precision import full_precision
 from dal.runtime.seeding import isolated_rng
+from dal.tasks import Task
 
 CHECKED_DRAWS = 4
 """Draws whose plain passes the wide one is compared with."""
@@ -74,6 +75,17 @@ def as_adapted(model: AdaptedModel | Classifier) -> AdaptedModel:
     if isinstance(model, Classifier):
         return AdaptedModel(model, "head")
     raise bad_value("model", "a Classifier or adapt(module, head=...)", type(model).__name__)
+
+
+def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
+    """Raise DalError unless the last layer has one output for each class, and a Classifier has this task."""
+    module = model.module
+    if isinstance(module, Classifier) and module.task.name != task.name:
+        raise bad_value("model", f"Classifier(..., task={task.name.upper()}), as the data", module.task.name)
+    weight = getattr(model.head_layer, "weight", None)
+    if isinstance(weight, Tensor) and weight.shape[0] != num_classes:
+        expected = f"a last layer with {num_classes} outputs, one for each class of the data"
+        raise bad_value("model", expected, f"{weight.shape[0]} outputs at {model.head!r}")
 
 
 def check_draws(module: pl.LightningModule, num_draws: int | None = None) -> None:

@@ -45,9 +45,10 @@ class Classification:
 
     def encode(self, answers: Sequence[Any], num_classes: int) -> Tensor:
         values = [whole_number("labels", answer) for answer in answers]
-        for value in values:
+        for place, value in enumerate(values):
             if not 0 <= value < num_classes and value != OUT_OF_CLASS:
-                raise NotALabelError(f"a class from 0 to {num_classes - 1}, or {OUT_OF_CLASS} for none of them", value)
+                expected = f"a class from 0 to {num_classes - 1}, or {OUT_OF_CLASS} for none of them"
+                raise NotALabelError(expected, value, place)
         return torch.tensor(values, dtype=torch.int64)
 
     def decode(self, labels: Tensor) -> list[Any]:
@@ -108,11 +109,11 @@ CLASSIFICATION = Classification()
 
 
 class NotALabelError(DalError):
-    """An answer that is no label of the task."""
+    """An answer that is no label of the task, and its ``place`` among the answers."""
 
-    def __init__(self, expected: str, got: object) -> None:
+    def __init__(self, expected: str, got: object, place: int) -> None:
         super().__init__(f"labels: expected {expected}, got {got!r}.")
-        self.expected, self.got = expected, got
+        self.expected, self.got, self.place = expected, got, place
 
 
 def whole_number(argument: str, value: object) -> int:

@@ -51,10 +51,10 @@ class MultiLabel:
         labels = torch.zeros(len(answers), num_classes, dtype=torch.int64)
         for row, answer in enumerate(answers):
             if not isinstance(answer, tuple | list):
-                raise NotALabelError("a tuple of class numbers", answer)
+                raise NotALabelError("a tuple of class numbers", answer, row)
             for number in answer:
                 if not 0 <= whole_number("labels", number) < num_classes:
-                    raise NotALabelError(f"classes from 0 to {num_classes - 1}", number)
+                    raise NotALabelError(f"classes from 0 to {num_classes - 1}", number, row)
                 labels[row, number] = 1
         return labels
 

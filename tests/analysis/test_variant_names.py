@@ -45,3 +45,18 @@ def test_names_stay_distinct_however_many_settings_that_takes():
 def test_up_to_two_settings_are_shown_as_they_are():
     variants = [Variant((("compute", name),), (("lr", name), ("seed", "0"))) for name in ("a", "b")]
     assert variant_names(variants, ["compute"]) == ["lr=a, seed=0", "lr=b, seed=0"]
+
+
+def test_the_settings_that_tell_variants_apart_are_shown():
+    rows = ["0000", "0001", "0010", "0011"]
+    variants = [Variant((), tuple((f"s{i}", bit) for i, bit in enumerate(row))) for row in rows]
+    assert variant_names(variants, [])[1:3] == ["s2=0, s3=1, and 2 more", "s2=1, s3=0, and 2 more"]
+    third_alone = [
+        Variant((), (("a", x), ("b", x), ("c", y), ("d", x))) for x, y in (("0", "0"), ("0", "1"), ("1", "2"))
+    ]
+    assert variant_names(third_alone, [])[0] == "a=0, c=0, and 2 more"
+
+
+def test_settings_that_look_the_same_get_a_number():
+    variants = [Variant((("compute", "a"),), tuple((name, "1") for name in "xyz")) for _ in range(3)]
+    assert variant_names(variants, ["compute"]) == ["compute=a", "compute=a (2)", "compute=a (3)"]

@@ -16,7 +16,7 @@ from dal import ActiveLearner, Classifier, run
 from dal.acquisition import CoreSet, Margin, Random, ScoreFunction
 from dal.data.images import ImageData, TensorSource
 from dal.errors import DalError
-from dal.labeling import DatasetOracle, NoisyOracle
+from dal.labeling import DatasetOracle, NoisyOracle, Pool
 from dal.models.backbones import SmallCNN
 from dal.models.config import ModelConfig
 from dal.runs.folder import RunFolder
@@ -158,6 +158,11 @@ def test_what_does_not_fit_multi_label_data_is_one_sentence(quick):
         if message:
             with pytest.raises(DalError, match=message):
                 ActiveLearner(lambda: Classifier(SmallCNN(1, (8, 8)), 3, task=MULTI_LABEL), data, function)
+    with pytest.raises(DalError, match=r"model: expected Classifier\(..., task=MULTI_LABEL\), as the data, got"):
+        ActiveLearner(Classifier(SmallCNN(1, (8, 8)), 3), data, Random())
+    with pytest.raises(DalError, match=r"pool: expected 90 points of 3 classes \(multi_label\), as the data, got"):
+        multi_label = Classifier(SmallCNN(1, (8, 8)), 3, task=MULTI_LABEL)
+        ActiveLearner(multi_label, data, Random(), pool=Pool(len(data), 3))
     with pytest.raises(DalError, match=r"oracle.noise: expected 0 with multi_label data"):
         NoisyOracle(data, 0.1)
     with pytest.raises(DalError, match=r"model.ensemble_size: expected 1 with multi_label data"):
