@@ -39,9 +39,10 @@ def main(arguments: list[str] | None = None) -> None:
     except DalError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # the reader, such as head, has closed the pipe
+    except BrokenPipeError:
+        # The reader, such as head, has closed the pipe. The status is that of a program that SIGPIPE ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(141)
     except KeyboardInterrupt:
         sys.exit(130)
 

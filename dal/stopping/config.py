@@ -124,11 +124,13 @@ class CampaignConfig:
 def for_task(config: CampaignConfig, task: Task) -> CampaignConfig:
     """The campaign with a ``target_metric`` that the task has: the accuracy of another task is its primary metric.
 
-    Raises DalError for a metric that the task does not have.
+    Raises DalError for a metric that the task does not have, and for a balanced initial set of another task.
 
     >>> for_task(CampaignConfig(), MULTI_LABEL).target_metric
     'test_mean_average_precision'
     """
+    if config.initial == "balanced" and task.name != CLASSIFICATION.name:
+        raise bad_value("campaign.initial", f"random with {task.name} data", config.initial)
     allowed = target_metrics(task)
     if config.target_metric in allowed:
         return config

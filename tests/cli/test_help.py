@@ -120,4 +120,4 @@ def test_a_closed_pipe_ends_the_command_without_a_traceback():
     process.stdout.close()
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert process.wait() == 0
+    assert process.wait() == 141

@@ -211,6 +211,15 @@ def test_a_folder_with_several_labels_an_image_runs_from_the_command_line(tmp_pa
     rows = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
     assert len(rows) == 3 and all("test_mean_average_precision" in row for row in rows)
     assert "mean average precision" in done.stdout
-    refused = run_process(["-m", "dal", "run", "acquisition=margin", *settings[:-1], f"run_dir={tmp_path / 'other'}"])
-    assert refused.returncode == 2 and "acquisition: expected a function that works with multi-label" in refused.stderr
-    assert not (tmp_path / "other").exists()
+    other = [*settings[:-1], f"run_dir={tmp_path / 'other'}"]
+    for wrong, message in (
+        ("acquisition=margin", "acquisition: expected a function that works with multi-label"),
+        ("campaign.initial=balanced", "campaign.initial: expected random with multi_label data"),
+        ("campaign.target_metric=test_balanced_accuracy", "campaign.target_metric: expected one of test_f1"),
+        ("oracle.noise=0.1", "oracle.noise: expected 0 with multi_label data"),
+        ("data.outside_classes=1", "data.outside_classes: expected 0 with multi_label data"),
+        ("model.ensemble_size=2", "model.ensemble_size: expected 1 with multi_label data"),
+    ):
+        refused = run_process(["-m", "dal", "run", "acquisition=coreset", *other, wrong])
+        assert refused.returncode == 2 and message in refused.stderr, refused.stderr
+        assert not (tmp_path / "other").exists(), wrong

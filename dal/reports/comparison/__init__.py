@@ -52,6 +52,8 @@ def compare(
     folder = output_folder([run.path for run in runs], output)
     comparison = compare_problems(problems, targets=targets, baseline=baseline)
     sentences = findings(comparison)
+    # The files come first: a reader such as head may end the printing.
+    written = _write(folder, comparison, sentences)
     for table in tables_of(comparison, _MOST_PAIRS):
         print_table(console, table)
     for problem in problems:
@@ -59,7 +61,6 @@ def compare(
             say(console, f"{problem.name}: {note}.")
     for sentence in sentences:
         say(console, sentence)
-    written = _write(folder, comparison, sentences)
     sentence = f"Page: {written[0]}. Its tables, numbers and figures are in the same folder."
     console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return written

@@ -66,14 +66,15 @@ def report(
     if prices is None:
         prices = _common_prices(runs, console)
     summary = summarize_runs(runs, prices, target)
-    console.print(summary_table(summary))
-    for sentence in target_sentences(summary):
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    # The files come first: a reader such as head may end the printing.
     folder.mkdir(parents=True, exist_ok=True)
     picture, bills, table = (folder / name for name in (LEARNING_CURVE, BILLS, SUMMARY))
     plot_learning_curves(runs, picture)
     plot_bills(runs, bills, prices)
     write_csv(summary, table)
+    console.print(summary_table(summary))
+    for sentence in target_sentences(summary):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     sentence = f"The learning curve is {picture}, all bills are {bills}, the numbers are in {table}."
     console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return [picture, bills, table]

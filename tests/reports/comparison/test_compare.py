@@ -55,6 +55,19 @@ def test_it_writes_beside_the_runs_and_says_what_it_found(runs, console):
     assert f"Page: {folder / 'comparison.html'}. Its tables, numbers and figures are in the same folder." in text
 
 
+class Closed(io.StringIO):
+    """Output whose reader has gone."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_files_are_there_though_nobody_reads_the_tables(runs):
+    with pytest.raises((BrokenPipeError, SystemExit)):
+        compare([runs], console=Console(file=Closed()))
+    assert {p.name for p in (runs / "digits" / "compare").iterdir()} == FILES
+
+
 def test_numbers_come_back_from_csv(runs, console):
     compare([runs], console=console, targets=[0.75, 0.99])
     folder = runs / "digits" / "compare"

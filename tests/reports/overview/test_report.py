@@ -138,3 +138,17 @@ def test_another_primary_metric_is_followed_and_named(synthetic, tmp_path, conso
     labels = [figure.axes[0].get_ylabel() for figure in figures]
     assert labels == ["Test mean average precision (%)", "Test accuracy (%)"]
     assert bills_figure([read_run(tmp_path / "voc")]).axes[0].get_ylabel() == labels[0]
+
+
+class Closed(io.StringIO):
+    """Output whose reader has gone."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_files_are_there_though_nobody_reads_the_table(synthetic, tmp_path):
+    synthetic.write_run(tmp_path / "run", [0.5, 0.6])
+    with pytest.raises((BrokenPipeError, SystemExit)):
+        report([tmp_path / "run"], console=Console(file=Closed()))
+    assert {"learning_curve.png", "bills.png", "summary.csv"} <= {p.name for p in (tmp_path / "run").iterdir()}
