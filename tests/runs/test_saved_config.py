@@ -123,3 +123,24 @@ def test_renamed_keys_are_read_under_their_new_names(tmp_path, monkeypatch):
     check_same_config(path, now)
     with pytest.raises(DalError, match=r"^training.batch_size: expected 8, as the run in"):
         check_same_config(path, {**now, "training": {"patience": 5, "batch_size": 9}})
+
+
+OLD_NAMES = {
+    "candidates.embeddings": "candidates.features_file",
+    "model.target_backbone": "model.final_backbone",
+    "model.target_weights": "model.final_weights",
+    "scoring.embeddings": "scoring.features_file",
+    "scoring.target_inputs": "scoring.target_points",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_NAMES.items())
+def test_keys_of_runs_before_the_names_changed_are_todays(tmp_path, old, new):
+    group, key = old.split(".")
+    path = tmp_path / "config.yaml"
+    path.write_text(f"{group}: {{{key}: mine}}\n")
+    assert dict(flatten(load_config(path))) == dict(flatten(read_config(path))) == {new: "mine"}
+    today = dict(flatten(compose([])))
+    assert new in today and old not in today
+    with pytest.warns(UserWarning, match=f"{old} is now called {new}"):
+        assert dict(flatten(compose([f"{old}=mine"])))[new] == "mine"
