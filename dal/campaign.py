@@ -62,6 +62,7 @@ def run(
     learner.candidates.check(len(learner.data), largest_query(campaign, learner.pool.num_unlabeled))
     learner.initial = campaign.initial
     records = records() if callable(records) else records or Records()
+    records.follow(learner.data.task.primary_metric)
     learner.restore(records)
     if learner.validation is None and campaign.validation_size:
         _buy_validation(learner, oracle, campaign.validation_size, records)

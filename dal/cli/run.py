@@ -30,7 +30,6 @@ from dal.runs.journal import read_final_model
 from dal.runs.round import Round, in_words, on_test
 from dal.runtime.distributed import is_rank_zero
 from dal.sweep.command import sweep_command
-from dal.tasks import CLASSIFICATION
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model
 from dal.training.lightning import check_trainer_options
 
@@ -153,7 +152,6 @@ def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, 
     )
     folder.describe_data(
         {"name": train.name, "classes": list(train.classes), "images": len(train)}
-        | ({} if train.task.name == CLASSIFICATION.name else {"primary_metric": train.task.primary_metric})
         | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
     )
 

@@ -48,6 +48,7 @@ from dal.runs.layout import (
     weights_file,
 )
 from dal.runs.records import Records, Weights
+from dal.runs.round import PRIMARY_METRIC
 from dal.runs.saved_config import Config, check_same_config, dump_config
 from dal.runtime.distributed import is_rank_zero
 
@@ -160,10 +161,15 @@ class RunFolder(Records):
         """Write a description of the images.
 
         ``facts`` hold the class names in the order of the labels, counts, and the images set aside with the reasons.
-        ``primary_metric`` names the metric that reports follow, accuracy by default.
         """
         if self._writes:
             write_text(self.path / DATA, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+
+    def follow(self, metric: str) -> None:
+        file = self.path / DATA
+        facts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if metric != facts.get("primary_metric", PRIMARY_METRIC):
+            self.describe_data({**facts, "primary_metric": metric})
 
     def _is_resumed(self, config: Config) -> bool:
         """Whether the folder holds a run to resume.

@@ -36,6 +36,9 @@ class Records:
         self.weights: Weights | None = None
         self._kept: Weights = {}
 
+    def follow(self, metric: str) -> None:
+        """Note the primary metric, which reports follow."""
+
     def commit_validation_query(self, points: Sequence[Asked]) -> None:
         """Record the query for the validation set."""
         self.pending, self.stage = list(points), ANSWER_VALIDATION

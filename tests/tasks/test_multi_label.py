@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 import torch
 from helpers.processes import run as run_process
+from helpers.synthetic_runs import config_of
 from PIL import Image
 from torchmetrics.classification import MultilabelRankingLoss
 
 from dal import ActiveLearner, Classifier, run
 from dal.acquisition import CoreSet, Margin, Random, ScoreFunction
+from dal.analysis import read_run
 from dal.data.images import ImageData, TensorSource
 from dal.errors import DalError
 from dal.labeling import DatasetOracle, NoisyOracle, Pool
@@ -91,7 +93,7 @@ def test_a_run_folder_resumes_to_the_same_end(tmp_path, quick):
 
     data = squares()
     expected = campaign(data, CoreSet(), quick)[1]
-    folder = RunFolder(tmp_path / "run", {"seed": 3}, data.fingerprint())
+    folder = RunFolder(tmp_path / "run", config_of(acquisition="coreset", seed=3), data.fingerprint())
     learner = ActiveLearner(
         lambda: Classifier(SmallCNN(1, (8, 8)), 3, lr=3e-3, task=data.task),
         data,
@@ -102,12 +104,13 @@ def test_a_run_folder_resumes_to_the_same_end(tmp_path, quick):
     with pytest.raises(Stop):
         run(learner, DatasetOracle(data), CAMPAIGN, test=squares(60, 1), records=folder, on_round=interrupted)
     folder.close()
-    folder = RunFolder(tmp_path / "run", {"seed": 3}, data.fingerprint())
+    folder = RunFolder(tmp_path / "run", config_of(acquisition="coreset", seed=3), data.fingerprint())
     found = campaign(data, CoreSet(), quick, folder)[1]
     folder.close()
     assert [row["test_mean_average_precision"] for row in found] == [
         row["test_mean_average_precision"] for row in expected
     ]
+    assert read_run(tmp_path / "run").primary_metric == "mean_average_precision"
     told = pd.read_csv(tmp_path / "run" / "selections.csv", dtype=str)
     labels = {row.id: {int(n) for n in row.label.split(";") if n} for row in told.itertuples()}
     for index, name in enumerate(data.ids):
