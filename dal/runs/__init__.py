@@ -1,1 +1,28 @@
 """The run folder: writing, resuming and reading it."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dal.runs.folder import RunFolder
+    from dal.runs.reader import Run, find_runs, read_run
+    from dal.runs.records import Records
+    from dal.runs.round import Round
+
+__all__ = ["Records", "Round", "Run", "RunFolder", "find_runs", "read_run"]
+
+_HOMES = {
+    "Records": "dal.runs.records",
+    "Round": "dal.runs.round",
+    "Run": "dal.runs.reader",
+    "RunFolder": "dal.runs.folder",
+    "find_runs": "dal.runs.reader",
+    "read_run": "dal.runs.reader",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``dal report`` need not wait for torch, nor the command line for pandas."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dal.runs' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
