@@ -1,6 +1,6 @@
-"""Acquisition functions: one file, one pure function and one class each.
+"""Acquisition functions, each with one file, one pure function and one class.
 
-Everything that a function's file names in its ``__all__`` can be imported from here.
+You can import every name in the ``__all__`` of a function's file from this package.
 
 >>> from dal.acquisition import BALD, bald_scores, registry
 >>> registry()["bald"] is BALD

@@ -26,17 +26,17 @@ __all__ = ["ALFAMix", "alfa_mix_select", "class_anchors", "mixed_features"]
 
 
 def class_anchors(features: Tensor, labels: Tensor) -> Tensor:
-    """The mean features of each class among labeled points.
+    """Compute the mean features of each class among labeled points.
 
     Args:
         features: (L, D) of the labeled points, any floating dtype.
-        labels: (L,) int64 classes from 0; points with a negative label are of no class and left out.
+        labels: (L,) int64 classes from 0; points with a negative label have no class and are ignored.
 
     Returns:
-        (A, D) float64 on the CPU, one row for each of the A classes that occur, in their order.
+        (A, D) float64 on the CPU, one row for each of the A classes that occur, in ascending order.
 
     Raises:
-        DalError: a shape is not as above, or no point has a class.
+        DalError: a shape is invalid, or no point has a class.
         NonFiniteError: a feature is NaN or infinite.
 
     >>> class_anchors(torch.tensor([[1.0], [3.0], [9.0], [5.0]]), torch.tensor([4, 4, -2, 0]))
@@ -50,25 +50,25 @@ def class_anchors(features: Tensor, labels: Tensor) -> Tensor:
     labels, points = labels.cpu(), features.detach().cpu().double()
     classes = sorted({c for c in labels.tolist() if c >= 0})
     if not classes:
-        raise bad_value("labels", "a class for at least one of the labeled points", f"none for all {len(labels)}")
+        raise bad_value("labels", "a class for at least one labeled point", f"none for all {len(labels)}")
     return torch.stack([points[labels == c].mean(dim=0) for c in classes])
 
 
 def mixed_features(features: Tensor, gradients: Tensor, anchor: Tensor, epsilon: float) -> Tensor:
-    """Features with an anchor mixed in, in the proportions that raise the loss the most (arXiv:2203.07034).
+    """Mix an anchor into features such that the loss grows most (arXiv:2203.07034).
 
-    The mix is α ∘ z* + (1 - α) ∘ z for a point's features z and an anchor z*, with the closed form of the proportions,
-    α = ε · |z* - z| / |g| · g ⊘ (z* - z), for the gradient g of the loss in z. They may be negative or above 1. Where
-    an element of z* is that of z, mixing leaves it as it is; a gradient of zeros leaves the whole point.
+    For a point's features z and an anchor z*, the mix is α ∘ z* + (1 - α) ∘ z. With the gradient g of the loss in z,
+    the mixing proportions are α = ε · |z* - z| / |g| · g ⊘ (z* - z) in closed form. They may be negative or above 1.
+    Elements that are equal in z* and z do not change. Points whose gradient is all zeros do not change either.
 
     Args:
         features: (N, D), any floating dtype.
-        gradients: (N, D) of the loss; each row may be multiplied by any number above 0.
+        gradients: (N, D) of the loss; each row may be scaled by any number above 0.
         anchor: (D,).
         epsilon: ε.
 
     Returns:
-        (N, D) float64 (float32 where the device has no float64).
+        (N, D) float64, or float32 on devices without float64.
 
     >>> features, gradients = torch.tensor([[0.0, 0.0, 7.0]]), torch.tensor([[2.0, 0.0, 0.0]])
     >>> mixed_features(features, gradients, torch.tensor([3.0, 4.0, 7.0]), 0.1).tolist()
@@ -76,33 +76,35 @@ def mixed_features(features: Tensor, gradients: Tensor, anchor: Tensor, epsilon:
     """
     z, g = in_double(features), in_double(gradients)
     differences = anchor.to(z) - z
-    # Divided by the largest element first, as squares of small ones could be 0.
+    # Dividing by the largest element first keeps the squares of small elements from underflowing.
     largest = g.abs().amax(dim=1, keepdim=True)
     g = g / torch.where(largest > 0, largest, torch.ones_like(largest))
     lengths = torch.linalg.vector_norm(g, dim=1, keepdim=True)
     directions = g / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
-    # α ∘ (z* - z), in which the division cancels but where it is by 0.
+    # The steps are α ∘ (z* - z). The division in α cancels, except where z* - z is 0.
     steps = epsilon * torch.linalg.vector_norm(differences, dim=1, keepdim=True) * directions
     return z + torch.where(differences != 0, steps, torch.zeros_like(steps))
 
 
 def alfa_mix_select(features: Tensor, changes: Tensor, query_size: int, generator: torch.Generator) -> Tensor:
-    """k-means among the points whose prediction changes under any anchor (arXiv:2203.07034).
+    """Select by k-means among points whose prediction changes (arXiv:2203.07034).
 
-    Mixing in more and more of the anchors, the first step counts at which more than Q points change; where there is
-    none, the one with the most. Its points are then all taken, those with more changes first, and others at random.
+    Each step mixes in more of the anchors than the step before. A point changes at a step if any anchor changes its
+    prediction. The selection uses the first step at which more than Q points change, and clusters these points. If no
+    step has more than Q, the selection uses the step with the most points that change. It then takes all of them, those
+    with the most changes first, and fills the query with random other points.
 
     Args:
         features: (N, D) of the pool, any floating dtype.
-        changes: (N, S) under how many anchors the prediction changes, at each of S steps.
+        changes: (N, S) number of anchors that change the prediction, at each of S steps.
         query_size: Q, from 1 to N.
         generator: on the CPU.
 
     Returns:
-        (Q,) int64 on the CPU: distinct rows, one near each center of Q clusters; larger clusters first.
+        (Q,) int64 on the CPU: distinct rows, one near the center of each of Q clusters, larger clusters first.
 
     Raises:
-        DalError: a shape or ``query_size`` is not as above.
+        DalError: a shape or ``query_size`` is invalid.
         NonFiniteError: a number is NaN or infinite.
 
     >>> features = torch.tensor([[0.0], [1.0], [2.0], [50.0], [51.0]])
@@ -115,7 +117,10 @@ def alfa_mix_select(features: Tensor, changes: Tensor, query_size: int, generato
 
 @dataclass(frozen=True, eq=False)
 class Anchors:
-    """(A, D) mean features. Equal to itself alone, so that functions with other anchors are other functions."""
+    """(A, D) mean features of classes.
+
+    Instances compare by identity, so functions with different anchors are never equal.
+    """
 
     means: Tensor
 
@@ -125,19 +130,20 @@ class Anchors:
 
 @dataclass(frozen=True)
 class ALFAMix(AcquisitionFunction):
-    """``alfa_mix_select``: D + S numbers a point are kept.
+    """Selects with ``alfa_mix_select``; keeps D + S numbers per point.
 
-    The anchors are the ``class_anchors`` of the labeled points. The loss is the cross entropy of the predicted class,
-    its gradient is taken through the head, and the head runs once more for each anchor and step, all of it in
-    summarize(). A point's score is under how many anchors its prediction changed. Without anchors none does.
+    The anchors are the ``class_anchors`` of the labeled points. The loss is the cross-entropy of the predicted class.
+    summarize() computes its gradient through the head, then runs the head once for each anchor and step. A point's
+    score is the number of anchors that change its prediction at the step used. Without anchors, no prediction changes.
 
-    The authors' code, which has the same steps, differs otherwise: it puts the mean of all labeled points in the place
-    of classes without one, clusters features of length 1, and draws what is missing with replacement.
+    The authors' code uses the same steps but differs in three ways. For a class without labeled points, the anchor is
+    the mean of all labeled points. It clusters features normalized to length 1. It fills the query by drawing with
+    replacement.
 
     Args:
-        epsilon: Mixing step, above 0, as a share of √D. Sure networks change few predictions at the first step (38 of
-            1,197 digits after 100 labels).
-        steps: Number S of mixing steps; step s mixes s times epsilon. The defaults end at 1.
+        epsilon: Mixing step before division by √D, above 0. Confident networks change few predictions at the first step
+            (38 of 1,197 digits after 100 labels).
+        steps: Number S of mixing steps; step s mixes with s times epsilon. With the defaults, the last step uses 1.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features", "changes")
@@ -179,20 +185,23 @@ class ALFAMix(AcquisitionFunction):
 
 
 def _ascent(model: PoolModel, features: Tensor) -> tuple[Tensor, Tensor]:
-    """(B,) predicted classes, and (B, D) in which direction of the features their cross entropy grows: its gradient up
-    to a factor."""
-    # Scoring runs in inference mode, whose tensors have no gradients; a copy made outside has.
+    """Return (B,) predicted classes and (B, D) directions of increasing loss.
+
+    The directions are the gradients of the cross-entropy in the features, up to a factor above 0 per point.
+    """
+    # Scoring runs in inference mode, whose tensors cannot track gradients. A copy made outside of it can.
     with torch.inference_mode(False), torch.enable_grad():
         z = features.detach().clone().requires_grad_()
         logits = model.head(z)
         if not logits.requires_grad:
-            raise bad_value("head", "a layer through which gradients flow", "one without")
+            raise bad_value("head", "a differentiable layer", "one without gradients")
         check_finite("logits", logits)
         predicted = logits.argmax(dim=1, keepdim=True)
         if logits.shape[1] < 2:
             return predicted[:, 0], torch.zeros_like(features)
-        # Of cross entropy: p of the others, and minus their sum. Divided by that sum it is a softmax, which does not
-        # vanish for very sure points.
+        # In the logits, the gradient of the cross-entropy is p for the other classes and minus their sum for the
+        # predicted class. Dividing by that sum gives a softmax over the other classes, which does not vanish when the
+        # prediction is very confident.
         errors = in_double(logits.detach()).scatter(1, predicted, -torch.inf).softmax(dim=1)
         errors = errors.scatter(1, predicted, -1).to(logits.dtype)
         (gradients,) = torch.autograd.grad(logits, z, errors)
@@ -203,12 +212,12 @@ def _select(features: Tensor, changes: Tensor, query_size: int, generator: torch
     points = points_of("features", features)
     check_query_size(query_size, len(points))
     if changes.ndim != 2 or len(changes) != len(points) or not changes.shape[1]:
-        raise bad_value("changes", f"shape ({len(points)}, S), a row for each of the features", tuple(changes.shape))
+        raise bad_value("changes", f"shape ({len(points)}, S), one row per point", tuple(changes.shape))
     steps = changes.detach().cpu().double()
     check_finite("changes", steps)
     changing = (steps > 0).sum(dim=0)
     enough = changing > query_size
-    # Of equal numbers argmax is the first.
+    # argmax returns the first of equal numbers.
     counts = steps[:, int((enough if bool(enough.any()) else changing).double().argmax())]
     candidates = (counts > 0).nonzero().flatten()
     if len(candidates) <= query_size:

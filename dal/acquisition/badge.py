@@ -42,33 +42,33 @@ def badge_select(
     *,
     memory_budget: int | None = None,
 ) -> Tensor:
-    """k-means++ seeding on the gradient of the loss at the last layer, the predicted class taken as true
-    (arXiv:1906.03671).
+    """Select by k-means++ seeding on last-layer gradients (arXiv:1906.03671).
 
-    The gradient of a point is g = (p - onehot(argmax p)) ⊗ h for class probabilities p and features h. It is never
-    formed: the distances come from inner products of its two factors. As k-means++ has it (Arthur and Vassilvitskii,
-    2007) the first point is uniform at random, each next one is drawn with probability proportional to the squared
-    distance to the nearest point taken; the BADGE authors' code takes the point of the largest gradient first. Where
-    all that is left lies on points taken, the draw is uniform over what is left.
+    The loss takes the predicted class as true. The gradient of a point is g = (p - onehot(argmax p)) ⊗ h for class
+    probabilities p and features h. It is never formed, because distances follow from inner products of its two factors.
 
-    The distribution is exactly that: old distances serve as upper bounds, and the float64 distances of the few points
-    that could be drawn decide. Beside its inputs it holds about 40 bytes a point, the points taken and blocks of fixed
-    size.
+    As in k-means++ (Arthur and Vassilvitskii, 2007), the first point is uniformly random. Each later point is drawn
+    with probability proportional to its squared distance to the nearest selected point. (The BADGE authors' code starts
+    with the largest gradient instead.) If all remaining points coincide with selected ones, the draw is uniform.
+
+    The draws follow this distribution exactly. Earlier distances serve as upper bounds, and only the few points that
+    these bounds do not rule out are compared by float64 distances. In addition to its inputs, the function holds about
+    40 bytes per point, the selected points and blocks of fixed size.
 
     Args:
-        probs: (N, C) class probabilities, any floating dtype; a tensor, or DiskRows. In float64 the gradients of very
-            sure points keep their length; in less, 1 - p is rounded away.
-        features: (N, D) inputs of the last layer, any floating dtype; a tensor, or DiskRows.
+        probs: (N, C) class probabilities, any floating dtype; a tensor or DiskRows. float64 preserves the gradient
+            lengths of very confident points; lower precision rounds their 1 - p to 0.
+        features: (N, D) inputs of the last layer, any floating dtype; a tensor or DiskRows.
         query_size: Q, from 1 to N.
-        generator: on the CPU; one number is drawn from it for each point taken.
-        memory_budget: bytes that it may hold beside its inputs; None is no limit.
+        generator: on the CPU; one number is drawn from it per selected point.
+        memory_budget: maximum bytes held in addition to the inputs; None means no limit.
 
     Returns:
-        (Q,) int64 on the CPU: distinct rows in the order they were taken.
+        (Q,) int64 on the CPU: distinct rows in the order of selection.
 
     Raises:
-        DalError: a shape or ``query_size`` is not as above, a row of ``probs`` is no distribution, or the budget is
-            too small.
+        DalError: a shape or ``query_size`` is invalid, a row of ``probs`` is not a distribution, or the budget is too
+            small.
         NonFiniteError: a number is NaN or infinite.
 
     >>> probs = torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.4, 0.6]])
@@ -82,18 +82,18 @@ def badge_select(
 
 
 def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
-    """The weights with which ``badge_select`` draws its next point, once it has taken ``chosen``.
+    """Compute the weights with which ``badge_select`` draws the point after ``chosen``.
 
     Args:
         probs: (N, C) class probabilities, any floating dtype.
         features: (N, D) inputs of the last layer, any floating dtype.
-        chosen: rows taken so far, in any order; may be empty.
+        chosen: rows selected so far, in any order; may be empty.
 
     Returns:
-        (N,) float64: squared distances of the gradients to the nearest chosen one, 0 for the chosen; all 1 if none is.
+        (N,) float64: squared distances of the gradients to the nearest chosen one, or all 1 if ``chosen`` is empty.
 
     Raises:
-        DalError: a shape is not as above, or a row of ``probs`` is no distribution.
+        DalError: a shape is invalid, or a row of ``probs`` is not a distribution.
         NonFiniteError: a number is NaN or infinite.
 
     >>> badge_weights(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.ones(2, 3), [1])
@@ -113,22 +113,22 @@ def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
         for high in gradients.high(torch.tensor(rows, device=gradients.device)):
             centers.add(high)
         weights = NearestCenters(gradients, centers).distances(torch.arange(len(gradients), device=gradients.device))
-    # One after the other, as the square of a scale may be beyond float64.
+    # Two divisions, because the square of a scale can exceed the range of float64.
     return weights.cpu() / gradients.scale / gradients.scale
 
 
 @dataclass(frozen=True)
 class BADGE(ShardedFunction):
-    """``badge_select`` on the network's predictions; C + D float32 numbers a point are kept.
+    """Selects with ``badge_select``; keeps C + D float32 numbers per point.
 
-    A point's score is the distance of its gradient from the nearest one taken before it, whose square is the weight
-    that it was drawn with; the first one's is the length of its gradient.
+    A point's score is the distance of its gradient to the nearest gradient selected before it. The square of that
+    distance is the weight with which the point was drawn. The score of the first point is the length of its gradient.
 
     Args:
         top_classes: Number k of most probable classes to keep per point, at least 2; null keeps all. It keeps 2 k + D
-            numbers a point, for when there are more classes than features. A gradient is then off by the root of the
-            sum of p² over the classes left out, times |h|: at most 1 / (2 sqrt(k - 1)) of its length with k classes
-            kept, which needs other classes that are all equally probable.
+            numbers per point, which helps if there are more classes than features. A gradient is then off by |h| times
+            the root of the sum of p² over the omitted classes. That is at most 1 / (2 sqrt(k - 1)) of its length. The
+            worst case is that all classes except the predicted one are equally probable.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("errors", "inputs")
@@ -144,13 +144,13 @@ class BADGE(ShardedFunction):
         features = model.features(x)
         check_finite("features", features)
         probs = normalized_log_probs("logits", model.head(features)).exp()
-        # 1 - p loses its digits where p is near 1; the sum of the other classes' does not.
+        # 1 - p loses precision if p is near 1; the sum over the other classes does not.
         predicted = probs.argmax(dim=1, keepdim=True)
         others = probs.scatter(1, predicted, 0)
         errors = others.scatter(1, predicted, -others.sum(dim=1, keepdim=True))
         if self.top_classes is None:
             return {"errors": errors.float(), "inputs": features}
-        # The predicted class has the largest error, so it is never left out.
+        # The predicted class has the largest error, so it is always kept.
         classes = errors.abs().topk(min(self.top_classes, errors.shape[1]), dim=1).indices
         return {"errors": errors.gather(1, classes).float(), "classes": classes.float(), "inputs": features}
 
@@ -169,20 +169,20 @@ class BADGE(ShardedFunction):
 
 
 def _errors(probs: Tensor) -> Tensor:
-    """(B, C) p - onehot(argmax p), of the dtype of ``probs`` but float32 at least."""
+    """Return (B, C) p - onehot(argmax p), in float32 or more precise."""
     found = probs.clone() if probs.dtype in (torch.float32, torch.float64) else probs.float()
     predicted = found.argmax(dim=1, keepdim=True)
     return found.scatter_add_(1, predicted, found.new_full(predicted.shape, -1))
 
 
 def _errors_of(probs: Rows, device: torch.device) -> Rows:
-    """The errors of rows of probabilities: made at once where they are few, and else when they are read."""
+    """Return the errors of probabilities: computed now if few, otherwise on read."""
     few = isinstance(probs, Tensor) and probs.numel() <= _FEW_NUMBERS
     return _errors(all_rows(probs).to(device)) if few else _Errors(probs, device)
 
 
 class _Errors(RowView):
-    """The errors of rows of probabilities that are many, or on disk."""
+    """The errors of probabilities, computed as rows are read."""
 
     def __init__(self, probs: Rows, device: torch.device) -> None:
         super().__init__(len(probs), probs.shape[1], torch.promote_types(probs.dtype, torch.float32), device)
@@ -193,7 +193,7 @@ class _Errors(RowView):
 
 
 class _Scattered(RowView):
-    """The errors of all classes from those of a few, whose numbers stand beside them."""
+    """The errors of all classes, from those of the kept classes."""
 
     def __init__(self, errors: Rows, classes: Rows, shard: Shard) -> None:
         num_classes = int(shard.largest(check_rows("classes", classes))) + 1
@@ -206,7 +206,7 @@ class _Scattered(RowView):
 
 
 def _check(probs: Rows, features: Rows) -> float:
-    """The largest feature. Raises DalError where the rows are not as badge_select wants them."""
+    """Return the largest feature; raise DalError for invalid inputs of badge_select."""
     check_dims("probs", probs, "N, C")
     check_dims("features", features, "N, D")
     if probs.shape[1] < 1:
@@ -216,11 +216,11 @@ def _check(probs: Rows, features: Rows) -> float:
     for block in row_blocks(*probs.shape):
         p = probs[block]
         check_finite("probs", p, block.start, len(probs))
-        # Half precision is allowed its rounding; logits are what this should catch.
+        # The tolerance allows for half precision. The check is meant to catch logits.
         is_bad = ((p.sum(dim=1, dtype=torch.float32) - 1).abs() > 0.02) | (p < 0).any(dim=1)
         if bool(is_bad.any()):
             row = int(is_bad.nonzero()[0])
-            found = f"a sum of {float(p[row].sum()):g} and a smallest of {float(p[row].min()):g}"
+            found = f"a sum of {float(p[row].sum()):g} and a minimum of {float(p[row].min()):g}"
             raise bad_value("probs", "rows of probabilities that sum to 1", f"{found} at row {block.start + row}")
     return check_rows("features", features)
 
@@ -238,7 +238,7 @@ def _sample(errors: Rows, features: Rows, query_size: int, generator: torch.Gene
 
 
 class _Seeding:
-    """k-means++ on gradients, some of which are in this process."""
+    """k-means++ on gradients, of which this process holds a part."""
 
     def __init__(self, points: Gradients, query_size: int, generator: torch.Generator, shard: Shard) -> None:
         self.points, self.query_size, self.generator, self.shard = points, query_size, generator, shard
@@ -249,7 +249,7 @@ class _Seeding:
         self._up_to_date = self._looked_at = 0
 
     def run(self) -> tuple[list[int], list[float]]:
-        """The points in the order they are drawn, and their scores."""
+        """Return the positions in the order they are drawn, and their scores."""
         positions: list[int] = []
         distances: list[float] = []
         while len(positions) < self.query_size:
@@ -261,7 +261,7 @@ class _Seeding:
         return positions, distances
 
     def _next(self) -> tuple[float, int, Tensor]:
-        """Draw one more: the square of its score, its position in the pool, and its factors."""
+        """Draw a point; return its squared score, its position and its factors."""
         u = uniforms(draw_seed(self.generator), self.shard.offset, len(self.points), self.points.device)
         if self.centers.count and not self.all_on_centers:
             key, position = self._draw_by_weight(u)
@@ -284,7 +284,10 @@ class _Seeding:
         return float(row[-1]), position, row[:-1]
 
     def _draw_by_weight(self, u: Tensor) -> tuple[float, int]:
-        """The key and the position of the point drawn; a key of 0 says that all weights are 0."""
+        """Draw by weight; return the key and the position of the point.
+
+        A key of 0 means that all weights are 0.
+        """
         pending = self.centers.count - self._up_to_date
         if pending >= CHUNK or self._looked_at > 4 * pending or not self._up_to_date:
             self.nearest.lower_all(self.centers.count)

@@ -30,41 +30,41 @@ def bait_select(
     regularization: float = 1.0,
     oversampling: int = 2,
 ) -> Tensor:
-    """Forward-backward greedy minimization of tr(M⁻¹ U) (arXiv:2106.09675).
+    """Minimize tr(M⁻¹ U) by forward-backward greedy selection (arXiv:2106.09675).
 
-    U is the mean Fisher information of the pool's points about the weights of the last layer, M that of the labeled
-    points and the chosen ones, summed, plus ``regularization`` times the identity. 2 Q points are taken greedily, then
-    Q given back greedily. (The paper's code averages the labeled points and weights them against the chosen ones by
-    their numbers. A sum is what independent labels amount to.)
+    U is the mean Fisher information of the pool points about the weights of the last layer. M is the summed information
+    of the labeled and selected points plus ``regularization`` times the identity. The forward pass greedily adds 2 Q
+    points, and the backward pass greedily removes Q of them. (The paper's code averages over the labeled points and
+    weights labeled and selected points by their numbers. The information of independent labels is a sum.)
 
-    ``form`` says which information a point has:
+    ``form`` defines the information of a point:
 
-    - exact: (diag(p) - p pᵀ) ⊗ h hᵀ, of all classes, C D x C D (held as (C - 1) D, which gives the same traces). Costs
-      2 N C² D² once, and again each time that what is left to gain has fallen a thousandfold, and 4 N C² D + 8 C³ D² a
-      step. Is refused where its matrices would take more than 2 GiB.
-    - binary: q (1 - q) h hᵀ with q the largest probability, D x D. It is the exact information of another question,
-      whether the predicted class is right: the classes share one vector of weights, and how the rest of the
-      probability is spread over the other classes does not count. After arXiv:2404.08981. Costs 2 N D² where the other
-      costs 2 N C² D², and 4 N D + 8 D² a step; holds 6 D² numbers and a few a point beside its inputs.
+    - exact: (diag(p) - p pᵀ) ⊗ h hᵀ over all classes, C D x C D (held as (C - 1) D, which gives the same traces). Costs
+      2 N C² D² initially and again whenever the remaining gain has fallen by a factor of 1,000, plus
+      4 N C² D + 8 C³ D² per step. Raises DalError if its matrices would exceed 2 GiB.
+    - binary: q (1 - q) h hᵀ with the largest probability q, D x D (after arXiv:2404.08981). This is the exact
+      information for a different question: whether the predicted class is right. The classes then share one weight
+      vector, and the split of the remaining probability among the other classes has no effect. Costs 2 N D² in place
+      of 2 N C² D², plus 4 N D + 8 D² per step. Holds 6 D² numbers and a few per point in addition to its inputs.
 
-    All is computed in float64. Ties go to the lowest position, and of equals the last one taken is given back.
+    All computation is in float64. Ties go to the lowest position; among equal points, the last one added is removed.
 
     Args:
-        probs: (N, C) class probabilities of the pool, any floating dtype; float64 keeps those near 1 apart.
+        probs: (N, C) class probabilities of the pool, any floating dtype; float64 distinguishes those near 1.
         features: (N, D) inputs of the last layer, any floating dtype.
         labeled_probs: (L, C), L may be 0.
         labeled_features: (L, D).
         query_size: Q, from 1 to N.
         form: exact or binary.
-        regularization: above 0. Below a hundred-millionth of the squared length of the features, rounding may give back
-            other points than the best.
-        oversampling: how many times Q points are taken before some are given back, at least 1.
+        regularization: above 0. Below 1e-8 of the squared length of the features, rounding can cause the removal of
+            suboptimal points.
+        oversampling: points added per point of the query before the removal, at least 1.
 
     Returns:
-        (Q,) int64 on the CPU: distinct rows in the order they were taken.
+        (Q,) int64 on the CPU: distinct rows in the order they were added.
 
     Raises:
-        DalError: a shape or number is not as above, or the exact form is too large.
+        DalError: a shape or number is invalid, or the exact form is too large.
         NonFiniteError: a number is NaN or infinite.
 
     >>> probs = torch.tensor([[0.5, 0.5], [0.5, 0.5], [1.0, 0.0]])
@@ -87,23 +87,23 @@ def _check_points(prefix: str, probs: Tensor, features: Tensor) -> None:
         check_dims(prefix + argument, values, f"{count}, {width}")
         check_finite(prefix + argument, values)
     sums = probs.double().sum(dim=1)
-    # Half precision is allowed its rounding; logits are what this should catch.
+    # The tolerance allows for half precision. The check is meant to catch logits.
     bad = (((sums - 1).abs() > 0.02) | (probs < 0).any(dim=1)).nonzero().flatten().tolist()
     if bad:
-        found = f"a sum of {float(sums[bad[0]]):g} and a smallest of {float(probs[bad[0]].min()):g} at row {bad[0]}"
+        found = f"a sum of {float(sums[bad[0]]):g} and a minimum of {float(probs[bad[0]].min()):g} at row {bad[0]}"
         raise bad_value(f"{prefix}probs", "rows of probabilities that sum to 1", found)
 
 
 @dataclass(frozen=True)
 class BAIT(AcquisitionFunction):
-    """``bait_select`` on the network's predictions; C + D numbers a point are kept, 1 + D in the binary form.
+    """Selects with ``bait_select``; keeps C + D numbers per point.
 
-    A point's score is by how much it brought the trace down when it was taken.
+    The binary form keeps 1 + D. A point's score is the decrease of the trace when the point was added.
 
     Args:
-        form: Fisher information to use: exact (some thousands of weights in the last layer) or binary (any number).
-        regularization: Weight of the identity that is added to the Fisher information, above 0.
-        oversampling: Points chosen greedily per point of the query, at least 1; the surplus is removed again.
+        form: Fisher information to use: exact (for some thousands of last-layer weights) or binary (for any number).
+        regularization: Weight of the identity added to the Fisher information, above 0.
+        oversampling: Points added greedily per point of the query, at least 1; the surplus is removed.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("class_parts", "inputs")
@@ -138,27 +138,30 @@ def _check_numbers(regularization: float, oversampling: int) -> None:
 
 
 def _class_parts(probs: Tensor, form: str) -> Tensor:
-    """(N, C) probabilities, or the (N, 1) root of q (1 - q)."""
+    """Return (N, C) probabilities, or (N, 1) roots of q (1 - q)."""
     if form == "exact":
         return probs
     predicted = probs.argmax(dim=1, keepdim=True)
-    # 1 - q loses its digits where q is near 1; the sum of the other classes' does not.
+    # 1 - q loses precision if q is near 1; the sum over the other classes does not.
     others = probs.scatter(1, predicted, 0).sum(dim=1, keepdim=True)
     return (probs.gather(1, predicted) * others).sqrt()
 
 
 def _class_factors(parts: Tensor, form: str) -> Tensor:
-    """(N, E, R) A with A Aᵀ the class part of the information; (N, C - 1, C - 1), or (N, 1, 1)."""
+    """Return (N, E, R) factors A of the class part A Aᵀ.
+
+    The shape is (N, C - 1, C - 1) in the exact form and (N, 1, 1) in the binary form.
+    """
     parts = parts.detach().cpu().double()
     if form == "binary":
         return parts[:, :, None]
     if parts.shape[1] == 1:
         return torch.zeros_like(parts)[:, :, None]
-    # Half precision is off by its rounding.
+    # Half-precision probabilities do not sum to exactly 1.
     parts = parts / parts.sum(dim=1, keepdim=True)
     roots = parts.sqrt()
     factors = torch.diag_embed(roots) - parts[:, :, None] * roots[:, None, :]
-    # Reflected so that the roots' direction, which these send to 0, is the first column, and that left out.
+    # The factors map the direction of the roots to 0. A reflection makes it the first column, which is then dropped.
     mirror = roots.clone()
     mirror[:, 0] += 1
     along = (factors @ mirror[:, :, None]) / (1 + roots[:, :1, None])
@@ -166,8 +169,11 @@ def _class_factors(parts: Tensor, form: str) -> Tensor:
 
 
 def _contrasts(num_classes: int) -> Tensor:
-    """(C - 1, C) orthonormal rows across (1, ..., 1): adding to all logits changes no probability, so information has
-    nothing in that direction, and leaving it out changes no trace. Rounding would put something there."""
+    """Return (C - 1, C) orthonormal rows orthogonal to (1, ..., 1).
+
+    Adding a constant to all logits changes no probability, so the information has no component along (1, ..., 1).
+    Dropping that direction changes no trace and removes the rounding errors along it.
+    """
     rows = torch.zeros(max(1, num_classes - 1), num_classes, dtype=torch.float64)
     for k in range(1, num_classes):
         rows[k - 1, :k], rows[k - 1, k] = 1, -k
@@ -183,7 +189,7 @@ def _select(
     regularization: float,
     oversampling: int,
 ) -> Selection:
-    """``bait_select`` of the ``_class_parts`` and features of the points."""
+    """Run ``bait_select`` on the points' ``_class_parts`` and features."""
     (parts, features), (labeled_parts, labeled_features) = pool, labeled
     check_query_size(query_size, len(parts))
     _check_numbers(regularization, oversampling)
@@ -213,6 +219,6 @@ def _check_size(num_points: int, num_classes: int, num_features: int) -> None:
         sizes = f"{num_points} points, {num_classes} classes and {num_features} features"
         raise bad_value(
             "form",
-            "binary, as exact Fisher information may take 2 GiB at most",
+            "binary, because exact Fisher information is limited to 2 GiB",
             f"exact with {num_bytes / 2**30:.1f} GiB for {sizes}",
         )

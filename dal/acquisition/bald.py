@@ -16,21 +16,21 @@ __all__ = ["BALD", "bald_scores"]
 
 
 def bald_scores(log_probs: Tensor) -> Tensor:
-    """The mutual information of a point's label and the network (arXiv:1112.5745, arXiv:1703.02910).
+    """Compute the mutual information of each point's label and the network.
 
-    It is the entropy of the mean prediction minus the mean entropy of the predictions, where the mean goes over the
-    draws and is one of probabilities.
+    It is the entropy of the mean prediction minus the mean entropy of the predictions (arXiv:1112.5745,
+    arXiv:1703.02910). Both means are over the draws; the mean prediction averages probabilities.
 
     Args:
         log_probs: (N, K, C) for N points, K draws of the network and C classes, any floating dtype, in nats; -inf is
-            a probability of 0. Logits may be given too.
+            a probability of 0. Logits are accepted too.
 
     Returns:
         (N,) float64 in nats, from 0 (the draws agree) to the smaller of ln K and ln C.
 
     Raises:
-        DalError: the shape is not (N, K, C), or K is 1: one draw cannot disagree.
-        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+        DalError: the shape is not (N, K, C), or K is 1; a single draw cannot disagree.
+        NonFiniteError: a row holds NaN or +inf, or only -inf.
 
     >>> opposite, unsure = [[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.5, 0.5]]
     >>> bald_scores(torch.tensor([opposite, unsure]).log())
@@ -42,16 +42,16 @@ def bald_scores(log_probs: Tensor) -> Tensor:
     probs = normalized_log_probs("log_probs", log_probs).exp()
     entropy_of_mean: Tensor = torch.special.entr(probs.mean(dim=1)).sum(dim=1)
     mean_entropy: Tensor = torch.special.entr(probs).sum(dim=2).mean(dim=1)
-    # Never negative but for rounding.
+    # Only rounding makes it negative.
     return (entropy_of_mean - mean_entropy).clamp(min=0)
 
 
 @dataclass(frozen=True)
 class BALD(ScoreFunction):
-    """Highest ``bald_scores`` first.
+    """Selects the highest ``bald_scores`` first.
 
-    The highest scores of many points at once lie close together, the more so as the networks are the same for all
-    points (benchmarks/results/shared_draws_*): ``power_bald`` and ``batchbald`` are the remedies.
+    In a large query, the points with the highest scores are similar. Using the same networks for all points increases
+    this effect (benchmarks/results/shared_draws_*). ``power_bald`` and ``batchbald`` avoid it.
 
     Args:
         num_draws: Networks drawn by Monte Carlo dropout, at least 2.

@@ -1,6 +1,6 @@
 """The interface of acquisition functions: summarize a batch, select from summaries.
 
-Shapes in the names: N pool, B batch, K draws, C classes, D features, Q query size.
+Sizes in shapes: N pool, B batch, K draws, C classes, D features, Q query size.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 Summary = dict[str, Tensor]
-"""What a function keeps of some points: tensors by name, whose first dimension runs over the points."""
+"""Tensors by name that a function keeps of points; the first dimension indexes points."""
 
 KeptRows = Mapping[str, Rows]
 """A summary whose rows may be on disk."""
@@ -46,33 +46,36 @@ _OLD_NAMES = {
     "features_part": 'the name "features" in keeps',
     "features_alone": 'keeps = ("features",)',
     "keeps_draws": 'a name such as "log_probs" in keeps',
-    "needs_labeled": "uses_labeled_points, as it is called now",
-    "needs_labels": "learns_from_labels, as it is called now",
-    "takes_targets": "uses_target_points, as it is called now",
-    "with_targets": "with_target_points(), as it is called now",
+    "needs_labeled": "uses_labeled_points",
+    "needs_labels": "learns_from_labels",
+    "takes_targets": "uses_target_points",
+    "with_targets": "with_target_points()",
 }
 
 
 class Selection(NamedTuple):
-    """An ordered choice: the first position is the one to label first."""
+    """The selected points, in the order in which to label them."""
 
     positions: Tensor  # (Q,) int64, rows of the pool's summary
-    scores: Tensor  # (Q,) float64, what the function thought of each when it took it
+    scores: Tensor  # (Q,) float64, the score of each point when it was selected
 
 
 class PoolModel(Protocol):
-    """A trained network as scoring sees it: always in eval mode, never tracking gradients."""
+    """A trained network, always in eval mode and without gradient tracking."""
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, ...) images to (B, D), the input of the last layer."""
+        """Map (B, ...) images to (B, D) inputs of the last layer."""
         ...
 
     def head(self, features: Tensor) -> Tensor:
-        """(B, D) to (B, C) logits."""
+        """Map (B, D) features to (B, C) logits."""
         ...
 
     def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
-        """(B, ...) images to (B, K, C) log-probabilities in nats; draw k is one network for the whole pool."""
+        """Map (B, ...) images to (B, K, C) log-probabilities in nats.
+
+        Draw k is the same network for the whole pool.
+        """
         ...
 
 
@@ -80,32 +83,32 @@ class PoolModel(Protocol):
 class AcquisitionFunction(ABC):
     """Chooses the points of the pool to label next.
 
-    The dataclass fields are the parameters and the configuration. A class attribute that depends on them is set on the
-    instance, in ``__post_init__``.
+    The dataclass fields are the parameters and the configuration. To make a class attribute depend on them, set it on
+    the instance in ``__post_init__``.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ()
-    """The names of the tensors of a summary, in order.
+    """The names of the tensors in a summary, in order.
 
-    Two names have a meaning: "features" are (N, D) inputs of the last layer by which points are compared, and features
-    of another network can replace them. If a function keeps features alone, the pool is then not read. Inputs of the
-    last layer that must be the network's own, such as a factor of its gradient, are "inputs".
+    Two names are special. "features" are (N, D) inputs of the last layer that serve to compare points. Features of
+    another network can replace them; a function that keeps only "features" then does not read the pool. "inputs" are
+    inputs of the last layer that must come from the trained network, such as a factor of its gradient.
     """
 
     needs_pass: ClassVar[bool] = True
-    """Whether the pool must be read. Without it, the tensors of all summaries are (N, 0) and tell only N."""
+    """Whether it reads the pool. If not, the tensors of all summaries have shape (N, 0) and convey only N."""
 
     needs_dropout: ClassVar[bool] = False
-    """Whether it asks the model for dropout draws, so that a network without dropout is refused at the start."""
+    """Whether it needs dropout draws. A network without dropout then raises an error at the start."""
 
     uses_labeled_points: ClassVar[bool] = False
-    """Whether select() also gets the summary of the labeled points."""
+    """Whether select() also receives the summary of the labeled points."""
 
     learns_from_labels: ClassVar[bool] = False
-    """Whether the labeled points are read first. with_labeled() then returns the function that reads the pool."""
+    """Whether it reads the labeled points first. with_labeled() then returns the function that reads the pool."""
 
     tasks: ClassVar[tuple[str, ...] | None] = ("classification",)
-    """The tasks whose outputs it reads. None where it reads features or nothing, and so works with every task."""
+    """The tasks whose outputs it reads. None means every task; it then reads only features or nothing."""
 
     uses_target_points: ClassVar[bool] = False
     """Whether it selects for target points, which with_target_points() receives."""
@@ -118,26 +121,31 @@ class AcquisitionFunction(ABC):
 
     @property
     def name(self) -> str:
-        """The name on the command line: that of the module which holds the class."""
+        """The name on the command line: the name of the defining module."""
         return type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
-        """Reduce one batch, on its device, to the tensors of B rows that ``keeps`` names."""
+        """Reduce one batch, on its device, to the tensors named in ``keeps``.
+
+        Each tensor has B rows.
+        """
 
     def with_labeled(self, labeled: Summary, labels: Tensor) -> AcquisitionFunction:
-        """Return the function that summarizes the pool and selects from it; called if learns_from_labels is set.
+        """Return the function that summarizes the pool and selects from it.
 
-        ``labeled`` is the summary of the labeled points by this function, always from the network's own features.
-        ``labels`` (L,) int64 are their classes, -2 for points of no class. Every process gets all of them. A field with
-        ``init=False``, which is no option of the command line, can hold what the function learns.
+        Called if learns_from_labels is set. ``labeled`` is this function's summary of the labeled points, always from
+        the network's own features. ``labels`` (L,) int64 are their classes, -2 for points without a class. Every
+        process receives all of them. A field with ``init=False`` can hold what the function learns; it is not an option
+        on the command line.
         """
         return self
 
     def with_target_points(self, points: Summary) -> AcquisitionFunction:
-        """Return the function that selects for these points; called if uses_target_points is set and points are given.
+        """Return the function that selects for these target points.
 
-        ``points`` is their summary by this function. Every process gets all of them.
+        Called if uses_target_points is set and target points are given. ``points`` is this function's summary of them.
+        Every process receives all of them.
         """
         return self
 
@@ -145,8 +153,8 @@ class AcquisitionFunction(ABC):
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         """Choose ``query_size`` distinct rows of ``pool``, best first.
 
-        ``labeled`` is empty unless uses_labeled_points is set. The generator is on the CPU whatever device the
-        summaries are on.
+        ``labeled`` is empty unless uses_labeled_points is set. The generator is on the CPU, regardless of the device of
+        the summaries.
         """
 
     def select_in(
@@ -157,18 +165,18 @@ class AcquisitionFunction(ABC):
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
-        """select() in several processes, each of which holds a part of the pool, perhaps on disk.
+        """Select in several processes, each with a part of the pool.
 
-        Every process returns what one process with the whole pool returns. ``pool`` are the rows of ``shard.span``, the
-        positions returned are in the whole pool, and the generators of all processes are equal. This default brings all
-        rows into memory, which is fine for scores.
+        Every process returns what one process with the whole pool would return. ``pool`` holds the rows of
+        ``shard.span``, possibly on disk. The returned positions index the whole pool. The generators of all processes
+        are in the same state. This default loads all rows into memory, which is fine for scores.
         """
         return self.select(shard.gather(pool), labeled, query_size, generator)
 
 
 @dataclass(frozen=True)
 class ShardedFunction(AcquisitionFunction):
-    """An acquisition function that selects in shards: subclasses write select_in() instead of select()."""
+    """An acquisition function whose subclasses implement select_in() instead of select()."""
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         shard = Shard.alone(len(next(iter(pool.values()))))
@@ -187,13 +195,16 @@ class ShardedFunction(AcquisitionFunction):
 
 @dataclass(frozen=True)
 class ScoreFunction(AcquisitionFunction):
-    """An acquisition function that looks at each point alone: highest score first, ties by the generator."""
+    """An acquisition function that scores each point independently.
+
+    It selects the highest scores first and breaks ties with the generator.
+    """
 
     keeps: ClassVar[tuple[str, ...]] = ("scores",)
 
     @abstractmethod
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
-        """(B, ...) images to (B,) scores, higher is more worth labeling."""
+        """Map (B, ...) images to (B,) scores; higher is more worth labeling."""
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         return {"scores": self.score(model, x)}
@@ -206,7 +217,9 @@ class ScoreFunction(AcquisitionFunction):
 
 
 def top_scores(scores: Tensor, query_size: int, generator: torch.Generator) -> Selection:
-    """The highest scores, best first; equal scores come in a random order drawn from the generator.
+    """Select the highest scores, best first.
+
+    The generator draws the order of equal scores.
 
     >>> top_scores(torch.tensor([0.1, 0.9, 0.5]), 2, torch.Generator().manual_seed(0)).positions
     tensor([1, 2])
@@ -219,10 +232,13 @@ def top_scores(scores: Tensor, query_size: int, generator: torch.Generator) -> S
 
 
 def check_summary(function: AcquisitionFunction, summary: object) -> None:
-    """Raise DalError unless ``summary`` is a dict of the tensors that ``keeps`` names, of one length."""
+    """Raise DalError unless ``summary`` holds the tensors named in ``keeps``.
+
+    It must be a dict, and its tensors must have the same number of rows.
+    """
     argument, names = f"{type(function).__name__}.summarize()", ", ".join(function.keeps)
     if not isinstance(summary, dict):
-        expected = 'a dict of the tensors that keeps names, such as {"features": features}'
+        expected = 'a dict of the tensors named in keeps, such as {"features": features}'
         raise bad_value(argument, expected, type(summary).__name__)
     if not names or set(summary) != set(function.keeps):
         expected = f"tensors named as in keeps ({names or 'which is empty'})"
@@ -231,23 +247,25 @@ def check_summary(function: AcquisitionFunction, summary: object) -> None:
     if not all(isinstance(part, Tensor) and part.ndim for part in summary.values()):
         raise bad_value(argument, f"tensors of B rows ({names})", shapes)
     if len({len(part) for part in summary.values()}) > 1:
-        raise bad_value(argument, f"as many rows in each tensor ({names})", shapes)
+        raise bad_value(argument, f"the same number of rows in each tensor ({names})", shapes)
 
 
 def check_query_size(query_size: int, num_candidates: int) -> None:
     """Raise DalError unless 1 <= query_size <= num_candidates."""
     if isinstance(query_size, bool) or not isinstance(query_size, int) or not 1 <= query_size <= num_candidates:
-        expected = f"a whole number from 1 to {num_candidates} (the points in the pool)"
+        expected = f"a whole number from 1 to {num_candidates} (the size of the pool)"
         raise bad_value("query_size", expected, query_size)
 
 
 def check_num_draws(num_draws: object) -> None:
-    """Raise DalError for fewer than two draws, which cannot disagree."""
+    """Raise DalError for fewer than two draws; a single draw cannot disagree."""
     check_whole("num_draws", num_draws, 2, "one draw cannot disagree")
 
 
 def check_dims(argument: str, values: Rows, names: str) -> None:
-    """Raise DalError unless ``values`` is floating point and has one dimension for each of ``names`` ("N, C").
+    """Raise DalError unless ``values`` is floating point with the given dimensions.
+
+    ``names`` lists the dimensions, such as "N, C".
 
     >>> check_dims("logits", torch.zeros(3), "N, C")
     Traceback (most recent call last):

@@ -1,4 +1,4 @@
-"""Cluster-Margin: label ambiguous points, in turn from clusters, the smallest first."""
+"""Cluster-Margin: label ambiguous points from all clusters in turn, smallest cluster first."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ __all__ = ["ClusterMargin", "average_linkage", "cluster_margin_select"]
 
 
 def average_linkage(features: Tensor, num_clusters: int) -> Tensor:
-    """Clusters by hierarchical agglomerative clustering: the two of the smallest average Euclidean distance between
-    their points are joined until ``num_clusters`` are left (SciPy; fewer where joins tie).
+    """Cluster points by hierarchical agglomerative clustering (SciPy).
 
-    Holds 8 N² bytes and takes N² D operations: for some thousands of points.
+    Repeatedly joins the two clusters with the smallest average Euclidean distance between their points, until
+    ``num_clusters`` are left. Tied joins can leave fewer clusters. Holds 8 N² bytes and takes N² D operations, which
+    suits some thousands of points.
 
     Args:
         features: (N, D), any floating dtype.
         num_clusters: at least 1.
 
     Returns:
-        (N,) int64 from 0.
+        (N,) int64 cluster numbers from 0.
 
     Raises:
-        DalError: a shape or ``num_clusters`` is not as above.
+        DalError: a shape or ``num_clusters`` is invalid.
         NonFiniteError: a feature is NaN or infinite.
 
     >>> average_linkage(torch.tensor([[0.0], [9.0], [0.1]]), 2)
@@ -46,24 +47,24 @@ def average_linkage(features: Tensor, num_clusters: int) -> Tensor:
 def cluster_margin_select(
     scores: Tensor, clusters: Tensor, query_size: int, generator: torch.Generator, factor: float = 10.0
 ) -> Tensor:
-    """The choice of Cluster-Margin from given clusters (arXiv:2107.14263).
+    """Select ambiguous points from given clusters in turn (arXiv:2107.14263).
 
-    Of the points with the ``factor`` · Q highest scores (ties by the generator), clusters give one each in turn, a
-    random one, from the cluster with the fewest of these points to that with the most (ties to the lowest number), and
-    then again from those that have some left.
+    The candidates are the ``factor`` · Q points with the highest scores; the generator breaks ties. Each pass takes one
+    random candidate from every cluster that has any left. The clusters are in ascending order of their numbers of
+    candidates, with ties in ascending order of cluster number.
 
     Args:
-        scores: (N,) floating point, 1 minus the margin, as ``margin_scores`` gives.
-        clusters: (N,) int64, the cluster of each.
+        scores: (N,) floating point, 1 minus the margin, as ``margin_scores`` returns.
+        clusters: (N,) int64, the cluster of each point.
         query_size: Q, from 1 to N.
         generator: on the CPU.
         factor: at least 1.
 
     Returns:
-        (Q,) int64 on the CPU: distinct rows, never numbers of clusters.
+        (Q,) int64 on the CPU: distinct rows of ``scores``.
 
     Raises:
-        DalError: a shape or number is not as above.
+        DalError: a shape or number is invalid.
         NonFiniteError: a score is NaN or infinite.
 
     >>> scores, clusters = torch.tensor([0.9, 0.8, 0.7, 0.1]), torch.tensor([0, 0, 1, 1])
@@ -74,24 +75,25 @@ def cluster_margin_select(
     check_query_size(query_size, len(scores))
     check_finite("scores", scores)
     if clusters.shape != scores.shape:
-        raise bad_value("clusters", f"one for each of {len(scores)} points", tuple(clusters.shape))
+        raise bad_value("clusters", f"shape ({len(scores)},), as scores", tuple(clusters.shape))
     ambiguous = _ambiguous(scores, query_size, factor, generator)
     return _round_robin(ambiguous, clusters.cpu()[ambiguous], query_size, generator)
 
 
 @dataclass(frozen=True)
 class ClusterMargin(AcquisitionFunction):
-    """``cluster_margin_select`` with ``average_linkage`` on the input of the last layer; keeps D + 1 numbers a point.
+    """Selects with ``cluster_margin_select``; keeps D + 1 numbers per point.
 
-    The paper clusters the whole pool once, with the first network. Here every round clusters anew, with its own
-    features, so that nothing is carried from round to round. At most ``max_clustered`` points are clustered: the
-    ambiguous ones and random others; ambiguous points beyond that join the cluster of the nearest clustered one. A
-    point's score is 1 minus its margin.
+    The clusters come from ``average_linkage`` on the inputs of the last layer. A point's score is 1 minus its margin.
+
+    The paper clusters the whole pool once, with features of the first network. Here, every round clusters with its own
+    features, so no state carries over between rounds. At most ``max_clustered`` points are clustered: the ambiguous
+    points and random others. Further ambiguous points join the cluster of the nearest clustered point.
 
     Args:
         factor: Ambiguous points considered per point of the query, at least 1.
-        num_clusters: Clusters into which the tree is cut; null cuts it into as many as the query has points.
-        max_clustered: Points that are clustered at most. 5,000 of them take some 200 MB.
+        num_clusters: Number of clusters to cut the tree into; null uses the query size.
+        max_clustered: Maximum number of points to cluster. 5,000 points take about 200 MB.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features", "scores")
@@ -122,11 +124,12 @@ class ClusterMargin(AcquisitionFunction):
         return Selection(positions, scores.detach().cpu().double()[positions])
 
     def _clusters(self, points: Tensor, ambiguous: Tensor, query_size: int, generator: torch.Generator) -> Tensor:
-        """(M,) the cluster of each of the ambiguous points."""
+        """Return the (M,) clusters of the ambiguous points."""
         is_other = torch.ones(len(points), dtype=torch.bool)
         is_other[ambiguous] = False
         others = is_other.nonzero().flatten()
-        # Ambiguous points come first, and are in random order among equals only; beyond the limit, chance decides.
+        # Ambiguous points come first. They are sorted by score, so a permutation picks which to cluster if they exceed
+        # the limit.
         order = torch.randperm(len(ambiguous), generator=generator)[: self.max_clustered]
         room = self.max_clustered - len(order)
         drawn = others[torch.randperm(len(others), generator=generator)[:room]]
@@ -150,7 +153,7 @@ def _ambiguous(scores: Tensor, query_size: int, factor: float, generator: torch.
 
 
 def _average_linkage(points: Tensor, num_clusters: int) -> Tensor:
-    # Here, as it takes long to import and most functions do without.
+    # Imported here, because SciPy is slow to import and most functions do not need it.
     from scipy.cluster.hierarchy import fcluster, linkage
 
     if len(points) < 2:

@@ -32,28 +32,29 @@ __all__ = ["CoreSet", "k_center_greedy"]
 def k_center_greedy(
     features: Rows, labeled_features: Rows, query_size: int, *, memory_budget: int | None = None
 ) -> Tensor:
-    """The greedy k-center choice (arXiv:1708.00489): again and again the point farthest from its nearest center.
+    """Select points by greedy k-center (arXiv:1708.00489).
 
-    The centers are the labeled points and the points taken before; distances are Euclidean. With no labeled point the
-    first choice is the point nearest to the mean of the pool. Ties go to the lowest position.
+    Each step selects the point farthest from its nearest center in Euclidean distance. The centers are the labeled
+    points and the points selected before. Without labeled points, the first selection is the point nearest to the mean
+    of the pool. Ties go to the lowest position.
 
-    The picks are those of the definition: every distance that decides is a float64 sum of squared differences, so
-    near-ties, duplicates and features with a large common offset come out as they should (in float64, of differences
-    above some 1e-150 of the largest feature: smaller ones count as none). Distances of points that
-    are out of the question are never brought up to date. Beside its inputs it holds about 30 bytes a point, a copy of
-    the centers and blocks of fixed size.
+    The result matches the definition exactly. Every distance that decides a step is a float64 sum of squared
+    differences, so near-ties, duplicates and features with a large common offset are correct. (For float64 features,
+    differences below about 1e-150 of the largest feature count as zero.) Distances of points that cannot be selected
+    are not updated. In addition to its inputs, the function holds about 30 bytes per point, a copy of the centers and
+    blocks of fixed size.
 
     Args:
-        features: (N, D) of the pool, any floating dtype; a tensor, or DiskRows.
+        features: (N, D) of the pool, any floating dtype; a tensor or DiskRows.
         labeled_features: (M, D), M may be 0.
         query_size: Q, from 1 to N.
-        memory_budget: bytes that it may hold beside its inputs; None is no limit.
+        memory_budget: maximum bytes held in addition to the inputs; None means no limit.
 
     Returns:
-        (Q,) int64 on the CPU: distinct rows of ``features`` in the order they were taken.
+        (Q,) int64 on the CPU: distinct rows of ``features`` in the order of selection.
 
     Raises:
-        DalError: a shape or ``query_size`` is not as above, or the budget is too small.
+        DalError: a shape or ``query_size`` is invalid, or the budget is too small.
         NonFiniteError: a feature is NaN or infinite.
 
     >>> k_center_greedy(torch.tensor([[0.0], [1.0], [5.0], [9.0]]), torch.tensor([[0.0]]), 2)
@@ -65,10 +66,10 @@ def k_center_greedy(
 
 @dataclass(frozen=True)
 class CoreSet(ShardedFunction):
-    """``k_center_greedy`` on the input of the last layer.
+    """Selects with ``k_center_greedy`` on the inputs of the last layer.
 
-    A point's score is its distance to the nearest center when it was taken, or to the mean of the pool if there was
-    no center yet.
+    A point's score is its distance to the nearest center when it was selected. Without any center, it is the distance
+    to the mean of the pool.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features",)
@@ -99,7 +100,7 @@ def _greedy(features: Rows, labeled: Rows, query_size: int, shard: Shard) -> Sel
         check_dims("labeled_features", labeled, "M, D")
         features, labeled = ready(features), ready(labeled)
         if labeled.shape[1] != features.shape[1]:
-            expected = f"{features.shape[1]} features a point, as in the pool"
+            expected = f"{features.shape[1]} features per point, as in the pool"
             raise bad_value("labeled_features", expected, labeled.shape[1])
         largest = max(
             check_rows("features", features, shard.offset, shard.total), check_rows("labeled_features", labeled)
@@ -108,7 +109,7 @@ def _greedy(features: Rows, labeled: Rows, query_size: int, shard: Shard) -> Sel
     centers = all_rows(labeled).to(features.device)
     is_distinct = distinct(centers)
     if not bool(is_distinct.all()):
-        # Equal centers would leave one another open for every point.
+        # Bounds cannot rule out either of two equal centers, so every point would need exact distances.
         centers = centers[is_distinct]
     scale = safe_scale(shard.largest(largest))
     with full_precision(features.device), torch.inference_mode():
@@ -119,7 +120,7 @@ def _greedy(features: Rows, labeled: Rows, query_size: int, shard: Shard) -> Sel
 def _take(
     features: Rows, labeled: Tensor, scale: float, query_size: int, shard: Shard
 ) -> tuple[list[int], list[float]]:
-    """The points in the order they are taken, and their scores."""
+    """Return the positions in the order of selection, and their scores."""
     some = torch.arange(0, len(features), max(1, len(features) // 1024), device=features.device)
     origin = (in_double(features[some]) * scale).sum(dim=0) / max(1, len(some))
     origin = origin.float()
@@ -137,7 +138,7 @@ def _take(
             row = points.high(torch.tensor([position_here], device=points.device))[0]
         positions.append(position)
         distances.append(math.sqrt(square) / scale)
-        # Once all lies on centers, nothing can change.
+        # Once all points coincide with centers, no distance can change.
         if square > 0 or not centers.count:
             centers.add(shard.from_owner(position, row, points.width))
 
@@ -152,7 +153,7 @@ def _take(
 
 
 def _nearest_to_mean(points: Euclidean, shard: Shard) -> tuple[float, int]:
-    """The squared distance of the point nearest to the mean of the pool, and its position."""
+    """Find the point nearest to the pool's mean: (squared distance, position)."""
     total = torch.zeros(points.width, dtype=torch.float64)
     for block in row_blocks(len(points), points.width):
         total += points.high(block).sum(dim=0).cpu()

@@ -15,23 +15,23 @@ __all__ = ["EGL", "egl_scores"]
 
 
 def egl_scores(logits: Tensor, features: Tensor, *, bias: bool = True) -> Tensor:
-    """The length of the gradient of the cross-entropy loss at the last layer, expected over the predicted classes
-    (Settles and Craven, 2008; arXiv:1612.03226).
+    """Compute the expected length of the cross-entropy gradient at the last layer.
 
-    With class probabilities p and features h the gradient for class c is (p - e_c) ⊗ h in the weights and p - e_c in
-    the bias, so the expectation has a closed form: Σ_c p_c |p - e_c| · sqrt(|h|² + 1), or · |h| without a bias.
+    The expectation is over the predicted class probabilities (Settles and Craven, 2008; arXiv:1612.03226). With
+    probabilities p and features h, the gradient for class c is (p - e_c) ⊗ h in the weights and p - e_c in the bias.
+    The expectation thus has a closed form: Σ_c p_c |p - e_c| · sqrt(|h|² + 1), or · |h| without a bias.
 
     Args:
         logits: (N, C), any floating dtype; log-probabilities are logits too. -inf is a probability of 0.
         features: (N, D) inputs of the last layer, any floating dtype.
-        bias: whether the last layer has a bias, whose gradient counts too.
+        bias: whether to include the gradient of a bias.
 
     Returns:
         (N,) float64 from 0 (certain).
 
     Raises:
-        DalError: a shape is not as above.
-        NonFiniteError: a row of ``logits`` holds NaN or +inf, or nothing but -inf; a feature is NaN or infinite.
+        DalError: a shape is invalid.
+        NonFiniteError: a row of ``logits`` holds NaN or +inf, or only -inf; a feature is NaN or infinite.
 
     >>> logits, features = torch.tensor([[0.0, 0.0], [0.0, -torch.inf]]), torch.tensor([[3.0, 4.0], [3.0, 4.0]])
     >>> egl_scores(logits, features, bias=False) / 2**0.5
@@ -46,7 +46,7 @@ def egl_scores(logits: Tensor, features: Tensor, *, bias: bool = True) -> Tensor
     check_finite("features", features)
     probs = normalized_log_probs("logits", logits).exp()
     predicted = probs.argmax(dim=1, keepdim=True)
-    # 1 - p loses its digits where p is near 1; the sum of the other classes' does not.
+    # 1 - p loses precision if p is near 1; the sum over the other classes does not.
     others = probs.scatter(1, predicted, 0)
     of_predicted = (others.sum(dim=1).square() + others.square().sum(dim=1)).sqrt()
     of_others = (1 - 2 * others + probs.square().sum(dim=1, keepdim=True)).sqrt()
@@ -56,7 +56,7 @@ def egl_scores(logits: Tensor, features: Tensor, *, bias: bool = True) -> Tensor
 
 
 def _lengths(rows: Tensor) -> Tensor:
-    """Euclidean norms whose squares neither overflow nor underflow."""
+    """Return Euclidean norms whose squares neither overflow nor underflow."""
     largest = rows.abs().amax(dim=1, keepdim=True)
     largest = torch.where(largest > 0, largest, torch.ones_like(largest))
     return (rows / largest).square().sum(dim=1).sqrt() * largest[:, 0]
@@ -64,10 +64,10 @@ def _lengths(rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class EGL(ScoreFunction):
-    """Highest ``egl_scores`` first.
+    """Selects the highest ``egl_scores`` first.
 
     Args:
-        bias: Whether the gradient of the last layer's bias counts too.
+        bias: Whether to include the gradient of the last layer's bias.
     """
 
     bias: bool = True

@@ -14,7 +14,7 @@ __all__ = ["Entropy", "entropy_scores"]
 
 
 def entropy_scores(logits: Tensor) -> Tensor:
-    """The entropy of the class probabilities (Shannon, 1948; for labeling, Settles, 2009).
+    """Compute the entropy of class probabilities (Shannon, 1948; Settles, 2009).
 
     Args:
         logits: (N, C), any floating dtype; log-probabilities are logits too. -inf is a probability of 0, and
@@ -25,7 +25,7 @@ def entropy_scores(logits: Tensor) -> Tensor:
 
     Raises:
         DalError: the shape is not (N, C).
-        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+        NonFiniteError: a row holds NaN or +inf, or only -inf.
 
     >>> entropy_scores(torch.tensor([[0.5, 0.5], [1.0, 0.0]]).log())
     tensor([0.6931, 0.0000], dtype=torch.float64)
@@ -38,7 +38,7 @@ def entropy_scores(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Entropy(ScoreFunction):
-    """Highest ``entropy_scores`` first."""
+    """Selects the highest ``entropy_scores`` first."""
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         return entropy_scores(model.head(model.features(x)))

@@ -13,7 +13,7 @@ __all__ = ["LeastConfidence", "least_confidence_scores"]
 
 
 def least_confidence_scores(logits: Tensor) -> Tensor:
-    """One minus the largest class probability (Lewis and Gale, arXiv:cmp-lg/9407020).
+    """Compute one minus the largest class probability (Lewis and Gale, arXiv:cmp-lg/9407020).
 
     Args:
         logits: (N, C), any floating dtype; log-probabilities are logits too. -inf is a probability of 0.
@@ -23,7 +23,7 @@ def least_confidence_scores(logits: Tensor) -> Tensor:
 
     Raises:
         DalError: the shape is not (N, C).
-        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+        NonFiniteError: a row holds NaN or +inf, or only -inf.
 
     >>> import torch
     >>> least_confidence_scores(torch.tensor([[0.5, 0.5], [1.0, 0.0]]).log())
@@ -35,7 +35,7 @@ def least_confidence_scores(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LeastConfidence(ScoreFunction):
-    """Highest ``least_confidence_scores`` first."""
+    """Selects the highest ``least_confidence_scores`` first."""
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         return least_confidence_scores(model.head(model.features(x)))

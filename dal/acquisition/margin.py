@@ -14,10 +14,10 @@ __all__ = ["Margin", "margin_scores"]
 
 
 def margin_scores(logits: Tensor) -> Tensor:
-    """One minus the gap between the two largest class probabilities (Scheffer et al., 2001).
+    """Compute one minus the gap between the two largest class probabilities.
 
-    The gap itself is small where a point is ambiguous; it is turned round so that, as everywhere here, the highest
-    score is the most worth labeling.
+    The gap (Scheffer et al., 2001) is small for ambiguous points. Subtracting it from 1 makes the highest score the
+    most worth labeling, as in all functions here.
 
     Args:
         logits: (N, C), C at least 2, any floating dtype; log-probabilities are logits too. -inf is a probability of 0.
@@ -27,7 +27,7 @@ def margin_scores(logits: Tensor) -> Tensor:
 
     Raises:
         DalError: the shape is not (N, C), or C is 1.
-        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+        NonFiniteError: a row holds NaN or +inf, or only -inf.
 
     >>> import torch
     >>> margin_scores(torch.tensor([[0.4, 0.4, 0.2], [0.75, 0.25, 0.0]]).log())
@@ -42,7 +42,7 @@ def margin_scores(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Margin(ScoreFunction):
-    """Highest ``margin_scores`` first: the most ambiguous points."""
+    """Selects the highest ``margin_scores``, of the most ambiguous points, first."""
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         return margin_scores(model.head(model.features(x)))

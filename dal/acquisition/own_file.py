@@ -14,7 +14,7 @@ from dal.acquisition.base import AcquisitionFunction
 from dal.acquisition.registry import functions_of, registry
 from dal.errors import DalError, bad_value
 
-# Below a name of its own, so that a file called statistics.py does not stand in for Python's.
+# A separate package name keeps a file called statistics.py from shadowing Python's.
 _PACKAGE = "dal_own_files"
 
 
@@ -22,35 +22,37 @@ class OwnFunction(NamedTuple):
     """The acquisition function that a file defines."""
 
     name: str
-    """That of the file, without ``.py``."""
+    """The file name without ``.py``."""
     path: str
-    """Absolute."""
+    """The absolute path."""
     digest: str
-    """Of the file's text: 16 hexadecimal digits, which tell one version from another."""
+    """A hash of the file's text (16 hexadecimal digits), which identifies its version."""
     cls: type[AcquisitionFunction]
 
 
 def load_own_file(path: str | Path) -> OwnFunction:
-    """The function that the file defines, found as those of the package are: the one class in it that is not abstract.
+    """Load the acquisition function that a file defines.
 
-    The file may import what lies beside it. Loading the same text again gives the same class.
+    As in the package, this is the only concrete function in the file. The file may import modules from its own folder.
+    Loading the same text again returns the same class.
 
     Raises:
-        DalError: there is no such file, its name is no Python name or that of a function of dal, importing it fails, it
-            defines no function or several, or a field has no default, which its configuration needs.
+        DalError: the file does not exist, its name is not a Python identifier or is the name of a function in dal,
+            importing it fails, it does not define exactly one function, or a field has no default, which the
+            configuration needs.
 
     >>> load_own_file("nowhere.py")
     Traceback (most recent call last):
-    dal.errors.DalError: acquisition: expected a Python file that exists, got 'nowhere.py'.
+    dal.errors.DalError: acquisition: expected an existing Python file, got 'nowhere.py'.
     """
     file = Path(path)
     if not file.is_file():
-        raise bad_value("acquisition", "a Python file that exists", str(path))
+        raise bad_value("acquisition", "an existing Python file", str(path))
     file, name = file.resolve(), file.stem
     if not name.isidentifier():
-        raise bad_value("acquisition", "a file whose name is a Python name, such as my_function.py", file.name)
+        raise bad_value("acquisition", "a file name that is a Python identifier, such as my_function.py", file.name)
     if name in registry():
-        raise bad_value("acquisition", "a file with another name than the functions of dal have", file.name)
+        raise bad_value("acquisition", "a file name that no function in dal has", file.name)
     digest = hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
     module = _imported(file, f"{_PACKAGE}.{digest}.{name}")
     found = functions_of(module)
@@ -66,13 +68,13 @@ def load_own_file(path: str | Path) -> OwnFunction:
 def _imported(file: Path, name: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
-    # At the end, where it cannot hide anything.
+    # Appended, so that the folder cannot shadow installed modules.
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: dataclasses look their module up
+    sys.modules[name] = module  # before execution, because dataclasses look up their module
     try:
         spec.loader.exec_module(module)
     except DalError as error:

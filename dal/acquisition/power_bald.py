@@ -11,10 +11,10 @@ __all__ = ["PowerBALD"]
 
 @dataclass(frozen=True)
 class PowerBALD(Stochastic):
-    """``Stochastic(score="bald", kind="power")``, the function that arXiv:2106.12059 recommends, under its own name.
+    """The same as ``Stochastic(score="bald", kind="power")``, which arXiv:2106.12059 recommends.
 
     Args:
-        beta: Power of the score, above 0: near 0 the choice is uniform, a large one takes the highest scores.
+        beta: Power of the score, above 0; values near 0 select uniformly, large values select the highest scores.
         num_draws: Networks drawn by Monte Carlo dropout, at least 2.
     """
 

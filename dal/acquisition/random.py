@@ -1,4 +1,4 @@
-"""Random choice: the baseline of all comparisons."""
+"""Random selection: the baseline of all comparisons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Random"]
 
 @dataclass(frozen=True)
 class Random(AcquisitionFunction):
-    """A uniformly random choice, all scores 0; the pool is never read.
+    """Selects uniformly at random without reading the pool; all scores are 0.
 
     >>> Random().select({"points": torch.empty(5, 0)}, {}, 2, torch.Generator().manual_seed(0)).scores
     tensor([0., 0.], dtype=torch.float64)

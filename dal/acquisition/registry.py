@@ -1,4 +1,4 @@
-"""Registry of acquisition functions: every file of this folder that defines one."""
+"""Finds the acquisition functions that the files in this folder define."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOT_FUNCTIONS = {"base", "own_file", "registry", "search"}
 
 
 def modules() -> list[ModuleType]:
-    """The modules of this folder that may hold an acquisition function, by name.
+    """Return the modules that can define an acquisition function, sorted by name.
 
     >>> "dal.acquisition.bald" in [module.__name__ for module in modules()]
     True
@@ -27,10 +27,12 @@ def modules() -> list[ModuleType]:
 
 
 def registry() -> dict[str, type[AcquisitionFunction]]:
-    """Every acquisition function by its name, which is that of its module; modules without one are helpers.
+    """Return every acquisition function by name.
+
+    The name of a function is that of its module. Modules without a function are helpers.
 
     Raises:
-        DalError: a module defines more than one that is not abstract, so its name would not say which.
+        DalError: a module defines more than one concrete function, which makes its name ambiguous.
 
     >>> registry()["bald"].__name__
     'BALD'
@@ -40,7 +42,7 @@ def registry() -> dict[str, type[AcquisitionFunction]]:
         classes = functions_of(module)
         name = module.__name__.rpartition(".")[2]
         if len(classes) > 1:
-            expected = "one acquisition function a file"
+            expected = "one acquisition function per file"
             raise bad_value(f"acquisition module {name}", expected, [c.__name__ for c in classes])
         if classes:
             found[name] = classes[0]
@@ -48,7 +50,10 @@ def registry() -> dict[str, type[AcquisitionFunction]]:
 
 
 def functions_of(module: ModuleType) -> list[type[AcquisitionFunction]]:
-    """The acquisition functions that a module defines itself; abstract and imported ones do not count."""
+    """Return the concrete acquisition functions that a module defines.
+
+    Abstract and imported ones do not count.
+    """
     return [value for value in vars(module).values() if _is_function_of(module, value)]
 
 

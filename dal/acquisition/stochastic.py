@@ -1,4 +1,4 @@
-"""Stochastic batches: sample points in proportion to any score."""
+"""Stochastic batches: sample points with probabilities from any score."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ _KINDS = ("power", "softmax", "softrank")
 def stochastic_select(
     scores: Tensor, query_size: int, generator: torch.Generator, *, kind: str = "power", beta: float = 1.0
 ) -> Selection:
-    """Draw points without replacement, each with a probability that grows with its score (arXiv:2106.12059).
+    """Draw points without replacement, favoring high scores (arXiv:2106.12059).
 
-    The next point is i, among those that are left, with probability proportional to
+    Each step draws one of the remaining points, with probability proportional to a weight:
 
-    - ``power``: the score to the power of ``beta``. Scores of 0, and negative ones, which count as 0, come last, in
+    - ``power``: the score to the power of ``beta``. Negative scores count as 0. Points with score 0 come last, in
       random order.
     - ``softmax``: exp(``beta`` · score).
-    - ``softrank``: the rank to the power of -``beta``, where the highest score has rank 1 and equal scores have their
-      ranks at random.
+    - ``softrank``: the rank to the power of -``beta``. The highest score has rank 1, and equal scores are ranked in
+      random order.
 
-    All are drawn at once: they are the largest logarithms of these weights after a Gumbel variable is added to each.
+    All points are drawn at once, by adding a Gumbel variable to the logarithm of each weight and taking the largest.
 
     Args:
         scores: (N,), any floating dtype, higher is more worth labeling.
         query_size: Q, from 1 to N.
         generator: on the CPU.
         kind: power, softmax or softrank.
-        beta: above 0: near 0 the choice is uniform, when it is large the highest scores are taken.
+        beta: above 0; values near 0 select uniformly, large values select the highest scores.
 
     Returns:
-        Q distinct positions in the order they were drawn, and their own scores, without the noise.
+        Q distinct positions in the order they were drawn, and their scores without the noise.
 
     Raises:
         DalError: the shape is not (N,), or another argument is out of range.
@@ -67,19 +67,19 @@ def stochastic_select(
     check_finite("scores", scores)
     _check(kind, beta)
     scores = scores.detach().cpu().double()
-    # Of a seed and the point: the same on every machine, and never 0 or 1.
+    # The uniforms depend only on the seed and the position, and are never 0 or 1.
     noise = -(-uniforms(draw_seed(generator), 0, len(scores)).log()).log()
     if kind == "power":
         weights = beta * scores.clamp(min=0).log()
     elif kind == "softmax":
-        # Less the largest, as numbers far from 0 would swallow the noise.
+        # Subtracting the maximum keeps rounding of large scores from absorbing the noise.
         weights = beta * (scores - scores.max())
     else:
         shuffled = torch.randperm(len(scores), generator=generator)
         by_score = shuffled[torch.sort(scores[shuffled], descending=True, stable=True).indices]
         weights = torch.empty_like(scores)
         weights[by_score] = -beta * torch.arange(1, len(scores) + 1, dtype=torch.float64).log()
-    # Those of weight 0, all at -inf, are in the order of their noise.
+    # Points of weight 0 all have the key -inf and stay in the order of their noise.
     by_noise = torch.argsort(noise, descending=True, stable=True)
     keys = (weights + noise)[by_noise]
     positions = by_noise[torch.sort(keys, descending=True, stable=True).indices[:query_size]]
@@ -88,12 +88,12 @@ def stochastic_select(
 
 @dataclass(frozen=True)
 class Stochastic(AcquisitionFunction):
-    """``stochastic_select`` by the scores of another function, of which one number a point is kept.
+    """Selects with ``stochastic_select`` on another function's scores; keeps one number per point.
 
     Args:
         score: Acquisition function that scores each point, such as margin or bald (which is PowerBALD).
         kind: Distribution to draw from: power, softmax or softrank of the scores.
-        beta: Sharpness, above 0: near 0 the choice is uniform, a large one takes the highest scores.
+        beta: Sharpness, above 0; values near 0 select uniformly, large values select the highest scores.
         num_draws: Networks drawn by Monte Carlo dropout, for scores that need them.
 
     >>> Stochastic(score="margin").needs_dropout, Stochastic(score="bald").needs_dropout
@@ -109,12 +109,12 @@ class Stochastic(AcquisitionFunction):
 
     def __post_init__(self) -> None:
         _check(self.kind, self.beta)
-        # The score function checks its own parameters.
+        # Creating the score function also checks its parameters.
         object.__setattr__(self, "needs_dropout", self.score_function.needs_dropout)
 
     @cached_property
     def score_function(self) -> ScoreFunction:
-        """The function whose scores these are."""
+        """The function that computes the scores."""
         known = {name: found for name, found in registry().items() if issubclass(found, ScoreFunction)}
         if self.score not in known:
             raise unknown_choice("score", known, str(self.score))

@@ -190,22 +190,18 @@ def test_what_makes_no_sense_is_refused():
             ALFAMix(wrong)
     with pytest.raises(DalError, match="steps: expected a whole number of at least 1, got 0"):
         ALFAMix(steps=0)
-    with pytest.raises(
-        DalError, match="labels: expected a class for at least one of the labeled points, got 'none for"
-    ):
+    with pytest.raises(DalError, match="labels: expected a class for at least one labeled point, got 'none for"):
         class_anchors(torch.zeros(2, 3), torch.tensor([-2, -2]))
     with pytest.raises(DalError, match=r"labels: expected shape \(2,\), as features, got \(1,\)"):
         class_anchors(torch.zeros(2, 3), torch.tensor([0]))
-    with pytest.raises(
-        DalError, match=r"changes: expected shape \(4, S\), a row for each of the features, got \(3, 1\)"
-    ):
+    with pytest.raises(DalError, match=r"changes: expected shape \(4, S\), one row per point, got \(3, 1\)"):
         alfa_mix_select(torch.zeros(4, 2), torch.zeros(3, 1), 1, generator())
     with pytest.raises(NonFiniteError, match="changes: expected finite numbers, got nan at row 0 of 1"):
         alfa_mix_select(torch.zeros(1, 2), torch.tensor([[torch.nan]]), 1, generator())
     model = network(3, 2)
     reads = anchored(ALFAMix(), model, rectified(2, 3, 0), torch.tensor([0, 1]))
     model.head = lambda features: torch.zeros(len(features), 2)
-    with pytest.raises(DalError, match="head: expected a layer through which gradients flow, got 'one without'"):
+    with pytest.raises(DalError, match="head: expected a differentiable layer, got 'one without gradients'"):
         reads.summarize(model, torch.ones(2, 3))
 
 

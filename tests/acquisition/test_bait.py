@@ -246,7 +246,7 @@ def test_exact_form_that_is_too_large_is_refused():
     probs, features = torch.full((10, 100), 0.01), torch.zeros(10, 512)
     with pytest.raises(
         DalError,
-        match=r"form: expected binary, .* 2 GiB at most, got 'exact with 114\.\d GiB for 10 points, 100 classes",
+        match=r"form: expected binary, .* limited to 2 GiB, got 'exact with 114\.\d GiB for 10 points, 100 classes",
     ):
         bait_select(probs, features, probs[:0], features[:0], 2)
     assert bait_select(probs, features, probs[:0], features[:0], 2, form="binary").tolist() == [0, 1]

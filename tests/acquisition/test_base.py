@@ -37,7 +37,7 @@ def test_a_summary_with_the_names_that_keeps_has_is_good(fake_model):
     [
         (
             (torch.zeros(3, 2), torch.zeros(3)),
-            r"Corners\.summarize\(\): expected a dict of the tensors that keeps names, such as .*, got 'tuple'\.",
+            r"Corners\.summarize\(\): expected a dict of the tensors named in keeps, such as .*, got 'tuple'\.",
         ),
         (
             {"features": torch.zeros(3, 2)},
@@ -50,7 +50,7 @@ def test_a_summary_with_the_names_that_keeps_has_is_good(fake_model):
         ({}, r"expected tensors named as in keeps \(features, weights\), got 'none'\."),
         (
             {"features": torch.zeros(3, 2), "weights": torch.zeros(2)},
-            r"as many rows in each .* got \[\(3, 2\), \(2,\)\]",
+            r"the same number of rows in each .* got \[\(3, 2\), \(2,\)\]",
         ),
         ({"features": torch.zeros(3, 2), "weights": torch.tensor(1.0)}, r"tensors of B rows .* got \[\(3, 2\), \(\)\]"),
         ({"features": torch.zeros(3, 2), "weights": [1.0]}, r"tensors of B rows .* got \[\(3, 2\), 'list'\]"),
@@ -70,10 +70,10 @@ def test_a_function_without_names_is_told_of_keeps():
 @pytest.mark.parametrize(
     "old,value,new",
     [
-        ("needs_labels", True, "learns_from_labels, as it is called now"),
-        ("needs_labeled", True, "uses_labeled_points, as it is called now"),
-        ("takes_targets", True, "uses_target_points, as it is called now"),
-        ("with_targets", lambda self, targets: self, r"with_target_points\(\), as it is called now"),
+        ("needs_labels", True, "learns_from_labels"),
+        ("needs_labeled", True, "uses_labeled_points"),
+        ("takes_targets", True, "uses_target_points"),
+        ("with_targets", lambda self, targets: self, r"with_target_points\(\)"),
         ("features_part", 0, 'the name "features" in keeps'),
         ("features_alone", True, r'keeps = \("features",\)'),
         ("keeps_draws", True, 'a name such as "log_probs" in keeps'),

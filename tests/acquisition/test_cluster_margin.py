@@ -114,7 +114,7 @@ def test_what_makes_no_sense_is_refused():
         ClusterMargin(num_clusters=0)
     with pytest.raises(DalError, match="max_clustered: expected a whole number of at least 2, got 1"):
         ClusterMargin(max_clustered=1)
-    with pytest.raises(DalError, match=r"clusters: expected one for each of 4 points, got \(3,\)"):
+    with pytest.raises(DalError, match=r"clusters: expected shape \(4,\), as scores, got \(3,\)"):
         cluster_margin_select(torch.zeros(4), torch.zeros(3).long(), 1, generator())
     with pytest.raises(NonFiniteError, match="scores: expected finite numbers, got nan at row 0 of 1"):
         cluster_margin_select(torch.tensor([torch.nan]), torch.zeros(1).long(), 1, generator())

@@ -243,7 +243,7 @@ def test_shapes_that_do_not_fit_are_refused():
         k_center_greedy(np.zeros((4, 3)), torch.zeros(2, 3), 1)
     with pytest.raises(DalError, match=r"memory_budget: expected a number of bytes, or None, got '4GiB'"):
         k_center_greedy(torch.zeros(4, 3), torch.zeros(2, 3), 1, memory_budget="4GiB")
-    with pytest.raises(DalError, match=r"labeled_features: expected 3 features a point, as in the pool, got 2\."):
+    with pytest.raises(DalError, match=r"labeled_features: expected 3 features per point, as in the pool, got 2\."):
         k_center_greedy(torch.zeros(4, 3), torch.zeros(2, 2), 1)
     with pytest.raises(DalError, match=r"features: expected .* \(N, D\)"):
         k_center_greedy(torch.zeros(4), torch.zeros(2, 2), 1)

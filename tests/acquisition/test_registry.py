@@ -65,5 +65,5 @@ def test_two_functions_in_one_file_are_refused(monkeypatch):
     defined_in(module, "Mine")
     defined_in(module, "Yours")
     monkeypatch.setattr(registry_module, "modules", lambda: [module])
-    with pytest.raises(DalError, match=r"acquisition module mine: expected one .* a file, got \['Mine', 'Yours'\]"):
+    with pytest.raises(DalError, match=r"acquisition module mine: expected one .* per file, got \['Mine', 'Yours'\]"):
         registry_function()

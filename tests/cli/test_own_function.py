@@ -185,10 +185,10 @@ def test_it_can_ask_for_the_labels(file, tmp_path, capsys):
         (
             "mine.py",
             CODE.replace("    power", "    needs_labels: ClassVar[bool] = True\n    power"),
-            r"^mine.py: Brightness.needs_labels: expected learns_from_labels, as it is called now, got the old name\.$",
+            r"^mine.py: Brightness.needs_labels: expected learns_from_labels, got the old name\.$",
         ),
-        ("bald.py", CODE, "another name than the functions of dal have, got 'bald.py'"),
-        ("my-own.py", CODE, "a file whose name is a Python name, such as my_function.py, got 'my-own.py'"),
+        ("bald.py", CODE, "a file name that no function in dal has, got 'bald.py'"),
+        ("my-own.py", CODE, "a file name that is a Python identifier, such as my_function.py, got 'my-own.py'"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_sentence(file, name, code, message):
