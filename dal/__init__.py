@@ -23,7 +23,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import on first use, so that ``dal --help`` and ``dal report`` need not wait for torch."""
     if name == "__version__":
-        return import_module("importlib.metadata").version("dal")
+        return import_module("importlib.metadata").version("deep-active-learning")
     if name not in _HOMES:
         raise AttributeError(f"module 'dal' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

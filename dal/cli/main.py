@@ -95,7 +95,7 @@ def _say_what_loads() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from importlib.metadata import version
+    from dal import __version__
 
     parser = argparse.ArgumentParser(
         prog="dal",
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"dal {version('dal')}")
+    parser.add_argument("--version", action="version", version=f"dal {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="start a campaign, or resume the one in run_dir (dal run --help: all settings)")
     rank = commands.add_parser("rank", help="rank a pool from most to least useful with the model of a run, as CSV")

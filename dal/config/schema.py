@@ -129,7 +129,7 @@ class Built:
         candidates.check(len(train), largest_query(self.campaign, int(train.task.answerable(train.labels).sum())))
 
         def new_model() -> Classifier:
-            return self.model.build(train.image_shape, train.num_classes, train.task)
+            return self.model.build(train.image_shape, train.num_classes, train.task, train.statistics)
 
         return ActiveLearner(
             new_model,

@@ -111,6 +111,11 @@ class ImageData:
         channels, height, width = self.plain([0]).shape[1:]
         return channels, height, width
 
+    @property
+    def statistics(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """Mean and standard deviation that normalize the pixels, or None if the source does that itself."""
+        return (self.mean, self.std) if self.source.batch([0]).dtype == torch.uint8 else None
+
     def plain(self, indices: Sequence[int]) -> Tensor:
         """(B, C, H, W) float32, normalized, never augmented."""
         return self._normalize(self.source.batch(indices))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dal.errors import bad_value
-from dal.models.backbones import build_backbone
+from dal.models.backbones import Statistics, build_backbone
 from dal.models.classifier import Classifier
 from dal.models.ensemble import DeepEnsemble
 from dal.tasks import CLASSIFICATION, Task
@@ -26,7 +26,8 @@ class ModelConfig:
     """
 
     backbone: str = "small_cnn"
-    """Network that turns images into features: small_cnn, resnet18_cifar, efficientnet_lite0, or torchvision/NAME."""
+    """Network that turns images into features: small_cnn, resnet18_cifar, efficientnet_lite0,
+    torchvision/NAME, or timm/NAME."""
     weights: str | None = None
     """Initial weights of the backbone: null (random), DEFAULT (ImageNet), or the path of a state dict."""
     dropout: float = 0.5
@@ -45,6 +46,8 @@ class ModelConfig:
     """Learning-rate schedule over the updates of a round: constant or cosine."""
     input_size: int | None = None
     """Side length in pixels to which images are resized for the backbone; null keeps their size."""
+    backbone_options: dict[str, Any] = field(default_factory=lambda: {})  # noqa: PIE807 - the help reads its body
+    """Numbers for timm's create_model (+model.backbone_options.drop_path_rate=0.1), for timm/NAME only."""
     freeze_backbone: bool = False
     """Whether to train only the head, on backbone features that are computed once."""
     ensemble_size: int = 1
@@ -80,16 +83,27 @@ class ModelConfig:
             self,
             backbone=self.final_backbone,
             weights=self.final_weights,
+            backbone_options=self.backbone_options if self.final_backbone.startswith("timm/") else {},
             freeze_backbone=False,
             ensemble_size=1,
             final_backbone=None,
             final_weights=None,
         )
 
-    def build(self, image_shape: tuple[int, int, int], num_classes: int, task: Task = CLASSIFICATION) -> Classifier:
-        """A Classifier for these images, or a DeepEnsemble, initialised from the global generator."""
+    def build(
+        self,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        task: Task = CLASSIFICATION,
+        statistics: Statistics | None = None,
+    ) -> Classifier:
+        """Return a Classifier for these images, or a DeepEnsemble, initialized from the global generator.
+
+        ``statistics`` are the mean and standard deviation with which the images are normalized.
+        """
+        for_timm: dict[str, Any] = {"options": self.backbone_options, "statistics": statistics}
         backbones = [
-            build_backbone(self.backbone, image_shape, self.weights, self.backbone_dropout, self.input_size)
+            build_backbone(self.backbone, image_shape, self.weights, self.backbone_dropout, self.input_size, **for_timm)
             for _ in range(self.ensemble_size)
         ]
         options: dict[str, Any] = {name: getattr(self, name) for name in _PASSED_ON}

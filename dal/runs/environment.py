@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import torch
 
+from dal import __version__
+
 PACKAGES = ("torch", "torchvision", "numpy", "pytorch-lightning", "torchmetrics", "hydra-core", "scikit-learn")
 
 _DAL = ("dal", "__main__.py", "cell_process.py")
@@ -27,7 +29,7 @@ def environment() -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["dal" if program in _DAL else program, *sys.argv[1:]]),
-        "dal": metadata.version("dal"),
+        "dal": __version__,
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain")),
         "python": platform.python_version(),

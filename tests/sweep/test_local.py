@@ -144,7 +144,7 @@ def test_a_launcher_that_is_missing_says_what_to_install(name, extra, monkeypatc
 
     monkeypatch.setattr(dal.sweep.cluster, "_found", lambda module: False)
     with pytest.raises(
-        DalError, match=rf"hydra/launcher={name}: the package .* is missing. Install it: pip install 'dal\[{extra}\]'"
+        DalError, match=rf"hydra/launcher={name}: the package .* is missing. Install it: pip install -e '\.\[{extra}\]'"
     ):
         check_launcher(name)
     check_launcher("basic")

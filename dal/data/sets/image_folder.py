@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from dal.data.sources.listing import (
     folder_labels,
     image_files,
 )
+from dal.data.sources.split import check_test_fraction, split_by_id
 from dal.errors import DalError, bad_value
-from dal.runtime.seeding import derive_seed
 from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
 from dal.tasks.base import UNKNOWN
 
@@ -73,8 +73,7 @@ class ImageFolder(DataConfig):
     def read(self) -> ImageSplits:
         root = existing_folder("root", self.root)
         test_root = None if self.test_root is None else self._separate(root, self.test_root)
-        if not 0 <= self.test_fraction < 1:
-            raise bad_value("test_fraction", "at least 0 and less than 1", self.test_fraction)
+        check_test_fraction(self.test_fraction)
         files = _some_files("root", root)
         splits = {file.split("/", 1)[0] for file in files if file.count("/") > 1}
         if self.csv is None and self.classes is None and "train" in splits <= _SPLITS and len(splits) > 1:
@@ -91,7 +90,7 @@ class ImageFolder(DataConfig):
             raise DalError(f"root: expected a labeled image that can be decoded, got none in {root}.")
         if test_root is not None and test_numbers is not None:
             return ImageSplits(data, self._data(test_root, sorted(test_numbers), test_numbers, classes))
-        return self._split(data)
+        return split_by_id(data, self.test_fraction)
 
     def _read_multi_label(self, root: Path, files: Sequence[str]) -> ImageSplits:
         """The images with any number of classes each, from the column labels of the CSV file."""
@@ -105,7 +104,7 @@ class ImageFolder(DataConfig):
             if unknown := sorted(set(several) - set(classes)):
                 raise bad_value("csv", f"labels of {image} among the classes {', '.join(classes[:10])}", unknown[0])
         numbers = {image: tuple(position[name] for name in several) for image, several in names.items()}
-        return self._split(self._data(root, files, numbers, classes, MULTI_LABEL))
+        return split_by_id(self._data(root, files, numbers, classes, MULTI_LABEL), self.test_fraction)
 
     @staticmethod
     def _separate(root: Path, test_root: str) -> Path:
@@ -143,22 +142,6 @@ class ImageFolder(DataConfig):
     ) -> ImageData:
         name = root.resolve().name
         return _folder_data(root, files, numbers, classes, self.image_size, self.in_memory, name, task)
-
-    def _split(self, data: ImageData) -> ImageSplits:
-        if self.test_fraction == 0:
-            return ImageSplits(data, None)
-        known = data.task.known(data.labels).tolist()
-        in_test = [labeled and _share(name) < self.test_fraction for labeled, name in zip(known, data.ids, strict=True)]
-        count, labeled_count = sum(in_test), sum(known)
-        if not 0 < count < labeled_count:
-            raise bad_value(
-                "test_fraction",
-                f"a share that leaves some of the {labeled_count} labeled images on each side (or a test_root)",
-                f"{self.test_fraction}, which puts {count} of them into the test set",
-            )
-        train = data.subset([position for position, chosen in enumerate(in_test) if not chosen])
-        test = data.subset([position for position, chosen in enumerate(in_test) if chosen])
-        return ImageSplits(train, replace(test, set_aside={}))
 
 
 def unlabeled_folder(
@@ -218,8 +201,3 @@ def _test_numbers(test_root: Path, classes: Sequence[str]) -> dict[str, int]:
     if not names:
         raise bad_value("test_root", "class subfolders with images", f"only images without a class in {test_root}")
     return class_numbers("test_root", names, classes)
-
-
-def _share(name: str) -> float:
-    """A number from 0 to 1 that depends on the id alone."""
-    return derive_seed(0, "test", name) / 2**63

@@ -12,6 +12,8 @@ from pathlib import Path
 from dal.data.sets.config import DataConfig
 from dal.errors import unknown_choice
 
+_NEED_SETTINGS = {"huggingface", "image_folder", "torchvision"}
+
 
 def registry() -> dict[str, type[DataConfig]]:
     """Map module names to the DataConfig that each defines, in alphabetical order.
@@ -44,12 +46,12 @@ def outside_set(name: str, download: bool = False) -> DataConfig:
 
     ``download`` is set if the data set has that setting.
 
-    Raises DalError for an unknown name, and for image_folder, which needs settings.
+    Raises DalError for an unknown name, and for data sets that need settings, such as image_folder.
 
     >>> len(outside_set("digits").read().train)
     1297
     """
-    known = {key: config for key, config in registry().items() if key != "image_folder"}
+    known = {key: config for key, config in registry().items() if key not in _NEED_SETTINGS}
     if name not in known:
         raise unknown_choice("data.outside_from", known, name)
     config = known[name]()

@@ -21,7 +21,7 @@ from dal.data.images import ImageSource, TensorSource
 from dal.errors import DalError, bad_value
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-_MEMORY_LIMIT_BYTES = 2**30
+MEMORY_LIMIT_BYTES = 2**30
 _CHUNK = 256
 _SILENT_SECONDS = 2.0
 _NAMED = 3
@@ -39,12 +39,17 @@ def decode(path: Path, image_size: int) -> Tensor:
     with Image.open(path, formats=_FORMATS) as opened:
         # JPEG decodes faster at 1/2, 1/4 or 1/8 scale; twice the target size keeps the antialiasing effective.
         opened.draft(None, (2 * image_size, 2 * image_size))
-        image = _to_rgb(ImageOps.exif_transpose(opened))
+        return square(opened, image_size)
+
+
+def square(image: Image.Image, image_size: int) -> Tensor:
+    """Return the center square of a PIL image, as decode does with a file."""
+    image = _to_rgb(ImageOps.exif_transpose(image))
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)
-    square = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
-    return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
+    resized = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -97,7 +102,7 @@ def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bo
     if image_size < 1:
         raise bad_value("image_size", "at least 1 pixel", image_size)
     if in_memory is None:
-        in_memory = len(files) * 3 * image_size**2 < _MEMORY_LIMIT_BYTES
+        in_memory = len(files) * 3 * image_size**2 < MEMORY_LIMIT_BYTES
     images = torch.empty(len(files) if in_memory else 0, 3, image_size, image_size, dtype=torch.uint8)
     kept: list[str] = []
     set_aside: dict[str, str] = {}
@@ -135,7 +140,7 @@ def _attempt(root: Path, file: str, image_size: int) -> Tensor | str:
 
 def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tuple[str, Tensor | str]]:
     """Decode the files in order; chunks limit the images held in memory."""
-    with _progress(len(files)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+    with progress(len(files)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for start in range(0, len(files), _CHUNK):
             chunk = files[start : start + _CHUNK]
             yield from zip(chunk, threads.map(lambda file: _attempt(root, file, image_size), chunk), strict=True)
@@ -143,7 +148,7 @@ def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tup
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
+def progress(total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on a terminal, after a short delay."""
     if not sys.stderr.isatty():
         yield lambda count: None

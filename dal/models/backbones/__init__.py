@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dal.errors import bad_value, unknown_choice
 from dal.models.backbones.base import Backbone
 from dal.models.backbones.efficientnet_lite import EfficientNetLite0
 from dal.models.backbones.resized import Resized
 from dal.models.backbones.small_cnn import SmallCNN
+from dal.models.backbones.timm_models import Statistics, TimmBackbone, own_input_size
 from dal.models.backbones.torchvision_models import TorchvisionBackbone
 
-BACKBONES = ("small_cnn", "resnet18_cifar", "efficientnet_lite0", "torchvision/<name>")
+BACKBONES = ("small_cnn", "resnet18_cifar", "efficientnet_lite0", "torchvision/<name>", "timm/<name>")
 
 
 def build_backbone(
@@ -18,21 +21,30 @@ def build_backbone(
     weights: str | None = None,
     dropout: float = 0.25,
     input_size: int | None = None,
+    options: Mapping[str, float] | None = None,
+    statistics: Statistics | None = None,
 ) -> Backbone:
-    """A backbone for (C, H, W) images: ``small_cnn``, ``resnet18_cifar``, ``efficientnet_lite0``, or
-    ``torchvision/resnet50`` and the like. With an ``input_size`` it sees them resized to so many pixels a side.
+    """Return a backbone for (C, H, W) images.
 
-    Raises DalError for an unknown name.
+    ``name`` is small_cnn, resnet18_cifar, efficientnet_lite0, torchvision/NAME or timm/NAME. ``input_size`` is the side
+    in pixels to which images are resized. ``options`` and ``statistics`` (mean and standard deviation with which images
+    are normalized) are for timm models.
+
+    Raises DalError for an unknown name, and for options that the backbone does not have.
 
     >>> build_backbone("small_cnn", (1, 8, 8)).num_features
     128
     """
-    if input_size is not None:
-        resized = build_backbone(name, (image_shape[0], input_size, input_size), weights, dropout)
-        return Resized(resized, input_size)
     channels, height, width = image_shape
     if channels not in (1, 3) and name != "small_cnn":
         raise bad_value("image_shape", "1 or 3 channels for this backbone", image_shape)
+    if name.startswith("timm/"):
+        return TimmBackbone(name.removeprefix("timm/"), image_shape, weights, input_size, options, statistics)
+    if options:
+        raise bad_value("model.backbone_options", f"nothing with backbone={name}", options)
+    if input_size is not None:
+        resized = build_backbone(name, (image_shape[0], input_size, input_size), weights, dropout)
+        return Resized(resized, input_size)
     if name == "small_cnn":
         if weights is not None:
             raise bad_value("weights", "null: small_cnn has no pre-trained weights", weights)
@@ -52,6 +64,9 @@ __all__ = [
     "EfficientNetLite0",
     "Resized",
     "SmallCNN",
+    "Statistics",
+    "TimmBackbone",
     "TorchvisionBackbone",
     "build_backbone",
+    "own_input_size",
 ]

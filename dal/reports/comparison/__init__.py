@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from dal import __version__
 from dal.analysis.comparison import Comparison, compare_problems
 from dal.analysis.pairing import Problem, pair_runs
 from dal.reports.comparison.figure import comparison_figure
@@ -69,7 +69,7 @@ def compare(
 def _write(folder: Path, comparison: Comparison, sentences: Sequence[str]) -> list[Path]:
     tables = tables_of(comparison)
     texts = {
-        "comparison.html": page(comparison.problems, tables, sentences, version("dal")),
+        "comparison.html": page(comparison.problems, tables, sentences, __version__),
         "tables.tex": latex(tables),
         **{name: table.to_csv(index=False, lineterminator="\n") for name, table in csv_tables(comparison).items()},
     }

@@ -206,7 +206,7 @@ def test_nothing_readable_is_an_error(folder):
 
 
 def test_held_in_memory_below_the_limit(folder, monkeypatch):
-    monkeypatch.setattr("dal.data.sources.decoding._MEMORY_LIMIT_BYTES", 2 * 3 * 16)
+    monkeypatch.setattr("dal.data.sources.decoding.MEMORY_LIMIT_BYTES", 2 * 3 * 16)
     assert isinstance(read_images(folder, ["0.png"], 4).source, TensorSource)
     assert isinstance(read_images(folder, ["0.png", "1.png"], 4).source, FolderSource)
 

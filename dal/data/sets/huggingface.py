@@ -1,0 +1,149 @@
+"""Image classification data sets in the format of Hugging Face's datasets library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dal.data.images import ImageData, ImageSplits
+from dal.data.sets.config import DataConfig
+from dal.data.sets.torchvision import MEAN, STD, augmentation
+from dal.data.sources.item_images import ItemSource, in_memory_if_small
+from dal.data.sources.split import check_test_fraction, split_by_id
+from dal.errors import DalError, bad_value, unknown_choice
+from dal.tasks.base import UNKNOWN
+
+_FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
+
+
+@dataclass
+class HuggingFace(DataConfig):
+    """Images and labels from two columns of a data set, as uint8 (3, H, W); ids have the form ``train-000001``.
+
+    ``path`` is a folder that ``save_to_disk`` has written, a folder of images or of parquet files, one parquet or arrow
+    file, or a name on the Hugging Face hub, which is downloaded. The classes are the names of a ClassLabel column,
+    the texts that occur, or whole numbers from 0. An empty label makes an unlabeled point.
+
+    Raises DalError without the package datasets, for a data set that cannot be read, and for columns that are missing
+    or do not hold images and single labels.
+
+    >>> from dal.data import load
+    >>> load(HuggingFace())
+    Traceback (most recent call last):
+    dal.errors.DalError: data.path: expected a folder, a file or a name on the hub, got ''.
+    """
+
+    path: str = ""
+    """Folder, parquet or arrow file, or name of the data set on the hub."""
+    config: str | None = None
+    """Name of the data set's configuration on the hub; null takes the default one."""
+    train_split: str = "train"
+    """Split whose images are the pool."""
+    test_split: str | None = "test"
+    """Split with the test set; null takes test images from the training split."""
+    test_fraction: float = 0.2
+    """Share of the labeled images that become the test set if test_split is null."""
+    image: str = "image"
+    """Column of the images."""
+    label: str = "label"
+    """Column of the labels."""
+    horizontal_flip: bool = False
+    """Whether training flips images horizontally; leave it off where a flip changes the class."""
+    image_size: int | None = 64
+    """Side length in pixels to which images are cropped and resized; null keeps their size, one for all images."""
+    in_memory: bool | None = None
+    """Whether to keep all pixels in memory; null does so if they take less than 1 GiB."""
+
+    def read(self) -> ImageSplits:
+        if not self.path:
+            raise bad_value("data.path", "a folder, a file or a name on the hub", self.path)
+        check_test_fraction(self.test_fraction)
+        splits = self._open()
+        wanted = {"data.train_split": self.train_split}
+        if self.test_split is not None:
+            wanted["data.test_split"] = self.test_split
+        for argument, name in wanted.items():
+            if name not in splits:
+                hint = ", or null to take test images from the training split" if "test" in argument else ""
+                raise DalError(f"{argument}: expected one of {', '.join(splits)}{hint}, got {name!r}.")
+        tables = [splits[name] for name in wanted.values()]
+        for table in tables:
+            self._check_columns(table)
+        columns = [table[self.label][:] for table in tables]
+        classes = self._classes(tables[0], columns)
+        data = [
+            self._data(split, table, column, classes)
+            for split, table, column in zip(("train", "test"), tables, columns, strict=False)
+        ]
+        return ImageSplits(data[0], data[1]) if len(data) == 2 else split_by_id(data[0], self.test_fraction)
+
+    def _open(self) -> Mapping[str, Any]:
+        """The splits by name."""
+        try:
+            import datasets
+        except ImportError as error:
+            raise DalError("data: expected the package datasets, got none; pip install datasets.") from error
+        path = Path(self.path).expanduser()
+        try:
+            if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+                found = datasets.load_from_disk(str(path))
+            elif path.suffix in _FORMATS and path.is_file():
+                found = datasets.load_dataset(_FORMATS[path.suffix], data_files=str(path))
+            else:
+                found = datasets.load_dataset(str(path) if path.exists() else self.path, self.config)
+        # The library and the network below it raise exceptions of many types.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            expected = "a data set that the datasets library can read, or a network to download it"
+            raise DalError(f"data.path: expected {expected}, got {self.path!r} ({reason}).") from error
+        return found if isinstance(found, dict) else {self.train_split: found}
+
+    def _check_columns(self, table: Any) -> None:
+        from datasets import Image
+
+        for argument, column in (("data.image", self.image), ("data.label", self.label)):
+            if column not in table.features:
+                raise unknown_choice(argument, table.features, column)
+        if not isinstance(table.features[self.image], Image):
+            raise bad_value("data.image", "a column of images", f"{self.image} of {table.features[self.image]}")
+
+    def _classes(self, table: Any, columns: list[list[Any]]) -> list[str]:
+        from datasets import ClassLabel
+
+        feature = table.features[self.label]
+        if isinstance(feature, ClassLabel):
+            return list(feature.names)
+        values = {value for column in columns for value in map(_hashable, column) if value is not None}
+        if values and all(isinstance(value, str) for value in values):
+            return sorted(values)
+        if values and all(isinstance(value, int) and value >= UNKNOWN for value in values):
+            return [str(number) for number in range(max(values) + 1)]
+        raise bad_value("data.label", "one class per image: a ClassLabel, texts or whole numbers", str(feature))
+
+    def _data(self, split: str, table: Any, column: list[Any], classes: list[str]) -> ImageData:
+        places = {name: number for number, name in enumerate(classes)}
+        labels = [UNKNOWN if value is None else places.get(value, value) for value in column]
+        bad = [value for value in labels if not isinstance(value, int) or not UNKNOWN <= value < len(classes)]
+        if bad:
+            raise bad_value(f"data.label of the {split} split", f"one of {len(classes)} classes", bad[0])
+        items = ItemSource(lambda index: table[index][self.image], len(table), self.image_size)
+        source = in_memory_if_small(items, self.in_memory)
+        return ImageData(
+            name=Path(self.path).stem,
+            source=source,
+            ids=[f"{split}-{position:06d}" for position in range(len(table))],
+            labels=torch.tensor(labels, dtype=torch.int64),
+            classes=classes,
+            mean=MEAN,
+            std=STD,
+            augmentation=augmentation(source.batch([0]).shape[-1], self.horizontal_flip),
+        )
+
+
+def _hashable(value: Any) -> Any:
+    """The label, or a tuple in place of a list, which is no single label."""
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,88 @@
+"""Images of another library's data set, which that library decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dal.data.images import ImageSource, TensorSource
+from dal.data.sources.decoding import MEMORY_LIMIT_BYTES, progress, square
+from dal.errors import DalError, bad_value
+
+Fetch = Callable[[int], Image.Image]
+"""Position in a data set to its decoded image."""
+
+
+class ItemSource:
+    """Images that are decoded each time they are read: (B, C, H, W) uint8.
+
+    With an ``image_size``, an image is its center square, resized. Without one, it keeps its size, and all images must
+    have the size of the first. ``gray`` images have one channel, others three.
+    """
+
+    def __init__(self, fetch: Fetch, count: int, image_size: int | None, gray: bool = False) -> None:
+        self.fetch, self.count, self.image_size, self.gray = fetch, count, image_size, gray
+        self._first: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return torch.stack([self._read(int(index)) for index in indices])
+
+    def _read(self, index: int) -> Tensor:
+        try:
+            image = self.fetch(index)
+            if not isinstance(image, Image.Image):
+                raise bad_value(f"image {index}", "an image that Pillow decodes", type(image).__name__)
+            pixels = self._pixels(image)
+        except DalError:
+            raise
+        # Decoders raise exceptions of any type on damaged bytes.
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DalError(f"image {index}: expected an image that can be decoded, got {reason}.") from error
+        if self._first is None:
+            self._first = tuple(pixels.shape)
+        if tuple(pixels.shape) != self._first:
+            expected = f"a number of pixels, as images have several sizes ({_size(self._first)}, {_size(pixels.shape)})"
+            raise bad_value("data.image_size", expected, None)
+        return pixels
+
+    def _pixels(self, image: Image.Image) -> Tensor:
+        if self.image_size is not None:
+            pixels = square(image, self.image_size)
+        elif self.gray:
+            return torch.from_numpy(np.array(image.convert("L"))).unsqueeze(0)
+        else:
+            pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+        # The channels of a gray image are equal.
+        return pixels[:1] if self.gray else pixels
+
+
+def in_memory_if_small(source: ItemSource, in_memory: bool | None) -> ImageSource:
+    """Read all images once into one uint8 tensor.
+
+    True for ``in_memory`` does so, False does not, and None does so for less than 1 GiB.
+    """
+    if source.image_size is not None and source.image_size < 1:
+        raise bad_value("data.image_size", "at least 1 pixel", source.image_size)
+    if len(source) == 0:
+        return source
+    first = source.batch([0])
+    if in_memory is False or (in_memory is None and first.numel() * len(source) >= MEMORY_LIMIT_BYTES):
+        return source
+    images = first.new_empty(len(source), *first.shape[1:])
+    with progress(len(source)) as advance:
+        for index in range(len(source)):
+            images[index] = source.batch([index])[0]
+            advance(1)
+    return TensorSource(images)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return f"{shape[-2]} x {shape[-1]}"

@@ -1,0 +1,163 @@
+"""Any timm classification model by name, without its classifier."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from dal.errors import DalError, bad_value, unknown_choice
+from dal.models.backbones.base import Backbone
+from dal.models.backbones.state_file import load_state, read_state
+
+# dal sets these itself, or they name files and code.
+_OWN = {"pretrained", "num_classes", "in_chans", "features_only", "checkpoint_path", "exportable", "scriptable"}
+
+Statistics = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation of the pixels on a scale from 0 to 1: one number, or one per channel."""
+
+
+class TimmBackbone(Backbone):
+    """(B, C, H, W) images to the (B, D) features of a timm model: the input of its classifier.
+
+    The model keeps everything in front of the classifier, such as pooling, norm and hidden layers of its head.
+    Grayscale images are repeated to three channels.
+
+    ``weights`` is None for random weights, ``"DEFAULT"`` for pre-trained ones (downloaded on first use), or the path of
+    a state dict, which is loaded with ``weights_only=True``. With weights and ``statistics``, the mean and standard
+    deviation with which the images were normalized, images are normalized as the model expects instead.
+
+    ``input_size`` is the side in pixels to which images are resized. With None, a model of a fixed input size, such as
+    a ViT, gets images of that size, and other models get images as they are. ``options`` are numbers for timm's
+    create_model, such as drop_rate and drop_path_rate.
+
+    Raises DalError without timm (``pip install timm``), for an unknown name or option, for images that the model does
+    not take, and for weights that cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        image_shape: tuple[int, int, int],
+        weights: str | None = None,
+        input_size: int | None = None,
+        options: Mapping[str, float] | None = None,
+        statistics: Statistics | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, cfg = _create(name, weights, input_size, dict(options or {}))
+        fixed = bool(cfg.get("fixed_input_size"))
+        self.size: int | None = input_size or (cfg["input_size"][-1] if fixed else None)
+        self.scale: Tensor | None
+        self.shift: Tensor | None
+        scale, shift = (None, None) if weights is None or statistics is None else _affine(cfg, statistics)
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
+        self.num_features = self._features_of(name, image_shape, cfg["input_size"][-1])
+
+    def _features_of(self, name: str, image_shape: tuple[int, int, int], own: int) -> int:
+        """The number of features, from one image of zeros."""
+        training = self.training
+        try:
+            with torch.no_grad():
+                features = self.eval()(torch.zeros(1, *image_shape))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            got = f"images of {image_shape[1]} x {image_shape[2]} pixels" if self.size is None else self.size
+            expected = f"a side in pixels that timm/{name} takes, such as its own {own}"
+            raise DalError(f"model.input_size: expected {expected}, got {got} ({_why(error)}).") from error
+        self.train(training)
+        if not isinstance(features, Tensor) or features.ndim != 2:
+            raise bad_value("backbone", "a timm model with one feature vector per image", f"timm/{name}")
+        return features.shape[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.size is not None and x.shape[-2:] != (self.size, self.size):
+            x = interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        if self.scale is not None and self.shift is not None:
+            x = x * self.scale + self.shift
+        features: Tensor = self.model(x)
+        return features
+
+
+def own_input_size(name: str) -> int:
+    """Return the side in pixels of the images that a timm model was made for.
+
+    Raises DalError without timm and for an unknown name.
+    """
+    cfg = _timm(name).get_pretrained_cfg(name)
+    return 224 if cfg is None else int(cfg.input_size[-1])
+
+
+def _timm(name: str) -> Any:
+    """Import timm, and check that it has a model of this name."""
+    try:
+        import timm
+    except ImportError as error:
+        raise DalError("backbone: expected the package timm, got none; pip install timm.") from error
+    if not timm.is_model(name):
+        raise unknown_choice("backbone", [f"timm/{known}" for known in timm.list_models()], f"timm/{name}")
+    return timm
+
+
+def _create(
+    name: str, weights: str | None, input_size: int | None, options: dict[str, float]
+) -> tuple[nn.Module, Mapping[str, Any]]:
+    """The model without a classifier, and what timm knows of its images."""
+    timm = _timm(name)
+    for key, value in options.items():
+        if key in _OWN or not isinstance(value, bool | int | float):
+            expected = "numbers such as drop_rate and drop_path_rate, and none of " + ", ".join(sorted(_OWN))
+            raise bad_value("model.backbone_options", expected, {key: value})
+    path = None if weights in (None, "DEFAULT") else Path(str(weights))
+    if path is not None and path.suffix not in (".pt", ".pth"):
+        raise bad_value("weights", "null, DEFAULT or a path ending in .pt or .pth", weights)
+    cfg = timm.get_pretrained_cfg(name)
+    known = {} if cfg is None else cfg.to_dict()
+    if known.get("fixed_input_size") and input_size is not None:
+        options["img_size"] = input_size
+    try:
+        with warnings.catch_warnings():
+            # timm's notes on deprecated names of its own.
+            warnings.simplefilter("ignore", UserWarning)
+            model: nn.Module = timm.create_model(name, pretrained=weights == "DEFAULT", **options)
+    except TypeError as error:
+        raise bad_value("model.backbone_options", f"arguments of timm/{name}", _why(error)) from error
+    except (OSError, HTTPException, RuntimeError, AssertionError, ValueError) as error:
+        if weights == "DEFAULT":
+            expected = f"a network to download timm/{name} from, or a model with pre-trained weights"
+            raise DalError(f"weights: expected {expected}, got {type(error).__name__}: {_why(error)}.") from error
+        raise bad_value("model.backbone_options", f"arguments of timm/{name}", _why(error)) from error
+    if path is not None:
+        load_state(model, _without_classifier(read_state(path), model), f"timm/{name}")
+    model.reset_classifier(0)  # type: ignore[operator]
+    return model, {**known, **dict(getattr(model, "pretrained_cfg", {}) or {})}
+
+
+def _without_classifier(state: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    """The state with the model's own classifier, which is removed next and may have other classes in the file."""
+    own = model.state_dict()
+    names = getattr(model, "pretrained_cfg", {}).get("classifier", ())
+    heads = [f"{name}." for name in ((names,) if isinstance(names, str) else names)]
+    replaced = {key: value for key, value in own.items() if any(key.startswith(head) for head in heads)}
+    kept = {key: value for key, value in state.items() if not any(key.startswith(head) for head in heads)}
+    return kept | replaced
+
+
+def _affine(cfg: Mapping[str, Any], statistics: Statistics) -> tuple[Tensor, Tensor]:
+    """(1, 3, 1, 1) factors that undo the normalization of the data and apply that of the model."""
+    own_mean, own_std = (torch.tensor(cfg[key], dtype=torch.float64) for key in ("mean", "std"))
+    mean, std = (torch.tensor(values, dtype=torch.float64) for values in statistics)
+    scale, shift = std / own_std, (mean - own_mean) / own_std
+    return scale.float().view(1, -1, 1, 1), shift.float().view(1, -1, 1, 1)
+
+
+def _why(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,115 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dal.data import load
+from dal.data.sets.huggingface import HuggingFace
+from dal.errors import DalError
+
+datasets = pytest.importorskip("datasets")
+
+COLORS = [(10, 20, 30), (200, 0, 0), (0, 200, 0), (0, 0, 200), (90, 90, 90), (250, 250, 0)]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+
+
+def table(labels, kind=None, image="image", label="label"):
+    """Images of one color each, which survive every resize."""
+    features = datasets.Features({image: datasets.Image(), label: kind or datasets.ClassLabel(names=["cat", "dog"])})
+    images = [Image.new("RGB", (20 + place, 20), COLORS[place]) for place in range(len(labels))]
+    return datasets.Dataset.from_dict({image: images, label: labels}, features=features)
+
+
+def same(data, labels):
+    expected = torch.tensor(COLORS[: len(labels)], dtype=torch.uint8)
+    assert torch.equal(data.source.batch(range(len(data)))[:, :, 5, 5], expected)
+    assert data.labels.tolist() == labels
+
+
+@pytest.mark.parametrize("in_memory", [None, False])
+def test_a_folder_of_save_to_disk(tmp_path, in_memory):
+    both = datasets.DatasetDict({"train": table([0, 1, 1, 0]), "validation": table([1, 0])})
+    both.save_to_disk(str(tmp_path / "pets"))
+    train, test = load(HuggingFace(path=str(tmp_path / "pets"), test_split="validation", in_memory=in_memory))
+    same(train, [0, 1, 1, 0])
+    same(test, [1, 0])
+    assert list(train.classes) == ["cat", "dog"] and train.image_shape == (3, 64, 64) and train.name == "pets"
+    assert train.ids[0] == "train-000000" and test.ids[1] == "test-000001"
+    assert "Flip" not in repr(train.augmentation)
+
+
+def test_parquet_and_arrow_files_and_a_folder_of_parquet(tmp_path):
+    table([0, 1, 1, 0, 1, 0]).to_parquet(str(tmp_path / "data" / "train-0.parquet"))
+    table([0, 1, 1, 0, 1, 0]).save_to_disk(str(tmp_path / "one"))
+    arrow = next((tmp_path / "one").glob("*.arrow"))
+    for path in (tmp_path / "data" / "train-0.parquet", tmp_path / "data", arrow, tmp_path / "one"):
+        train, test = load(HuggingFace(path=str(path), test_split=None, test_fraction=0.4))
+        assert sorted(train.ids + test.ids) == [f"train-{place:06d}" for place in range(6)]
+        for data in (train, test):
+            places = [int(name[-1]) for name in data.ids]
+            assert data.labels.tolist() == [[0, 1, 1, 0, 1, 0][place] for place in places]
+            colors = torch.tensor([COLORS[place] for place in places], dtype=torch.uint8)
+            assert torch.equal(data.source.batch(range(len(data)))[:, :, 5, 5], colors)
+
+
+def test_texts_numbers_and_missing_labels(tmp_path):
+    for kind, labels, classes, expected in (
+        ("string", ["dog", None, "ant"], ["ant", "dog"], [1, -1, 0]),
+        ("int64", [2, None, 0], ["0", "1", "2"], [2, -1, 0]),
+        (None, [1, -1, 0], ["cat", "dog"], [1, -1, 0]),
+    ):
+        path = tmp_path / f"{kind}"
+        pair = datasets.DatasetDict(
+            {"train": table(labels, kind and datasets.Value(kind), "picture", "species"),
+             "test": table(labels[:1], kind and datasets.Value(kind), "picture", "species")}
+        )  # fmt: skip
+        pair.save_to_disk(str(path))
+        train, test = load(HuggingFace(path=str(path), image="picture", label="species"))
+        assert list(train.classes) == classes and train.labels.tolist() == expected
+        assert test.labels.tolist() == expected[:1]
+
+
+def test_images_may_keep_their_size(tmp_path):
+    rows = {"image": [Image.fromarray(np.full((9, 7), 60, dtype=np.uint8))] * 3, "label": [0, 1, 0]}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows, features=features)}).save_to_disk(str(tmp_path))
+    train, _ = load(HuggingFace(path=str(tmp_path), image_size=None, test_split=None, test_fraction=0.0))
+    assert train.image_shape == (3, 9, 7) and train.source.batch([2]).unique().tolist() == [60]
+
+
+def test_bad_input_is_one_sentence(tmp_path, monkeypatch):
+    path = str(tmp_path / "pets")
+    datasets.DatasetDict({"train": table([0, 1])}).save_to_disk(path)
+    several = str(tmp_path / "several")
+    datasets.DatasetDict({"train": table([[0], [0, 1]], datasets.Sequence(datasets.Value("int64")))}).save_to_disk(
+        several
+    )
+    (tmp_path / "empty").mkdir()
+    for options, message in (
+        ({"path": ""}, "data.path: expected a folder, a file or a name on the hub, got ''"),
+        ({"path": str(tmp_path / "empty")}, "data.path: expected a data set that the datasets library can read"),
+        ({"path": path}, r"data.test_split: expected one of train, or null .* got 'test'\.$"),
+        ({"path": path, "train_split": "all"}, r"data.train_split: expected one of train, got 'all'\.$"),
+        ({"path": path, "test_split": None, "image": "img"}, "data.image: expected one of image, label, got 'img'"),
+        (
+            {"path": path, "test_split": None, "image": "label"},
+            "data.image: expected a column of images, got .label of",
+        ),
+        ({"path": several, "test_split": None}, "data.label: expected one class per image"),
+        (
+            {"path": path, "test_split": None, "test_fraction": 1.0},
+            "test_fraction: expected at least 0 and less than 1",
+        ),
+        ({"path": path, "test_split": None, "image_size": 0}, "data.image_size: expected at least 1 pixel, got 0"),
+    ):
+        with pytest.raises(DalError, match="^" + message):
+            load(HuggingFace(**options))
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(DalError, match=r"^data: expected the package datasets, got none; pip install datasets\.$"):
+        load(HuggingFace(path=path))
