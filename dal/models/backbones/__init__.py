@@ -19,8 +19,10 @@ def build_backbone(
     dropout: float = 0.25,
     input_size: int | None = None,
 ) -> Backbone:
-    """A backbone for (C, H, W) images: ``small_cnn``, ``resnet18_cifar``, ``efficientnet_lite0``, or
-    ``torchvision/resnet50`` and the like. With an ``input_size`` it sees them resized to so many pixels a side.
+    """Build a backbone for (C, H, W) images by name.
+
+    ``name`` is ``small_cnn``, ``resnet18_cifar``, ``efficientnet_lite0``, or ``torchvision/`` and the name of a model,
+    such as ``torchvision/resnet50``. With an ``input_size``, images are resized to that many pixels per side.
 
     Raises DalError for an unknown name.
 
