@@ -36,7 +36,7 @@ class Group:
     accuracy: NDArray[np.float64]  # (S, T) the primary metric on the test set, as a fraction
     note: str  # caveats; or ""
     all_settings: tuple[tuple[str, str], ...]  # everything that differs within the data set, by name
-    other_settings: frozenset[tuple[str, str]]  # all but seed and acquisition: equal if groups can be paired
+    other_settings: frozenset[tuple[str, str]]  # all except seed and acquisition; equal if groups can be paired
 
     @property
     def name(self) -> str:
@@ -57,10 +57,9 @@ class Group:
 def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Group runs that differ only in their seed.
 
-    Keys that cannot change a result, such as prices, may also differ.
-
-    Groups are sorted by data set, then by mean final accuracy, highest first. Raises DalError for no runs, for a
-    duplicate seed in a group (its copies are not independent), and for a run without its primary metric on a test set.
+    Keys that cannot change a result, such as prices, may also differ. Groups are sorted by data set, then by mean final
+    accuracy, highest first. Raises DalError for no runs, for a duplicate seed in a group (its copies are not
+    independent), and for a run without its primary metric on a test set.
     """
     members: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
     for run in runs:
@@ -75,7 +74,7 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
 
 
 def _named(groups: Sequence[Group]) -> list[Group]:
-    """Return the groups with short settings; see variant_names()."""
+    """Return the groups with the short settings of variant_names()."""
     named = []
     for group in groups:
         same_data = [other for other in groups if other.data == group.data]
@@ -120,7 +119,7 @@ def settings_of(run: Run) -> dict[str, str]:
 def _of_no_rule(config: Mapping[str, Any]) -> set[str]:
     """Return the keys of the stop set if no rule uses it.
 
-    A resumed run must keep them nevertheless, since its rows hold the predictions.
+    A resumed run must still keep them, because its rows hold the predictions.
     """
     rules = ("kappa", "max_change", "max_uncertainty")
     unused = all(config.get(f"campaign.{rule}") is None for rule in rules)
@@ -130,10 +129,9 @@ def _of_no_rule(config: Mapping[str, Any]) -> set[str]:
 def telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]:
     """Return the keys that distinguish groups.
 
-    The result is by data set and acquisition function, both as JSON.
-
-    The parameters of an acquisition function are compared only between groups of the same function: BALD always has a
-    number of draws, and margin never has one. All other keys are compared between all groups of a data set.
+    The keys of the result are the data set and the acquisition function, both as JSON. The parameters of an acquisition
+    function are compared only between groups of the same function: BALD always has a number of draws, and margin never
+    has one. All other keys are compared between all groups of a data set.
     """
     kinds = {(g["data.name"], g["acquisition.name"]) for g in groups}
     telling = {}
@@ -149,7 +147,8 @@ def telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]
 
 
 def _compared(key: str, same_kind: Sequence[Settings], same_data: Sequence[Settings]) -> Sequence[Settings]:
-    """Return the groups to compare for a key. campaign.cost_optimum already marks groups without prices."""
+    """Return the groups to compare for a key."""
+    # Only groups with prices: campaign.cost_optimum already distinguishes the others.
     if key.startswith("prices."):
         return [g for g in same_data if key in g]
     return same_kind if key.startswith("acquisition.") else same_data
@@ -159,7 +158,7 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
     for one, other in pairwise(runs):
         if one.seed == other.seed:
             raise DalError(
-                f"runs: expected one run for each seed of the same settings, got seed {one.seed} in "
+                f"runs: expected one run per seed with the same settings, got seed {one.seed} in "
                 f"{str(one.path)!r} and in {str(other.path)!r}."
             )
     for run in runs:
@@ -173,7 +172,7 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
     num_rounds = num_common_rounds(bought)
     if num_rounds == 0:
         raise DalError(
-            f"runs: expected the same number of initial labels for each seed, got others in {str(runs[0].path)!r}."
+            f"runs: expected the same number of initial labels for each seed, got another in {str(runs[0].path)!r}."
         )
     return Group(
         data=data,
@@ -204,7 +203,8 @@ def _note(runs: Sequence[Run], bought: Sequence[Sequence[int]], num_rounds: int)
 
 
 def seeds_in_words(seeds: Collection[int]) -> str:
-    """
+    """Return a phrase that lists the seeds.
+
     >>> seeds_in_words([3]), seeds_in_words([0, 1])
     ('seed 3', 'seeds 0, 1')
     """
@@ -224,3 +224,19 @@ def short_key(key: str, among: Collection[str]) -> str:
 def plain_value(value: str | None) -> str:
     """Return a setting for display: JSON without quotes, or "unset"."""
     return "unset" if value is None else value.strip('"')
+
+
+def short_names(settings: Sequence[Settings], keys: Sequence[str]) -> list[str]:
+    """Return one name per element, from the values of the keys.
+
+    Elements with equal values share a name; see variant_names().
+
+    >>> short_names([{"a.lr": "1", "a.k": "2"}, {"a.lr": "1", "a.k": "3"}], ["a.lr", "a.k"])
+    ['lr=1, k=2', 'lr=1, k=3']
+    """
+    rows = [tuple(values.get(key) for key in keys) for values in settings]
+    distinct = list(dict.fromkeys(rows))
+    short = [short_key(key, keys) for key in keys]
+    variants = [Variant((), tuple(zip(short, map(plain_value, row), strict=True))) for row in distinct]
+    names = dict(zip(distinct, variant_names(variants, presets=[]), strict=True))
+    return [names[row] for row in rows]
