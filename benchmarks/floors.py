@@ -35,7 +35,7 @@ def dropout_masks(model: Classifier, num_draws: int, seed: int = 0) -> list[Tens
 
 
 def small_cnn_step(model: Classifier, masks: list[Tensor]) -> Step:
-    """Return a function that maps (B, C, H, W) to (B,) BALD scores.
+    """Return a function from (B, C, H, W) to (B,) BALD scores.
 
     The convolutions run once, and the layers after the K fixed masks run on B * K rows.
     """

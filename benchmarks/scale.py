@@ -5,10 +5,9 @@
     python benchmarks/scale.py --quick          # small sizes for a quick check; writes below runs/
 
 The sizes are pool, features, classes, picks and draws. One size at a time grows geometrically, and the others stay at
-the middle of their grids. The exponent is the slope of
-a straight line through the logarithms, with its standard error: 1 is linear growth, 0 is none. Each part writes a CSV
-to benchmarks/results/scale_DATE and updates the README there for all parts of the day; the first part also writes a
-plot.
+the middle of their grids. The exponent is the slope of a straight line through the logarithms, with its standard error:
+1 is linear growth, 0 is none. Each part writes a CSV to benchmarks/results/scale_DATE and updates the README there for
+all parts of the day; the first part also writes a plot.
 """
 
 from __future__ import annotations

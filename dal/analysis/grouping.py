@@ -78,20 +78,18 @@ def _named(groups: Sequence[Group]) -> list[Group]:
     named = []
     for group in groups:
         same_data = [other for other in groups if other.data == group.data]
-        presets = [name for name in PRESETS if len({_preset(other, name) for other in same_data}) > 1]
+        presets = dict(zip(map(id, same_data), differing_presets(same_data), strict=True))
         same_kind = [other for other in same_data if other.acquisition == group.acquisition]
-        names = variant_names([_variant(other) for other in same_kind], presets)
+        names = variant_names([Variant(presets[id(other)], other.all_settings) for other in same_kind], PRESETS)
         named.append(replace(group, settings=names[same_kind.index(group)]))
     return named
 
 
-def _variant(group: Group) -> Variant:
-    presets = tuple((name, _preset(group, name)) for name in PRESETS)
-    return Variant(presets, group.all_settings)
-
-
-def _preset(group: Group, name: str) -> str:
-    return str(group.runs[0].config.get(name, "none"))
+def differing_presets(groups: Sequence[Group]) -> list[tuple[tuple[str, str], ...]]:
+    """Return each group's presets, without those that all groups share."""
+    chosen = [[(name, str(group.runs[0].config.get(name, "none"))) for name in PRESETS] for group in groups]
+    differing = [len(set(column)) > 1 for column in zip(*chosen, strict=True)]
+    return [tuple(item for item, differs in zip(row, differing, strict=True) if differs) for row in chosen]
 
 
 def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
@@ -226,10 +224,12 @@ def plain_value(value: str | None) -> str:
     return "unset" if value is None else value.strip('"')
 
 
-def short_names(settings: Sequence[Settings], keys: Sequence[str]) -> list[str]:
+def short_names(
+    settings: Sequence[Settings], keys: Sequence[str], presets: Sequence[tuple[tuple[str, str], ...]] = ()
+) -> list[str]:
     """Return one name per element, from the values of the keys.
 
-    Elements with equal values share a name; see variant_names().
+    Elements with equal values share a name. ``presets`` are those of each element; see variant_names().
 
     >>> short_names([{"a.lr": "1", "a.k": "2"}, {"a.lr": "1", "a.k": "3"}], ["a.lr", "a.k"])
     ['lr=1, k=2', 'lr=1, k=3']
@@ -237,6 +237,8 @@ def short_names(settings: Sequence[Settings], keys: Sequence[str]) -> list[str]:
     rows = [tuple(values.get(key) for key in keys) for values in settings]
     distinct = list(dict.fromkeys(rows))
     short = [short_key(key, keys) for key in keys]
-    variants = [Variant((), tuple(zip(short, map(plain_value, row), strict=True))) for row in distinct]
-    names = dict(zip(distinct, variant_names(variants, presets=[]), strict=True))
+    heads = [presets[rows.index(row)] if presets else () for row in distinct]
+    values = [tuple(zip(short, map(plain_value, row), strict=True)) for row in distinct]
+    variants = [Variant(head, pairs) for head, pairs in zip(heads, values, strict=True)]
+    names = dict(zip(distinct, variant_names(variants, PRESETS), strict=True))
     return [names[row] for row in rows]

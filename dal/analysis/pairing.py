@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dal.analysis.grouping import (
     Group,
+    differing_presets,
     group_runs,
     plain_value,
     seeds_in_words,
@@ -108,10 +109,11 @@ def _name_functions(
     groups: Sequence[Group], settings: Mapping[int, Mapping[str, str]], sections: Sequence[str]
 ) -> list[Group]:
     own = [{k: v for k, v in settings[id(g)].items() if _within(k, sections)} | {"data.name": ""} for g in groups]
-    named = list(groups)
+    named, presets = list(groups), differing_presets(groups)
     for (_, acquisition), keys in telling_keys(own).items():
         places = [i for i, values in enumerate(own) if values["acquisition.name"] == acquisition]
-        for i, text in zip(places, short_names([own[i] for i in places], keys), strict=True):
+        texts = short_names([own[i] for i in places], keys, [presets[i] for i in places])
+        for i, text in zip(places, texts, strict=True):
             named[i] = replace(groups[i], settings=text)
     return named
 

@@ -39,7 +39,7 @@ class PricesConfig:
     kwh: float | None = None
     """Price of a kilowatt-hour, for GPUs that report their energy; null leaves energy out of the bill."""
     accuracy_point: float | None = None
-    """Worth of one percentage point of accuracy; campaign.cost_optimum needs it, and null states none."""
+    """Value of one percentage point of accuracy, which campaign.cost_optimum needs; null sets no value."""
     currency: str = "USD"
     """Currency that bills show."""
 

@@ -45,8 +45,8 @@ def channels_last_weights(module: nn.Module) -> Iterator[None]:
 def takes_channels_last(module: nn.Module, run: Callable[[Tensor], Tensor], few: Tensor) -> bool:
     """Return whether a pass gives equal results for channels last.
 
-    Results of ``run``, a pass of the module, are compared up to rounding. A forward() that calls ``x.view(len(x),
-    -1)``, for example, fails on this layout.
+    Results of ``run``, a pass of the module, are compared up to rounding. For example, a forward() that calls
+    ``x.view(len(x), -1)`` fails on this layout.
     """
     with full_precision(few.device):
         try:

@@ -67,7 +67,7 @@ class CampaignConfig:
     max_uncertainty: float | None = None
     """Mean entropy on the stop set, from 0 to 1, at which, or below, the campaign ends; null turns the rule off."""
     cost_optimum: bool = False
-    """Whether to end the campaign when the next round costs more than its expected gain is worth; needs prices."""
+    """Whether to end the campaign when the next round costs more than the value of its expected gain; needs prices."""
 
     def __post_init__(self) -> None:
         for name in ("initial_size", "query_size", "budget"):

@@ -84,6 +84,13 @@ def test_names_of_functions_show_two_settings_and_count_the_others(make):
     assert len(set(digits.names)) == 3 and set(photos.names) < set(digits.names)
 
 
+def test_a_preset_that_differs_names_the_function(make):
+    runs = grid(make, ["margin"], compute="classic") + grid(make, ["margin"], compute="saver", **FOUR)
+    runs += grid(make, ["badge"], compute="saver", **FOUR)
+    (problem,) = pair_runs(runs, vary=["training"])
+    assert set(problem.names) == {"margin, compute=classic", "margin, compute=saver", "badge, compute=saver"}
+
+
 def test_names_of_problems_show_two_settings_and_count_the_others(make):
     problems = pair_runs(grid(make) + grid(make, **FOUR), across=["training"])
     assert len({problem.name for problem in problems}) == 2
