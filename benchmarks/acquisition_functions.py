@@ -80,8 +80,8 @@ def main() -> int:
 
 README = """# Acquisition functions: {title}
 
-The runs of the command below stand in `{runs}`; `dal compare {runs}` makes a
-page of them, with all curves and tables.
+The runs of the command below are in `{runs}`. `dal compare {runs}` writes a
+page with all curves and tables.
 
 ```sh
 {command}

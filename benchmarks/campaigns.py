@@ -1,4 +1,4 @@
-"""Runs whole campaigns: each ``dal run`` is a separate process with one thread.
+"""Runs whole campaigns, each in a separate process with one thread.
 
 This module has no command: see compute_saving.py and full_data.py.
 """
@@ -21,7 +21,10 @@ def chosen(function: str) -> list[str]:
 
 
 def run(command: list[str]) -> bool:
-    """Run one campaign in a separate process; print the end of its errors if it fails."""
+    """Run one campaign in a separate process, and return whether it succeeded.
+
+    If it fails, the function prints the end of its errors.
+    """
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-m", "dal", *command], env=environment, capture_output=True, text=True)
     print(f"{'done' if done.returncode == 0 else 'FAILED'}: dal {' '.join(command)}", flush=True)
@@ -31,12 +34,12 @@ def run(command: list[str]) -> bool:
 
 
 def commits(folders: Sequence[Path]) -> list[str]:
-    """Commits at which the runs first started; existing runs are not repeated."""
+    """Return the commits at which the runs first started."""
     return sorted({start["git_commit"] for start in _starts(folders)})
 
 
 def first_start(folders: Sequence[Path]) -> str:
-    """Start time of the first run."""
+    """Return the start time of the first run."""
     return min(str(start["started"]) for start in _starts(folders))
 
 

@@ -1,4 +1,4 @@
-"""Compare classic with each compute policy, the saver, its ablations, and all labels at once.
+"""Compare compute policies with ``compute=classic``.
 
     python benchmarks/compute_saving.py digits
     python benchmarks/compute_saving.py fashion_mnist --functions margin bald --variants classic saver
@@ -6,6 +6,7 @@
     python benchmarks/compute_saving.py digits_resnet18 --seeds 3
     python benchmarks/compute_saving.py fashion_mnist_pretrained --seeds 3     # needs pip install -e '.[embed]'
 
+The policies are evaluated alone and together (the saver), with ablations of the saver and one training on all labels.
 Runs are paired by seed: the initial set, model, function and optimizer are the same, and only the compute policy
 differs. The command runs the missing runs of the grid and resumes interrupted ones. Each ``dal run`` is a separate
 process with one thread. A dated table and a plot of accuracy against FLOPs are written to benchmarks/results/.
@@ -88,7 +89,7 @@ def main() -> int:
         if pictured(target, part):
             plot(target / f"{part}.png", f"{options.experiment}, {function}", mine)
         texts[part] = f"Acquisition function {function}."
-        texts[f"{part}_seeds"] = "Every run."
+        texts[f"{part}_seeds"] = "All runs."
     write_readme(target, f"Compute saving: {options.experiment}", ABOUT, texts)
     print(f"Written: {target}")
     return 0
@@ -96,24 +97,26 @@ def main() -> int:
 
 ABOUT = (
     "Area is the mean test accuracy along the learning curve from the first to the last label, in percent. Its "
-    "difference to classic, in points, is paired by seed, with half the width of its 95 % t interval. TFLOP are means "
-    "over seeds of training, checks, scoring, selection and the stop set, without testing. Shares of TFLOP and "
-    "seconds are relative to classic. USD are for labels (0.10 each) and for the core of a run, priced like a GPU "
-    "hour (2.50). Labels include the validation labels. Areas are compared over the range that both curves share. "
-    "Runs may come from several calls and from a machine with other work, so FLOPs are more reliable than seconds. "
-    "The area of a proxy is omitted; its last accuracy, updates and bill include the target, which is trained at the "
-    "end."
+    "difference to classic, in points, is paired by seed, with half the width of its 95 % t interval. Areas are "
+    "compared over the range that both curves share. TFLOP are means over seeds of training, checks, scoring, "
+    "selection and the stop set, without testing. Shares of TFLOP and seconds are relative to classic. USD are for "
+    "labels (0.10 each, validation labels included) and for the core of a run, priced like a GPU hour (2.50). Runs "
+    "may come from several calls and from a machine with other work, so FLOPs are more reliable than seconds. The "
+    "area of a proxy is omitted. Its last accuracy, updates and bill include the final model."
 )
 
 
 def folder_name(function: str, seed: int, variant: str) -> Path:
-    """A path that needs no quotes in a shell."""
+    """Return a path that needs no quotes in a shell."""
     plain = "".join(c if c.isalnum() else "_" for c in variant)
     return Path(function.replace(":", "_").replace("=", "")) / plain / f"seed{seed}"
 
 
 def bill(run: Run) -> tuple[float, float, float, float]:
-    """FLOPs of training and scoring, all FLOPs, and seconds, without testing."""
+    """Return FLOPs of training and scoring, all FLOPs, and seconds.
+
+    Testing is excluded.
+    """
     score = sum(row.cost(["embed", "score", "select"]).total_flops for row in run.rows)
     costs = [row.method for row in (*run.rows, *final_model_of(run))]
     flops = sum(spent.total_flops for spent in costs)
@@ -121,28 +124,31 @@ def bill(run: Run) -> tuple[float, float, float, float]:
 
 
 def final_model_of(run: Run) -> list[Round]:
-    """The row of the final model, if the run's network was a proxy for one."""
+    """Return the row of the final model, if there is one."""
     return [] if run.final_model is None else [run.final_model]
 
 
 def last_accuracy(run: Run) -> float:
-    """Accuracy in percent, of the final model if there is one."""
+    """Return the accuracy in percent, of any final model."""
     last = [*run.rounds["test_accuracy"], *(row["test_accuracy"] for row in final_model_of(run))][-1]
     return 100 * float(last)
 
 
 def updates(run: Run) -> float:
-    """Total over all rounds and the final model."""
+    """Return the total over all rounds and the final model."""
     return float(run.rounds["updates"].sum()) + sum(row["updates"] for row in final_model_of(run))
 
 
 def has_curve(run: Run) -> bool:
-    """False if all labels were bought at once, and for proxies, whose own accuracy is not relevant."""
+    """Whether the learning curve of the run is relevant.
+
+    It is not if all labels were bought at once, or if the network is a proxy.
+    """
     return len(run.rounds) > 1 and not final_model_of(run)
 
 
 def areas(runs: list[Run], others: list[Run]) -> list[float]:
-    """In percent, over the range of labels that both groups share."""
+    """Return areas in percent, over the labels that both groups share."""
     bought = [one.rounds["labels_bought"] for one in [*runs, *others]]
     low, high = max(x.iloc[0] for x in bought), min(x.iloc[-1] for x in bought)
     result = []
@@ -179,7 +185,7 @@ def line(variant: str, runs: list[Run], classic: list[Run]) -> Row:
 
 
 def by_seed(seeds: Sequence[int], groups: dict[str, list[Run]]) -> list[Row]:
-    """The values to compare: one row per variant and seed."""
+    """Return the values to compare, one row per variant and seed."""
     classic = groups["classic"]
     curves = {v: (areas(runs, classic), areas(classic, runs)) for v, runs in groups.items() if has_curve(runs[0])}
     none = [None] * len(seeds)
@@ -199,7 +205,10 @@ def by_seed(seeds: Sequence[int], groups: dict[str, list[Run]]) -> list[Row]:
 
 
 def plot(path: Path, title: str, groups: dict[str, list[Run]]) -> None:
-    """Mean test accuracy against cumulative FLOPs: classic, the saver, and classic with one policy each."""
+    """Plot mean test accuracy against cumulative FLOPs.
+
+    The plot shows classic, the saver, and classic with one policy each.
+    """
     figure = Figure(figsize=(8.6, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -36,7 +36,7 @@ SAVER = ["compute=saver"]
 
 
 def variants(data: str) -> dict[str, list[str]]:
-    """Overrides of each variant on top of the shared campaign."""
+    """Return the overrides of each variant in addition to the shared ones."""
     size = SIZES[data]
     part = [f"candidates.size={size}"]
     if data == "fashion_mnist_pretrained":

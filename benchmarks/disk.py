@@ -1,12 +1,12 @@
-"""Measure core-set and BADGE on pools that are stored on disk, within a memory budget.
+"""Measure core-set and BADGE on disk, within a memory budget.
 
     python benchmarks/disk.py                   # two million points x 512, about 10 minutes on 2 cores and 2 GB of disk
     python benchmarks/disk.py --points 200000 --quick
 
-The float16 features are generated once, in a .npy file below runs/. BADGE's probabilities (10 classes) are float32 in
-the same folder. Each run is a separate process with the memory budget as its limit. It opens the files as DiskRows,
-selects, and reports its peak resident set on Linux, including Python and PyTorch. Before that, selections on fewer
-points are compared with those from tensors in memory.
+The command generates float16 features once, in a .npy file below runs/, and BADGE's float32 probabilities (10 classes)
+in the same folder. It first compares selections on fewer points with those from tensors in memory. Each measured run is
+a separate process with the memory budget as its limit. It opens the files as DiskRows, selects, and reports its peak
+resident set on Linux, including Python and PyTorch.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from dal.runtime.byte_size import parse_bytes
 SEED, LABELED = 0, 1000
 FOLDER = record.HERE.parent / "runs" / "benchmarks" / "disk"
 ABOUT = (
-    "Seconds are medians over processes, reading included; the files were in the system's cache after the first. "
-    "Largest resident set: of the whole process, Python and PyTorch included; {kept}. On {points:,} of the points the "
-    "selections from disk and from memory are {equal}."
+    "Seconds are medians over processes and include reading. After the first process, the files are in the system's "
+    "cache. The largest resident set is that of the whole process, including Python and PyTorch, and is {kept}. On "
+    "{points:,} of the points, the selections from disk and from memory are {equal}."
 )
 
 
@@ -77,9 +77,10 @@ def files(points: int) -> tuple[Path, Path]:
 
 
 def make_files(points: int, width: int = 512, classes: int = 10) -> None:
-    """Write rectified features of low rank and uneven norm, like those of a network.
+    """Write synthetic features and probabilities.
 
-    The files appear under their names when they are complete.
+    The features are rectified and have low rank and uneven norms, like those of a network. The files appear under their
+    names when they are complete.
     """
     paths = files(points)
     if all(path.exists() for path in paths):

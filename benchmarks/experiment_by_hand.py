@@ -30,7 +30,10 @@ def experiment(
     settings: Any,
     phase: Phase,
 ) -> list[float]:
-    """Return one test accuracy per round. ``labeled`` is the initial set; ``new_model(round)`` makes a new network."""
+    """Return one test accuracy per round.
+
+    ``labeled`` is the initial set, and ``new_model(round)`` creates a new network.
+    """
     images, labels = train
     accuracies = []
     for round in range(settings.rounds + 1):
@@ -66,7 +69,10 @@ def fit(model: nn.Module, images: Tensor, labels: Tensor, settings: Any) -> None
 
 @torch.inference_mode()
 def bald(model: nn.Module, images: Tensor, num_draws: int) -> Tensor:
-    """Return the (N,) mutual information of label and network in nats, for a network without BatchNorm."""
+    """Return the (N,) mutual information of label and network, in nats.
+
+    The network must not contain BatchNorm.
+    """
     model.train()
     scores = []
     for x in images.split(LARGE_BATCH):

@@ -1,4 +1,4 @@
-"""Runs one contender of one_experiment.py in a separate process, and records its cost and accuracy.
+"""Runs one contender of one_experiment.py in a separate process.
 
 All contenders use the same images, the same initial set and dal's Classifier with SmallCNN. The clock starts after all
 imports, when the images are loaded. For dal, it runs inside ``dal run`` until the last line is printed, including the
@@ -71,7 +71,7 @@ class Clock:
 
 
 class Images:
-    """Input of the contenders other than dal: tensors of the same images that dal reads."""
+    """The images that dal reads, as tensors for the other contenders."""
 
     def __init__(self, settings: Settings, seed: int) -> None:
         self.train, test = load(FashionMNIST(max_train=settings.pool))
@@ -81,7 +81,7 @@ class Images:
         self.labeled = initial_set("random", points, self.train, settings.initial, generator(seed, "initial"))
 
     def tensors(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """The clock includes normalization."""
+        """Return normalized tensors; the clock includes normalization."""
         (train, test) = ((data.plain(range(len(data))), data.labels) for data in (self.train, self.test))
         return train, test
 
@@ -131,7 +131,7 @@ def baal(settings: Settings, seed: int, folder: Path, *, caching: bool) -> Resul
 
 
 def dal_run(settings: Settings, seed: int, folder: Path, *, overrides: list[str]) -> Result:
-    """Run ``dal run`` with a clock that starts when the images are loaded."""
+    """Run ``dal run``, timed from when the images are loaded."""
     # dal imports these lazily; import them now, before the clock starts.
     import matplotlib.figure  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
@@ -169,7 +169,7 @@ _PHASES = {"select": "score"}
 
 
 def _flops_of_an_image(model: nn.Module, image: Tensor) -> tuple[int, int]:
-    """Count forward and backward FLOPs like dal, without a gradient for the image."""
+    """Return forward and backward FLOPs, without a gradient for the image."""
     with FlopCounterMode(display=False) as forward:
         logits = model(image)
     with FlopCounterMode(display=False) as backward:
@@ -185,7 +185,10 @@ OWN: dict[str, Callable[[Settings, int, Path], Result]] = {
 
 
 def main() -> int:
-    """Run a JSON order (kind, settings, seed, folder, overrides of dal) and write the result to the folder."""
+    """Run the contender of a JSON order and write its result.
+
+    The order contains the kind, settings, seed, folder and overrides of dal.
+    """
     order = json.loads(sys.argv[1])
     settings, folder = Settings(**order["settings"]), Path(order["folder"])
     run = OWN.get(order["kind"]) or partial(dal_run, overrides=order["overrides"])

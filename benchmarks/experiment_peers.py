@@ -1,10 +1,10 @@
 """The experiment of one_experiment.py with baal (github.com/baal-org/baal).
 
 The code follows the MC dropout example of baal's documentation: batches of 32, inputs replicated in memory, and the
-initial weights loaded every round. It improves the example where the example has costs that are not baal's own. The
-optimizer is new every round; the example keeps its state over the reset. There are no loader workers, because starting
-them costs more than reading from memory. Accuracies are measured outside the clock, without the dropout that baal's
-test leaves on. With caching, passes without training also use large batches.
+initial weights loaded every round. It avoids costs of the example that baal does not require. The optimizer is new
+every round; the example keeps its state over the reset. There are no loader workers, because starting them costs more
+than reading from memory. Accuracies are measured outside the clock, without the dropout that baal's test leaves on.
+With caching, passes without training also use large batches.
 
 This module has no command: see one_experiment.py.
 """

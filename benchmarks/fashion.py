@@ -2,7 +2,7 @@
 
     python benchmarks/fashion.py
 
-creates everything in advance; otherwise the benchmarks create missing inputs. The images come from the Debian package
+creates all inputs in advance. Otherwise, the benchmarks create missing inputs. The images come from the Debian package
 dataset-fashion-mnist or from data/fashion_mnist. Trained weights and features are cached in runs/benchmarks/, which git
 ignores; delete that folder to recreate them. Each network trains for about a minute on the last 10,000 training images.
 The first 50,000 are the pool and stay unseen.
@@ -61,7 +61,10 @@ def splits() -> ImageSplits:
 
 
 def test_images(count: int) -> tuple[ImageData, Tensor]:
-    """Return the first test images as ImageData for dal, and as a normalized tensor for the floor and peers."""
+    """Return the first test images for dal, the floor and the peers.
+
+    dal reads ImageData; the floor and the peers read a normalized tensor.
+    """
     test = splits().test
     assert test is not None
     data = test.subset(range(min(count, len(test))))
@@ -69,7 +72,10 @@ def test_images(count: int) -> tuple[ImageData, Tensor]:
 
 
 def color_images(count: int) -> tuple[ImageData, Tensor]:
-    """Return test images padded by two pixels and repeated to 3 x 32 x 32, the shape of CIFAR."""
+    """Return test images of shape 3 x 32 x 32, as CIFAR.
+
+    The images are padded by two pixels and repeated to three channels.
+    """
     grey, _ = test_images(count)
     pixels = pad(grey.source.batch(range(len(grey))), (2, 2, 2, 2)).repeat(1, 3, 1, 1)
     data = ImageData("fashion32", TensorSource(pixels), grey.ids, grey.labels, grey.classes, mean=[0.5], std=[0.5])
@@ -84,13 +90,19 @@ def small_classifier() -> Classifier:
 
 
 def resnet18(num_classes: int = 10) -> Classifier:
-    """Return an untrained ResNet-18 with a stem for small images; the weights do not affect the time."""
+    """Return an untrained ResNet-18 with a stem for small images.
+
+    The weights do not affect the time.
+    """
     with isolated_rng(SEED, "resnet18"):
         return Classifier(build_backbone("resnet18_cifar", (3, 32, 32)), num_classes).eval()
 
 
 def features_and_probs() -> tuple[Tensor, Tensor]:
-    """Return (60000, 512) features and (60000, 10) probabilities, float32, of the trained WideCNN."""
+    """Return float32 features and probabilities of the trained WideCNN.
+
+    Their shapes are (60000, 512) and (60000, 10).
+    """
     paths = [CACHE / "fashion_features.npy", CACHE / "fashion_probs.npy"]
     if not all(path.exists() for path in paths):
         with isolated_rng(SEED, "wide"):
@@ -112,7 +124,10 @@ def normal_features(count: int, width: int, seed: int = SEED) -> Tensor:
 
 
 def made_up_probs(features: Tensor, num_classes: int, seed: int = SEED) -> Tensor:
-    """Return the probabilities of a random last layer, about as confident as a trained one."""
+    """Return probabilities of a random last layer.
+
+    They are about as confident as those of a trained one.
+    """
     g = torch.Generator().manual_seed(seed + 1)
     weights = torch.randn(features.shape[1], num_classes, generator=g) * 3 / features.shape[1] ** 0.5
     return (features @ weights).softmax(dim=1)
@@ -123,7 +138,10 @@ def _train_images(indices: Tensor) -> Tensor:
 
 
 def _trained(name: str, model: Classifier, epochs: int) -> Classifier:
-    """Load the network from the cache, or train it with Adam on the last 10,000 training images."""
+    """Load the network from the cache, or train it.
+
+    Training uses Adam and the last 10,000 training images.
+    """
     path = CACHE / f"{name}.pt"
     if path.exists():
         model.load_state_dict(torch.load(path, weights_only=True))

@@ -1,7 +1,8 @@
-"""Floors: the same work in plain PyTorch and float32, without checks, progress or memory limits.
+"""Floors: the same work in plain PyTorch, as fast as possible.
 
-A floor is written for speed only, so the ratio of dal's time to it is the cost of dal's checks, exactness and
-generality. Floors run on the device and in the floating-point type of their tensors.
+A floor computes in float32 and has no checks, progress or memory limits. The ratio of dal's time to that of the floor
+is therefore the cost of dal's checks, exactness and generality. Floors run on the device and in the floating-point type
+of their tensors.
 
 This module has no command: see speed.py and gpu.py.
 """
@@ -19,7 +20,10 @@ Step = Callable[[Tensor], Tensor]
 
 
 def dropout_masks(model: Classifier, num_draws: int, seed: int = 0) -> list[Tensor]:
-    """Return K scaled masks for the two dropout layers of a Classifier with SmallCNN: (K, 1568) and (K, 128)."""
+    """Return K scaled masks for each dropout layer.
+
+    The model is a Classifier with SmallCNN, which has two such layers. The masks are (K, 1568) and (K, 128).
+    """
     g = torch.Generator().manual_seed(seed)
     inner = next(m for m in model.backbone.modules() if isinstance(m, nn.Dropout))
     dense = next(m for m in model.backbone.modules() if isinstance(m, nn.Linear))
@@ -31,7 +35,10 @@ def dropout_masks(model: Classifier, num_draws: int, seed: int = 0) -> list[Tens
 
 
 def small_cnn_step(model: Classifier, masks: list[Tensor]) -> Step:
-    """Map (B, C, H, W) to (B,) BALD scores: one convolution pass, K fixed masks, the head on B * K rows."""
+    """Return a function from (B, C, H, W) to (B,) BALD scores.
+
+    The convolutions run once, and the layers after the K fixed masks run on B * K rows.
+    """
     layers = list(model.backbone.layers)
     first = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.Dropout))
     trunk, rest = nn.Sequential(*layers[:first]), nn.Sequential(*layers[first + 1 :])
@@ -47,12 +54,15 @@ def small_cnn_step(model: Classifier, masks: list[Tensor]) -> Step:
 
 @torch.inference_mode()
 def over_batches(step: Step, images: Tensor, batch_size: int) -> Tensor:
-    """Return the outputs of the step for all images: scores, or logits if the step is a model."""
+    """Return the outputs of the step for all images.
+
+    They are scores, or logits if the step is a model.
+    """
     return torch.cat([step(x) for x in images.split(batch_size)])
 
 
 def bald(logits: Tensor) -> Tensor:
-    """Map (B, K, C) to (B,), in the type of the logits."""
+    """Return the (B,) scores of (B, K, C) logits, in their dtype."""
     probs = logits.softmax(dim=2)
     entropy_of_mean = torch.special.entr(probs.mean(dim=1)).sum(dim=1)
     return entropy_of_mean - torch.special.entr(probs).sum(dim=2).mean(dim=1)
@@ -60,7 +70,10 @@ def bald(logits: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def coreset(features: Tensor, labeled: Tensor, query_size: int, block: int = 8192) -> Tensor:
-    """Greedy k-center: a matrix product for the labeled points, then one matrix-vector product per pick."""
+    """Select with greedy k-center.
+
+    The cost is a matrix product for the labeled points and one matrix-vector product per pick.
+    """
     sizes, labeled_sizes = squared_lengths(features), squared_lengths(labeled)
     nearest = torch.empty_like(sizes)
     for rows in (slice(start, start + block) for start in range(0, len(features), block)):
@@ -89,7 +102,10 @@ def coreset(features: Tensor, labeled: Tensor, query_size: int, block: int = 819
 
 @torch.inference_mode()
 def badge(probs: Tensor, features: Tensor, query_size: int, generator: torch.Generator) -> Tensor:
-    """k-means++ on gradients in factored form: two matrix-vector products per pick."""
+    """Select with k-means++ on factored gradients.
+
+    The cost is two matrix-vector products per pick.
+    """
     a = probs.clone()
     a[torch.arange(len(a), device=a.device), probs.argmax(dim=1)] -= 1
     sizes = squared_lengths(a) * squared_lengths(features)
@@ -117,7 +133,10 @@ def badge(probs: Tensor, features: Tensor, query_size: int, generator: torch.Gen
 
 @torch.inference_mode()
 def batchbald(log_probs: Tensor, query_size: int, block: int = 128) -> Tensor:
-    """Greedy BatchBALD over all joint labels, in blocks of the pool: a matrix product and an entropy per pick."""
+    """Select with greedy BatchBALD over all joint labels.
+
+    The cost per pick is a matrix product and an entropy, in blocks of the pool.
+    """
     probs = log_probs.exp()
     num_draws = probs.shape[1]
     given_network = torch.special.entr(probs).sum(dim=2).mean(dim=1)
@@ -135,5 +154,5 @@ def batchbald(log_probs: Tensor, query_size: int, block: int = 128) -> Tensor:
 
 
 def squared_lengths(x: Tensor) -> Tensor:
-    """Compute (N,) float32 in blocks, without a second (N, D)."""
+    """Return (N,) float32 squared lengths without another (N, D) tensor."""
     return torch.cat([block.float().square().sum(dim=1) for block in x.split(8192)])

@@ -1,4 +1,4 @@
-"""Compare one training on all of Fashion-MNIST with a whole campaign of dal's saver.
+"""Compare one training on all of Fashion-MNIST with dal's saver.
 
     python benchmarks/full_data.py                # seeds 0 to 2, margin and BALD
     python benchmarks/full_data.py --seeds 5 --functions margin --jobs 1
@@ -34,7 +34,7 @@ from dal.runs.round import Round
 Rows = list[Round]
 
 SHARE = 0.99
-"""Of the accuracy with all labels: where a campaign ends."""
+"""The fraction of the accuracy with all labels at which a campaign ends."""
 
 # Validation uses at most 2,048 points (dal.training.fit.MAX_CHECKED); more would only cost labels.
 # In epochs of 58,000 images: a check every half epoch, patience of three, at most 40.
@@ -60,16 +60,17 @@ CAMPAIGN = ["compute=saver", "campaign.budget={budget}"]
 BOTH = ["experiment=fashion_mnist", "data.max_train={pool}"]
 
 FULL_NAME = "all labels, once"
-ABOUT = """One training of the small CNN on all labels of Fashion-MNIST, early stopping on the loss of 2,000 of them,
-against whole campaigns of `compute=saver` that end at 99 % of that accuracy, with the same seed, or at 15,000 labels.
-Both are scored on the 10,000 test images; that a campaign ends there is decided on these too, as no yardstick without
-them is there. TFLOP are those of the ledger without the test: training, validation, scoring of the pool, selection and
-the stop set. `TFLOP to best` leaves out what the training on all labels did after its best update, which early stopping
-cannot know beforehand; `of FLOPs to best` compares a campaign with that, which is the stricter comparison."""
+ABOUT = """The results compare one training of the small CNN on all labels of Fashion-MNIST with whole campaigns of
+`compute=saver`. The training stops early on the loss of 2,000 of the labels. A campaign ends at 99 % of the accuracy of
+the training with the same seed, or at 15,000 labels. Accuracies are those on the 10,000 test images. The end of a
+campaign depends on the same images, because the comparison has no other reference. TFLOP are those of the ledger
+without testing: training, validation, scoring of the pool, selection and the stop set. `TFLOP to best` excludes the
+part of the training on all labels after its best update, which early stopping cannot predict. `of FLOPs to best`
+compares a campaign with this number, which is the stricter comparison."""
 PARTS = {
-    "accuracy": "Means over the seeds. `reached` counts the runs that came to 99 %. Seconds are those of one thread.",
-    "spent": "Means over the seeds. Selection stands in none of the phases, and in TFLOP.",
-    "seeds": "Every run.",
+    "accuracy": "Means over seeds. `reached` counts the runs that reached 99 %. Seconds are those of one thread.",
+    "spent": "Means over seeds. TFLOP includes selection, which no phase includes.",
+    "seeds": "All runs.",
 }
 
 
@@ -143,7 +144,7 @@ def journal(folder: Path) -> Rows:
 
 
 def spent(row: Round) -> int:
-    """FLOPs of a round without testing, which is not a cost of either method."""
+    """Return the FLOPs of a round without testing."""
     return row.method.total_flops
 
 
@@ -152,7 +153,10 @@ def of(rows: Rows, phase: str) -> int:
 
 
 def one_row(name: str, seed: int, rows: Rows, full: Rows) -> Row:
-    """Compare a run with the training on all labels of the same seed; shares in percent."""
+    """Compare a run with the training on all labels.
+
+    Both have the same seed. Shares are in percent.
+    """
     (reference,) = full
     last, flops, is_full = rows[-1], sum(map(spent, rows)), name == FULL_NAME
     share = last["test_accuracy"] / reference["test_accuracy"]
@@ -183,7 +187,10 @@ SPENT = ("tflop", "tflop to best", *(f"tflop {p}" for p in ("train", "validate",
 
 
 def means(rows: list[Row], names: Sequence[str]) -> list[Row]:
-    """One row per contender: means of these columns, and the number of runs that reached the share."""
+    """Return one row per contender with the means of these columns.
+
+    ``reached`` is the number of runs that reached the share instead.
+    """
     made = []
     for contender in dict.fromkeys(row["contender"] for row in rows):
         group = [row for row in rows if row["contender"] == contender]
@@ -196,12 +203,15 @@ def means(rows: list[Row], names: Sequence[str]) -> list[Row]:
 
 
 def in_words(row: Row) -> Row:
-    """Format percentages with two digits, which are relevant here."""
+    """Format percentages with two decimals."""
     return {k: f"{v:.2f} %" if k in PERCENT and v is not None else v for k, v in row.items()}
 
 
 def plot(path: Path, journals: dict[tuple[str, int], Rows]) -> None:
-    """Plot accuracy against FLOPs and labels: a line per campaign, a dot per training on all labels."""
+    """Plot accuracy against FLOPs and labels.
+
+    Lines are campaigns, and dots are trainings on all labels.
+    """
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     by_flops, by_labels = figure.subplots(1, 2, sharey=True)

@@ -1,12 +1,12 @@
-"""Measure scoring and selection on a CUDA GPU against hand-written code and hardware limits.
+"""Compare scoring and selection on a GPU with hand-written code.
 
     python benchmarks/gpu.py                    # all parts
     python benchmarks/gpu.py scoring coreset    # some of scoring, coreset, badge, imagenet
 
-imagenet is 1,281,167 points x 2,048 bf16 features and 1,000 classes, and needs 40 GB of memory. An entry that does not
-fit reports the reason, and the other entries continue. Each part writes a CSV to benchmarks/results/gpu_DATE and
-updates the README there for all parts of the day; the first part also writes a plot. Without a CUDA GPU, the exit code
-is 2.
+Results are also compared with the measured limits of the hardware. The part imagenet has 1,281,167 points x 2,048 bf16
+features and 1,000 classes, and needs 40 GB of memory. An entry that does not fit reports the reason, and the other
+entries continue. Each part writes a CSV to benchmarks/results/gpu_DATE and updates the README there for all parts of
+the day; the first part also writes a plot. Without a CUDA GPU, the exit code is 2.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ PARTS: dict[str, tuple[Callable[[torch.device, bool], gpu_cases.Cases], str]] = 
     "imagenet": (gpu_cases.imagenet, "Selection in the shape of ImageNet and ResNet-50; 1,000 labeled points."),
 }
 ABOUT = (
-    "Seconds are medians over repeats in which the contenders take turns; `to floor` is the ratio of medians to the "
+    "Seconds are medians over repeats in which the contenders take turns. `to floor` is the ratio of medians to the "
     "floor of the same kind. Extra MiB is the increase in peak GPU memory of the run. GB and GFLOP are the minimum "
     "work by formula (benchmarks/gpu_limits.py). The shares divide them by the median time and compare the result "
     "with the copy bandwidth and the arithmetic of that type, both measured in the same run (`limits` below). A share "
     "above 100 % means that the code skips passes over the data. dal compiles once per pass, so its compiled rows "
-    "include the compilation; those of the floor do not. The floor with bf16 features rounds its products to bf16: "
-    "its time is valid, its picks are not."
+    "include the compilation; those of the floor do not. The floor with bf16 features rounds its products to bf16, so "
+    "its time is valid but its picks are not."
 )
 
 
@@ -58,7 +58,7 @@ def main() -> int:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        print("This benchmark measures a CUDA card, and PyTorch sees none here.", file=sys.stderr)
+        print("This benchmark needs a CUDA GPU, and PyTorch finds none.", file=sys.stderr)
         return 2
 
     folder = record.dated(options.results or (record.QUICK_RESULTS if options.quick else record.RESULTS), "gpu")
@@ -88,7 +88,10 @@ def measure(
     device: torch.device,
     limits: dict[str, float],
 ) -> list[Row]:
-    """Return one row per entry; an entry that fails reports the reason and does not stop the others."""
+    """Return one row per entry.
+
+    An entry that fails reports the reason and does not stop the others.
+    """
     try:
         entries = build()
     except RuntimeError as error:
@@ -138,7 +141,10 @@ _MEASURED += ("bandwidth_share", "arithmetic_share")
 
 
 def watched(entry: gpu_cases.Entry, device: torch.device, peaks: dict[str, int]) -> Callable[[], Any]:
-    """Wrap the run to wait for all kernels and record its peak memory, overwriting that of the warm-up."""
+    """Wrap the run to synchronize and record its peak memory.
+
+    The peak overwrites that of the warm-up.
+    """
 
     def run() -> Any:
         if device.type != "cuda":

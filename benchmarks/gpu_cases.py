@@ -1,4 +1,4 @@
-"""Cases of gpu.py: the floor and dal on synthetic images, features and probabilities.
+"""Cases of gpu.py: the floor and dal on synthetic data.
 
 This module has no command: see gpu.py.
 """
@@ -54,13 +54,13 @@ def _small_cnn(device: torch.device, images: int, tile: int) -> list[Entry]:
 
 
 def _resnet18(device: torch.device, images: int, tile: int) -> list[Entry]:
-    """The floor computes one draw: all layers but the last are the same for all draws."""
+    # The floor computes one draw, because all layers except the last are the same for all draws.
     model = fashion.resnet18().to(device)
     return list(_scoring(model, made_up_images(images, (3, 32, 32)), tile, lambda m: m))
 
 
 def _scoring(model: Classifier, data: ImageData, tile: int, step_of: Callable[[Classifier], floors.Step]) -> Any:
-    """The floor's normalized images are on the device; dal copies its images there."""
+    # The floor's normalized images are on the device already; dal copies its images there.
     device = model.head.weight.device
     x = data.plain(range(len(data))).to(device)
     indices = torch.arange(len(data))
@@ -145,7 +145,7 @@ def _coreset(features: Tensor, labeled: int, picks: int) -> list[Entry]:
 
 
 def _badge(features: Tensor, classes: int, picks: int) -> list[Entry]:
-    """Probabilities are float32, like the output of a softmax."""
+    # Probabilities are float32, like the output of a softmax.
     probs = made_up_probs(features, classes)
     work = work_of_badge(probs, features, picks)
     draws = torch.Generator
@@ -172,7 +172,10 @@ def made_up_features(count: int, width: int, dtype: torch.dtype, device: torch.d
 
 
 def made_up_probs(features: Tensor, classes: int) -> Tensor:
-    """Return probabilities of a random last layer, about as confident as a trained one."""
+    """Return probabilities of a random last layer.
+
+    They are about as confident as those of a trained one.
+    """
     g = torch.Generator(features.device).manual_seed(SEED + 1)
     weights = torch.randn(features.shape[1], classes, generator=g, device=features.device)
     weights *= 3 / features.shape[1] ** 0.5

@@ -48,7 +48,10 @@ def synchronize(device: torch.device) -> None:
 
 
 def measured_limits(device: torch.device, quick: bool) -> dict[str, float]:
-    """Measure bytes per second of a copy (read and write), and FLOP/s of a square product by arithmetic."""
+    """Return the measured limits of the device.
+
+    These are the bytes per second of a copy (read and write) and the FLOP/s of a square product in each arithmetic.
+    """
     count, side = (2**22, 256) if quick else (2**30, 8192)
     limits = {"bandwidth": 2 * count / _seconds_of_copy(count, device)}
     for name, dtype in ARITHMETIC.items():
@@ -70,7 +73,7 @@ def _seconds_of_product(side: int, dtype: torch.dtype, device: torch.device) -> 
 
 
 def _least_seconds(run: Callable[[], object], device: torch.device, tries: int = 5, runs: int = 10) -> float:
-    """Of one run, in the fastest of some rows of runs."""
+    """Return the seconds per run in the fastest of several series."""
     run()
     taken = []
     for _ in range(tries):
@@ -86,10 +89,11 @@ def _least_seconds(run: Callable[[], object], device: torch.device, tries: int =
 def work_of_layers(
     step: Callable[[Tensor], Tensor], model: nn.Module, few: Tensor, images: int, tile: int, arithmetic: str
 ) -> Work:
-    """Return the work of a pass of ``step`` over the images, extrapolated from a few.
+    """Return the work of a pass of ``step`` over the images.
 
-    FLOPs are those of products and convolutions. Bytes are the inputs and outputs of every layer of ``model`` per
-    image, and its weights once per tile. Fused compiled layers move fewer bytes.
+    The work is extrapolated from a few images. FLOPs are those of products and convolutions. Bytes are the inputs and
+    outputs of every layer of ``model`` per image, and its weights once per tile. Fused compiled layers move fewer
+    bytes.
     """
     size = 2 if arithmetic == "bf16" else 4
     moved, weights = [], []
@@ -114,8 +118,8 @@ def work_of_layers(
 def work_of_coreset(features: Tensor, labeled: Tensor, picks: int) -> Work:
     """Return the work of core-set selection.
 
-    The pool is read once for the labeled points and once for each pick but the last, with a distance read and written
-    per point. Every pair takes a product of D in float32, which dal's bounds need for features of any type.
+    The pool is read once for the labeled points and once for each pick except the last, and a distance is read and
+    written per point. Every pair takes a product of D in float32, which dal's bounds need for features of any type.
     """
     count, width = features.shape
     passes = 1 + (picks - 1)
@@ -126,7 +130,7 @@ def work_of_coreset(features: Tensor, labeled: Tensor, picks: int) -> Work:
 def work_of_badge(probs: Tensor, features: Tensor, picks: int) -> Work:
     """Return the work of BADGE selection.
 
-    Both factors of all gradients are read once for each pick but the last. A weight per point is read, written, and
+    Both factors of all gradients are read once for each pick except the last. A weight per point is read, written, and
     read again for the draw. Every pair takes a product of C and one of D, in float32 as above.
     """
     count = len(features)

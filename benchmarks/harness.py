@@ -1,4 +1,4 @@
-"""Measures the time of contenders in turns, and peak memory in separate processes.
+"""Measures the time and peak memory of contenders.
 
 A case is one piece of work and its contenders, the hand-written floor first. Contenders take turns (A B C A B C ...),
 so a slow machine affects all of them equally and the ratios remain valid. Peak memory is measured separately from time,
@@ -53,7 +53,10 @@ class Case:
 
 
 def measure(case: Case, repeats: int, memory: bool = True, say: Callable[[str], None] = print) -> list[Row]:
-    """Return a row per contender: median, minimum and maximum seconds, ratio to the first, peak extra memory."""
+    """Return one row per contender.
+
+    A row has median, minimum and maximum seconds, the ratio to the first contender, and the peak extra memory.
+    """
     with limited_to(case.threads):
         for contender in case.build(**case.sizes | case.tiny):
             if contender.run is not None:
@@ -95,7 +98,10 @@ def in_turns(contenders: Sequence[Contender], repeats: int) -> tuple[dict[str, l
 
 
 def peak_extra_mib(case: Case, contender: str) -> float | None:
-    """Return the increase in peak resident memory of one run in a new process; None if unknown."""
+    """Return the increase in peak resident memory of one run.
+
+    The run is in a new process. The result is None if unknown.
+    """
     if not Path("/proc/self/clear_refs").exists():
         return None
     # Fork from a server that has only imported, because OpenMP threads do not survive a fork.
@@ -137,7 +143,10 @@ def _status_kib(key: str) -> int:
 
 
 def _return_freed_memory() -> None:
-    """Return freed memory to the system, because its reuse would hide what the run needs."""
+    """Return freed memory to the system.
+
+    Reuse of this memory would hide the memory that the run needs.
+    """
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError):  # not glibc
@@ -146,7 +155,10 @@ def _return_freed_memory() -> None:
 
 @contextmanager
 def limited_to(threads: int) -> Iterator[None]:
-    """Limit torch and the BLAS and OpenMP pools of NumPy and scikit-learn to this many threads."""
+    """Limit all libraries to this number of threads.
+
+    This covers PyTorch and the BLAS and OpenMP pools of NumPy and scikit-learn.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -157,5 +169,5 @@ def limited_to(threads: int) -> Iterator[None]:
 
 
 def console(record: bool = False) -> Console:
-    """Return a console of fixed width, so tables do not depend on the terminal."""
+    """Return a console of fixed width, independent of the terminal."""
     return Console(record=record, width=150)

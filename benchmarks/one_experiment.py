@@ -37,8 +37,8 @@ from dal.runs.atomic import write_text
 
 Result = dict[str, Any]
 
-# 20 epochs are 20 / 32 updates a label, rounded up to whole batches: a hand-written epoch ends with a smaller batch, so
-# that it takes 5 % more updates on the same images.
+# 20 epochs are 20 / 32 updates per label, rounded up to whole batches. A hand-written epoch ends with a smaller batch,
+# so it takes 5 % more updates on the same images.
 CLASSIC = [
     "compute=classic",
     "training.warm_start=scratch",
@@ -61,7 +61,7 @@ DAL = [
 QUICK = Settings(pool=300, initial=20, query=20, rounds=2, epochs=3, draws=4)
 
 TITLES = {
-    "by_hand": "floor, written by hand",
+    "by_hand": "floor, hand-written",
     "dal_classic": "dal, classic",
     "dal_saver": "dal, saver",
     "baal_caching": "baal, MCCachingModule",
@@ -81,9 +81,9 @@ floor` is the median over the seeds of the ratio to the hand-written loop of the
 with this suffix are paired differences, in points, with 95 % t intervals. `area` is the mean height of the learning
 curve. GFLOP exclude the test; they count multiplications and additions of matrix products and convolutions."""
 PARTS = {
-    "time": "Medians over the seeds. Selection stands under score; what is in no phase, such as logs, under other.",
-    "accuracy": "Means over the seeds after the last round, GFLOP and updates of all rounds.",
-    "seeds": "Every run, with its accuracies after each round.",
+    "time": "Medians over seeds. Selection counts as score, and work outside all phases, such as logs, as other.",
+    "accuracy": "Means over seeds after the last round. GFLOP and updates are totals over all rounds.",
+    "seeds": "All runs, with their accuracies after each round.",
 }
 
 
@@ -144,7 +144,7 @@ def main() -> int:
 
 
 def finished(folder: Path, settings: Settings, threads: int) -> Result | None:
-    """Return the finished runs with these settings."""
+    """Return the result of a finished run with these settings, or None."""
     path = folder / "result.json"
     if not path.exists():
         return None
@@ -154,7 +154,10 @@ def finished(folder: Path, settings: Settings, threads: int) -> Result | None:
 
 
 def run(contender: str, settings: Settings, seed: int, folder: Path, threads: int) -> Result | None:
-    """Run in a new process and folder; None, with the end of its errors, if it fails."""
+    """Run a contender in a new process and folder.
+
+    If it fails, the function prints the end of its errors and returns None.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     order = {"kind": contender, "settings": asdict(settings), "seed": seed, "folder": str(folder)}
@@ -226,7 +229,10 @@ def area(result: Result) -> float:
 
 
 def difference(mine: Sequence[float], theirs: Sequence[float]) -> str | None:
-    """Return the difference in percentage points with its interval; None for the floor."""
+    """Format the difference in percentage points with its interval.
+
+    The result is None for the floor.
+    """
     if not mine or mine == theirs:
         return None
     mean, half_width = paired_difference(mine, theirs)

@@ -33,7 +33,7 @@ def has(module: str) -> bool:
 
 
 def baal_bald(model: nn.Module, images: Tensor, num_draws: int, batch_size: int, caching: bool) -> Callable[[], Any]:
-    """Return (N,) BALD scores of baal; None if it is not installed."""
+    """Return a run that computes (N,) BALD scores with baal."""
     import structlog
     from baal.active.heuristics import BALD
     from baal.bayesian.caching_utils import LRUCacheModule, MCCachingModule
@@ -62,11 +62,14 @@ def baal_bald(model: nn.Module, images: Tensor, num_draws: int, batch_size: int,
 
 
 def baal_batchbald(log_probs: Tensor, query_size: int) -> Callable[[], Any]:
-    """(Q,) positions in the pool by baal's BatchBALD with 10,000 joint samples."""
+    """Return a run of baal's BatchBALD with 10,000 joint samples.
+
+    It returns (Q,) positions in the pool.
+    """
     from baal.active.heuristics import BatchBALD
 
     predictions = log_probs.exp().transpose(1, 2).numpy()
-    heuristic = BatchBALD(num_samples=query_size, num_draw=10_000 // log_probs.shape[1])  # so many for each network
+    heuristic = BatchBALD(num_samples=query_size, num_draw=10_000 // log_probs.shape[1])  # per network
 
     def run() -> Tensor:
         return torch.as_tensor(heuristic(predictions)[:query_size].copy())
@@ -75,7 +78,7 @@ def baal_batchbald(log_probs: Tensor, query_size: int) -> Callable[[], Any]:
 
 
 def skactiveml_coreset(features: Tensor, labeled: Tensor, query_size: int) -> Callable[[], Any]:
-    """(Q,) positions in the pool by scikit-activeml's CoreSet."""
+    """Return a run of scikit-activeml's CoreSet to (Q,) pool positions."""
     from skactiveml.pool import CoreSet
 
     x = torch.cat([features, labeled]).numpy()
@@ -89,7 +92,10 @@ def skactiveml_coreset(features: Tensor, labeled: Tensor, query_size: int) -> Ca
 
 
 def skactiveml_badge(probs: Tensor, features: Tensor, query_size: int) -> Callable[[], Any]:
-    """(Q,) positions in the pool by scikit-activeml's Badge, from precomputed probabilities and embeddings."""
+    """Return a run of scikit-activeml's Badge to (Q,) pool positions.
+
+    Probabilities and embeddings are precomputed.
+    """
     from skactiveml.base import SkactivemlClassifier
     from skactiveml.pool import Badge
 
@@ -111,7 +117,7 @@ def skactiveml_badge(probs: Tensor, features: Tensor, query_size: int) -> Callab
 
 
 def small_text_coreset(features: Tensor, labeled: Tensor, query_size: int) -> Callable[[], Any]:
-    """(Q,) positions in the pool by small-text's greedy_coreset."""
+    """Return a run of small-text's greedy_coreset to (Q,) pool positions."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from small_text.query_strategies.coresets import greedy_coreset
@@ -120,7 +126,7 @@ def small_text_coreset(features: Tensor, labeled: Tensor, query_size: int) -> Ca
     pool, known = np.arange(len(features)), np.arange(len(features), len(x))
 
     def run() -> Tensor:
-        # Larger blocks than its default of 100 rows, which is even slower.
+        # The default of 100 rows per block is even slower.
         picks = greedy_coreset(x, pool, known, query_size, distance_metric="euclidean", batch_size=4096)
         return torch.from_numpy(picks)
 

@@ -1,7 +1,7 @@
-"""Writes benchmark results: a CSV and JSON per part, one plot, and a README.
+"""Writes the results of benchmarks.
 
-The README covers all parts of the day in benchmarks/results/NAME_YYYY-MM-DD. Running one part again replaces that part
-only.
+A result has a CSV and a JSON file per part, one plot, and a README. The README covers all parts of the day in
+benchmarks/results/NAME_YYYY-MM-DD. Running one part again replaces that part only.
 
 This module has no command: see speed.py, scale.py and gpu.py.
 """
@@ -35,7 +35,10 @@ PEERS = ("baal", "scikit-activeml", "small-text", "threadpoolctl")
 
 
 def facts_now(**more: Any) -> dict[str, Any]:
-    """Return the environment of a part. Call it before writing results, which make the working tree dirty."""
+    """Return the environment of a part.
+
+    Call this function before you write results, which make the working tree dirty.
+    """
     versions = {name: _version(name) for name in PEERS}
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     return environment() | versions | {"command": command} | more
@@ -55,7 +58,7 @@ def dated(results: Path, name: str) -> Path:
 
 
 def write_part(folder: Path, part: str, rows: Sequence[Row], facts: dict[str, Any]) -> None:
-    """Write the rows and facts of one part, replacing those of an earlier run."""
+    """Write the rows and facts of one part, replacing earlier ones."""
     with replacing(folder / f"{part}.csv") as file:
         file.write(pd.DataFrame(rows).to_csv(index=False, float_format="%.6g").encode())
     write_text(folder / f"{part}.json", json.dumps(facts, indent=1) + "\n")
@@ -88,7 +91,10 @@ def write_readme(
 
 
 def markdown(rows: Iterable[Row]) -> list[str]:
-    """Return a heading and a table for each case, or one table for rows without cases."""
+    """Return a heading and a table per case.
+
+    Rows without cases are one table.
+    """
     lines: list[str] = []
     for heading, group in by_case(rows).items():
         cells = [shown(row) for row in group]
@@ -99,7 +105,7 @@ def markdown(rows: Iterable[Row]) -> list[str]:
 
 
 def print_table(console: Console, title: str, rows: Iterable[Row]) -> None:
-    """Print a table for each case, or one table for rows without cases."""
+    """Print one table per case, or one table for rows without cases."""
     for heading, group in by_case(rows).items():
         table = Table(title=heading or title, title_justify="left")
         for name in shown(group[0]):
@@ -156,7 +162,10 @@ def _text(key: str, value: Any) -> str:
 
 
 def pictured(folder: Path, part: str) -> bool:
-    """Whether to plot the part; a result has one plot, that of its first part."""
+    """Whether to plot the part.
+
+    A result has one plot, that of its first part.
+    """
     return all(picture.stem == part for picture in folder.glob("*.png"))
 
 
@@ -165,7 +174,10 @@ _PEER_COLOR = "#E69F00"
 
 
 def plot_bars(path: Path, title: str, rows: Sequence[Row]) -> None:
-    """Plot median seconds as bars on a log axis, one panel per case; whiskers show minimum and maximum."""
+    """Plot median seconds as bars, one panel per case.
+
+    The axis is logarithmic. Whiskers show minimum and maximum.
+    """
     rows = [row for row in rows if row["median_s"] is not None]
     if not rows:
         return
@@ -197,7 +209,7 @@ def plot_bars(path: Path, title: str, rows: Sequence[Row]) -> None:
     low, high = min(row["min_s"] for row in rows), max(row["max_s"] for row in rows)
     # A fifth of the log axis leaves space for the text behind the longest bar.
     axes[0].set_xlim(low / 2, high * (2 * high / low) ** 0.28)
-    axes[-1].set_xlabel("seconds (log), median with least and most; and the ratio to the floor", fontsize=9)
+    axes[-1].set_xlabel("seconds (log): median, minimum and maximum; and the ratio to the floor", fontsize=9)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11.5)
     save(figure, path)
 

@@ -1,13 +1,13 @@
-"""Measure how dal's time and memory scale with pool, features, classes, picks and draws.
+"""Measure how the time and memory of dal grow with each size.
 
     python benchmarks/scale.py                  # coreset, badge and bald, about 5 minutes on 2 cores
     python benchmarks/scale.py badge --threads 1
     python benchmarks/scale.py --quick          # small sizes for a quick check; writes below runs/
 
-One size grows geometrically at a time, and the others stay at the middle of their grids. The exponent is the slope of
-a straight line through the logarithms, with its standard error: 1 is linear growth, 0 is none. Each part writes a CSV
-to benchmarks/results/scale_DATE and updates the README there for all parts of the day; the first part also writes a
-plot.
+The sizes are pool, features, classes, picks and draws. One size at a time grows geometrically, and the others stay at
+the middle of their grids. The exponent is the slope of a straight line through the logarithms, with its standard error:
+1 is linear growth, 0 is none. Each part writes a CSV to benchmarks/results/scale_DATE and updates the README there for
+all parts of the day; the first part also writes a plot.
 """
 
 from __future__ import annotations
@@ -91,7 +91,10 @@ ABOUT = (
 
 
 def grid(part: str, threads: int, quick: bool) -> list[tuple[str, Case]]:
-    """Return pairs of the growing size and the case; other sizes are at the middle of their grids."""
+    """Return pairs of the growing size and the case.
+
+    The other sizes are at the middle of their grids.
+    """
     build, sizes, _ = PARTS[part]
     if quick:
         sizes = {
@@ -111,7 +114,7 @@ def grid(part: str, threads: int, quick: bool) -> list[tuple[str, Case]]:
 
 
 def exponents(rows: Sequence[Row]) -> list[Row]:
-    """Return a row for each size that grew."""
+    """Return one row per growing size."""
     found = []
     for varied in dict.fromkeys(row["varied"] for row in rows):
         group = [row for row in rows if row["varied"] == varied]
@@ -131,7 +134,7 @@ def exponents(rows: Sequence[Row]) -> list[Row]:
 
 
 def plot(path: Path, part: str, rows: Sequence[Row]) -> None:
-    """Plot small multiples: seconds above, extra memory below, one column per size that grew."""
+    """Plot seconds above extra memory, one column per growing size."""
     summary = exponents(rows)
     figure = Figure(figsize=(2.6 * len(summary) + 0.6, 4.8), layout="constrained")
     FigureCanvasAgg(figure)

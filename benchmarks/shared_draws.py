@@ -4,9 +4,13 @@
     python benchmarks/shared_draws.py --seeds 10 --jobs 4
 
 The command runs the hand-written loop of one_experiment.py with its settings, one thread per run. Only the scores
-differ. They come from separate dropout noise per point, as in passes with dropout on; from the same 20 networks for all
-points, as in dal, which makes scores repeatable and joint scores correct; or from these with PowerBALD's random keys. A
-dated table is written to benchmarks/results/.
+differ:
+
+- Separate dropout noise per point, as in passes with dropout on.
+- The same 20 networks for all points, as in dal, which makes scores repeatable and joint scores correct.
+- The same networks with PowerBALD's random keys.
+
+A dated table is written to benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -29,13 +33,13 @@ from torch import Tensor, nn
 
 from dal.analysis.statistics.curves import area_under_curve, paired_difference
 
-OWN, SHARED, POWER = "noise of each point's own", "the same networks for all points", "the same, with PowerBALD's keys"
+OWN, SHARED, POWER = "separate noise per point", "the same networks for all points", "the same, with PowerBALD's keys"
 CONTENDERS = (OWN, SHARED, POWER)
 ABOUT = (
-    "BALD on Fashion-MNIST with the settings of one_experiment.py (pool of 5,000, 100 labels and 5 x 100 more, 20 "
-    "draws, 20 epochs per round from new weights), in the hand-written loop. Only the source of the scores differs. "
-    "Area is the mean height of the learning curve in percent; differences, in points, are to the first, paired by "
-    "seed, with half the width of their 95 % t intervals. PowerBALD is arXiv:2106.12059."
+    "BALD on Fashion-MNIST in the hand-written loop, with the settings of one_experiment.py: a pool of 5,000, 100 "
+    "labels and 5 x 100 more, 20 draws, and 20 epochs per round from new weights. Only the source of the scores "
+    "differs. Area is the mean height of the learning curve in percent. Differences, in points, are to the first "
+    "contender, paired by seed, with half the width of their 95 % t intervals. PowerBALD is arXiv:2106.12059."
 )
 
 
@@ -55,7 +59,7 @@ def main() -> int:
     write_part(target, "accuracy", rows, facts)
     every = [{"contender": name, "seed": seed} | at_labels(found[seed, name]) for seed, name in cells]
     write_part(target, "seeds", every, facts)
-    write_readme(target, "Shared draws", ABOUT, {"accuracy": "Means over the seeds.", "seeds": "Every run."})
+    write_readme(target, "Shared draws", ABOUT, {"accuracy": "Means over seeds.", "seeds": "All runs."})
     print_table(console(), f"{options.seeds} seeds", rows)
     print(f"Written: {target}")
     return 0
@@ -86,7 +90,7 @@ def accuracies(cell: tuple[int, str]) -> list[float]:
 
 @torch.inference_mode()
 def bald(model: nn.Module, images: Tensor, num_draws: int, shared: bool) -> Tensor:
-    """Like experiment_by_hand.bald, (N,), but the layers before the first dropout run once."""
+    """Return (N,) scores; the layers before the first dropout run once."""
     model.eval()
     before, (first_dropout, *dense) = model.backbone.layers[:7], model.backbone.layers[7:]
     trunk = torch.cat([before(x) for x in images.split(experiment_by_hand.LARGE_BATCH)])

@@ -1,4 +1,4 @@
-"""Compare the speed of dal's scoring and selection with hand-written code and libraries.
+"""Compare the speed of dal with hand-written code and libraries.
 
     pip install -e '.[peers]'                     # baal, scikit-activeml
     pip install --no-deps small-text && pip install dill    # small-text; missing peers are skipped
@@ -25,22 +25,22 @@ from harness import console, measure
 PARTS = {
     "scoring": (
         speed_cases.scoring_cases,
-        "BALD over images from loading to scores. The floor of the small network runs on a ready tensor, convolutions "
-        "once and the rest on all draws; that of ResNet-18, whose only dropout stands before the head, is one plain "
-        "forward pass. The second floor does the same with images and weights in the layout channels last. dal is "
-        "`summarize_points` with its defaults, everything included. baal is `predict_on_dataset` on a ready tensor "
-        "and its BALD.",
+        "BALD on images, from loading to scores. The floor of the small network starts from a tensor, and runs the "
+        "convolutions once and the other layers for all draws. The floor of ResNet-18, whose only dropout precedes the "
+        "head, is one plain forward pass. The second floor has images and weights in channels-last layout. dal is "
+        "`summarize_points` with its defaults and all overhead. baal is `predict_on_dataset` on a tensor, and its "
+        "BALD.",
     ),
     "options": (
         speed_cases.option_cases,
-        "The same work by dal alone, one option of `scoring` changed at a time; the floor here is dal as it comes. "
-        "Compiling is in the time, as a campaign pays it once a pass.",
+        "The same work in dal, with one option of `scoring` changed at a time. The floor is dal with its defaults. "
+        "Times include compilation, because a campaign compiles once per pass.",
     ),
     "coreset": (
         speed_cases.coreset_cases,
-        "Greedy k-center with 1,000 labeled points. The floor is float32: a matrix product for the labeled points, "
-        "then a matrix-vector product a pick. Float32 may break near-ties otherwise than dal, whose picks are those of "
-        "float64 differences.",
+        "Greedy k-center with 1,000 labeled points. The float32 floor takes a matrix product for the labeled points "
+        "and a matrix-vector product per pick. Its rounding may resolve near-ties differently from dal, whose picks "
+        "are those of float64 differences.",
     ),
     "badge": (
         speed_cases.badge_cases,
@@ -53,7 +53,7 @@ PARTS = {
     ),
 }
 ABOUT = (
-    "Seconds are medians over repeats in which the contenders take turns; `to floor` is the ratio of medians to the "
+    "Seconds are medians over repeats in which the contenders take turns. `to floor` is the ratio of medians to the "
     "hand-written floor of the same case. Extra MiB is the increase in peak resident memory of one run in a separate "
     "process."
 )

@@ -1,4 +1,4 @@
-"""Cases of speed.py: the floor, dal and the peers on the same tensors.
+"""Cases of speed.py: floors, dal and peers on the same tensors.
 
 This module has no command: see speed.py.
 """
@@ -23,7 +23,7 @@ from dal.models.adapt import as_adapted
 from dal.scoring.config import ScoringConfig, summarize_points
 
 SEED = 0
-# For the floor and baal; dal chooses its tile size. Other sizes change the floor's time little.
+# For the floor and baal; dal chooses its own tile size. Other sizes hardly change the floor's time.
 BATCH, RESNET_BATCH = 256, 128
 PEER_REPEATS = 5
 
@@ -71,7 +71,7 @@ def small_cnn(images: int, draws: int) -> list[Contender]:
 
 
 def resnet18(images: int, draws: int) -> list[Contender]:
-    """The floor computes one draw: all layers but the last are the same for all draws."""
+    # The floor computes one draw, because all layers except the last are the same for all draws.
     data, x = fashion.color_images(images)
     model = fashion.resnet18()
     cached = _peer("baal", peers.baal_bald, model, x, draws, RESNET_BATCH, True)
@@ -91,7 +91,7 @@ def _channels_last(model: Classifier) -> Classifier:
 
 
 def _over_batches(step: floors.Step, layout: Any, x: Tensor, batch: int) -> Callable[[], Tensor]:
-    """The floor's images are already in its preferred layout."""
+    # The floor's images are already in its preferred layout.
     ready = x if layout is None else x.clone(memory_format=layout)
     return lambda: floors.over_batches(step, ready, batch)
 
@@ -108,7 +108,7 @@ def option_cases(threads: int, quick: bool) -> list[Case]:
 
 
 def options_of_scoring(images: int, draws: int) -> list[Contender]:
-    """Compare dal with itself: the defaults first, then one option changed at a time."""
+    """Compare the defaults of dal with one changed option at a time."""
     data, _ = fashion.test_images(images)
     model = fashion.small_classifier()
     changes: list[dict[str, Any]] = [{}, {"channels_last": False}, {"precision": "bf16"}, {"compile": True}]
@@ -123,7 +123,10 @@ def options_of_scoring(images: int, draws: int) -> list[Contender]:
 
 
 def same_ranking(results: dict[str, Any]) -> dict[str, str]:
-    """Scores differ because masks differ; contenders with the same work rank the images similarly."""
+    """Return rank correlations with the floor.
+
+    Scores differ because masks differ, but contenders with the same work rank the images similarly.
+    """
     floor, *others = results
     return {
         name: f"rank correlation with the floor {spearmanr(results[name], results[floor]).statistic:.3f}"
@@ -231,7 +234,7 @@ def batchbald_cases(threads: int, quick: bool) -> list[Case]:
 
 
 def batchbald(pool: int, draws: int, classes: int, picks: int) -> list[Contender]:
-    """With ten classes, up to five picks have at most 10,000 joint labels before the last; all are enumerated."""
+    # Before the last of five picks, ten classes have at most 10,000 joint labels, so the floor can enumerate all.
     g = torch.Generator().manual_seed(SEED)
     centers = 3 * torch.randn(pool, 1, classes, generator=g)
     log_probs = (centers + torch.randn(pool, draws, classes, generator=g)).log_softmax(dim=2)

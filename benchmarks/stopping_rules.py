@@ -1,11 +1,12 @@
-"""Replay stopping rules on recorded campaigns: end, loss and saving of each.
+"""Replay stopping rules on recorded campaigns.
 
     python benchmarks/stopping_rules.py runs/compute_saving
     python benchmarks/stopping_rules.py runs/compute_saving --label 0.05 --gpu-hour 1 --accuracy-point 5 25
 
-The command reads all finished runs below the folders and trains nothing. It writes a dated table as CSV and README.md
-to benchmarks/results/, over all runs of a data set and by recipe, which is the folder above the seeds. Rules of the
-stop set are replayed on runs that recorded their predictions.
+For each rule, the tables show the end, the loss and the saving. The command reads all finished runs below the folders
+and trains nothing. It writes dated tables as CSV and README.md to benchmarks/results/, over all runs of a data set and
+by recipe, which is the folder above the seeds. Rules of the stop set are replayed on runs that recorded their
+predictions.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from dal.stopping.replay import Outcome, outcome
 Rule = tuple[str, CampaignConfig, PricesConfig | None]
 
 ABOUT = """Each rule is evaluated after every round of every campaign on the rounds so far. It stops at the first
-round at which it holds. `labels` is the median number of labels bought by then; a campaign that the rule never
-stops counts to its end, and `never` counts these campaigns. The points lost are the test accuracy at the stop
-relative to the best round of the same campaign; the row "to the end" shows the part that is noise between rounds.
-The shares saved are means over the runs, relative to running to the end. Target and plateau monitor the test
-accuracy."""
+round at which it holds. `labels` is the median number of labels bought by then. A campaign that the rule never stops
+counts with all its labels, and `never` is the number of these campaigns. The points lost are the difference between
+the test accuracy at the stop and that of the best round of the same campaign. The row "to the end" shows which part
+of this is noise between rounds. The shares saved are means over the runs, relative to running to the end. Target and
+plateau monitor the test accuracy."""
 PARTS = {
     "by_data": "All finished runs of a data set together.",
-    "by_recipe": "By the folder above the runs of several seeds.",
+    "by_recipe": "Finished runs by recipe, the folder above the runs of several seeds.",
 }
 
 
@@ -116,7 +117,7 @@ def recipe(run: Run, tops: Sequence[Path]) -> str:
 
 
 def table(case: str, runs: Sequence[Run], asked: Sequence[Rule]) -> list[Row]:
-    """Return a row for each rule whose inputs these runs recorded."""
+    """Return one row per rule whose inputs these runs recorded."""
     journals = [run.rows for run in runs]
     return [
         summary(case, name, outcomes)

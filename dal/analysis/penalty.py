@@ -19,11 +19,10 @@ LEVEL = 0.05  # two-sided, not corrected: as in the paper
 def wins(problem: Problem) -> tuple[Ints, int]:
     """Return the wins, (F, F), and the number of label counts.
 
-    An entry is the number of label counts at which the row's function beats the column's.
-
-    A function beats another at a label count if its mean accuracy over seeds is higher and a two-sided paired t-test
-    over seeds rejects at 5 %. The label counts are those at which every run has a round, except the initial set, which
-    no function selected. With one seed, no function beats another.
+    An entry is the number of label counts at which the row's function beats the column's. A function beats another at a
+    label count if its mean accuracy over seeds is higher and a two-sided paired t-test over seeds rejects at 5 %. The
+    label counts are those at which every run has a round, except the initial set, which no function selected. With one
+    seed, no function beats another.
     """
     counts = np.flatnonzero(problem.measured & (np.arange(len(problem.labels)) > 0))
     accuracy = [function.accuracy[:, counts] for function in problem.functions]
@@ -62,5 +61,5 @@ def column_means(table: pd.DataFrame) -> pd.Series:
 
 
 def common_functions(problems: Sequence[Problem]) -> list[str]:
-    """Return the functions that all problems have, in the order of the first problem."""
+    """Return the functions in all problems, ordered as in the first."""
     return [name for name in problems[0].names if all(name in problem.names for problem in problems)]

@@ -36,7 +36,10 @@ class Reach:
 
 
 def target_of(group: Group) -> float | None:
-    """Return the target of a group's campaigns in the primary metric, as a fraction, or None."""
+    """Return the campaigns' target in the primary metric, or None.
+
+    The target is a fraction.
+    """
     campaign = group.runs[0].config.get("campaign") or {}
     target = campaign.get("target")
     metric = on_test(group.metric)

@@ -70,7 +70,10 @@ def mean_costs(group: Group, prices: PricesConfig | None = None) -> dict[str, Fl
 
 
 def money(row: Round, labels: float, prices: PricesConfig | None) -> float:
-    """Return the price of the labels and of a row's costs without testing; NaN without prices."""
+    """Return the price of labels and of a row's costs without testing.
+
+    It is NaN without prices.
+    """
     if prices is None or not prices.known:
         return math.nan
     return prices.cost(labels=labels) + prices.compute(row.method, row.devices)

@@ -1,4 +1,4 @@
-"""Summary statistics, one row for each group of runs."""
+"""Summary statistics, one row per group of runs."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _areas(group: Group, seeds: Iterable[int], num_rounds: int) -> list[float]:
 
 
 def _baseline(group: Group, groups: Sequence[Group]) -> Group | None:
-    """Return the runs of random selection that differ only in the acquisition function."""
+    """Return the runs of random selection with otherwise equal settings."""
     if group.acquisition == BASELINE:
         return None
     same = (g for g in groups if g.acquisition == BASELINE and g.other_settings == group.other_settings)
@@ -126,7 +126,10 @@ def _baseline(group: Group, groups: Sequence[Group]) -> Group | None:
 
 
 def _difference(group: Group, baseline: Group | None) -> tuple[float, float, int, str]:
-    """Return the mean, half width, number of pairs, and a note on runs left out."""
+    """Return the difference to the baseline.
+
+    Returns the mean, half width, number of pairs, and a note on runs left out.
+    """
     if baseline is None:
         return np.nan, np.nan, 0, ""
     seeds = sorted(set(group.seeds) & set(baseline.seeds))

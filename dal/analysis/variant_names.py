@@ -22,9 +22,9 @@ class Variant:
 def variant_names(variants: Sequence[Variant], presets: Sequence[str]) -> list[str]:
     """Return a distinct name for each variant.
 
-    Examples are "compute=classic" and "query_size=20, lr=0.1, and 3 more".     Up to two settings are shown as they
-    are. With more, the ``presets`` that differ within the data set come first, and then the settings that distinguish
-    the variants: at most two, unless more are needed.
+    Examples are "compute=classic" and "query_size=20, lr=0.1, and 3 more". If no variant has more than two settings,
+    a name lists all of them. Otherwise a name starts with the ``presets`` that differ within the data set. The
+    settings that distinguish the variants follow, at most two unless more are needed.
 
     >>> settings = [(("lr", str(i)), ("growth", str(i)), ("average", str(i))) for i in range(2)]
     >>> both = [Variant((("compute", name),), s) for name, s in zip(("saver", "classic"), settings)]
@@ -45,10 +45,10 @@ def variant_names(variants: Sequence[Variant], presets: Sequence[str]) -> list[s
 
 
 def _within(head: tuple[tuple[str, str], ...], variants: Sequence[Variant]) -> list[str]:
-    """The names of variants that started from the same presets."""
+    """Return the names of variants with the same presets."""
     settings = [variant.settings for variant in variants]
     differing = [i for i in range(len(settings[0])) if len({one[i] for one in settings}) > 1]
-    # With a preset in the name, settings that all these variants share go without saying.
+    # A preset in the name implies the settings that all these variants share.
     places = differing if head else [*differing, *(i for i in range(len(settings[0])) if i not in differing)]
     shown = _telling(settings, places)
     left = len(places) - len(shown)
@@ -59,7 +59,10 @@ def _within(head: tuple[tuple[str, str], ...], variants: Sequence[Variant]) -> l
 
 
 def _telling(settings: Sequence[Sequence[tuple[str, str]]], places: Sequence[int]) -> list[int]:
-    """The places to show, in their order: those that tell the variants apart, then others up to MOST_SHOWN."""
+    """Return the places of the settings to show, in order.
+
+    These are the settings that distinguish the variants, and then others up to MOST_SHOWN.
+    """
 
     def told_apart(shown: Sequence[int]) -> int:
         return len({tuple(one[i] for i in shown) for one in settings})

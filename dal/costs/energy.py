@@ -56,7 +56,7 @@ def _nvml() -> Any:
     try:
         nvml = importlib.import_module("pynvml")
         nvml.nvmlInit()
-    except Exception:  # noqa: BLE001  a missing driver raises many kinds of errors, and all mean the same here
+    except Exception:  # noqa: BLE001  a missing driver raises many types of errors, which all mean the same
         return None
     return nvml
 

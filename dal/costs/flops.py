@@ -21,7 +21,7 @@ aten = torch.ops.aten
 
 
 class Flops(NamedTuple):
-    """FLOPs. ``apart`` is a part of ``forward``."""
+    """FLOPs, where ``apart`` is a part of ``forward``."""
 
     forward: int = 0
     backward: int = 0
@@ -87,7 +87,9 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class OpenCounter:
-    """A FlopCounter that opens in one callback and closes in another. ``close()`` is always valid.
+    """A FlopCounter that opens in one callback and closes in another.
+
+    You can call ``close()`` at any time.
 
     >>> opened = OpenCounter()
     >>> opened.open()
@@ -107,7 +109,7 @@ class OpenCounter:
         self._counter = counter
 
     def close(self) -> Flops | None:
-        """Stop counting. Returns the FLOPs, or None if the counter is not open."""
+        """Stop counting and return the FLOPs, or None if not open."""
         counter, self._counter = self._counter, None
         if counter is None:
             return None
@@ -118,7 +120,10 @@ class OpenCounter:
 def _convolution_backward(
     grad: Tensor, x: Tensor, weight: Tensor, *settings: Any, output_mask: tuple[bool, bool, bool] | None = None
 ) -> int:
-    """FLOPs of the two gradients: each takes the products of the forward pass, with or without groups."""
+    """FLOPs of the two gradients, for any number of groups.
+
+    Each gradient takes as many products as the forward pass.
+    """
     *_, transposed, _output_padding, _groups = settings[:7]
     mask = settings[7] if output_mask is None else output_mask
     places = (x if transposed else grad).shape[2:]
@@ -126,7 +131,10 @@ def _convolution_backward(
 
 
 def _self_attention(queries: Tensor, keys: Tensor, width: int) -> int:
-    """FLOPs of scores and weighted values for (B, S, ...) and (B, T, ...), ``width`` over all heads."""
+    """FLOPs of the scores and weighted values of self-attention.
+
+    queries: (B, S, ...); keys: (B, T, ...); ``width`` is the total over all heads.
+    """
     return 2 * (2 * len(queries) * queries.shape[1] * keys.shape[1] * width)
 
 
@@ -148,7 +156,10 @@ def _attention_on_cpu(query: Tensor, key: Tensor, value: Tensor, *args: Any, **k
 
 
 def _attention_backward_on_cpu(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kw: Any) -> int:
-    """FLOPs of the recomputed scores, and two products for each of the two forward products."""
+    """FLOPs of the recomputed scores and of four gradient products.
+
+    Each of the two forward products needs two gradient products.
+    """
     pairs = query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2]
     return int(2 * pairs * (3 * query.shape[3] + 2 * value.shape[3]))
 

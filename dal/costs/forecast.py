@@ -24,11 +24,11 @@ _DRAWS, _TRIES = 20, 25  # proposals per sample in one try, and number of tries
 
 @dataclass(frozen=True, eq=False)
 class LearningCurve:
-    """accuracy(n) = a - b * n**-c after ``n`` labels, with 0 < a <= 1, b >= 0 and c > 0.
+    """A fitted learning curve, accuracy(n) = a - b * n**-c.
 
-    ``a``, ``b`` and ``c`` are the best fit. ``samples``, (S, 3) in the order a, b, c, are equally likely curves given
-    the points. All intervals come from them. They are intervals of the curve: the accuracy without the noise of a
-    single round.
+    ``n`` is the number of labels, with 0 < a <= 1, b >= 0 and c > 0. ``a``, ``b`` and ``c`` are the best fit.
+    ``samples``, (S, 3) in the order a, b, c, are equally likely curves given the points. All intervals come from the
+    samples. They are intervals of the curve, which has no noise of single rounds.
     """
 
     a: float
@@ -37,24 +37,24 @@ class LearningCurve:
     samples: Array
 
     def at(self, n: float) -> Array:
-        """Return the accuracy after ``n`` labels on each of the sampled curves: (S,)."""
+        """Return the accuracy after ``n`` labels on each sampled curve, (S,)."""
         if not n > 0:
             raise bad_value("n", "more than 0 labels", n)
         return _curve(self.samples.T, float(n))
 
     def predict(self, n: float) -> tuple[float, float, float]:
-        """Return the mean accuracy after ``n`` labels, and the ends of its 95 % interval."""
+        """Return the accuracy after ``n`` labels: mean and 95 % interval."""
         return _mean_and_ends(self.at(n))
 
     def gain(self, n: float, m: float) -> tuple[float, float, float]:
-        """Return the gain in accuracy from ``n`` to ``m`` labels: the mean, and the ends of its 95 % interval.
+        """Return the gain in accuracy from ``n`` to ``m`` labels.
 
-        The gain is a fraction, not in percentage points.
+        Returns the mean and the ends of its 95 % interval, as fractions, not in percentage points.
         """
         return _mean_and_ends(self.at(m) - self.at(n))
 
     def labels_to_reach(self, target: float) -> tuple[float, float, float]:
-        """Return the labels to reach ``target``: the median, and the ends of the 95 % interval.
+        """Return the labels to reach ``target``: median and 95 % interval.
 
         Each is a quantile over the sampled curves, and infinite if the curve at that rank never reaches the target.
         """
@@ -99,11 +99,11 @@ def fit_learning_curve(
 
 
 class _Posterior:
-    """Posterior of the curve, in its accuracies at the first and the last point, and c.
+    """Posterior of the first accuracy, the last accuracy and c.
 
-    The data determine both accuracies well. For a given c the curve is linear in them, so all but c has a closed form:
-    sigma**2 is inverse gamma, and both accuracies are normal. Draws that violate 0 < a <= 1 or b >= 0 are rejected,
-    which corresponds to a prior of zero there.
+    These three numbers define a curve. The data determine both accuracies well. For a given c the curve is linear in
+    them, so all but c has a closed form: sigma**2 is inverse gamma, and both accuracies are normal. Draws that violate
+    0 < a <= 1 or b >= 0 are rejected, which corresponds to a prior of zero there.
     """
 
     def __init__(self, n: Array, y: Array, weights: Array) -> None:
@@ -144,7 +144,7 @@ class _Posterior:
         return self._constant(count, g)
 
     def _constant(self, count: int, g: np.random.Generator) -> Array:
-        """Return constant curves (b = 0), for points that fall or exceed 1 and fit no rising curve."""
+        """Return constant curves (b = 0), if no rising curve fits."""
         mean, variance = self.level
         a = np.clip(mean + np.sqrt(variance) * g.standard_t(self.freedom, count), 1e-6, 1)
         return np.stack((a, np.zeros(count), g.choice(_EXPONENTS, count)), axis=1)
@@ -155,7 +155,10 @@ class _Posterior:
 
 
 def _best_fit(n: Array, y: Array, weights: Array, start: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Fit a, the drop at the first point, and log(c) by bounded weighted least squares."""
+    """Return the bounded weighted least-squares fit of a, b and c.
+
+    The fit varies a, the drop at the first point, and log(c).
+    """
     root, scaled = np.sqrt(weights), np.log(n / n[0])
     a, b, c = start
     low, high = np.array([1e-6, 0, np.log(_EXPONENTS[0])]), np.array([1, 1, np.log(_EXPONENTS[-1])])

@@ -36,7 +36,10 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Measure the seconds and joules of the block. An outer phase excludes its inner phases."""
+        """Measure the seconds and joules of the block.
+
+        An outer phase excludes its inner phases.
+        """
         if not self._open:
             _reset_peak_memory()
         start = _synchronized_time()
@@ -56,7 +59,10 @@ class Ledger:
                 spent.joules = (spent.joules or 0.0) + max(0.0, joules - inner)
 
     def add(self, phase: str, **counts: int) -> None:
-        """Add to the counts of a phase, such as ``add("score", samples_forward=256)``. See Costs for names."""
+        """Add to the counts of a phase, such as ``add("score", samples_forward=256)``.
+
+        See Costs for the names.
+        """
         spent = self._of(phase)
         for name, count in counts.items():
             setattr(spent, name, getattr(spent, name) + count)
@@ -87,9 +93,10 @@ def _reset_peak_memory() -> None:
 
 
 def _peak_memory() -> int:
-    """Return the peak bytes since the reset: of GPU memory if there is a GPU, else of the resident set.
+    """Return the peak memory since the reset, in bytes.
 
-    Without a GPU, systems other than Linux report the current resident set.
+    With a GPU this is GPU memory, else the resident set. Without a GPU, systems other than Linux report the current
+    resident set.
     """
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())

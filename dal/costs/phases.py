@@ -44,7 +44,7 @@ class Costs:
 
     @property
     def total_flops(self) -> int:
-        """All floating-point operations. ``flops_draws`` is a part of ``flops_forward``, so it is not added again."""
+        """All FLOPs; ``flops_forward`` already includes ``flops_draws``."""
         return self.flops_forward + self.flops_backward + self.flops
 
     def __add__(self, other: Costs) -> Costs:
@@ -68,7 +68,7 @@ def total_costs(costs: Mapping[str, Costs], phases: Collection[str] | None = Non
 
 
 def flatten_costs(costs: Mapping[str, Costs]) -> dict[str, Any]:
-    """Return the flat keys of a row of the journal, such as ``flops_forward_train``.
+    """Return flat keys for the journal, such as ``flops_forward_train``.
 
     The row includes the counts of dal's own phases even if they are 0, and joules only if they are measured.
 
@@ -104,5 +104,8 @@ def parse_costs(row: Mapping[str, Any]) -> dict[str, Costs]:
 
 
 def counts_flops(row: Mapping[str, Any]) -> bool:
-    """Whether a row of the journal counts FLOPs. Rows of the first versions do not."""
+    """Whether a row of the journal counts FLOPs.
+
+    Rows of the first versions do not.
+    """
     return any(key.startswith("flops_") for key in row)

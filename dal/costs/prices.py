@@ -39,7 +39,7 @@ class PricesConfig:
     kwh: float | None = None
     """Price of a kilowatt-hour, for GPUs that report their energy; null leaves energy out of the bill."""
     accuracy_point: float | None = None
-    """Worth of one percentage point of accuracy; campaign.cost_optimum needs it, and null states none."""
+    """Value of one percentage point of accuracy, which campaign.cost_optimum needs; null sets no value."""
     currency: str = "USD"
     """Currency that bills show."""
 
@@ -55,17 +55,19 @@ class PricesConfig:
         return any(price is not None for price in (self.label, self.gpu_hour, self.kwh))
 
     def cost(self, *, labels: float = 0, seconds: float = 0, devices: int = 1, joules: float = 0) -> float:
-        """Return the price of the labels, the seconds on all devices, and the joules."""
+        """Return the price of labels, seconds on all devices, and joules."""
         hours = seconds * devices / 3600
         return labels * (self.label or 0) + hours * (self.gpu_hour or 0) + joules / 3.6e6 * (self.kwh or 0)
 
     def compute(self, costs: Costs, devices: int = 1) -> float:
-        """Return the price of the seconds on all devices, and of the joules."""
+        """Return the price of the seconds on all devices and the joules."""
         return self.cost(seconds=costs.seconds, devices=devices, joules=costs.joules or 0)
 
 
 def parse_prices(settings: Sequence[str]) -> PricesConfig:
-    """Parse prices from a command line. Raises DalError for unknown names and invalid numbers.
+    """Parse prices from a command line.
+
+    Raises DalError for unknown names and invalid numbers.
 
     >>> parse_prices(["label=0.1", "gpu_hour=2", "currency=EUR"])
     PricesConfig(label=0.1, gpu_hour=2.0, kwh=None, accuracy_point=None, currency='EUR')
@@ -91,7 +93,7 @@ def parse_prices(settings: Sequence[str]) -> PricesConfig:
 
 
 def human(number: float, digits: int = 3) -> str:
-    """Format a number with an SI prefix, to be followed by its unit.
+    """Format a number with an SI prefix; append the unit.
 
     >>> human(1_234_567_890_123) + "FLOP", human(0) + "FLOP", human(999_900, digits=2) + "B"
     ('1.23 TFLOP', '0 FLOP', '1.0 MB')

@@ -22,12 +22,15 @@ from dal.runtime.seeding import isolated_rng
 from dal.tasks import Task
 
 CHECKED_DRAWS = 4
-"""Draws whose plain passes the wide one is compared with."""
+"""Number of draws for which the wide pass is compared with a plain pass."""
 
 
 @dataclass(frozen=True, eq=False)
 class AdaptedModel:
-    """A LightningModule and the name of its last layer, whose output is logits. Made by adapt()."""
+    """A LightningModule and the name of its last layer.
+
+    The output of that layer is the logits. Use adapt() to create one.
+    """
 
     module: pl.LightningModule
     head: str
@@ -38,12 +41,13 @@ class AdaptedModel:
 
 
 def adapt(module: pl.LightningModule, head: str) -> AdaptedModel:
-    """A user's own LightningModule, with its own training_step, as a model that dal can train and score.
+    """Adapt your own LightningModule so that dal can train and score it.
 
-    ``head`` names the layer that ends in logits, for example ``"model.fc"``: its input (B, D) are the features and its
-    output (B, C) the logits, whatever forward() does with them afterwards. ``module(x)`` must pass through it.
+    Training uses the module's own ``training_step``. ``head`` names the layer that outputs the logits, for example
+    ``"model.fc"``. Its (B, D) input is the features and its (B, C) output is the logits. ``module(x)`` must run this
+    layer, and may transform the logits afterwards.
 
-    Raises DalError where the module has no such layer or cannot be trained.
+    Raises DalError if ``module`` is not a LightningModule or has no such layer.
 
     >>> class Mine(pl.LightningModule):
     ...     def __init__(self):
@@ -69,7 +73,7 @@ def adapt(module: pl.LightningModule, head: str) -> AdaptedModel:
 
 
 def as_adapted(model: AdaptedModel | Classifier) -> AdaptedModel:
-    """A Classifier needs no adapt(): its head is known."""
+    """Wrap a Classifier, whose head is known; return an AdaptedModel unchanged."""
     if isinstance(model, AdaptedModel):
         return model
     if isinstance(model, Classifier):
@@ -78,29 +82,34 @@ def as_adapted(model: AdaptedModel | Classifier) -> AdaptedModel:
 
 
 def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
-    """Raise DalError unless the last layer has one output for each class, and a Classifier has this task."""
+    """Raise DalError unless the model fits the classes and the task.
+
+    The last layer must have one output per class, and a Classifier must have the same task as the data.
+    """
     module = model.module
     if isinstance(module, Classifier) and module.task.name != task.name:
-        raise bad_value("model", f"Classifier(..., task={task.name.upper()}), as the data", module.task.name)
+        raise bad_value("model", f"Classifier(..., task={task.name.upper()}) to match the data", module.task.name)
     weight = getattr(model.head_layer, "weight", None)
     if isinstance(weight, Tensor) and weight.shape[0] != num_classes:
-        expected = f"a last layer with {num_classes} outputs, one for each class of the data"
+        expected = f"a last layer with {num_classes} outputs, one per class"
         raise bad_value("model", expected, f"{weight.shape[0]} outputs at {model.head!r}")
 
 
 def check_draws(module: pl.LightningModule, num_draws: int | None = None) -> None:
-    """Raise DalError, saying what to change, unless the network has so many draws: members of an ensemble, or dropout,
-    which has any number."""
+    """Raise DalError unless the network provides this number of draws.
+
+    An ensemble provides one draw per member, and a network with dropout provides any number.
+    """
     if not isinstance(module, DeepEnsemble):
         check_dropout(module)
     elif num_draws not in (None, module.num_members):
-        raise bad_value("num_draws", f"{module.num_members}, as the ensemble has members", num_draws)
+        raise bad_value("num_draws", f"{module.num_members}, the number of ensemble members", num_draws)
 
 
 class ScoringModel:
-    """The PoolModel that acquisition functions see. Made by scoring_view().
+    """The PoolModel that acquisition functions receive from scoring_view().
 
-    ``compiled`` are torch.compile's passes for tiles of one size; None runs every pass as it is written.
+    ``compiled`` holds the torch.compile passes for tiles of one size. If it is None, every pass runs eagerly.
     """
 
     def __init__(self, adapted: AdaptedModel, seed: int) -> None:
@@ -112,7 +121,7 @@ class ScoringModel:
 
     @property
     def is_wide(self) -> bool:
-        """Whether what runs now runs for each of several draws."""
+        """Whether the current layer runs on a batch that holds all draws."""
         return self._draws is not None and self._draws.is_wide
 
     def features(self, x: Tensor) -> Tensor:
@@ -124,20 +133,23 @@ class ScoringModel:
         return logits.float()
 
     def logits(self, x: Tensor) -> Tensor:
-        """(B, ...) images to (B, C) logits, float32."""
+        """Return the (B, C) float32 logits of (B, ...) images."""
         _, logits = self._plain(x)
         return logits.float()
 
     def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
-        """(B, ...) images to (B, K, C), nats. The draws of an ensemble are its members."""
+        """Return the (B, K, C) log-probabilities of (B, ...) images, in nats.
+
+        The draws of an ensemble are its members.
+        """
         if isinstance(self.module, DeepEnsemble):
             check_draws(self.module, num_draws)
             members = self.module.member_log_probs
             return members(x) if self.compiled is None else self.compiled("members", members, x)
         if self._draws is None or self._draws.num_draws != num_draws:
-            # Two images at least: one would broadcast against its own draws, and could not show that a batch mixes.
+            # One image is too few: it broadcasts against its draws and cannot show that forward() mixes images.
             few = x[:3] if len(x) > 1 else torch.cat([x, x.flip(-1)])
-            # In full precision: half of it may round draws to the same numbers, or one pass to others than K passes.
+            # Half precision may round different draws to equal outputs, or equal passes to different outputs.
             with full_precision(x.device):
                 self._draws = self._set_up(few, num_draws)
         draws = self._draws
@@ -180,22 +192,25 @@ class ScoringModel:
         return logits.log_softmax(dim=1).view(len(x), draws.num_draws, -1)
 
     def _set_up(self, x: Tensor, num_draws: int) -> DropoutDraws:
-        """Choose where to widen, having checked on a few images that one wide pass equals plain ones, draw by draw."""
+        """Choose where to widen the batch, checked on a few images.
+
+        The check compares the wide pass with one plain pass per draw.
+        """
         draws = DropoutDraws(self.module, num_draws, self.seed)
 
         def plain(k: int) -> Tensor:
             with draws.single(k):
                 return self._logits(x).log_softmax(dim=1)
 
-        # A wide pass that is wrong is wrong for most draws, and K passes of a large network cost more than a tile.
+        # A wrong wide pass is wrong for most draws, and K passes of a large network cost more than a tile.
         checked = sorted({*range(min(num_draws, CHECKED_DRAWS - 1)), num_draws - 1})
         references = {k: plain(k) for k in checked}
-        # all() stops at the first that differs, which is nearly always one that is there already.
+        # all() stops at the first draw that differs, which is nearly always one of the references.
         others = (references[k] if k in references else plain(k) for k in range(1, num_draws))
         if num_draws > 1 and all(torch.equal(references[0], other) for other in others):
             raise DalError(
                 "model: expected the dropout draws to differ, got the same output from every draw; put a dropout layer "
-                "(nn.Dropout, p > 0) on the way to the last layer, or see whether the features have all become zero."
+                "(nn.Dropout, p > 0) on the path to the last layer, or check whether all features are zero."
             )
         for self._wide_input in (False, True):
             try:
@@ -203,26 +218,28 @@ class ScoringModel:
             except (RuntimeError, DalError) as error:
                 if out_of_memory(error):
                     raise
-                # A skip connection round the first dropout meets two batch sizes: widen at the input instead.
+                # A skip connection around the first dropout sees two batch sizes, so widen at the input instead.
                 continue
             reference = torch.stack([references[k] for k in checked], dim=1)
             if torch.allclose(wide[:, checked], reference, rtol=1e-2, atol=1e-3, equal_nan=True):
                 return draws
         raise DalError(
             "model: expected K dropout draws in one wide batch to equal K passes, got other numbers; forward() must "
-            "treat the images of a batch independently, with the batch as first dimension of every dropout layer."
+            "process each image independently, and every dropout layer must have the batch as its first dimension."
         )
 
 
 @contextmanager
 def scoring_view(adapted: AdaptedModel, seed: int = 0, device: torch.device | None = None) -> Iterator[ScoringModel]:
-    """The model in eval mode, without gradients, on a device. On leaving, train/eval flags, the device and the global
-    random state are as they were; buffers were never written."""
+    """Put the model on a device, in eval mode and without gradients.
+
+    On exit, the train/eval flags, the device and the global random state are restored. Buffers are never written.
+    """
     module = adapted.module
     modes = [(m, m.training) for m in module.modules()]
     home = next(iter(module.parameters())).device
     try:
-        # Before inference mode, which would make tensors of the copies that can never be trained again.
+        # Tensors copied in inference mode could never be trained again.
         if device is not None and device != home:
             module.to(device)
         with isolated_rng(seed, "scoring"), torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Classifier: dal's own LightningModule, a backbone, dropout and a linear head."""
+"""Classifier: a LightningModule with a backbone, dropout and a linear head."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ SCHEDULES = ("constant", "cosine")
 
 
 class Classifier(pl.LightningModule):
-    """Images (B, C, H, W) to logits (B, num_classes): ``head(dropout(backbone(x)))``, trained with cross-entropy.
+    """Maps images to logits with a backbone, dropout and a linear head.
 
-    ``backbone`` is a module with ``num_features``. Works with any Lightning Trainer; logs ``train_loss``,
-    ``val_loss``, ``val_accuracy``, ``test_loss`` and ``test_accuracy``. Raises DalError for an unknown optimizer or
-    schedule and for numbers out of range.
+    Maps (B, C, H, W) images to (B, num_classes) logits, ``head(dropout(backbone(x)))``, and trains with the loss of
+    ``task``. ``backbone`` is a module with ``num_features``. Works with any Lightning Trainer. Logs ``train_loss``,
+    ``val_loss`` and ``test_loss``, and for classification ``val_accuracy`` and ``test_accuracy``. Raises DalError for
+    an unknown optimizer or schedule and for numbers out of range.
 
     With ``freeze_backbone`` only the head trains. The frozen backbone is a deterministic function of the image: its
-    parameters need no gradients, it stays in eval mode (BatchNorm statistics do not move), and its own dropout is off,
-    in MC dropout too. Such a Classifier takes (B, num_features) features in place of images, which spares the backbone.
+    parameters need no gradients, it stays in eval mode (BatchNorm statistics do not change), and its dropout is off,
+    including in MC dropout. Such a Classifier also accepts (B, num_features) features, which skips the backbone.
 
     >>> from dal.models.backbones import SmallCNN
     >>> model = Classifier(SmallCNN(1, (8, 8)), num_classes=10)
@@ -86,7 +87,7 @@ class Classifier(pl.LightningModule):
         return logits
 
     def head_input(self, x: Tensor) -> Tensor:
-        """(B, D) features with dropout, where it is on."""
+        """Return the (B, D) features, with dropout applied if it is active."""
         if self.freeze_backbone and x.ndim == 2:
             if x.shape[1] != self.backbone.num_features:
                 raise bad_value("x", f"images, or (B, {self.backbone.num_features}) features", tuple(x.shape))
@@ -97,13 +98,13 @@ class Classifier(pl.LightningModule):
         return dropped
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Training loss of one batch."""
+        """Return the training loss of one batch."""
         return self.task.loss(self(x), y)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
         if x.ndim == 4 and x.device.type == "cpu":
-            x = channels_last(x)  # whose pooling kernels are several times as fast there
+            x = channels_last(x)  # CPU pooling kernels are several times as fast on this layout
         loss = self.loss(x, y)
         self.log("train_loss", loss)
         return loss

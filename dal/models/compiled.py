@@ -1,4 +1,4 @@
-"""Compiles passes that contain hooks with torch.compile."""
+"""Compiles passes that contain hooks, with torch.compile."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ Out = TypeVar("Out", Tensor, tuple[Tensor, Tensor])
 
 
 class CompiledPasses:
-    """Passes over tiles of one size, each recorded, compiled and checked when it first runs.
+    """Passes over tiles of one size, compiled on first use.
 
-    torch.compile by itself looks through a module's hooks when it compiles and does not notice when they are changed. A
-    record holds what the hooks did, as a plain list of operations, and it is of one shape and of these weights: make
-    new CompiledPasses where either changes.
+    torch.compile alone traces a module's hooks when it compiles and does not notice later changes to them. Therefore
+    the first run of a pass is recorded as a plain list of operations, including those of the hooks. The recording is
+    compiled, and its output is compared with that of the plain pass. A recording is valid for one shape and for the
+    current weights. Create new CompiledPasses when either changes.
     """
 
     def __init__(self, size: int) -> None:
@@ -29,23 +30,23 @@ class CompiledPasses:
         self._compiled: dict[tuple[Any, ...], Callable[[Tensor], Any]] = {}
 
     def __call__(self, name: str, run: Callable[[Tensor], Out], x: Tensor) -> Out:
-        """What ``run(x)`` returns. Batches of other sizes run as they are.
+        """Return ``run(x)``, compiled if the batch has the tile size.
 
-        Raises DalError where the pass cannot be compiled, or where the compiled one gives other numbers.
+        Raises DalError if the pass cannot be compiled or if the compiled pass returns other numbers.
         """
         if len(x) != self.size:
             return run(x)
         key = (name, x.shape, x.dtype, x.stride(), torch.is_autocast_enabled(x.device.type))
         if key not in self._compiled:
             self._compiled[key] = _compile(run, x)
-        # The record holds the casts already.
+        # The recording already contains the casts.
         with torch.autocast(x.device.type, enabled=False):
             result: Out = self._compiled[key](x)
         return result
 
 
 def _compile(run: Callable[[Tensor], Any], x: Tensor) -> Callable[[Tensor], Any]:
-    # Errors of the model itself, such as NaN, come from the plain pass.
+    # Run the plain pass first, so that the model's own errors surface unchanged.
     expected = [value.float() for value in tree_leaves(run(x))]
     try:
         graph = make_fx(lambda tile: run(tile))(x)
@@ -57,16 +58,16 @@ def _compile(run: Callable[[Tensor], Any], x: Tensor) -> Callable[[Tensor], Any]
             raise
         why = str(error).strip().partition("\n")[0]
         raise DalError(
-            f"scoring.compile: expected a network that torch.compile can take, got {type(error).__name__}: {why}; set "
+            f"scoring.compile: expected a network that torch.compile supports, got {type(error).__name__}: {why}; set "
             "scoring.compile=false."
         ) from error
-    # Half precision and TF32 (which CUDA convolutions have by default) round otherwise in another order of operations.
+    # With half precision or TF32 (the default of CUDA convolutions), rounding depends on the order of operations.
     coarse = torch.is_autocast_enabled(x.device.type) or x.device.type == "cuda"
     rtol, atol = (5e-2, 5e-2) if coarse else (1e-2, 1e-3)
     for ours, theirs in zip(found, expected, strict=True):
         if not torch.allclose(ours, theirs, rtol=rtol, atol=atol, equal_nan=True):
             raise DalError(
-                "scoring.compile: expected the compiled network to give the numbers of the plain one, got a difference "
+                "scoring.compile: expected the compiled network to match the plain one, got a difference "
                 f"of {float((ours - theirs).abs().max()):.2g}; set scoring.compile=false."
             )
     return compiled

@@ -1,4 +1,4 @@
-"""Settings of a network, and the Classifier they build."""
+"""Settings of a network and of its optimizer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PASSED_ON = ("dropout", "optimizer", "lr", "weight_decay", "momentum", "schedul
 
 @dataclass
 class ModelConfig:
-    """What to train, and how a step is taken.
+    """Settings of the network to train and of its optimizer.
 
-    With a ``final_backbone`` the campaign's network is a proxy: it is small and chooses, and the target is trained
-    once, in the same way, on all that was bought (selection via proxy, arXiv:1906.11829).
+    With a ``final_backbone`` the campaign's network is a small proxy that only selects the points. When the campaign
+    ends, the final model is trained once, in the same way, on all labels (selection via proxy, arXiv:1906.11829).
 
     Raises DalError for final_weights without a final_backbone, and for an ensemble_size or input_size below 1.
     """
@@ -59,20 +59,22 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.final_weights is not None and self.final_backbone is None:
-            raise bad_value("model.final_weights", "null where there is no model.final_backbone", self.final_weights)
+            raise bad_value("model.final_weights", "null without a model.final_backbone", self.final_weights)
         if self.input_size is not None and self.input_size < 1:
             raise bad_value("model.input_size", "null or at least 1 pixel", self.input_size)
         if self.ensemble_size < 1:
             raise bad_value("model.ensemble_size", "at least 1", self.ensemble_size)
         if self.freeze_backbone and self.weights is None:
             warnings.warn(
-                "model.freeze_backbone: the backbone stays random, as model.weights is null; model.weights=DEFAULT "
-                "loads pre-trained ones where torchvision has some.",
+                "model.freeze_backbone: the backbone stays random because model.weights is null; set "
+                "model.weights=DEFAULT to load pre-trained weights where torchvision provides them.",
                 stacklevel=3,
             )
 
     def final(self) -> ModelConfig | None:
-        """The configuration of the final model, all of which is trained; None where there is none.
+        """Return the configuration of the final model, or None without one.
+
+        All layers of the final model are trained.
 
         >>> ModelConfig(final_backbone="torchvision/resnet50", lr=0.01).final().lr
         0.01

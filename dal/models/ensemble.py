@@ -16,14 +16,14 @@ from dal.models.classifier import Classifier
 
 
 class DeepEnsemble(Classifier):
-    """M networks as one Classifier, whose prediction is the mean of their probabilities (arXiv:1612.01474).
+    """M networks as one Classifier that averages their probabilities (arXiv:1612.01474).
 
-    Each member has a backbone and a head of its own and is trained on its own loss. All see the same batches, in the
-    same order and with the same augmentation, which spares M - 1 readings of the data; they differ in their initial
-    weights and in their dropout masks. Functions that ask for draws get the members, with dropout off. The features are
-    those of the members side by side, (B, M * D), and the logits are the logarithms of the mean probabilities.
+    Each member has a separate backbone and head, and trains on a separate loss. All members see the same batches in the
+    same order and with the same augmentation, so the data is read once instead of M times. The members differ in their
+    initial weights and dropout masks. Functions that request draws get the members, with dropout off. The features are
+    the concatenated features of the members, (B, M * D), and the logits are the logarithms of the mean probabilities.
 
-    ``options`` are those of Classifier. Raises DalError for fewer than two backbones, and for features of unequal size.
+    ``options`` are those of Classifier. Raises DalError for fewer than two backbones and for features of unequal size.
 
     >>> from dal.models.backbones import SmallCNN
     >>> ensemble = DeepEnsemble([SmallCNN(1, (8, 8)) for _ in range(3)], num_classes=10).eval()
@@ -37,7 +37,7 @@ class DeepEnsemble(Classifier):
 
     def __init__(self, backbones: Sequence[Backbone], num_classes: int, **options: Any) -> None:
         if len(backbones) < 2:
-            raise bad_value("backbones", "at least 2, one for each member of the ensemble", len(backbones))
+            raise bad_value("backbones", "at least 2, one per ensemble member", len(backbones))
         super().__init__(_SideBySide(backbones), num_classes, **options)
         self.head = _MixtureHead(len(backbones), backbones[0].num_features, num_classes)
 
@@ -46,21 +46,24 @@ class DeepEnsemble(Classifier):
         return len(self.head.members)
 
     def member_logits(self, x: Tensor) -> Tensor:
-        """(B, ...) images to (B, M, C) logits of each member."""
+        """Return the (B, M, C) logits of all members."""
         return self.head.member_logits(self.head_input(x))
 
     def member_log_probs(self, x: Tensor) -> Tensor:
-        """(B, ...) images to (B, M, C) log-probabilities of each member, in nats, float32."""
+        """Return the (B, M, C) float32 log-probabilities of all members, in nats."""
         return self.member_logits(x).float().log_softmax(dim=-1)
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """The sum of the members' losses: the gradient of each is that of a network trained alone."""
+        """Return the sum of the members' losses.
+
+        Each member's gradient therefore equals that of a network trained alone.
+        """
         logits = self.member_logits(x)
         return F.cross_entropy(logits.flatten(0, 1), y.repeat_interleave(self.num_members)) * self.num_members
 
 
 class _SideBySide(Backbone):
-    """(B, ...) to (B, M * D)."""
+    """Concatenates the features of M backbones to (B, M * D)."""
 
     def __init__(self, members: Sequence[Backbone]) -> None:
         super().__init__()
@@ -75,7 +78,7 @@ class _SideBySide(Backbone):
 
 
 class _MixtureHead(nn.Module):
-    """(B, M * D) to (B, C): the logarithm of the mean of the members' probabilities."""
+    """Maps (B, M * D) features to (B, C) log mean probabilities."""
 
     def __init__(self, num_members: int, num_features: int, num_classes: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """MC dropout with the same masks for all images (arXiv:1506.02142).
 
-The layers before the first dropout run once. The first dropout met widens the batch from B rows to B * K (row b * K + k
-is image b under draw k), and what comes after it just sees a larger batch.
+The layers before the first dropout run once. The first dropout layer that runs widens the batch from B rows to B * K,
+where row b * K + k is image b under draw k. The layers after it see a larger batch.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dal.runtime.seeding import generator
 
 _ELEMENTWISE = (nn.Dropout, nn.AlphaDropout)
 _CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
-_ALPHA = -1.7580993408473766  # the value SELU networks saturate at, which alpha dropout sets (arXiv:1706.02515)
+_ALPHA = -1.7580993408473766  # the saturation value of SELU, which alpha dropout sets (arXiv:1706.02515)
 
 
 def dropout_layers(module: nn.Module) -> dict[str, _DropoutNd]:
-    """The dropout layers that would drop something, by name.
+    """Return the dropout layers with p > 0, by name.
 
     >>> dropout_layers(nn.Sequential(nn.Dropout(0.0), nn.Dropout(0.5)))
     {'1': Dropout(p=0.5, inplace=False)}
@@ -31,7 +31,7 @@ def dropout_layers(module: nn.Module) -> dict[str, _DropoutNd]:
 
 
 def check_dropout(module: nn.Module) -> dict[str, _DropoutNd]:
-    """The dropout layers. Raises DalError, saying what to add, where there is none that drops anything."""
+    """Return the dropout layers with p > 0; raise DalError without any."""
     layers = dropout_layers(module)
     if not layers:
         raise DalError(
@@ -42,10 +42,10 @@ def check_dropout(module: nn.Module) -> dict[str, _DropoutNd]:
 
 
 class DropoutDraws:
-    """K fixed sets of masks for the dropout layers of one module, which stays in eval mode.
+    """K fixed sets of masks for the dropout layers of one module.
 
-    Masks depend on (seed, layer, call within the pass, draw) and on nothing else. ``seed`` is of the run's (seed,
-    round).
+    The module stays in eval mode. Masks depend only on (seed, layer, call within the pass, draw). ``seed`` derives
+    from the run's seed and round.
     """
 
     def __init__(self, module: nn.Module, num_draws: int, seed: int) -> None:
@@ -58,25 +58,28 @@ class DropoutDraws:
 
     @property
     def is_wide(self) -> bool:
-        """Whether a pass for all draws is running, and has come to where the batch is wide."""
+        """Whether a pass for all draws has reached the wide batch."""
         return self._widened
 
     @contextmanager
     def widening(self) -> Iterator[None]:
-        """One pass for all draws: inside, the first dropout met widens (B, ...) to (B * K, ...)."""
+        """Run one pass for all draws, widened at the first dropout layer.
+
+        Inside, the first dropout layer that runs widens (B, ...) to (B * K, ...).
+        """
         with self._hooked(None):
             yield
 
     @contextmanager
     def wide_input(self) -> Iterator[None]:
-        """One pass for all draws over an input whose rows the caller has repeated K times."""
+        """Run one pass for all draws on rows already repeated K times."""
         with self._hooked(None):
             self._widened = True
             yield
 
     @contextmanager
     def single(self, draw: int) -> Iterator[None]:
-        """One plain pass of the network of one draw."""
+        """Run one plain pass under one draw."""
         with self._hooked(draw):
             yield
 
@@ -107,10 +110,10 @@ class DropoutDraws:
         return _apply(layer, x.reshape(-1, self.num_draws, *x.shape[1:]), masks).flatten(0, 1)
 
     def _factors(self, name: str, call: int, layer: _DropoutNd, x: Tensor) -> Tensor:
-        """The masks, divided by the share that is kept where that can be done once for all tiles."""
+        """Return the masks, already divided by 1 - p where possible."""
         masks = self._mask(name, call, layer, x)
         alpha = isinstance(layer, nn.AlphaDropout | nn.FeatureAlphaDropout)
-        # In half precision the factor itself would be rounded, and all that is kept scaled by the same error.
+        # Half precision would round the factor itself and so scale every kept value by the same error.
         if alpha or layer.p == 1 or x.dtype not in (torch.float32, torch.float64):
             return masks
         key = (name, call, x.shape[1:], x.device, x.dtype)
@@ -126,7 +129,7 @@ class DropoutDraws:
                 shape = torch.Size([shape[0], *[1] * (len(shape) - 1)])
             elif not isinstance(layer, _ELEMENTWISE):
                 raise DalError(f"model: expected PyTorch's own dropout layers, got {type(layer).__name__} at {name!r}.")
-            # On the CPU, so that a GPU draws the same networks.
+            # Drawn on the CPU, so that a GPU uses the same masks.
             uniform = torch.rand(self.num_draws, *shape, generator=generator(self.seed, name, call))
             self._masks[key] = (uniform >= float(layer.p)).to(x.device)
         return self._masks[key]

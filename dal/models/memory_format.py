@@ -13,19 +13,22 @@ from dal.runtime.precision import full_precision
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """(B, C, H, W) with the channels of a pixel side by side in memory; the numbers stay.
+    """Return a channels-last copy of a (B, C, H, W) tensor.
 
     >>> channels_last(torch.zeros(2, 1, 4, 4)).stride()
     (16, 1, 4, 1)
     """
-    # contiguous(memory_format=...) would leave a single channel as it is, and kernels go by the strides.
+    # contiguous(memory_format=...) keeps the strides of a single channel, and kernels choose by the strides.
     return x.clone(memory_format=torch.channels_last)
 
 
 @contextmanager
 def channels_last_weights(module: nn.Module) -> Iterator[None]:
-    """Weights of four dimensions are channels last inside; on leaving, the module holds the same memory as before."""
-    # Copies made in inference mode could not be put into a parameter.
+    """Convert four-dimensional weights to channels last.
+
+    On exit, the module holds its original tensors again.
+    """
+    # A parameter cannot hold a tensor created in inference mode.
     with torch.inference_mode(False), torch.no_grad():
         originals = [(p, p.data) for p in module.parameters() if p.ndim == 4]
     try:
@@ -40,13 +43,14 @@ def channels_last_weights(module: nn.Module) -> Iterator[None]:
 
 
 def takes_channels_last(module: nn.Module, run: Callable[[Tensor], Tensor], few: Tensor) -> bool:
-    """Whether ``run``, a pass of the module, gives the same numbers for channels last, up to rounding.
+    """Return whether a pass gives equal results for channels last.
 
-    A forward() with ``x.view(len(x), -1)`` in it, for one, refuses another layout than the usual one.
+    Results of ``run``, a pass of the module, are compared up to rounding. For example, a forward() that calls
+    ``x.view(len(x), -1)`` fails on this layout.
     """
     with full_precision(few.device):
         try:
-            # Weights in half precision refuse these images: then there is nothing to compare.
+            # Half-precision weights raise on these float32 images, which leaves nothing to compare.
             usual = run(few)
             with channels_last_weights(module):
                 other = run(channels_last(few))

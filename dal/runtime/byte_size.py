@@ -1,4 +1,4 @@
-"""Sizes of memory as people write them: "2GiB", "512MB", or plain bytes."""
+"""Parses memory sizes such as "2GiB", "512MB", or plain bytes."""
 
 from __future__ import annotations
 

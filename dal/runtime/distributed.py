@@ -1,4 +1,4 @@
-"""Rank helpers: which process writes, and broadcasts of the decisions of rank 0."""
+"""Ranks of cooperating processes, and broadcasts from rank 0."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """Return the rank of this process, from the environment of the launcher before a Trainer exists."""
+    """Return the rank of this process.
+
+    Before a Trainer exists, it comes from the environment of the launcher.
+    """
     return int(getattr(rank_zero_only, "rank", 0) or 0)
 
 
@@ -37,7 +40,7 @@ def from_rank_zero(value: T) -> T:
 
 
 def scoring_device(accelerator: str = "auto") -> torch.device:
-    """Return the device that Lightning uses for this accelerator, for the pass over the pool.
+    """Return the device for scoring, which Lightning uses for this accelerator.
 
     >>> scoring_device("cpu")
     device(type='cpu')

@@ -14,7 +14,10 @@ AUTOCAST = {"32": None, "tf32": None, "bf16": torch.bfloat16, "16": torch.float1
 
 @contextmanager
 def forward_precision(name: str, device: torch.device) -> Iterator[None]:
-    """Run forward passes in this precision. "32" keeps the settings of the program."""
+    """Run forward passes in this precision.
+
+    "32" keeps the settings of the program.
+    """
     dtype = AUTOCAST[name]
     with ExitStack() as stack:
         if name == "tf32":
@@ -40,7 +43,10 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _float32_products(kind: str) -> Iterator[None]:
-    """Compute float32 matrix products and convolutions in "tf32" (on CUDA) or "ieee" (everywhere)."""
+    """Set the precision of float32 matrix products and convolutions.
+
+    "tf32" affects CUDA, and "ieee" every device.
+    """
     backends: Any = torch.backends
     # PyTorch 2.9 has new names. If both are set, they must agree, or reading the old names raises an error.
     has_new_names = hasattr(backends.cuda.matmul, "fp32_precision")
@@ -69,5 +75,5 @@ def _float32_products(kind: str) -> Iterator[None]:
 def _matmul_precision() -> str | None:
     try:
         return torch.get_float32_matmul_precision()
-    except RuntimeError:  # PyTorch refuses to read the old name after a program used both kinds
+    except RuntimeError:  # PyTorch does not read the old name after a program set both names
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 OnProgress = Callable[[str, int, int], None]
-"""(phase, done, total), for example ("score", 512, 60000)."""
+"""Receives (phase, done, total), for example ("score", 512, 60000)."""
 
 
 def silent(phase: str, done: int, total: int) -> None:

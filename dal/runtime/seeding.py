@@ -1,6 +1,6 @@
-"""Random generators made from (seed, round, purpose).
+"""Random generators derived from (seed, round, purpose).
 
-No code uses the global generator or keeps state that a crash could lose.
+Because each generator is derived, there is no state that a crash could lose.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import torch
 
 
 def derive_seed(seed: int, *key: int | str) -> int:
-    """Return a 63-bit seed that depends on every part of the key, the same on every machine.
+    """Return a 63-bit seed that depends on every part of the key.
+
+    The seed is the same on every machine.
 
     >>> derive_seed(0, 1, "init") == derive_seed(0, 1, "init") != derive_seed(0, 2, "init")
     True
@@ -26,7 +28,10 @@ def derive_seed(seed: int, *key: int | str) -> int:
 
 
 def generator(seed: int, *key: int | str) -> torch.Generator:
-    """Return a new CPU generator for one purpose, such as ``generator(seed, round, "acquisition")``."""
+    """Return a new CPU generator for one purpose.
+
+    An example is ``generator(seed, round, "acquisition")``.
+    """
     return torch.Generator().manual_seed(derive_seed(seed, *key))
 
 

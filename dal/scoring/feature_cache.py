@@ -21,7 +21,9 @@ from dal.scoring.row_store import RowStore
 
 
 class FeatureSource:
-    """(N, D) features as an ImageSource. A frozen Classifier accepts a batch of them instead of images.
+    """An ImageSource of (N, D) features.
+
+    A frozen Classifier accepts a batch of features instead of images.
 
     >>> FeatureSource(torch.arange(6.0).view(3, 2)).batch([2, 0])
     tensor([[4., 5.],
@@ -75,7 +77,7 @@ class FeatureCache:
             got = "one that is not frozen" if isinstance(module, Classifier) else f"adapt({type(module).__name__}(...))"
             raise DalError(
                 f"model: expected a Classifier with freeze_backbone=True for cached features, got {got}; a "
-                "custom training_step takes images."
+                "custom training_step needs images."
             )
         assert isinstance(module, Classifier)
         digest = weights_digest(module.backbone)
@@ -100,9 +102,9 @@ class FeatureCache:
         return view
 
     def already_counted(self, model: AdaptedModel) -> None:
-        """Do not charge the next pass with the model's present weights.
+        """Skip the charge of the next pass with the current weights.
 
-        A resumed run recomputes its features, and repeated work is not counted twice.
+        A resumed run recomputes its features, but counts this work only once.
         """
         if takes_features(model):
             assert isinstance(model.module, Classifier)

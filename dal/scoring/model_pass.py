@@ -57,9 +57,9 @@ class Charge:
 
 @dataclass
 class ModelPass:
-    """A model with its settings for passes: configuration, device, ledger and progress callback.
+    """A model with the settings for passes over images.
 
-    A learner makes one and shares it with all code that reads images. The pass runs on ``device``; None leaves the
+    A learner creates one and shares it with all code that reads images. The pass runs on ``device``; None leaves the
     model on its device. ``ledger`` is that of the current round.
 
     >>> from dal.models import Classifier
@@ -121,11 +121,9 @@ class ModelPass:
         return kept
 
     def logits(self, data: ImageData, indices: Tensor, phase: str = "test") -> Tensor:
-        """Return the (N, C) float32 logits of the plain view of these points.
+        """Return the (N, C) float32 logits of the points' plain views.
 
-        The pass is charged to ``phase``.
-
-        Raises DalError if ``indices`` is empty, and the errors of run().
+        The pass is charged to ``phase``. Raises DalError if ``indices`` is empty, and the errors of run().
         """
         if not len(indices):
             raise bad_value(phase, "at least one labeled point", 0)
@@ -141,7 +139,10 @@ class ModelPass:
         charged: bool = True,
         new_store: NewStore = lambda num_rows, device: RowStore(num_rows),
     ) -> Rows:
-        """Return the (N, D) inputs of the last layer, in the network's precision. Raises the errors of run()."""
+        """Return the (N, D) inputs of the last layer.
+
+        They have the precision of the network. Raises the errors of run().
+        """
         charge = Charge("features") if charged else None
         reduce: Reduce = lambda view, x: {"features": view.features(x)}  # noqa: E731
         return self.run(data, indices, reduce, phase, charge=charge, new_store=new_store)["features"]
@@ -168,7 +169,7 @@ def _flops_of(view: ScoringModel, reduce: Reduce, few: Tensor, what: Hashable | 
     if key not in known:
         try:
             with isolated_rng(seed, "flops"):
-                reduce(view, few)  # one-time work, such as the trial of the draws, is not part of the cost of an image
+                reduce(view, few)  # one-time work, such as the check of the draws, is not part of an image's cost
                 with FlopCounter(apart=lambda: view.is_wide) as counter:
                     reduce(view, few)
         except Exception as error:
@@ -181,7 +182,7 @@ def _flops_of(view: ScoringModel, reduce: Reduce, few: Tensor, what: Hashable | 
 
 @dataclass(frozen=True)
 class _TiledPass:
-    """Everything that a pass needs except its tile size."""
+    """The inputs of a pass except its tile size."""
 
     passes: ModelPass
     view: ScoringModel
@@ -204,8 +205,8 @@ class _TiledPass:
                     raise
                 if size == 1:
                     raise DalError(
-                        "scoring: out of memory for a tile of one image; use fewer draws, a smaller "
-                        "network, scoring.precision=bf16, or another device (trainer.accelerator=cpu)."
+                        "scoring: out of memory for a tile of one image; use fewer draws, a smaller network, "
+                        "scoring.precision=bf16, or another device (trainer.accelerator=cpu)."
                     ) from error
             # Outside the except block, because the traceback holds the tensors of the tile.
             release_cached()
@@ -232,9 +233,9 @@ class _TiledPass:
         return rows.finish()
 
     def _prefetches(self, device: torch.device) -> bool:
-        """Whether to prefetch: always on a GPU; on a CPU, if a thread pays off.
+        """Whether to prefetch tiles in a thread.
 
-        Reading pixels from memory is faster than a thread, and loader workers prefetch by themselves.
+        On a CPU, a thread is useless if loader workers prefetch already, and slower than reading pixels from memory.
         """
         return device.type != "cpu" or (self.passes.config.num_workers == 0 and not _in_memory(self.data.source))
 

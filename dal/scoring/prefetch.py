@@ -1,4 +1,4 @@
-"""Prefetching: decodes and copies the next tiles while the current one is computed."""
+"""Prefetches the next tiles while the current one is computed."""
 
 from __future__ import annotations
 
@@ -87,7 +87,10 @@ class Tile(NamedTuple):
 
 
 def to_device(tiles: Iterable[tuple[Tensor, int]], device: torch.device) -> Iterator[Tile]:
-    """Copy tiles to the device. On CUDA, copies run from pinned memory on a separate stream."""
+    """Copy tiles to the device.
+
+    On CUDA, copies run from pinned memory on a separate stream.
+    """
     if device.type != "cuda":
         for images, count in tiles:
             yield Tile(images.to(device), count)

@@ -44,7 +44,7 @@ class RowBuffer:
             self._flush()
 
     def finish(self) -> Kept:
-        """Return all rows in the order of append(); an empty dict without rows."""
+        """Return all rows in order; an empty dict without rows."""
         self._flush()
         return self._store.finish()
 

@@ -1,4 +1,4 @@
-"""Stores the rows of a pass in memory, on the device or on disk."""
+"""Stores the rows of a pass on a device or on disk."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RowStore:
         return self.device if stays else torch.device("cpu")
 
     def append(self, rows: Summary) -> None:
-        """Append the next rows; all parts have the same number."""
+        """Append the next rows; all tensors have the same number of rows."""
         if self._parts is None:
             self._parts = self._begin(rows)
         for name, values in rows.items():
@@ -137,5 +137,5 @@ def _said_of(folder: str) -> Iterator[None]:
 
 
 def _memory_of(device: torch.device) -> int:
-    """Return the memory of a CUDA device in bytes; 0 for other devices."""
+    """Return the memory of a CUDA device in bytes; otherwise 0."""
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0

@@ -56,8 +56,8 @@ def select_points(
     Raises DalError in all processes if the query size is out of range or one process finds a NaN.
     """
     if acquisition.learns_from_labels and len(known.labels) != len(known.labeled):
-        raise bad_value("labels", f"one for each of the {len(known.labeled)} labeled points", len(known.labels))
-    # No memory budget here: it limits the pass, and failing selection mid-campaign would not help.
+        raise bad_value("labels", f"one label for each of the {len(known.labeled)} labeled points", len(known.labels))
+    # The memory budget does not limit the selection, because an error in the middle of a campaign would not help.
     pool_shard, labeled_shard = (Shard.shared(len(indices)) for indices in (candidates[1], known.labeled))
     reader = _Reader(passes, derive_seed(seed, round, "mc_dropout"))
     ledger = passes.ledger

@@ -49,9 +49,9 @@ def load_target_points(path: str, ids: Sequence[str]) -> Tensor:
 
 
 def unlabeled_targets(targets: Tensor | None, unlabeled: Tensor) -> Tensor | None:
-    """Return the (T,) positions that have no label; None if none remain.
+    """Return the (T,) unlabeled target positions; None if none remain.
 
-    None stands for the points of the pool.
+    With None, the function draws the target points from the pool.
 
     >>> unlabeled_targets(torch.tensor([7, 3, 5]), torch.tensor([1, 5, 7])), unlabeled_targets(None, torch.tensor([1]))
     (tensor([7, 5]), None)

@@ -15,21 +15,21 @@ _TASKS: tuple[Task, ...] = (CLASSIFICATION, MULTI_LABEL)
 
 
 def target_metrics(task: Task) -> list[str]:
-    """What ``target_metric`` can name where the data is of this task."""
+    """Return the valid values of ``target_metric`` for a task."""
     return [*(on_test(name) for name in task.rule_metrics), f"val_{task.primary_metric}"]
 
 
 TARGET_METRICS = tuple(name for task in _TASKS for name in target_metrics(task))
-# With fewer points than that a fitted curve is the prior's word more than the points'.
+# A curve fitted to fewer points depends more on the prior than on the points.
 MIN_ROUNDS_OF_COST = 4
 
 
 @dataclass
 class CampaignConfig:
-    """What a campaign buys, in which portions, and when it ends. Sizes are in labels.
+    """What a campaign buys, in which portions, and when it ends.
 
-    Validation labels are bought like all others and count towards ``budget``. The rules of the stop set follow the
-    model's predictions of ``stop_set_size`` fixed points, whose labels nobody needs to know.
+    Sizes are in labels. Validation labels are bought like all others and count towards ``budget``. The rules of the
+    stop set compare the model's predictions on ``stop_set_size`` fixed points, whose labels are not needed.
     """
 
     initial_size: int = 100
@@ -41,7 +41,7 @@ class CampaignConfig:
     growth: float = 1.0
     """Factor by which the query size grows each round."""
     budget: int = 1000
-    """Labels to buy in all, including initial and validation labels."""
+    """Total number of labels to buy, including initial and validation labels."""
     validation_size: int = 0
     """Validation labels bought at the start, drawn at random; they count towards the budget."""
     max_rounds: int | None = None
@@ -67,7 +67,7 @@ class CampaignConfig:
     max_uncertainty: float | None = None
     """Mean entropy on the stop set, from 0 to 1, at which, or below, the campaign ends; null turns the rule off."""
     cost_optimum: bool = False
-    """Whether to end the campaign when the next round costs more than its expected gain is worth; needs prices."""
+    """Whether to end the campaign when the next round costs more than the value of its expected gain; needs prices."""
 
     def __post_init__(self) -> None:
         for name in ("initial_size", "query_size", "budget"):
@@ -112,7 +112,10 @@ class CampaignConfig:
                 raise bad_value("campaign.stop_set_size", f"at least 1 for campaign.{name}", self.stop_set_size)
 
     def size_of_query(self, round: int) -> int:
-        """Labels to buy before this round, as far as budget and pool allow. Round 0 is the initial set."""
+        """Return the labels to buy before this round.
+
+        The budget and the pool may allow fewer. Round 0 is the initial set.
+        """
         if round == 0:
             return self.initial_size
         try:
@@ -122,9 +125,10 @@ class CampaignConfig:
 
 
 def for_task(config: CampaignConfig, task: Task) -> CampaignConfig:
-    """The campaign with a ``target_metric`` that the task has: the accuracy of another task is its primary metric.
+    """Return the campaign with a ``target_metric`` that the task has.
 
-    Raises DalError for a metric that the task does not have, and for a balanced initial set of another task.
+    For tasks other than classification, the accuracy becomes the primary metric of the task. Raises DalError for a
+    metric that the task does not have, and for a balanced initial set with such a task.
 
     >>> for_task(CampaignConfig(), MULTI_LABEL).target_metric
     'test_mean_average_precision'

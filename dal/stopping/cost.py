@@ -19,7 +19,7 @@ ROUNDS_OF_COMPUTE = 3
 
 
 def next_round_cost(rows: Sequence[Round], query_size: int, prices: PricesConfig) -> float:
-    """Return the cost of the next round: labels of the query, and compute.
+    """Return the cost of the next round, which includes labels and compute.
 
     The compute is the mean of the last 3 rounds. The first round is excluded because it scores no pool.
 

@@ -16,7 +16,7 @@ _MANY = 2**40
 
 
 def replay(config: CampaignConfig, rows: Sequence[Round], prices: PricesConfig | None = None) -> int | None:
-    """Return the index of the round after which a rule stops, or None.
+    """Return the index of the round where a rule stops, or None.
 
     A rule that first holds after the last round counts. The limits (max_rounds, budget, empty pool) and the sizes in
     ``config`` are ignored; the query sizes are those of the rows.
@@ -39,7 +39,10 @@ def replay(config: CampaignConfig, rows: Sequence[Round], prices: PricesConfig |
 
 @dataclass(frozen=True)
 class Outcome:
-    """Effect of a stopping rule on one campaign. Shares of the whole campaign are from 0 to 1."""
+    """Effect of a stopping rule on one campaign.
+
+    Shares of the whole campaign are from 0 to 1.
+    """
 
     stopped: int | None  # index of the round, None if the rule never held
     labels: int  # bought up to that round

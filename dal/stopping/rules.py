@@ -35,7 +35,7 @@ def check_metric(
 def reason_to_stop(
     config: CampaignConfig, rows: Rows, num_unlabeled: int, prices: PricesConfig | None = None
 ) -> str | None:
-    """Return the reason to stop after the last of these rounds, or None.
+    """Return the reason to stop after the last round, or None.
 
     If several reasons apply, the function returns the first in this order:
 

@@ -1,4 +1,4 @@
-"""Number of labels that a round buys."""
+"""The number of labels that a round buys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def check_sizes(config: CampaignConfig, num_points: int) -> None:
 
 
 def next_query_size(config: CampaignConfig, rows: Sequence[Round], labels_bought: int, num_unlabeled: int) -> int:
-    """Return the size of the next query; 0 if budget or pool is exhausted.
+    """Return the size of the next query, or 0.
+
+    It is 0 if the budget or the pool is exhausted.
 
     >>> next_query_size(CampaignConfig(budget=250), [Round(), Round()], labels_bought=200, num_unlabeled=1000)
     50
@@ -36,7 +38,7 @@ def next_query_size(config: CampaignConfig, rows: Sequence[Round], labels_bought
 
 
 def largest_query(config: CampaignConfig, num_points: int) -> int:
-    """Return the size of the largest query after the initial round, or 0.
+    """Return the largest query size after the initial round, or 0.
 
     >>> largest_query(CampaignConfig(initial_size=100, query_size=100, growth=2, budget=600), num_points=1000)
     200

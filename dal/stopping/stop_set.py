@@ -1,5 +1,8 @@
-"""The stop set: fixed points whose predictions are followed from round to round. Their labels are never asked for, nor
-read: stopping rules need the predictions alone (Bloodgood and Vijay-Shanker, CoNLL 2009)."""
+"""The stop set: fixed points whose predictions are compared across rounds.
+
+Stopping rules need only the predictions, so the labels of these points are neither requested nor read (Bloodgood and
+Vijay-Shanker, CoNLL 2009).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ from dal.tasks import CLASSIFICATION, Task
 
 
 def stop_set(pool: Pool, size: int, seed: int) -> Tensor:
-    """(min(size, M),) int64 random ones of the M points that are or were candidates: the same whatever was labeled.
+    """Return the points of the stop set, (min(size, M),) int64.
+
+    They are drawn at random from the M labeled and unlabeled points, so they do not depend on which are labeled.
 
     >>> pool = Pool(size=100, num_classes=2)
     >>> before = stop_set(pool, 10, seed=0)
@@ -27,8 +32,9 @@ def stop_set(pool: Pool, size: int, seed: int) -> Tensor:
 
 
 def stop_set_facts(logits: Tensor, task: Task = CLASSIFICATION) -> dict[str, Any]:
-    """(S, C) logits to what the journal keeps: the predicted classes, and the mean entropy over its largest possible
-    value, from 0 to 1.
+    """Return the facts about the stop set that the journal records.
+
+    These are the predicted classes of the (S, C) logits and the mean entropy divided by its maximum, from 0 to 1.
 
     >>> stop_set_facts(torch.tensor([[1.0, 1.0], [1000.0, 0.0]]))
     {'stop_predictions': [0, 0], 'stop_uncertainty': 0.5}

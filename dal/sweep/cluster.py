@@ -1,7 +1,7 @@
 """Runs cells with a Hydra launcher, such as submitit or Ray.
 
-A launcher starts a small task that runs a cell in a separate process. The task succeeds even if the cell fails, so no
-launcher stops the other cells. Little has to be pickled.
+A launcher starts a small task that runs a cell in a separate process. The task succeeds even if the cell fails, so that
+no launcher stops the other cells. Only the commands and the paths of the logs are pickled.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ def launch(cells: Sequence[Cell], logs: Sequence[Path], launcher: Sequence[str],
 
 
 def run_one(overrides: Sequence[str], log: str, folder: str) -> int:
-    """Run one cell in the process that a launcher started. Returns its exit status."""
+    """Run one cell in a launcher's process, and return its exit status."""
     os.chdir(folder)
     environment = dict(os.environ)
     if "SLURM_JOB_ID" in environment:
-        # Lightning would treat the job's variables as its own launch. With one task, it starts its own processes.
+        # These values stop Lightning from treating the job as its own launch, so it starts its own processes.
         environment |= {"SLURM_JOB_NAME": "bash", "SLURM_NTASKS": "1"}
     return run_to_the_end(cell_command(overrides), Path(log), environment)
 

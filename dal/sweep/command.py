@@ -194,7 +194,10 @@ class Sweep:
 
 
 def visible_gpus(cells: Sequence[Cell]) -> list[str]:
-    """Return the GPUs to distribute over cells; none if a cell uses several GPUs or the CPU."""
+    """Return the GPUs to distribute over cells.
+
+    The list is empty if a cell uses several GPUs or the CPU.
+    """
     trainers = [cell.config["trainer"] for cell in cells]
     if any(t.get("devices") not in (1, "1") or t.get("accelerator") == "cpu" for t in trainers):
         return []

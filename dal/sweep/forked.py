@@ -27,14 +27,14 @@ _PRELOADED = ["dal.sweep.fork_server", "dal.cli.run", "sklearn.datasets", "torch
 
 
 def begin_cell(overrides: Sequence[str], log: Path, environment: Mapping[str, str]) -> CellProcess:
-    """Start the process of a cell: forked if the system supports it, else spawned."""
+    """Start the process of a cell, forked if the system supports it."""
     if _SERVER in multiprocessing.get_all_start_methods():
         return Forked(overrides, log, environment)
     return Spawned(cell_command(overrides), log, environment)
 
 
 class Forked:
-    """A forked process of :func:`cell_command` with these overrides. It overwrites the log."""
+    """A forked process that runs a cell and overwrites the log."""
 
     def __init__(self, overrides: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)

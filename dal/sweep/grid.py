@@ -20,8 +20,8 @@ class Cell:
     """One campaign of a grid."""
 
     overrides: tuple[str, ...]
-    """The command line of this cell. For a function in a user's file, it includes the current digest of the file, which
-    may change later."""
+    """The command line of this cell. For a function in a file of the user, it includes the current digest of the file,
+    which may change later."""
     swept: tuple[tuple[str, str], ...]
     """The keys that the grid sweeps over, and the values of this cell."""
     config: dict[str, Any]
@@ -36,13 +36,13 @@ class Cell:
 
     @property
     def row(self) -> str:
-        """The name shared by cells that differ only in their seed, such as ``bald, num_draws=20``."""
+        """The name without the seed, such as ``bald, num_draws=20``."""
         parts = [f"{key.rpartition('.')[2]}={value}" for key, value in self.swept if key not in ("seed", "acquisition")]
         return ", ".join([self.config["acquisition"]["name"], *parts])
 
     @property
     def name(self) -> str:
-        """``bald, num_draws=20, seed 3``."""
+        """The full name, such as ``bald, num_draws=20, seed 3``."""
         return f"{self.row}, seed {self.seed}"
 
 

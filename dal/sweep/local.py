@@ -1,7 +1,7 @@
 """Runs cells on this machine, each in its own process.
 
-Hydra's joblib launcher uses a pool of workers, and the whole pool ends if one worker is killed, for example when it
-runs out of memory. With one process per cell, no cell affects another.
+Hydra's joblib launcher uses a pool of workers. If one worker is killed, for example when it runs out of memory, the
+whole pool ends. With one process per cell, no cell affects another.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def run_locally(
 def slot_environment(
     slot: int, jobs: int, environment: Mapping[str, str], cores: int, gpus: Sequence[str] = ()
 ) -> dict[str, str]:
-    """Return the environment of one of several processes: its share of the cores, and one GPU.
+    """Return the environment that gives a process its share of resources.
+
+    The share is a number of cores and, of several GPUs, one.
 
     >>> slot_environment(1, 2, {}, cores=8, gpus=["0", "1"])
     {'OMP_NUM_THREADS': '4', 'CUDA_VISIBLE_DEVICES': '1'}

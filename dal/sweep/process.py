@@ -25,20 +25,29 @@ def cell_command(overrides: Sequence[str]) -> list[str]:
 
 
 class CellProcess(Protocol):
-    """A process that writes to a log, and treats the end of standard input as Ctrl-C."""
+    """A process that writes to a log.
+
+    It treats the end of standard input as Ctrl-C.
+    """
 
     def poll(self) -> int | None:
-        """Return the exit status (a signal as a negative number), or None while the process runs."""
+        """Return the exit status, or None while the process runs.
+
+        A signal is a negative number.
+        """
 
     def end_input(self) -> None:
-        """Close its standard input, whether it still runs or not."""
+        """Close its standard input, even if it has ended."""
 
     def stop(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Close its input, kill the process after the grace period, and wait for its end."""
+        """Close its input, and kill the process after the grace period.
+
+        Returns when the process has ended.
+        """
 
 
 class Spawned:
-    """A command in a separate process. It overwrites the log."""
+    """A command that runs in a separate process and overwrites the log."""
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +79,10 @@ class Spawned:
 
 
 def run_to_the_end(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> int:
-    """Run a command, and append its exit status to its log. An exception stops the command."""
+    """Run a command, and append its exit status to its log.
+
+    An exception in this process stops the command.
+    """
     spawned = Spawned(command, log, environment)
     try:
         status = spawned.process.wait()
@@ -88,7 +100,7 @@ def note_end(log: Path, status: int) -> None:
 
 
 def how_it_ended(log: Path) -> str:
-    """Return why a cell failed: its error, or the signal that killed it.
+    """Return why a cell failed, such as its error or a signal.
 
     >>> how_it_ended(Path("nowhere.log"))
     'the process never started'

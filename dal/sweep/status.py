@@ -35,7 +35,10 @@ class RunStatus:
 
 
 def run_status(cell: Cell) -> RunStatus:
-    """Read the folder of a cell. The images are not read, so changes to them are not detected."""
+    """Read the status of a cell from its folder.
+
+    The images are not read, so changes to them are not detected.
+    """
     folder = cell.run_dir
     if not (folder / STATE).exists():
         return RunStatus()
@@ -84,7 +87,7 @@ def seconds_left(
 
 
 def _share(cell: Cell, found: RunStatus) -> float:
-    """Return the share of its labels that a cell has bought, below 1."""
+    """Return the share of the budget already bought, below 1."""
     budget = cell.config["campaign"]["budget"]
     return min(found.labels / budget, 0.99) if budget else 0.0
 

@@ -21,9 +21,10 @@ def grid_table(
     failed: Mapping[Path, str] | None = None,
     caption: str = "",
 ) -> Table:
-    """Return the progress of a grid. Cells that differ only in their seed share a line.
+    """Return a table with the progress of a grid.
 
-    ``statuses`` and ``failed`` map run_dir to the status and to the reason of the failure.
+    Cells that differ only in their seed share a line. ``statuses`` and ``failed`` map run_dir to the status and to the
+    reason of the failure.
     """
     failed = failed or {}
     table = Table(
@@ -64,7 +65,7 @@ def grid_table(
 
 
 def at_work_line(cell: Cell, found: RunStatus) -> str:
-    """``seed 3: 120 of 300 labels``."""
+    """Return the progress, such as ``seed 3: 120 of 300 labels``."""
     budget = cell.config["campaign"]["budget"]
     return f"seed {cell.seed}: {found.labels:,}{f' of {budget:,}' if budget else ''} labels"
 

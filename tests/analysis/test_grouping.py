@@ -108,7 +108,7 @@ def test_a_seed_that_is_there_twice_is_refused(make):
     runs = [make([0.5], seed=4), make([0.6], seed=1), make([0.5], seed=4)]
     with pytest.raises(DalError) as error:
         group_runs(runs)
-    expected = "runs: expected one run for each seed of the same settings, got seed 4 in "
+    expected = "runs: expected one run per seed with the same settings, got seed 4 in "
     assert str(error.value) == f"{expected}{str(runs[0].path)!r} and in {str(runs[2].path)!r}."
 
 
@@ -126,7 +126,7 @@ def test_rounds_at_other_labels_are_not_averaged(make):
     assert group.labels.tolist() == [10]
     assert group.note == "compared up to 10 labels, after which the rounds differ"
     with pytest.raises(
-        DalError, match=r"^runs: expected the same number of initial labels for each seed, got others in "
+        DalError, match=r"^runs: expected the same number of initial labels for each seed, got another in "
     ):
         group_runs([make([0.1], seed=0), make([0.1], labels=[5], seed=1)])
 

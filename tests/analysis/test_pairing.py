@@ -65,6 +65,40 @@ def test_vary_lets_a_section_belong_to_what_is_compared(make):
         pair_runs(runs, vary=["training.average"])
 
 
+FOUR = {f"training__{name}": 1 for name in ("average", "patience", "max_epochs", "batch_size")}
+
+
+def test_an_error_names_at_most_two_of_the_differing_settings(make):
+    with pytest.raises(DalError) as error:
+        pair_runs(grid(make) + grid(make, ["badge"], **FOUR))
+    text = str(error.value)
+    assert ", and 2 more, as in '" in text and text.count("training.") == 2
+
+
+def test_names_of_functions_show_two_settings_and_count_the_others(make):
+    changed = {**FOUR, "training__patience": 2}
+    runs = grid(make, ["margin"]) + grid(make, ["margin"], **FOUR) + grid(make, ["margin"], **changed)
+    runs += grid(make, ["margin"], data="photos") + grid(make, ["margin"], data="photos", **FOUR)
+    digits, photos = pair_runs(runs, vary=["training"])
+    assert all(name.count("=") == 2 and name.endswith(", and 2 more") for name in digits.names)
+    assert len(set(digits.names)) == 3 and set(photos.names) < set(digits.names)
+
+
+def test_a_preset_that_differs_names_the_function(make):
+    runs = grid(make, ["margin"], compute="classic") + grid(make, ["margin"], compute="saver", **FOUR)
+    runs += grid(make, ["badge"], compute="saver", **FOUR)
+    (problem,) = pair_runs(runs, vary=["training"])
+    assert set(problem.names) == {"margin, compute=classic", "margin, compute=saver", "badge, compute=saver"}
+
+
+def test_names_of_problems_show_two_settings_and_count_the_others(make):
+    problems = pair_runs(grid(make) + grid(make, **FOUR), across=["training"])
+    assert len({problem.name for problem in problems}) == 2
+    for problem in problems:
+        assert problem.name.startswith("digits, ") and problem.name.endswith(", and 2 more")
+        assert problem.name.count("=") == 2 and problem.names == ("random", "margin")
+
+
 def test_across_makes_problems_of_the_values_of_a_key(make):
     runs = grid(make) + grid(make, campaign__query_size=20) + grid(make, data="cifar10")
     problems = pair_runs(runs, across=["campaign.query_size"])

@@ -240,7 +240,7 @@ def test_model_config_freezes():
 
 def test_freezing_random_weights_is_said():
     with pytest.warns(
-        UserWarning, match=r"^model\.freeze_backbone: the backbone stays random, as model.weights is null"
+        UserWarning, match=r"^model\.freeze_backbone: the backbone stays random because model.weights is null"
     ):
         ModelConfig(freeze_backbone=True)
     with warnings.catch_warnings():
@@ -256,4 +256,4 @@ def test_the_target_has_its_own_backbone_and_weights_all_of_it_trained():
     assert ModelConfig().final() is None
     with pytest.raises(DalError) as error:
         ModelConfig(final_weights="b.pt")
-    assert str(error.value) == "model.final_weights: expected null where there is no model.final_backbone, got 'b.pt'."
+    assert str(error.value) == "model.final_weights: expected null without a model.final_backbone, got 'b.pt'."

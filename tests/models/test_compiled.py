@@ -117,7 +117,7 @@ def test_a_network_that_cannot_be_compiled_is_one_sentence(model, data, monkeypa
     with pytest.raises(DalError) as error:
         both(model, Margin(), data)
     assert str(error.value) == (
-        "scoring.compile: expected a network that torch.compile can take, got RuntimeError: no compiler; set "
+        "scoring.compile: expected a network that torch.compile supports, got RuntimeError: no compiler; set "
         "scoring.compile=false."
     )
 

@@ -99,7 +99,7 @@ def test_bad_sizes_are_refused_with_a_sentence(made, sentence):
 
 def test_another_number_of_draws_than_members_is_refused_at_the_start(shared, ensemble):
     data = shared.make_images(20, classes=4)
-    with pytest.raises(DalError, match=r"^num_draws: expected 3, as the ensemble has members, got 20\.$"):
+    with pytest.raises(DalError, match=r"^num_draws: expected 3, the number of ensemble members, got 20\.$"):
         ActiveLearner(ensemble, data, BALD(num_draws=20))
     ActiveLearner(ensemble, data, BALD(num_draws=3))
     with scoring_view(as_adapted(ensemble)) as view, pytest.raises(DalError, match=r"^num_draws: "):

@@ -363,7 +363,7 @@ class TimeFirst(nn.Module):
     ids=["mixes images", "batch not first"],
 )
 def test_a_network_that_mixes_images_is_refused(module, count):
-    with pytest.raises(DalError, match="treat the images of a batch independently"):
+    with pytest.raises(DalError, match="process each image independently"):
         mc(adapt(module, "head"), torch.randn(count, 1, 4, 4))
 
 

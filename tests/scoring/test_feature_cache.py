@@ -138,7 +138,7 @@ def test_what_trains_on_images_is_refused(data):
             return self.fc(x.flatten(1))
 
     expected = "model: expected a Classifier with freeze_backbone=True for cached features, got {}; a "
-    expected += "custom training_step takes images."
+    expected += "custom training_step needs images."
     for model, what in (
         (adapt(Mine(), "fc"), "adapt(Mine(...))"),
         (as_adapted(Classifier(SmallCNN(1, (8, 8)), 3)), "one that is not frozen"),

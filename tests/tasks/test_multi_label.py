@@ -161,7 +161,7 @@ def test_what_does_not_fit_multi_label_data_is_one_sentence(quick):
         if message:
             with pytest.raises(DalError, match=message):
                 ActiveLearner(lambda: Classifier(SmallCNN(1, (8, 8)), 3, task=MULTI_LABEL), data, function)
-    with pytest.raises(DalError, match=r"model: expected Classifier\(..., task=MULTI_LABEL\), as the data, got"):
+    with pytest.raises(DalError, match=r"model: expected Classifier\(..., task=MULTI_LABEL\) to match the data, got"):
         ActiveLearner(Classifier(SmallCNN(1, (8, 8)), 3), data, Random())
     with pytest.raises(DalError, match=r"pool: expected 90 points of 3 classes \(multi_label\), as the data, got"):
         multi_label = Classifier(SmallCNN(1, (8, 8)), 3, task=MULTI_LABEL)

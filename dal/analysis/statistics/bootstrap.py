@@ -18,9 +18,9 @@ NUM_RESAMPLES = 10_000
 def resampled_weights(num_seeds: int, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Floats:
     """Return resamples of S seeds as weights, (R, S).
 
-    Seeds are drawn with replacement, and each row sums to 1.     ``weights @ accuracy`` are the mean curves of the
-    resamples. The same weights for two functions keep their pairs. Raises DalError for less than one seed or one
-    resample.
+    Seeds are drawn with replacement, and each row sums to 1. ``weights @ accuracy`` are the mean curves of the
+    resamples. Use the same weights for two functions to keep their pairs. Raises DalError for less than one seed or
+    one resample.
 
     >>> resampled_weights(2, 3).sum(axis=1).tolist()
     [1.0, 1.0, 1.0]
@@ -41,10 +41,10 @@ def bootstrap_interval(replicates: ArrayLike, num_seeds: int, confidence: float 
     remains too narrow for very few seeds. For a mean of normal numbers, 95 % intervals contain the true value in 51 %
     of cases with 2 seeds, 75 % with 3, 91 % with 5 (plain: 82 %) and 95 % with 10 (plain: 90 %).
 
-    NaN means unknown: the lower end treats it as the smallest possible value, and the upper end as the largest. One
+    NaN means unknown. The lower end treats it as the smallest possible value, and the upper end as the largest. One
     seed gives (NaN, NaN).
 
-    Raises DalError for no replicates and a confidence outside (0, 1).
+    Raises DalError for no replicates or a confidence outside (0, 1).
 
     >>> bootstrap_interval([1.0, 2.0, 3.0, 4.0], num_seeds=1000, confidence=0.5)
     (1.0, 4.0)
@@ -65,7 +65,9 @@ def bootstrap_interval(replicates: ArrayLike, num_seeds: int, confidence: float 
 
 
 def expanded_level(level: float, num_seeds: int) -> float:
-    """Return the fraction of resamples beyond one end, for an error rate of ``level`` at that end.
+    """Return the fraction of resamples outside one end of the interval.
+
+    ``level`` is the desired error rate at that end.
 
     >>> round(expanded_level(0.025, 5), 5), round(expanded_level(0.025, 1000), 4)
     (0.00095, 0.0248)

@@ -50,7 +50,7 @@ def labels_to_reach(x: ArrayLike, y: ArrayLike, target: float) -> float | None:
 
 
 def mean_and_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats]:
-    """Return the means over S seeds, and half the width of their t intervals.
+    """Return means over S seeds and half widths of their t intervals.
 
     values: (S, ...) with S >= 1, in any unit. Returns two arrays of shape (...) in the same unit: the interval is mean
     ± half width. The half width of one seed is NaN, since the spread between seeds is unknown. Raises DalError for no
@@ -75,7 +75,9 @@ def mean_and_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[Floa
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Return the mean of a - b over seeds, and half the width of its t interval (NaN for one pair).
+    """Return the mean of a - b over seeds and its interval.
+
+    The second value is half the width of the t interval, NaN for one pair.
 
     a, b: (S,) in the same order of seeds, in any unit. Runs of a seed share their initial set, so pairs differ less
     than means. Raises DalError unless the lengths are equal.
@@ -85,7 +87,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float 
     (0.1, 0.0)
     """
     if len(a) != len(b):
-        raise bad_value("b", f"{len(a)} values, as in a", len(b))
+        raise bad_value("b", f"{len(a)} values, the length of a", len(b))
     mean, half_width = mean_and_interval(np.subtract(a, b), confidence)
     return float(mean), float(half_width)
 
@@ -93,7 +95,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], confidence: float 
 def _curve(x: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if xs.ndim != 1 or xs.shape != ys.shape:
-        raise bad_value("y", f"one value for each of x, of shape {xs.shape}", ys.shape)
+        raise bad_value("y", f"one value per value of x, of shape {xs.shape}", ys.shape)
     if not (np.isfinite(xs).all() and np.isfinite(ys).all()):
         raise bad_value("x, y", "finite numbers", [xs.tolist(), ys.tolist()])
     if not (np.diff(xs) > 0).all():

@@ -1,4 +1,4 @@
-"""Paired t-tests over seeds, and Holm's correction for many of them."""
+"""Paired t-tests over seeds, and Holm's correction for several tests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _DECIMALS = 12  # smaller differences of areas are rounding errors
 
 
 def paired_p_values(a: ArrayLike, b: ArrayLike) -> Floats:
-    """Return the two-sided p-values of paired t-tests of a against b over S seeds.
+    """Return two-sided p-values of paired t-tests of a against b.
 
-    a, b: (S, ...) with the same seeds in the same order, in any unit. Returns (...): 1 if all pairs are equal, 0 if all
-    differ by the same amount, NaN for a single pair. Raises DalError for other shapes and for values that are not
+    a, b: (S, ...) with the same S seeds in the same order, in any unit. Returns (...): 1 if all pairs are equal, 0 if
+    all differ by the same amount, NaN for a single pair. Raises DalError for other shapes and for values that are not
     finite.
 
     >>> paired_p_values([0.8, 0.9, 0.7], [0.7, 0.7, 0.7]).round(3).tolist()
@@ -41,18 +41,18 @@ def paired_differences(a: ArrayLike, b: ArrayLike) -> Floats:
     """
     one, other = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if one.ndim == 0 or one.shape != other.shape or len(one) == 0:
-        raise bad_value("b", f"seeds and shape as in a, {one.shape}", other.shape)
+        raise bad_value("b", f"the seeds and shape of a, {one.shape}", other.shape)
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         raise bad_value("a, b", "finite numbers", [one.tolist(), other.tolist()])
     return np.round(one - other, _DECIMALS)
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Return the p-values of M tests after Holm's step-down correction, in the given order (Holm, 1979).
+    """Apply Holm's step-down correction (Holm, 1979) to p-values.
 
-    p_values: (M,). Rejecting adjusted values below alpha bounds the probability of any error in the family by alpha,
-    for any dependence between the tests. NaN, for tests that were not possible, remains NaN and does not count. Raises
-    DalError for other shapes and for values outside [0, 1].
+    p_values: (M,). Returns (M,) in the same order. Rejecting adjusted values below alpha bounds the probability of any
+    error in the family by alpha, for any dependence between the tests. NaN, for tests that were not possible, remains
+    NaN and does not count. Raises DalError for other shapes and for values outside [0, 1].
 
     >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.06, 0.06]

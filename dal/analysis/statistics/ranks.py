@@ -21,7 +21,10 @@ FEW = 10  # with fewer data sets, Friedman's p-value is approximate
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """Ranks of F functions on N data sets. Untestable values are NaN, and ``note`` says why."""
+    """Ranks of F functions on N data sets.
+
+    Values that cannot be tested are NaN, and ``note`` explains why.
+    """
 
     ranks: Floats  # (N, F), 1 is the best; ties share their mean rank
     mean: Floats  # (F,)
@@ -33,10 +36,10 @@ class Ranks:
 
 
 def rank_functions(scores: ArrayLike) -> Ranks:
-    """Rank F functions on each of N data sets by their scores, (N, F), higher is better.
+    """Rank F functions on each of N data sets by their scores.
 
-    Friedman's test needs three functions and two data sets. Raises DalError for another shape and values that are not
-    finite.
+    scores: (N, F), higher is better. Friedman's test needs three functions and two data sets. Raises DalError for
+    another shape and values that are not finite.
 
     >>> found = rank_functions([[0.9, 0.8, 0.7], [0.8, 0.9, 0.7], [0.9, 0.8, 0.7]])
     >>> found.mean.round(2).tolist(), round(found.statistic, 2), round(found.critical_difference, 2)
@@ -53,7 +56,7 @@ def rank_functions(scores: ArrayLike) -> Ranks:
     unknown = np.full((num_functions, num_functions), np.nan)
     if num_sets < 2 or num_functions < 3:
         note = (
-            "too few to test: Friedman's test needs two data sets and three functions, got "
+            "no test is possible: Friedman's test needs two data sets and three functions, got "
             f"{num_sets} and {num_functions}"
         )
         return Ranks(ranks, mean, math.nan, math.nan, math.nan, unknown, note)
@@ -69,7 +72,9 @@ def rank_functions(scores: ArrayLike) -> Ranks:
 
 
 def nemenyi_quantile(num_functions: int, level: float = 0.05) -> float:
-    """Return the critical difference in units of sqrt(F (F + 1) / (6 N)).
+    """Return the quantile that Nemenyi's critical difference is based on.
+
+    The critical difference is this quantile times sqrt(F (F + 1) / (6 N)).
 
     >>> round(nemenyi_quantile(2), 3), round(nemenyi_quantile(10), 3)
     (1.96, 3.164)
@@ -81,8 +86,8 @@ def _note(shape: tuple[int, ...], critical: float) -> str:
     num_sets, num_functions = shape
     if critical > num_functions - 1:
         return (
-            f"{num_sets} data sets are too few for Nemenyi's test: mean ranks would have to differ by {critical:.2f}, "
-            f"and can by {num_functions - 1} at most"
+            f"{num_sets} data sets are too few for Nemenyi's test: mean ranks must differ by {critical:.2f}, but can "
+            f"differ by at most {num_functions - 1}"
         )
     if num_sets < FEW:
         return (

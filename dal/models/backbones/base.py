@@ -1,4 +1,4 @@
-"""The interface of backbones: networks from images to features."""
+"""The interface of backbones, which map images to features."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from torch.nn.modules.dropout import _DropoutNd
 
 
 class Backbone(nn.Module, ABC):
-    """(B, C, H, W) images to (B, num_features) features, the input of the last layer."""
+    """Maps (B, C, H, W) images to (B, num_features) features.
+
+    The features are the input of the last layer.
+    """
 
     num_features: int
 
@@ -18,7 +21,7 @@ class Backbone(nn.Module, ABC):
 
 
 def last_linear(module: nn.Module) -> tuple[str, nn.Linear] | None:
-    """The name and the layer of the last nn.Linear, in order of definition; None where there is none.
+    """Return the name and layer of the last nn.Linear defined, or None.
 
     >>> last_linear(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
     ('2', Linear(in_features=3, out_features=2, bias=True))
@@ -28,8 +31,9 @@ def last_linear(module: nn.Module) -> tuple[str, nn.Linear] | None:
 
 
 def freeze(backbone: nn.Module) -> None:
-    """Make of a backbone, in place, a fixed function of the image: no gradients, eval mode, and no dropout, which MC
-    dropout would draw from otherwise.
+    """Turn a backbone, in place, into a fixed function of the image.
+
+    Disables gradients, sets eval mode and sets p = 0 in all dropout layers, so that MC dropout skips them.
 
     >>> layers = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5))
     >>> freeze(layers)

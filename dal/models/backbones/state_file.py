@@ -1,4 +1,4 @@
-"""Pre-trained weights from a file, read as tensors only."""
+"""Loads pre-trained weights from files that contain only tensors."""
 
 from __future__ import annotations
 
@@ -14,24 +14,29 @@ from dal.errors import DalError
 
 
 def read_state(path: Path) -> Mapping[str, Any]:
-    """The state dict in a file, read with ``weights_only=True``. Raises DalError where there is none."""
+    """Read a state dict from a file with ``weights_only=True``.
+
+    Raises DalError if the file does not contain one.
+    """
     try:
         state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DalError(f"weights: expected a file, got {type(error).__name__}: {error}.") from error
     except (UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        # What torch.load raises for what is not a file of tensors has many types, and its advice is to allow code.
+        # torch.load raises many types for other files, and its message advises weights_only=False, which runs code.
         raise DalError(
-            f"weights: expected a file with a state dict and nothing but tensors in it, got {str(path)!r} "
-            f"({type(error).__name__})."
+            f"weights: expected a file with a state dict of tensors only, got {str(path)!r} ({type(error).__name__})."
         ) from error
     return state
 
 
 def load_state(model: nn.Module, state: Mapping[str, Any], name: str) -> None:
-    """Load, in place. Raises DalError, naming the model, where the state does not fit."""
+    """Load a state dict into a model, in place.
+
+    Raises DalError, with the name of the model, if the state dict does not fit.
+    """
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         why = " ".join(str(error).split())
-        raise DalError(f"weights: expected a state dict of {name}, got one that does not fit ({why[:200]}).") from error
+        raise DalError(f"weights: expected a state dict of {name}, got another one ({why[:200]}).") from error

@@ -1,4 +1,4 @@
-"""Any torchvision classification model by name, its last linear layer taken off."""
+"""Torchvision classification models by name, without their last linear layer."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from dal.models.backbones.state_file import load_state, read_state
 
 
 class TorchvisionBackbone(Backbone):
-    """(B, C, H, W) to the (B, D) features of a torchvision model; grey images are repeated to three channels.
+    """A torchvision classification model without its last linear layer.
 
-    ``weights`` is None for random ones, ``"DEFAULT"`` for torchvision's best (downloaded on first use), or the path of
-    a state dict, which is loaded with ``weights_only=True``. ``cifar_stem`` replaces a ResNet's first 7 x 7 convolution
-    and its pooling by one 3 x 3 convolution, as is usual for images of 32 pixels (arXiv:1512.03385, section 4.2).
+    Maps (B, C, H, W) images to (B, D) features. Grayscale images are repeated to three channels. ``weights`` is None
+    for random weights, ``"DEFAULT"`` for torchvision's best weights (downloaded on first use), or the path of a state
+    dict, which is loaded with ``weights_only=True``. ``cifar_stem`` replaces a ResNet's first 7 x 7 convolution and its
+    pooling with one 3 x 3 convolution, as is usual for 32-pixel images (arXiv:1512.03385, section 4.2).
 
-    Raises DalError for an unknown name, a model without a linear head, or weights that cannot be had.
+    Raises DalError for an unknown name, a model without a linear head, or weights that cannot be loaded.
 
     >>> import torch
     >>> TorchvisionBackbone("resnet18", cifar_stem=True)(torch.zeros(2, 1, 32, 32)).shape
@@ -73,6 +74,6 @@ def _load(model: nn.Module, name: str, weights: str) -> None:
         state = available[weights].get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, HTTPException, RuntimeError) as error:
         raise DalError(
-            f"weights: expected a network to download {name}/{weights} from, got {type(error).__name__}: {error}."
+            f"weights: expected to download {name}/{weights}, got {type(error).__name__}: {error}."
         ) from error
     load_state(model, state, name)

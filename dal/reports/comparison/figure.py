@@ -1,4 +1,4 @@
-"""Learning curves of a comparison, one panel for each problem."""
+"""Learning curves of a comparison, one panel per problem."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ _MOST_NOTE = 400  # characters; the page and the terminal show the full note
 
 
 def comparison_figure(problems: Sequence[Problem]) -> Figure:
-    """Plot the mean primary metric in percent against labels, with a band of the 95 % t interval."""
+    """Plot the mean primary metric, in percent, against labels.
+
+    Bands show the 95 % t interval.
+    """
     notes = [f"{problem.name}: {'; '.join(problem.notes)}." for problem in problems if problem.notes]
     shortened = [textwrap.shorten(note, _MOST_NOTE, placeholder=" ...") for note in notes]
     return curves_figure([group for problem in problems for group in _drawn(problem)], shortened)
 
 
 def _drawn(problem: Problem) -> list[Group]:
-    """Return groups for the legend, best last accuracy first. The panel shows the problem's name."""
+    """Return the groups to draw, best last accuracy first."""
+    # The panel shows the name of the data set, so replace it with the name of the problem.
     groups = [replace(group, data=problem.name) for group in problem.functions]
     return sorted(groups, key=lambda group: (-group.accuracy[:, -1].mean(), group.name))

@@ -33,7 +33,10 @@ def output_folder(runs: Sequence[Path], output: str | Path | None) -> Path:
 
 
 def csv_tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
-    """Return all numbers by file name. Undefined numbers are empty fields, and "never" is inf."""
+    """Return the tables of all numbers by file name.
+
+    Undefined numbers are empty fields, and "never" is inf.
+    """
     tables = {
         "functions.csv": comparison.functions,
         "targets.csv": comparison.targets,
@@ -70,7 +73,10 @@ def _ranks(comparison: Comparison) -> pd.DataFrame:
 
 
 def _curves(comparison: Comparison) -> pd.DataFrame:
-    """Return a row per problem, function and label count. ``measured`` is False for interpolated points."""
+    """Return one row per problem, function and label count.
+
+    ``measured`` is False for interpolated points.
+    """
     parts = []
     for problem in comparison.problems:
         for function in problem.functions:

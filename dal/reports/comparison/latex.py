@@ -30,7 +30,10 @@ _ESCAPES = str.maketrans(
 
 
 def latex(tables: Iterable[Table]) -> str:
-    """Return a file to \\input, with one table environment per table. It needs \\usepackage{booktabs}."""
+    """Return a LaTeX file to \\input, with one table environment per table.
+
+    The file needs \\usepackage{booktabs}.
+    """
     return "% Needs \\usepackage{booktabs}.\n\n" + "\n".join(map(_table, tables))
 
 

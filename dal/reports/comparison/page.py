@@ -34,7 +34,10 @@ _GRID = {"gridcolor": "#e6e6e6", "zeroline": False, "linecolor": "#999999", "tic
 
 
 def page(problems: Sequence[Problem], tables: Sequence[Table], sentences: Sequence[str], version: str) -> str:
-    """Return the page: a section for each problem, then the tables over all. It loads no other file."""
+    """Return the page, which loads no other file.
+
+    It has one section per problem, and then the tables over all problems.
+    """
     styles = styles_of([function for problem in problems for function in problem.functions])
     figures = [_figure(problem, styles) for problem in problems]
     parts = []
@@ -92,14 +95,18 @@ def _folded(name: str) -> list[str]:
 
 
 def _log_ticks(problem: Problem) -> list[int]:
-    """Return round ticks in the range of the labels; Plotly's own read 2, 5, 100, 2 on a log axis."""
+    """Return round ticks in the range of the labels."""
+    # Plotly's default ticks on a log axis drop powers of ten: 2, 5, 100, 2.
     first, last = int(problem.labels[0]), int(problem.labels[-1])
     ticks = [n * 10**power for power in range(len(str(last))) for n in (1, 2, 5) if first <= n * 10**power <= last]
     return ticks if len(ticks) > 1 else sorted({first, last})
 
 
 def _traces(function: Group, style: Mapping[str, Any], opacity: float) -> list[dict[str, Any]]:
-    """Return the line, and a band for two or more seeds. A click on the legend toggles both."""
+    """Return the line, and its band if there are several seeds.
+
+    A click on the legend toggles both.
+    """
     mean, half_width = (100 * a for a in mean_and_interval(function.accuracy))
     x, color = function.labels.tolist(), style["color"]
     known = not math.isnan(half_width[0])
@@ -192,7 +199,7 @@ $body
 <script>$plotly</script>
 <script>
 const figures = $data;
-if (innerWidth < 700) for (const {layout} of figures)  // no room for the legend beside the curves
+if (innerWidth < 700) for (const {layout} of figures)  // no room for the legend next to the curves
   Object.assign(layout.legend, {orientation: "h", y: -0.2, title: {text: ""}});
 figures.forEach((figure, i) => Plotly.newPlot("figure" + i, figure.data, figure.layout,
   {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"],

@@ -57,10 +57,10 @@ def tables_of(comparison: Comparison, most_pairs: int | None = None) -> list[Tab
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """Return a sentence per problem on significant differences from the baseline.
+    """Return one sentence per problem about significant differences from the baseline.
 
     The differences are those of the area. Tests use Holm's correction at 5 %. A problem with one seed has no sentence.
-    Without a baseline, the only sentence says that there is none.
+    Without a baseline, the only sentence reports that.
     """
     if comparison.baseline is None:
         return [f"No baseline: {BASELINE!r} is not in all problems. Choose one with --baseline."]
@@ -200,7 +200,7 @@ def _penalty(comparison: Comparison) -> Table:
     )
     left_out = sorted({n for p in comparison.problems for n in p.names} - set(names))
     if left_out:
-        caption += f" Left out, because not on every data set: {_list(left_out)}."
+        caption += f" Not included, because missing on some data sets: {_list(left_out)}."
     header = ("beats", *(str(i + 1) for i in range(len(names))))
     return Table("penalty", "Pairwise penalty matrix", header, tuple(rows), caption, heat=tuple(map(tuple, heat)))
 
@@ -256,7 +256,7 @@ def _list(names: list[str]) -> str:
 
 
 def _percent(line: pd.Series, column: str, sign: str = "") -> str:
-    """Return a percentage and half the width of its interval, if they are known."""
+    """Format a percentage and half the width of its interval, if known."""
     value, half_width = line[column], line[f"{column}_interval"]
     if math.isnan(value):
         return _DASH
@@ -265,7 +265,8 @@ def _percent(line: pd.Series, column: str, sign: str = "") -> str:
 
 
 def _p(value: float) -> str:
-    """
+    """Format a p-value.
+
     >>> _p(0.0004), _p(0.0123), _p(0.05011), _p(float("nan"))
     ('<0.001', '0.012', '0.0501', '–')
     """
@@ -273,7 +274,7 @@ def _p(value: float) -> str:
         return _DASH
     if value < 0.001:
         return "<0.001"
-    # Four decimals show on which side of 5 % the value lies.
+    # Four decimals show whether the value is above or below 5 %.
     return f"{value:.4f}" if f"{value:.3f}" == "0.050" else f"{value:.3f}"
 
 
@@ -294,7 +295,7 @@ def _efficiency(line: pd.Series, last: int) -> str:
     value, low, high = (line[f"efficiency{end}"] for end in ("", "_low", "_high"))
     if math.isnan(value):
         return "neither reaches it"
-    # A baseline that does not reach the target needs more than all the labels it had.
+    # A baseline that does not reach the target needs more labels than it had.
     text = f"> {last / line['labels']:.2f}" if math.isinf(value) else _times(value)
     certain = math.isnan(low) or low == high
     return text if certain else f"{text} ({_times(low)} to {_times(high)})"

@@ -54,7 +54,10 @@ def _parts(table: Table, width: int) -> list[list[int]]:
 
 
 def _name_widths(table: Table, width: int) -> list[int]:
-    """Return the widths of name columns: at most half of the terminal, or two thirds for two columns."""
+    """Return the widths of the name columns.
+
+    Together they take at most half of the terminal, or two thirds for two columns.
+    """
     widest = max((_number_width(table, i) for i in range(table.names, len(table.header))), default=0)
     room = min(width * table.names // (table.names + 1), width - _EDGES - _BETWEEN * table.names - widest)
     most = max(_LEAST_NAME, room // table.names)
@@ -81,7 +84,10 @@ def _table(table: Table, width: int, columns: Sequence[int]) -> RichTable:
 
 
 def _shown(console: Console, table: Table) -> Table:
-    """Encode a table for the terminal. This precedes measuring, since replacements change widths."""
+    """Encode a table for the terminal.
+
+    Encode before measuring, because replacements change widths.
+    """
     rows = tuple(tuple(_say(console, cell) for cell in row) for row in table.rows)
     header = tuple(_say(console, cell) for cell in table.header)
     return replace(table, title=_say(console, table.title), header=header, rows=rows)

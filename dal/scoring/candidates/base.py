@@ -1,4 +1,4 @@
-"""The interface of candidates; all points, and a random part."""
+"""The interface of candidates, with all points and random samples."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from dal.labeling.pool import Pool
 
 
 def no_features() -> Tensor:
-    """For those who need none."""
-    raise TypeError("features were not offered")
+    """Raise TypeError; the default of Known.features."""
+    raise TypeError("features are not available")
 
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of the training set before the pass: ``features`` computes its (N, D) features by the network that
-    the campaign starts from; ``scores`` are the (N,) last scores, NaN where there is none, or None before the first
-    pass."""
+    """Facts about the training set that are known before the pass.
+
+    ``features`` computes its (N, D) features with the initial network of the campaign. ``scores`` are the (N,) last
+    scores, NaN for points without a score, or None before the first pass.
+    """
 
     features: Callable[[], Tensor] = no_features
     scores: Tensor | None = None
@@ -31,21 +33,30 @@ class Known:
 
 @runtime_checkable
 class Candidates(Protocol):
-    """Says what is scored before a query. What it says depends on the pool, the generator and its own settings alone,
-    so that a resumed run scores what one that was never cut off would have scored."""
+    """Chooses the points to score for a query.
+
+    The choice depends only on the arguments of choose() and on the settings, so a resumed run scores the same points as
+    an uninterrupted one.
+    """
 
     def check(self, num_points: int, query_size: int) -> None:
-        """Raise DalError unless it fits a training set of so many points and queries of that size."""
+        """Raise DalError unless the settings fit these sizes.
+
+        ``num_points`` is the size of the training set.
+        """
         ...
 
     def choose(self, pool: Pool, query_size: int, generator: torch.Generator, known: Known) -> Tensor:
-        """(M,) int64 unlabeled points of the pool, ascending, at least ``query_size``, which the pool has."""
+        """Return unlabeled points of the pool, (M,) int64, ascending.
+
+        M is at least ``query_size``. The pool must have this many unlabeled points.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class AllCandidates:
-    """Every unlabeled point."""
+    """Scores every unlabeled point."""
 
     def check(self, num_points: int, query_size: int) -> None:
         pass
@@ -56,9 +67,10 @@ class AllCandidates:
 
 @dataclass(frozen=True)
 class RandomCandidates:
-    """``size`` unlabeled points, drawn anew for every query; all of them where there are no more.
+    """Scores a new random sample of ``size`` unlabeled points per query.
 
-    Raises DalError for a size that is less than 1, or than the points that are asked for.
+    If the pool has fewer unlabeled points, all of them are scored. Raises DalError for a size below 1 or below the
+    query size.
 
     >>> pool = Pool(size=6, num_classes=2, excluded=[1])
     >>> RandomCandidates(3).choose(pool, 2, torch.Generator().manual_seed(0), Known())
@@ -80,5 +92,5 @@ class RandomCandidates:
 
 
 def draw(points: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """(min(size, len(points)),) of the points, in their order."""
+    """Return a random sample, (min(size, len(points)),), in the order of ``points``."""
     return points[torch.randperm(len(points), generator=generator)[:size].sort().values]

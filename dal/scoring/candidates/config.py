@@ -16,8 +16,11 @@ KINDS = ("all", "random", "neighbors", "stale")
 
 @dataclass
 class CandidatesConfig:
-    """Which points of the pool are scored: all, a random part drawn anew each round, or neighbors of what is labeled
-    (arXiv:2007.00077), or what scored highest when it was last scored."""
+    """Which points of the pool are scored.
+
+    These are all points, a new random sample each round, the neighbors of labeled points (arXiv:2007.00077), or the
+    points with the highest last scores.
+    """
 
     kind: str = "all"
     """Unlabeled points to score: all, random (a new sample each round), neighbors (near labeled points), or stale
@@ -44,7 +47,10 @@ class CandidatesConfig:
             raise bad_value("candidates.explore", "a share from 0 to 1", self.explore)
 
     def build(self) -> Candidates:
-        """The candidates that this describes. Raises DalError where the embeddings cannot be had."""
+        """Build the candidates.
+
+        Raises DalError if ``features_file`` cannot be read.
+        """
         if self.kind == "random":
             return RandomCandidates(self.size)
         if self.kind == "stale":
@@ -53,5 +59,8 @@ class CandidatesConfig:
             embeddings = None if self.features_file is None else load_embeddings(self.features_file)
             return NeighborCandidates(embeddings, self.num_neighbors, self.index)
         if self != CandidatesConfig():
-            warnings.warn("candidates: all points are scored, as candidates.kind=all says.", stacklevel=2)
+            warnings.warn(
+                "candidates: all points are scored because candidates.kind is all; other settings are ignored.",
+                stacklevel=2,
+            )
         return AllCandidates()

@@ -20,18 +20,22 @@ Floats = NDArray[np.floating[Any]]
 
 
 class Neighbors(Protocol):
-    """A way to find neighbors. Made from an Embedding."""
+    """Searches for nearest neighbors in an Embedding."""
 
     def search(self, queries: Tensor, num_neighbors: int) -> Tensor:
-        """(Q,) int64 rows of the embedding to (Q, K) int64 rows, nearest first, never the query's own; K is
-        ``num_neighbors``, or N - 1 if that is less. -1 stands where an approximate search found fewer."""
+        """Return the nearest neighbors of rows of the embedding.
+
+        queries: (Q,) int64 rows. Returns (Q, K) int64 rows, nearest first, without the query itself. K is
+        ``num_neighbors``, or N - 1 if that is less. If an approximate search finds fewer, the rest is -1.
+        """
         ...
 
 
 class Embedding(Euclidean):
-    """(N, D) points in memory or on disk, read by blocks only. Making one reads them once, to check them.
+    """(N, D) points in memory or on disk, read in blocks.
 
-    The points are handed out multiplied by a power of two where squares would overflow or vanish.
+    The constructor reads all points once to check them. If squares of the values would overflow or vanish, the points
+    are scaled by a power of two.
 
     Raises:
         DalError: ``points`` are not floating-point numbers of shape (N, D), both at least 1.
@@ -48,24 +52,24 @@ class Embedding(Euclidean):
             points = points.detach().cpu()
         rows = points if isinstance(points, Tensor | DiskRows) else ArrayRows(np.asanyarray(points), argument)
         scale = safe_scale(check_table(argument, rows))
-        # Any center that lies among the points will do.
+        # Any center among the points is suitable.
         some = in_double(rows[:: max(1, len(rows) // 1024)]) * scale
         super().__init__(rows, scale, some.mean(dim=0))
 
     def exact(self, points: Tensor, centers: Tensor) -> Tensor:
-        # Without a root, after which distances that differ in the last digit may be equal.
+        # A root could make distances equal that differ in the last digit.
         return torch.from_numpy(np.square(points.numpy() - centers.numpy()).sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
 class ExactNeighbors:
-    """The true nearest neighbors by Euclidean distance; equal distances in the order of the rows.
+    """Finds the exact nearest neighbors by Euclidean distance.
 
-    Products in float32 tell which points may be among the nearest, to within a bound on their rounding; those are
-    settled by float64 sums of squared differences. So the answer for a query depends on the points alone: not on the
-    block sizes, on the other queries, on the number of threads, nor on a common offset of the points. Where nearly all
-    points are equal it is as slow as differences alone, and still as small: memory is that of a block, beside Q times
-    K results.
+    Equal distances are in the order of the rows. Float32 products, with a bound on their rounding error, determine
+    which points may be among the nearest. Float64 sums of squared differences then rank these points. The result for a
+    query therefore depends only on the points. It does not depend on the block sizes, the other queries, the number of
+    threads or a common offset of the points. If nearly all points are equal, the search is as slow as one that computes
+    all differences. It always needs the memory of one block in addition to the Q x K results.
 
     >>> points = torch.tensor([[0.0], [1.0], [3.0], [1.0], [9.0]])
     >>> ExactNeighbors(Embedding(points)).search(torch.tensor([2, 1]), 2)
@@ -78,7 +82,7 @@ class ExactNeighbors:
     block_values: int = 2**22
 
     def search(self, queries: Tensor, num_neighbors: int) -> Tensor:
-        """As Neighbors.search. Raises DalError where ``num_neighbors`` is less than 1."""
+        """See Neighbors.search; raises DalError if ``num_neighbors`` is below 1."""
         if num_neighbors < 1:
             raise bad_value("num_neighbors", "at least 1", num_neighbors)
         wanted = min(num_neighbors, len(self.embedding) - 1)
@@ -109,19 +113,25 @@ class ExactNeighbors:
 
 
 def _single(low: Low) -> Low:
-    """Estimates of so many pairs are made in float32."""
+    """Convert the squares to float32, which is faster for many pairs."""
     return low._replace(squares=low.squares.float())
 
 
 class _Best:
-    """The nearest so far of each query: squared distances (Q, K), ascending, and the rows that they belong to."""
+    """The nearest points found so far for each query.
+
+    ``distances`` are (Q, K) squared distances, ascending, and ``indices`` are the rows of these points.
+    """
 
     def __init__(self, num_queries: int, wanted: int) -> None:
         self.distances = torch.full((num_queries, wanted), torch.inf, dtype=torch.float64)
         self.indices = torch.full((num_queries, wanted), -1)
 
     def add(self, at: Tensor, indices: Tensor, distances: Tensor) -> None:
-        """Take note of (P,) points, each seen from the query ``at``, in ascending order of queries and then rows."""
+        """Add the distances of P pairs of a query and a point.
+
+        ``at``, ``indices`` and ``distances`` are (P,), sorted by query ``at`` and then by row.
+        """
         changed, which, counts = torch.unique_consecutive(at, return_inverse=True, return_counts=True)
         if not len(changed):
             return
@@ -131,16 +141,19 @@ class _Best:
         index = torch.full_like(distance, -1, dtype=torch.int64)
         distance[:, :wanted], index[:, :wanted] = self.distances[changed], self.indices[changed]
         distance[which, place], index[which, place] = distances, indices
-        # Rows come in ascending order, so of equal distances the lowest row stays first.
+        # Rows are added in ascending order, so a stable sort puts the lowest of equal distances first.
         kept = distance.sort(dim=1, stable=True).indices[:, :wanted]
         self.distances[changed], self.indices[changed] = distance.gather(1, kept), index.gather(1, kept)
 
 
 def _may_be_nearest(about: Tensor, off: Tensor, limit: Tensor, wanted: int) -> Tensor:
-    """(Q, B) bool: the points whose squared distance, known to within ``off``, may not exceed the limit (Q,)."""
+    """Return which points may be among the nearest, (Q, B) bool.
+
+    The squared distance of such a point, known up to the error ``off``, may be at most the limit, (Q,).
+    """
     lower = about - off
     is_open = lower <= limit[:, None]
-    # Before the limit means anything nearly all would be settled; the block itself gives a better one.
+    # Early limits exclude almost no point. The wanted-th smallest upper bound of this block is a better limit.
     crowded = (is_open.sum(dim=1) > 2 * wanted).nonzero()[:, 0]
     if len(crowded):
         upper = about.index_select(0, crowded) + off.index_select(0, crowded)
@@ -148,5 +161,5 @@ def _may_be_nearest(about: Tensor, off: Tensor, limit: Tensor, wanted: int) -> T
         upper = torch.from_numpy(np.partition(upper.numpy(), wanted - 1, axis=1)[:, wanted - 1])
         limit = limit.index_put((crowded,), torch.minimum(limit[crowded], upper))
         is_open = lower <= limit[:, None]
-    # The query's own row: an infinite distance is within an infinite limit.
+    # The query's own row has an infinite distance, which an infinite limit would include.
     return is_open & (lower < torch.inf)

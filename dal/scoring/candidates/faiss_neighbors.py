@@ -16,24 +16,26 @@ from dal.acquisition.search.numbers import row_blocks
 from dal.errors import DalError
 from dal.scoring.candidates.exact_neighbors import Embedding, Floats
 
-_POINTS_A_LIST = 64  # that k-means looks at
+_POINTS_A_LIST = 64  # for k-means
 
 
 def check_faiss() -> None:
-    """Raise DalError, saying how to get it, where FAISS is not installed."""
+    """Raise DalError if FAISS is not installed."""
     if find_spec("faiss") is None:
-        raise DalError("candidates.index: expected exact, or FAISS installed (pip install faiss-cpu), got 'faiss'.")
+        raise DalError(
+            "candidates.index: FAISS is not installed; run pip install faiss-cpu, or set candidates.index=exact."
+        )
 
 
 class FaissNeighbors:
-    """Neighbors by FAISS (arXiv:2401.08281), which holds all points in memory as float32.
+    """Searches with FAISS (arXiv:2401.08281), with all points in memory.
 
-    Up to ``flat_up_to`` points all are compared, in single precision. Beyond, the points are sorted into √N lists by
-    k-means with a fixed seed (IVF), and a query looks into the ``share_probed`` of the lists nearest to it; that misses
-    some neighbors. The lists are made by one thread and a query never shares a matrix product with others, so that a
-    resumed run on the same kind of machine finds what the first one did.
+    Points are stored in float32. Up to ``flat_up_to`` points, a search compares all of them, in single precision. With
+    more points, k-means with a fixed seed assigns the points to √N lists (IVF). A query then searches only its nearest
+    lists, a fraction ``share_probed`` of all, and misses some neighbors. One thread builds the lists, and queries do
+    not share matrix products, so a resumed run on the same type of machine finds the same neighbors.
 
-    Raises DalError where FAISS is not installed.
+    Raises DalError if FAISS is not installed.
     """
 
     def __init__(self, embedding: Embedding, flat_up_to: int = 50_000, share_probed: float = 1 / 16) -> None:
@@ -56,7 +58,7 @@ class FaissNeighbors:
                 self._index.add(self._centered(block))
 
     def search(self, queries: Tensor, num_neighbors: int) -> Tensor:
-        """As Neighbors.search; equal distances in an order of FAISS's own."""
+        """See Neighbors.search; FAISS determines the order of equal distances."""
         wanted = min(num_neighbors, len(self.embedding) - 1)
         found = [torch.empty(0, wanted, dtype=torch.int64)]
         for block in row_blocks(len(queries), self.embedding.width):
@@ -64,13 +66,13 @@ class FaissNeighbors:
             with _by_differences():
                 _, near = self._index.search(self._centered(queries[block]), wanted + 1)
             is_own = near == own[:, None]
-            # Among many duplicates a query may not find itself; then the farthest goes.
+            # Among many duplicates, a query may not find itself. In that case, drop the farthest.
             is_own[~is_own.any(axis=1), -1] = True
             found.append(torch.from_numpy(near[~is_own].reshape(len(own), wanted).astype(np.int64)))
         return torch.cat(found)
 
     def _centered(self, rows: Index) -> Floats:
-        """(B, D) float32, small enough for products in single precision."""
+        """Return (B, D) float32 rows, small enough for float32 products."""
         centered: Floats = self.embedding.low(rows).factors[0].numpy()
         return centered
 
@@ -89,7 +91,10 @@ def _threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def _by_differences() -> Iterator[None]:
-    """With many queries at once FAISS multiplies matrices, whose rounding depends on the queries that come together."""
+    """Make FAISS compute distances from differences.
+
+    For many queries, FAISS multiplies matrices by default, and rounding then depends on the queries in a batch.
+    """
     import faiss
 
     before = faiss.cvar.distance_compute_blas_threshold

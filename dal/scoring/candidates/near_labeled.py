@@ -1,4 +1,4 @@
-"""Candidates near what is labeled: SEALS (arXiv:2007.00077)."""
+"""Candidates near labeled points: SEALS (arXiv:2007.00077)."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ INDEXES = ("exact", "faiss")
 
 
 class NeighborCandidates:
-    """The unlabeled ones among the ``num_neighbors`` nearest neighbors of every labeled point: SEALS
-    (arXiv:2007.00077), whose scoring costs what is labeled, not what is there.
+    """Scores the unlabeled neighbors of labeled points (SEALS, arXiv:2007.00077).
 
-    Neighbors are Euclidean in a fixed embedding: (N, D) floating-point numbers, a row for each point of the training
-    set, or None, for the features of the network that the campaign starts from. They are looked for among all points,
-    so the candidates follow from what is labeled, whenever it was; only newly labeled points are searched. Where there
-    are fewer than a query wants, random unlabeled points fill up what is missing.
+    These are the unlabeled points among the ``num_neighbors`` nearest neighbors of each labeled point. The cost of
+    scoring therefore grows with the number of labeled points, not with the pool.
 
-    ``index`` is exact, or faiss, which is approximate where there are many points.
+    ``embeddings`` are (N, D) floating-point numbers, one row per point of the training set, with Euclidean distances.
+    None uses the features of the campaign's initial network. The search covers all points, labeled or not, so the
+    candidates depend only on which points are labeled. Each round searches only from newly labeled points. If a query
+    needs more candidates, random unlabeled points are added.
 
-    Raises DalError for embeddings that are not as above, and where FAISS is wanted and not installed.
+    ``index`` is exact, or faiss, which is approximate on large pools.
+
+    Raises DalError for invalid embeddings, and for faiss if FAISS is not installed.
 
     >>> pool = Pool(size=6, num_classes=2)
     >>> pool.label([4], [1], round=0)
@@ -74,7 +76,7 @@ class NeighborCandidates:
         return torch.cat([near, draw(others, max(0, query_size - len(near)), generator)]).sort().values
 
     def _start(self, pool: Pool) -> None:
-        """Forget another learner's pool, and the features of its network."""
+        """Reset the state for a new pool, and drop network features."""
         self._pool = pool
         self._near, self._searched = torch.zeros(2, pool.size, dtype=torch.bool)
         if self._given is None:
@@ -82,15 +84,15 @@ class NeighborCandidates:
 
 
 def load_embeddings(path: str) -> DiskRows:
-    """The rows of a .npy file. Raises DalError where there are none."""
+    """Open the rows of a .npy file; raises DalError if that fails."""
     return DiskRows(path, "candidates.features_file")
 
 
 def starting_features(passes: ModelPass, state: Mapping[str, Tensor], data: ImageData, charged: bool = True) -> Tensor:
-    """(N, D) float32 features of all points, by the network with the weights of ``state``.
+    """Return (N, D) float32 features of all points under these weights.
 
-    The model's own weights are back afterwards. Raises NonFiniteError, naming the image, for features that are not
-    finite.
+    ``state`` holds the weights. The model's own weights are restored afterwards. Raises NonFiniteError, with the id of
+    the image, for features that are not finite.
     """
     module = passes.model.module
     own = {name: value.detach().clone() for name, value in module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Candidates by the previous round's scores."""
+"""Candidates chosen by their last scores."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from dal.scoring.candidates.base import Known, draw
 
 @dataclass(frozen=True)
 class StaleCandidates:
-    """The ``size`` unlabeled points to score again: those with the highest last scores, and for a share ``explore`` of
-    them random others, so that a point whose score was low once is seen again some day.
+    """Scores the ``size`` unlabeled points with the highest last scores.
 
-    A score stays known until its point is scored again; the first query after training scores all points. Works for
-    functions that give each point a score of its own. Points without a score come first.
+    A share ``explore`` of the points is drawn at random from the others instead, so that points with a low score are
+    eventually scored again. A score remains valid until its point is scored again. Points without a score come first.
+    The first query after training scores all points. Requires a function that scores each point separately.
 
-    Raises DalError for a size below 1 or below the query, and a share outside 0 to 1.
+    Raises DalError for a size below 1 or below the query size, and for a share outside 0 to 1.
 
     >>> pool = Pool(size=6, num_classes=2, excluded=[1])
     >>> known = Known(scores=torch.tensor([0.5, 0.9, 0.1, 0.2, 0.3, 0.4]))
@@ -31,7 +31,7 @@ class StaleCandidates:
     """
 
     needs_scores: ClassVar[bool] = True
-    """The learner keeps the scores of every pass for it, and refuses functions that have none."""
+    """Whether the learner keeps the scores of every pass, and rejects functions without scores."""
 
     size: int
     explore: float = 0.2

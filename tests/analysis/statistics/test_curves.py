@@ -28,7 +28,7 @@ def test_area_agrees_with_scipy_and_sklearn():
         ([10], [0.5], "x: expected at least 2 points, got 1."),
         ([10, 10], [0.5, 0.6], "x: expected increasing numbers, got [10.0, 10.0]."),
         ([20, 10], [0.5, 0.6], "x: expected increasing numbers, got [20.0, 10.0]."),
-        ([10, 20], [0.5], "y: expected one value for each of x, of shape (2,), got (1,)."),
+        ([10, 20], [0.5], "y: expected one value per value of x, of shape (2,), got (1,)."),
         ([1, 2], [0.5, float("nan")], "x, y: expected finite numbers, got [[1.0, 2.0], [0.5, nan]]."),
     ],
 )
@@ -98,5 +98,5 @@ def test_paired_difference_agrees_with_scipy_and_ignores_what_pairs_share():
 
 
 def test_paired_difference_refuses_unequal_lengths():
-    with pytest.raises(DalError, match=r"^b: expected 2 values, as in a, got 1\.$"):
+    with pytest.raises(DalError, match=r"^b: expected 2 values, the length of a, got 1\.$"):
         paired_difference([0.1, 0.2], [0.1])

@@ -55,5 +55,5 @@ def test_dal_rank_needs_no_embeddings_and_works_on_old_folders(tmp_path):
 
 
 def test_settings_that_do_nothing_are_said():
-    with pytest.warns(UserWarning, match="all points are scored, as candidates.kind=all says"):
+    with pytest.warns(UserWarning, match="all points are scored because candidates.kind is all"):
         CandidatesConfig(size=100).build()

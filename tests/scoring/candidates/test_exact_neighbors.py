@@ -124,7 +124,7 @@ def test_a_value_that_is_not_finite_is_named_with_its_row(value):
 
 def test_without_faiss_the_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(faiss_neighbors, "find_spec", lambda name: None)
-    with pytest.raises(DalError, match=r"index: expected exact, or FAISS installed \(pip install faiss-cpu"):
+    with pytest.raises(DalError, match=r"index: FAISS is not installed; run pip install faiss-cpu, or"):
         FaissNeighbors(Embedding(torch.zeros(3, 2)))
 
 
