@@ -82,7 +82,7 @@ def test_weights_from_a_file_may_have_another_number_of_classes(tmp_path):
     backbone = TimmBackbone("resnet10t", (3, 32, 32), str(tmp_path / "w.pt"))
     assert torch.equal(backbone.model.conv1[0].weight, whole.conv1[0].weight)
     torch.save({"other": torch.zeros(1)}, tmp_path / "bad.pt")
-    with pytest.raises(DalError, match=r"^weights: expected a state dict of timm/resnet10t, got one that does not fit"):
+    with pytest.raises(DalError, match=r"^weights: expected a state dict of timm/resnet10t, got another one"):
         TimmBackbone("resnet10t", (3, 32, 32), str(tmp_path / "bad.pt"))
 
 
