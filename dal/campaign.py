@@ -1,4 +1,4 @@
-"""Runs a whole campaign until a rule stops it."""
+"""Runs a campaign until a stopping rule ends it."""
 
 from __future__ import annotations
 
@@ -44,12 +44,14 @@ def run(
     prices: PricesConfig | None = None,
     on_round: Callable[[Round], None] = lambda row: None,
 ) -> list[Round]:
-    """A whole campaign: buy labels, train, test, until ``campaign`` says stop. Returns the rows of the journal.
+    """Buy labels, train and test until a rule of ``campaign`` stops the campaign.
 
-    With the records of a run that was cut off it goes on where that one was, to the same end. ``records`` may be a
-    function that opens them, which is called once all settings are checked. ``prices`` are for campaign.cost_optimum.
-    Raises DalError, before a label is bought, for settings that do not fit one another or the data, and
-    WaitingForAnswers where the oracle has no labels yet. A later call with the same records then goes on.
+    Returns the rows of the journal. With the records of an interrupted run, the campaign resumes and gives the same
+    results. ``records`` may be a function that opens them; it is called after all settings are checked. ``prices`` are
+    for campaign.cost_optimum.
+
+    Raises DalError, before a label is bought, for settings that conflict with each other or with the data. Raises
+    WaitingForAnswers if the oracle has no labels yet; a later call with the same records resumes.
     """
     campaign = for_task(campaign or CampaignConfig(), learner.data.task)
     answerable = torch.zeros(len(learner.data), dtype=torch.bool)
@@ -86,7 +88,7 @@ def run(
             records.keep_weights(learner.model.module.state_dict())
         row = _row(learner, result, found)
         reason = reason_to_stop(campaign, [*records.rows, row], learner.pool.num_unlabeled, prices)
-        # Processes measure other seconds, and all must stop after the same round.
+        # Measured seconds differ between processes, and all must stop after the same round.
         row["campaign_stopped"] = from_rank_zero(reason)
         records.commit_round(row)
         on_round(records.rows[-1])
@@ -113,8 +115,8 @@ def _ask(learner: ActiveLearner, campaign: CampaignConfig, records: Records) -> 
 
 
 def _answers(oracle: Oracle, records: Records) -> list[int]:
-    """The labels of the pending query. Raises WaitingForAnswers where they are not there yet."""
-    # Labels may arrive while processes ask, and all processes must see the same.
+    """Return the labels of the pending query. Raises WaitingForAnswers if they do not exist yet."""
+    # Labels may arrive while processes ask, and all processes must get the same answer.
     answers = from_rank_zero(oracle([point.index for point in records.pending]))
     if answers is not None:
         return answers
@@ -123,8 +125,8 @@ def _answers(oracle: Oracle, records: Records) -> list[int]:
     of = "of the validation set" if records.stage == ANSWER_VALIDATION else f"of round {records.pending[0].round}"
     where = "" if records.query_path is None else f" ({records.query_path})"
     raise WaitingForAnswers(
-        f"run: {labels} {of} {'is' if count == 1 else 'are'} awaited{where}. Start the same command again when they "
-        "are there."
+        f"run: waiting for {labels} {of}{where}. Run the same command again once you have "
+        f"{'it' if count == 1 else 'them'}."
     )
 
 
@@ -133,7 +135,7 @@ def _answered(records: Records, answers: Sequence[int]) -> list[Labeled]:
 
 
 def _validated(learner: ActiveLearner) -> dict[str, float]:
-    """How a round does on the validation points that its training did not watch."""
+    """Return metrics on validation points that training did not monitor."""
     assert learner.validation is not None
     indices, labels = learner.data.trainable(learner.validation)
     task = learner.data.task
@@ -146,8 +148,8 @@ def _lines(round: int, indices: Sequence[int], ids: Sequence[str], scores: Seque
 
 
 def _outside(learner: ActiveLearner) -> dict[str, int]:
-    """How many labels went to images of none of the classes, where the data has such images."""
-    # Only classification has labels of that kind.
+    """Return the number of labels of out-of-class images, if the data has such images."""
+    # Only classification has such labels.
     if not bool((learner.data.labels == OUT_OF_CLASS).any()):
         return {}
     told = [learner.pool.labels(learner.pool.labeled), *([] if learner.validation is None else [learner.validation[1]])]

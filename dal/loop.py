@@ -39,13 +39,13 @@ Model = AdaptedModel | Classifier
 
 
 class ActiveLearner:
-    """Active learning around one model and one training set.
+    """Runs active learning with one model on one training set.
 
-    ``model`` is a Classifier, adapt(module, head=...), or a function without arguments that makes one. With a function
-    every fresh start is a newly initialised network; with a module it is the weights that the module came with, which
-    is what pre-trained weights want. ``candidates`` say which points of the pool are scored, all of them by default.
-    ``trainer`` takes Lightning's own Trainer options. ``metrics`` are torchmetrics by name, which take logits and
-    labels; evaluate() returns them too, and the journal has them as ``test_NAME``.
+    ``model`` is a Classifier, adapt(module, head=...), or a function without arguments that returns one of them. When a
+    round starts from scratch, a function returns a newly initialized network, and a module returns to the weights that
+    it had at first, which suits pre-trained weights. ``candidates`` select the points of the pool to score, by default
+    all. ``trainer`` holds options of Lightning's Trainer. ``metrics`` are torchmetrics by name that take logits and
+    labels. evaluate() returns them, and the journal lists them as ``test_NAME``.
 
     >>> from dal.acquisition import Margin
     >>> from dal.data import ImageData, TensorSource
@@ -80,13 +80,13 @@ class ActiveLearner:
         on_progress: OnProgress = silent,
     ) -> None:
         if not isinstance(data, ImageData):
-            raise bad_value("data", "ImageData, such as from_dataset(...) makes of a Dataset", type(data).__name__)
+            raise bad_value("data", "ImageData, such as from_dataset(...) returns", type(data).__name__)
         if not isinstance(acquisition, AcquisitionFunction):
             raise bad_value("acquisition", "an acquisition function such as Margin()", type(acquisition).__name__)
         points = (len(data), data.num_classes, data.task.name)
         if pool is not None and (found := (pool.size, pool.num_classes, pool.task.name)) != points:
             expected, got = ("{} points of {} classes ({})".format(*what) for what in (points, found))
-            raise bad_value("pool", f"{expected}, as the data", got)
+            raise bad_value("pool", f"{expected} to match the data", got)
         if candidates is not None and (isinstance(candidates, type) or not isinstance(candidates, Candidates)):
             raise bad_value("candidates", "candidates such as RandomCandidates(10_000)", candidates)
         data.task.check_acquisition(acquisition)
@@ -95,7 +95,7 @@ class ActiveLearner:
         self.candidates.check(len(data), 1)
         self._keeps_scores = bool(getattr(self.candidates, "needs_scores", False))
         if self._keeps_scores and not isinstance(acquisition, ScoreFunction):
-            expected = "a function that scores each point alone, such as margin, for these candidates"
+            expected = "a function that scores points independently, such as margin, for these candidates"
             raise bad_value("acquisition", expected, acquisition.name)
         self.data, self.acquisition, self.seed, self.initial = data, acquisition, seed, initial
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
@@ -109,8 +109,8 @@ class ActiveLearner:
         self.validation: tuple[Tensor, Tensor] | None = None
         self.round = 0
         self.scores: Tensor | None = None
-        """(N,) float64: the last score of each point, NaN where there is none. Kept for candidates that go by it."""
-        self._scores_before: Tensor | None = None  # this round, so that asking again gives the same answer
+        """(N,) float64: the last score of each point, or NaN. Only kept for candidates that use it."""
+        self._scores_before: Tensor | None = None  # at the start of this round, so that ask() is repeatable
         self._fitted_round: int | None = None
         self._make = None if isinstance(model, AdaptedModel | Classifier) else model
         self.model = as_adapted(model) if isinstance(model, AdaptedModel | Classifier) else self._new_model(0)
@@ -124,12 +124,12 @@ class ActiveLearner:
 
     @property
     def device(self) -> torch.device | None:
-        """Where the pool is scored."""
+        """Device that scores the pool."""
         return self.passes.device
 
     @property
     def ledger(self) -> Ledger:
-        """What the current round has cost so far."""
+        """Costs of the current round so far."""
         return self.passes.ledger
 
     @ledger.setter
@@ -138,20 +138,21 @@ class ActiveLearner:
 
     @property
     def setup(self) -> TrainingSetup:
-        """How the model trains."""
+        """Model, passes and settings for training."""
         return TrainingSetup(self.passes, self.training, self.trainer, self.seed)
 
     @property
     def labels_bought(self) -> int:
-        """Training and validation labels."""
+        """Number of training and validation labels."""
         return self.pool.num_labeled + (0 if self.validation is None else len(self.validation[0]))
 
     def ask(self, query_size: int) -> Query:
-        """The ``query_size`` unlabeled points that are most worth a label, best first. Asking again before tell() gives
-        the same answer. As long as nothing is labeled it is the initial set.
+        """Return the ``query_size`` most useful unlabeled points, best first.
 
-        Raises DalError for a query size of 0 or beyond the pool or the candidates, labels that no fit() followed, and
-        NaN logits.
+        Before the first labels, this is the initial set. Asking again before tell() returns the same points.
+
+        Raises DalError for a query size of 0 or larger than the pool or the candidates, for NaN logits, and if no fit()
+        followed the last tell().
         """
         check_query_size(query_size, self.pool.num_unlabeled)
         if self.pool.num_labeled == 0:
@@ -162,7 +163,7 @@ class ActiveLearner:
             g = generator(self.seed, self.round, "candidates")
             known = Known(self._starting_features, self._scores_before)
             candidates = self.candidates.choose(self.pool, query_size, g, known)
-        # Processes may find other neighbors by rounding, and must share out the same points.
+        # Rounding may differ between processes, and all must score the same points.
         candidates = from_rank_zero(candidates)
         if not self._keeps_scores:
             return self._choose(self.data, candidates, query_size)
@@ -173,8 +174,11 @@ class ActiveLearner:
         return Query.of(self.data, ranked.indices[:query_size], ranked.scores[:query_size])
 
     def rank(self, top: int | None = None, data: ImageData | None = None) -> Query:
-        """The unlabeled points, or all points of other ``data``, from most to least worth a label; all of them, or the
-        first ``top``. The same order as ask() gives where all points are candidates. Raises DalError as ask() does."""
+        """Return all unlabeled points, or all points of other ``data``, most useful first.
+
+        ``top`` limits their number. The order is that of ask() when all points are candidates. Raises DalError as ask()
+        does.
+        """
         candidates = self.pool.unlabeled if data is None else torch.arange(len(data))
         query_size = len(candidates) if top is None else top
         check_query_size(query_size, len(candidates))
@@ -188,11 +192,11 @@ class ActiveLearner:
             and self.scoring.features_file is not None
             and takes_external_features(self.acquisition)
         ):
-            expected = "null for images outside the training set, which have no row there"
+            expected = "null for images outside the training set, which have no row in the file"
             raise bad_value("scoring.features_file", expected, self.scoring.features_file)
         reads_labeled = self.acquisition.uses_labeled_points or self.acquisition.learns_from_labels
         labeled = self.pool.labeled if reads_labeled else self.pool.labeled[:0]
-        # Features of new images would be read once, and those of all old ones for the sake of the labeled alone.
+        # With other data, cached features of the training set would only serve the labeled points.
         seen = own = self.data
         if data is not self.data:
             seen = data
@@ -207,14 +211,16 @@ class ActiveLearner:
         return from_rank_zero(Query.of(data, indices.tolist(), chosen.scores.tolist()))
 
     def tell(self, indices: Sequence[int], labels: Sequence[int]) -> None:
-        """Take the labels of these points. Raises DalError, and takes none, if one of them is not right (see Pool)."""
+        """Record labels. Raises DalError, and records none, if one is invalid (see Pool.label)."""
         starts_round = self._fitted_round == self.round
         self.pool.label(indices, labels, self.round + starts_round)
         self.round += starts_round
 
     def tell_validation(self, indices: Sequence[int], labels: Sequence[int]) -> None:
-        """Take points out of the pool to validate on. Their labels are bought like any other. Raises DalError as tell()
-        does, and where none of them is of a class."""
+        """Move points from the pool to the validation set; their labels count as bought.
+
+        Raises DalError as tell() does, and if no point belongs to a class.
+        """
         checked = Pool(self.pool.size, self.pool.num_classes, task=self.data.task)
         checked.label(indices, labels, 0)
         taken = set(self.pool.labeled.tolist()) & {int(i) for i in indices}
@@ -227,12 +233,14 @@ class ActiveLearner:
         self.validation = validation
 
     def fit(self) -> FitResult:
-        """Train one round on everything labeled with a class, from the weights that training.warm_start says, and keep
-        the best."""
+        """Train one round on all points labeled with a class, and keep the best weights.
+
+        ``training.warm_start`` determines the initial weights.
+        """
         labeled, labels = self.data.trainable((self.pool.labeled, self.pool.labels(self.pool.labeled)))
         if not len(labeled):
             if self.pool.num_labeled:
-                raise bad_value("fit", "points labeled with a class", f"{self.pool.num_labeled} that are of none")
+                raise bad_value("fit", "points labeled with a class", f"{self.pool.num_labeled} that belong to none")
             raise DalError("fit: expected labeled points, got none; ask() and tell() first.")
         result = fit_round(
             self.setup,
@@ -248,24 +256,24 @@ class ActiveLearner:
         return result
 
     def evaluate(self, data: ImageData) -> Metrics:
-        """Metrics on the points of ``data`` whose label is known."""
+        """Return metrics on the points of ``data`` with known labels."""
         indices = known_indices(data)
         with self.ledger.phase("test"):
             logits, labels = self._predict(data, indices, "test"), data.labels[indices]
             return Metrics(data.task.metrics(logits, labels) | self.metrics(logits, labels))
 
     def predict(self, indices: Tensor, phase: str = "test") -> Tensor:
-        """(B, C) float32 logits of these points of the training set. Their cost is charged to ``phase``."""
+        """Return (B, C) float32 logits of training points, with costs charged to ``phase``."""
         with self.ledger.phase(phase):
             return self._predict(self.data, indices, phase)
 
     def _predict(self, data: ImageData, indices: Tensor, phase: str) -> Tensor:
-        # What only testing reads is no cost of the method.
+        # Features of the test set are not a cost of the method.
         seen = self._seen(data, "embed" if data is self.data else phase)
         return self.passes.logits(seen, indices, phase)
 
     def restore(self, records: Records) -> None:
-        """Take labels, weights and costs from the records of a run that was cut off."""
+        """Restore labels, weights and costs from the records of an interrupted run."""
         self.round = records.selections[-1].round if records.selections else 0
         for round in range(self.round + 1):
             points = [p for p in records.selections if p.round == round]
@@ -276,14 +284,14 @@ class ActiveLearner:
             try:
                 self.model.module.load_state_dict(dict(records.weights))
             except RuntimeError as error:
-                raise DalError("model: expected the network that the run was started with, got another one.") from error
+                raise DalError("model: expected the network with which the run started, got another one.") from error
             self._fitted_round = len(records.rows) - 1
             self._features.already_counted(self.model)
         self.scores = self._scores_before = records.scores
         self.ledger = Ledger(records.costs)
 
     def _seen(self, data: ImageData, phase: str = "embed") -> ImageData:
-        """What the model reads: the images, or in their place the features of a frozen backbone."""
+        """Return the images, or their features if the backbone is frozen."""
         if not takes_features(self.model):
             return data
         return self._features.view(self.passes, data, phase)
@@ -298,13 +306,13 @@ class ActiveLearner:
             return self._first_state
         fresh = self._new_model(self.round).module.state_dict()
         if takes_features(self.model):
-            # A frozen backbone is that of the first start, so that its features serve all rounds.
+            # A frozen backbone stays the same, so that its features are valid in all rounds.
             fresh |= {name: value for name, value in self._first_state.items() if name.startswith("backbone.")}
         return fresh
 
     def _starting_features(self) -> Tensor:
         data = self._seen(self.data)
-        # A resumed run makes them again, and what a crash repeats is not counted twice.
+        # A resumed run computes them again without counting them twice.
         with self.ledger.phase("embed"):
             is_first = self.round == 0 and data is self.data
             return starting_features(self.passes, self._first_state, data, charged=is_first)

@@ -74,7 +74,7 @@ def test_a_campaign_that_is_answered_on_the_third_start_ends_as_one_that_is_answ
     awaited = ["5 labels of the validation set", *(f"10 labels of round {i}" for i in range(3))]
     assert sentences[::2] == sentences[1::2]
     assert sentences[::2] == [
-        f"run: {labels} are awaited ({query}). Start the same command again when they are there." for labels in awaited
+        f"run: waiting for {labels} ({query}). Run the same command again once you have them." for labels in awaited
     ]
     assert counted(rows) == counted(expected), "FLOPs among them"
     for name in (SELECTIONS, VALIDATION):
@@ -99,7 +99,7 @@ def waiting(tmp_path, data, test_data, new_model, quick):
     def start(oracle):
         return starts.run(oracle, RunFolder(path, {}, data.fingerprint()))
 
-    with pytest.raises(WaitingForAnswers, match="10 labels of round 0 are awaited"):
+    with pytest.raises(WaitingForAnswers, match="waiting for 10 labels of round 0"):
         start(OnlyValidation(data))
     return path, start
 
@@ -150,9 +150,9 @@ def test_a_query_that_was_never_committed_does_not_count(waiting, data):
 
 def test_records_in_memory_wait_too(data, test_data, new_model, quick):
     starts, records = Starts(data, test_data, new_model, quick), Records()
-    with pytest.raises(WaitingForAnswers, match=r"^run: 5 labels of the validation set are awaited\. Start"):
+    with pytest.raises(WaitingForAnswers, match=r"^run: waiting for 5 labels of the validation set\. Run"):
         starts.run(SlowOracle(data, 2), records)
-    with pytest.raises(WaitingForAnswers, match=r"^run: 10 labels of round 0 are awaited\. Start"):
+    with pytest.raises(WaitingForAnswers, match=r"^run: waiting for 10 labels of round 0\. Run"):
         starts.run(OnlyValidation(data), records)
     assert len(starts.run(DatasetOracle(data), records)) == 3
     assert records.stage == "done" and records.pending == []

@@ -13,10 +13,12 @@ INITIAL_SETS = ("random", "balanced")
 
 
 def initial_set(policy: str, candidates: Tensor, data: ImageData, size: int, generator: torch.Generator) -> Tensor:
-    """(size,) int64 indices out of ``candidates``: drawn at ``random``, or ``balanced``, where classes take turns until
-    each has given what it has. Balanced looks at hidden labels and so is for simulations.
+    """Return (size,) int64 indices from ``candidates``.
 
-    Raises DalError for an unknown policy, and for balanced where too few labels are known.
+    ``random`` draws them uniformly. ``balanced`` takes one point per class in turn until a class has none left. It
+    reads hidden labels, so it is for simulations only.
+
+    Raises DalError for an unknown policy, and for balanced if too few labels are known.
     """
     if policy not in INITIAL_SETS:
         raise unknown_choice("initial", INITIAL_SETS, policy)

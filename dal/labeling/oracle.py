@@ -1,4 +1,4 @@
-"""Oracles: they answer queries with labels."""
+"""Oracles, which answer queries with labels."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ class Oracle(Protocol):
     """Provides labels for queried points."""
 
     def answerable(self) -> Tensor:
-        """(M,) int64 indices whose label can be had."""
+        """Return the (M,) int64 indices that the oracle can label."""
         ...
 
     def __call__(self, indices: Sequence[int]) -> list[Any] | None:
-        """The labels of these points; OUT_OF_CLASS (-2) for one that is of none of the classes.
+        """Return the labels of these points, OUT_OF_CLASS (-2) for a point of none of the classes.
 
-        None means that they are not there yet. The campaign then ends with WaitingForAnswers.
+        None means that the labels do not exist yet. The campaign then ends with WaitingForAnswers.
         """
         ...
 
 
 class DatasetOracle:
-    """Answers with the data set's own labels. Raises DalError for a point whose label is unknown."""
+    """Answers with the labels of the data set.
+
+    Raises DalError for a point whose label is unknown.
+    """
 
     def __init__(self, data: ImageData) -> None:
         self._labels, self._ids, self.num_classes, self._task = data.labels, data.ids, data.num_classes, data.task
@@ -44,16 +47,17 @@ class DatasetOracle:
         labels = self._labels[list(indices)]
         for index, is_known in zip(indices, self._task.answerable(labels).tolist(), strict=True):
             if not is_known:
-                raise DalError(f"oracle: expected a point whose label is known, got {self._ids[index]!r}.")
+                raise DalError(f"oracle: expected a point with a known label, got {self._ids[index]!r}.")
         return self._task.decode(labels)
 
 
 class NoisyOracle(DatasetOracle):
-    """Answers wrong with probability ``noise``, by another class drawn uniformly. The answer for a point depends on
-    (seed, index) alone, so asking again, in any order or after a crash, gives the same one. That an image is of none
-    of the classes is always seen.
+    """Answers with a wrong class with probability ``noise``.
 
-    Raises DalError where noise is not from 0 to 1.
+    The wrong class is drawn uniformly from the others. The answer for a point depends only on (seed, index), so asking
+    again gives the same answer, in any order and after a crash. Out-of-class images are always recognized.
+
+    Raises DalError if noise is not from 0 to 1.
     """
 
     def __init__(self, data: ImageData, noise: float, seed: int = 0) -> None:
@@ -79,7 +83,7 @@ class NoisyOracle(DatasetOracle):
 
 @dataclass
 class OracleConfig:
-    """Who answers in a simulation: the data set's labels, wrong with probability ``noise``."""
+    """Configuration of the simulated oracle."""
 
     noise: float = 0.0
     """Probability that an answer is wrong: another class, drawn uniformly."""

@@ -16,9 +16,10 @@ UNLABELED = -1
 
 
 class Pool:
-    """The points of a training set of ``size`` images, each labeled or not. Indices are positions in that set.
+    """The labeled and unlabeled points of a training set of ``size`` images.
 
-    ``excluded`` points are neither candidates nor labeled: validation images, or images that no one can label.
+    Indices are positions in that set. ``excluded`` points are neither candidates nor labeled, such as validation images
+    and images that cannot be labeled.
 
     >>> pool = Pool(size=4, num_classes=2)
     >>> pool.label([2, 0], [1, 0], round=0)
@@ -38,7 +39,7 @@ class Pool:
 
     @property
     def labeled(self) -> Tensor:
-        """(L,) int64 indices in the order in which they were labeled."""
+        """(L,) int64 indices of the labeled points, in labeling order."""
         return torch.tensor(self._order, dtype=torch.int64)
 
     @property
@@ -55,21 +56,26 @@ class Pool:
         return int(self._candidate.sum())
 
     def labels(self, indices: Tensor) -> Tensor:
-        """The labels of (B,) points as the task holds them: for classification (B,) int64, -1 where there is none."""
+        """Return the labels of (B,) points in the format of the task.
+
+        For classification they are (B,) int64, -1 for unlabeled points.
+        """
         return self._labels[indices]
 
     def rounds(self, indices: Tensor) -> Tensor:
-        """(B,) int64: the round in which each point was labeled, -1 where it was not."""
+        """Return the (B,) int64 rounds in which points were labeled, -1 for unlabeled points."""
         return self._rounds[indices]
 
     def exclude(self, indices: Sequence[int]) -> None:
-        """Take points out of the pool without labeling them."""
+        """Remove points from the pool without labeling them."""
         self._candidate[self._check_indices(indices)] = False
 
     def label(self, indices: Sequence[int], labels: Sequence[Any], round: int) -> None:
-        """Record labels: classes, or OUT_OF_CLASS (-2) where a point turned out to be of none. Raises DalError, and
-        changes nothing, for an index out of range, one given twice or labeled before, an excluded one, and another
-        label."""
+        """Record the labels of points: classes, or OUT_OF_CLASS (-2).
+
+        Raises DalError, and changes nothing, for an index that is out of range, repeated, already labeled or excluded,
+        and for an invalid label.
+        """
         positions = self._check_indices(indices)
         if len(labels) != len(positions):
             raise bad_value("labels", f"one for each of the {len(positions)} indices", len(labels))
@@ -79,7 +85,7 @@ class Pool:
                 since = int(self._rounds[index])
                 raise DalError(f"indices: expected unlabeled points, got {index}, labeled in round {since}.")
             if not self._candidate[index]:
-                raise DalError(f"indices: expected points of the pool, got {index}, which is excluded from it.")
+                raise DalError(f"indices: expected points of the pool, got {index}, which is excluded.")
         self._labels[positions] = values
         self._rounds[positions] = round
         self._candidate[positions] = False

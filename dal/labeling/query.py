@@ -1,4 +1,4 @@
-"""Query: what to label, best first."""
+"""Query: the points to label, best first."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from dal.data.images import ImageData
 
 @dataclass(frozen=True)
 class Query(Sequence[int]):
-    """What ask() says to label, best first: a sequence of indices, with ids and scores beside them. A score is None in
-    the initial set, which no model chose."""
+    """The points that ask() returns, best first, as a sequence of indices with ids and scores.
+
+    Scores are None in the initial set, which is chosen without a model.
+    """
 
     indices: tuple[int, ...]
     ids: tuple[str, ...]
@@ -20,7 +22,7 @@ class Query(Sequence[int]):
 
     @classmethod
     def of(cls, data: ImageData, indices: Sequence[int], scores: Sequence[float | None]) -> Query:
-        """These points of ``data``, with their ids."""
+        """Return a query of these points of ``data``."""
         return cls(tuple(indices), tuple(data.ids[i] for i in indices), tuple(scores))
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
 """The interface of a task: what a label is.
 
-Data, pool, training, testing and stopping rules know labels through a task only. Shapes in the names: N points,
-C classes.
+Data, pool, training, testing and stopping rules handle labels only through a task. In shapes, N is the number of points
+and C the number of classes.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any, Protocol
 from torch import Tensor
 
 UNKNOWN = -1
-"""The label of a point whose label is not known."""
+"""The label of a point with an unknown label."""
 
 OUT_OF_CLASS = -2
-"""The label of a point of none of the classes. It costs as much as a class and teaches nothing."""
+"""The label of a point of none of the classes. Such a label costs as much as others, and training ignores it."""
 
 
 class Metrics(dict[str, Any]):
-    """Metrics by name, which are attributes too.
+    """Metrics by name, also available as attributes.
 
     >>> Metrics(accuracy=0.5).accuracy, Metrics(accuracy=0.5).row("test")
     (0.5, {'test_accuracy': 0.5})
@@ -32,7 +32,7 @@ class Metrics(dict[str, Any]):
             raise AttributeError(f"no metric {name!r}, only {', '.join(self)}") from None
 
     def row(self, split: str) -> dict[str, Any]:
-        """Keys for the journal, such as ``test_accuracy``."""
+        """Return the metrics under journal keys, such as ``test_accuracy``."""
         return {f"{split}_{name}": value for name, value in self.items()}
 
 
@@ -41,72 +41,75 @@ class Task(Protocol):
 
     @property
     def name(self) -> str:
-        """The name in error texts and records."""
+        """Name in error messages and records."""
         ...
 
     @property
     def primary_metric(self) -> str:
-        """The metric that training, rules and reports follow; a key of metrics(), from 0 to 1, higher is better."""
+        """Key of metrics() that training, rules and reports follow; from 0 to 1, higher is better."""
         ...
 
     @property
     def metric_names(self) -> Sequence[str]:
-        """The keys of metrics()."""
+        """Keys of metrics()."""
         ...
 
     @property
     def rule_metrics(self) -> Sequence[str]:
-        """The metrics of a test set that campaign.target_metric can name."""
+        """Test metrics that campaign.target_metric can name."""
         ...
 
     def check(self, labels: Tensor, num_points: int, num_classes: int) -> None:
-        """Raise DalError unless ``labels`` are labels of this task."""
+        """Raise DalError unless ``labels`` are valid labels of this task."""
         ...
 
     def unlabeled(self, num_points: int, num_classes: int) -> Tensor:
-        """The labels of ``num_points`` points that have none."""
+        """Return labels of ``num_points`` points that are all unknown."""
         ...
 
     def encode(self, answers: Sequence[Any], num_classes: int) -> Tensor:
-        """Answers of an oracle as labels. Raises DalError, naming the first answer that is no label."""
+        """Convert answers of an oracle to labels.
+
+        Raises DalError with the first invalid answer.
+        """
         ...
 
     def decode(self, labels: Tensor) -> list[Any]:
-        """Labels as the answers of an oracle."""
+        """Convert labels to answers of an oracle."""
         ...
 
     def known(self, labels: Tensor) -> Tensor:
-        """(N,) bool: the points whose label is known and can be tested on."""
+        """Return (N,) bool: whether a point has a known label that can be tested on."""
         ...
 
     def answerable(self, labels: Tensor) -> Tensor:
-        """(N,) bool: the points that an oracle with these labels can answer."""
+        """Return (N,) bool: whether an oracle with these labels can answer."""
         ...
 
     def trainable(self, labels: Tensor) -> Tensor:
-        """(N,) bool: the points that training can learn from."""
+        """Return (N,) bool: whether training can use the label."""
         ...
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss in nats, a scalar with gradients."""
+        """Return the mean loss in nats, a scalar with gradients."""
         ...
 
     def value(self, logits: Tensor, labels: Tensor) -> float:
-        """The primary metric."""
+        """Return the primary metric."""
         ...
 
     def metrics(self, logits: Tensor, labels: Tensor) -> Metrics:
-        """All metrics, by name."""
+        """Return all metrics by name."""
         ...
 
     def predictions(self, logits: Tensor) -> list[Any]:
-        """What the model predicts for each point, for stopping rules."""
+        """Return a prediction per point, for stopping rules."""
         ...
 
     def uncertainty(self, logits: Tensor) -> float:
-        """Mean entropy over its largest possible value, from 0 to 1."""
+        """Return the mean entropy relative to its maximum, from 0 to 1."""
         ...
 
     def check_acquisition(self, acquisition: Any) -> None:
-        """Raise DalError unless the acquisition function works with the outputs of this task."""
+        """Raise DalError unless the acquisition function supports this task."""
         ...

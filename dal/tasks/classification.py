@@ -1,4 +1,4 @@
-"""Classification: one class for each image."""
+"""Classification: one class per image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dal.tasks.base import OUT_OF_CLASS, UNKNOWN, Metrics
 
 @dataclass(frozen=True)
 class Classification:
-    """Labels are (N,) int64 class numbers: -1 (UNKNOWN) where unknown, -2 (OUT_OF_CLASS) for none of the classes.
+    """Labels are (N,) int64 class numbers, -1 (UNKNOWN) or -2 (OUT_OF_CLASS).
 
     >>> CLASSIFICATION.metrics(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])).accuracy
     0.5
@@ -71,15 +71,15 @@ class Classification:
         return float((logits.argmax(dim=1) == labels).double().mean())
 
     def metrics(self, logits: Tensor, labels: Tensor) -> Metrics:
-        """Accuracy, cross-entropy, calibration and what each class does.
+        """Return accuracy, loss, calibration error, recall per class and confusion matrix.
 
-        The calibration error is the expected one with 15 bins (arXiv:1706.04599). The recall of a class without points
-        is None. Rows of the confusion matrix are true classes, columns predicted ones.
+        The calibration error is the expected calibration error with 15 bins (arXiv:1706.04599). The recall of a class
+        without points is None. Rows of the confusion matrix are true classes, columns are predicted classes.
         """
         num_classes = logits.shape[1]
         confusion = multiclass_confusion_matrix(logits, labels, num_classes)
-        # Of probabilities, as torchmetrics guesses from the values whether it got logits; and short of 1, as it would
-        # give a confidence of 1 a bin of its own.
+        # torchmetrics guesses from the values whether they are logits, so it gets probabilities. They stay below 1,
+        # because it would put a confidence of 1 in a separate bin.
         probs = logits.double().softmax(dim=1).clamp(max=1 - 2**-24)
         recall = (confusion.diag().double() / confusion.sum(dim=1)).tolist()
         defined = [r for r in recall if not math.isnan(r)]
@@ -109,7 +109,7 @@ CLASSIFICATION = Classification()
 
 
 class NotALabelError(DalError):
-    """An answer that is no label of the task, and its ``place`` among the answers."""
+    """Raised for an invalid answer; ``place`` is its position among the answers."""
 
     def __init__(self, expected: str, got: object, place: int) -> None:
         super().__init__(f"labels: expected {expected}, got {got!r}.")
@@ -117,16 +117,16 @@ class NotALabelError(DalError):
 
 
 def whole_number(argument: str, value: object) -> int:
-    """The value as an int. Raises DalError for anything but a whole number."""
+    """Return the value as an int. Raises DalError unless it is a whole number."""
     try:
-        # Not int(), which takes 1.7 for 1 and reads text.
+        # int() would accept 1.7 and text.
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise bad_value(argument, "whole numbers", value) from None
 
 
 def check_tasks(acquisition: Any, name: str) -> None:
-    """Raise DalError unless the acquisition function declares the task among its ``tasks``."""
+    """Raise DalError unless the ``tasks`` of the acquisition function include the task."""
     if acquisition.tasks is not None and name not in acquisition.tasks:
         expected = f"a function that works with {name.replace('_', '-')} data, such as random or coreset"
         raise bad_value("acquisition", expected, acquisition.name)

@@ -1,4 +1,4 @@
-"""Multi-label classification: a sigmoid for each class."""
+"""Multi-label classification: one sigmoid per class."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from dal.tasks.classification import NotALabelError, check_tasks, whole_number
 
 @dataclass(frozen=True)
 class MultiLabel:
-    """Labels are (N, C) int64: 1 where a class applies, 0 where it does not, and rows of -1 where nothing is known.
+    """Labels are (N, C) int64: 1 if a class applies, 0 if not, -1 in rows of unknown labels.
 
-    An answer is a tuple of class numbers; the empty tuple says that none of the classes applies.
+    An answer is a tuple of class numbers. An empty tuple means that no class applies.
 
     >>> MULTI_LABEL.encode([(2, 0), ()], num_classes=3)
     tensor([[1, 0, 1],
@@ -41,7 +41,7 @@ class MultiLabel:
         unknown = (labels == UNKNOWN).all(dim=1)
         wrong = ~((labels == 0) | (labels == 1)).all(dim=1) & ~unknown
         if bool(wrong.any()):
-            expected_row = "rows of 0 and 1, or of -1 where nothing is known"
+            expected_row = "rows of 0 and 1, or of -1 for unknown labels"
             raise bad_value("labels", expected_row, labels[wrong][0].tolist())
 
     def unlabeled(self, num_points: int, num_classes: int) -> Tensor:
@@ -77,9 +77,10 @@ class MultiLabel:
         return float(self.metrics(logits, labels)[self.primary_metric])
 
     def metrics(self, logits: Tensor, labels: Tensor) -> Metrics:
-        """Mean average precision over classes with a positive point, F1 over all decisions, and their accuracy.
+        """Return mean average precision, loss, F1, label accuracy and average precision per class.
 
-        Decisions are at a probability of 0.5. Without a positive point the mean average precision is 0.
+        The mean is over classes with a positive point, and 0 if no class has one. F1 (micro-averaged) and label
+        accuracy use a threshold of 0.5.
         """
         num_classes = logits.shape[1]
         probs = logits.double().sigmoid()
@@ -95,7 +96,7 @@ class MultiLabel:
         )
 
     def predictions(self, logits: Tensor) -> list[Any]:
-        """A number for each set of classes: its bits where they fit into 62, else a digest of them."""
+        """Return a number per set of classes: its bits for up to 62 classes, otherwise a digest."""
         bits = ["".join("1" if yes else "0" for yes in row) for row in (logits > 0).tolist()]
         if logits.shape[1] <= 62:
             return [int(row, 2) for row in bits]

@@ -1,4 +1,4 @@
-"""Metrics that a user brings beside those of the task."""
+"""Metrics that a user adds to those of the task."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dal.tasks.base import Task
 
 
 class OwnMetrics:
-    """Torchmetrics by name, which take logits and labels.
+    """Torchmetrics by name. Each takes logits and labels.
 
-    Raises DalError for a metric that is no torchmetrics Metric, and for a name that the task has already.
+    Raises DalError if a metric is not a torchmetrics Metric, and if the task already uses its name.
 
     >>> import torch
     >>> from dal.tasks import CLASSIFICATION
@@ -34,7 +34,7 @@ class OwnMetrics:
         self.metrics = dict(metrics)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> dict[str, Any]:
-        """The value of each metric on (N, C) logits and N labels, as a number or a list."""
+        """Return each metric on (N, C) logits and N labels, as a number or a list."""
         return {name: self._value(metric, logits, labels) for name, metric in self.metrics.items()}
 
     def _value(self, metric: Metric, logits: Tensor, labels: Tensor) -> Any:

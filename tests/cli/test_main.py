@@ -232,7 +232,7 @@ def test_awaited_labels_end_a_run_with_status_3_and_the_same_command_goes_on(tmp
         patched.setattr(DatasetOracle, "__call__", lambda oracle, indices: None)
         status, printed, errors = call(capsys, *arguments)
     assert (status, errors) == (3, "")
-    sentence = f"run: 20 labels of round 0 are awaited ({tmp_path / 'run' / 'query.csv'})."
-    assert printed.splitlines()[-1] == f"{sentence} Start the same command again when they are there."
+    sentence = f"run: waiting for 20 labels of round 0 ({tmp_path / 'run' / 'query.csv'})."
+    assert printed.splitlines()[-1] == f"{sentence} Run the same command again once you have them."
     status, printed, _ = call(capsys, *arguments)
     assert status == 0 and "Done, because the label budget is spent." in printed

@@ -18,7 +18,7 @@ def test_the_data_sets_oracle_knows_what_the_data_set_knows(shared):
     for either in (oracle, NoisyOracle(data, 0.5)):
         with pytest.raises(DalError) as error:
             either([0, 4])
-        assert str(error.value) == "oracle: expected a point whose label is known, got 'image-004'."
+        assert str(error.value) == "oracle: expected a point with a known label, got 'image-004'."
 
 
 def test_noise_has_its_rate_and_spreads_over_the_other_classes(data):

@@ -51,7 +51,7 @@ def test_an_empty_pool_keeps_its_types():
         ([0, -1], [0, 0], "indices: expected positions from 0 to 9, got -1."),
         ([0, 3, 0], [0, 0, 0], "indices: expected each index once, got 0."),
         ([0, 2], [0, 0], "indices: expected unlabeled points, got 2, labeled in round 0."),
-        ([0, 9], [0, 0], "indices: expected points of the pool, got 9, which is excluded from it."),
+        ([0, 9], [0, 0], "indices: expected points of the pool, got 9, which is excluded."),
         ([0, 1], [0, 3], "labels: expected a class from 0 to 2, or -2 for none of them, got 3 for index 1."),
         ([0, 1], [0, -1], "labels: expected a class from 0 to 2, or -2 for none of them, got -1 for index 1."),
         ([0, 1], [0], "labels: expected one for each of the 2 indices, got 1."),

@@ -163,7 +163,7 @@ def test_what_does_not_fit_multi_label_data_is_one_sentence(quick):
                 ActiveLearner(lambda: Classifier(SmallCNN(1, (8, 8)), 3, task=MULTI_LABEL), data, function)
     with pytest.raises(DalError, match=r"model: expected Classifier\(..., task=MULTI_LABEL\) to match the data, got"):
         ActiveLearner(Classifier(SmallCNN(1, (8, 8)), 3), data, Random())
-    with pytest.raises(DalError, match=r"pool: expected 90 points of 3 classes \(multi_label\), as the data, got"):
+    with pytest.raises(DalError, match=r"pool: expected 90 points of 3 classes \(multi_label\) to match the data, got"):
         multi_label = Classifier(SmallCNN(1, (8, 8)), 3, task=MULTI_LABEL)
         ActiveLearner(multi_label, data, Random(), pool=Pool(len(data), 3))
     with pytest.raises(DalError, match=r"oracle.noise: expected 0 with multi_label data"):

@@ -81,7 +81,7 @@ def test_bad_candidates_are_one_sentence_each(data, new_model):
     with pytest.raises(DalError, match=r"candidates.size: expected at least the 9 points of a query, got 8"):
         choose(StaleCandidates(8), used_pool(), 9, np.arange(50.0))
     for function in (BADGE(), CoreSet(), Random()):
-        message = f"acquisition: expected a function that scores each point alone, .* got '{function.name}'"
+        message = f"acquisition: expected a function that scores points independently, .* got '{function.name}'"
         with pytest.raises(DalError, match=message):
             ActiveLearner(new_model, data, function, candidates=StaleCandidates(8))
     learner = ActiveLearner(new_model, data, Margin(), candidates=StaleCandidates(25))
