@@ -1,4 +1,4 @@
-"""What the pictures of a report have in common: lines, bands, colors."""
+"""Shared drawing of pictures: lines, bands, colors."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from dal.runs.round import in_words
 FORMATS = (".png", ".svg")
 Styles = Mapping[str, Mapping[str, Any]]
 
-# Okabe and Ito's palette, told apart by color-blind readers too, without its yellow (too light for a line) and with
-# the colors that contrast most in front.
+# The palette of Okabe and Ito, which color-blind readers can tell apart. Its yellow is too light for a line. The colors
+# with the most contrast come first.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("-", "--", "-.", ":")
@@ -31,20 +31,25 @@ _BASELINE_COLOR, _BASELINE_LINES = "#7F7F7F", ("--", ":", "-.")
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG (200 dots an inch) or, by the suffix, an SVG file. Raises DalError for another suffix."""
+    """Write a figure as a PNG (200 dpi) or SVG file, depending on the suffix.
+
+    Raises DalError for another suffix.
+    """
     if path.suffix not in FORMATS:
         raise bad_value("path", f"a file name that ends with {' or '.join(FORMATS)}", str(path))
-    # Without its date and with names that do not change, an SVG of the same numbers is the same file.
+    # Without a date and with a fixed salt, equal numbers give equal SVG files.
     metadata = {"Date": None} if path.suffix == ".svg" else None
     with replacing(path) as file, rc_context({"svg.hashsalt": "dal"}):
         figure.savefig(file, format=path.suffix[1:], dpi=200, metadata=metadata)
 
 
 def draw_curves(axes: Axes, groups: Sequence[Group], x: Sequence[ArrayLike], styles: Styles) -> None:
-    """Draw a line a group: the mean primary metric in percent, with the 95 % t interval over seeds as a band where
-    there are two seeds or more. ``x`` has (T,) positions for each group."""
-    alpha = min(0.15, 0.6 / len(groups))  # many bands over each other would hide the lines
-    for group, at in zip(groups, x, strict=True):  # best last accuracy first, and so in the legend
+    """Draw one line per group: the mean primary metric in percent.
+
+    Groups with two or more seeds have a band, the 95 % t interval over seeds. ``x`` has (T,) positions per group.
+    """
+    alpha = min(0.15, 0.6 / len(groups))  # many overlapping bands would hide the lines
+    for group, at in zip(groups, x, strict=True):  # in legend order: best last accuracy first
         mean, half_width = (100 * a for a in mean_and_interval(group.accuracy))
         style = styles[group.name]
         every = max(1, len(group.labels) // 20)
@@ -59,8 +64,11 @@ def draw_curves(axes: Axes, groups: Sequence[Group], x: Sequence[ArrayLike], sty
 
 
 def limits(groups: Sequence[Group]) -> tuple[float, float]:
-    """Of the accuracy, in percent: the interval of two seeds can be wider than all curves together, so bands add a
-    quarter of their height at most on each side, and nothing lies outside of 0 to 100."""
+    """Return the limits of the metric axis, in percent.
+
+    With two seeds, a band can be wider than all curves together. The limits thus extend the range of the curves by at
+    most a quarter on each side, and stay near 0 to 100.
+    """
     values = np.concatenate([100 * group.accuracy.ravel() for group in groups])
     low, high = float(values.min()), float(values.max())
     span = max(high - low, 1.0)
@@ -68,18 +76,18 @@ def limits(groups: Sequence[Group]) -> tuple[float, float]:
 
 
 def limit(axes: Axes, groups: Sequence[Group]) -> None:
-    """Cut the axis of accuracies where bands go beyond limits()."""
+    """Restrict the metric axis to limits()."""
     (bottom, top), (low, high) = axes.get_ylim(), limits(groups)
     axes.set_ylim(max(bottom, low), min(top, high))
 
 
 def metric_label(groups: Sequence[Group]) -> str:
-    """The label of the axis of these groups, such as ``Test accuracy (%)``."""
+    """Return the axis label, such as ``Test accuracy (%)``."""
     return f"Test {in_words(groups[0].metric)} (%)"
 
 
 def title_of(groups: Sequence[Group]) -> str:
-    """The data set of these groups, how many seeds they have, and what the band is where there is one."""
+    """Return the title: data set, number of seeds, and the meaning of the band."""
     counts = sorted({len(group.runs) for group in groups})
     seeds = f"{counts[0]} seed{'s' if counts[-1] > 1 else ''}"
     if len(counts) > 1:
@@ -88,7 +96,7 @@ def title_of(groups: Sequence[Group]) -> str:
 
 
 def styles_of(groups: Sequence[Group]) -> Styles:
-    """A group keeps its style in all panels, whatever its rank."""
+    """Return line styles by group name, independent of panel and rank."""
     names = sorted({(group.acquisition, group.name) for group in groups})
     styles: dict[str, dict[str, Any]] = {}
     baselines = [name for acquisition, name in names if acquisition == BASELINE]
@@ -96,8 +104,8 @@ def styles_of(groups: Sequence[Group]) -> Styles:
         line, marker = _BASELINE_LINES[i % len(_BASELINE_LINES)], _MARKERS[i % len(_MARKERS)]
         styles[name] = {"color": _BASELINE_COLOR, "linestyle": line, "marker": marker, "linewidth": 1.5}
     for i, name in enumerate(name for acquisition, name in names if acquisition != BASELINE):
-        # After a round of colors the markers go on by one and the dashes change, so that no pair of color and marker
-        # repeats before 49 groups, and 28 are told apart where there are no markers.
+        # After all colors are used, markers shift by one and dashes change. Pairs of color and marker repeat after
+        # 49 groups, pairs of color and dashes after 28.
         marker = _MARKERS[(i + i // len(_COLORS)) % len(_MARKERS)]
         line = _LINES[i // len(_COLORS) % len(_LINES)]
         styles[name] = {"color": _COLORS[i % len(_COLORS)], "linestyle": line, "marker": marker, "linewidth": 1.8}

@@ -39,25 +39,23 @@ def report(
     prices: PricesConfig | None = None,
     target: float | None = None,
 ) -> list[Path]:
-    """Compare runs: print the summary, and write learning_curve.png, bills.png and summary.csv. Returns the paths
-    written.
+    """Print a summary of runs, and write learning_curve.png, bills.png and summary.csv.
 
-    ``paths`` are run folders, or folders that hold some at any depth; runs there without a finished round are left out,
-    and that is said. ``output`` is made where it is missing; by default it is the run folder itself, or the folder that
-    holds all the runs.
+    Returns the paths written. ``paths`` are run folders, or folders that contain runs at any depth. Runs without a
+    finished round are ignored, with a message. The function creates ``output``, by default the run folder itself or the
+    folder that contains all runs.
 
-    ``prices`` hold for all runs; by default they are those in the configurations, where all runs that have prices have
-    the same. ``target``, a share, is the primary metric whose labels and money are told, measured or forecast; by
-    default it is the campaign's own.
+    ``prices`` apply to all runs, and default to those of the configurations if these agree. ``target``, from 0 to 1, is
+    the value of the primary metric for which labels and money are measured or forecast; it defaults to the campaign's.
 
-    Raises DalError for a path without runs, runs of which none has finished a round, a target outside (0, 1], and as
+    Raises DalError for a path without runs, if no run has finished a round, for a target outside (0, 1], and as
     summarize_runs does.
     """
     if target is not None and not 0 < target <= 1:
         raise bad_value("target", "a share from 0 to 1, such as 0.95", target)
     if console is None:
         console = Console(highlight=False)
-        # Fewer columns would cut the table, and what is not a terminal has no width of its own.
+        # Fewer columns would cut the table. Files and pipes have no width.
         console.width = max(console.width, 110 if console.is_terminal else 140)
     runs = read_runs(paths, console)
     folder = Path(output) if output is not None else common_folder([run.path for run in runs])
@@ -75,7 +73,7 @@ def report(
     console.print(summary_table(summary))
     for sentence in target_sentences(summary):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    sentence = f"The learning curve is {picture}, all bills are {bills}, the numbers are in {table}."
+    sentence = f"Learning curve: {picture}. Bills: {bills}. Numbers: {table}."
     console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return [picture, bills, table]
 
@@ -83,27 +81,29 @@ def report(
 def _common_prices(runs: Sequence[Run], console: Console) -> PricesConfig | None:
     prices = common_prices(runs)
     if prices is None and any(common_prices([run]) for run in runs):
-        console.print("No money is shown, since the runs have different prices: give some by --prices.", markup=False)
+        console.print(
+            "Money is not shown, because the runs have different prices. Set them with --prices.", markup=False
+        )
     return prices
 
 
 def read_runs(paths: Sequence[str | Path], console: Console) -> list[Run]:
-    """The runs in the folders; one without a finished round is left out, and that is printed."""
+    """Read the runs in the folders; print and ignore those without a finished round."""
     runs, problems = [], []
     for path in find_runs(paths):
         try:
             runs.append(read_run(path))
-        except NoRoundsError as error:  # a run that has just begun does not stand in the way of the others
+        except NoRoundsError as error:  # a run that has just begun must not stop the report
             problems.append((path, error))
     if not runs:
         raise problems[0][1]
     for path, _ in problems:
-        console.print(f"Left out {path}, which has no finished round.", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Ignored {path}, which has no finished round.", markup=False, highlight=False, soft_wrap=True)
     return runs
 
 
 def common_folder(paths: Sequence[Path]) -> Path:
-    """The folder that holds all of these, as people would name it: relative to where they are, if it is below."""
+    """Return the folder that contains all paths, relative to the current one if below it."""
     if len(paths) == 1:
         return paths[0]
     folder, here = Path(os.path.commonpath([path.resolve() for path in paths])), Path.cwd()

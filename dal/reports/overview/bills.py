@@ -23,12 +23,12 @@ from dal.runs.reader import Run
 Floats = NDArray[np.float64]
 
 _INCHES = (3.4, 3.2)  # of a panel
-_LARGE_SPAN = 30  # from the least to the most that is spent at a point; beyond it an axis is logarithmic
+_LARGE_SPAN = 30  # ratio of largest to smallest cost above which an axis is logarithmic
 _LEGEND_LINE = 0.22  # inches
 
 
 def plot_bills(runs: Iterable[Run], path: Path, prices: PricesConfig | None = None) -> None:
-    """Draw the bills of the runs into a PNG (200 dots an inch) or, by its suffix, an SVG file.
+    """Write the bills of the runs as a PNG (200 dpi) or SVG file, depending on the suffix.
 
     Raises DalError for another suffix, and as group_runs does.
     """
@@ -36,12 +36,13 @@ def plot_bills(runs: Iterable[Run], path: Path, prices: PricesConfig | None = No
 
 
 def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Figure:
-    """A row of panels a data set: the mean primary metric in percent, with the 95 % t interval over seeds as a band,
-    against the labels bought, and against the FLOPs, seconds and money spent by then, testing left out.
+    """Draw the primary metric against labels, FLOPs, seconds and money, one row per data set.
 
-    FLOPs, seconds and money differ between the seeds of a group. A point stands at their mean by that round, and at the
-    mean metric of that round; nothing is interpolated. Groups that do not count FLOPs have no line there. FLOPs have
-    no panel where no group counts them, nor has money without ``prices``. Raises DalError as group_runs does.
+    Lines are means over seeds in percent, and bands are 95 % t intervals. Costs exclude testing and differ between
+    seeds: a point is at their mean up to its round, without interpolation. Groups that do not count FLOPs have no line
+    in that panel. The panel of FLOPs is missing if no group counts them, and that of money without ``prices``.
+
+    Raises DalError as group_runs does.
     """
     groups = group_runs(runs)
     styles = styles_of(groups)
@@ -66,7 +67,7 @@ def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Fig
                 axes.tick_params(labelleft=False)
                 continue
             first = axes
-            limit(axes, shown)  # all groups are in the panel of the labels, so this holds for the row
+            limit(axes, shown)  # the panel of labels has all groups of the row
             axes.set_ylabel(metric_label(shown))
             axes.set_title(title_of(shown), loc="left", fontsize=11)
     lines = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
@@ -114,7 +115,7 @@ def _scale(axes: Axes, x: Floats) -> None:
 
 
 def _tick(value: float) -> str:
-    """As short as it can be: 200 k and not 200.0 k."""
+    """Return a tick label without trailing zeros, such as 200 k."""
     if value < 0:  # the margin left of zero
         return ""
     if value < 1e5:
@@ -124,6 +125,6 @@ def _tick(value: float) -> str:
 
 
 def _legend_columns(names: Iterable[str], num_panels: int) -> int:
-    """As many as fit beside one another, by the longest name."""
+    """Return the number of legend columns that fit the longest name."""
     inches = 0.075 * max(map(len, names)) + 0.6
     return max(1, int(_INCHES[0] * num_panels / inches))

@@ -1,4 +1,4 @@
-"""The picture of a comparison: the primary metric against labels bought."""
+"""Learning curves: the primary metric against labels bought."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INCHES_A_LINE = 0.18  # of a legend
 
 
 def plot_learning_curves(runs: Iterable[Run], path: Path) -> None:
-    """Draw the learning curves of the runs into a PNG (200 dots an inch) or, by its suffix, an SVG file.
+    """Write learning curves as a PNG (200 dpi) or SVG file, depending on the suffix.
 
     Raises DalError for another suffix, and as group_runs does.
     """
@@ -33,8 +33,9 @@ def plot_learning_curves(runs: Iterable[Run], path: Path) -> None:
 
 
 def learning_curve_figure(runs: Iterable[Run]) -> Figure:
-    """A panel a data set, a line a group: the mean primary metric in percent against labels bought, with the 95 % t
-    interval over seeds as a band where there are two seeds or more.
+    """Draw the mean primary metric in percent against labels bought.
+
+    Each data set has a panel, and each group a line. Groups with two or more seeds have a band, the 95 % t interval.
 
     Raises DalError as group_runs does.
     """
@@ -43,8 +44,10 @@ def learning_curve_figure(runs: Iterable[Run]) -> Figure:
 
 
 def curves_figure(groups: Sequence[Group], notes: Sequence[str] = ()) -> Figure:
-    """The same for groups that are at hand: a panel for each ``data``, with the lines and the legend in their order.
-    ``notes`` stand below."""
+    """Draw learning curves of given groups, with lines and legend in their order.
+
+    Each ``data`` has a panel. ``notes`` appear below the panels.
+    """
     styles = styles_of(groups)
     panels = list(dict.fromkeys(group.data for group in groups))
     crowded = any(sum(group.data == data for group in groups) > _MOST_LEGEND_LINES for data in panels)
@@ -75,7 +78,7 @@ def _draw(groups: Sequence[Group], axes: Axes, styles: Styles) -> None:
 
 def _legend(axes: Axes, groups: Sequence[Group]) -> None:
     if len(groups) <= _MOST_LEGEND_LINES:
-        # Where curves rise, as they mostly do, the corner below their end is free.
+        # Curves mostly rise, so the lower right corner is free.
         bottom, top = axes.get_ylim()
         middle = np.mean(axes.get_xlim())
         lowest = min(

@@ -1,4 +1,4 @@
-"""Sentences on what it takes to reach a target."""
+"""Sentences on the costs of reaching a target."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 
 import pandas as pd
 
-_MANY = 1e9  # labels; beyond it a forecast says no more than that
+_MANY = 1e9  # labels; a larger forecast is not printed as a number
 
 
 def target_sentences(summary: pd.DataFrame) -> list[str]:
-    """One sentence for each line of what summarize_runs gave that has a target.
+    """Return a sentence per row of summarize_runs that has a target.
 
     >>> line = {"data": "digits", "acquisition": "margin", "settings": "", "labels": 300, "currency": "USD",
     ...         "target": 0.95, "labels_to_target": 812.0, "labels_to_target_low": 640.0,

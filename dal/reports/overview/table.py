@@ -26,8 +26,9 @@ _MONEY = " Cost: labels and compute."
 
 
 def summary_table(summary: pd.DataFrame) -> Stack:
-    """What summarize_runs gave, as something that a rich Console prints: a table a data set, accuracies in percent, and
-    a caption that says what the columns mean.
+    """Return the result of summarize_runs as rich tables, one per data set.
+
+    Metrics are in percent. A caption explains the columns.
 
     >>> from rich.console import Console
     >>> line = {"data": "digits", "acquisition": "margin", "settings": "", "seeds": 1, "labels": 60,
@@ -50,7 +51,7 @@ def summary_table(summary: pd.DataFrame) -> Stack:
 
 
 def write_csv(summary: pd.DataFrame, path: Path) -> None:
-    """What summarize_runs gave, with its columns and units; an undefined number is an empty field."""
+    """Write the result of summarize_runs; undefined numbers are empty fields."""
     write_text(path, summary.to_csv(index=False, lineterminator="\n"))
 
 
@@ -61,14 +62,14 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        collapse_padding=True,  # without it 100 columns leave too little for the names
+        collapse_padding=True,  # leaves room for the names in 100 columns
     )
     table.add_column("function", overflow="fold", min_width=min(16, max(map(len, lines["acquisition"]))))
     metric = in_words(lines["metric"].iloc[0]).replace(" ", "\n")
     for column in ("seeds", "labels", f"{metric}\n%", "area\n%", "Δ random\npoints"):
         table.add_column(column, justify="right", no_wrap=True)
     has_flops, has_money = (bool(lines[c].notna().any()) for c in ("flops_train", "money_total"))
-    # Where FLOPs tell training from scoring, seconds need not, and 110 columns are enough.
+    # FLOPs already separate training from scoring, and 110 columns are then enough.
     costs = ["train\nFLOPs", "score\nFLOPs", "time\ns"] if has_flops else ["train\ns", "score\ns"]
     costs += [f"cost\n{lines['currency'].iloc[0]}"] if has_money else []
     for column in costs:
@@ -94,7 +95,7 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
 
 
 def _percent(line: pd.Series, column: str, sign: str = "") -> str:
-    """A fraction and its interval, where they are defined."""
+    """Return a fraction in percent, with its interval if defined."""
     value, half_width = line[column], line.get(f"{column}_interval", math.nan)
     if math.isnan(value):
         return "–"

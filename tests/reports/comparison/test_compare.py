@@ -118,7 +118,7 @@ def test_a_file_as_output_is_refused(runs, console, tmp_path):
 def test_a_run_that_has_just_begun_is_left_out_and_named(runs, synthetic, console):
     new = synthetic.write_run(runs / "digits/margin/seed9", [], seed=9, stopped=None)
     compare([runs], console=console)
-    assert f"Left out {new}, which has no finished round." in console.export_text()
+    assert f"Ignored {new}, which has no finished round." in console.export_text()
 
 
 def test_several_data_sets_are_ranked_and_tested(runs, synthetic, console, tmp_path):

@@ -32,7 +32,7 @@ def test_several_runs_are_reported_beside_them(synthetic, tmp_path, console):
             image.verify()
     text = console.export_text()
     assert "Δ random" in text
-    assert f"The learning curve is {written[0]}, all bills are {written[1]}, the numbers are in {written[2]}." in text
+    assert f"Learning curve: {written[0]}. Bills: {written[1]}. Numbers: {written[2]}." in text
 
 
 def test_one_run_is_reported_in_its_folder_and_can_be_again(synthetic, tmp_path, console):
@@ -65,7 +65,7 @@ def test_a_run_that_has_just_begun_is_left_out_and_named(synthetic, tmp_path, co
     new = synthetic.write_run(tmp_path / "new", [], seed=1, stopped=None)
     report([tmp_path], console=console)
     assert pd.read_csv(tmp_path / "old/summary.csv")["seeds"].to_list() == [1]
-    assert f"Left out {new}, which has no finished round." in console.export_text()
+    assert f"Ignored {new}, which has no finished round." in console.export_text()
     with pytest.raises(
         DalError, match=r"^run: '.*new' has no finished round yet\. Wait for it, or resume it with dal run\.$"
     ):
@@ -103,7 +103,7 @@ def test_runs_with_other_prices_show_no_money_and_it_is_said(synthetic, tmp_path
         synthetic.write_run(tmp_path / f"{price}", [0.5, 0.6], seed=price, prices={"label": price})
     report([tmp_path], console=console)
     text = console.export_text()
-    assert "No money is shown, since the runs have different prices: give some by --prices." in text
+    assert "Money is not shown, because the runs have different prices. Set them with --prices." in text
     assert "cost" not in text
 
 
