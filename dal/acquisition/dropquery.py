@@ -1,4 +1,4 @@
-"""DropQuery: label cluster centers whose prediction changes when features are dropped."""
+"""DropQuery: label points whose prediction changes when features are dropped."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SEED = 20240114
 
 
 def feature_masks(num_draws: int, num_features: int, rate: float) -> Tensor:
-    """(K, D) float64: what features are multiplied by in each draw, 0 where dropped and 1 / (1 - rate) elsewhere.
+    """Return (K, D) float64 multipliers that drop features in each draw.
 
-    They come from a constant seed, so that a draw is one network for the whole pool, on all devices, in all rounds and
-    for any batch size.
+    A multiplier is 0 for a dropped feature and 1 / (1 - rate) for the others. The seed is constant, so draw k is the
+    same network for the whole pool, on every device, in every round and for every batch size.
 
     >>> feature_masks(2, 6, 0.5).unique()
     tensor([0., 2.], dtype=torch.float64)
@@ -35,22 +35,23 @@ def feature_masks(num_draws: int, num_features: int, rate: float) -> Tensor:
 def drop_query_select(
     features: Tensor, disagreements: Tensor, query_size: int, generator: torch.Generator, num_draws: int = 3
 ) -> Tensor:
-    """k-means among the points whose prediction is inconsistent in more than half of the draws (arXiv:2401.14555).
+    """Select by k-means among points with inconsistent predictions (arXiv:2401.14555).
 
-    Where fewer than Q points are, those of one draw fewer come to them, and so on until there are Q.
+    A prediction is inconsistent if it changes in more than half of the draws. If fewer than Q points qualify, the
+    required number of draws decreases one by one until at least Q do.
 
     Args:
         features: (N, D) of the pool, any floating dtype.
-        disagreements: (N,) in how many draws the prediction is not that of all features.
+        disagreements: (N,) number of draws that change the prediction made with all features.
         query_size: Q, from 1 to N.
         generator: on the CPU; one number is drawn from it.
         num_draws: K.
 
     Returns:
-        (Q,) int64 on the CPU: distinct rows, one near each center of Q clusters; larger clusters first.
+        (Q,) int64 on the CPU: distinct rows, one near the center of each of Q clusters, larger clusters first.
 
     Raises:
-        DalError: a shape or ``query_size`` is not as above.
+        DalError: a shape or ``query_size`` is invalid.
         NonFiniteError: a number is NaN or infinite.
 
     >>> features = torch.tensor([[0.0], [1.0], [2.0], [50.0]])
@@ -62,15 +63,15 @@ def drop_query_select(
 
 @dataclass(frozen=True)
 class DropQuery(AcquisitionFunction):
-    """``drop_query_select``: D + 1 numbers a point are kept.
+    """Selects with ``drop_query_select``; keeps D + 1 numbers per point.
 
-    The paper's defaults. The draws are taken in summarize(), where the head is: the head runs on the features with the
-    same features dropped for the whole pool, by ``feature_masks``. The network itself needs no dropout. A point's score
-    is in how many draws its prediction changed.
+    The defaults are the paper's. summarize() makes the draws because select() has no access to the head. It runs the
+    head once per draw on features multiplied by ``feature_masks``, so a draw drops the same features for the whole
+    pool. The network needs no dropout layers. A point's score is the number of draws that change its prediction.
 
     Args:
-        num_draws: Number K of times that features are dropped, at least 1.
-        rate: Probability that a feature is dropped, from 0 to below 1.
+        num_draws: Number K of draws, each of which drops features at random, at least 1.
+        rate: Probability that a feature is dropped, at least 0 and below 1.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features", "disagreements")

@@ -27,27 +27,28 @@ from dal.errors import bad_value
 
 __all__ = ["EPIG", "epig_scores"]
 
-_BLOCK = 2**17  # numbers, few enough to stay in a core's cache between a product and its logarithm
+_BLOCK = 2**17  # numbers; a block stays in a core's cache between the product and its logarithm
 
 
 def epig_scores(log_probs: Tensor, target_log_probs: Tensor) -> Tensor:
-    """The mutual information of a point's label and a target input's, averaged over the targets (arXiv:2304.08151).
+    """Compute the expected predictive information gain of each point (arXiv:2304.08151).
 
-    The joint distribution of two labels is the mean over the draws of the product of their probabilities, so draw k
-    must be one network for all points and targets. Computed in blocks of fixed size.
+    It is the mutual information of the point's label and the label of a target point, averaged over the target points.
+    The joint probability of two labels is the mean over the draws of the product of their probabilities. Draw k must
+    therefore be the same network for all points and targets. The computation uses blocks of fixed size.
 
     Args:
         log_probs: (N, K, C) for N points, K draws of the network and C classes, any floating dtype, in nats; -inf is
-            a probability of 0. Logits may be given too.
-        target_log_probs: (T, K, C) for T inputs like those that the network will be used on, at least 1. A point may
-            be its own target: it stands for another one like it, with a label of its own.
+            a probability of 0. Logits are accepted too.
+        target_log_probs: (T, K, C) for T >= 1 target points, which represent the inputs that the network will predict.
+            A point can be its own target; the target then represents a similar point, whose label is separate.
 
     Returns:
-        (N,) float64 in nats, from 0 (the label tells nothing about predictions) to the smaller of ln K and ln C.
+        (N,) float64 in nats, from 0 (the label is uninformative about the targets) to the smaller of ln K and ln C.
 
     Raises:
-        DalError: a shape is not as above, K is 1, or there are no targets.
-        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+        DalError: a shape is invalid, K is 1, or there are no targets.
+        NonFiniteError: a row holds NaN or +inf, or only -inf.
 
     >>> opposite, unsure = [[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.5, 0.5]]
     >>> points = torch.tensor([opposite, unsure]).log()
@@ -68,7 +69,10 @@ def epig_scores(log_probs: Tensor, target_log_probs: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """(T, K C) rows. Equal to itself alone, so that functions for other targets are other functions."""
+    """(T, K C) log-probabilities of target points.
+
+    Instances compare by identity, so functions with different targets are never equal.
+    """
 
     rows: Tensor
 
@@ -78,14 +82,14 @@ class Targets:
 
 @dataclass(frozen=True)
 class EPIG(ShardedFunction):
-    """Highest ``epig_scores`` first; K C numbers a point are kept.
+    """Selects the highest ``epig_scores`` first; keeps K C numbers per point.
 
-    The targets are drawn anew for each query: from the pool, or from those given to with_target_points(), which
-    ``scoring.target_points`` names. Labeled points are never among them.
+    Each query draws new target points, either from the pool or from the points passed to with_target_points(), which
+    ``scoring.target_points`` names. Labeled points are never targets.
 
     Args:
         num_draws: Networks drawn by Monte Carlo dropout, at least 2.
-        num_targets: Target inputs that are drawn per query; all of them if there are fewer.
+        num_targets: Target points drawn per query; all of them if there are fewer.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("log_probs",)
@@ -103,7 +107,7 @@ class EPIG(ShardedFunction):
     def with_target_points(self, points: Summary) -> EPIG:
         rows = points["log_probs"]
         if not len(rows):
-            raise bad_value("targets", "at least one target input", 0)
+            raise bad_value("targets", "at least one target point", 0)
         given = replace(self)
         object.__setattr__(given, "targets", Targets(rows))
         return given
@@ -121,7 +125,7 @@ class EPIG(ShardedFunction):
         query_size: int,
         generator: torch.Generator,
     ) -> Selection:
-        # Rows on disk stay there: each is read once.
+        # Rows on disk are not loaded at once. Each is read once, block by block.
         rows = (pool if shard.group is None else shard.gather(pool))["log_probs"]
         check_query_size(query_size, len(rows))
         possible: Rows = rows if self.targets is None else self.targets.rows
@@ -133,7 +137,7 @@ class EPIG(ShardedFunction):
 
 
 def _scores(rows: Rows, target_rows: Rows, num_draws: int) -> Tensor:
-    """``epig_scores`` of rows of K C numbers."""
+    """Compute ``epig_scores`` for flattened rows of K C numbers."""
     num_targets, num_classes = len(target_rows), rows.shape[1] // num_draws
     scores = torch.zeros(len(rows), dtype=torch.float64)
     targets = _probs("target_log_probs", target_rows, slice(0, num_targets), num_draws)
@@ -144,7 +148,7 @@ def _scores(rows: Rows, target_rows: Rows, num_draws: int) -> Tensor:
 
 
 def _of_points(probs: Tensor, targets: Tensor) -> Tensor:
-    """(B,) scores of (B, K, C) probabilities for targets of (T, K, C)."""
+    """Return (B,) scores for (B, K, C) and (T, K, C) probabilities."""
     (count, num_draws, num_classes), num_targets = probs.shape, len(targets)
     total = probs.new_zeros(count)
     few_targets = max(1, _BLOCK // (8 * num_classes**2))
@@ -152,17 +156,17 @@ def _of_points(probs: Tensor, targets: Tensor) -> Tensor:
         columns = some.permute(1, 2, 0).reshape(num_draws, -1) / num_draws
         for block in row_blocks(count, num_classes * columns.shape[1], _BLOCK):
             joint = probs[block].transpose(1, 2).reshape(-1, num_draws) @ columns
-            # 0 log 0 is 0.
+            # The clamp makes 0 log 0 evaluate to 0.
             joint.mul_(joint.clamp(min=1e-300).log_())
             total[block] += joint.sum(dim=1).view(-1, num_classes).sum(dim=1)
     entropies: Tensor = torch.special.entr(probs.mean(dim=1)).sum(dim=1)
     of_targets: Tensor = torch.special.entr(targets.mean(dim=1)).sum(dim=1).mean()
-    # Never negative but for rounding.
+    # Only rounding makes a score negative.
     return (entropies + of_targets + total / num_targets).clamp_(min=0)
 
 
 def _probs(argument: str, rows: Rows, block: slice, num_draws: int) -> Tensor:
-    """(B, K, C) float64."""
+    """Return (B, K, C) float64 probabilities of a block of rows."""
     found = in_double(rows[block])
     probs = found.reshape(len(found), num_draws, -1).softmax(dim=2)
     check_finite(argument, probs, block.start, len(rows))

@@ -16,11 +16,12 @@ __all__ = ["KMeans", "k_means_select"]
 
 
 def k_means_select(features: Tensor, query_size: int, generator: torch.Generator) -> Tensor:
-    """The pool points nearest to the centers of Q clusters (Zhdanov, arXiv:1901.05954, without weights).
+    """Select the pool points nearest to the centers of Q clusters.
 
-    The clusters are those of k-means (scikit-learn, one k-means++ start; mini-batches where N · Q · D is above 2^31).
-    Points of larger clusters come first. Where clusters are empty or points equal, each center takes the nearest point
-    that is left, so the points are always Q distinct ones.
+    This is the method of Zhdanov (arXiv:1901.05954) without weights. The clusters come from scikit-learn's k-means with
+    one k-means++ start, in mini-batches if N · Q · D exceeds 2^31. Points of larger clusters come first. Each center
+    takes the nearest point that no other center has taken, so the Q points are distinct even if clusters are empty or
+    points are equal.
 
     Args:
         features: (N, D) of the pool, any floating dtype.
@@ -28,10 +29,10 @@ def k_means_select(features: Tensor, query_size: int, generator: torch.Generator
         generator: on the CPU; one number is drawn from it.
 
     Returns:
-        (Q,) int64 on the CPU: rows of ``features``, never numbers of clusters.
+        (Q,) int64 on the CPU: rows of ``features``, not cluster indices.
 
     Raises:
-        DalError: a shape or ``query_size`` is not as above.
+        DalError: a shape or ``query_size`` is invalid.
         NonFiniteError: a feature is NaN or infinite.
 
     >>> features = torch.tensor([[0.0], [1.0], [2.0], [50.0], [51.0]])
@@ -43,7 +44,10 @@ def k_means_select(features: Tensor, query_size: int, generator: torch.Generator
 
 @dataclass(frozen=True)
 class KMeans(AcquisitionFunction):
-    """``k_means_select`` on the input of the last layer. A point's score is the number of points in its cluster."""
+    """Selects with ``k_means_select`` on the inputs of the last layer.
+
+    A point's score is the number of points in its cluster.
+    """
 
     keeps: ClassVar[tuple[str, ...]] = ("features",)
     tasks: ClassVar[tuple[str, ...] | None] = None

@@ -1,4 +1,4 @@
-"""Mean standard deviation: label points whose probabilities vary most over draws."""
+"""Mean standard deviation: label points whose probabilities vary most across draws."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ __all__ = ["MeanSTD", "mean_std_scores"]
 
 
 def mean_std_scores(log_probs: Tensor) -> Tensor:
-    """The standard deviation of a class's probability over the draws, averaged over the classes (Kampffmeyer et al.,
-    2016; arXiv:1703.02910).
+    """Compute the standard deviation of class probabilities across draws, averaged over classes.
 
-    It is that of the K draws themselves, which divides by K and not by K - 1.
+    See Kampffmeyer et al. (2016) and arXiv:1703.02910. The variance divides by K, not by K - 1.
 
     Args:
         log_probs: (N, K, C) for N points, K draws of the network and C classes, any floating dtype, in nats; -inf is
-            a probability of 0. Logits may be given too.
+            a probability of 0. Logits are accepted too.
 
     Returns:
-        (N,) float64 from 0 (the draws agree) to 1/2 (two classes and draws that are certain of either).
+        (N,) float64 from 0 (the draws agree) to 1/2 (two classes, each certain in half of the draws).
 
     Raises:
         DalError: the shape is not (N, K, C), K is 1, or there are no classes.
-        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+        NonFiniteError: a row holds NaN or +inf, or only -inf.
 
     >>> import torch
     >>> opposite, unsure = [[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.5, 0.5]]
@@ -42,13 +41,13 @@ def mean_std_scores(log_probs: Tensor) -> Tensor:
     if log_probs.shape[2] < 1:
         raise bad_value("log_probs", "at least one class in dimension 2", log_probs.shape[2])
     probs = normalized_log_probs("log_probs", log_probs).exp()
-    # From differences: a mean of squares less a squared mean would lose small spreads.
+    # The mean of the squares minus the squared mean would lose small deviations to cancellation.
     return (probs - probs.mean(dim=1, keepdim=True)).square().mean(dim=1).sqrt().mean(dim=1)
 
 
 @dataclass(frozen=True)
 class MeanSTD(ScoreFunction):
-    """Highest ``mean_std_scores`` first.
+    """Selects the highest ``mean_std_scores`` first.
 
     Args:
         num_draws: Networks drawn by Monte Carlo dropout, at least 2.

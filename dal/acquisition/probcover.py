@@ -19,22 +19,23 @@ __all__ = ["ProbCover", "probcover_select", "purest_delta"]
 
 
 def purest_delta(features: Tensor, pseudo_labels: Tensor, purity: float = 0.95) -> float:
-    """The largest radius of which a share ``purity`` of the balls hold one label only (arXiv:2205.11320).
+    """Find the largest radius with a given share of pure balls (arXiv:2205.11320).
 
-    The ball of a point holds what is nearer to it than the radius, so it is pure up to the distance of the nearest
-    point of another label, and the answer is a quantile of those: there is no grid of radii. Features are scaled to
-    length 1. Takes about 2 N² D operations, and blocks of fixed size.
+    The ball of a point holds the points at a distance below the radius. It is pure if they all have the same label. A
+    ball is therefore pure for every radius up to the distance to the nearest point with another label. The result is a
+    quantile of these distances, so no grid of radii is needed. Features are normalized to length 1. The computation
+    takes about 2 N² D operations in blocks of fixed size.
 
     Args:
         features: (N, D), any floating dtype.
-        pseudo_labels: (N,) whole numbers, such as clusters.
-        purity: above 0, up to 1.
+        pseudo_labels: (N,) whole numbers, such as cluster indices.
+        purity: share of balls that must be pure, above 0 and at most 1.
 
     Returns:
-        A distance from 0 to 2; infinity where all labels are one.
+        A distance from 0 to 2; infinity if all labels are equal.
 
     Raises:
-        DalError: a shape or ``purity`` is not as above.
+        DalError: a shape or ``purity`` is invalid.
         NonFiniteError: a feature is NaN or infinite.
 
     >>> features = torch.tensor([[1.0, 0.0], [0.96, 0.28], [0.0, 1.0]])
@@ -47,27 +48,28 @@ def purest_delta(features: Tensor, pseudo_labels: Tensor, purity: float = 0.95) 
 def probcover_select(
     features: Tensor, labeled_features: Tensor, query_size: int, delta: float, generator: torch.Generator
 ) -> Tensor:
-    """The greedy cover (arXiv:2205.11320): again and again the point whose ball holds the most uncovered points.
+    """Select a greedy cover of the pool (arXiv:2205.11320).
 
-    The ball of a point holds the points of the pool that are nearer to it than ``delta``, by Euclidean distance between
-    features scaled to length 1. The balls of labeled points cover first. Ties go to the lowest position. Once all is
-    covered, the rest is drawn from the points that are left, uniformly.
+    The ball of a point holds the pool points at a distance below ``delta``, by Euclidean distance between features
+    normalized to length 1. The balls of the labeled points are covered from the start. Each step selects the point
+    whose ball holds the most uncovered points and covers that ball. Ties go to the lowest position. Once the whole pool
+    is covered, the rest of the query is drawn uniformly from the remaining points.
 
-    No edge is kept: what is newly covered is looked up again, at most once for each point. That is 4 N² D operations at
-    most, N numbers and blocks of fixed size.
+    The neighbor graph is not stored. Instead, the ball of each newly covered point is computed again, at most once per
+    point. This takes at most 4 N² D operations, N numbers and blocks of fixed size.
 
     Args:
         features: (N, D) of the pool, any floating dtype.
         labeled_features: (L, D), L may be 0.
         query_size: Q, from 1 to N.
         delta: the radius, above 0.
-        generator: on the CPU; used only once all is covered.
+        generator: on the CPU; used only once the whole pool is covered.
 
     Returns:
-        (Q,) int64 on the CPU: distinct rows of ``features`` in the order they were taken.
+        (Q,) int64 on the CPU: distinct rows of ``features`` in the order they were selected.
 
     Raises:
-        DalError: a shape, ``query_size`` or ``delta`` is not as above.
+        DalError: a shape, ``query_size`` or ``delta`` is invalid.
         NonFiniteError: a feature is NaN or infinite.
 
     >>> features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [0.0, 1.0]])
@@ -82,15 +84,16 @@ def probcover_select(
 
 @dataclass(frozen=True)
 class ProbCover(AcquisitionFunction):
-    """``probcover_select`` on the input of the last layer, which the paper takes from a self-supervised network.
+    """Selects with ``probcover_select`` on the inputs of the last layer.
 
-    A point's score is how many points it covered newly, 0 for those drawn after all was covered.
+    The paper uses features of a self-supervised network. A point's score is the number of points that it newly covered,
+    or 0 if it was drawn after the pool was covered.
 
     Args:
-        delta: Radius of a ball, above 0; null finds one each round. That is by ``purest_delta``, with k-means clusters
-            of pool and labeled points as the labels.
-        purity: Share of balls that must be pure if delta is null.
-        num_clusters: Clusters of k-means if delta is null; null takes the number of classes, as the paper does.
+        delta: Radius of a ball, above 0; null computes one in each round. ``purest_delta`` computes it, with k-means
+            clusters of the pool and labeled points as the labels.
+        purity: Share of balls that must be pure, used if delta is null.
+        num_clusters: Number of k-means clusters if delta is null; null uses the number of classes, as in the paper.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features", "num_classes")
@@ -116,7 +119,7 @@ class ProbCover(AcquisitionFunction):
             return {"features": features}
         logits = model.head(features)
         check_finite("logits", logits)
-        # One number a point, though all are equal: summaries are rows, and select() has no other way to know.
+        # The number is the same for every point. select() receives only rows, so each row carries it.
         num_classes = features.new_full((len(features),), logits.shape[1], dtype=torch.float32)
         return {"features": features, "num_classes": num_classes}
 
@@ -141,20 +144,20 @@ def _check_delta(delta: float) -> None:
 
 def _check_purity(purity: float) -> None:
     if isinstance(purity, bool) or not isinstance(purity, int | float) or not 0 < purity <= 1:
-        raise bad_value("purity", "a share above 0, up to 1", purity)
+        raise bad_value("purity", "a share above 0 and at most 1", purity)
 
 
 def _purest_delta(points: Tensor, pseudo_labels: Tensor, purity: float) -> float:
     _check_purity(purity)
     if pseudo_labels.shape != (len(points),) or not len(points):
-        raise bad_value("pseudo_labels", f"one for each of {len(points)} points", tuple(pseudo_labels.shape))
+        raise bad_value("pseudo_labels", f"shape ({len(points)},), one label per point", tuple(pseudo_labels.shape))
     pairs, labels = Pairs(points), pseudo_labels.cpu()
     pure_up_to = points.new_full((len(points),), torch.inf)
     if not bool((labels == labels[0]).all()):
         for rows in pairs.blocks(torch.arange(len(points))):
             squares = pairs.squares(rows).masked_fill_(labels[rows, None] == labels, torch.inf)
             pure_up_to[rows] = pairs.exact(rows, squares.argmin(dim=1))
-    # Rounded first, as 0.95 of 20 balls are 19, and 0.95 * 20 is more in floating point for some numbers.
+    # A product such as 0.95 * 20 can exceed its exact value by rounding, and ceil() would then count a ball too many.
     num_pure = max(1, math.ceil(round(purity * len(points), 9)))
     return float(pure_up_to.sort(descending=True).values[num_pure - 1])
 
@@ -188,12 +191,12 @@ def _cover(points: Tensor, others: Tensor, query_size: int, delta: float, genera
 
 
 def _count(newly: Tensor, pairs: Pairs, rows: Tensor, delta: float, sign: int) -> None:
-    """Add ``sign`` to every point for each of the rows that its ball holds."""
+    """Add ``sign`` to each point's count per row in its ball."""
     for block in pairs.blocks(rows):
         newly += sign * _ball(pairs, block, delta).sum(dim=0)
 
 
 def _ball(pairs: Pairs, rows: Tensor, delta: float) -> Tensor:
     inside = pairs.within(rows, delta)
-    inside[torch.arange(len(rows)), rows] = True  # a radius of 0 would leave even the point itself outside
+    inside[torch.arange(len(rows)), rows] = True  # _purest_delta() can return 0, and no distance is below 0
     return inside

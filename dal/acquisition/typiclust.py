@@ -18,17 +18,17 @@ __all__ = ["TypiClust", "typicality", "typiclust_select"]
 
 
 def typicality(features: Tensor, num_neighbors: int = 20) -> Tensor:
-    """The inverse of the mean distance to the nearest neighbors (arXiv:2202.02794).
+    """Compute the inverse mean distance to the nearest neighbors (arXiv:2202.02794).
 
     Args:
-        features: (N, D) of the points of one cluster, any floating dtype; scaled to length 1 here.
-        num_neighbors: K, at least 1; all others where there are no more.
+        features: (N, D) of the points of one cluster, any floating dtype; the function normalizes them to length 1.
+        num_neighbors: K, at least 1; all other points if there are at most K.
 
     Returns:
-        (N,) float64; the largest finite number where all neighbors are equal to the point, or there is none.
+        (N,) float64; the largest finite number if all neighbors equal the point or there are none.
 
     Raises:
-        DalError: a shape or ``num_neighbors`` is not as above.
+        DalError: a shape or ``num_neighbors`` is invalid.
         NonFiniteError: a feature is NaN or infinite.
 
     >>> typicality(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), num_neighbors=1).round(decimals=3)
@@ -47,26 +47,27 @@ def typiclust_select(
     num_neighbors: int = 20,
     min_cluster_size: int = 5,
 ) -> Tensor:
-    """The choice of TypiClust from given clusters (arXiv:2202.02794).
+    """Select the most typical points of given clusters (arXiv:2202.02794).
 
-    Again and again a cluster is taken and its most typical point that is left. Clusters with the fewest labeled or
-    chosen points come first, of those the largest (labeled points count), of those the one with the lowest number.
-    Clusters of fewer than ``min_cluster_size`` points come only where the others have no point left. Typicality looks
-    at the neighbors in the cluster, labeled ones too. Ties go to the lowest position.
+    Each step selects a cluster and then the most typical of its remaining pool points. It prefers the cluster with the
+    fewest labeled or selected points, then the largest (labeled points included), then the lowest index. Clusters of
+    fewer than ``min_cluster_size`` points are used only if the others have no points left. Typicality is computed
+    within the cluster, labeled points included. Ties go to the lowest position.
 
     Args:
-        features: (N + L, D) of the pool and after it the labeled points, any floating dtype; scaled to length 1 here.
-        clusters: (N + L,) int64 from 0, the cluster of each.
+        features: (N + L, D) of the pool followed by the labeled points, any floating dtype; the function normalizes
+            them to length 1.
+        clusters: (N + L,) int64 cluster indices from 0.
         num_labeled: L.
         query_size: Q, from 1 to N.
         num_neighbors: as in ``typicality``.
-        min_cluster_size: 1 allows all.
+        min_cluster_size: at least 1, which allows all clusters.
 
     Returns:
-        (Q,) int64 on the CPU: distinct rows of the pool, never numbers of clusters.
+        (Q,) int64 on the CPU: distinct rows of the pool, not cluster indices.
 
     Raises:
-        DalError: a shape or number is not as above.
+        DalError: a shape or number is invalid.
         NonFiniteError: a feature is NaN or infinite.
 
     >>> features = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.8, 0.2], [0.0, 1.0]])
@@ -78,21 +79,21 @@ def typiclust_select(
     check_whole("num_neighbors", num_neighbors)
     check_whole("min_cluster_size", min_cluster_size)
     if clusters.shape != (len(points),):
-        raise bad_value("clusters", f"one for each of {len(points)} points", tuple(clusters.shape))
+        raise bad_value("clusters", f"shape ({len(points)},), one index per point", tuple(clusters.shape))
     return _select(points, clusters.cpu(), num_labeled, query_size, num_neighbors, min_cluster_size).positions
 
 
 @dataclass(frozen=True)
 class TypiClust(AcquisitionFunction):
-    """``typiclust_select`` on the input of the last layer, which the paper takes from a self-supervised network.
+    """Selects with ``typiclust_select`` on the inputs of the last layer.
 
-    k-means makes as many clusters as there are labeled and asked-for points, of pool and labeled points together. A
-    point's score is its typicality.
+    The paper uses features of a self-supervised network. k-means clusters the pool and labeled points together. The
+    number of clusters is the number of labeled points plus the query size. A point's score is its typicality.
 
     Args:
-        max_clusters: Clusters at most, at least 1.
-        num_neighbors: Nearest neighbors by which ``typicality`` is measured, at least 1.
-        min_cluster_size: Points of the smallest cluster that does not come last.
+        max_clusters: Maximum number of clusters, at least 1.
+        num_neighbors: Number of nearest neighbors that define a point's typicality, at least 1.
+        min_cluster_size: Minimum number of points of a cluster, at least 1; smaller clusters are used last.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("features",)

@@ -1,4 +1,4 @@
-"""Variation ratios: label points on which draws predict different classes."""
+"""Variation ratios: label points for which draws predict different classes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ __all__ = ["VariationRatios", "variation_ratio_scores"]
 
 
 def variation_ratio_scores(log_probs: Tensor, *, votes: bool = True) -> Tensor:
-    """The share of the draws that do not vote for the most common class (Freeman, 1965; arXiv:1703.02910).
+    """Compute the share of draws that disagree with the majority class.
 
-    Each draw votes for its most probable class, as in Gal's thesis (2016). The formula of arXiv:1703.02910 is one minus
-    the largest mean probability instead, which ``votes=False`` gives: it tells points apart on which all draws agree.
+    This is the variation ratio (Freeman, 1965; arXiv:1703.02910). Each draw votes for its most probable class, as in
+    Gal's thesis (2016). ``votes=False`` uses the formula of arXiv:1703.02910 instead: one minus the largest mean
+    probability. Unlike votes, it distinguishes points on which all draws agree.
 
     Args:
         log_probs: (N, K, C) for N points, K draws of the network and C classes, any floating dtype, in nats; -inf is
-            a probability of 0. Logits may be given too.
-        votes: whether draws vote, or their probabilities are averaged.
+            a probability of 0. Logits are accepted too.
+        votes: whether draws vote; False averages their probabilities.
 
     Returns:
-        (N,) float64 from 0 (all draws agree; with averages, they are certain too) to 1 - 1/C.
+        (N,) float64 from 0 (all draws agree and, with ``votes=False``, are certain) to 1 - 1/C.
 
     Raises:
         DalError: the shape is not (N, K, C), or there are no draws or classes.
-        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+        NonFiniteError: a row holds NaN or +inf, or only -inf.
 
     >>> import torch
     >>> probs = torch.tensor([[[0.75, 0.25], [0.75, 0.25], [0.75, 0.25], [0.25, 0.75]]])
@@ -49,7 +50,9 @@ def variation_ratio_scores(log_probs: Tensor, *, votes: bool = True) -> Tensor:
 
 @dataclass(frozen=True)
 class VariationRatios(ScoreFunction):
-    """Highest ``variation_ratio_scores`` first. With votes there are many ties, which come in random order.
+    """Selects the highest ``variation_ratio_scores`` first.
+
+    Votes cause many ties, whose order is random.
 
     Args:
         num_draws: Networks drawn by Monte Carlo dropout, at least 2.

@@ -15,10 +15,10 @@ INITIAL_SETS = ("random", "balanced")
 def initial_set(policy: str, candidates: Tensor, data: ImageData, size: int, generator: torch.Generator) -> Tensor:
     """Return (size,) int64 indices from ``candidates``.
 
-    ``random`` draws them uniformly. ``balanced`` takes one point per class in turn until a class has none left. It
-    reads hidden labels, so it is for simulations only.
+    ``random`` draws them uniformly. ``balanced`` takes one point per class in turn and skips classes that have none
+    left. It reads hidden labels, so it is for simulations only.
 
-    Raises DalError for an unknown policy, and for balanced if too few labels are known.
+    Raises DalError for an unknown policy, and for balanced if too few labels are known or the task is another one.
     """
     if policy not in INITIAL_SETS:
         raise unknown_choice("initial", INITIAL_SETS, policy)

@@ -24,9 +24,10 @@ class Oracle(Protocol):
         ...
 
     def __call__(self, indices: Sequence[int]) -> list[Any] | None:
-        """Return the labels of these points, OUT_OF_CLASS (-2) for a point of none of the classes.
+        """Return the labels of these points, or None.
 
-        None means that the labels do not exist yet. The campaign then ends with WaitingForAnswers.
+        A point of none of the classes has the label OUT_OF_CLASS (-2). None means that the labels do not exist yet. The
+        campaign then ends with WaitingForAnswers.
         """
         ...
 
@@ -57,7 +58,7 @@ class NoisyOracle(DatasetOracle):
     The wrong class is drawn uniformly from the others. The answer for a point depends only on (seed, index), so asking
     again gives the same answer, in any order and after a crash. Out-of-class images are always recognized.
 
-    Raises DalError if noise is not from 0 to 1.
+    Raises DalError if noise is not from 0 to 1 or the task is not classification.
     """
 
     def __init__(self, data: ImageData, noise: float, seed: int = 0) -> None:

@@ -63,7 +63,7 @@ class Pool:
         return self._labels[indices]
 
     def rounds(self, indices: Tensor) -> Tensor:
-        """Return the (B,) int64 rounds in which points were labeled, -1 for unlabeled points."""
+        """Return the (B,) int64 labeling rounds, -1 for unlabeled points."""
         return self._rounds[indices]
 
     def exclude(self, indices: Sequence[int]) -> None:

@@ -11,9 +11,10 @@ from dal.data.images import ImageData
 
 @dataclass(frozen=True)
 class Query(Sequence[int]):
-    """The points that ask() returns, best first, as a sequence of indices with ids and scores.
+    """The points that ask() returns, best first.
 
-    Scores are None in the initial set, which is chosen without a model.
+    A query is a sequence of indices and also has their ids and scores. Scores are None in the initial set, which is
+    chosen without a model.
     """
 
     indices: tuple[int, ...]

@@ -46,7 +46,10 @@ class Task(Protocol):
 
     @property
     def primary_metric(self) -> str:
-        """Key of metrics() that training, rules and reports follow; from 0 to 1, higher is better."""
+        """Key of metrics() that training, rules and reports follow.
+
+        Its values are from 0 to 1, and higher is better.
+        """
         ...
 
     @property
@@ -79,7 +82,7 @@ class Task(Protocol):
         ...
 
     def known(self, labels: Tensor) -> Tensor:
-        """Return (N,) bool: whether a point has a known label that can be tested on."""
+        """Return (N,) bool: whether testing can use the label."""
         ...
 
     def answerable(self, labels: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ class NotALabelError(DalError):
 
 
 def whole_number(argument: str, value: object) -> int:
-    """Return the value as an int. Raises DalError unless it is a whole number."""
+    """Return a whole number as an int; raise DalError for other values."""
     try:
         # int() would accept 1.7 and text.
         return operator.index(value)  # type: ignore[arg-type]

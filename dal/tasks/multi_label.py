@@ -20,9 +20,10 @@ from dal.tasks.classification import NotALabelError, check_tasks, whole_number
 
 @dataclass(frozen=True)
 class MultiLabel:
-    """Labels are (N, C) int64: 1 if a class applies, 0 if not, -1 in rows of unknown labels.
+    """Labels are (N, C) int64 rows of 0 and 1.
 
-    An answer is a tuple of class numbers. An empty tuple means that no class applies.
+    A label is 1 if the class applies and 0 if not. Rows of unknown labels are -1. An answer is a tuple of class
+    numbers. An empty tuple means that no class applies.
 
     >>> MULTI_LABEL.encode([(2, 0), ()], num_classes=3)
     tensor([[1, 0, 1],
@@ -77,7 +78,7 @@ class MultiLabel:
         return float(self.metrics(logits, labels)[self.primary_metric])
 
     def metrics(self, logits: Tensor, labels: Tensor) -> Metrics:
-        """Return mean average precision, loss, F1, label accuracy and average precision per class.
+        """Return (mean) average precision, loss, F1 and label accuracy.
 
         The mean is over classes with a positive point, and 0 if no class has one. F1 (micro-averaged) and label
         accuracy use a threshold of 0.5.
@@ -96,7 +97,10 @@ class MultiLabel:
         )
 
     def predictions(self, logits: Tensor) -> list[Any]:
-        """Return a number per set of classes: its bits for up to 62 classes, otherwise a digest."""
+        """Return a number per point that identifies its set of classes.
+
+        The number holds the bits of up to 62 classes, or a digest of more.
+        """
         bits = ["".join("1" if yes else "0" for yes in row) for row in (logits > 0).tolist()]
         if logits.shape[1] <= 62:
             return [int(row, 2) for row in bits]

@@ -34,7 +34,10 @@ class OwnMetrics:
         self.metrics = dict(metrics)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> dict[str, Any]:
-        """Return each metric on (N, C) logits and N labels, as a number or a list."""
+        """Return each metric as a number or a list.
+
+        The arguments are (N, C) logits and N labels.
+        """
         return {name: self._value(metric, logits, labels) for name, metric in self.metrics.items()}
 
     def _value(self, metric: Metric, logits: Tensor, labels: Tensor) -> Any:

@@ -94,7 +94,7 @@ def test_targets_that_are_given():
     other = EPIG(num_draws=4).with_target_points({"log_probs": targets.flatten(1)})
     assert function == function and function != other and function != EPIG(num_draws=4)
     assert repr(function) == "EPIG(num_draws=4, num_targets=100, targets=<5 of them>)"
-    with pytest.raises(DalError, match="targets: expected at least one target input, got 0"):
+    with pytest.raises(DalError, match="targets: expected at least one target point, got 0"):
         EPIG().with_target_points({"log_probs": torch.zeros(0, 60)})
 
 

@@ -155,11 +155,11 @@ def test_what_makes_no_sense_is_refused():
     for delta in (0, -1.0, math.nan, True):
         with pytest.raises(DalError, match="delta: expected a radius above 0, got"):
             ProbCover(delta=delta)
-    with pytest.raises(DalError, match="purity: expected a share above 0, up to 1, got 95"):
+    with pytest.raises(DalError, match="purity: expected a share above 0 and at most 1, got 95"):
         ProbCover(purity=95)
     with pytest.raises(DalError, match="num_clusters: expected a whole number of at least 2, got 1"):
         ProbCover(num_clusters=1)
-    with pytest.raises(DalError, match=r"pseudo_labels: expected one for each of 3 points, got \(2,\)"):
+    with pytest.raises(DalError, match=r"pseudo_labels: expected shape \(3,\), one label per point, got \(2,\)"):
         purest_delta(torch.zeros(3, 2), torch.zeros(2))
     with pytest.raises(NonFiniteError, match="features: expected finite numbers, got nan at row 0 of 1"):
         probcover_select(torch.tensor([[torch.nan]]), torch.zeros(0, 1), 1, 0.5, generator())

@@ -128,11 +128,11 @@ def test_no_labeled_point_is_fine(labeled):
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(DalError, match="max_clusters: expected a whole number of at least 1, got 0"):
         TypiClust(max_clusters=0)
-    with pytest.raises(DalError, match=r"clusters: expected one for each of 4 points, got \(3,\)"):
+    with pytest.raises(DalError, match=r"clusters: expected shape \(4,\), one index per point, got \(3,\)"):
         typiclust_select(torch.zeros(4, 2), torch.zeros(3).long(), 0, 1)
     with pytest.raises(DalError, match="query_size: expected a whole number from 1 to 3"):
         typiclust_select(torch.zeros(4, 2), torch.zeros(4).long(), 1, 4)
-    with pytest.raises(DalError, match=r"labeled_features: expected 2 features a point, as in the pool, got 3"):
+    with pytest.raises(DalError, match=r"labeled_features: expected 2 features per point, as in the pool, got 3"):
         TypiClust().select({"features": torch.zeros(4, 2)}, {"features": torch.zeros(1, 3)}, 1, generator())
     with pytest.raises(NonFiniteError, match="labeled_features: expected finite numbers, got inf at row 0 of 1"):
         TypiClust().select({"features": torch.zeros(4, 2)}, {"features": torch.full((1, 2), torch.inf)}, 1, generator())

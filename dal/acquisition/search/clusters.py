@@ -1,4 +1,4 @@
-"""k-means with a given generator, independent of the number of threads."""
+"""k-means that is reproducible from a generator for any number of threads."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from dal.acquisition.search.pairs import Pairs
 from dal.acquisition.search.rows import check_rows
 from dal.errors import bad_value
 
-# Beyond so many products a pass over the points, centers are moved by a few points at a time.
+# If a pass over the points takes more products than this, k-means uses mini-batches.
 _MOST_PRODUCTS = 2**31
 _MINI_BATCH = 4096
 
 
 def points_of(argument: str, features: Tensor) -> Tensor:
-    """(N, D) float64 on the CPU, without gradients, multiplied by a power of two so that squares neither overflow nor
-    underflow. Raises DalError for another shape, NonFiniteError for a number that is not finite."""
+    """Return (N, D) float64 points on the CPU, safe to square.
+
+    The points have no gradients. Scaling by a power of two keeps their squares from overflowing or underflowing. Raises
+    DalError for another shape and NonFiniteError for a number that is not finite.
+    """
     check_dims(argument, features, "N, D")
     points = features.detach()
     scale = safe_scale(check_rows(argument, points))
@@ -30,7 +33,9 @@ def points_of(argument: str, features: Tensor) -> Tensor:
 
 
 def unit_points(argument: str, features: Tensor) -> Tensor:
-    """(N, D) float64 rows of length 1, on the CPU; rows of zeros stay. Raises as points_of().
+    """Normalize rows to length 1, in float64 on the CPU.
+
+    Rows of zeros do not change. Raises the same errors as points_of().
 
     >>> unit_points("features", torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     tensor([[0.6000, 0.8000],
@@ -46,23 +51,24 @@ def unit_points(argument: str, features: Tensor) -> Tensor:
 
 
 def labeled_features(labeled: Summary, features: Tensor) -> Tensor:
-    """The features of the labeled points; (0, D) if there is no labeled point.
+    """Return the features of the labeled points.
 
-    Raises DalError where their width is not that of the pool's features.
+    The result is (0, D) if there are none. Raises DalError if their width differs from that of the pool's features.
     """
     if not labeled or not len(labeled["features"]):
         return features[:0]
     if labeled["features"].shape[1:] != features.shape[1:]:
-        expected = f"{features.shape[1]} features a point, as in the pool"
+        expected = f"{features.shape[1]} features per point, as in the pool"
         raise bad_value("labeled_features", expected, labeled["features"].shape[1])
     return labeled["features"]
 
 
 def k_means(points: Tensor, num_clusters: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """k-means from one k-means++ start (scikit-learn); on large inputs by mini-batches.
+    """Run scikit-learn's k-means from one k-means++ start.
 
-    The answer is that of the generator, whatever the number of threads. It may depend on the order of the points. Where
-    there are fewer distinct points than clusters, some clusters are empty, or share a center.
+    Large inputs use mini-batches. The result depends on the generator and possibly on the order of the points, but not
+    on the number of threads. If there are fewer distinct points than clusters, some clusters are empty or share a
+    center.
 
     Args:
         points: (N, D) float64 on the CPU, finite.
@@ -70,13 +76,13 @@ def k_means(points: Tensor, num_clusters: int, generator: torch.Generator) -> tu
         generator: on the CPU; one number is drawn from it.
 
     Returns:
-        (N,) int64 clusters from 0, and their (num_clusters, D) float64 centers.
+        (N,) int64 cluster indices from 0, and (num_clusters, D) float64 centers.
 
     >>> clusters, _ = k_means(torch.tensor([[0.0], [9.0], [0.1]]).double(), 2, torch.Generator().manual_seed(0))
     >>> bool(clusters[0] == clusters[2] != clusters[1])
     True
     """
-    # Here, as it takes long to import and most functions do without.
+    # The import is slow, and most functions do not need it.
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
@@ -87,20 +93,22 @@ def k_means(points: Tensor, num_clusters: int, generator: torch.Generator) -> tu
         model = KMeans(num_clusters, n_init=1, random_state=seed)
     else:
         model = MiniBatchKMeans(num_clusters, n_init=1, random_state=seed, batch_size=max(_MINI_BATCH, num_clusters))
-    # Sums of several threads come in any order, and so would the last digits.
+    # Several threads add in varying order, which would change the last digits.
     with threadpool_limits(limits=1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer distinct points than clusters
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
         model.fit(points.numpy())
     add_flops(3 * products * (int(model.n_iter_) + 1))
     return torch.from_numpy(model.labels_).long(), torch.from_numpy(model.cluster_centers_)
 
 
 def nearest_to_centers(points: Tensor, centers: Tensor) -> Tensor:
-    """For each center in turn the nearest point that no center before it has taken; ties go to the lowest position.
+    """Return the nearest point of each center, each point at most once.
+
+    The centers choose in order, each from the points that no earlier center has taken. Ties go to the lowest position.
 
     Args:
         points: (N, D) float64.
-        centers: (Q, D) float64, Q at most N; they may be equal.
+        centers: (Q, D) float64, Q at most N; centers may be equal.
 
     Returns:
         (Q,) int64 distinct rows of ``points``.
@@ -114,9 +122,9 @@ def nearest_to_centers(points: Tensor, centers: Tensor) -> Tensor:
     for rows in pairs.blocks(torch.arange(len(centers))):
         for center, squares, slack in zip(centers[rows], pairs.squares(rows), pairs.slack(rows), strict=True):
             squares.masked_fill_(taken, torch.inf)
-            # Rounding leaves these open.
+            # The products cannot rank these points, because they differ by no more than rounding.
             close = (squares <= squares.min() + 2 * slack).nonzero().flatten()
-            # Without a root, after which distances that differ in the last digit may be equal.
+            # Squared distances: a square root could make distances that differ in the last digit equal.
             exact = (points[close] - center).square().sum(dim=1)
             positions.append(int(close[exact.argmin()]))
             taken[positions[-1]] = True
@@ -124,13 +132,15 @@ def nearest_to_centers(points: Tensor, centers: Tensor) -> Tensor:
 
 
 def k_means_picks(points: Tensor, query_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The points nearest to the centers of ``query_size`` clusters, those of the largest clusters first.
+    """Return the points nearest to k-means centers, largest clusters first.
 
     Args:
-        points: (N, D) float64 on the CPU, finite, N at least ``query_size``.
+        points: (N, D) float64 on the CPU, finite, N at least Q.
+        query_size: number Q of clusters.
+        generator: on the CPU; one number is drawn from it.
 
     Returns:
-        (Q,) int64 distinct rows of ``points``, and (Q,) float64: how many points the cluster of each holds.
+        (Q,) int64 distinct rows of ``points``, and (Q,) float64 sizes of their clusters.
     """
     clusters, centers = k_means(points, query_size, generator)
     sizes = torch.bincount(clusters, minlength=query_size)

@@ -1,9 +1,10 @@
 """Weighted sampling as a race of exponential times: the smallest time wins.
 
-Point i of weight w_i arrives at E_i / w_i, where E_i is exponential; the first is i with probability w_i / Σ w. So a
-draw is an argmax of w_i / E_i. Unlike a search in cumulative sums, it needs no total: points whose upper bounds cannot
-win need not be looked at, and the answer does not depend on which were. E_i comes from (seed of the draw, i) alone, so
-neither does it depend on blocks, devices or the number of processes.
+Point i with weight w_i arrives at time E_i / w_i, where E_i is exponentially distributed. It arrives first with
+probability w_i / Σ w, so the argmax of w_i / E_i is a draw with these probabilities. Unlike a search in cumulative
+sums, the race needs no total. It can skip points whose upper bounds cannot win, and the result does not depend on which
+points it skips. E_i depends only on the seed of the draw and on i. The result is therefore the same for all block
+sizes, devices and numbers of processes.
 """
 
 from __future__ import annotations
@@ -20,37 +21,41 @@ _GAMMA, _MIX_1, _MIX_2 = (c - 2**64 for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4
 
 
 def draw_seed(generator: torch.Generator) -> int:
-    """The seed of one draw: one number of the generator."""
+    """Draw one number from the generator as the seed of a draw."""
     return int(torch.randint(-(2**63), 2**63 - 1, (), generator=generator, dtype=torch.int64))
 
 
 def uniforms(seed: int, start: int, count: int, device: torch.device | str = "cpu") -> Tensor:
-    """(count,) float64 in (0, 1), those of the points from ``start`` on.
+    """Return the (count,) float64 uniforms in (0, 1) of points from ``start``.
 
     >>> bool((uniforms(3, 0, 10)[4:] == uniforms(3, 4, 6)).all())
     True
     """
     found = torch.empty(count, dtype=torch.float64, device=device)
-    # Within the cache, and too few for PyTorch to wake other threads, which where they are busy costs more than this.
+    # On the CPU, a block fits in the cache and is too small for PyTorch to use several threads. If other threads are
+    # busy, waiting for them costs more than the computation.
     for block in row_blocks(count, 1, 2**15 if found.device.type == "cpu" else 2**24):
         x = torch.arange(start + block.start + 1, start + block.stop + 1, device=device)
         x.mul_(_GAMMA).add_(seed)
         _xor_shift(x, 30).mul_(_MIX_1)
         _xor_shift(x, 27).mul_(_MIX_2)
         _xor_shift(x, 31)
-        # The upper 52 bits, and a half so that it is neither 0 nor 1.
+        # The upper 52 bits. The 0.5 added below keeps the result from being 0 or 1.
         found[block] = _shifted(x, 12)
     return found.add_(0.5).mul_(2.0**-52)
 
 
 def exponentials(uniform: Tensor) -> Tensor:
-    """(R,) float64: E_i of uniforms, by the same function on every device. Never below the uniform itself."""
+    """Return the (R,) float64 exponentials E_i of uniforms.
+
+    They are computed on the CPU, so they are equal for every device. E_i is never below its uniform.
+    """
     times = [-math.log1p(-u) for u in uniform.tolist()]
     return torch.tensor(times, dtype=torch.float64, device=uniform.device)
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
-    """To the right, zeros coming in."""
+    """Shift right and fill with zeros."""
     return (x >> bits).bitwise_and_(2 ** (64 - bits) - 1)
 
 

@@ -1,10 +1,10 @@
 """FLOPs of a selection: its products and distances.
 
-They are counted where they are computed, by the shapes, as a counter that looks at every operation would slow down
-selections that are thousands of small ones. A number of a pair costs 2 in a product, 3 in a distance by differences;
-in a distance of gradients 6, and 10 more where it is computed without cancellation. Sorting, sums and random numbers
-are not counted. Which distances are computed in full depends on the rounding of products: from machine to machine the
-count may differ by a little.
+The code that computes them also counts them, from the shapes. A counter that intercepts every operation would slow down
+a selection, which consists of thousands of small operations. For each pair of points and each number of a point, an
+inner product counts 2 FLOPs and a distance by differences counts 3. A distance of gradients counts 6, and 10 more if it
+is computed without cancellation. Sorting, sums and random numbers are not counted. The rounding of products determines
+which distances are computed exactly, so the count can differ slightly between machines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Work:
-    """What was counted inside the block."""
+    """The FLOPs counted inside a block."""
 
     flops: int = 0
 
@@ -27,7 +27,9 @@ _current: ContextVar[Work | None] = ContextVar("dal_selection_work", default=Non
 
 @contextmanager
 def counted_work() -> Iterator[Work]:
-    """Count inside. A block inside another has a count of its own.
+    """Count the FLOPs of the block.
+
+    The count of a nested block is separate and is not part of the outer count.
 
     >>> with counted_work() as work:
     ...     add_flops(3)
@@ -44,7 +46,7 @@ def counted_work() -> Iterator[Work]:
 
 
 def add_flops(flops: int) -> None:
-    """Count these, where somebody counts."""
+    """Add to the current count, if any."""
     work = _current.get()
     if work is not None:
         work.flops += flops

@@ -1,9 +1,9 @@
 """Squared distances: bounded float32 products and exact float64 differences.
 
-The products tell which few pairs matter, cheaply; what decides is always the second. Two searches are built on this,
-which keep different things: ``nearest`` one falling bound a point, below which most points are never settled, and
-``dal.scoring.candidates.exact_neighbors`` the K smallest distances of each query. ``pairs`` stays apart: it answers for
-all pairs, so that its products are the result and have to be float64.
+The products are cheap and identify the few pairs that matter. The exact differences of these pairs decide. Two searches
+use this and store different results. ``nearest`` stores one decreasing bound per point, and most points never need an
+exact distance. ``dal.scoring.candidates.exact_neighbors`` stores the K smallest distances of each query. ``pairs`` does
+not use this. It returns the distances of all pairs, so its products are the result and must be float64.
 """
 
 from __future__ import annotations
@@ -23,23 +23,26 @@ Index = slice | Tensor
 
 
 class Low(NamedTuple):
-    """Some points in float32: their factors, and their squared lengths in float64 (B,)."""
+    """B points as float32 factors and (B,) float64 squared lengths."""
 
     factors: tuple[Tensor, ...]
     squares: Tensor
 
     def at(self, rows: Index) -> Low:
-        """Some of them."""
+        """Return the points at these rows."""
         return Low(tuple(factor[rows] for factor in self.factors), self.squares[rows])
 
     def append(self, at: int, other: Low) -> None:
-        """Write another's rows into these, from ``at``."""
+        """Write the rows of another into these, starting at row ``at``."""
         for mine, theirs in zip((*self.factors, self.squares), (*other.factors, other.squares), strict=True):
             mine[at : at + len(theirs)] = theirs
 
 
 class Geometry(ABC):
-    """Points whose distances are asked for. ``width`` numbers make a point; all lengths are multiplied by ``scale``."""
+    """Points and the distances between them.
+
+    Each point has ``width`` numbers. All lengths are multiplied by ``scale``.
+    """
 
     width: int
     scale: float
@@ -50,52 +53,60 @@ class Geometry(ABC):
 
     @abstractmethod
     def low(self, rows: Index) -> Low:
-        """The points in float32."""
+        """Return the points in float32."""
 
     @abstractmethod
     def high(self, rows: Index) -> Tensor:
-        """The points in float64, (B, width): all that exact() needs of them."""
+        """Return the points as (B, width) float64, the input of exact()."""
 
     @abstractmethod
     def low_of(self, high: Tensor) -> Low:
-        """The same in float32 as low() gives."""
+        """Convert the output of high() to that of low()."""
 
     @abstractmethod
     def products(self, points: Low, centers: Low) -> Tensor:
-        """(B, P) float32 inner products."""
+        """Return (B, P) float32 inner products."""
 
     @abstractmethod
     def exact(self, points: Tensor, centers: Tensor) -> Tensor:
-        """Squared distances of (B, width) points from as many centers, pair by pair, (B,) float64.
+        """Return (B,) float64 squared distances between B pairs of points and centers.
 
-        What a pair gives does not depend on what stands beside it but for the last digit, and is 0 for equal points.
+        Both arguments are (B, width). The result of a pair depends on the other pairs in the last digit at most. It is
+        0 for equal points.
         """
 
     def estimates(self, points: Low, centers: Low) -> tuple[Tensor, Tensor]:
-        """(B, P) squared distances from products, and what each is off by at most; both of the squares' dtype."""
+        """Return (B, P) squared distances from products and their error bounds.
+
+        Both have the dtype of the squared lengths.
+        """
         size = points.squares[:, None] + centers.squares
         about = torch.sub(size, self.products(points, centers), alpha=2)
         return about, size.mul_(self.slack).add_(self.smallest)
 
     @property
     def slack(self) -> float:
-        """The squared distance |x|² + |c|² - 2 x·c is off by less than this times |x|² + |c|².
+        """Bound on the relative error of squared distances from products.
 
-        Each of ``width`` products and sums rounds by half a unit of float32 (2^-24) at most in any order, and so do
-        the sums of squares; the entries and the last additions are in the 32.
+        The error of |x|² + |c|² - 2 x·c is less than ``slack`` times |x|² + |c|². The ``width`` products and sums round
+        by at most half a unit of float32 (2^-24) each, in any order of summation. The same holds for the sums of
+        squares. The 32 in the formula covers the rounding of the entries and of the last additions.
         """
         return 2 * (self.width + 32) * 2.0**-24
 
     @property
     def smallest(self) -> float:
-        """What squares and products can lose on top by falling below float32's range."""
+        """Bound on the additional error from underflow in float32."""
         return (self.width + 32) * 2.0**-120
 
 
 class Euclidean(Geometry):
-    """Rows (N, D) as they are. ``origin`` (D,), which is scaled already, is taken away before anything is multiplied,
-    since a common offset would drown the distances; any point near the middle does. In float32 it can be taken from
-    float32 rows as they are; in float64 every row goes through float64."""
+    """Euclidean distances between rows (N, D).
+
+    ``origin`` (D,), already scaled, is subtracted before any product, because a common offset would make the rounding
+    errors large relative to the distances. Any point near the center of the data is suitable. A float32 origin is
+    subtracted from float32 rows directly. With a float64 origin, every row is converted to float64.
+    """
 
     def __init__(self, rows: Rows, scale: float, origin: Tensor) -> None:
         self.rows, self.scale, self.device = rows, scale, rows.device
@@ -107,7 +118,7 @@ class Euclidean(Geometry):
 
     def low(self, rows: Index) -> Low:
         x = scaled(self.rows[rows], self.scale)
-        # Both precisions take away the same.
+        # low() and low_of() subtract the same values, because float64 represents a float32 origin exactly.
         in_single = torch.promote_types(x.dtype, self._origin.dtype) == torch.float32
         return _low(x - self._origin) if in_single else self.low_of(in_double(x))
 
@@ -132,15 +143,15 @@ class Euclidean(Geometry):
 
 
 def _low(x: Tensor) -> Low:
-    # float32 is enough for the squares: what they round off is within the slack.
+    # float32 is precise enough for the squares, because the slack covers their rounding.
     return Low((x,), in_double(torch.linalg.vector_norm(x, dim=1)).square())
 
 
 class Gradients(Geometry):
-    """Gradients g = a ⊗ h that exist only as their factors: errors a of C numbers, features h of D.
+    """Distances between gradients g = a ⊗ h, stored as factors.
 
-    ``scale`` must bring the features to 1 at most: what is lost where errors are too small to be multiplied in float32
-    would be multiplied by the features.
+    The factors are errors a of C numbers and features h of D numbers. ``scale`` must reduce the features to at most 1.
+    Larger features would amplify the loss from float32 products of errors that underflow.
     """
 
     def __init__(self, errors: Rows, features: Rows, scale: float) -> None:
@@ -165,7 +176,7 @@ class Gradients(Geometry):
         return high[:, : self.num_classes], high[:, self.num_classes :]
 
     def _low(self, a: Tensor, h: Tensor) -> Low:
-        # The shorter factor in float64: errors may be so small that float32 cannot square them.
+        # The shorter factor is squared in float64, because errors can be too small to square in float32.
         squares = in_double(a).square().sum(dim=1) * in_double(torch.linalg.vector_norm(h, dim=1)).square()
         return Low((a.float(), h), squares)
 
@@ -188,17 +199,18 @@ class Gradients(Geometry):
         return found
 
 
-# A squared distance below this part of |g|² + |g'|² has lost digits in the subtraction and is computed anew. What is
-# kept has lost at most three of float64's sixteen.
+# A squared distance below this fraction of |g|² + |g'|² has lost digits to cancellation and is computed again. The
+# others have lost at most three of float64's sixteen digits.
 _CANCELS = 1e-3
 
 
 def squared_distances_of_close(a: Tensor, h: Tensor, a_center: Tensor, h_center: Tensor) -> Tensor:
-    """|a ⊗ h - a' ⊗ h'|² of each of P pairs without cancellation, exactly 0 where both factors are equal.
+    """Compute squared distances of P pairs of gradients without cancellation.
 
-    (P, C), (P, D), (P, C), (P, D) to (P,). Each factor is split along its counterpart and across it. That makes four
-    blocks of the difference which are orthogonal, so their squares add up, and each is written in the differences
-    a - a' and h - h'.
+    They are |a ⊗ h - a' ⊗ h'|². The arguments are (P, C), (P, D), (P, C) and (P, D), and the result is (P,). It is
+    exactly 0 if both factors are equal. Each factor is split into a part along its counterpart and a part across it.
+    This divides the difference into four orthogonal blocks, whose squares add up. Each block is computed from the
+    differences a - a' and h - h'.
     """
     add_flops(10 * len(a) * (a.shape[1] + h.shape[1]))
     a_along, a_across, a_length = _split(a, a_center)
@@ -213,7 +225,10 @@ def squared_distances_of_close(a: Tensor, h: Tensor, a_center: Tensor, h_center:
 
 
 def _split(x: Tensor, center: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x - center (P, D) along the direction of the center, (P,); its square across it, (P,); the center's length."""
+    """Split (P, D) differences x - center along and across the center.
+
+    Returns the (P,) component along the center's direction, the (P,) square of the rest, and the (P,) center lengths.
+    """
     length = center.norm(dim=1)
     direction = center / torch.where(length > 0, length, 1)[:, None]
     difference = x - center

@@ -1,10 +1,10 @@
 """Distances to the nearest center, updated only where they can decide.
 
-A distance to the nearest of a growing set of centers only falls, so an old one is an upper bound. Whoever looks for the
-largest (k-center), or for the largest of distances times random factors (k-means++), needs the true values of the few
-points whose bounds are in the way, and nothing of the others. The bounds come from blocked float32 products and hold
-with their rounding; what decides is computed from float64 differences. So the answer is that of the plain definition,
-and depends neither on the blocks nor on when what was brought up to date.
+The distance to the nearest of a growing set of centers only decreases, so an earlier distance is an upper bound.
+k-center needs the largest distance, and k-means++ needs the largest product of a distance and a random factor. Both
+need the exact distances of only the few points whose bounds are high enough. The bounds come from blocked float32
+products and allow for their rounding. Float64 differences decide. The result therefore equals that of the plain
+definition, and depends neither on the blocks nor on the order of the updates.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dal.acquisition.search.geometry import Geometry, Low
 from dal.acquisition.search.numbers import in_double, row_blocks
 
 CHUNK = 64
-"""Centers a product: enough to be bound by arithmetic, few enough to stop soon for points that fall out."""
+"""Centers per product: enough to be compute-bound, few enough to drop points early."""
 
-# Numbers a block: what a CPU's cache holds, and enough to keep a GPU busy.
+# Numbers per block: _BLOCK fits in a CPU's cache, and _GPU_BLOCK keeps a GPU busy.
 _BLOCK = 2**21
 _GPU_BLOCK = 2**27
 _PAIRS = 2**17
@@ -29,11 +29,14 @@ _FEW_ROWS = 4
 
 
 KeyOf = Callable[[Tensor, Tensor], Tensor]
-"""Positions (R,) and squared distances (R,) to keys (R,)."""
+"""Maps (R,) positions and (R,) squared distances to (R,) keys."""
 
 
 class Centers:
-    """Points with float32 factors for products; float64 ones come from where the center came from."""
+    """Labeled points and picked points, the centers of a search.
+
+    Their float32 factors are stored for products. The float64 values of labeled points are read again when needed.
+    """
 
     def __init__(self, points: Geometry, labeled: Geometry | None, query_size: int) -> None:
         self._points, self._labeled = points, labeled
@@ -44,7 +47,7 @@ class Centers:
             tuple(factor.new_empty(capacity, factor.shape[1]) for factor in one.factors),
             one.squares.new_empty(capacity),
         )
-        # Squared lengths rounded upward, so that bounds which begin with them stay bounds.
+        # Squared lengths are rounded up, so that the bounds computed from them remain upper bounds.
         self._raised = torch.empty(capacity, dtype=torch.float32, device=points.device)
         self._infinity = torch.tensor(torch.inf, device=points.device)
         self._picked = one.squares.new_empty(query_size, points.width)
@@ -54,27 +57,27 @@ class Centers:
                 self._append(labeled.low(block))
 
     def add(self, high: Tensor) -> None:
-        """One more, (width,) float64."""
+        """Add one picked point, (width,) float64."""
         high = high.to(self._picked)
         self._picked[self.count - self.num_labeled] = high
         self._append(self._points.low_of(high[None]))
 
     def low(self, start: int, stop: int) -> Low:
-        """Those from start to stop, in float32."""
+        """Return the centers from ``start`` to ``stop`` in float32."""
         return self._low.at(slice(start, stop))
 
     def raised(self, start: int, stop: int) -> Tensor:
-        """(P,) float32: their squared lengths with the slack, rounded upward."""
+        """Return (P,) float32 squared lengths plus slack, rounded up."""
         return self._raised[start:stop]
 
     def high(self, which: Tensor) -> Tensor:
-        """(P, width) float64."""
+        """Return the (P, width) float64 values of these centers."""
         if self._labeled is None:
             return self._picked[which]
         found = self._picked.new_empty(len(which), self._points.width)
         ours = which < self.num_labeled
         if bool(ours.any()):
-            # Each once: a point next to many others is asked for with each of them.
+            # Reads each center only once, although it can occur in many pairs.
             distinct, places = torch.unique(which[ours], return_inverse=True)
             found[ours] = self._labeled.high(distinct)[places]
         found[~ours] = self._picked[which[~ours] - self.num_labeled]
@@ -89,17 +92,20 @@ class Centers:
 
 
 class NearestCenters:
-    """Squared distances of points to the nearest center: ``squares`` (N,) float64 are as large or larger."""
+    """Bounds on the squared distances of points to their nearest center.
+
+    ``squares`` (N,) float64 holds the upper bounds.
+    """
 
     def __init__(self, points: Geometry, centers: Centers) -> None:
         self.points, self.centers = points, centers
         count, device = len(points), points.device
         self.squares = in_double(torch.full((count,), torch.inf, device=device))
-        self._seen = torch.zeros(count, dtype=torch.int32, device=device)  # so many centers are accounted for
-        self._exact = torch.zeros(count, dtype=torch.bool, device=device)  # of those, the distance itself
+        self._seen = torch.zeros(count, dtype=torch.int32, device=device)  # number of centers that a bound covers
+        self._exact = torch.zeros(count, dtype=torch.bool, device=device)  # whether the bound is their exact distance
 
     def lower_all(self, stop: int) -> None:
-        """Bring all bounds up to date with the first ``stop`` centers, at least one."""
+        """Update all bounds with the first ``stop`` centers, at least one."""
         start = int(self._seen.min()) if len(self._seen) else stop
         for block in row_blocks(len(self.points), self.points.width, self._most_values()):
             low = self.points.low(block)
@@ -110,10 +116,11 @@ class NearestCenters:
         self._exact.fill_(False)
 
     def largest(self, keys: Tensor, key_of: KeyOf) -> tuple[float, int]:
-        """The largest key, a point's true squared distance times a factor of its own, and the lowest position with it.
+        """Return the largest key and the lowest position that has it.
 
-        Without points, or where all are taken, it is -inf at 0. ``keys`` (N,) float64 are as large as the keys or
-        larger; they are overwritten where something is learned.
+        The key of a point is its exact squared distance times a factor per point, as ``key_of`` computes it. Without
+        points, or if all are taken, the result is -inf at 0. ``keys`` (N,) float64 are upper bounds on the keys. The
+        search replaces those that it improves.
         """
         if not len(keys):
             return -torch.inf, 0
@@ -139,12 +146,12 @@ class NearestCenters:
                 rows = rows[keys[rows].topk(most).indices]
 
     def distances(self, rows: Tensor) -> Tensor:
-        """(R,) float64 squared distances of these points themselves."""
+        """Return the (R,) float64 exact squared distances of these points."""
         self._settle(rows)
         return self.squares[rows]
 
     def take(self, row: int) -> None:
-        """From now on this point is below every other."""
+        """Mark a point as taken, which ranks it below all others."""
         self.squares[row] = -1
 
     def _most_values(self) -> int:
@@ -154,7 +161,11 @@ class NearestCenters:
         return self._exact[rows] & (self._seen[rows] == self.centers.count)
 
     def _advance(self, rows: Tensor, best: float, key_of: KeyOf) -> None:
-        """One step towards the true values: of bounds that are out of date, up to date; of others, the distance."""
+        """Bring the values of these points one step closer to exact distances.
+
+        Updates outdated bounds, and replaces current bounds and outdated distances by exact distances. A few points are
+        all replaced by exact distances directly.
+        """
         if len(rows) <= _FEW_ROWS:
             self._settle(rows)
             return
@@ -164,7 +175,7 @@ class NearestCenters:
         self._lower(rows[~settled], best, key_of)
 
     def _lower(self, rows: Tensor, best: float, key_of: KeyOf) -> None:
-        """Bring bounds up to date, giving up those whose keys fall below the best."""
+        """Update bounds and drop points whose keys fall below ``best``."""
         low = self.points.low(rows)
         while len(rows):
             seen = self._seen[rows]
@@ -181,14 +192,17 @@ class NearestCenters:
                 rows, low = rows[keep], low.at(keep)
 
     def _bounds(self, low: Low, start: int, stop: int) -> Tensor:
-        """(B,) float64: not below the squared distances to the nearest of these centers."""
+        """Return (B,) float64 upper bounds from centers ``start`` to ``stop``."""
         products = self.points.products(self.centers.low(start, stop), low)
         nearest = torch.add(self.centers.raised(start, stop)[:, None], products, alpha=-2).amin(dim=0)
         bounds = in_double(nearest) + low.squares * (1 + self.points.slack) + self.points.smallest
         return bounds.clamp_(min=0)
 
     def _settle(self, rows: Tensor) -> None:
-        """Find the distances themselves; from those of fewer centers on, where they are known."""
+        """Compute the exact distances of these points.
+
+        If all of them have exact distances to fewer centers, only the remaining centers are compared.
+        """
         exact = self._exact[rows]
         start, stop = 0, self.centers.count
         if bool(exact.all()):
@@ -204,12 +218,15 @@ class NearestCenters:
         self._exact[rows] = True
 
     def _nearest_of(self, rows: Tensor, known: Tensor, start: int, stop: int) -> Tensor:
-        """(R,) exact squared distances to the nearest of these centers, or ``known`` where that is nearer."""
+        """Return (R,) exact squared distances to the nearest center.
+
+        Compares the centers from ``start`` to ``stop`` with the distances in ``known`` and returns the smaller ones.
+        """
         high = self.points.high(rows)
         low, centers = self.points.low_of(high), self.centers.low(start, stop)
         about, off = self.points.estimates(low, centers)
         reach = torch.minimum(known, (about + off).amin(dim=1))
-        # Only these can be the nearest.
+        # Only these pairs can include a nearest center.
         pairs, which = (about - off <= reach[:, None]).nonzero(as_tuple=True)
         for block in row_blocks(len(pairs), self.points.width):
             distances = self.points.exact(high[pairs[block]], self.centers.high(which[block] + start))
@@ -218,9 +235,9 @@ class NearestCenters:
 
 
 def nearest_point(points: Geometry, center: Tensor) -> tuple[float, int]:
-    """The smallest squared distance from one center (width,) float64, and the lowest position that has it.
+    """Return the smallest squared distance to a center and its lowest position.
 
-    Without points it is inf at 0.
+    The center is (width,) float64. Without points, the result is inf at 0.
     """
     if not len(points):
         return torch.inf, 0
@@ -229,7 +246,7 @@ def nearest_point(points: Geometry, center: Tensor) -> tuple[float, int]:
     nearest = NearestCenters(points, centers)
     nearest.lower_all(1)
     bounds = nearest.squares
-    # |x|² is at most 2 d² + 2 |c|², and a bound exceeds d² by twice the slack at most.
+    # |x|² is at most 2 d² + 2 |c|², and a bound exceeds d² by at most twice the slack.
     off = 2 * points.slack * (2 * bounds + 3 * centers.low(0, 1).squares) + 2 * points.smallest
     rows = (bounds - off <= bounds.min()).nonzero()[:, 0]
     squares = nearest.distances(rows)

@@ -12,7 +12,9 @@ from dal.errors import NonFiniteError, bad_value
 
 
 def check_whole(argument: str, value: object, least: int = 1, why: str = "") -> None:
-    """Raise DalError, with ``why`` where there is one, unless ``value`` is a whole number of at least ``least``.
+    """Raise DalError unless ``value`` is a whole number of at least ``least``.
+
+    The error includes ``why`` if given.
 
     >>> check_whole("num_draws", 1, 2, "one draw cannot disagree")
     Traceback (most recent call last):
@@ -23,11 +25,11 @@ def check_whole(argument: str, value: object, least: int = 1, why: str = "") -> 
 
 
 def check_finite(what: str, values: Tensor, first_row: int = 0, num_rows: int | None = None) -> None:
-    """Raise NonFiniteError, naming the first row, if any value is NaN or infinite.
+    """Raise NonFiniteError if any value is NaN or infinite.
 
-    ``first_row`` and ``num_rows`` are for values that are a part of more rows.
+    The error names the first such row. If the values are a block of more rows, pass ``first_row`` and ``num_rows``.
     """
-    # The extremes tell first: a mask of a large pool is not made unless there is something to name.
+    # The extremes are finite only if all values are. Checking them first avoids a mask of a large pool.
     if values.numel() == 0 or bool(torch.isfinite(torch.stack(torch.aminmax(values))).all()):
         return
     finite = torch.isfinite(values)
@@ -39,37 +41,39 @@ def check_finite(what: str, values: Tensor, first_row: int = 0, num_rows: int | 
 
 
 def in_double(x: Tensor) -> Tensor:
-    """float64 where the device has it (Apple's has not)."""
+    """Convert to float64, or to float32 on devices without float64 (Apple)."""
     return x.float() if x.device.type == "mps" else x.double()
 
 
 def normalized_log_probs(argument: str, logits: Tensor) -> Tensor:
-    """Log-probabilities over the last dimension, in nats and float64; rows are refused where they make no sense.
+    """Normalize logits to float64 log-probabilities in nats.
 
-    Log-probabilities are logits that are normalized already and come back as they are, so a function built on this
-    takes either. -inf is a probability of 0.
+    Log-probabilities are already normalized logits and do not change, so a function that calls this accepts both. -inf
+    is a probability of 0.
 
     Args:
-        argument: what to call ``logits`` in an error.
+        argument: name of ``logits`` in errors.
         logits: (..., C), any floating dtype.
 
     Returns:
-        (..., C) float64.
+        (..., C) float64, normalized over the last dimension.
 
     Raises:
-        NonFiniteError: a row holds NaN or +inf, or nothing but -inf.
+        NonFiniteError: a row holds NaN or +inf, or only -inf.
 
     >>> normalized_log_probs("logits", torch.tensor([[0.0, 0.0], [0.0, -torch.inf]])).exp().tolist()
     [[0.5, 0.5], [1.0, 0.0]]
     """
     log_probs = in_double(logits).log_softmax(dim=-1)
-    # -inf is fine and NaN is not, which is what being finite means for the probabilities.
+    # Checks the probabilities, because a log-probability of -inf is valid.
     check_finite(argument, log_probs.exp())
     return log_probs
 
 
 def row_blocks(num_rows: int, width: int, most_values: int = 2**20) -> Iterator[slice]:
-    """Slices that cover ``num_rows`` rows of ``width`` values, each of at most ``most_values`` values (or one row).
+    """Yield slices that cover ``num_rows`` rows of ``width`` values.
+
+    Each slice has at most ``most_values`` values, or one row if a row has more.
 
     >>> list(row_blocks(5, 10, most_values=20))
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
@@ -80,13 +84,13 @@ def row_blocks(num_rows: int, width: int, most_values: int = 2**20) -> Iterator[
 
 
 def safe_scale(largest: float, most: float = 2.0**30) -> float:
-    """A power of two by which float32 can multiply and then square numbers of this size: 1 where it can already.
+    """Return a power of two that lets float32 square numbers safely.
 
-    Multiplying by it is exact, so it changes no order of distances.
+    It is 1 if they need no scaling. Multiplying by a power of two is exact, so the order of distances does not change.
 
     Args:
-        largest: the largest absolute value.
-        most: the largest number that is left as it is.
+        largest: the largest absolute value of the numbers.
+        most: the largest value that needs no scaling.
 
     >>> safe_scale(3.0), safe_scale(3.0, most=1.0), safe_scale(2.0**100)
     (1.0, 0.25, 3.944304526105059e-31)

@@ -22,13 +22,14 @@ _CHECKED_AT_ONCE = 2**22
 
 
 class DiskRows:
-    """The rows (N, D) of a .npy file of float16, float32 or float64, read when they are asked for and never held.
+    """The rows (N, D) of a .npy file, read on access.
 
-    ``rows[a:b]`` and ``rows[positions]`` are what a tensor gives, as new tensors on the CPU. Plain reads instead of a
-    memory map: mapped pages would count as this process's memory for as long as the system likes. Only a file in
-    Fortran order, or of another byte order, is mapped.
+    The dtype is float16, float32 or float64. Rows are never cached. ``rows[a:b]`` and ``rows[positions]`` index like a
+    tensor and return new tensors on the CPU. Rows are read rather than memory-mapped, because mapped pages count toward
+    the memory of this process until the system evicts them. Only files in Fortran order or with a foreign byte order
+    are mapped.
 
-    Raises DalError, naming the argument that the path comes from, where the file is not such an array.
+    Raises DalError if the file is not such an array. The error names ``argument``, the source of the path.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "features.npy"
@@ -49,7 +50,7 @@ class DiskRows:
 
     @classmethod
     def of_file(cls, file: Any) -> DiskRows:
-        """Of an open file, whose name need not exist any more."""
+        """Create the rows of an open file, which may be deleted already."""
         self = cls.__new__(cls)
         self._argument = "path"
         self._open(file, str(file.name))
@@ -81,7 +82,7 @@ class DiskRows:
     ndim = 2
 
     def is_floating_point(self) -> bool:
-        """As a tensor's."""
+        """Return True, like a floating-point tensor."""
         return True
 
     def __len__(self) -> int:
@@ -99,14 +100,14 @@ class DiskRows:
         if isinstance(rows, Tensor) and _are_positions(rows, len(self)):
             places = rows.cpu()
         else:
-            # All that a tensor understands beside them: masks, lists, positions from the end, steps.
+            # Other indices that a tensor supports: masks, lists, negative positions and steps.
             places = torch.arange(len(self))[rows.cpu() if isinstance(rows, Tensor) else rows]
         if places.ndim != 1:
             raise bad_value("rows", "a slice, a mask or a list of positions", rows)
         order = torch.argsort(places, stable=True)
         wanted = places[order].numpy()
         found = np.empty((len(wanted), self.shape[1]), self._numpy_dtype)
-        # Neighbors on disk are read at once.
+        # Rows that are adjacent on disk are read together.
         breaks = np.flatnonzero(np.diff(wanted) != 1) + 1
         ends = [0, *breaks.tolist(), len(wanted)]
         for first, last in itertools.pairwise(ends):
@@ -122,7 +123,7 @@ class DiskRows:
         while len(view):
             count = os.preadv(self._file.fileno(), [view[:_MOST_BYTES_A_READ]], at)
             if count == 0:
-                expected = f"{len(self)} rows, as its head says"
+                expected = f"{len(self)} rows, as its header declares"
                 raise bad_value(self._argument, expected, f"a shorter file ({self._name})")
             view, at = view[count:], at + count
 
@@ -134,7 +135,7 @@ def _are_positions(places: Tensor, count: int) -> bool:
 
 
 class RowView(ABC):
-    """Rows that are computed from others when they are read. Subclasses say how in ``rows()``."""
+    """Rows that are computed on access. Subclasses implement ``__getitem__``."""
 
     ndim = 2
 
@@ -142,7 +143,7 @@ class RowView(ABC):
         self.shape, self.dtype, self.device = torch.Size([num_rows, width]), dtype, device
 
     def is_floating_point(self) -> bool:
-        """As a tensor's."""
+        """Return whether the dtype is floating-point, like a tensor."""
         return self.dtype.is_floating_point
 
     def __len__(self) -> int:
@@ -153,9 +154,9 @@ class RowView(ABC):
 
 
 class ArrayRows(RowView):
-    """The rows (N, D) of a NumPy array of floating-point numbers, copied when they are asked for.
+    """The rows (N, D) of a floating-point NumPy array, copied on access.
 
-    Works for arrays that a tensor cannot share: read-only ones, memory maps and foreign byte orders.
+    The array can be one that a tensor cannot share: read-only, memory-mapped or with a foreign byte order.
 
     >>> ArrayRows(np.array([[1, 2], [3, 4]], dtype=">f4"))[torch.tensor([1])]
     tensor([[3., 4.]])
@@ -177,14 +178,15 @@ Rows = Tensor | DiskRows | RowView
 
 
 def all_rows(rows: Rows) -> Tensor:
-    """The rows in memory."""
+    """Return all rows in memory."""
     return rows if isinstance(rows, Tensor) else rows[slice(0, len(rows))]
 
 
 def check_table(argument: str, rows: Rows, num_points: int | None = None) -> float:
-    """``check_rows`` for what a user brings: floating-point numbers (N, D), N and D at least 1.
+    """Check that rows from a user are floating-point (N, D) and finite.
 
-    ``num_points`` is the N that is expected, that of the training set.
+    N and D must be at least 1, and N must be ``num_points``, the size of the training set, if given. Returns the
+    largest absolute value, like check_rows(). Raises DalError or NonFiniteError.
     """
     if rows.ndim != 2 or not rows.shape.numel() or not rows.is_floating_point():
         raise _not_a_table(argument, rows.dtype, rows.shape)
@@ -194,7 +196,7 @@ def check_table(argument: str, rows: Rows, num_points: int | None = None) -> flo
 
 
 def check_num_rows(argument: str, rows: Sized, num_points: int) -> None:
-    """Raise DalError unless there are as many rows as images in the training set."""
+    """Raise DalError unless there is one row per training image."""
     if len(rows) != num_points:
         raise bad_value(argument, f"one row for each of the {num_points} images of the training set", len(rows))
 
@@ -205,9 +207,10 @@ def _not_a_table(argument: str, dtype: object, shape: Sequence[int]) -> DalError
 
 
 def check_rows(argument: str, rows: Rows, first_row: int = 0, num_rows: int | None = None) -> float:
-    """The largest absolute value, 0 if there is none. Raises NonFiniteError, naming the first row that is not finite.
+    """Return the largest absolute value, or 0 if there are no values.
 
-    ``first_row`` and ``num_rows`` are for rows that are a part of more.
+    Raises NonFiniteError for values that are not finite and names the first such row. If the rows are a block of more
+    rows, pass ``first_row`` and ``num_rows``.
 
     >>> check_rows("features", torch.tensor([[1.0, -3.0], [2.0, 0.0]]))
     3.0
@@ -216,7 +219,7 @@ def check_rows(argument: str, rows: Rows, first_row: int = 0, num_rows: int | No
     for block in row_blocks(len(rows), rows.shape[1], _CHECKED_AT_ONCE):
         values = rows[block]
         if values.numel():
-            # The extremes tell first: a mask is not made unless there is something to name.
+            # The extremes are finite only if all values are. Checking them first avoids a mask.
             extremes = in_double(torch.stack(torch.aminmax(values)))
             if not bool(torch.isfinite(extremes).all()):
                 check_finite(argument, values, first_row + block.start, num_rows or len(rows))
@@ -225,21 +228,27 @@ def check_rows(argument: str, rows: Rows, first_row: int = 0, num_rows: int | No
 
 
 def scaled(x: Tensor, scale: float) -> Tensor:
-    """``x`` times a power of two in float32, or in float64 where float32 has not that power."""
+    """Multiply by a power of two, in float32 if possible.
+
+    The result is float64 for float64 values and for powers near the limits of float32's range.
+    """
     if x.dtype == torch.float64 or not 2.0**-100 <= scale <= 2.0**100:
         return in_double(x) * scale
     return x.float() * scale if scale != 1 else x.float()
 
 
 def ready(rows: Rows) -> Rows:
-    """The rows without their gradients, on the CPU if their device has no float64, as Apple's."""
+    """Detach rows; move them to the CPU from devices without float64."""
     if not isinstance(rows, Tensor):
         return rows
     return rows.detach().cpu() if rows.device.type == "mps" else rows.detach()
 
 
 def distinct(rows: Tensor) -> Tensor:
-    """(M,) bool: all rows but those that equal one before, as far as a projection tells which to compare.
+    """Return an (M,) bool mask that excludes repeated rows.
+
+    A row is compared only with its predecessor in the order of a random projection. A repeated row stays if a different
+    row with the same projection comes between.
 
     >>> distinct(torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]))
     tensor([ True,  True, False])

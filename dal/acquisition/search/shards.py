@@ -1,4 +1,4 @@
-"""A process's part of the pool, and its memory budget."""
+"""The part of the pool in one process, and its memory budget."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _BYTES_A_POINT, _BYTES_A_NUMBER, _BYTES_OF_BLOCKS = 64, 12, 2**27
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows ``offset`` to ``offset + size`` of a pool of ``total`` rows, the rest being with the other processes.
+    """The rows of the pool that this process holds.
 
-    A process of its own holds all: ``Shard.alone(1000)``. ``memory_budget`` is what selection may hold beside its
-    inputs, in bytes; None is no limit. A process that dies within a selection leaves the others waiting for as long as
-    their group allows, or until the launcher ends them.
+    They are rows ``offset`` to ``offset + size`` of ``total``. The other processes hold the rest. A single process
+    holds all rows: ``Shard.alone(1000)``. ``memory_budget`` limits the memory of a selection in addition to its inputs,
+    in bytes; None means no limit. If a process dies during a selection, the others wait until their group times out or
+    the launcher ends them.
 
     >>> Shard.alone(10).span
     slice(0, 10, None)
@@ -33,18 +34,19 @@ class Shard:
     size: int
     total: int
     memory_budget: int | None = None
-    group: Any = None  # of torch.distributed; None where this process is alone
+    group: Any = None  # of torch.distributed; None for a single process
 
     @classmethod
     def alone(cls, total: int, memory_budget: int | None = None) -> Shard:
-        """All rows in this process."""
+        """Create the shard of a single process, with all rows."""
         return cls(0, total, total, memory_budget)
 
     @classmethod
     def shared(cls, total: int, memory_budget: int | None = None) -> Shard:
-        """This process's contiguous part among those of ``torch.distributed``, all rows where it is not in use.
+        """Create the shard of this process in ``torch.distributed``.
 
-        Sizes differ by one at most; no row is held twice.
+        Shards are contiguous and disjoint, and their sizes differ by at most one. If ``torch.distributed`` is not in
+        use, the shard has all rows.
         """
         if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return cls.alone(total, memory_budget)
@@ -53,18 +55,18 @@ class Shard:
         return cls(start, stop - start, total, memory_budget, dist.group.WORLD)
 
     def of(self, total: int) -> Shard:
-        """The same processes over another number of rows."""
+        """Create a shard of another number of rows in the same processes."""
         return self.shared(total, self.memory_budget) if self.group is not None else self.alone(total)
 
     @property
     def span(self) -> slice:
-        """The rows of the pool that are here."""
+        """The rows of the pool that this process holds."""
         return slice(self.offset, self.offset + self.size)
 
     def best(self, value: float, position: int) -> tuple[float, int]:
-        """The largest value of all processes, and its position in the pool; the lowest position where values tie.
+        """Return the largest value of all processes and its pool position.
 
-        ``position`` is the row here; one without rows gives -inf.
+        Ties go to the lowest position. ``position`` is the row in this shard. A process without rows passes -inf.
         """
         if self.group is None:
             return value, position
@@ -74,7 +76,10 @@ class Shard:
         return float(largest), int(positions[values == largest].min())
 
     def from_owner(self, position: int, row: Tensor | None, width: int) -> Tensor:
-        """The (width,) float64 row that the process which holds ``position`` gives, on every process's CPU."""
+        """Broadcast a row from the process that holds ``position``.
+
+        Every process gets the (width,) float64 row on the CPU.
+        """
         if self.group is None:
             assert row is not None
             return row.cpu()
@@ -86,15 +91,18 @@ class Shard:
         return sent.cpu()
 
     def largest(self, value: float) -> float:
-        """The largest of all processes' values."""
+        """Return the largest value of all processes."""
         return value if self.group is None else max(map(float, self._gather(torch.tensor(value, dtype=torch.float64))))
 
     def total_of(self, values: Tensor) -> Tensor:
-        """The sum over the processes of float64 tensors of one shape, in the order of the ranks."""
+        """Sum float64 tensors of one shape over processes, in rank order."""
         return values if self.group is None else torch.stack(self._gather(values.cpu())).sum(dim=0).to(values.device)
 
     def gather(self, parts: Mapping[str, Rows]) -> dict[str, Tensor]:
-        """The rows of all processes by name, in the order of the pool, in memory; on the CPU if others hold some."""
+        """Return the rows of all processes by name, in pool order.
+
+        They are in memory, and on the CPU if there are several processes.
+        """
         here = {name: all_rows(part) for name, part in parts.items()}
         if self.group is None:
             return here
@@ -104,15 +112,18 @@ class Shard:
 
     @contextmanager
     def agreed(self) -> Iterator[None]:
-        """Where the block fails in one process it fails in all, so that none waits for one that is gone: its own error
-        here, DalError with the first one's words elsewhere."""
+        """Raise an error in all processes if the block fails in one.
+
+        Without this, the others would wait for a process that has failed. A process that fails raises its own error.
+        The others raise DalError with the message of the first failed process.
+        """
         error: Exception | None = None
         try:
             yield
-        except Exception as own:  # noqa: BLE001  it is raised again below, once the others know
+        except Exception as own:  # noqa: BLE001  raised again below, after the others are informed
             error = own
         if self.group is not None:
-            # Words, as not every exception can be sent.
+            # Sends only the message, because not every exception can be pickled.
             said = None if error is None else f"{'' if isinstance(error, DalError) else 'another process: '}{error}"
             box: list[str | None] = [None] * dist.get_world_size()
             dist.all_gather_object(box, said)
@@ -122,7 +133,10 @@ class Shard:
             raise error
 
     def check_memory(self, width: int, num_centers: int) -> None:
-        """Raise DalError where the budget is below what a selection among centers of ``width`` numbers must hold."""
+        """Raise DalError if a selection needs more than the memory budget.
+
+        ``width`` is the size of each of its ``num_centers`` centers.
+        """
         if self.memory_budget is not None and not isinstance(self.memory_budget, int):
             raise bad_value("memory_budget", "a number of bytes, or None", self.memory_budget)
         needed = _BYTES_OF_BLOCKS + self.size * _BYTES_A_POINT + num_centers * width * _BYTES_A_NUMBER
@@ -137,6 +151,6 @@ class Shard:
         return [part.cpu() for part in found]
 
     def _device(self) -> torch.device:
-        """Where the collectives of this backend want their tensors."""
+        """Return the device of tensors for the collectives of this backend."""
         nccl = dist.get_backend() == "nccl"
         return torch.device("cuda", torch.cuda.current_device()) if nccl else torch.device("cpu")
