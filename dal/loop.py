@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from dal.acquisition.base import AcquisitionFunction, ScoreFunction, check_query_size
@@ -17,7 +17,7 @@ from dal.errors import DalError, bad_value
 from dal.labeling.initial_set import initial_set
 from dal.labeling.pool import Pool
 from dal.labeling.query import Query
-from dal.models.adapt import AdaptedModel, as_adapted, check_draws, check_outputs
+from dal.models.adapt import AdaptedModel, as_adapted
 from dal.models.classifier import Classifier
 from dal.runs.records import Records
 from dal.runtime.distributed import from_rank_zero, scoring_device
@@ -30,6 +30,7 @@ from dal.scoring.feature_cache import FeatureCache, takes_features
 from dal.scoring.model_pass import ModelPass
 from dal.scoring.select import KnownPoints, select_points
 from dal.scoring.target_points import load_target_points, unlabeled_targets
+from dal.scoring.trial import try_model
 from dal.tasks import Metrics
 from dal.tasks.own_metrics import OwnMetrics
 from dal.training import FitResult, TrainingConfig, fit_round
@@ -112,13 +113,13 @@ class ActiveLearner:
         """(N,) float64: the last score of each point, NaN where there is none. Kept for candidates that go by it."""
         self._scores_before: Tensor | None = None  # this round, so that asking again gives the same answer
         self._fitted_round: int | None = None
-        self._make = None if isinstance(model, AdaptedModel | Classifier) else model
-        self.model = as_adapted(model) if isinstance(model, AdaptedModel | Classifier) else self._new_model(0)
+        # A module is callable too, and is not what makes one.
+        is_made = isinstance(model, AdaptedModel | nn.Module) or not callable(model)
+        self._make: Any = None if is_made else model
+        self.model = as_adapted(model) if is_made else self._new_model(0)
         device = scoring_device(str(self.trainer.get("accelerator") or "auto"))
         self.passes = ModelPass(self.model, self.scoring, device, Ledger(), on_progress)
-        check_outputs(self.model, data.num_classes, data.task)
-        if acquisition.needs_dropout:
-            check_draws(self.model.module, getattr(acquisition, "num_draws", None))
+        try_model(self.model, data, acquisition)
         self._features = FeatureCache()
         self._first_state = {k: v.detach().clone() for k, v in self.model.module.state_dict().items()}
 

@@ -98,6 +98,7 @@ def fit(
         seed=seed,
         round=round,
         num_workers=config.num_workers,
+        form=passes.model.batch,
     )
     average = [WeightAverage(config.average, most)] if config.average and monitor == "none" else []
     # Each rank drops other units.

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from dal.errors import DalError
-from dal.models.adapt import adapt, scoring_view
+from dal.models.adapt import adapt
 from dal.models.backbones import build_backbone
 from dal.models.classifier import Classifier
 from dal.models.mc_dropout import DropoutDraws
+from dal.models.scoring_model import scoring_view
 
 
 class Net(pl.LightningModule):
