@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from dal.errors import DalError, bad_value
-from dal.runtime.seeding import seed_generators
+from dal.runtime.seeding import isolated_rng, seed_generators
 
 BatchOf = Callable[[Tensor, Tensor], Any]
 """(B, C, H, W) images and B labels to the batch that training_step takes."""
@@ -101,8 +101,8 @@ class Inputs:
         """Whether the hooks are random; warns if so."""
         found = []
         for seed in range(_LOOKS):
-            seed_generators(seed)
-            found.append(self._images(few, labels))
+            with isolated_rng(seed, "look"):
+                found.append(self._images(few, labels))
         if all(images.shape == found[0].shape and torch.equal(images, found[0]) for images in found):
             return False
         warnings.warn(

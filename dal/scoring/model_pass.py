@@ -109,15 +109,15 @@ class ModelPass:
             places = torch.arange(PROBE_SIZE).clamp(max=len(indices) - 1)
             few = view.prepare(data.plain(indices[places].tolist()).to(target), data.labels)
             with _layout(view, few, self.config) as layout, forward_precision(self.config.precision, target):
+                tiled = _TiledPass(self, view, data, indices, reduce, layout, phase, new_store)
                 try:
                     size = self.config.tile_size or self._tile_size(view, reduce, layout(few))
                     flops = Flops() if charge is None else _flops_of(view, reduce, layout(few), charge.what, seed)
-                    if self.config.tile_size and charge is None:
-                        # What draws from the global generators must be known before another thread reads images.
+                    if self.config.tile_size and charge is None and tiled.prefetches(target):
+                        # A model that draws from the global generators must be known before a thread reads images.
                         reduce(view, layout(few))
                 except NonFiniteError as error:
                     raise _not_finite(data, indices, int(places[error.row or 0])) from error
-                tiled = _TiledPass(self, view, data, indices, reduce, layout, phase, new_store)
                 kept = tiled.run_within_memory(size)
         if charge is not None:
             count = len(indices) if charge.num_images is None else charge.num_images
@@ -224,7 +224,7 @@ class _TiledPass:
         loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers)
         # Made in this thread, because it draws from the global generator and may start processes.
         tiles = to_device(cut(iter(loader), size), device)
-        with prefetched(tiles) if self._prefetches(device) else nullcontext(tiles) as source:
+        with prefetched(tiles) if self.prefetches(device) else nullcontext(tiles) as source:
             for tile in source:
                 try:
                     images = self.view.prepare(tile.arrived(), self.data.labels)
@@ -236,7 +236,7 @@ class _TiledPass:
                 self.passes.on_progress(self.phase, done, len(self.indices))
         return rows.finish()
 
-    def _prefetches(self, device: torch.device) -> bool:
+    def prefetches(self, device: torch.device) -> bool:
         """Whether to prefetch: on a GPU; on a CPU, if a thread pays off.
 
         Reading pixels from memory is faster than a thread, and loader workers prefetch by themselves. A thread that

@@ -83,9 +83,8 @@ def fit(
     most = effort(config, num_labels, num_labels, warm=False) if max_updates is None else max_updates
     watched = _watched(validation if validation and monitor.startswith("val_") else labeled, seed, round)
     check = _check(passes, data, watched)
-    metric = data.task.primary_metric
     stopping = UpdateStopping(
-        config, monitor, most, check, lambda done: passes.on_progress("train", done, most), metric
+        config, monitor, most, check, lambda done: passes.on_progress("train", done, most), data.task.primary_metric
     )
     # A user's own validation_step may feed a scheduler of theirs; the Classifier's would only repeat the check.
     validates = is_overridden("validation_step", module) and not isinstance(module, Classifier)
@@ -120,7 +119,9 @@ def fit(
     if stopping.best_state is not None:
         module.load_state_dict(stopping.best_state)
     assert stopping.reason is not None
-    return FitResult(stopping.updates, stopping.best_update, stopping.reason, monitor, stopping.history, metric=metric)
+    return FitResult(
+        stopping.updates, stopping.best_update, stopping.reason, monitor, stopping.history, metric=stopping.metric
+    )
 
 
 def _monitor(config: TrainingConfig, has_validation: bool) -> str:

@@ -114,7 +114,10 @@ def test_as_adapted_knows_the_head_of_a_classifier():
     mine = adapt(Mine(), "fc")
     assert as_adapted(mine) is mine
     assert isinstance(mine, AdaptedModel)
-    with pytest.raises(DalError, match=r"^model: expected a Classifier or adapt\(module, head=\.\.\.\), got 'Mine'"):
+    with pytest.raises(
+        DalError,
+        match=r"^model: expected a Classifier or adapt\(module, head=\.\.\.\), perhaps with head='fc', got 'Mine'",
+    ):
         as_adapted(Mine())
 
 
