@@ -13,6 +13,7 @@ from dal.acquisition.base import AcquisitionFunction, ScoreFunction, check_query
 from dal.acquisition.search.shards import Shard
 from dal.costs.ledger import Ledger
 from dal.data.images import ImageData, known_indices
+from dal.data.sources.torch_dataset import as_image_data
 from dal.errors import DalError, bad_value
 from dal.labeling.initial_set import initial_set
 from dal.labeling.pool import Pool
@@ -67,7 +68,7 @@ class ActiveLearner:
     def __init__(
         self,
         model: Model | Callable[[], Model],
-        data: ImageData,
+        data: ImageData | object,
         acquisition: AcquisitionFunction,
         *,
         pool: Pool | None = None,
@@ -80,8 +81,7 @@ class ActiveLearner:
         seed: int = 0,
         on_progress: OnProgress = silent,
     ) -> None:
-        if not isinstance(data, ImageData):
-            raise bad_value("data", "ImageData, such as from_dataset(...) makes of a Dataset", type(data).__name__)
+        data = as_image_data(data)
         if not isinstance(acquisition, AcquisitionFunction):
             raise bad_value("acquisition", "an acquisition function such as Margin()", type(acquisition).__name__)
         points = (len(data), data.num_classes, data.task.name)
@@ -248,8 +248,9 @@ class ActiveLearner:
         self._fitted_round, self._scores_before = self.round, self.scores
         return result
 
-    def evaluate(self, data: ImageData) -> Metrics:
-        """Metrics on the points of ``data`` whose label is known."""
+    def evaluate(self, data: ImageData | object) -> Metrics:
+        """Metrics on the points of ``data`` whose label is known, or on the test split of a LightningDataModule."""
+        data = as_image_data(data, "test", self.data.classes)
         indices = known_indices(data)
         with self.ledger.phase("test"):
             logits, labels = self._predict(data, indices, "test"), data.labels[indices]

@@ -75,16 +75,16 @@ def fit(
     loss that is not finite, DalError where nothing is labeled and for a Trainer option that dal sets itself.
     """
     config, seed, passes = setup.config, setup.seed, setup.passes
-    options, module = own_options(setup.trainer_options), passes.model.module
-    if not len(labeled[0]):
+    options, module, num_labels = own_options(setup.trainer_options), passes.model.module, len(labeled[0])
+    if not num_labels:
         raise bad_value("labeled", "at least one labeled point", 0)
     monitor = _monitor(config, validation is not None)
-    num_labels = len(labeled[0])
     most = effort(config, num_labels, num_labels, warm=False) if max_updates is None else max_updates
     watched = _watched(validation if validation and monitor.startswith("val_") else labeled, seed, round)
     check = _check(passes, data, watched)
+    metric = data.task.primary_metric
     stopping = UpdateStopping(
-        config, monitor, most, check, lambda done: passes.on_progress("train", done, most), data.task.primary_metric
+        config, monitor, most, check, lambda done: passes.on_progress("train", done, most), metric
     )
     # A user's own validation_step may feed a scheduler of theirs; the Classifier's would only repeat the check.
     validates = is_overridden("validation_step", module) and not isinstance(module, Classifier)
@@ -119,9 +119,7 @@ def fit(
     if stopping.best_state is not None:
         module.load_state_dict(stopping.best_state)
     assert stopping.reason is not None
-    return FitResult(
-        stopping.updates, stopping.best_update, stopping.reason, monitor, stopping.history, metric=stopping.metric
-    )
+    return FitResult(stopping.updates, stopping.best_update, stopping.reason, monitor, stopping.history, metric=metric)
 
 
 def _monitor(config: TrainingConfig, has_validation: bool) -> str:
