@@ -41,7 +41,7 @@ class Head:
     """A layer between flat features (B, D) and logits (B, C).
 
     The layer may take and give more dimensions: a convolution over (B, D, 1, 1), or one over (B, D, H, W) whose outputs
-    are averaged. One output is the logit of the second of two classes.
+    are averaged, perhaps after a ReLU as in SqueezeNet. One output is the logit of the second of two classes.
 
     >>> head = Head(nn.Conv2d(8, 3, 1), "head")
     >>> maps = torch.rand(2, 8, 1, 1)
@@ -52,13 +52,13 @@ class Head:
 
     def __init__(self, layer: nn.Module, name: str) -> None:
         self.layer, self.name = layer, name
-        self.is_averaged = False
+        self.is_averaged = self.is_rectified = False
         self._shape: torch.Size | None = None
 
     def __call__(self, features: Tensor) -> Tensor:
         """(B, D) features to (B, C) logits."""
         out = self.layer(features if self._shape is None else features.view(len(features), *self._shape))
-        return self._flat_logits(out).float()
+        return self._flat_logits(out.relu() if self.is_rectified else out).float()
 
     def flat(self, given: object, out: object) -> tuple[Tensor, Tensor]:
         """Return the features and logits of what the layer got and gave.
@@ -74,7 +74,7 @@ class Head:
             places = tuple(range(2, given.ndim))
             self.is_averaged = out[0, 0].numel() > 1
             self._shape = torch.Size([given.shape[1], *[1] * len(places)])
-            return given.mean(dim=places), self._flat_logits(out)
+            return given.mean(dim=places), self._flat_logits(out.relu() if self.is_rectified else out)
         whole = isinstance(self.layer, _ConvNd)
         if not _is_flat(out) or not (_is_flat(given) or whole):
             shapes = f"{tuple(given.shape)} to {tuple(out.shape)}"
@@ -84,6 +84,21 @@ class Head:
         self._shape = None if given.ndim == 2 else given.shape[1:]
         return given.flatten(1), self._flat_logits(out)
 
+    def check_average(self, out: Tensor, result: object) -> None:
+        """Find out whether forward() averages the outputs of a convolution, or averages them after a ReLU.
+
+        Raises DalError if what it returns agrees with neither.
+        """
+        for self.is_rectified in (False, True):
+            logits = self._flat_logits(out.relu() if self.is_rectified else out).float()
+            likely = (logits, logits.softmax(dim=1), logits.log_softmax(dim=1), logits[:, 1:], logits.sigmoid()[:, 1:])
+            if isinstance(result, Tensor) and any(_equal(result, each) for each in likely):
+                return
+        raise DalError(
+            f"head: expected forward() to average the outputs of the convolution {self.name!r} and nothing else, got "
+            "other numbers; pass predict=, a function (module, x) that returns (logits, features)."
+        )
+
     def _flat_logits(self, out: Tensor) -> Tensor:
         if isinstance(self.layer, _ConvNd) and out.ndim > 2:
             out = out.mean(dim=tuple(range(2, out.ndim)))
@@ -92,6 +107,12 @@ class Head:
     def _hint(self) -> str:
         inner = last_linear(self.layer)
         return "" if inner is None or not inner[0] else f", perhaps {f'{self.name}.{inner[0]}'!r}"
+
+
+def _equal(result: Tensor, expected: Tensor) -> bool:
+    if result.numel() != expected.numel():
+        return False
+    return torch.allclose(result.float().view_as(expected), expected, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
 def _is_flat(x: Tensor) -> bool:
@@ -113,16 +134,3 @@ def check_num_outputs(logits: Tensor, num_classes: int, name: str) -> None:
     if logits.shape[1] != num_classes:
         expected = f"a last layer with {num_classes} outputs, one for each class of the data"
         raise bad_value("model", expected, f"{logits.shape[1]} outputs at {name!r}")
-
-
-def check_average(name: str, logits: Tensor, result: object) -> None:
-    """Raise DalError unless what forward() returns agrees with the averaged outputs of a convolution."""
-    if isinstance(result, Tensor) and result.ndim >= 2 and result.flatten(1).shape[1] == logits.shape[1]:
-        found = result.flatten(1).float()
-        likely = (logits, logits.softmax(dim=1), logits.log_softmax(dim=1), logits.sigmoid())
-        if any(torch.allclose(found, each.float(), rtol=1e-3, atol=1e-4) for each in likely):
-            return
-    raise DalError(
-        f"head: expected forward() to average the outputs of the convolution {name!r} and nothing else, got other "
-        "numbers; pass predict=, a function (module, x) that returns (logits, features)."
-    )

@@ -19,7 +19,7 @@ from dal.models.compiled import CompiledPasses
 from dal.models.draws import Draws, is_random, set_up_draws
 from dal.models.ensemble import DeepEnsemble
 from dal.models.evaluating import evaluating
-from dal.models.head import Head, check_average, two_classes
+from dal.models.head import Head, two_classes
 from dal.models.rows_alone import RowsAlone
 from dal.models.train_mode import Modes
 from dal.runtime.precision import full_precision
@@ -79,11 +79,13 @@ class ScoringModel:
         return self._predicted[0]
 
     def head(self, features: Tensor) -> Tensor:
-        if self._head is not None:
-            return self._head(features)
-        if self._predicted is None or features is not self._predicted[0]:
+        is_of_pass = self._predicted is not None and features is self._predicted[0]
+        if is_of_pass and (self._head is None or self._head.is_rectified):
+            assert self._predicted is not None
+            return self._predicted[1].float()
+        if self._head is None:
             raise NoHeadError
-        return self._predicted[1].float()
+        return self._head(features)
 
     def logits(self, x: Tensor) -> Tensor:
         """(B, ...) images to (B, C) logits, float32."""
@@ -156,11 +158,12 @@ class ScoringModel:
             result, seen = self._run(x)
         if len(seen) != 1:
             raise DalError(f"head: expected {self._head.name!r} to run once in forward(), got {len(seen)} runs.")
-        features, logits = self._head.flat(*seen[0])
+        flat = self._head.flat(*seen[0])
         if self._head.is_averaged and not self._is_checked:
-            check_average(self._head.name, logits, result)
+            self._head.check_average(seen[0][1], result)
             self._is_checked = True
-        return features, logits
+            return self._head.flat(*seen[0])
+        return flat
 
     def _run(self, x: Tensor) -> tuple[Any, list[tuple[Any, Any]]]:
         """Return what the module gives, and what its head got and gave at each of its runs."""

@@ -74,11 +74,7 @@ def from_dataset(
     dataset = _checked("dataset", dataset_of(given, split))
     plain = None if plain is None else _checked("plain", dataset_of(plain, split))
     classes, num_classes = classes_of(given, classes, num_classes)
-    if len(dataset) == 0:
-        raise bad_value("dataset", "at least one image", "an empty dataset")
-    scored = dataset if plain is None else plain
-    if len(scored) != len(dataset):
-        raise bad_value("plain", f"the same {len(dataset)} points as dataset", f"{len(scored)} points")
+    scored = _scored(dataset, plain)
     names = class_names(dataset, classes, num_classes)
     with _isolated():
         _check_views(dataset, scored, "dataset" if plain is None else "plain", keys)
@@ -93,6 +89,14 @@ def from_dataset(
         std=std,
         augmented_source=None if plain is None else DatasetSource(dataset, keys),
     )
+
+
+def _scored(dataset: MapDataset, plain: MapDataset | None) -> MapDataset:
+    if len(dataset) == 0:
+        raise bad_value("dataset", "at least one image", "an empty dataset")
+    if plain is not None and len(plain) != len(dataset):
+        raise bad_value("plain", f"the same {len(dataset)} points as dataset", f"{len(plain)} points")
+    return dataset if plain is None else plain
 
 
 def as_image_data(data: object, split: str = "train", classes: Sequence[str] | None = None) -> ImageData:
