@@ -10,6 +10,7 @@ import torch
 from dal.costs.ledger import Ledger
 from dal.costs.prices import PricesConfig
 from dal.data.images import ImageData
+from dal.data.sources.torch_dataset import as_image_data
 from dal.errors import WaitingForAnswers
 from dal.labeling.oracle import Oracle
 from dal.loop import ActiveLearner
@@ -39,7 +40,7 @@ def run(
     oracle: Oracle,
     campaign: CampaignConfig | None = None,
     *,
-    test: ImageData | None = None,
+    test: ImageData | object | None = None,
     records: Records | Callable[[], Records] | None = None,
     prices: PricesConfig | None = None,
     on_round: Callable[[Round], None] = lambda row: None,
@@ -54,6 +55,7 @@ def run(
     WaitingForAnswers if the oracle has no labels yet; a later call with the same records resumes.
     """
     campaign = for_task(campaign or CampaignConfig(), learner.data.task)
+    test = None if test is None else as_image_data(test, "test", learner.data.classes)
     answerable = torch.zeros(len(learner.data), dtype=torch.bool)
     answerable[oracle.answerable()] = True
     learner.pool.exclude((~answerable).nonzero().flatten().tolist())

@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from dal.acquisition.base import AcquisitionFunction, ScoreFunction, check_query_size
 from dal.acquisition.search.shards import Shard
 from dal.costs.ledger import Ledger
 from dal.data.images import ImageData, known_indices
+from dal.data.sources.torch_dataset import as_image_data
 from dal.errors import DalError, bad_value
 from dal.labeling.initial_set import initial_set
 from dal.labeling.pool import Pool
 from dal.labeling.query import Query
-from dal.models.adapt import AdaptedModel, as_adapted, check_draws, check_outputs
+from dal.models.adapt import AdaptedModel, as_adapted
 from dal.models.classifier import Classifier
 from dal.runs.records import Records
 from dal.runtime.distributed import from_rank_zero, scoring_device
@@ -30,6 +31,7 @@ from dal.scoring.feature_cache import FeatureCache, takes_features
 from dal.scoring.model_pass import ModelPass
 from dal.scoring.select import KnownPoints, select_points
 from dal.scoring.target_points import load_target_points, unlabeled_targets
+from dal.scoring.trial import try_model
 from dal.tasks import Metrics
 from dal.tasks.own_metrics import OwnMetrics
 from dal.training import FitResult, TrainingConfig, fit_round
@@ -66,7 +68,7 @@ class ActiveLearner:
     def __init__(
         self,
         model: Model | Callable[[], Model],
-        data: ImageData,
+        data: ImageData | object,
         acquisition: AcquisitionFunction,
         *,
         pool: Pool | None = None,
@@ -79,8 +81,7 @@ class ActiveLearner:
         seed: int = 0,
         on_progress: OnProgress = silent,
     ) -> None:
-        if not isinstance(data, ImageData):
-            raise bad_value("data", "ImageData, such as from_dataset(...) returns", type(data).__name__)
+        data = as_image_data(data)
         if not isinstance(acquisition, AcquisitionFunction):
             raise bad_value("acquisition", "an acquisition function such as Margin()", type(acquisition).__name__)
         points = (len(data), data.num_classes, data.task.name)
@@ -112,13 +113,13 @@ class ActiveLearner:
         """(N,) float64: the last score of each point, or NaN. Only kept for candidates that use it."""
         self._scores_before: Tensor | None = None  # at the start of this round, so that ask() is repeatable
         self._fitted_round: int | None = None
-        self._make = None if isinstance(model, AdaptedModel | Classifier) else model
-        self.model = as_adapted(model) if isinstance(model, AdaptedModel | Classifier) else self._new_model(0)
+        # A module is callable too, and is not what makes one.
+        is_made = isinstance(model, AdaptedModel | nn.Module) or not callable(model)
+        self._make: Any = None if is_made else model
+        self.model = as_adapted(model) if is_made else self._new_model(0)
         device = scoring_device(str(self.trainer.get("accelerator") or "auto"))
         self.passes = ModelPass(self.model, self.scoring, device, Ledger(), on_progress)
-        check_outputs(self.model, data.num_classes, data.task)
-        if acquisition.needs_dropout:
-            check_draws(self.model.module, getattr(acquisition, "num_draws", None))
+        try_model(self.model, data, acquisition)
         self._features = FeatureCache()
         self._first_state = {k: v.detach().clone() for k, v in self.model.module.state_dict().items()}
 
@@ -255,8 +256,9 @@ class ActiveLearner:
         self._fitted_round, self._scores_before = self.round, self.scores
         return result
 
-    def evaluate(self, data: ImageData) -> Metrics:
-        """Return metrics on the points of ``data`` with known labels."""
+    def evaluate(self, data: ImageData | object) -> Metrics:
+        """Return metrics on the labeled points of ``data``, or of a LightningDataModule's test set."""
+        data = as_image_data(data, "test", self.data.classes)
         indices = known_indices(data)
         with self.ledger.phase("test"):
             logits, labels = self._predict(data, indices, "test"), data.labels[indices]

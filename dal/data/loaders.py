@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -95,22 +95,36 @@ class PlainView(Dataset[Any]):
 
 
 def plain_batches(
-    data: ImageData, indices: Tensor, batch_size: int, num_workers: int = 0, labels: Tensor | None = None
+    data: ImageData,
+    indices: Tensor,
+    batch_size: int,
+    num_workers: int = 0,
+    labels: Tensor | None = None,
+    form: Callable[[Tensor, Tensor], Any] | None = None,
 ) -> DataLoader[Any]:
-    """A loader of plain images in the order of ``indices``; of (images, labels) where labels are given."""
+    """A loader of plain images in the order of ``indices``; of (images, labels) where labels are given.
+
+    ``form`` makes the batch of images and labels; None leaves the tuple.
+    """
     told = None if labels is None else dict(zip(indices.tolist(), labels.tolist(), strict=True))
     batches = [chunk.tolist() for chunk in torch.split(indices, batch_size)]
     return DataLoader(
         PlainView(data, told),
         batch_sampler=batches,
         num_workers=num_workers,
-        collate_fn=_as_it_is,
+        collate_fn=_Collate(form),
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
+class _Collate:
+    """Leaves a batch as it is, or makes of (images, labels) what a module was written for."""
+
+    def __init__(self, form: Callable[[Tensor, Tensor], Any] | None) -> None:
+        self.form = form
+
+    def __call__(self, batch: Any) -> Any:
+        return batch if self.form is None else self.form(*batch)
 
 
 class RoundData(pl.LightningDataModule):
@@ -127,8 +141,10 @@ class RoundData(pl.LightningDataModule):
         seed: int,
         round: int,
         num_workers: int = 0,
+        form: Callable[[Tensor, Tensor], Any] | None = None,
     ) -> None:
         super().__init__()
+        self.form = form
         self.data, self.labeled, self.validation = data, labeled, validation
         self.batch_size, self.min_batches, self.num_workers = batch_size, min_batches, num_workers
         self.seed, self.round = seed, round
@@ -148,7 +164,7 @@ class RoundData(pl.LightningDataModule):
             TrainingView(self.data, *self.labeled, self.seed, self.round),
             batch_sampler=stream,
             num_workers=self.num_workers,
-            collate_fn=_as_it_is,
+            collate_fn=_Collate(self.form),
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -156,4 +172,4 @@ class RoundData(pl.LightningDataModule):
         if self.validation is None:
             return []
         indices, labels = self.validation
-        return plain_batches(self.data, indices, max(self.batch_size, 256), self.num_workers, labels)
+        return plain_batches(self.data, indices, max(self.batch_size, 256), self.num_workers, labels, self.form)

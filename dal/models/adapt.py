@@ -2,53 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
 
-from dal.errors import DalError, bad_value, unknown_choice
+from dal.errors import bad_value
 from dal.models.backbones.base import last_linear
+from dal.models.batch_form import BatchOf, batch_of
 from dal.models.classifier import Classifier
-from dal.models.compiled import CompiledPasses
 from dal.models.ensemble import DeepEnsemble
-from dal.models.mc_dropout import DropoutDraws, check_dropout
-from dal.runtime.memory import out_of_memory
-from dal.runtime.precision import full_precision
-from dal.runtime.seeding import isolated_rng
-from dal.tasks import Task
+from dal.models.head import head_name
+from dal.tasks import CLASSIFICATION, Task
 
-CHECKED_DRAWS = 4
-"""Number of draws for which the wide pass is compared with a plain pass."""
+Forward = Callable[[Any, Tensor], Any]
+"""(module, (B, ...) images) to anything; the head runs inside."""
+
+Predict = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
+"""(module, (B, ...) images) to (B, C) logits and (B, D) features."""
 
 
 @dataclass(frozen=True, eq=False)
 class AdaptedModel:
-    """A LightningModule and the name of its last layer.
+    """A LightningModule and how dal runs it. Made by adapt().
 
-    The output of that layer is the logits. Use adapt() to create one.
+    ``head`` is the name of its last layer, whose output is logits; empty if ``predict`` gives them.
     """
 
     module: pl.LightningModule
     head: str
+    batch: BatchOf | None = None
+    forward: str | Forward | None = None
+    predict: Predict | None = None
 
     @property
     def head_layer(self) -> nn.Module:
         return self.module.get_submodule(self.head)
 
+    def run(self, x: Tensor) -> Any:
+        """What the module gives for a batch of images."""
+        if self.forward is None:
+            return self.module(x)
+        if isinstance(self.forward, str):
+            return getattr(self.module, self.forward)(x)
+        return self.forward(self.module, x)
 
-def adapt(module: pl.LightningModule, head: str) -> AdaptedModel:
-    """Adapt your own LightningModule so that dal can train and score it.
 
-    Training uses the module's own ``training_step``. ``head`` names the layer that outputs the logits, for example
-    ``"model.fc"``. Its (B, D) input is the features and its (B, C) output is the logits. ``module(x)`` must run this
-    layer, and may transform the logits afterwards.
+def adapt(
+    module: pl.LightningModule,
+    head: str | nn.Module | None = None,
+    *,
+    batch: BatchOf | Sequence[str] | None = None,
+    forward: str | Forward | None = None,
+    predict: Predict | None = None,
+) -> AdaptedModel:
+    """Return a model that dal can train and score: a LightningModule with its own training_step.
 
-    Raises DalError if ``module`` is not a LightningModule or has no such layer.
+    Args:
+        module: the LightningModule.
+        head: the layer that ends in logits, or its name, such as ``"model.fc"``. Its input (B, D) are the features and
+            its output (B, C) the logits, whatever forward() does with them afterwards. One output is the logit of the
+            second of two classes. It can also be a convolution or an nn.Sequential.
+        batch: what training_step takes: a function (x, y) that returns the batch, or two names such as
+            ``("image", "label")`` for a dict. None is a tuple (x, y).
+        forward: what takes a batch of images and passes through ``head``: the name of a method, or a function
+            (module, x). None is ``module(x)``.
+        predict: a function (module, x) that returns (logits, features), for any other module. Only functions that
+            change the features, such as alfa_mix, then need ``head`` too.
 
+    Raises:
+        DalError: the module has no such layer or method, or ``batch`` is neither a function nor two names.
+
+    >>> import torch
     >>> class Mine(pl.LightningModule):
     ...     def __init__(self):
     ...         super().__init__()
@@ -64,189 +92,45 @@ def adapt(module: pl.LightningModule, head: str) -> AdaptedModel:
     """
     if not isinstance(module, pl.LightningModule):
         raise bad_value("module", "a LightningModule", type(module).__name__)
-    names = [name for name, _ in module.named_modules() if name]
-    if head not in names:
-        if (last := last_linear(module)) is not None:
-            raise bad_value("head", f"the name of the last layer, perhaps {last[0]!r}", head)
-        raise unknown_choice("head", names, head)
-    return AdaptedModel(module, head)
+    if predict is not None and not callable(predict):
+        raise bad_value("predict", "a function (module, x) that returns (logits, features)", predict)
+    if predict is not None and forward is not None:
+        raise bad_value("forward", "None with predict, which takes its place", forward)
+    if inspect.ismethod(forward) and forward.__self__ is module:
+        forward = forward.__name__
+    if isinstance(forward, str) and not callable(getattr(module, forward, None)):
+        raise bad_value("forward", f"the name of a method of {type(module).__name__}", forward)
+    if forward is not None and not isinstance(forward, str) and not callable(forward):
+        raise bad_value("forward", "the name of a method, or a function (module, x)", forward)
+    name = "" if head is None and predict is not None else head_name(module, head)
+    return AdaptedModel(module, name, batch_of(batch), forward, predict)
 
 
-def as_adapted(model: AdaptedModel | Classifier) -> AdaptedModel:
-    """Wrap a Classifier, whose head is known; return an AdaptedModel unchanged."""
+def as_adapted(model: object) -> AdaptedModel:
+    """A Classifier needs no adapt(): its head is known."""
     if isinstance(model, AdaptedModel):
         return model
     if isinstance(model, Classifier):
         return AdaptedModel(model, "head")
-    raise bad_value("model", "a Classifier or adapt(module, head=...)", type(model).__name__)
+    hint = ""
+    if isinstance(model, nn.Module) and (last := last_linear(model)) is not None:
+        hint = f", perhaps with head={last[0]!r}"
+    raise bad_value("model", f"a Classifier or adapt(module, head=...){hint}", type(model).__name__)
 
 
 def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
-    """Raise DalError unless the model fits the classes and the task.
-
-    The last layer must have one output per class, and a Classifier must have the same task as the data.
-    """
+    """Raise DalError unless the last layer has one output for each class, and a Classifier has this task."""
     module = model.module
     if isinstance(module, Classifier) and module.task.name != task.name:
-        raise bad_value("model", f"Classifier(..., task={task.name.upper()}) to match the data", module.task.name)
-    weight = getattr(model.head_layer, "weight", None)
-    if isinstance(weight, Tensor) and weight.shape[0] != num_classes:
-        expected = f"a last layer with {num_classes} outputs, one per class"
+        raise bad_value("model", f"Classifier(..., task={task.name.upper()}), as the data", module.task.name)
+    weight = getattr(model.head_layer, "weight", None) if model.head else None
+    is_binary = num_classes == 2 and task.name == CLASSIFICATION.name
+    if isinstance(weight, Tensor) and weight.shape[0] not in (num_classes, is_binary):
+        expected = f"a last layer with {num_classes} outputs, one for each class of the data"
         raise bad_value("model", expected, f"{weight.shape[0]} outputs at {model.head!r}")
 
 
-def check_draws(module: pl.LightningModule, num_draws: int | None = None) -> None:
-    """Raise DalError unless the network provides this number of draws.
-
-    An ensemble provides one draw per member, and a network with dropout provides any number.
-    """
-    if not isinstance(module, DeepEnsemble):
-        check_dropout(module)
-    elif num_draws not in (None, module.num_members):
-        raise bad_value("num_draws", f"{module.num_members}, the number of ensemble members", num_draws)
-
-
-class ScoringModel:
-    """The PoolModel that acquisition functions receive from scoring_view().
-
-    ``compiled`` holds the torch.compile passes for tiles of one size. If it is None, every pass runs eagerly.
-    """
-
-    def __init__(self, adapted: AdaptedModel, seed: int) -> None:
-        self.module, self.head_layer, self.seed = adapted.module, adapted.head_layer, seed
-        self.head_name = adapted.head
-        self.compiled: CompiledPasses | None = None
-        self._draws: DropoutDraws | None = None
-        self._wide_input = False
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether the current layer runs on a batch that holds all draws."""
-        return self._draws is not None and self._draws.is_wide
-
-    def features(self, x: Tensor) -> Tensor:
-        features, _ = self._plain(x)
-        return features
-
-    def head(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head_layer(features)
-        return logits.float()
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Return the (B, C) float32 logits of (B, ...) images."""
-        _, logits = self._plain(x)
-        return logits.float()
-
-    def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
-        """Return the (B, K, C) log-probabilities of (B, ...) images, in nats.
-
-        The draws of an ensemble are its members.
-        """
-        if isinstance(self.module, DeepEnsemble):
-            check_draws(self.module, num_draws)
-            members = self.module.member_log_probs
-            return members(x) if self.compiled is None else self.compiled("members", members, x)
-        if self._draws is None or self._draws.num_draws != num_draws:
-            # One image is too few: it broadcasts against its draws and cannot show that forward() mixes images.
-            few = x[:3] if len(x) > 1 else torch.cat([x, x.flip(-1)])
-            # Half precision may round different draws to equal outputs, or equal passes to different outputs.
-            with full_precision(x.device):
-                self._draws = self._set_up(few, num_draws)
-        draws = self._draws
-
-        def run(tile: Tensor) -> Tensor:
-            return self._wide_pass(draws, tile, self._wide_input)
-
-        return run(x) if self.compiled is None else self.compiled(f"{num_draws} draws", run, x)
-
-    def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self._forward(x) if self.compiled is None else self.compiled("plain", self._forward, x)
-
-    def _logits(self, x: Tensor) -> Tensor:
-        return self._forward(x)[1].float()
-
-    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        seen: list[tuple[Tensor, Tensor]] = []
-        handle = self.head_layer.register_forward_hook(lambda m, args, out: seen.append((args[0], out)))
-        try:
-            self.module(x)
-        except TypeError as error:
-            raise DalError(f"model: expected forward(x) to take a batch of images alone, got: {error}.") from error
-        finally:
-            handle.remove()
-        if len(seen) != 1:
-            raise DalError(f"head: expected {self.head_name!r} to run once in forward(), got {len(seen)} runs.")
-        features, logits = seen[0]
-        if features.ndim != 2 or logits.ndim != 2:
-            shapes = f"{tuple(features.shape)} to {tuple(logits.shape)}"
-            raise bad_value("head", f"a layer from (B, D) features to (B, C) logits at {self.head_name!r}", shapes)
-        return features, logits
-
-    def _wide_pass(self, draws: DropoutDraws, x: Tensor, wide_input: bool) -> Tensor:
-        if wide_input:
-            with draws.wide_input():
-                logits = self._logits(x.repeat_interleave(draws.num_draws, dim=0))
-        else:
-            with draws.widening():
-                logits = self._logits(x)
-        return logits.log_softmax(dim=1).view(len(x), draws.num_draws, -1)
-
-    def _set_up(self, x: Tensor, num_draws: int) -> DropoutDraws:
-        """Choose where to widen the batch, checked on a few images.
-
-        The check compares the wide pass with one plain pass per draw.
-        """
-        draws = DropoutDraws(self.module, num_draws, self.seed)
-
-        def plain(k: int) -> Tensor:
-            with draws.single(k):
-                return self._logits(x).log_softmax(dim=1)
-
-        # A wrong wide pass is wrong for most draws, and K passes of a large network cost more than a tile.
-        checked = sorted({*range(min(num_draws, CHECKED_DRAWS - 1)), num_draws - 1})
-        references = {k: plain(k) for k in checked}
-        # all() stops at the first draw that differs, which is nearly always one of the references.
-        others = (references[k] if k in references else plain(k) for k in range(1, num_draws))
-        if num_draws > 1 and all(torch.equal(references[0], other) for other in others):
-            raise DalError(
-                "model: expected the dropout draws to differ, got the same output from every draw; put a dropout layer "
-                "(nn.Dropout, p > 0) on the path to the last layer, or check whether all features are zero."
-            )
-        for self._wide_input in (False, True):
-            try:
-                wide = self._wide_pass(draws, x, self._wide_input)
-            except (RuntimeError, DalError) as error:
-                if out_of_memory(error):
-                    raise
-                # A skip connection around the first dropout sees two batch sizes, so widen at the input instead.
-                continue
-            reference = torch.stack([references[k] for k in checked], dim=1)
-            if torch.allclose(wide[:, checked], reference, rtol=1e-2, atol=1e-3, equal_nan=True):
-                return draws
-        raise DalError(
-            "model: expected K dropout draws in one wide batch to equal K passes, got other numbers; forward() must "
-            "process each image independently, and every dropout layer must have the batch as its first dimension."
-        )
-
-
-@contextmanager
-def scoring_view(adapted: AdaptedModel, seed: int = 0, device: torch.device | None = None) -> Iterator[ScoringModel]:
-    """Put the model on a device, in eval mode and without gradients.
-
-    On exit, the train/eval flags, the device and the global random state are restored. Buffers are never written.
-    """
-    module = adapted.module
-    modes = [(m, m.training) for m in module.modules()]
-    home = next(iter(module.parameters())).device
-    try:
-        # Tensors copied in inference mode could never be trained again.
-        if device is not None and device != home:
-            module.to(device)
-        with isolated_rng(seed, "scoring"), torch.inference_mode():
-            module.eval()
-            yield ScoringModel(adapted, seed)
-    finally:
-        for m, training in modes:
-            m.training = training
-        if device is not None and device != home:
-            module.to(home)
+def check_members(module: pl.LightningModule, num_draws: int | None = None) -> None:
+    """Raise DalError if the module is an ensemble with another number of members than ``num_draws``."""
+    if isinstance(module, DeepEnsemble) and num_draws not in (None, module.num_members):
+        raise bad_value("num_draws", f"{module.num_members}, as the ensemble has members", num_draws)

@@ -44,11 +44,16 @@ def isolated_rng(seed: int, *key: int | str) -> Iterator[None]:
     value = derive_seed(seed, *key)
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(value)
-        random.seed(value)
-        np.random.seed(value % 2**32)  # noqa: NPY002
+        seed_generators(value)
         try:
             yield
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def seed_generators(value: int) -> None:
+    """Seed the global generators. Use it inside isolated_rng(), which restores them."""
+    torch.manual_seed(value)
+    random.seed(value)
+    np.random.seed(value % 2**32)  # noqa: NPY002

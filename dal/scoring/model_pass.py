@@ -21,9 +21,10 @@ from dal.costs.ledger import Ledger
 from dal.data.images import ImageData, ImageSource, SubsetSource, TensorSource
 from dal.data.loaders import plain_batches
 from dal.errors import DalError, NonFiniteError, bad_value
-from dal.models.adapt import AdaptedModel, ScoringModel, scoring_view
+from dal.models.adapt import AdaptedModel
 from dal.models.compiled import CompiledPasses
 from dal.models.memory_format import channels_last, channels_last_weights, takes_channels_last
+from dal.models.scoring_model import ScoringModel, scoring_view
 from dal.runtime.memory import out_of_memory, release_cached
 from dal.runtime.precision import forward_precision
 from dal.runtime.progress import OnProgress, silent
@@ -106,14 +107,17 @@ class ModelPass:
         with scoring_view(self.model, seed, self.device) as view:
             target = next(iter(self.model.module.parameters())).device
             places = torch.arange(PROBE_SIZE).clamp(max=len(indices) - 1)
-            few = data.plain(indices[places].tolist()).to(target)
+            few = view.prepare(data.plain(indices[places].tolist()).to(target), data.labels)
             with _layout(view, few, self.config) as layout, forward_precision(self.config.precision, target):
+                tiled = _TiledPass(self, view, data, indices, reduce, layout, phase, new_store)
                 try:
                     size = self.config.tile_size or self._tile_size(view, reduce, layout(few))
                     flops = Flops() if charge is None else _flops_of(view, reduce, layout(few), charge.what, seed)
+                    if self.config.tile_size and charge is None and tiled.prefetches(target):
+                        # A model that draws from the global generators must be known before a thread reads images.
+                        reduce(view, layout(few))
                 except NonFiniteError as error:
                     raise _not_finite(data, indices, int(places[error.row or 0])) from error
-                tiled = _TiledPass(self, view, data, indices, reduce, layout, phase, new_store)
                 kept = tiled.run_within_memory(size)
         if charge is not None:
             count = len(indices) if charge.num_images is None else charge.num_images
@@ -221,10 +225,11 @@ class _TiledPass:
         loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers)
         # Made in this thread, because it draws from the global generator and may start processes.
         tiles = to_device(cut(iter(loader), size), device)
-        with prefetched(tiles) if self._prefetches(device) else nullcontext(tiles) as source:
+        with prefetched(tiles) if self.prefetches(device) else nullcontext(tiles) as source:
             for tile in source:
                 try:
-                    reduced = self.reduce(self.view, self.layout(tile.arrived()))
+                    images = self.view.prepare(tile.arrived(), self.data.labels)
+                    reduced = self.reduce(self.view, self.layout(images))
                 except NonFiniteError as error:
                     raise NonFiniteError(str(error), done + (error.row or 0)) from error
                 rows.append({name: part[: tile.valid] for name, part in reduced.items()})
@@ -232,11 +237,14 @@ class _TiledPass:
                 self.passes.on_progress(self.phase, done, len(self.indices))
         return rows.finish()
 
-    def _prefetches(self, device: torch.device) -> bool:
-        """Whether to prefetch tiles in a thread.
+    def prefetches(self, device: torch.device) -> bool:
+        """Whether to prefetch: on a GPU; on a CPU, if a thread pays off.
 
-        On a CPU, a thread is useless if loader workers prefetch already, and slower than reading pixels from memory.
+        Reading pixels from memory is faster than a thread, and loader workers prefetch by themselves. A thread that
+        reads a Dataset seeds the global generators, from which the model may draw.
         """
+        if self.view.draws_globally:
+            return False
         return device.type != "cpu" or (self.passes.config.num_workers == 0 and not _in_memory(self.data.source))
 
 

@@ -62,7 +62,7 @@ class TrainingCounter(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         flops = self._finish()
-        count, devices = len(batch[1]) * trainer.world_size, trainer.world_size
+        count, devices = _num_images(batch) * trainer.world_size, trainer.world_size
         self.ledger.add("train", samples_forward=count, samples_backward=count)
         self.ledger.add("train", flops_forward=flops.forward * devices, flops_backward=flops.backward * devices)
 
@@ -82,7 +82,7 @@ class TrainingCounter(pl.Callback):
     ) -> None:
         flops = self._finish()
         devices = trainer.world_size
-        self.ledger.add("validate", samples_forward=len(batch[1]) * devices, flops_forward=flops.forward * devices)
+        self.ledger.add("validate", samples_forward=_num_images(batch) * devices, flops_forward=flops.forward * devices)
 
     def _start(self, *kind: Hashable) -> None:
         """Start a batch; count its FLOPs if its kind is new."""
@@ -100,3 +100,9 @@ class TrainingCounter(pl.Callback):
 
 def _shapes(batch: Any) -> tuple[torch.Size, ...]:
     return tuple(value.shape for value in tree_leaves(batch) if isinstance(value, Tensor))
+
+
+def _num_images(batch: Any) -> int:
+    """The length of the tensor with the most dimensions, which are the images in every form of a batch."""
+    shapes = [shape for shape in _shapes(batch) if len(shape)]
+    return int(max(shapes, key=len)[0]) if shapes else 0

@@ -75,11 +75,10 @@ def fit(
     loss that is not finite, DalError where nothing is labeled and for a Trainer option that dal sets itself.
     """
     config, seed, passes = setup.config, setup.seed, setup.passes
-    options, module = own_options(setup.trainer_options), passes.model.module
-    if not len(labeled[0]):
+    options, module, num_labels = own_options(setup.trainer_options), passes.model.module, len(labeled[0])
+    if not num_labels:
         raise bad_value("labeled", "at least one labeled point", 0)
     monitor = _monitor(config, validation is not None)
-    num_labels = len(labeled[0])
     most = effort(config, num_labels, num_labels, warm=False) if max_updates is None else max_updates
     watched = _watched(validation if validation and monitor.startswith("val_") else labeled, seed, round)
     check = _check(passes, data, watched)
@@ -98,6 +97,7 @@ def fit(
         seed=seed,
         round=round,
         num_workers=config.num_workers,
+        form=passes.model.batch,
     )
     average = [WeightAverage(config.average, most)] if config.average and monitor == "none" else []
     # Each rank drops other units.

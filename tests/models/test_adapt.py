@@ -5,8 +5,9 @@ from torch import nn
 
 from dal.errors import DalError
 from dal.models import Classifier, adapt
-from dal.models.adapt import AdaptedModel, as_adapted, scoring_view
+from dal.models.adapt import AdaptedModel, as_adapted
 from dal.models.backbones import SmallCNN
+from dal.models.scoring_model import scoring_view
 
 
 class Mine(pl.LightningModule):
@@ -113,7 +114,10 @@ def test_as_adapted_knows_the_head_of_a_classifier():
     mine = adapt(Mine(), "fc")
     assert as_adapted(mine) is mine
     assert isinstance(mine, AdaptedModel)
-    with pytest.raises(DalError, match=r"^model: expected a Classifier or adapt\(module, head=\.\.\.\), got 'Mine'"):
+    with pytest.raises(
+        DalError,
+        match=r"^model: expected a Classifier or adapt\(module, head=\.\.\.\), perhaps with head='fc', got 'Mine'",
+    ):
         as_adapted(Mine())
 
 

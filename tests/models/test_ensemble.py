@@ -6,10 +6,11 @@ from dal import ActiveLearner
 from dal.acquisition import BALD
 from dal.errors import DalError
 from dal.models import ModelConfig
-from dal.models.adapt import as_adapted, check_draws, scoring_view
+from dal.models.adapt import as_adapted, check_members
 from dal.models.backbones import SmallCNN
 from dal.models.classifier import Classifier
 from dal.models.ensemble import DeepEnsemble
+from dal.models.scoring_model import scoring_view
 from dal.training import TrainingConfig
 
 
@@ -67,7 +68,7 @@ def test_members_start_from_weights_of_their_own(ensemble):
 
 def test_draws_are_the_members(ensemble):
     x = torch.rand(4, 1, 8, 8)
-    check_draws(ensemble)
+    check_members(ensemble)
     with scoring_view(as_adapted(ensemble), seed=0) as view:
         found = view.mc_log_probs(x, num_draws=3)
         assert found.shape == (4, 3, 4)

@@ -130,7 +130,7 @@ def test_scoring_leaves_the_model_and_the_global_generators_alone(data, shared, 
         torch.rand(3)
         view.features(x)
         if fails == "inside the network":
-            monkeypatch.setattr(view.head_layer, "forward", stop)
+            monkeypatch.setattr(view.module.head, "forward", stop)
         out = view.mc_log_probs(x, 4)
         assert not module.norm.training
         assert not out.requires_grad

@@ -9,6 +9,7 @@ from helpers.toys import toy_model
 
 from dal.acquisition import registry
 from dal.scoring.tiles import PROBE_SIZE
+from dal.scoring.trial import TRIED_IMAGES
 
 NUM_RANKS = 2
 
@@ -40,12 +41,14 @@ def test_processes_ask_what_one_asks_and_share_the_reading(weights, tmp_path):
                 assert found[setting][0][name][0] == indices, (setting, name)
                 assert found[setting][0][name][1] == pytest.approx(scores, rel=1e-9, abs=1e-12)
             # Shares are even but for one, and each pass tries the network with a few images first.
-            assert found[setting][1] <= read_alone / NUM_RANKS + num_passes * (PROBE_SIZE + 1)
+            assert found[setting][1] <= read_alone / NUM_RANKS + num_passes * (PROBE_SIZE + 1) + TRIED_IMAGES * len(
+                functions
+            )
         indices, scores = sharded_ask.for_targets(weights, tmp_path / "targets.txt")
         assert indices != expected["epig"][0] and found["for targets"][0] == indices
         assert found["for targets"][1] == pytest.approx(scores, rel=1e-9, abs=1e-12)
         assert found["error"].startswith("model: expected finite logits and features, got NaN")
         assert "'toy-089' (index 89)" in found["error"]
     # Nothing is read twice but the few images that each pass of each process tries the network with.
-    probes = (NUM_RANKS - 1) * num_passes * PROBE_SIZE
+    probes = (NUM_RANKS - 1) * (num_passes * PROBE_SIZE + TRIED_IMAGES * sum(cls.needs_dropout for cls in functions))
     assert sum(found["in memory"][1] for found in ranks) == read_alone + probes

@@ -10,8 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from dal.data.images import ImageData
+from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
+from dal.data.sources.items import ItemKeys
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
 from dal.errors import DalError, bad_value
 
@@ -27,7 +30,7 @@ class MapDataset(Protocol):
 
 
 def from_dataset(
-    dataset: MapDataset,
+    dataset: MapDataset | object,
     *,
     num_classes: int | None = None,
     classes: Sequence[str] | None = None,
@@ -37,6 +40,9 @@ def from_dataset(
     name: str = "dataset",
     mean: Sequence[float] = (0.5,),
     std: Sequence[float] = (0.5,),
+    image: str | int | None = None,
+    label: str | int | None = None,
+    split: str = "train",
 ) -> ImageData:
     """Return a training set that trains on ``dataset`` and scores ``plain``.
 
@@ -45,6 +51,10 @@ def from_dataset(
     one per channel, normalize uint8 images; floating-point images are unchanged. Random transforms in ``dataset`` must
     draw from the global generators of torch, NumPy or ``random``. These are seeded for each image and restored, so
     results do not depend on the number of workers.
+
+    ``image`` and ``label`` say where other items have them: the keys of a dict, positions of a tuple, or attributes. A
+    label is a class number or an exact one-hot row. Of a LightningDataModule, ``split`` names the dataset that counts:
+    train, val or test. Its prepare_data() and setup() run first, with seeded generators.
 
     ``plain`` holds the same points without random transforms. Without it, ``dataset`` is scored too, and training uses
     no augmentation. The classes are ``classes``, ``num_classes`` numbers, or ``dataset.classes``. They are never
@@ -60,35 +70,59 @@ def from_dataset(
     >>> data.labels, data.plain([2]).shape
     (tensor([1, 0, 1]), torch.Size([1, 1, 8, 8]))
     """
-    for argument, view in (("dataset", dataset), ("plain", plain)):
-        if view is not None and not (hasattr(view, "__len__") and hasattr(view, "__getitem__")):
-            raise bad_value(argument, "a dataset with a length and positions", type(view).__name__)
-    if len(dataset) == 0:
-        raise bad_value("dataset", "at least one image", "an empty dataset")
-    scored = dataset if plain is None else plain
-    if len(scored) != len(dataset):
-        raise bad_value("plain", f"the same {len(dataset)} points as dataset", f"{len(scored)} points")
+    keys, given = ItemKeys(image, label), dataset
+    dataset = _checked("dataset", dataset_of(given, split))
+    plain = None if plain is None else _checked("plain", dataset_of(plain, split))
+    classes, num_classes = classes_of(given, classes, num_classes)
+    scored = _scored(dataset, plain)
     names = class_names(dataset, classes, num_classes)
     with _isolated():
-        _check_views(dataset, scored, "dataset" if plain is None else "plain")
-        numbers = known_labels(dataset, labels, read=scored)
+        _check_views(dataset, scored, "dataset" if plain is None else "plain", keys)
+        numbers = known_labels(dataset, labels, scored, keys)
     return ImageData(
         name=name,
-        source=DatasetSource(scored),
+        source=DatasetSource(scored, keys),
         ids=default_ids(dataset) if ids is None else list(ids),
         labels=numbers,
         classes=names,
         mean=mean,
         std=std,
-        augmented_source=None if plain is None else DatasetSource(dataset),
+        augmented_source=None if plain is None else DatasetSource(dataset, keys),
     )
+
+
+def _scored(dataset: MapDataset, plain: MapDataset | None) -> MapDataset:
+    if len(dataset) == 0:
+        raise bad_value("dataset", "at least one image", "an empty dataset")
+    if plain is not None and len(plain) != len(dataset):
+        raise bad_value("plain", f"the same {len(dataset)} points as dataset", f"{len(plain)} points")
+    return dataset if plain is None else plain
+
+
+def as_image_data(data: object, split: str = "train", classes: Sequence[str] | None = None) -> ImageData:
+    """Return ``data``, or the images of a split of a LightningDataModule. Raises DalError for anything else."""
+    if is_datamodule(data):
+        return from_dataset(data, split=split, classes=classes)
+    if not isinstance(data, ImageData):
+        raise bad_value("data", "ImageData, such as from_dataset(...) makes of a Dataset", type(data).__name__)
+    return data
+
+
+def _checked(argument: str, dataset: Any) -> MapDataset:
+    """Return the dataset if it has a length and positions, and is no stream."""
+    has_both = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+    if not has_both or isinstance(dataset, (IterableDataset, str, bytes)):
+        expected = "a dataset with a length and positions, which a stream does not have"
+        raise bad_value(argument, expected, type(dataset).__name__)
+    checked: MapDataset = dataset
+    return checked
 
 
 class DatasetSource:
     """Reads images of a Dataset with the global random generators seeded."""
 
-    def __init__(self, dataset: MapDataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: MapDataset, keys: ItemKeys | None = None) -> None:
+        self.dataset, self.keys = dataset, keys or ItemKeys()
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -104,7 +138,7 @@ class DatasetSource:
         images: list[Tensor] = []
         with _isolated():
             for index, seed in zip(map(int, indices), seeds, strict=True):
-                image = _fetch(self.dataset, index, seed)[0]
+                image = _fetch(self.dataset, index, seed, self.keys)[0]
                 if images and (image.shape != images[0].shape or image.dtype != images[0].dtype):
                     expected = f"one shape and dtype, {_kind(images[0])} as of image {indices[0]}"
                     raise bad_value("dataset", expected, f"{_kind(image)} of image {index}")
@@ -127,15 +161,14 @@ def _isolated() -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def _fetch(dataset: MapDataset, index: int, seed: int) -> tuple[Tensor, int | None]:
+def _fetch(dataset: MapDataset, index: int, seed: int, keys: ItemKeys) -> tuple[Tensor, int | None]:
     """Seed the global CPU generators; return the image and any integer label."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     # torch.manual_seed would seed CUDA as well.
     torch.default_generator.manual_seed(seed)
     item = dataset[index]
-    image = item[0] if isinstance(item, (tuple, list)) else item
-    return _pixels(image, index), item_label(item)
+    return _pixels(keys.image_of(item, index), index), item_label(item, index, keys)
 
 
 def _pixels(image: object, index: int) -> Tensor:
@@ -163,11 +196,12 @@ def _kind(image: Tensor) -> str:
     return f"{str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
 
 
-def _check_views(dataset: MapDataset, scored: MapDataset, argument: str) -> None:
+def _check_views(dataset: MapDataset, scored: MapDataset, argument: str, keys: ItemKeys) -> None:
     """Reject random transforms while scoring, and views that do not match."""
     count = min(len(scored), _MAX_CHECKED)
     for index in (position * len(scored) // count for position in range(count)):
-        (first, label), (second, _) = _fetch(scored, index, 2 * index), _fetch(scored, index, 2 * index + 1)
+        first, label = _fetch(scored, index, 2 * index, keys)
+        second, _ = _fetch(scored, index, 2 * index + 1, keys)
         if first.shape != second.shape or not torch.equal(first.nan_to_num(), second.nan_to_num()):
             raise DalError(
                 f"{argument}: expected the same image each time point {index} is fetched, got two different ones; pass "
@@ -175,7 +209,7 @@ def _check_views(dataset: MapDataset, scored: MapDataset, argument: str) -> None
             )
         if scored is dataset:
             continue
-        trained, trained_label = _fetch(dataset, index, 0)
+        trained, trained_label = _fetch(dataset, index, 0, keys)
         if _kind(trained) != _kind(first):
             raise bad_value("plain", f"{_kind(trained)} for point {index} as in dataset", _kind(first))
         if label is not None and trained_label is not None and trained_label != label:

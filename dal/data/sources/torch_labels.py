@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
+from dal.data.sources.items import ItemKeys, class_of_one_hot, is_vector
 from dal.errors import DalError, bad_value
 from dal.tasks.base import UNKNOWN
 
@@ -31,20 +32,25 @@ def class_names(dataset: Any, classes: Sequence[str] | None, num_classes: int | 
     return names or [str(number) for number in range(num_classes or 0)]
 
 
-def known_labels(dataset: Any, labels: Sequence[int | None] | Tensor | None, read: Any) -> Tensor:
+def known_labels(
+    dataset: Any, labels: Sequence[int | None] | Tensor | None, read: Any, keys: ItemKeys | None = None
+) -> Tensor:
     """Return the (N,) int64 labels, -1 if unknown.
 
-    They are the given labels, those that the dataset lists, or those of the items of ``read``, in this order.
+    They are the given labels, those that the dataset lists, or those of the items of ``read``, in this order. Labels
+    for which a key is given are those of the items. Exact one-hot rows become class numbers.
     """
+    keys = keys or ItemKeys()
     count = len(dataset)
     argument = "dataset" if labels is None else "labels"
-    values = _listed_labels(dataset) if labels is None else _as_list(labels)
+    listed = _listed_labels(dataset) if labels is None and keys.label is None else None
+    values = listed if labels is None else _as_list(labels)
     if values is not None and len(values) != count:
         raise bad_value(argument, f"one label for each of the {count} points", f"{len(values)} labels")
     if values is None:
-        values = [_label_of(read[position], position) for position in range(count)]
+        values = [keys.label_of(read[position], position) for position in range(count)]
     elif labels is None:
-        _check_listed(values, read)
+        _check_listed(values, read, keys)
     return torch.tensor([_number(argument, value, position) for position, value in enumerate(values)])
 
 
@@ -60,12 +66,13 @@ def default_ids(dataset: Any) -> list[str]:
     return [f"{position:06d}" for position in range(len(dataset))]
 
 
-def item_label(item: object) -> int | None:
-    """Return the integer label of an (image, label, ...) item, else None."""
-    if not isinstance(item, (tuple, list)) or len(item) < 2:
+def item_label(item: object, index: int = 0, keys: ItemKeys | None = None) -> int | None:
+    """Return the integer label of an item, else None."""
+    keys = keys or ItemKeys()
+    if not keys.has_label(item):
         return None
     try:
-        return operator.index(cast(Any, item[1]))
+        return operator.index(keys.label_of(item, index))
     except TypeError:
         return None
 
@@ -86,12 +93,13 @@ def _listed_labels(dataset: Any) -> list[Any] | None:
     return None
 
 
-def _check_listed(values: Sequence[Any], read: Any) -> None:
+def _check_listed(values: Sequence[Any], read: Any, keys: ItemKeys) -> None:
     for position in {0, len(values) // 2, len(values) - 1}:
-        label = item_label(read[position])
-        if label is not None and values[position] is not None and label != values[position]:
+        label = item_label(read[position], position, keys)
+        given = values[position]
+        if label is not None and given is not None and not is_vector(given) and label != given:
             raise DalError(
-                f"dataset: expected the label it lists for point {position}, {values[position]!r}, "
+                f"dataset: expected the label it lists for point {position}, {given!r}, "
                 f"from dataset[{position}] too, got {label}; pass labels=."
             )
 
@@ -106,15 +114,11 @@ def _as_list(values: Any) -> list[Any]:
     return list(values.tolist() if hasattr(values, "tolist") else values)
 
 
-def _label_of(item: object, position: int) -> Any:
-    if isinstance(item, (tuple, list)) and len(item) >= 2:
-        return item[1]
-    raise bad_value(f"dataset[{position}]", "an (image, label) pair, or labels= for all", type(item).__name__)
-
-
 def _number(argument: str, value: Any, position: int) -> int:
     if value is None:
         return UNKNOWN
+    if is_vector(value):
+        return class_of_one_hot(argument, value, position)
     try:
         return operator.index(value)
     except TypeError:

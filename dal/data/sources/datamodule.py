@@ -1,0 +1,116 @@
+"""Reads the datasets of a LightningDataModule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import default_collate, default_convert
+
+from dal.errors import DalError, bad_value, unknown_choice
+from dal.runtime.distributed import is_rank_zero
+from dal.runtime.seeding import isolated_rng
+
+_STAGES = {"train": "fit", "val": "fit", "test": "test"}
+_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+_LIGHTNING = ("pytorch_lightning.", "lightning.pytorch.")
+
+
+def is_datamodule(value: object) -> bool:
+    """Whether the value is a LightningDataModule of pytorch_lightning or lightning.pytorch."""
+    return any(
+        base.__name__ == "LightningDataModule" and base.__module__.startswith(_LIGHTNING)
+        for base in type(value).__mro__
+    )
+
+
+def dataset_of(datamodule: Any, split: str) -> Any:
+    """Return the dataset that the loader of this split reads, after prepare_data() and setup().
+
+    Anything but a LightningDataModule is returned as it is.
+
+    Both run under the same seed each time, so that a split that they draw is the same in every run. A collate function
+    of the loader applies to each item. Raises DalError for an unknown split, several loaders, a split without a loader,
+    or batch hooks, which belong to the module.
+    """
+    if not is_datamodule(datamodule):
+        return datamodule
+    if split not in _STAGES:
+        raise unknown_choice("split", _STAGES, split)
+    name = type(datamodule).__name__
+    for hook in _HOOKS:
+        owner = next(base for base in type(datamodule).__mro__ if hook in vars(base))
+        if not owner.__module__.startswith(_LIGHTNING):
+            raise bad_value(
+                "dataset", f"a LightningDataModule without {hook}, which the LightningModule can have", name
+            )
+    with isolated_rng(0, "datamodule"):
+        if is_rank_zero():
+            datamodule.prepare_data()
+        datamodule.setup(_STAGES[split])
+        loader = _loader(datamodule, split)
+    if isinstance(loader, (list, tuple)) and len(loader) == 1:
+        loader = loader[0]
+    if not hasattr(loader, "dataset"):
+        expected = f"one DataLoader from {split}_dataloader() of {name}"
+        raise bad_value("dataset", expected, None if loader is None else type(loader).__name__)
+    collate = getattr(loader, "collate_fn", default_collate)
+    standard = (default_collate, default_convert)
+    return loader.dataset if collate in standard else CollatedDataset(loader.dataset, collate)
+
+
+def _loader(datamodule: Any, split: str) -> Any:
+    try:
+        return getattr(datamodule, f"{split}_dataloader")()
+    except Exception as error:
+        if type(error).__name__ != "MisconfigurationException":
+            raise
+        # Lightning's own method says in this way that there is none.
+        raise DalError(
+            f"dataset: expected {type(datamodule).__name__} to define {split}_dataloader(), got none; define it, or "
+            "pass the dataset itself."
+        ) from error
+
+
+def classes_of(
+    datamodule: Any, classes: Sequence[str] | None, num_classes: int | None
+) -> tuple[Sequence[str] | None, int | None]:
+    """Return the given class names and their number; if neither is given, those of the datamodule."""
+    if classes is not None or num_classes is not None or not is_datamodule(datamodule):
+        return classes, num_classes
+    names, number = (getattr(datamodule, name, None) for name in ("classes", "num_classes"))
+    if isinstance(names, (list, tuple)) and len(names) > 0:
+        return names, None
+    return None, number if isinstance(number, int) else None
+
+
+class CollatedDataset:
+    """Items after a collate function, each as a batch of one."""
+
+    def __init__(self, dataset: Any, collate: Any) -> None:
+        self.dataset, self.collate = dataset, collate
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return _first(self.collate([self.dataset[index]]))
+
+    def __getattr__(self, name: str) -> Any:
+        # Class names are the dataset's; listed labels are those before the function.
+        if name == "classes":
+            return getattr(self.dataset, name)
+        raise AttributeError(name)
+
+
+def _first(batch: Any) -> Any:
+    """The only item of a batch, whose images and labels may each be a list of one."""
+    if isinstance(batch, Mapping):
+        return {name: _first(part) for name, part in batch.items()}
+    if isinstance(batch, (Tensor, np.ndarray)):
+        return batch[0]
+    if isinstance(batch, (tuple, list)) and not any(isinstance(part, (Tensor, np.ndarray, Mapping)) for part in batch):
+        return batch[0] if len(batch) == 1 else tuple(_first(part) for part in batch)
+    return tuple(_first(part) for part in batch) if isinstance(batch, (tuple, list)) else batch

@@ -1,0 +1,136 @@
+"""The last layer of a user's module: its name, and the shapes in which it takes features and gives logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from dal.errors import DalError, bad_value, unknown_choice
+from dal.models.backbones.base import last_linear
+
+_NO_LOGITS = (nn.Softmax, nn.Softmax2d, nn.Softmin, nn.Sigmoid)
+
+
+def head_name(module: nn.Module, head: str | nn.Module | None) -> str:
+    """Return the name of the head, which is a name or a layer of the module.
+
+    Raises DalError if the module has no such layer, or if the layer ends in probabilities instead of logits.
+    """
+    layers = {name: layer for name, layer in module.named_modules() if name}
+    if isinstance(head, nn.Module):
+        name = next((name for name, layer in layers.items() if layer is head), None)
+        if name is None:
+            raise bad_value("head", "a layer of the module, or its name", type(head).__name__)
+    elif head in layers:
+        name = str(head)
+    elif (last := last_linear(module)) is not None:
+        raise bad_value("head", f"the name of the last layer, perhaps {last[0]!r}", head)
+    else:
+        raise unknown_choice("head", layers, str(head))
+    last_name, end = name, layers[name]
+    while isinstance(end, nn.Sequential) and len(end):
+        key = list(end._modules)[-1]
+        last_name, end = f"{last_name}.{key}", end[-1]
+    if isinstance(end, _NO_LOGITS):
+        raise bad_value("head", "a layer that ends in logits", f"{type(end).__name__} at {last_name!r}")
+    return name
+
+
+class Head:
+    """A layer between flat features (B, D) and logits (B, C).
+
+    The layer may take and give more dimensions: a convolution over (B, D, 1, 1), or one over (B, D, H, W) whose outputs
+    are averaged, perhaps after a ReLU as in SqueezeNet. One output is the logit of the second of two classes.
+
+    >>> head = Head(nn.Conv2d(8, 3, 1), "head")
+    >>> maps = torch.rand(2, 8, 1, 1)
+    >>> features, logits = head.flat(maps, head.layer(maps))
+    >>> features.shape, torch.allclose(head(features), logits)
+    (torch.Size([2, 8]), True)
+    """
+
+    def __init__(self, layer: nn.Module, name: str) -> None:
+        self.layer, self.name = layer, name
+        self.is_averaged = self.is_rectified = False
+        self._shape: torch.Size | None = None
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """(B, D) features to (B, C) logits."""
+        out = self.layer(features if self._shape is None else features.view(len(features), *self._shape))
+        return self._flat_logits(out.relu() if self.is_rectified else out).float()
+
+    def flat(self, given: object, out: object) -> tuple[Tensor, Tensor]:
+        """Return the features and logits of what the layer got and gave.
+
+        Raises DalError, naming the layer, for other shapes.
+        """
+        if not isinstance(given, Tensor) or not isinstance(out, Tensor):
+            got = f"{type(given).__name__} to {type(out).__name__}"
+            raise bad_value("head", f"a layer from features to logits at {self.name!r}", got)
+        if given.ndim == out.ndim == 2:
+            return given, two_classes(out)
+        if isinstance(self.layer, _ConvNd) and given.ndim == out.ndim > 2 and set(self.layer.kernel_size) == {1}:
+            places = tuple(range(2, given.ndim))
+            self.is_averaged = out[0, 0].numel() > 1
+            self._shape = torch.Size([given.shape[1], *[1] * len(places)])
+            return given.mean(dim=places), self._flat_logits(out.relu() if self.is_rectified else out)
+        whole = isinstance(self.layer, _ConvNd)
+        if not _is_flat(out) or not (_is_flat(given) or whole):
+            shapes = f"{tuple(given.shape)} to {tuple(out.shape)}"
+            raise bad_value(
+                "head", f"a layer from (B, D) features to (B, C) logits at {self.name!r}{self._hint()}", shapes
+            )
+        self._shape = None if given.ndim == 2 else given.shape[1:]
+        return given.flatten(1), self._flat_logits(out)
+
+    def check_average(self, out: Tensor, result: object) -> None:
+        """Find out whether forward() averages the outputs of a convolution, or averages them after a ReLU.
+
+        Raises DalError if what it returns agrees with neither.
+        """
+        for self.is_rectified in (False, True):
+            logits = self._flat_logits(out.relu() if self.is_rectified else out).float()
+            likely = (logits, logits.softmax(dim=1), logits.log_softmax(dim=1), logits[:, 1:], logits.sigmoid()[:, 1:])
+            if isinstance(result, Tensor) and any(_equal(result, each) for each in likely):
+                return
+        raise DalError(
+            f"head: expected forward() to average the outputs of the convolution {self.name!r} and nothing else, got "
+            "other numbers; pass predict=, a function (module, x) that returns (logits, features)."
+        )
+
+    def _flat_logits(self, out: Tensor) -> Tensor:
+        if isinstance(self.layer, _ConvNd) and out.ndim > 2:
+            out = out.mean(dim=tuple(range(2, out.ndim)))
+        return two_classes(out.unsqueeze(1) if out.ndim == 1 else out.flatten(1))
+
+    def _hint(self) -> str:
+        inner = last_linear(self.layer)
+        return "" if inner is None or not inner[0] else f", perhaps {f'{self.name}.{inner[0]}'!r}"
+
+
+def _equal(result: Tensor, expected: Tensor) -> bool:
+    if result.numel() != expected.numel():
+        return False
+    return torch.allclose(result.float().view_as(expected), expected, rtol=1e-3, atol=1e-4, equal_nan=True)
+
+
+def _is_flat(x: Tensor) -> bool:
+    """Whether at most one dimension after the first is larger than 1."""
+    return sum(size > 1 for size in x.shape[1:]) <= 1
+
+
+def two_classes(logits: Tensor) -> Tensor:
+    """Return logits of two classes for the one logit of a sigmoid.
+
+    >>> two_classes(torch.tensor([[2.0]])).softmax(dim=1)[0, 1] == torch.tensor(2.0).sigmoid()
+    tensor(True)
+    """
+    return torch.cat([torch.zeros_like(logits), logits], dim=1) if logits.shape[1] == 1 else logits
+
+
+def check_num_outputs(logits: Tensor, num_classes: int, name: str) -> None:
+    """Raise DalError unless there is one logit for each class."""
+    if logits.shape[1] != num_classes:
+        expected = f"a last layer with {num_classes} outputs, one for each class of the data"
+        raise bad_value("model", expected, f"{logits.shape[1]} outputs at {name!r}")

@@ -1,0 +1,66 @@
+"""Tries a model on a few images when a learner is made, so that it is refused before a label is bought."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from dal.acquisition.base import AcquisitionFunction
+from dal.data.images import ImageData
+from dal.errors import DalError
+from dal.models.adapt import AdaptedModel, check_members, check_outputs
+from dal.models.classifier import Classifier
+from dal.models.draws import unseen_randomness
+from dal.models.ensemble import DeepEnsemble
+from dal.models.head import check_num_outputs
+from dal.models.scoring_model import NoHeadError, ScoringModel, scoring_view
+from dal.models.step_trial import check_step
+
+TRIED_IMAGES = 3
+TRIED_DRAWS = 4
+
+
+def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunction) -> None:
+    """Raise DalError, saying what to change, unless dal can train and score the model on ``data``.
+
+    A module that is not dal's own takes a few images through training_step's batch, its hooks and its head. For a
+    function that needs draws, the draws are tried. Randomness of training that they leave out is a warning.
+    """
+    check_outputs(model, data.num_classes, data.task)
+    is_own = type(model.module) in (Classifier, DeepEnsemble)
+    draws = getattr(acquisition, "num_draws", None) if acquisition.needs_dropout else None
+    check_members(model.module, draws)
+    needs_draws = acquisition.needs_dropout and not isinstance(model.module, DeepEnsemble)
+    if is_own and not needs_draws:
+        return
+    places = torch.arange(TRIED_IMAGES).clamp(max=len(data) - 1)
+    few = data.plain(places.tolist()).to(next(iter(model.module.parameters())).device)
+    if not is_own:
+        check_step(model, few, data.labels)
+    with scoring_view(model) as view:
+        x = view.prepare(few, data.labels)
+        if not is_own:
+            check_num_outputs(view.logits(x), data.num_classes, model.head or "predict")
+            _check_head(view, acquisition, x)
+        if needs_draws:
+            tried = view.draws(x, TRIED_DRAWS)
+            said = unseen_randomness(view.plain_logits, tried, view.modes, x)
+            if said is not None:
+                warnings.warn(said, stacklevel=4)
+
+
+def _check_head(view: ScoringModel, acquisition: AcquisitionFunction, x: torch.Tensor) -> None:
+    """Raise NoHeadError if the function runs the head on features of its making and there is no head."""
+    if view.adapted.head or acquisition.needs_dropout:
+        return
+    try:
+        if acquisition.learns_from_labels:
+            labels = torch.zeros(len(x), dtype=torch.int64)
+            acquisition = acquisition.with_labeled(acquisition.summarize(view, x), labels)
+        acquisition.summarize(view, x)
+    except NoHeadError:
+        raise
+    except (DalError, RuntimeError):
+        # The first query has trained weights and labels, and says what is wrong with them.
+        return
