@@ -31,7 +31,7 @@ from dal.runs.round import Round, in_words, on_test
 from dal.runtime.distributed import is_rank_zero
 from dal.sweep.command import sweep_command
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model
-from dal.training.lightning import check_trainer_options
+from dal.training.trainer_options import check_trainer_options
 
 _SETTINGS = [
     "hydra.job.name=dal run",

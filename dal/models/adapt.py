@@ -16,6 +16,7 @@ from dal.models.classifier import Classifier
 from dal.models.compiled import CompiledPasses
 from dal.models.ensemble import DeepEnsemble
 from dal.models.mc_dropout import DropoutDraws, check_dropout
+from dal.runtime.lightning_package import is_lightning_module
 from dal.runtime.memory import out_of_memory
 from dal.runtime.precision import full_precision
 from dal.runtime.seeding import isolated_rng
@@ -58,7 +59,7 @@ def adapt(module: pl.LightningModule, head: str) -> AdaptedModel:
     >>> adapt(Mine(), head="model.1").head_layer
     Linear(in_features=64, out_features=3, bias=True)
     """
-    if not isinstance(module, pl.LightningModule):
+    if not is_lightning_module(module):
         raise bad_value("module", "a LightningModule", type(module).__name__)
     names = [name for name, _ in module.named_modules() if name]
     if head not in names:
