@@ -109,9 +109,6 @@ def fit(
     average = [made(WeightAverage, config.average, most, count, kept)] if config.average and monitor == "none" else []
     ours = OurCallbacks(kept, count, stopping, after_setup, average)
     run_trainer(setup, loaders, plan, ours, round)
-    if structure.is_compiled():
-        # Scoring reads layers that torch.compile hides, and the next round compiles again.
-        structure.restore()
     if not stopping.updates:
         raise DalError(
             f"training: expected at least one update in the round, got none in {count.batches} batches; the Trainer's "
@@ -122,6 +119,9 @@ def fit(
             stopping.keep(check())
         else:
             module.load_state_dict(stopping.best_state)
+    if structure.is_compiled():
+        # Scoring reads layers that torch.compile hides, and the next round compiles again.
+        structure.restore()
     reason = "no_update" if count.is_idle else stopping.reason
     assert reason is not None
     return FitResult(stopping.updates, stopping.best_update, reason, monitor, stopping.history, metric=stopping.metric)

@@ -124,7 +124,7 @@ def _check_objects(options: Mapping[str, Any], package: str) -> None:
         for thing in as_list(given):
             other = package_of(thing)
             if other not in (None, package):
-                expected = f"an object of {package}, the package of the module,"
+                expected = f"an object of {package}, the package of the module"
                 raise bad_value(f"trainer.{name}", expected, f"{type(thing).__name__} of {other}")
 
 
@@ -154,7 +154,7 @@ def _on_cpu(options: Mapping[str, Any]) -> bool:
 def _check_manual(options: Mapping[str, Any]) -> None:
     for name, plain in (("gradient_clip_val", 0), ("accumulate_grad_batches", 1)):
         if options.get(name, plain) != plain:
-            expected = "to be left out, because the module has manual optimization,"
+            expected = "to be left out, because the module has manual optimization"
             raise bad_value(f"trainer.{name}", expected, options[name])
 
 
