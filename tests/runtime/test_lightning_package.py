@@ -66,10 +66,25 @@ def test_manual_optimization_works():
 @pytest.mark.parametrize(
     ("module", "name", "thing", "message"),
     [
-        (lightning, "callbacks", [EarlyStopping("a")], "an object of lightning.pytorch, the package of the module, got"),
+        (
+            lightning,
+            "callbacks",
+            [EarlyStopping("a")],
+            "an object of lightning.pytorch, the package of the module, got",
+        ),
         (pl, "callbacks", lightning.callbacks.EarlyStopping("a"), "an object of pytorch_lightning, the package of the"),
-        (lightning, "logger", CSVLogger("."), "an object of lightning.pytorch, the package of the module, got 'CSVLogg"),
-        (lightning, "strategy", pl.strategies.SingleDeviceStrategy("cpu"), "an object of lightning.pytorch, the package"),
+        (
+            lightning,
+            "logger",
+            CSVLogger("."),
+            "an object of lightning.pytorch, the package of the module, got 'CSVLogg",
+        ),
+        (
+            lightning,
+            "strategy",
+            pl.strategies.SingleDeviceStrategy("cpu"),
+            "an object of lightning.pytorch, the package",
+        ),
     ],
 )
 def test_a_mixture_of_the_packages_is_refused(module, name, thing, message):

@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 import torch
 from helpers.modules import Mine, learner_of, rounds, settings
 from torch import nn
-from torch.optim import optimizer
+from torch.optim import optimizer as optimizers
 
 from dal.errors import DalError
 
@@ -127,6 +127,6 @@ def test_a_callback_that_stops_at_once_is_named():
 
 
 def test_no_hook_stays_in_optimizers():
-    before = dict(optimizer._global_optimizer_post_hooks)
+    before = dict(optimizers._global_optimizer_post_hooks)
     learner_of(OneByHand).fit()
-    assert dict(optimizer._global_optimizer_post_hooks) == before
+    assert dict(optimizers._global_optimizer_post_hooks) == before
