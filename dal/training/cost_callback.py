@@ -62,7 +62,7 @@ class TrainingCounter(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         flops = self._finish()
-        count, devices = len(batch[1]) * trainer.world_size, trainer.world_size
+        count, devices = _size(batch) * trainer.world_size, trainer.world_size
         self.ledger.add("train", samples_forward=count, samples_backward=count)
         self.ledger.add("train", flops_forward=flops.forward * devices, flops_backward=flops.backward * devices)
 
@@ -82,7 +82,7 @@ class TrainingCounter(pl.Callback):
     ) -> None:
         flops = self._finish()
         devices = trainer.world_size
-        self.ledger.add("validate", samples_forward=len(batch[1]) * devices, flops_forward=flops.forward * devices)
+        self.ledger.add("validate", samples_forward=_size(batch) * devices, flops_forward=flops.forward * devices)
 
     def _start(self, *kind: Hashable) -> None:
         """Start a batch; count its FLOPs if its kind is new."""
@@ -96,6 +96,11 @@ class TrainingCounter(pl.Callback):
         if counted is not None:
             self._known[self._kind] = counted
         return self._known.get(self._kind, Flops())
+
+
+def _size(batch: Any) -> int:
+    """Return the number of images of a batch of any form: the length of its first tensor."""
+    return next((len(value) for value in tree_leaves(batch) if isinstance(value, Tensor) and value.ndim), 0)
 
 
 def _shapes(batch: Any) -> tuple[torch.Size, ...]:

@@ -18,6 +18,8 @@ from dal.runtime.seeding import isolated_rng
 COMPILED = "_orig_mod."
 """What torch.compile puts into the names of the weights of a module."""
 _PLACES = ("_modules", "_parameters", "_buffers")
+_CALLS = ("_compiled_call_impl", "forward")
+"""Attributes of a layer that compile it where it is, without other names."""
 
 
 class Structure:
@@ -28,6 +30,7 @@ class Structure:
         self.names = set(module.state_dict())
         self._parts = [(part, {place: dict(vars(part)[place]) for place in _PLACES}) for part in module.modules()]
         # An attribute that is None until setup() makes a layer of it is not in the places above.
+        self._calls = self._compiled_calls()
         self._attributes = [(part, {k: v for k, v in vars(part).items() if v is None}) for part, _ in self._parts]
 
     def restore(self) -> None:
@@ -39,11 +42,21 @@ class Structure:
         for part, attributes in self._attributes:
             for name, value in attributes.items():
                 vars(part).setdefault(name, value)
+        for part, _ in self._parts:
+            for name in _CALLS:
+                vars(part).pop(name, None)
+            vars(part).update(self._calls.get(id(part), {}))
 
     def is_compiled(self) -> bool:
-        """Whether the module has these weights under the names that torch.compile gives."""
+        """Whether torch.compile has changed the module, which has the same weights."""
         now = set(self.module.state_dict())
-        return now != self.names and {name.replace(COMPILED, "") for name in now} == self.names
+        if now == self.names:
+            return self._compiled_calls() != self._calls
+        return {name.replace(COMPILED, "") for name in now} == self.names
+
+    def _compiled_calls(self) -> dict[int, dict[str, Any]]:
+        found = {id(part): {k: v for k, v in vars(part).items() if k in _CALLS} for part in self.module.modules()}
+        return {part: calls for part, calls in found.items() if calls}
 
     @contextmanager
     def uncompiled(self) -> Iterator[None]:

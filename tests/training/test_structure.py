@@ -21,6 +21,21 @@ class Compiled(Mine):
         self.body = torch.compile(self.body, backend="eager")
 
 
+class CompiledInPlace(Mine):
+    def setup(self, stage):
+        self.body.compile(backend="eager")
+
+
+class CompiledForward(Mine):
+    def setup(self, stage):
+        self.forward = torch.compile(self.forward, backend="eager")
+
+
+class CompiledWhole(Mine):
+    def setup(self, stage):
+        self.compile(backend="eager")
+
+
 class Auxiliary(Mine):
     """A second head that setup() makes, and one that configure_model() makes."""
 
@@ -51,12 +66,15 @@ def watched(**changes):
     return settings(monitor="train_accuracy", target_train_accuracy=2.0, **changes)
 
 
+COMPILED = [Compiled, CompiledInPlace, CompiledForward, CompiledWhole]
+
+
 @pytest.mark.parametrize("start", ["scratch", "continue", "shrink_perturb"])
-@pytest.mark.parametrize("acquisition", [Margin(), BADGE()], ids=lambda f: f.name)
-def test_a_module_that_compiles_itself_in_setup_trains_as_the_plain_one(start, acquisition):
+@pytest.mark.parametrize(("kind", "acquisition"), [(kind, BADGE()) for kind in COMPILED] + [(Compiled, Margin())])
+def test_a_module_that_compiles_itself_in_setup_trains_as_the_plain_one(start, kind, acquisition):
     ends = []
-    for kind in (Mine, Compiled):
-        learner = learner_of(kind, training=watched(warm_start=start), acquisition=acquisition)
+    for trained in (Mine, kind):
+        learner = learner_of(trained, training=watched(warm_start=start), acquisition=acquisition)
         rounds(learner, 3)
         ends.append((learner.pool.labeled.tolist(), learner.model.module.state_dict()))
     (picks, plain), (compiled_picks, compiled) = ends
