@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ from dal.stopping import (
 from dal.stopping.stop_set import stop_set, stop_set_facts
 from dal.tasks.base import OUT_OF_CLASS
 from dal.training import FitResult
-from dal.training.fit_round import check_monitor
+from dal.training.fit_round import check_training
 
 
 def run(
@@ -62,7 +63,7 @@ def run(
     check_sizes(campaign, learner.pool.num_unlabeled)
     has_validation = campaign.validation_size > 0 or learner.validation is not None
     check_metric(campaign, test is not None, prices, has_validation)
-    check_monitor(learner.training, has_validation)
+    check_training(learner.setup, has_validation)
     learner.candidates.check(len(learner.data), largest_query(campaign, learner.pool.num_unlabeled))
     learner.initial = campaign.initial
     records = records() if callable(records) else records or Records()
@@ -78,8 +79,7 @@ def run(
             answers = _answers(oracle, records)
             learner.tell([point.index for point in records.pending], answers)
             records.commit_selection(_answered(records, answers))
-        if (logger := records.lightning_logger(learner.round)) is not None:
-            learner.trainer["logger"] = logger
+        learner.logs = replace(learner.logs, folder=records.training_logs(learner.round))
         result = learner.fit()
         found = {} if test is None else learner.evaluate(test).row("test")
         if learner.validation is not None and not result.monitor.startswith("val_"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,7 +36,9 @@ from dal.scoring.trial import try_model
 from dal.tasks import Metrics
 from dal.tasks.own_metrics import OwnMetrics
 from dal.training import FitResult, TrainingConfig, fit_round
-from dal.training.setup import TrainingSetup
+from dal.training.setup import Logs, TrainingSetup
+from dal.training.structure import load_weights
+from dal.training.trainer_options import check_trainer_options
 
 Model = AdaptedModel | Classifier
 
@@ -105,7 +108,7 @@ class ActiveLearner:
         self._targets: Tensor | None = None
         if self.scoring.target_points is not None and acquisition.uses_target_points:
             self._targets = load_target_points(self.scoring.target_points, data.ids)
-        self.trainer, self.on_progress = dict(trainer or {}), on_progress
+        self.trainer, self.on_progress, self.logs = dict(trainer or {}), on_progress, Logs()
         self.pool = pool or Pool(len(data), data.num_classes, task=data.task)
         self.validation: tuple[Tensor, Tensor] | None = None
         self.round = 0
@@ -117,6 +120,7 @@ class ActiveLearner:
         is_made = isinstance(model, AdaptedModel | nn.Module) or not callable(model)
         self._make: Any = None if is_made else model
         self.model = as_adapted(model) if is_made else self._new_model(0)
+        check_trainer_options(self.trainer, self.model.module)
         device = scoring_device(str(self.trainer.get("accelerator") or "auto"))
         self.passes = ModelPass(self.model, self.scoring, device, Ledger(), on_progress)
         try_model(self.model, data, acquisition)
@@ -140,7 +144,7 @@ class ActiveLearner:
     @property
     def setup(self) -> TrainingSetup:
         """Model, passes and settings for training."""
-        return TrainingSetup(self.passes, self.training, self.trainer, self.seed)
+        return TrainingSetup(self.passes, self.training, self.trainer, self.seed, replace(self.logs, round=self.round))
 
     @property
     def labels_bought(self) -> int:
@@ -254,6 +258,7 @@ class ActiveLearner:
             round=self.round,
         )
         self._fitted_round, self._scores_before = self.round, self.scores
+        self.logs = replace(self.logs, steps_before=self.logs.steps_before + result.updates)
         return result
 
     def evaluate(self, data: ImageData | object) -> Metrics:
@@ -283,12 +288,10 @@ class ActiveLearner:
         if records.validation:
             self.tell_validation([p.index for p in records.validation], [p.label for p in records.validation])
         if records.weights is not None:
-            try:
-                self.model.module.load_state_dict(dict(records.weights))
-            except RuntimeError as error:
-                raise DalError("model: expected the network with which the run started, got another one.") from error
+            load_weights(self.model.module, records.weights, self.seed)
             self._fitted_round = len(records.rows) - 1
             self._features.already_counted(self.model)
+        self.logs = Logs(steps_before=sum(row["updates"] for row in records.rows))
         self.scores = self._scores_before = records.scores
         self.ledger = Ledger(records.costs)
 

@@ -22,7 +22,8 @@ _EPILOG = """examples:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit.
 
-    Exit status: 0 done, 1 a campaign of a sweep failed, 2 bad input, 3 waiting for labels, 130 interrupted.
+    Exit status: 0 done, 1 a campaign of a sweep failed, 2 bad input, 3 waiting for labels, 130 interrupted, 143
+    terminated.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     from dal.errors import DalError, WaitingForAnswers

@@ -37,7 +37,9 @@ def rank_command(
     path = Path(run)
     config = _with_overrides(load_config(path / CONFIG), list(overrides))
     # Ranking uses the whole pool and needs no candidates, so a missing features file must not prevent it.
+    # It trains nothing, so devices and loggers of another machine must not prevent it either.
     built = replace(build(config), candidates=CandidatesConfig())
+    built = replace(built, trainer={k: v for k, v in built.trainer.items() if (k, v) == ("accelerator", "cpu")})
     train = load(built.data).train
     records = read_run_folder(path, train.fingerprint())
     if records.weights is None:

@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_lin
 from dal.config.folder import config_folder
 from dal.config.overrides import check_overrides, compose, quoted, resolve, under_current_keys, with_own_files
 from dal.config.schema import ROOT_NAME, Built, build, register
+from dal.config.trainer import with_objects
 from dal.costs.prices import PricesConfig
 from dal.data import load
 from dal.data.images import ImageSplits
@@ -31,7 +33,8 @@ from dal.runs.round import Round, in_words, on_test
 from dal.runtime.distributed import is_rank_zero
 from dal.sweep.command import sweep_command
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model
-from dal.training.lightning import check_trainer_options
+from dal.training.lightning import termination
+from dal.training.trainer_options import check_trainer_options
 
 _SETTINGS = [
     "hydra.job.name=dal run",
@@ -90,9 +93,10 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     """
     console = Console(quiet=not is_rank_zero(), highlight=False, soft_wrap=True)
     built = build(config)
+    built = replace(built, trainer=with_objects(built.trainer))
     check_trainer_options(built.trainer)
     splits = load(built.data)
-    with CampaignProgress(console, built.campaign.budget) as progress, ExitStack() as until_done:
+    with CampaignProgress(console, built.campaign.budget) as progress, ExitStack() as until_done, termination():
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits)
         metric = splits.train.task.primary_metric
 
@@ -132,10 +136,10 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
 
 @contextmanager
 def _in_use(folder: RunFolder, console: Console) -> Iterator[None]:
-    """Close the folder on exit, and print the progress of the run on Ctrl-C."""
+    """Close the folder on exit, and print the progress of the run if a signal ends it."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C or SIGTERM
         console.print(f"Stopped after {len(folder.rows)} rounds. The same command resumes the run.")
         raise
     finally:

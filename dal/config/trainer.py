@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from dal.errors import bad_value
 
 TRAINER_OPTIONS: dict[str, tuple[Any, str]] = {
     "accelerator": ("auto", "Hardware to train and score on: auto, cpu, gpu or another that Lightning supports."),
@@ -28,3 +31,32 @@ def trainer_defaults() -> dict[str, Any]:
     '32-true'
     """
     return {name: default for name, (default, _) in TRAINER_OPTIONS.items()}
+
+
+def with_objects(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with the loggers and callbacks that ``_target_`` names in place of their descriptions.
+
+    Raises DalError if one cannot be made.
+
+    >>> with_objects({"logger": {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "logs"}})["logger"].name
+    'lightning_logs'
+    """
+    return {name: _made(name, value) if name in ("logger", "callbacks") else value for name, value in options.items()}
+
+
+def _made(name: str, given: Any) -> Any:
+    if isinstance(given, list | tuple):
+        return [_made(name, one) for one in given]
+    if not isinstance(given, Mapping):
+        return given
+    # Only a run with such an option needs it.
+    from hydra.utils import instantiate
+
+    if "_target_" not in given:
+        raise bad_value(f"trainer.{name}", "{_target_: CLASS, ARGUMENT: VALUE, ...}", dict(given))
+    try:
+        return instantiate(given)
+    except Exception as error:  # whatever the class raises
+        cause = error.__cause__ or error
+        first = (str(cause).strip() or type(cause).__name__).splitlines()[0].rstrip(".")
+        raise bad_value(f"trainer.{name}", f"arguments that {given['_target_']} takes", first) from error

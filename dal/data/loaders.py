@@ -21,8 +21,8 @@ class TrainingStream(Sampler[list[Key]]):
     """Shuffled passes over the labeled points, one after the other, cut into batches of equal size.
 
     No batch is dropped and none is smaller than the rest, so a labeled set smaller than a batch trains as one batch.
-    One iteration is one Lightning epoch: whole passes, at least ``min_batches`` batches, because an epoch of a few
-    updates would cost more in bookkeeping than in training. With several devices each takes its share of every batch.
+    One iteration is whole passes, at least ``min_batches`` batches; training cuts it into epochs of one pass. With
+    several devices each takes its share of every batch.
     """
 
     def __init__(

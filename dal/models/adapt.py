@@ -16,6 +16,7 @@ from dal.models.batch_form import BatchOf, batch_of
 from dal.models.classifier import Classifier
 from dal.models.ensemble import DeepEnsemble
 from dal.models.head import head_name
+from dal.runtime.lightning_package import is_lightning_module
 from dal.tasks import CLASSIFICATION, Task
 
 Forward = Callable[[Any, Tensor], Any]
@@ -90,7 +91,7 @@ def adapt(
     >>> adapt(Mine(), head="model.1").head_layer
     Linear(in_features=64, out_features=3, bias=True)
     """
-    if not isinstance(module, pl.LightningModule):
+    if not is_lightning_module(module):
         raise bad_value("module", "a LightningModule", type(module).__name__)
     if predict is not None and not callable(predict):
         raise bad_value("predict", "a function (module, x) that returns (logits, features)", predict)

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from dal.errors import DalError
@@ -151,11 +150,11 @@ class RunFolder(Records):
         self._weights_file(len(self.rows) - 1).unlink(missing_ok=True)
         self._write_tensorboard(self.rows[-1:])
 
-    def lightning_logger(self, round: int) -> Any:
-        folder = self.path / TENSORBOARD
+    def training_logs(self, round: int) -> Path:
+        folder = self.path / TENSORBOARD / f"round_{round:03d}"
         if self._writes:  # logs of an interrupted training
-            shutil.rmtree(folder / f"round_{round:03d}", ignore_errors=True)
-        return TensorBoardLogger(save_dir=str(folder), name="", version=f"round_{round:03d}")
+            shutil.rmtree(folder, ignore_errors=True)
+        return folder
 
     def describe_data(self, facts: Mapping[str, Any]) -> None:
         """Write a description of the images.

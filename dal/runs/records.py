@@ -78,6 +78,6 @@ class Records:
         self.costs = {}
         self.stage = SELECT if self.rows[-1].campaign_stopped is None else DONE
 
-    def lightning_logger(self, round: int) -> Any:
-        """Return the logger of this round. With None, the learner's Trainer options decide."""
+    def training_logs(self, round: int) -> Path | None:
+        """Return the folder for the TensorBoard events of this round's training. None if there is none."""
         return None

@@ -27,11 +27,14 @@ class UpdateStopping(pl.Callback):
         check: Check,
         on_update: Callable[[int], None],
         metric: str = "accuracy",
+        count: Callable[[pl.Trainer], int] = lambda trainer: trainer.global_step,
     ) -> None:
         self.config, self.monitor, self.max_updates = config, monitor, max_updates
-        self.check, self.on_update, self.metric = check, on_update, metric
+        self.check, self.on_update, self.metric, self.count = check, on_update, metric, count
         self.updates = 0
         self.reason: str | None = None
+        """Why training stops: no_improvement, train_accuracy_reached, max_updates, no_update (batches no longer lead to
+        updates), or trainer (its options or callbacks)."""
         self.best: tuple[float, float] | None = None
         self.best_update = 0
         self.best_state: dict[str, Tensor] | None = None
@@ -40,9 +43,10 @@ class UpdateStopping(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step == self.updates:  # gradients are still being accumulated
+        updates = self.count(trainer)
+        if updates == self.updates:  # gradients are still being accumulated
             return
-        self.updates = trainer.global_step
+        self.updates = updates
         self.on_update(self.updates)
         if self.monitor == "none":
             self.best_update = self.updates
@@ -55,6 +59,12 @@ class UpdateStopping(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # _look handles max_updates; any other stop comes from the user's Trainer options or callbacks.
         self.reason = self.reason or "trainer"
+
+    def keep(self, value: tuple[float, float]) -> None:
+        """Record the accuracy and loss of weights that take the place of the best ones."""
+        self.best_update = self.updates
+        self.history = [look for look in self.history if look["update"] < self.updates]
+        self.history.append({"update": self.updates, self.metric: value[0], "loss": value[1]})
 
     def _look(self, module: pl.LightningModule) -> None:
         accuracy, loss = self.check()

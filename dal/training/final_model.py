@@ -79,7 +79,7 @@ def train_final_model(
     >>> row["labels_bought"], row["updates"], row["samples_forward_test"]
     (4, 2, 5)
     """
-    setup = replace(setup, seed=derive_seed(setup.seed, "target"))
+    setup = replace(setup, seed=derive_seed(setup.seed, "target"), logs=setup.logs.of_final_model())
     passes, ledger = setup.passes, setup.passes.ledger
     known = None if validation is None else data.trainable(validation)
     result = fit(setup, data, data.trainable(labeled), known)

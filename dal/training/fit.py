@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
-from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from dal.data.images import ImageData
-from dal.data.loaders import RoundData
-from dal.errors import bad_value
+from dal.errors import DalError, bad_value
 from dal.models.classifier import Classifier
-from dal.runtime.distributed import from_rank_zero, rank
+from dal.runtime.distributed import from_rank_zero
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, package_of
 from dal.runtime.progress import silent
-from dal.runtime.seeding import generator, isolated_rng
+from dal.runtime.seeding import generator
 from dal.scoring.model_pass import ModelPass
 from dal.training.config import TrainingConfig
-from dal.training.cost_callback import TrainingCounter
-from dal.training.early_stopping import FiniteLoss, UpdateStopping
-from dal.training.lightning import keyboard_interrupt, new_trainer, own_options, quiet
+from dal.training.early_stopping import Check, UpdateStopping
+from dal.training.epochs import EpochData, batches_per_epoch
+from dal.training.kept_weights import KeptWeights
+from dal.training.lightning import Plan
+from dal.training.monitored import check_monitored, runs_validation
+from dal.training.run_trainer import OurCallbacks, run_trainer
 from dal.training.setup import Points, TrainingSetup
+from dal.training.structure import Structure, first_structure
+from dal.training.trainer_options import own_options
+from dal.training.updates import UpdateCount
 from dal.training.warm_start import effort
 from dal.training.weight_average import WeightAverage
 
@@ -35,7 +42,7 @@ class FitResult:
 
     updates: int
     best_update: int
-    stopped_because: str  # no_improvement, train_accuracy_reached, max_updates, or trainer (its options or callbacks)
+    stopped_because: str  # see UpdateStopping.reason
     monitor: str
     history: list[dict[str, float]] = field(default_factory=list)
     start: str = "scratch"  # the weights it started from: scratch, continue or shrink_perturb
@@ -68,58 +75,95 @@ def fit(
     *,
     max_updates: int | None = None,
     round: int = 0,
+    after_setup: Callable[[], None] | None = None,
 ) -> FitResult:
     """Train the module in place and leave it with the best weights seen.
 
-    ``max_updates`` are the most updates; None is what effort() gives a round from scratch. Raises NonFiniteError for a
-    loss that is not finite, DalError where nothing is labeled and for a Trainer option that dal sets itself.
+    Weights that a callback or hook sets at the end of training, such as an average, are kept in place of the best.
+
+    ``max_updates`` are the most updates; None is what effort() gives a round from scratch. ``after_setup`` runs after
+    the module's setup(), before the first batch. Raises NonFiniteError for a loss that is not finite, DalError where
+    nothing is labeled, for Trainer options that cannot be used, and where no batch leads to an update.
     """
-    config, seed, passes = setup.config, setup.seed, setup.passes
-    options, module, num_labels = own_options(setup.trainer_options), passes.model.module, len(labeled[0])
-    if not num_labels:
+    config, passes, module = setup.config, setup.passes, setup.passes.model.module
+    own_options(setup.trainer_options)
+    if not len(labeled[0]):
         raise bad_value("labeled", "at least one labeled point", 0)
     monitor = _monitor(config, validation is not None)
+    check_monitored(setup, validation is not None)
+    num_labels = len(labeled[0])
     most = effort(config, num_labels, num_labels, warm=False) if max_updates is None else max_updates
-    watched = _watched(validation if validation and monitor.startswith("val_") else labeled, seed, round)
-    check = _check(passes, data, watched)
-    metric = data.task.primary_metric
-    stopping = UpdateStopping(
-        config, monitor, most, check, lambda done: passes.on_progress("train", done, most), metric
-    )
-    # A user's own validation_step may feed a scheduler of theirs; the Classifier's would only repeat the check.
-    validates = is_overridden("validation_step", module) and not isinstance(module, Classifier)
-    loaders = RoundData(
+    watched = _watched(validation if validation and monitor.startswith("val_") else labeled, setup.seed, round)
+    structure = first_structure(module)
+    check = _check(passes, data, watched, structure)
+    validates = validation is not None and runs_validation(module, setup.trainer_options)
+    plan = _plan(setup, num_labels, most, validates)
+    made = partial(_callback, package_of(module) or PYTORCH_LIGHTNING)
+    count, kept = made(UpdateCount, most, plan.accumulate), made(KeptWeights)
+
+    def show(done: int) -> None:
+        passes.on_progress("train", done, most)
+
+    stopping = made(UpdateStopping, config, monitor, most, check, show, data.task.primary_metric, count)
+    loaders = _loaders(setup, data, (labeled, validation if validates else None), plan, monitor, round)
+    average = [made(WeightAverage, config.average, most, count, kept)] if config.average and monitor == "none" else []
+    ours = OurCallbacks(kept, count, stopping, after_setup, average)
+    run_trainer(setup, loaders, plan, ours, round)
+    if not stopping.updates:
+        raise DalError(
+            f"training: expected at least one update in the round, got none in {count.batches} batches; the Trainer's "
+            "options, a callback or the module ended training or stepped no optimizer."
+        )
+    if stopping.best_state is not None:
+        if kept.are_replaced(module):
+            stopping.keep(check())
+        else:
+            module.load_state_dict(stopping.best_state)
+    if structure.is_compiled():
+        # Scoring reads layers that torch.compile hides, and the next round compiles again.
+        structure.restore()
+    reason = "no_update" if count.is_idle else stopping.reason
+    assert reason is not None
+    return FitResult(stopping.updates, stopping.best_update, reason, monitor, stopping.history, metric=stopping.metric)
+
+
+def _callback(package: str, cls: Any, *arguments: Any) -> Any:
+    return in_package(cls, "Callback", package)(*arguments)
+
+
+def _plan(setup: TrainingSetup, num_labels: int, most: int, validates: bool) -> Plan:
+    """The length of a round, whose own validation runs about as often as the check of early stopping."""
+    config, accumulate = setup.config, setup.trainer_options.get("accumulate_grad_batches") or 1
+    num_batches = batches_per_epoch(num_labels, config.batch_size, accumulate)
+    every = math.ceil(config.check_every * accumulate / num_batches) if validates else 0
+    return Plan(most, num_batches, accumulate, every)
+
+
+def _loaders(
+    setup: TrainingSetup,
+    data: ImageData,
+    points: tuple[Points, Points | None],
+    plan: Plan,
+    monitor: str,
+    round: int,
+) -> EpochData:
+    config, module = setup.config, setup.passes.model.module
+    # Each stream draws from the global generator, which dropout reads. The checks start no stream, except with the
+    # Classifier, whose published results have these draws.
+    is_published = monitor != "none" and isinstance(module, Classifier)
+    kind = in_package(EpochData, "LightningDataModule", package_of(module) or PYTORCH_LIGHTNING)
+    loaders: EpochData = kind(
         data,
-        labeled,
-        validation if validates else None,
+        *points,
         batch_size=config.batch_size,
-        min_batches=most if monitor == "none" else config.check_every,
-        seed=seed,
+        min_batches=config.check_every if is_published else plan.max_updates,
+        seed=setup.seed,
         round=round,
         num_workers=config.num_workers,
         form=passes.model.batch,
     )
-    average = [WeightAverage(config.average, most)] if config.average and monitor == "none" else []
-    # Each rank drops other units.
-    key = ("train", rank()) if rank() else ("train",)
-    with passes.ledger.phase("train"), isolated_rng(seed, round, *key), quiet(), keyboard_interrupt():
-        counter = TrainingCounter(passes.ledger)
-        trainer = new_trainer(
-            options,
-            [stopping, FiniteLoss(), *average],
-            first=counter,
-            max_updates=most,
-            validates=validates and validation is not None,
-        )
-        # A module that was only ever put to inference trains; parts frozen with eval() on purpose stay so.
-        if not any(m.training for m in module.modules()):
-            module.train()
-        with counter:
-            trainer.fit(module, datamodule=loaders)
-    if stopping.best_state is not None:
-        module.load_state_dict(stopping.best_state)
-    assert stopping.reason is not None
-    return FitResult(stopping.updates, stopping.best_update, stopping.reason, monitor, stopping.history, metric=metric)
+    loaders.num_batches = plan.num_batches
+    return loaders
 
 
 def _monitor(config: TrainingConfig, has_validation: bool) -> str:
@@ -132,13 +176,13 @@ def _monitor(config: TrainingConfig, has_validation: bool) -> str:
     return config.monitor
 
 
-def _check(passes: ModelPass, data: ImageData, watched: Points) -> Callable[[], tuple[float, float]]:
+def _check(passes: ModelPass, data: ImageData, watched: Points, structure: Structure) -> Check:
     """The check of early stopping: the primary metric and the mean loss on the watched points."""
     # The model stays on the Trainer's device.
     watching = replace(passes, device=None, on_progress=silent)
 
     def check() -> tuple[float, float]:
-        with passes.ledger.phase("validate"):
+        with passes.ledger.phase("validate"), structure.uncompiled():
             logits = watching.logits(data, watched[0], "validate")
             value = data.task.value(logits, watched[1])
             loss = float(data.task.loss(logits.double(), watched[1]))

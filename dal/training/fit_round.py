@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dal.data.images import ImageData
 from dal.errors import bad_value
 from dal.training.config import TrainingConfig
 from dal.training.fit import FitResult, fit
+from dal.training.monitored import check_monitored, check_schedulers
 from dal.training.setup import Points, TrainingSetup
+from dal.training.structure import first_structure
 from dal.training.warm_start import effort, starting_state
 
 
@@ -20,6 +23,13 @@ def check_monitor(config: TrainingConfig, has_validation: bool) -> None:
     if config.monitor.startswith("val_") and not has_validation:
         expected = "train_accuracy or auto, as there are no validation points (campaign.validation_size)"
         raise bad_value("training.monitor", expected, config.monitor)
+
+
+def check_training(setup: TrainingSetup, has_validation: bool) -> None:
+    """Raise DalError where early stopping, a callback or a scheduler watches validation points and there are none."""
+    check_monitor(setup.config, has_validation)
+    check_monitored(setup, has_validation)
+    check_schedulers(setup, has_validation)
 
 
 def fit_round(
@@ -39,14 +49,37 @@ def fit_round(
     """
     config, module = setup.config, setup.passes.model.module
     start = "scratch" if is_first else config.warm_start
-    state = starting_state(
-        start,
-        previous=module.state_dict(),
-        fresh=fresh,
-        parameters={name for name, p in module.named_parameters() if p.requires_grad},
-        shrink=config.shrink,
-        perturb=config.perturb,
-    )
-    module.load_state_dict(state)
+    previous = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    def load(new: Mapping[str, Tensor]) -> None:
+        state = starting_state(
+            start,
+            previous=previous,
+            fresh=new,
+            parameters={name for name, p in module.named_parameters() if p.requires_grad},
+            shrink=config.shrink,
+            perturb=config.perturb,
+        )
+        module.load_state_dict(state)
+
+    after_setup = None
+    structure = first_structure(module)
+    if previous.keys() == structure.names:
+        load(fresh)
+    else:
+        # The last round's setup() has made layers, and this one's makes them again, with new weights.
+        structure.restore()
+        module.load_state_dict(dict(fresh))
+        if start != "scratch":
+            after_setup = partial(_continue, module, previous, load)
     most = effort(config, len(labeled[0]), num_new, warm=start != "scratch")
-    return replace(fit(setup, data, labeled, validation, max_updates=most, round=round), start=start)
+    result = fit(setup, data, labeled, validation, max_updates=most, round=round, after_setup=after_setup)
+    return replace(result, start=start)
+
+
+def _continue(module: nn.Module, previous: Mapping[str, Tensor], load: Callable[[Mapping[str, Tensor]], None]) -> None:
+    fresh = module.state_dict()
+    if fresh.keys() != previous.keys():
+        expected = "setup() to make the same layers in each round, or training.warm_start=scratch"
+        raise bad_value("model", expected, sorted(fresh.keys() ^ previous.keys())[0])
+    load(fresh)

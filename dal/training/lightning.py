@@ -1,90 +1,125 @@
-"""Lightning Trainer helpers: options, log messages and Ctrl-C."""
+"""Lightning Trainer helpers: the Trainer of a round, log messages and signals."""
 
 from __future__ import annotations
 
 import logging
+import math
+import os
 import signal
+import subprocess
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import FrameType
 from typing import Any
 
-import pytorch_lightning as pl
-from lightning_fabric.utilities.exceptions import MisconfigurationException
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of
+from dal.training.user_objects import as_list
 
-from dal.errors import DalError
+TERMINATED = 143
+"""The exit status of a process that SIGTERM ends, as a shell reports it."""
 
-RESERVED = {
-    "max_epochs": "training.max_updates",
-    "max_steps": "training.max_updates",
-    "min_epochs": "training.min_updates",
-    "min_steps": "training.min_updates",
-    "enable_checkpointing": "the run folder",
-    "limit_train_batches": "training.max_updates",
-    "val_check_interval": "training.check_every",
-    "check_val_every_n_epoch": "training.check_every",
-    "use_distributed_sampler": "dal's own sampler",
-}
+
+@dataclass(frozen=True)
+class Plan:
+    """The length of a round: its updates, and the epochs in which Lightning counts."""
+
+    max_updates: int
+    num_batches: int
+    """Batches of an epoch."""
+    accumulate: int = 1
+    """Batches of an update."""
+    validate_every: int = 0
+    """Epochs between two runs of the module's own validation; 0 runs none."""
+
+    @property
+    def max_epochs(self) -> int:
+        return math.ceil(self.max_updates * self.accumulate / self.num_batches)
 
 
 def new_trainer(
+    module: Any,
     options: Mapping[str, Any],
-    callbacks: Sequence[pl.Callback],
-    *,
-    first: pl.Callback,
-    max_updates: int,
-    validates: bool,
-) -> pl.Trainer:
-    """Create the Trainer of one round with the user's ``options`` and callbacks.
+    callbacks: Sequence[Any],
+    plan: Plan,
+) -> Any:
+    """Create the Trainer of one round, of the package of the module.
 
-    ``first`` precedes the user's callbacks and ``callbacks`` follow them. ``validates`` enables the module's own
-    validation loop.
+    ``callbacks`` are all callbacks, the user's and dal's. ``max_epochs`` and ``estimated_stepping_batches`` are those
+    of the whole round, whether it stops early or not.
     """
-    options = dict(options)
-    theirs = options.pop("callbacks", [])
-    theirs = [theirs] if isinstance(theirs, pl.Callback) else theirs
+    package = package_of(module) or PYTORCH_LIGHTNING
     defaults = {
         "logger": False,
-        "enable_progress_bar": False,
+        "enable_progress_bar": has(callbacks, "ProgressBar"),
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 10,
-        "limit_val_batches": 1.0 if validates else 0,
     }
-    return pl.Trainer(
-        **defaults | options,
-        # The first counts the cost of an update; the work of other callbacks after a batch is not training.
-        callbacks=[first, *theirs, *callbacks],
-        max_epochs=-1,
-        max_steps=max_updates,
-        enable_checkpointing=False,
+    options = defaults | dict(options)
+    if not plan.validate_every:
+        options["limit_val_batches"] = 0
+    # Lightning counts the steps of each optimizer that a module steps by hand.
+    manual = not module.automatic_optimization
+    trainer: Any = (_trainer_for_manual_steps(package) if manual else load(package).Trainer)(
+        **_without_requeue(options, package),
+        callbacks=list(callbacks),
+        max_epochs=plan.max_epochs,
+        max_steps=-1 if manual else plan.max_updates,
+        check_val_every_n_epoch=plan.validate_every or 1,
+        enable_checkpointing=has(callbacks, "Checkpoint"),
         use_distributed_sampler=False,
     )
+    if manual:
+        trainer.max_updates = plan.max_updates
+    return trainer
 
 
-def check_trainer_options(options: Mapping[str, Any]) -> None:
-    """Raise DalError for Trainer options that dal reserves or Lightning rejects."""
-    checked = own_options(options)
-    try:
-        with quiet():
-            pl.Trainer(**{"logger": False, "enable_progress_bar": False} | checked, enable_checkpointing=False)
-    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
-        first = str(error).strip().splitlines()[0].rstrip(".")
-        raise DalError(f"trainer: expected options that Lightning accepts, got: {first}.") from error
+def has(callbacks: Sequence[Any], kind: str) -> bool:
+    """Whether one of the callbacks is of this kind, such as ``"Checkpoint"``."""
+    packages = {package_of(callback) for callback in callbacks} - {None}
+    kinds = tuple(getattr(load(f"{package}.callbacks"), kind) for package in packages)
+    return any(isinstance(callback, kinds) for callback in callbacks)
 
 
-def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    for name in options:
-        if name in RESERVED:
-            raise DalError(f"trainer.{name}: expected to be left out, because {RESERVED[name]} sets it, got a value.")
-    return {k: v for k, v in options.items() if v is not None}
+@cache
+def _trainer_for_manual_steps(package: str) -> Any:
+    parent: Any = load(package).Trainer
+
+    class Trainer(parent):  # type: ignore[misc]
+        max_updates = 0
+
+        @property
+        def estimated_stepping_batches(self) -> int:
+            if self.train_dataloader is None:
+                self.fit_loop.setup_data()
+            return self.max_updates
+
+    return Trainer
+
+
+def _without_requeue(options: Mapping[str, Any], package: str) -> dict[str, Any]:
+    """Return the options, with Lightning's requeueing of SLURM jobs turned off.
+
+    Lightning resumes a requeued job from a checkpoint, which a round of dal must not load.
+    """
+    plugins = as_list(options.get("plugins"))
+    environment = load(f"{package}.plugins.environments").SLURMEnvironment
+    if not environment.detect() or any(hasattr(type(plugin), "global_rank") for plugin in plugins):
+        return dict(options)
+    return {**options, "plugins": [*plugins, environment(auto_requeue=False)]}
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Lightning's messages on hardware and loaders, which repeat every round."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    loggers = [
+        logging.getLogger(name)
+        for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
+    ]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
@@ -123,6 +158,43 @@ def keyboard_interrupt() -> Iterator[None]:
     finally:
         if main:
             signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def termination() -> Iterator[None]:
+    """End the process with status 143 on SIGTERM.
+
+    Lightning ends training at the next batch with status 0, as if the process had finished. In a SLURM job, SIGUSR1
+    also asks SLURM to start the job again.
+    """
+    ours: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers: dict[int, Any] = {signal.SIGTERM: _terminated, signal.SIGUSR1: _requeued}
+        for number, handler in handlers.items():
+            needed = number == signal.SIGTERM or "SLURM_JOB_ID" in os.environ
+            if needed and signal.getsignal(number) is signal.SIG_DFL:
+                ours[number] = signal.signal(number, handler)
+    try:
+        yield
+    except SystemExit as error:
+        # Raised by Lightning if another handler was there before.
+        if type(error).__name__ == "SIGTERMException":
+            raise SystemExit(TERMINATED) from error
+        raise
+    finally:
+        for number, before in ours.items():
+            signal.signal(number, before)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _requeued(number: int, frame: FrameType | None) -> None:
+    job = os.environ["SLURM_JOB_ID"]
+    if os.environ.get("SLURM_PROCID", "0") == "0":
+        subprocess.run(["scontrol", "requeue", job], check=False)
+    raise SystemExit(TERMINATED)
 
 
 def _follows_interrupt(error: BaseException | None) -> bool:

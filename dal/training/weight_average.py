@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+
+from dal.training.kept_weights import KeptWeights
 
 
 class WeightAverage(pl.Callback):
@@ -18,7 +21,14 @@ class WeightAverage(pl.Callback):
     the updates that were reached. BatchNorm statistics are averaged like weights; integers are not averaged.
     """
 
-    def __init__(self, share: float, max_updates: int) -> None:
+    def __init__(
+        self,
+        share: float,
+        max_updates: int,
+        count: Callable[[pl.Trainer], int] = lambda trainer: trainer.global_step,
+        kept: KeptWeights | None = None,
+    ) -> None:
+        self.count_updates, self.kept = count, kept
         self.first = max_updates - max(1, math.floor(share * max_updates)) + 1
         self.count, self._updates = 0, 0
         self._weights: list[Tensor] = []
@@ -28,9 +38,10 @@ class WeightAverage(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step == self._updates:  # gradients are still being accumulated
+        updates = self.count_updates(trainer)
+        if updates == self._updates:  # gradients are still being accumulated
             return
-        self._updates = trainer.global_step
+        self._updates = updates
         if self._updates < self.first:
             return
         if not self._mean:
@@ -43,8 +54,17 @@ class WeightAverage(pl.Callback):
 
     @torch.no_grad()
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for weight, mean in self._pairs():
-            weight.copy_(mean)
+        if self.kept is not None and self.kept.are_replaced(pl_module):
+            warnings.warn(
+                "training.average: a callback or hook has set other weights at the end of training, which are kept in "
+                "place of the average.",
+                stacklevel=2,
+            )
+        else:
+            for weight, mean in self._pairs():
+                weight.copy_(mean)
+            if self.kept is not None:
+                self.kept.on_train_end(trainer, pl_module)
         self._weights, self._mean = [], []
 
     def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -81,14 +81,15 @@ def test_killed_from_outside_at_random_moments(tmp_path, undisturbed):
     assert outcome(tmp_path / "run", points) == undisturbed
 
 
-def test_ctrl_c_leaves_a_folder_that_resumes(tmp_path, undisturbed):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_leave_a_folder_that_resumes(tmp_path, undisturbed, number, expected):
     folder = tmp_path / "run"
     with processes.Process(["-m", "dal", "run", *SETTINGS, f"run_dir={folder}"]) as process:
         processes.wait_for(lambda: (folder / "tensorboard").exists() or process.returncode is not None)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         status = process.wait()
         output, errors = process.output()
-    assert status == 130, errors
+    assert status == expected, errors
     assert "The same command resumes the run." in output
     assert "Traceback" not in errors
     assert outcome(folder) == undisturbed

@@ -214,3 +214,18 @@ def test_several_devices_cost_what_all_of_them_do(monkeypatch):
     _, row = train(Validated)
     assert costs(row) == (60, 60, 60 * FORWARD, 60 * BACKWARD)
     assert costs(row, "validate") == (18, 0, 18 * FORWARD, 0)
+
+
+class Dicts(Plain):
+    """Makes a dict of each batch."""
+
+    def on_before_batch_transfer(self, batch, dataloader_idx):
+        return {"meta": ["name"] * len(batch[0]), "image": batch[0], "label": batch[1]}
+
+    def training_step(self, batch, batch_idx):
+        return super().training_step((batch["image"], batch["label"]), batch_idx)
+
+
+def test_batches_of_any_form_are_counted():
+    _, row = train(Dicts)
+    assert costs(row) == (20, 20, 20 * FORWARD, 20 * BACKWARD)

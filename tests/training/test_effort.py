@@ -86,13 +86,13 @@ def test_nothing_watched_takes_all_its_updates_and_keeps_the_last_weights(
 
 def test_a_learner_fits_what_effort_says_in_warm_rounds(data, new_model, monkeypatch):
     module, fitted = import_module("dal.training.fit"), []
-    real = module.RoundData
 
-    def spy(data, points, *rest, **options):
-        fitted.append(points)
-        return real(data, points, *rest, **options)
+    class Spy(module.EpochData):
+        def __init__(self, data, points, *rest, **options):
+            fitted.append(points)
+            super().__init__(data, points, *rest, **options)
 
-    monkeypatch.setattr(module, "RoundData", spy)
+    monkeypatch.setattr(module, "EpochData", Spy)
     training = TrainingConfig(
         batch_size=8,
         monitor="none",

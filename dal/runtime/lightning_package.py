@@ -1,0 +1,62 @@
+"""The two packages of Lightning: pytorch_lightning and lightning.pytorch.
+
+Both define the same classes, and a Trainer of one package rejects modules and callbacks of the other.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+PYTORCH_LIGHTNING, LIGHTNING = "pytorch_lightning", "lightning.pytorch"
+_ROOTS = {
+    PYTORCH_LIGHTNING: ("pytorch_lightning", "lightning_fabric"),
+    LIGHTNING: ("lightning.pytorch", "lightning.fabric"),
+}
+
+
+def package_of(thing: object) -> str | None:
+    """Return the package whose classes an object derives from. None if it derives from neither.
+
+    >>> import pytorch_lightning as pl
+    >>> package_of(pl.Callback()), package_of(3)
+    ('pytorch_lightning', None)
+    """
+    for cls in type(thing).__mro__:
+        for package, roots in _ROOTS.items():
+            if any(cls.__module__ == root or cls.__module__.startswith(f"{root}.") for root in roots):
+                return package
+    return None
+
+
+def is_lightning_module(thing: object) -> bool:
+    """Whether an object is a LightningModule of either package."""
+    return _is(thing, "LightningModule")
+
+
+def is_callback(thing: object) -> bool:
+    """Whether an object is a Callback of either package."""
+    return _is(thing, "Callback")
+
+
+def load(package: str) -> Any:
+    """Import a package."""
+    return import_module(package)
+
+
+@cache
+def in_package(cls: type[Any], base: str, package: str) -> type[Any]:
+    """Return the class itself, or a subclass that also derives from ``base`` of the package.
+
+    ``base`` is the name of a class, such as ``"Callback"``.
+    """
+    parent = getattr(load(package), base)
+    return cls if issubclass(cls, parent) else type(cls.__name__, (cls, parent), {"__doc__": cls.__doc__})
+
+
+def _is(thing: object, name: str) -> bool:
+    # A package that no module has imported has no instances.
+    loaded = [sys.modules[package] for package in _ROOTS if package in sys.modules]
+    return any(isinstance(thing, getattr(package, name)) for package in loaded)

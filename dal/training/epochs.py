@@ -1,0 +1,83 @@
+"""Epochs of a round: one pass over the labeled points each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from dal.data.loaders import RoundData
+
+
+def batches_per_epoch(num_labels: int, batch_size: int, accumulate: int = 1) -> int:
+    """Return the number of batches of an epoch.
+
+    An epoch is one pass over the labeled points, rounded up to whole updates.
+
+    >>> batches_per_epoch(40, 16), batches_per_epoch(40, 16, accumulate=2), batches_per_epoch(5, 16)
+    (3, 4, 1)
+    """
+    # TrainingStream repeats a single point, because BatchNorm needs two rows.
+    batches = math.ceil(num_labels / max(2, min(batch_size, num_labels)))
+    return math.ceil(batches / accumulate) * accumulate
+
+
+class EpochLoader:
+    """A loader whose iterations are consecutive parts of the stream of another loader.
+
+    Parts keep the workers and the prefetched batches of the stream, so short epochs are cheap. Other attributes are
+    those of the loader.
+
+    >>> loader = EpochLoader([1, 2, 3], 2)
+    >>> list(loader), list(loader), len(loader)
+    ([1, 2], [3, 1], 2)
+    """
+
+    def __init__(self, loader: Any, num_batches: int) -> None:
+        self.loader, self.num_batches = loader, num_batches
+        self._stream: Iterator[Any] | None = None
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[Any]:
+        # Here and not at the first batch, because the iterator draws from the global generator.
+        if self._stream is None:
+            self._stream = iter(self.loader)
+        return self._epoch()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "loader":  # a copy asks before the attribute exists
+            raise AttributeError(name)
+        return getattr(self.loader, name)
+
+    def close(self) -> None:
+        """End the stream and its workers."""
+        self._stream = None
+
+    def _epoch(self) -> Iterator[Any]:
+        for _ in range(self.num_batches):
+            assert self._stream is not None
+            try:
+                batch = next(self._stream)
+            except StopIteration:
+                self._stream = iter(self.loader)
+                batch = next(self._stream)
+            yield batch
+
+
+class EpochData(RoundData):
+    """The loaders of a round, with training cut into epochs of ``num_batches`` batches."""
+
+    num_batches = 1
+    _loader: EpochLoader | None = None
+
+    def train_dataloader(self) -> Any:
+        self.close()
+        self._loader = EpochLoader(super().train_dataloader(), self.num_batches)
+        return self._loader
+
+    def close(self) -> None:
+        """End the stream and its workers."""
+        if self._loader is not None:
+            self._loader.close()

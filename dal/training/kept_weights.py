@@ -1,0 +1,32 @@
+"""Weights that a callback or hook sets at the end of training."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+
+class KeptWeights(pl.Callback):
+    """Notes the weights at the end of training, before callbacks and hooks change them.
+
+    Averages, such as those of Lightning's WeightAveraging, come into force there. The round keeps them. The callback
+    must precede the user's callbacks.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, Tensor] = {}
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._before = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
+
+    def are_replaced(self, module: torch.nn.Module) -> bool:
+        """Whether the module has other weights now."""
+        now = module.state_dict()
+        return any(name in now and not _equal(value, now[name]) for name, value in self._before.items())
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    a, b = a.cpu(), b.cpu()
+    # Two NaNs are the same weight.
+    return torch.equal(a, b) or (a.is_floating_point() and torch.equal(a.nan_to_num(), b.nan_to_num()))

@@ -1,0 +1,76 @@
+"""Counts the updates of a round, and ends training without updates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.hooks import RemovableHandle
+
+MIN_IDLE = 100
+"""Batches without an update that end a round of few updates."""
+
+
+class UpdateCount(pl.Callback):
+    """Counts updates: batches after which the weights have changed.
+
+    With automatic optimization it is Lightning's ``global_step``. With manual optimization, a batch counts once if any
+    optimizer steps in it, whether Lightning sees the step or not. Lightning counts the steps of its own optimizers, so
+    two optimizers count a batch twice, and an optimizer that a module steps directly does not count at all.
+
+    The callback extends ``max_epochs`` while updates remain. It ends a round if as many batches as ``max_updates``, and
+    at least 100, have led to no update.
+    """
+
+    def __init__(self, max_updates: int, accumulate: int = 1) -> None:
+        self.max_updates = max_updates
+        self.updates = self.batches = 0
+        self.is_idle = False
+        self._most_idle = max(max_updates * accumulate, MIN_IDLE)
+        self._idle, self._steps, self._batches = 0, 0, 0
+        self._handle: RemovableHandle | None = None
+
+    def __call__(self, trainer: pl.Trainer) -> int:
+        return self.updates
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not pl_module.automatic_optimization:
+            self._handle = register_optimizer_step_post_hook(self._stepped)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._steps = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        before = self.updates
+        self.batches, self._batches = self.batches + 1, self._batches + 1
+        self.updates = trainer.global_step if pl_module.automatic_optimization else before + (self._steps > 0)
+        self._watch(trainer, self.updates > before)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # A hook may skip all batches of an epoch, which then have no end.
+        if not self._batches:
+            self._watch(trainer, False)
+        self._batches = 0
+        last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs
+        if last and self.updates < self.max_updates and not trainer.should_stop:
+            trainer.fit_loop.max_epochs = trainer.current_epoch + 2
+
+    def close(self) -> None:
+        """Stop watching optimizers."""
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = None
+
+    def _stepped(self, *args: Any) -> None:
+        self._steps += 1
+
+    def _watch(self, trainer: pl.Trainer, moved: bool) -> None:
+        self._idle = 0 if moved else self._idle + 1
+        if self._idle >= self._most_idle:
+            self.is_idle = True
+            trainer.should_stop = True

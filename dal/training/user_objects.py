@@ -1,0 +1,157 @@
+"""The user's callbacks, loggers and plugins, in their first state in each round."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import nn
+
+from dal.errors import DalError, bad_value
+from dal.runtime.lightning_package import is_callback
+
+_COPIED = ("accelerator", "strategy", "plugins", "profiler")
+"""Options whose objects keep the state of a Trainer."""
+
+
+class _FirstState:
+    """The attributes that a callback had when dal first saw it."""
+
+    def __init__(self, callback: Any, module: nn.Module | None) -> None:
+        self._first = _attributes(callback)
+        try:
+            self._first = self.copy(module)
+        except Exception as error:
+            raise _not_copied(f"trainer.callbacks: {type(callback).__name__}", error) from error
+        self.leave(callback)
+
+    def copy(self, module: nn.Module | None) -> dict[str, Any]:
+        return deepcopy(self._first, _shared(module))
+
+    def is_of(self, callback: Any) -> bool:
+        """Whether the callback is as dal left it, so that the user has not changed it since."""
+        return self._left == _identities(callback)
+
+    def leave(self, callback: Any) -> None:
+        self._left = _identities(callback)
+
+
+_known: WeakKeyDictionary[Any, _FirstState] = WeakKeyDictionary()
+
+
+def remember(callbacks: Sequence[Any], module: nn.Module | None) -> None:
+    """Keep the state of these callbacks, in which each round starts.
+
+    Raises DalError if a state cannot be copied.
+    """
+    for callback in callbacks:
+        if is_callback(callback) and (callback not in _known or not _known[callback].is_of(callback)):
+            _known[callback] = _FirstState(callback, module)
+
+
+@contextmanager
+def new_callbacks(callbacks: Sequence[Any], module: nn.Module, round: int) -> Iterator[list[Any]]:
+    """Yield the callbacks of a round, in the state in which the user passed them.
+
+    The objects stay the same, so that their attributes can be read after the round. Functions are called.
+    """
+    remember(callbacks, module)
+    made = [callback if is_callback(callback) else _called(callback, round) for callback in callbacks]
+    given = [callback for callback in callbacks if is_callback(callback)]
+    for callback in given:
+        vars(callback).clear()
+        vars(callback).update(_known[callback].copy(module))
+    try:
+        yield made
+    finally:
+        for callback in given:
+            _known[callback].leave(callback)
+
+
+@contextmanager
+def continued_loggers(loggers: Sequence[Any], round: int | None, steps_before: int) -> Iterator[list[Any]]:
+    """Yield the loggers of a round, whose steps follow those of earlier rounds. Functions are called.
+
+    Each entry also has the number of the round. The final model has none.
+    """
+    made = [logger if hasattr(logger, "log_metrics") else _called(logger, round) for logger in loggers]
+    changed = [logger for logger in made if hasattr(logger, "__dict__")]
+    for logger in changed:
+        logger.log_metrics = partial(_log_later, logger.log_metrics, round, steps_before)
+    try:
+        yield made
+    finally:
+        for logger in changed:
+            vars(logger).pop("log_metrics", None)
+
+
+def new_plugins(options: Mapping[str, Any], round: int) -> dict[str, Any]:
+    """Return the options with copies of the objects that keep the state of a Trainer.
+
+    Raises DalError if an object cannot be copied.
+    """
+    made = dict(options)
+    for name in set(_COPIED) & made.keys():
+        if is_factory(made[name]):
+            made[name] = _called(made[name], round)
+            continue
+        try:
+            made[name] = deepcopy(made[name])
+        except Exception as error:
+            raise _not_copied(f"trainer.{name}", error) from error
+    return made
+
+
+def as_list(given: Any) -> list[Any]:
+    """Return the value of ``callbacks`` or ``logger`` as a list."""
+    if given is None or isinstance(given, bool):
+        return []
+    return list(given) if isinstance(given, list | tuple | set) else [given]
+
+
+def is_factory(thing: Any) -> bool:
+    """Whether a value is a function that makes an object for each round."""
+    return isinstance(thing, FunctionType | MethodType | partial)
+
+
+def _called(factory: Any, round: int | None) -> Any:
+    """Call a factory, with the number of the round if it takes an argument."""
+    takes_round = bool(inspect.signature(factory).parameters)
+    return factory(round) if takes_round else factory()
+
+
+def _log_later(
+    log_metrics: Any, round: int | None, before: int, metrics: Mapping[str, Any], step: int | None = None
+) -> None:
+    found = dict(metrics) if round is None else {**metrics, "round": round}
+    log_metrics(found, None if step is None else step + before)
+
+
+def _identities(callback: Any) -> dict[str, int]:
+    # The attributes themselves would keep the Trainer alive.
+    return {name: id(value) for name, value in vars(callback).items()}
+
+
+def _attributes(callback: Any) -> dict[str, Any]:
+    # A Trainer puts the logging functions of its module there.
+    found = dict(vars(callback))
+    return {k: v for k, v in found.items() if not (k in ("log", "log_dict") and isinstance(v, MethodType))}
+
+
+def _shared(module: nn.Module | None) -> dict[int, Any]:
+    """Return deepcopy's memo with which copies refer to the same module."""
+    if module is None:
+        return {}
+    parts = [*module.modules(), *module.parameters(), *module.buffers()]
+    return {id(part): part for part in parts}
+
+
+def _not_copied(what: str, error: Exception) -> DalError:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return bad_value(what, "an object whose state can be copied for each round, or a function that makes one", first)
