@@ -60,7 +60,10 @@ def committed_text(folder: Path, name: str, state: State) -> str:
 
 
 def committed_rounds(folder: Path, state: State) -> list[Round]:
-    """Return the rows of all finished rounds. Raises DalError as committed_text() does, and for values of other types."""
+    """Return the rows of all finished rounds.
+
+    Raises DalError as committed_text() does, and for values of other types.
+    """
     text = committed_text(folder, ROUNDS, state)
     rows = parsed(folder, ROUNDS, lambda: [parse_row(line) for line in text.splitlines()])
     if len(rows) != state["rounds"] or not all(row.get("round", i) == i for i, row in enumerate(rows)):
