@@ -31,7 +31,8 @@ from dal.labeling.initial_set import initial_set
 from dal.models import Classifier, ModelConfig
 from dal.runs.atomic import write_text
 from dal.runs.environment import environment
-from dal.runs.journal import committed_rounds, read_state
+from dal.runs.journal import committed_rounds
+from dal.runs.state import read_state
 from dal.runtime.seeding import generator, isolated_rng
 
 Result = dict[str, Any]
@@ -151,7 +152,7 @@ def dal_run(settings: Settings, seed: int, folder: Path, *, overrides: list[str]
         run_command([*overrides, f"seed={seed}", f"run_dir={run_dir}"])
     (clock,) = clocks
     done = clock.result()
-    rows = committed_rounds(run_dir, read_state(run_dir)["bytes"])
+    rows = committed_rounds(run_dir, read_state(run_dir))
     for row in rows:
         for name, costs in row.costs.items():
             phase = _PHASES.get(name, name)

@@ -28,8 +28,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dal.runs.journal import committed_rounds, read_state
+from dal.runs.journal import committed_rounds
 from dal.runs.round import Round
+from dal.runs.state import read_state
 
 Rows = list[Round]
 
@@ -140,7 +141,7 @@ def all_run(commands: list[list[str]], jobs: int) -> bool:
 
 
 def journal(folder: Path) -> Rows:
-    return committed_rounds(folder, read_state(folder)["bytes"])
+    return committed_rounds(folder, read_state(folder))
 
 
 def spent(row: Round) -> int:

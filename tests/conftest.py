@@ -14,6 +14,14 @@ from dal.training import TrainingConfig
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_state_folder(tmp_path_factory):
+    """The tests trust no file in the name of the person who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def sigint_arrives():
     """A shell ignores SIGINT for what it starts in the background, and all that the tests start inherits that."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -131,12 +131,16 @@ def test_wrong_labels_leave_the_query_as_it_is(waiting, data):
 def test_a_query_that_lost_points_is_said(waiting, data):
     path, start = waiting
     whole = (path / QUERY).read_text().splitlines(keepends=True)
-    for text, left in (("".join(whole[:-2]), 8), (None, 0)):
+    cases = (
+        ("".join(whole[:-2]), r"query\.csv in .* is damaged"),
+        (None, r"expected query\.csv in .*, got no such file"),
+    )
+    for text, sentence in cases:
         if text is None:
             (path / QUERY).unlink()
         else:
             (path / QUERY).write_text(text)
-        with pytest.raises(DalError, match=rf"^run: expected 10 points in .*query\.csv', got {left}\.$"):
+        with pytest.raises(DalError, match=rf"^run: {sentence}.* Restore it, or choose another folder\.$"):
             start(DatasetOracle(data))
 
 

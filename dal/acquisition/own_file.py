@@ -53,7 +53,7 @@ def load_own_file(path: str | Path) -> OwnFunction:
         raise bad_value("acquisition", "a file name that is a Python identifier, such as my_function.py", file.name)
     if name in registry():
         raise bad_value("acquisition", "a file name that no function in dal has", file.name)
-    digest = hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
+    digest = file_digest(file)
     module = _imported(file, f"{_PACKAGE}.{digest}.{name}")
     found = functions_of(module)
     if len(found) != 1:
@@ -63,6 +63,11 @@ def load_own_file(path: str | Path) -> OwnFunction:
     if without:
         raise bad_value("acquisition", f"a default for each field of {found[0].__name__}", f"none for {without[0]}")
     return OwnFunction(name, str(file), digest, found[0])
+
+
+def file_digest(file: Path) -> str:
+    """Return the digest that tells one version of a file from another."""
+    return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
 
 
 def _imported(file: Path, name: str) -> ModuleType:

@@ -31,13 +31,14 @@ def with_final_model(line: dict[str, Any], group: Group, prices: PricesConfig | 
         "seconds_method": [row.method.seconds for row in known],
         "money_total": [money(row, 0, prices) for row in known],
     }
-    reached = float(np.mean([row.get(on_test(group.metric), np.nan) for row in known]))
+    values = [row.get(on_test(group.metric)) for row in known]
+    reached = float(np.mean([np.nan if value is None else value for value in values]))
     name = known[0]["backbone"]
     tested = "was not tested" if np.isnan(reached) else f"ended at {reached:.1%}"
     note = f"the final model {name} {tested}, and costs, updates and seconds include it, but the curves are the proxy's"
     return {
         **line,
-        **{key: line[key] + float(np.mean(values)) for key, values in added.items()},
+        **{key: line[key] + float(np.mean(numbers)) for key, numbers in added.items()},
         "final_backbone": name,
         f"final_{on_test(group.metric)}": reached,
         "note": "; ".join(filter(None, [line["note"], note])),

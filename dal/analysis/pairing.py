@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +23,7 @@ from dal.analysis.grouping import (
 from dal.analysis.statistics.curves import area_under_curve
 from dal.analysis.variant_names import MOST_SHOWN
 from dal.errors import DalError, bad_value
-from dal.runs.layout import SELECTIONS, VALIDATION
+from dal.runs.layout import SELECTIONS
 from dal.runs.reader import Run
 
 _HELD = {2: 51, 3: 75}  # see bootstrap_interval
@@ -202,9 +200,9 @@ def _common_seeds(name: str, groups: Sequence[Group], allowed: bool) -> tuple[li
 def _check_initial_sets(name: str, groups: Sequence[Group]) -> None:
     for runs in zip(*(group.runs for group in groups), strict=True):
         for what, read in (("initial set", _initial_ids), ("validation set", _validation_ids)):
-            first = read(runs[0].path)
+            first = read(runs[0])
             for run in runs[1:]:
-                if read(run.path) != first:
+                if read(run) != first:
                     raise DalError(
                         f"runs: expected the same {what} in every function with seed {run.seed} on {name}, got another "
                         f"in {str(run.path)!r} than in {str(runs[0].path)!r}."
@@ -227,25 +225,15 @@ def _check_finished(name: str, groups: Sequence[Group]) -> None:
             )
 
 
-def _initial_ids(folder: Path) -> set[str]:
-    path = folder / SELECTIONS
-    if not path.is_file():
-        raise DalError(f"runs: expected {SELECTIONS}, which holds the initial set, in {str(folder)!r}, got no file.")
-    ids = set()
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["round"] != "0":
-                break
-            ids.add(row["id"])
-    return ids
+def _initial_ids(run: Run) -> set[str]:
+    selections, _ = run.points
+    if not selections:
+        raise DalError(f"runs: expected {SELECTIONS}, which holds the initial set, in {str(run.path)!r}, got none.")
+    return {point.id for point in selections if point.round == 0}
 
 
-def _validation_ids(folder: Path) -> set[str]:
-    path = folder / VALIDATION
-    if not path.is_file():
-        return set()
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["id"] for row in csv.DictReader(file)}
+def _validation_ids(run: Run) -> set[str]:
+    return {point.id for point in run.points[1]}
 
 
 def _align(groups: Sequence[Group]) -> tuple[NDArray[np.int64], NDArray[np.bool_], list[Group]]:

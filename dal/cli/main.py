@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 import warnings
 
 _EPILOG = """examples:
@@ -22,13 +23,15 @@ _EPILOG = """examples:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit.
 
-    Exit status: 0 done, 1 a campaign of a sweep failed, 2 bad input, 3 waiting for labels, 130 interrupted, 143
-    terminated.
+    Exit status: 0 done, 1 a campaign of a sweep failed or the operating system refused, 2 bad input, 3 waiting for
+    labels, 130 interrupted, 143 terminated.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     from dal.errors import DalError, WaitingForAnswers
+    from dal.runtime.refusals import RefusedBySystem, refusal
 
     warnings.formatwarning = lambda message, *where, **more: f"Warning: {message}\n"
+    threading.excepthook = _thread_failed
 
     try:
         status = _dispatch(arguments)
@@ -37,6 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     except WaitingForAnswers as waiting:
         print(waiting)
         sys.exit(3)
+    except RefusedBySystem as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
     except DalError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -44,8 +50,17 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader, such as head, has closed the pipe. The status is that of a program that SIGPIPE ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        print(f"Error: {refusal(error)}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Print nothing of a refused write in TensorBoard's thread, which its owner raises too."""
+    if not issubclass(failure.exc_type, OSError):
+        threading.__excepthook__(failure)
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from dal.cli.terminal import CampaignProgress
-from dal.config.overrides import check_overrides, compose, quoted, under_current_keys
+from dal.config.saved_run import config_to_rank
 from dal.config.schema import build
 from dal.data import load
 from dal.data.images import ImageData, ImageSplits
@@ -20,8 +20,8 @@ from dal.data.sets.image_folder import unlabeled_folder
 from dal.errors import DalError, bad_value
 from dal.runs.atomic import write_text
 from dal.runs.folder import read_run_folder
-from dal.runs.layout import CONFIG, ranking_file
-from dal.runs.saved_config import load_config
+from dal.runs.layout import ranking_file
+from dal.runtime.refusals import explained
 from dal.scoring.candidates import CandidatesConfig
 
 
@@ -32,10 +32,11 @@ def rank_command(
 
     The columns are ``rank,index,id,score``. ``pool`` is a folder of new images.
 
-    Raises DalError if the folder is not a run with a trained round, or if the new images do not fit the run.
+    Raises DalError if the folder is not a run with a trained round, if it is damaged, if its function is in a Python
+    file that neither the overrides name nor this machine has run, or if the new images do not fit the run.
     """
     path = Path(run)
-    config = _with_overrides(load_config(path / CONFIG), list(overrides))
+    config = config_to_rank(path, overrides)
     # Ranking uses the whole pool and needs no candidates, so a missing features file must not prevent it.
     # It trains nothing, so devices and loggers of another machine must not prevent it either.
     built = replace(build(config), candidates=CandidatesConfig())
@@ -56,8 +57,9 @@ def rank_command(
     writer.writerows(enumerate_rows(ranking.indices, ranking.ids, ranking.scores))
     name = config["acquisition"]["name"]
     target = Path(output) if output else path / ranking_file(name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_text(target, text.getvalue())
+    with explained("output", target, "Choose another file with --output."):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_text(target, text.getvalue())
     console.print(f"{len(ranking):,} images ranked by {name}. First: {', '.join(ranking.ids[:3])}.")
     console.print(f"Ranking: {target}")
     return target
@@ -77,23 +79,3 @@ def _new_images(config: Mapping[str, Any], train: ImageData, folder: str) -> Ima
     if settings["name"] != "image_folder":
         raise bad_value("--pool", "a run on data=image_folder, which sets an image size", settings["name"])
     return unlabeled_folder(folder, image_size=settings["image_size"], classes=train.classes)
-
-
-def _with_overrides(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """Return the saved configuration with the overrides applied."""
-    if not overrides:
-        return saved
-    overrides = under_current_keys(quoted(overrides))
-    acquisition = saved["acquisition"]
-    groups = [f"data={saved['data']['name']}", f"acquisition={acquisition.get('file', acquisition['name'])}"]
-    # If a key occurs twice, Hydra uses the last value.
-    chosen = [str(o.key_or_group) for o in check_overrides([*quoted(groups), *overrides])[len(groups) :]]
-    groups = quoted([group for group in groups if group.partition("=")[0] not in chosen])
-    composed = compose(["experiment=none", *groups, *overrides])
-    for key in chosen:
-        *parents, last = key.split(".")
-        source, target = composed, saved
-        for parent in parents:
-            source, target = source[parent], target.setdefault(parent, {})
-        target[last] = source[last]
-    return saved

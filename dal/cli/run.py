@@ -21,14 +21,15 @@ from dal.config.folder import config_folder
 from dal.config.overrides import check_overrides, compose, quoted, resolve, under_current_keys, with_own_files
 from dal.config.schema import ROOT_NAME, Built, build, register
 from dal.config.trainer import with_objects
+from dal.config.trusted_files import remember
 from dal.costs.prices import PricesConfig
 from dal.data import load
 from dal.data.images import ImageSplits
 from dal.errors import DalError, bad_value
 from dal.loop import ActiveLearner
 from dal.reports.overview import report
+from dal.runs.final_model import read_final_model
 from dal.runs.folder import RunFolder
-from dal.runs.journal import read_final_model
 from dal.runs.round import Round, in_words, on_test
 from dal.runtime.distributed import is_rank_zero
 from dal.sweep.command import sweep_command
@@ -94,6 +95,8 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     console = Console(quiet=not is_rank_zero(), highlight=False, soft_wrap=True)
     built = build(config)
     built = replace(built, trainer=with_objects(built.trainer))
+    if "file" in config["acquisition"]:
+        remember(config["acquisition"]["file"])
     check_trainer_options(built.trainer)
     splits = load(built.data)
     with CampaignProgress(console, built.campaign.budget) as progress, ExitStack() as until_done, termination():

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from dal.acquisition.base import AcquisitionFunction
-from dal.acquisition.own_file import load_own_file
+from dal.acquisition.own_file import file_digest, load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
 from dal.config.trainer import trainer_defaults
 from dal.costs.prices import PricesConfig
@@ -75,7 +76,7 @@ def register() -> None:
     options: dict[str, Mapping[str, type[Any]]] = {"data": data_sets(), "acquisition": acquisition_functions()}
     for group, found in options.items():
         for name, cls in found.items():
-            store.store(group=group, name=name, node=_option(name, cls))
+            store.store(group=group, name=name, node=option_type(name, cls))
 
 
 def register_own_file(path: str) -> str:
@@ -88,12 +89,12 @@ def register_own_file(path: str) -> str:
     clash = {"name", "file", "digest"} & {f.name for f in fields(own.cls)}
     if clash:
         raise bad_value("acquisition", "fields with other names than name, file and digest", min(clash))
-    node = _option(own.name, own.cls, file=own.path, digest=own.digest)
+    node = option_type(own.name, own.cls, file=own.path, digest=own.digest)
     ConfigStore.instance().store(group="acquisition", name=own.name, node=node)
     return own.name
 
 
-def _option(name: str, cls: type[Any], **facts: str) -> type[Any]:
+def option_type(name: str, cls: type[Any], **facts: str) -> type[Any]:
     """A dataclass with the fields of ``cls`` and, in front, its name on the command line and other facts about it."""
     members: list[Any] = [(key, str, field(default=value)) for key, value in {"name": name, **facts}.items()]
     for f in (f for f in fields(cls) if f.init):
@@ -184,11 +185,18 @@ def _acquisition(chosen: Mapping[str, Any]) -> Any:
     if "file" not in chosen:
         return _named("acquisition", acquisition_functions(), chosen)
     values = dict(chosen)
-    own, digest = load_own_file(values.pop("file")), values.pop("digest", None)
-    if digest not in (None, own.digest):
-        expected = f"{own.path!r} as it was (digest {digest})"
-        raise bad_value("acquisition.file", f"{expected}, or acquisition={own.path} to take what it is now", own.digest)
+    check_unchanged(chosen)
+    own = load_own_file(values.pop("file"))
+    values.pop("digest", None)
     return _named("acquisition", {own.name: own.cls}, values)
+
+
+def check_unchanged(chosen: Mapping[str, Any]) -> None:
+    """Raise DalError if the file of an acquisition function differs from its digest. The file is not imported."""
+    path, digest = Path(chosen["file"]), chosen.get("digest")
+    if digest is not None and path.is_file() and (found := file_digest(path)) != digest:
+        expected = f"{str(path)!r} as it was (digest {digest})"
+        raise bad_value("acquisition.file", f"{expected}, or acquisition={path} to take what it is now", found)
 
 
 def _named(group: str, options: Mapping[str, type[Any]], chosen: Mapping[str, Any]) -> Any:

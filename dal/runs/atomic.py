@@ -1,12 +1,18 @@
-"""Atomic writes: a crash leaves the old or the new file."""
+"""Atomic writes: a crash leaves the old or the new file.
+
+Every function raises RefusedBySystem if the operating system refuses, such as on a full disk.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from dal.runtime.refusals import explained
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,35 +22,78 @@ if TYPE_CHECKING:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Write a temporary binary file that replaces ``path`` when the block succeeds."""
     temporary = path.with_name(f".{path.name}.new")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
+    with explained(path=path):
+        # A link in this place could lead to another file, so it is removed and never followed.
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace the text of the file."""
+def write_text(path: Path, text: str) -> str:
+    """Replace the text of the file, and return its digest."""
+    data = text.encode()
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(data)
+    return hashlib.sha256(data).hexdigest()
 
 
-def save_tensors(path: Path, state: dict[str, Tensor]) -> None:
-    """Replace the file with a state dict, which weights_only=True can read."""
+def save_tensors(path: Path, state: dict[str, Tensor]) -> str:
+    """Replace the file with a state dict, and return its digest.
+
+    torch.load() can read it with weights_only=True.
+    """
     import torch  # lazy, so that reports start without PyTorch
 
     with replacing(path) as file:
-        torch.save(state, file)
+        hashed = _Hashed(file)
+        try:
+            torch.save(state, cast(IO[bytes], hashed))
+        except Exception:
+            if hashed.error is not None:  # PyTorch raises another error when it closes its archive
+                raise hashed.error from None
+            raise
+    return hashed.digest.hexdigest()
 
 
-def append_text(path: Path, text: str) -> int:
-    """Append text, flush it to disk, and return the size of the file in bytes."""
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(text)
+class _Hashed:
+    """A binary file that hashes what it writes, and keeps the first error."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.digest = file, hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            written = self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+        self.digest.update(data)
+        return written
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def append_text(path: Path, text: str, at: int | None = None) -> int:
+    """Append text, flush it to disk, and return the size of the file in bytes.
+
+    The bytes after ``at``, which a failed write left, are removed first.
+    """
+    with explained(path=path), path.open("ab") as file:
+        if at is not None and file.tell() > at:
+            file.truncate(at)
+            file.seek(at)
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
         return file.tell()
@@ -52,10 +101,11 @@ def append_text(path: Path, text: str) -> int:
 
 def truncate(path: Path, size: int) -> None:
     """Remove the bytes after ``size``, which a crash left uncommitted."""
-    if path.exists() and path.stat().st_size > size:
-        with path.open("rb+") as file:
-            file.truncate(size)
-            os.fsync(file.fileno())
+    with explained(path=path):
+        if path.exists() and path.stat().st_size > size:
+            with path.open("rb+") as file:
+                file.truncate(size)
+                os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

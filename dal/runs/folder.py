@@ -6,30 +6,24 @@ replaced atomically. The next start truncates uncommitted data that a crash left
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
 from dal.errors import DalError
 from dal.runs.atomic import append_text, save_tensors, truncate, write_text
+from dal.runs.committed import check_contents, check_file, hash_file, read_bytes
 from dal.runs.environment import environment
-from dal.runs.journal import (
-    Asked,
-    Labeled,
-    committed_rounds,
-    committed_text,
-    csv_lines,
-    finite,
-    read_csv,
-    read_query,
-    read_state,
-)
+from dal.runs.journal import Asked, Labeled, csv_lines, finite
 from dal.runs.layout import (
     ANY_SCORES,
     ANY_WEIGHTS,
@@ -47,9 +41,12 @@ from dal.runs.layout import (
     weights_file,
 )
 from dal.runs.records import Records, Weights
+from dal.runs.restored import restore
 from dal.runs.round import PRIMARY_METRIC
 from dal.runs.saved_config import Config, check_same_config, dump_config
+from dal.runs.state import State, read_state, write_state
 from dal.runtime.distributed import is_rank_zero
+from dal.runtime.refusals import explained, refusal
 
 
 class RunFolder(Records):
@@ -66,39 +63,55 @@ class RunFolder(Records):
         self.query_path = self.path / QUERY
         self._writes = is_rank_zero()
         self._bytes: dict[str, int] = {}
+        self._journals = {ROUNDS: hashlib.sha256(), SELECTIONS: hashlib.sha256()}
+        self._digests: dict[str, str] = {}  # of the other committed files
+        self._metric: str | None = None
         self._scores_file: str | None = None
         self._lock = FileLock(self.path / LOCK)
         if not self._writes:
-            if (self.path / STATE).exists():
-                self._bytes = _fill(self, self.path, fingerprint)
+            if os.path.lexists(self.path / STATE):
+                restore(self, self.path, read_state(self.path), fingerprint)
             return
+        with explained("run_dir", path, "Choose another run_dir."):
+            self._check_place()
+        self._acquire()
+        try:
+            state = self._state_to_resume(config)
+            if state is None:
+                self._digests = {CONFIG: write_text(self.path / CONFIG, dump_config(config))}
+                self._commit()
+            else:
+                self._resume(state)
+            append_text(self.path / ENVIRONMENT, json.dumps(environment()) + "\n")
+            self._write_tensorboard(self.rows)
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_place(self) -> None:
         if self.path.is_file():
             raise DalError(f"run_dir: {str(self.path)!r} is a file. Choose another run_dir.")
-        if self.path.exists() and not (self.path / STATE).exists() and any(self._strangers()):
+        if not self.path.exists():
+            return
+        if not os.path.lexists(self.path / STATE) and any(self._strangers()):
             strange = next(iter(self._strangers()))
-            raise DalError(f"run_dir: {str(path)!r} is no run but contains {strange!r}. Choose another run_dir.")
+            raise DalError(f"run_dir: {str(self.path)!r} is no run but contains {strange!r}. Choose another run_dir.")
+        check_contents(self.path)
+
+    def _acquire(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
-            message = f"run_dir: {str(path)!r} is in use by another process. Wait for it, or choose another run_dir."
+            message = (
+                f"run_dir: {str(self.path)!r} is in use by another process. Wait for it, or choose another run_dir."
+            )
             raise DalError(message) from None
         except OSError as error:
-            message = f"run_dir: {str(path)!r} is not writable ({error.strerror}). Choose another run_dir."
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
+                raise refusal(error, "run_dir", self.path) from error
+            message = f"run_dir: {str(self.path)!r} is not writable ({error.strerror}). Choose another run_dir."
             raise DalError(message) from error
-        try:
-            if self._is_resumed(config):
-                self._bytes = _fill(self, self.path, fingerprint)
-                self._scores_file = read_state(self.path).get("scores")
-                self._cut_off_leftovers()
-            else:
-                write_text(self.path / CONFIG, dump_config(config))
-                self._commit()
-        except BaseException:
-            self.close()
-            raise
-        append_text(self.path / ENVIRONMENT, json.dumps(environment()) + "\n")
-        self._write_tensorboard(self.rows)
 
     def close(self) -> None:
         """Release the folder for other processes."""
@@ -111,7 +124,7 @@ class RunFolder(Records):
     def commit_validation(self, points: Sequence[Labeled]) -> None:
         super().commit_validation(points)
         if self._writes:
-            write_text(self.path / VALIDATION, csv_lines(points, header=True))
+            self._digests[VALIDATION] = write_text(self.path / VALIDATION, csv_lines(points, header=True))
             self._commit_answers()
 
     def commit_query(
@@ -124,30 +137,37 @@ class RunFolder(Records):
         before = self._scores_file
         if self._writes and scores is not None:
             self._scores_file = scores_file(len(self.rows))
-            save_tensors(self.path / self._scores_file, {"scores": scores})
+            self._digests[self._scores_file] = save_tensors(self.path / self._scores_file, {"scores": scores})
+        outdated = self._writes and before is not None and before != self._scores_file
+        if outdated and before is not None:
+            self._digests.pop(before, None)
         self._commit_pending()
-        if self._writes and before is not None and before != self._scores_file:
-            (self.path / before).unlink(missing_ok=True)
+        if outdated and before is not None:
+            self._remove(before)
 
     def commit_selection(self, points: Sequence[Labeled]) -> None:
         first = not self.selections
         super().commit_selection(points)
         if self._writes:
-            self._bytes[SELECTIONS] = append_text(self.path / SELECTIONS, csv_lines(points, header=first))
+            self._append(SELECTIONS, csv_lines(points, header=first))
             self._commit_answers()
 
     def keep_weights(self, weights: Weights) -> None:
         super().keep_weights(weights)
         if self._writes:
-            save_tensors(self._weights_file(len(self.rows) + 1), dict(self._kept))
+            name = weights_file(len(self.rows))
+            self._digests[name] = save_tensors(self.path / name, dict(self._kept))
 
     def commit_round(self, row: Mapping[str, Any]) -> None:
         super().commit_round(row)
         if not self._writes:
             return
-        self._bytes[ROUNDS] = append_text(self.path / ROUNDS, json.dumps(finite(row), allow_nan=False) + "\n")
+        self._append(ROUNDS, json.dumps(finite(row), allow_nan=False) + "\n")
+        if len(self.rows) > 1:
+            self._digests.pop(weights_file(len(self.rows) - 2), None)
         self._commit()
-        self._weights_file(len(self.rows) - 1).unlink(missing_ok=True)
+        if len(self.rows) > 1:
+            self._remove(weights_file(len(self.rows) - 2))
         self._write_tensorboard(self.rows[-1:])
 
     def training_logs(self, round: int) -> Path:
@@ -165,19 +185,24 @@ class RunFolder(Records):
             write_text(self.path / DATA, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
     def follow(self, metric: str) -> None:
-        file = self.path / DATA
-        facts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        self._metric = metric
+        facts: Any = None
+        if os.path.lexists(self.path / DATA):
+            with suppress(ValueError, RecursionError):  # a damaged file is written anew
+                facts = json.loads(read_bytes(self.path, DATA))
+        facts = facts if isinstance(facts, dict) else {}
         if metric != facts.get("primary_metric", PRIMARY_METRIC):
             self.describe_data({**facts, "primary_metric": metric})
 
-    def _is_resumed(self, config: Config) -> bool:
-        """Whether the folder holds a run to resume.
+    def _state_to_resume(self, config: Config) -> State | None:
+        """Return the state of the run to resume, or None to start one.
 
         Another configuration replaces a run without a finished round, so a wrong setting is easy to correct.
         """
-        if not (self.path / STATE).exists():
-            return False
+        if not os.path.lexists(self.path / STATE):
+            return None
         state = read_state(self.path)
+        check_file(self.path, CONFIG, state)
         try:
             check_same_config(self.path / CONFIG, config)
         except DalError:
@@ -185,28 +210,52 @@ class RunFolder(Records):
                 raise
         else:
             if state["rounds"] or state["data"] == self._fingerprint:
-                return True
-        (self.path / STATE).unlink()
-        for name in (SELECTIONS, VALIDATION, QUERY, ROUNDS):
-            (self.path / name).unlink(missing_ok=True)
+                return state
+        for name in (STATE, SELECTIONS, VALIDATION, QUERY, ROUNDS):
+            self._remove(name)
         shutil.rmtree(self.path / TENSORBOARD, ignore_errors=True)
-        return False
+        return None
+
+    def _resume(self, state: State) -> None:
+        restore(self, self.path, state, self._fingerprint)
+        self._bytes, self._scores_file = dict(state["bytes"]), state.get("scores")
+        self._metric = state.get("primary_metric")
+        for name, size in self._bytes.items():
+            self._journals[name].update(read_bytes(self.path, name, size))
+        self._digests = {name: hash_file(self.path, name) for name in self._committed_files()}
+        self._cut_off_leftovers()
+
+    def _committed_files(self) -> list[str]:
+        """Return the names of the committed files beside the journals."""
+        found = {
+            VALIDATION: bool(self.validation),
+            QUERY: bool(self.pending),
+            weights_file(len(self.rows) - 1): bool(self.rows),
+            self._scores_file: self._scores_file is not None,
+        }
+        return [CONFIG, *(name for name, there in found.items() if there and name is not None)]
 
     def _strangers(self) -> list[str]:
         ours = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD, f".{STATE}.new"}
         return sorted(p.name for p in self.path.iterdir() if p.name not in ours and not p.name.startswith(".config"))
 
-    def _weights_file(self, rounds: int) -> Path:
-        return self.path / weights_file(rounds - 1)
+    def _append(self, name: str, text: str) -> None:
+        self._bytes[name] = append_text(self.path / name, text, at=self._bytes.get(name, 0))
+        self._journals[name].update(text.encode())
+
+    def _remove(self, name: str) -> None:
+        with explained(path=self.path / name):
+            (self.path / name).unlink(missing_ok=True)
 
     def _commit_pending(self) -> None:
         if self._writes:
-            write_text(self.path / QUERY, csv_lines(self.pending, header=True))
+            self._digests[QUERY] = write_text(self.path / QUERY, csv_lines(self.pending, header=True))
             self._commit()
 
     def _commit_answers(self) -> None:
+        self._digests.pop(QUERY, None)
         self._commit()
-        (self.path / QUERY).unlink(missing_ok=True)
+        self._remove(QUERY)
 
     def _commit(self) -> None:
         state = {
@@ -218,20 +267,19 @@ class RunFolder(Records):
             "pending": len(self.pending),
             "num_validation": len(self.validation),
             "data": self._fingerprint,
+            "digests": self._digests | {name: self._journals[name].hexdigest() for name in self._bytes},
         }
-        write_text(self.path / STATE, json.dumps(state, indent=1) + "\n")
+        write_state(self.path, state if self._metric is None else state | {"primary_metric": self._metric})
 
     def _cut_off_leftovers(self) -> None:
         for name in (ROUNDS, SELECTIONS):
             truncate(self.path / name, self._bytes.get(name, 0))
         if not self.pending:
-            (self.path / QUERY).unlink(missing_ok=True)
-        for stray in self.path.glob(ANY_WEIGHTS):
-            if stray != self._weights_file(len(self.rows)):
-                stray.unlink()
-        for stray in self.path.glob(ANY_SCORES):
-            if stray.name != self._scores_file:
-                stray.unlink()
+            self._remove(QUERY)
+        for pattern in (ANY_WEIGHTS, ANY_SCORES):
+            for stray in self.path.glob(pattern):
+                if stray.name not in self._digests:
+                    self._remove(stray.name)
 
     def _write_tensorboard(self, rows: Sequence[Mapping[str, Any]]) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
@@ -241,42 +289,24 @@ class RunFolder(Records):
             shutil.rmtree(folder, ignore_errors=True)
         if not rows:
             return
-        writer = SummaryWriter(str(folder))
-        for row in rows:
-            for key, value in row.items():
-                if isinstance(value, int | float) and not isinstance(value, bool):
-                    writer.add_scalar(key, value, row["num_labeled"])
-        writer.close()
+        with explained(path=folder):
+            writer = SummaryWriter(str(folder))
+            for row in rows:
+                for key, value in row.items():
+                    if isinstance(value, int | float) and not isinstance(value, bool):
+                        writer.add_scalar(key, value, row["num_labeled"])
+            writer.close()
 
 
 def read_run_folder(path: Path, fingerprint: str) -> Records:
     """Return the records in a folder without locking or writing. Raises DalError if there are none."""
-    if not (path / STATE).exists():
-        raise DalError(f"run: expected a run folder, got {str(path)!r}, which has no {STATE}.")
-    records = Records()
-    _fill(records, path, fingerprint)
-    return records
-
-
-def _fill(records: Records, folder: Path, fingerprint: str) -> dict[str, int]:
-    """Load the committed records, and return the committed bytes of each journal."""
-    state = read_state(folder)
-    if state["data"] != fingerprint:
-        raise DalError(
-            f"data: the run in {str(folder)!r} started with other images (their ids or classes differ). Choose another "
-            "run_dir."
-        )
-    committed: dict[str, int] = state["bytes"]
-    records.stage, records.costs = state["stage"], state["costs"]
-    if state.get("scores"):
-        records.scores = torch.load(folder / state["scores"], map_location="cpu", weights_only=True)["scores"]
-    records.rows = committed_rounds(folder, committed)
-    records.selections = read_csv(committed_text(folder, SELECTIONS, committed))
-    if state.get("pending"):
-        records.pending = read_query(folder, state["pending"])
-    if state["num_validation"]:
-        records.validation = read_csv((folder / VALIDATION).read_text(encoding="utf-8"))
-    if records.rows:
-        file = folder / weights_file(len(records.rows) - 1)
-        records.weights = torch.load(file, map_location="cpu", weights_only=True)
-    return committed
+    while True:
+        state, records = read_state(path), Records()
+        try:
+            restore(records, path, state, fingerprint)
+        except DalError:
+            # A run that goes on deletes old weights, so the files may belong to a later commit.
+            if read_state(path) == state:
+                raise
+        else:
+            return records

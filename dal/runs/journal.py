@@ -8,14 +8,16 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from dal.costs.phases import Costs
 from dal.errors import DalError
-from dal.runs.layout import FINAL_MODEL, OLD_FINAL_MODEL, QUERY, ROUNDS, STATE
+from dal.runs.committed import checked_text, damaged, parsed
+from dal.runs.layout import DONE, QUERY, ROUNDS, SELECTIONS, STATE, TRAIN, VALIDATION
 from dal.runs.round import Round
-
-_STATE_KEYS = {"stage", "rounds", "bytes", "data"}
+from dal.runs.state import State, is_count, is_number
 
 
 @dataclass(frozen=True)
@@ -45,46 +47,64 @@ class Asked:
         return Labeled(self.round, self.rank, self.index, self.id, label, self.score)
 
 
-def read_state(folder: Path) -> dict[str, Any]:
-    """Return the last commit of a run. Raises DalError for a damaged file."""
-    try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except ValueError:
-        state = None
-    if not (isinstance(state, dict) and state.keys() >= _STATE_KEYS and isinstance(state["bytes"], dict)):
-        raise DalError(f"run: {STATE} in {str(folder)!r} is damaged. Restore it, or choose another folder.")
-    return state
+_Point = TypeVar("_Point", Labeled, Asked)
 
 
-def committed_text(folder: Path, name: str, committed: Mapping[str, int]) -> str:
-    """Return the committed part of a journal: its first ``committed[name]`` bytes.
+def committed_text(folder: Path, name: str, state: State) -> str:
+    """Return the committed part of a journal: its first ``state["bytes"][name]`` bytes.
 
-    Raises DalError if some of them are missing.
+    Raises DalError if some of them are missing or differ.
     """
-    size = committed.get(name, 0)
-    if not size:
-        return ""
-    expected = f"run: expected {size} bytes of {name} in {str(folder)!r}, got"
-    if not (folder / name).is_file():
-        raise DalError(f"{expected} no such file.")
-    with (folder / name).open("rb") as file:
-        data = file.read(size)
-    if len(data) < size:
-        raise DalError(f"{expected} {len(data)}.")
-    return data.decode()
+    size: int = state["bytes"].get(name, 0)
+    return checked_text(folder, name, state, size) if size else ""
 
 
-def committed_rounds(folder: Path, committed: Mapping[str, int]) -> list[Round]:
-    """Return the rows of all finished rounds. Raises DalError as committed_text() does."""
-    return [Round(json.loads(line)) for line in committed_text(folder, ROUNDS, committed).splitlines()]
+def committed_rounds(folder: Path, state: State) -> list[Round]:
+    """Return the rows of all finished rounds.
+
+    Raises DalError as committed_text() does, and for values of other types.
+    """
+    text = committed_text(folder, ROUNDS, state)
+    rows = parsed(folder, ROUNDS, lambda: [parse_row(line) for line in text.splitlines()])
+    if len(rows) != state["rounds"] or not all(row.get("round", i) == i for i, row in enumerate(rows)):
+        raise damaged(folder, ROUNDS, f"it does not hold the {state['rounds']} rounds that {STATE} commits")
+    if any(one.get("labels_bought", 0) > other.get("labels_bought", math.inf) for one, other in pairwise(rows)):
+        raise damaged(folder, ROUNDS, "labels_bought decreases")
+    if rows and (rows[-1].campaign_stopped is not None) != (state["stage"] == DONE):
+        raise damaged(folder, ROUNDS, f"its campaign_stopped does not fit the stage in {STATE}")
+    return rows
 
 
-def read_final_model(folder: Path) -> Round | None:
-    """Return the row of the final model, or None if it is not trained."""
-    for name in (FINAL_MODEL, OLD_FINAL_MODEL):
-        if (folder / name).is_file():
-            return Round(json.loads((folder / name).read_text(encoding="utf-8")))
-    return None
+def parse_row(line: str) -> Round:
+    """Parse a line of rounds.jsonl. Raises ValueError for values of other types than rounds have."""
+    row = json.loads(line, parse_constant=_no_constant)
+    if not isinstance(row, dict):
+        raise ValueError("expected an object")
+    for key, value in row.items():
+        if not _is_fine(key, value):
+            raise ValueError(f"unexpected value of {key}")
+    return Round(row)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"unexpected {name}")
+
+
+_COUNTS = {"round", "num_labeled", "num_validation", "labels_bought", "num_outside", "updates", "devices"}
+_TEXTS = {"campaign_stopped", "training_stopped", "backbone", "weights"}
+_COSTS = tuple(f"{field.name}_" for field in fields(Costs))
+
+
+def _is_fine(key: str, value: Any) -> bool:
+    if key in _COUNTS:
+        return is_count(value)
+    if key in _TEXTS:
+        return value is None or isinstance(value, str)
+    if key.startswith(_COSTS):
+        return value is None or (is_number(value) and value >= 0)
+    if key.startswith(("test_", "val_", "train_")):
+        return value is None or isinstance(value, dict | list) or is_number(value)
+    return not isinstance(value, int | float) or isinstance(value, bool) or is_number(value)
 
 
 def csv_lines(points: Sequence[Labeled] | Sequence[Asked], header: bool) -> str:
@@ -110,24 +130,54 @@ def _label(text: str) -> Any:
     return tuple(int(number) for number in text.split(";") if number)
 
 
-def read_csv(text: str) -> list[Labeled]:
-    """Return the points of selections.csv or validation.csv."""
-    return [_asked(line).answered(_label(line["label"])) for line in csv.DictReader(io.StringIO(text))]
+def read_selections(folder: Path, state: State) -> list[Labeled]:
+    """Return the committed points of selections.csv.
+
+    Raises DalError as committed_text() does, and unless the points fit the rounds of the run.
+    """
+    points = _labeled(folder, SELECTIONS, committed_text(folder, SELECTIONS, state))
+    numbers = [point.round for point in points]
+    last = state["rounds"] if state["stage"] == TRAIN else state["rounds"] - 1
+    if points and (numbers != sorted(numbers) or set(numbers) != set(range(last + 1))):
+        raise damaged(folder, SELECTIONS, "its rounds do not fit those of the run")
+    return points
 
 
-def read_query(folder: Path, num_points: int) -> list[Asked]:
-    """Return the points of query.csv. Raises DalError unless it has ``num_points``."""
-    path = folder / QUERY
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    points = [_asked(line) for line in csv.DictReader(io.StringIO(text))]
-    if len(points) != num_points:
-        raise DalError(f"run: expected {num_points} points in {str(path)!r}, got {len(points)}.")
+def read_validation(folder: Path, state: State) -> list[Labeled]:
+    """Return the points of validation.csv. Raises DalError for other points than the run has."""
+    size: int = state.get("num_validation", 0)
+    points = _labeled(folder, VALIDATION, checked_text(folder, VALIDATION, state)) if size else []
+    return _counted(folder, VALIDATION, points, size)
+
+
+def read_query(folder: Path, state: State) -> list[Asked]:
+    """Return the points of query.csv. Raises DalError for other points than the run waits for."""
+    size: int = state.get("pending", 0)
+    if not size:
+        return []
+    text = checked_text(folder, QUERY, state)
+    points = parsed(folder, QUERY, lambda: [_asked(line) for line in csv.DictReader(io.StringIO(text))])
+    return _counted(folder, QUERY, points, size)
+
+
+def _labeled(folder: Path, name: str, text: str) -> list[Labeled]:
+    lines = csv.DictReader(io.StringIO(text))
+    return parsed(folder, name, lambda: [_asked(line).answered(_label(line["label"])) for line in lines])
+
+
+def _counted(folder: Path, name: str, points: list[_Point], size: int) -> list[_Point]:
+    if len(points) != size:
+        raise DalError(f"run: expected {size} points in {str(folder / name)!r}, got {len(points)}.")
     return points
 
 
 def _asked(line: Mapping[str, str]) -> Asked:
+    """Parse a line. Raises ValueError for a line of another shape."""
+    round, rank, index = (int(line[name]) for name in ("round", "rank", "index"))
+    if None in line or None in line.values() or not (is_count(round) and is_count(rank) and is_count(index)):
+        raise ValueError("expected one value for each column")
     score = float(line["score"]) if line["score"] else None
-    return Asked(int(line["round"]), int(line["rank"]), int(line["index"]), line["id"], score)
+    return Asked(round, rank, index, line["id"], score)
 
 
 def finite(value: Any) -> Any:

@@ -29,6 +29,10 @@ SUMMARY = "summary.csv"
 
 ANY_WEIGHTS, ANY_SCORES = "weights_*.pt", "scores_*.pt"
 
+OURS = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD}
+OURS |= {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS}
+"""What a run writes, beside weights and scores."""
+
 
 # What comes next, by state.json. A query is asked, answered with labels, and trained on.
 SELECT, ANSWER, TRAIN, DONE = "select", "answer", "train", "done"

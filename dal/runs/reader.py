@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +15,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dal.costs.prices import PricesConfig
 from dal.errors import DalError, bad_value
-from dal.runs.journal import committed_rounds, read_final_model, read_state
-from dal.runs.layout import CONFIG, DATA, DONE, STATE
+from dal.runs.committed import check_file, damaged, is_file, is_folder, parsed, read_bytes
+from dal.runs.final_model import read_final_model
+from dal.runs.journal import Labeled, committed_rounds, read_selections, read_validation
+from dal.runs.layout import CONFIG, DATA, DONE, ROUNDS, STATE
 from dal.runs.round import PRIMARY_METRIC, Round, on_test
 from dal.runs.saved_config import read_config
+from dal.runs.state import State, is_count, is_number, read_state
 
 
 class NoRoundsError(DalError):
@@ -35,6 +40,7 @@ class Run:
     fingerprint: str  # of the ids and classes of the data
     finished: bool  # False if the run is interrupted or still running
     primary_metric: str = PRIMARY_METRIC  # the metric that rules and reports follow
+    final_model: Round | None = None  # the row of the final model, if there is one; the campaign trains its proxy
 
     @property
     def seed(self) -> int:
@@ -66,10 +72,11 @@ class Run:
         values = [row.get(on_test(self.primary_metric)) for row in self.rows]
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
-    @property
-    def final_model(self) -> Round | None:
-        """The row of the final model; None if there is none yet. The campaign trains its proxy."""
-        return read_final_model(self.path)
+    @cached_property
+    def points(self) -> tuple[list[Labeled], list[Labeled]]:
+        """The labeled training points and the validation points. Raises DalError for a damaged file."""
+        state = read_state(self.path)
+        return read_selections(self.path, state), read_validation(self.path, state)
 
     @property
     def stopped(self) -> str | None:
@@ -79,7 +86,7 @@ class Run:
 
 def is_run(path: Path) -> bool:
     """Whether this is a run folder, finished or not."""
-    return (path / STATE).is_file() and (path / CONFIG).is_file()
+    return is_file(path / STATE) and is_file(path / CONFIG)
 
 
 def read_run(path: str | Path) -> Run:
@@ -93,18 +100,18 @@ def read_run(path: str | Path) -> Run:
     dal.errors.DalError: run: expected a folder, got 'nowhere'.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not is_folder(path):
         raise bad_value("run", "a folder", str(path))
-    if not is_run(path):
-        missing = next(name for name in (STATE, CONFIG) if not (path / name).is_file())
-        raise DalError(f"run: expected a run folder, got {str(path)!r}, which has no {missing}.")
-    config = read_config(path / CONFIG)
-    _check_config(path, config)
     state = read_state(path)
-    rows = committed_rounds(path, state["bytes"])
-    if not rows:
+    if not state["rounds"]:
         raise NoRoundsError(f"run: {str(path)!r} has no finished round yet. Wait for it, or resume it with dal run.")
-    return Run(path, config, tuple(rows), str(state["data"]), state["stage"] == DONE, _primary_metric(path))
+    config = read_config(path / CONFIG)
+    check_file(path, CONFIG, state)
+    _check_config(path, config)
+    rows = tuple(committed_rounds(path, state))
+    final, metric = read_final_model(path), _primary_metric(path, state)
+    _check_rows(path, metric, rows, final)
+    return Run(path, config, rows, state["data"], state["stage"] == DONE, metric, final)
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
@@ -114,7 +121,7 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
-        if not path.is_dir():
+        if not is_folder(path):
             raise bad_value("runs", "a run folder or a folder that contains runs", str(path))
         below = _runs_below(path)
         if not below:
@@ -125,27 +132,58 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
 
 def _runs_below(top: Path) -> list[Path]:
     runs = []
-    for name, subfolders, _ in os.walk(top):
-        if is_run(Path(name)):
+    for name, subfolders, files in os.walk(top, onerror=_warn_of):
+        # Without its state.json, a folder with a journal is a damaged run, which readers name.
+        if {STATE, ROUNDS}.intersection(files) or STATE in subfolders:
             runs.append(Path(name))
             subfolders.clear()  # folders inside a run are part of it
     return runs
 
 
-def _primary_metric(path: Path) -> str:
-    file = path / DATA
-    if not file.is_file():
+def _warn_of(error: OSError) -> None:
+    warnings.warn(f"Left out {error.filename!r}, which cannot be read ({error.strerror}).", stacklevel=2)
+
+
+def _primary_metric(path: Path, state: State) -> str:
+    if "primary_metric" in state:
+        return str(state["primary_metric"])
+    if not is_file(path / DATA):
         return PRIMARY_METRIC
     try:
-        return str(json.loads(file.read_text(encoding="utf-8")).get("primary_metric", PRIMARY_METRIC))
-    except (ValueError, AttributeError):
+        return str(json.loads(read_bytes(path, DATA)).get("primary_metric", PRIMARY_METRIC))
+    except (DalError, ValueError, AttributeError, RecursionError):
         raise DalError(f"run: {DATA} in {str(path)!r} is damaged. Resume the run to write it anew.") from None
 
 
-def _check_config(path: Path, config: Any) -> None:
+def _check_config(path: Path, config: dict[str, Any]) -> None:
+    """Raise DalError unless the configuration holds what reports read."""
     for keys in (("seed",), ("data", "name"), ("acquisition", "name")):
-        value = config
+        value: Any = config
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         if value is None:
             raise DalError(f"run: expected {'.'.join(keys)} in the {CONFIG} of {str(path)!r}, got none.")
+        if not (is_count(value) if keys == ("seed",) else isinstance(value, str)):
+            raise damaged(path, CONFIG, f"{'.'.join(keys)}: unexpected {type(value).__name__}")
+    parsed(path, CONFIG, lambda: _check_sections(config))
+
+
+def _check_sections(config: dict[str, Any]) -> None:
+    campaign, prices = (config.get(name) or {} for name in ("campaign", "prices"))
+    target = campaign.get("target")
+    if not (target is None or is_number(target)):
+        raise ValueError("expected a number as campaign.target")
+    PricesConfig(**prices)
+    if not isinstance(prices.get("currency", ""), str):
+        raise ValueError("expected a text as prices.currency")
+
+
+def _check_rows(path: Path, metric: str, rows: tuple[Round, ...], final: Round | None) -> None:
+    """Raise DalError unless the rows hold what reports read."""
+    for row in rows:
+        if not row.keys() >= {"labels_bought", "updates"}:
+            raise damaged(path, ROUNDS, "a round lacks labels_bought or updates")
+    for row in rows if final is None else (*rows, final):
+        reached = row.get(on_test(metric))
+        if not (reached is None or is_number(reached)):
+            raise damaged(path, ROUNDS, f"{on_test(metric)} is not a number")

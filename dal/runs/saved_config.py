@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import yaml
 
 from dal.errors import DalError
+from dal.runs.committed import parsed, read_bytes
 
 Config = Mapping[str, Any]
 
@@ -45,6 +47,9 @@ REASONS = {
 """Why dal removed an option or a value: benchmarks/results/compute_saving_*_2026-11-25."""
 
 
+_MOST_BYTES, _MOST_VALUES, _MOST_DEPTH = 2**24, 1_000_000, 50
+
+
 def dump_config(config: Config) -> str:
     """Return the configuration as YAML, in its order."""
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
@@ -76,11 +81,41 @@ def read_config(path: Path) -> dict[str, Any]:
     """Return the configuration of a run, for reports.
 
     Renamed keys have their new names. Disabled removed options are left out; enabled ones stay. Raises DalError if
-    there is no configuration.
+    there is no configuration, or a damaged one.
     """
-    if not path.exists():
-        raise DalError(f"run: expected a run folder, got {str(path.parent)!r}, which has no {path.name}.")
-    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    folder, name = path.parent, path.name
+    if not os.path.lexists(path):
+        raise DalError(f"run: expected a run folder, got {str(folder)!r}, which has no {name}.")
+    data = read_bytes(folder, name, most=_MOST_BYTES)
+    return parsed(folder, name, lambda: _current(_loaded(data)))
+
+
+def _loaded(data: bytes) -> dict[str, Any]:
+    """Parse YAML. Raises ValueError unless it is a table of plain values."""
+    try:
+        config = yaml.safe_load(data.decode())
+    except yaml.YAMLError as error:
+        raise ValueError("expected YAML") from error
+    if not isinstance(config, dict):
+        raise ValueError("expected a table")
+    _count(config, 0, 0)
+    return config
+
+
+def _count(value: Any, count: int, depth: int) -> int:
+    """Count values. Raises ValueError for too many, which YAML's references can make of a short text."""
+    if count > _MOST_VALUES or depth > _MOST_DEPTH:
+        raise ValueError("expected fewer values")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        raise ValueError("expected names as keys")
+    for one in inner:
+        count = _count(one, count + 1, depth + 1)
+    return count
+
+
+def _current(config: dict[str, Any]) -> dict[str, Any]:
+    """Rename renamed keys and remove disabled removed options, in place."""
     for old, new in RENAMED.items():
         if _find(config, old) is not _NOTHING:
             *parents, last = new.split(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from pathlib import Path
 
 from dal.analysis import NoRoundsError, Run, read_run
 from dal.errors import DalError
-from dal.runs.journal import read_state
 from dal.runs.layout import CONFIG, STATE
 from dal.runs.round import PRIMARY_METRIC
 from dal.runs.saved_config import check_same_config
+from dal.runs.state import read_state
 from dal.sweep.grid import Cell
 
 NEW, BEGUN, DONE, REFUSED = "new", "begun", "done", "refused"
@@ -40,7 +41,7 @@ def run_status(cell: Cell) -> RunStatus:
     The images are not read, so changes to them are not detected.
     """
     folder = cell.run_dir
-    if not (folder / STATE).exists():
+    if not os.path.lexists(folder / STATE):
         return RunStatus()
     try:
         if not read_state(folder)["rounds"]:  # another configuration may replace such a run

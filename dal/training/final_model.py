@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,7 @@ from dal.errors import DalError, bad_value
 from dal.models.adapt import as_adapted
 from dal.models.classifier import Classifier
 from dal.models.config import ModelConfig
-from dal.runs.atomic import save_tensors, write_text
-from dal.runs.journal import finite, read_final_model
-from dal.runs.layout import FINAL_MODEL, FINAL_MODEL_WEIGHTS
+from dal.runs.final_model import commit_final_model, read_final_model
 from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
 from dal.runtime.distributed import from_rank_zero, is_rank_zero, num_ranks
 from dal.runtime.seeding import derive_seed, isolated_rng
@@ -125,8 +122,7 @@ def finish_final_model(
     own = replace(setup, passes=replace(setup.passes, model=as_adapted(model), ledger=Ledger()))
     row = Round(names | train_final_model(own, data, labeled, validation, test=test))
     if is_rank_zero():
-        save_tensors(folder / FINAL_MODEL_WEIGHTS, {k: v.detach().cpu() for k, v in model.state_dict().items()})
-        write_text(folder / FINAL_MODEL, json.dumps(finite(row), allow_nan=False) + "\n")
+        commit_final_model(folder, row, {k: v.detach().cpu() for k, v in model.state_dict().items()})
     return row
 
 

@@ -51,7 +51,9 @@ def test_every_key_of_the_real_configuration_parts_runs_but_the_free_ones(make):
         if key in ("seed", "acquisition.name", "data.name"):
             continue
         sections = key.replace(".", "__")
-        runs = [make([0.5], seed=0, **{sections: value}), make([0.5], seed=1, **{sections: "other"})]
+        is_number = key == "campaign.target" or (key.startswith("prices.") and key != "prices.currency")
+        other = 0.5 if is_number else "other"
+        runs = [make([0.5], seed=0, **{sections: value}), make([0.5], seed=1, **{sections: other})]
         idle = key.startswith("prices.") or key in ("campaign.stop_set_size", "campaign.kappa_rounds")
         assert len(group_runs(runs)) == (1 if key in FREE or idle else 2), key
 

@@ -147,7 +147,7 @@ def test_the_order_of_the_initial_set_does_not_matter(make):
 def test_a_run_without_its_selections_is_refused(make):
     runs = grid(make)
     (runs[0].path / "selections.csv").unlink()
-    with pytest.raises(DalError, match=r"^runs: expected selections\.csv, which holds the initial set, in '"):
+    with pytest.raises(DalError, match=r"^run: expected selections\.csv in '.*', got no such file\."):
         pair_runs(runs)
 
 

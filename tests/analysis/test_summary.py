@@ -109,11 +109,16 @@ def test_the_final_model_of_a_proxy_is_paid_for(make, synthetic):
     (plain,) = summarize_runs(runs, prices).to_dict("records")
     assert plain["final_backbone"] is None and np.isnan(plain["final_test_accuracy"])
     for run, scale in zip(runs, (1, 3), strict=True):
-        row = {"backbone": "resnet18_cifar", "test_accuracy": 0.8 + 0.05 * scale, "updates": 40 * scale}
+        row = {
+            "backbone": "resnet18_cifar",
+            "num_labeled": 20,
+            "test_accuracy": 0.8 + 0.05 * scale,
+            "updates": 40 * scale,
+        }
         row |= {"seconds_train": 10.0 * scale, "seconds_test": 2.0, "flops_forward_test": 70}
         row |= {"flops_forward_train": 1000 * scale, "flops_backward_train": 2000 * scale, "labels_bought": 20}
         (run.path / "final_model.json").write_text(json.dumps(row))
-    (line,) = summarize_runs(runs, prices).to_dict("records")
+    (line,) = summarize_runs([read_run(run.path) for run in runs], prices).to_dict("records")
     assert line["final_backbone"] == "resnet18_cifar" and line["final_test_accuracy"] == pytest.approx(0.9)
     more = {"updates": 80, "flops_train": 6000, "flops_total": 6000, "flops_test": 70, "flops_score": 0}
     more |= {"seconds_train": 20, "seconds_method": 20, "seconds_total": 22, "money_total": 0.02}
@@ -122,5 +127,5 @@ def test_the_final_model_of_a_proxy_is_paid_for(make, synthetic):
     assert line["note"].startswith("the final model resnet18_cifar ended at 90.0%")
     # One of them is not there yet: nothing is said of half of them.
     (runs[1].path / "final_model.json").unlink()
-    (half,) = summarize_runs(runs, prices).to_dict("records")
+    (half,) = summarize_runs([read_run(run.path) for run in runs], prices).to_dict("records")
     assert half["final_backbone"] is None and half["updates"] == plain["updates"]

@@ -79,7 +79,7 @@ def write_run(path, accuracies, labels=None, stopped="budget", fingerprint="aaaa
     (path / "rounds.jsonl").write_text(rounds)
     (path / "config.yaml").write_text(yaml.safe_dump(config_of(**config), sort_keys=False))
     state = {
-        "stage": "done" if stopped else "train",
+        "stage": "done" if stopped else "select",
         "rounds": len(accuracies),
         "bytes": {"rounds.jsonl": len(rounds.encode())} if accuracies else {},
         "data": fingerprint,
@@ -104,12 +104,24 @@ def write_real_run(path, accuracies, stopped="budget", **config):
 def write_paired_run(path, accuracies, initial=("a", "b"), validation=(), **options):
     """write_run() with the points of the initial and validation set, which comparisons look at."""
     write_run(path, accuracies, **options)
-    lines = [f"0,{i},{i},{point},0," for i, point in enumerate(initial)] + ["1,0,9,later,0,"]
-    (path / "selections.csv").write_text("\n".join(["round,rank,index,id,label,score", *lines, ""]))
+    lines = [f"0,{i},{i},{point},0," for i, point in enumerate(initial)]
+    lines += [f"{i},0,9,later,0," for i in range(1, len(accuracies))]
+    selections = "\n".join(["round,rank,index,id,label,score", *lines, ""])
+    (path / "selections.csv").write_text(selections)
     if validation:
         lines = [f"0,{i},{i},{point},0," for i, point in enumerate(validation)]
         (path / "validation.csv").write_text("\n".join(["round,rank,index,id,label,score", *lines, ""]))
+    state = json.loads((path / "state.json").read_text())
+    state["bytes"]["selections.csv"], state["num_validation"] = len(selections.encode()), len(validation)
+    (path / "state.json").write_text(json.dumps(state))
     return path
+
+
+def as_before_digests(path, **changes):
+    """Make a run folder one of the versions of dal without digests. ``changes`` are values of its state.json."""
+    state = json.loads((path / "state.json").read_text())
+    state.pop("digest", None), state.pop("digests", None)
+    (path / "state.json").write_text(json.dumps(state | changes))
 
 
 def write_multilabel_run(path, values, write=write_run, **options):

@@ -94,7 +94,7 @@ def test_prices_may_change_unless_the_campaign_goes_by_them(tmp_path, data):
         folder = RunFolder(tmp_path / name, config, data.fingerprint())
         if not folder.rows:
             folder.keep_weights({})
-            folder.commit_round({"campaign_stopped": None, "num_labeled": 1})
+            folder.commit_round({"campaign_stopped": None, "num_labeled": 0})
         folder.close()
 
     start("bill", cost_optimum=False, label=0.1)
@@ -147,11 +147,12 @@ def test_a_journal_that_lost_what_was_committed_is_said(finished, data):
         RunFolder(finished, CONFIG, data.fingerprint())
 
 
-def test_weights_are_never_unpickled(finished, data):
+def test_weights_are_never_unpickled(finished, data, synthetic):
     import pickle
 
     (finished / "weights_002.pt").write_bytes(pickle.dumps(print))
-    with pytest.raises(pickle.UnpicklingError):
+    synthetic.as_before_digests(finished)
+    with pytest.raises(DalError, match=r"weights_002.pt in .* is damaged \(torch.load\(\) raises UnpicklingError\)"):
         read_run_folder(finished, data.fingerprint())
 
 

@@ -64,11 +64,17 @@ def test_damage_is_one_sentence(synthetic, tmp_path):
     whole = (path / "rounds.jsonl").read_bytes()
     (path / "rounds.jsonl").write_bytes(whole[:-5])
     with pytest.raises(
-        DalError, match=rf"^run: expected {len(whole)} bytes of rounds.jsonl in .*, got {len(whole) - 5}\.$"
+        DalError, match=rf"^run: expected {len(whole)} bytes of rounds.jsonl in .*, got {len(whole) - 5}\. "
     ):
         read_run(path)
     (path / "rounds.jsonl").unlink()
-    with pytest.raises(DalError, match=r"got no such file\.$"):
+    with pytest.raises(
+        DalError, match=r"rounds.jsonl in .*, got no such file\. Restore it, or choose another folder\.$"
+    ):
+        read_run(path)
+    path = synthetic.write_run(tmp_path / "config", [0.5, 0.6])
+    (path / "config.yaml").write_text("seed: 0\ndata: {name: digits}\n")
+    with pytest.raises(DalError, match=r"^run: expected acquisition.name in the config.yaml of .*, got none\.$"):
         read_run(path)
     for text in ("{", "[]", "{}"):
         (path / "state.json").write_text(text)
@@ -76,9 +82,6 @@ def test_damage_is_one_sentence(synthetic, tmp_path):
             DalError, match=r"^run: state.json in .* is damaged\. Restore it, or choose another folder\.$"
         ):
             read_run(path)
-    (path / "config.yaml").write_text("seed: 0\ndata: {name: digits}\n")
-    with pytest.raises(DalError, match=r"^run: expected acquisition.name in the config.yaml of .*, got none\.$"):
-        read_run(path)
 
 
 def test_runs_are_found_at_any_depth_sorted_and_once(synthetic, tmp_path):

@@ -1,7 +1,5 @@
 """A run's configuration once dal has changed: renamed keys, and options that are gone."""
 
-import json
-
 import pytest
 
 from dal.analysis import read_run
@@ -71,7 +69,7 @@ def test_a_removed_option_that_is_on_can_be_read_but_not_gone_on_with(write, key
     assert dict(flatten(read_config(path)))[key] == value
 
 
-def test_a_run_of_the_version_with_the_options_goes_on_and_is_read(tmp_path):
+def test_a_run_of_the_version_with_the_options_goes_on_and_is_read(tmp_path, synthetic):
     settings = ["data.max_train=100", "training.min_updates=1", "training.max_updates=2", "campaign.budget=60"]
     config = compose([*settings, f"run_dir={tmp_path / 'run'}"])
 
@@ -88,8 +86,7 @@ def test_a_run_of_the_version_with_the_options_goes_on_and_is_read(tmp_path):
         patch.setattr(RunFolder, "commit_round", cut)
         with pytest.raises(CutError):
             run_campaign(config)
-    state = tmp_path / "run" / "state.json"
-    state.write_text(json.dumps(json.loads(state.read_text()) | {"facts": {}}))
+    synthetic.as_before_digests(tmp_path / "run", facts={})
     old = dump_config(with_keys(config, OFF))
     (tmp_path / "run" / "config.yaml").write_text(old)
     assert not read_run(tmp_path / "run").finished
@@ -100,6 +97,7 @@ def test_a_run_of_the_version_with_the_options_goes_on_and_is_read(tmp_path):
     assert run.finished and run.config == config and (tmp_path / "run" / "config.yaml").read_text() == old
     assert rank_command(str(tmp_path / "run"), top=3).read_text().count("\n") == 4
     (tmp_path / "run" / "config.yaml").write_text(dump_config(with_keys(config, {"training.rewind": 0.3})))
+    synthetic.as_before_digests(tmp_path / "run")
     assert read_run(tmp_path / "run").config["training"]["rewind"] == 0.3
     for go_on in (lambda: run_campaign(config), lambda: rank_command(str(tmp_path / "run"))):
         with pytest.raises(

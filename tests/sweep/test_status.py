@@ -10,8 +10,8 @@ from dal.sweep.status import RunStatus, run_status, seconds_left
 from dal.sweep.table import grid_table
 
 ROWS = [
-    {"round": 0, "labels_bought": 20, "test_accuracy": 0.5, "seconds_train": 2.0, "seconds_test": 0.5},
-    {"round": 1, "labels_bought": 40, "test_accuracy": 0.75, "seconds_train": 3.0, "seconds_score": 1.5},
+    {"round": 0, "labels_bought": 20, "updates": 1, "test_accuracy": 0.5, "seconds_train": 2.0, "seconds_test": 0.5},
+    {"round": 1, "labels_bought": 40, "updates": 1, "test_accuracy": 0.75, "seconds_train": 3.0, "seconds_score": 1.5},
 ]
 
 

@@ -12,7 +12,7 @@ from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN, TorchvisionBackbone
 from dal.models.classifier import Classifier
 from dal.models.config import ModelConfig
-from dal.runs.journal import read_final_model
+from dal.runs.final_model import read_final_model
 from dal.runs.layout import FINAL_MODEL, FINAL_MODEL_WEIGHTS
 from dal.runs.round import Round
 from dal.tasks import CLASSIFICATION
@@ -166,7 +166,7 @@ def test_one_that_was_killed_is_trained_again_to_the_same_end(
         if moment == "training":
             finished(folder, data, points, test_data, quick, on_progress=die)
         else:
-            patched.setattr("dal.training.final_model.write_text", die)
+            patched.setattr("dal.runs.final_model.write_text", die)
             finished(folder, data, points, test_data, quick)
     assert (folder / FINAL_MODEL_WEIGHTS).exists() == (moment == "weights written")
     assert read_final_model(folder) is None

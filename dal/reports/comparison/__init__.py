@@ -18,8 +18,9 @@ from dal.reports.comparison.page import page
 from dal.reports.comparison.tables import Table, findings, tables_of
 from dal.reports.comparison.terminal import print_table, say
 from dal.reports.drawing import save
-from dal.reports.overview import read_runs
+from dal.reports.overview import OTHER_OUTPUT, read_runs
 from dal.runs.atomic import write_text
+from dal.runtime.refusals import explained
 
 __all__ = ["Comparison", "Problem", "Table", "compare", "compare_problems", "pair_runs", "tables_of"]
 
@@ -47,7 +48,7 @@ def compare(
     written in these cases.
     """
     console = console or Console(highlight=False)
-    runs = read_runs(paths, console)
+    runs = read_runs(paths, console, check=lambda run: run.points)
     problems = pair_runs(runs, **pairing)
     folder = output_folder([run.path for run in runs], output)
     comparison = compare_problems(problems, targets=targets, baseline=baseline)
@@ -74,10 +75,11 @@ def _write(folder: Path, comparison: Comparison, sentences: Sequence[str]) -> li
         **{name: table.to_csv(index=False, lineterminator="\n") for name, table in csv_tables(comparison).items()},
     }
     figure = comparison_figure(comparison.problems)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        write_text(folder / name, text)
     pictures = [folder / "learning_curves.png", folder / "learning_curves.svg"]
-    for picture in pictures:
-        save(figure, picture)
+    with explained("output", folder, OTHER_OUTPUT):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            write_text(folder / name, text)
+        for picture in pictures:
+            save(figure, picture)
     return [*(folder / name for name in texts), *pictures]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from dal.analysis.penalty import column_means
 from dal.analysis.statistics.curves import mean_and_interval
 from dal.errors import bad_value
 from dal.reports.overview import common_folder
+from dal.runs.committed import is_folder
 from dal.runs.reader import is_run
 
 FOLDER = "compare"
@@ -25,7 +27,7 @@ def output_folder(runs: Sequence[Path], output: str | Path | None) -> Path:
     inside a run folder.
     """
     folder = Path(output) if output is not None else common_folder(runs) / FOLDER
-    if folder.exists() and not folder.is_dir():
+    if os.path.lexists(folder) and not is_folder(folder):
         raise bad_value("output", "a folder", str(folder))
     if any(is_run(parent) for parent in [folder.absolute(), *folder.absolute().parents]):
         raise bad_value("output", "a folder outside of runs", str(folder))

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from dal.analysis import NoRoundsError, Run, common_prices, find_runs, read_run, summarize_runs
 from dal.costs.prices import PricesConfig
-from dal.errors import bad_value
+from dal.errors import DalError, bad_value
 from dal.reports.overview.bills import bills_figure, plot_bills
 from dal.reports.overview.learning_curve import learning_curve_figure, plot_learning_curves
 from dal.reports.overview.sentences import target_sentences
 from dal.reports.overview.table import summary_table, write_csv
+from dal.runs.committed import is_folder
 from dal.runs.layout import BILLS, LEARNING_CURVE, SUMMARY
+from dal.runtime.refusals import explained
 
 __all__ = [
+    "OTHER_OUTPUT",
     "bills_figure",
     "common_folder",
     "learning_curve_figure",
@@ -29,6 +33,9 @@ __all__ = [
     "target_sentences",
     "write_csv",
 ]
+
+
+OTHER_OUTPUT = "Choose another folder with --output."
 
 
 def report(
@@ -59,17 +66,18 @@ def report(
         console.width = max(console.width, 110 if console.is_terminal else 140)
     runs = read_runs(paths, console)
     folder = Path(output) if output is not None else common_folder([run.path for run in runs])
-    if folder.exists() and not folder.is_dir():
+    if os.path.lexists(folder) and not is_folder(folder):
         raise bad_value("output", "a folder", str(folder))
     if prices is None:
         prices = _common_prices(runs, console)
     summary = summarize_runs(runs, prices, target)
     # The files come first: a reader such as head may end the printing.
-    folder.mkdir(parents=True, exist_ok=True)
     picture, bills, table = (folder / name for name in (LEARNING_CURVE, BILLS, SUMMARY))
-    plot_learning_curves(runs, picture)
-    plot_bills(runs, bills, prices)
-    write_csv(summary, table)
+    with explained("output", folder, OTHER_OUTPUT):
+        folder.mkdir(parents=True, exist_ok=True)
+        plot_learning_curves(runs, picture)
+        plot_bills(runs, bills, prices)
+        write_csv(summary, table)
     console.print(summary_table(summary))
     for sentence in target_sentences(summary):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
@@ -87,18 +95,32 @@ def _common_prices(runs: Sequence[Run], console: Console) -> PricesConfig | None
     return prices
 
 
-def read_runs(paths: Sequence[str | Path], console: Console) -> list[Run]:
-    """Read the runs in the folders; print and ignore those without a finished round."""
-    runs, problems = [], []
+def read_runs(
+    paths: Sequence[str | Path], console: Console, check: Callable[[Run], object] = lambda run: None
+) -> list[Run]:
+    """Read the runs in the folders.
+
+    A run without a finished round is ignored, with a message. So is a damaged run, or one that ``check`` refuses, with
+    a message on standard error. Raises the first error if no run is left.
+    """
+    runs: list[Run] = []
+    problems: list[tuple[Path, DalError]] = []
     for path in find_runs(paths):
         try:
-            runs.append(read_run(path))
-        except NoRoundsError as error:  # a run that has just begun must not stop the report
+            run = read_run(path)
+            check(run)
+        except DalError as error:  # one bad folder must not prevent the report of the others
             problems.append((path, error))
+        else:
+            runs.append(run)
     if not runs:
         raise problems[0][1]
-    for path, _ in problems:
-        console.print(f"Ignored {path}, which has no finished round.", markup=False, highlight=False, soft_wrap=True)
+    for path, problem in problems:
+        if isinstance(problem, NoRoundsError):
+            sentence = f"Ignored {path}, which has no finished round."
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(f"Ignored {str(path)!r}: {problem}", file=sys.stderr)
     return runs
 
 

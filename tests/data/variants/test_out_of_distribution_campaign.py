@@ -18,7 +18,8 @@ from dal.models import Classifier
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
 from dal.runs.folder import RunFolder
-from dal.runs.journal import read_csv
+from dal.runs.journal import read_selections, read_validation
+from dal.runs.state import read_state
 from dal.stopping import CampaignConfig
 from dal.tasks.base import OUT_OF_CLASS
 from dal.training import TrainingConfig
@@ -47,8 +48,8 @@ def test_a_campaign_pays_for_them_and_learns_as_without(open_set, test_data, tmp
     one = learner(open_set)
     rows = run(one, DatasetOracle(open_set), config, test=test, records=folder)
     folder.close()
-    bought = read_csv((tmp_path / "run" / "selections.csv").read_text())
-    validation = read_csv((tmp_path / "run" / "validation.csv").read_text())
+    state = read_state(tmp_path / "run")
+    bought, validation = read_selections(tmp_path / "run", state), read_validation(tmp_path / "run", state)
     assert [p.label for p in bought] == open_set.labels[[p.index for p in bought]].tolist()
     outside = [[p.label for p in [*validation, *bought] if p.round <= row["round"]].count(OUT_OF_CLASS) for row in rows]
     assert [row["num_outside"] for row in rows] == outside and outside[0] > 0

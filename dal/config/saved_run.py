@@ -1,0 +1,117 @@
+"""Reads the configuration of a run folder, which anyone may have written.
+
+A folder that is read must not run code. So an acquisition function in a Python file is imported only if the command
+line names the file, or if this machine has run it before (see dal.config.trusted_files). Trainer options that could
+name classes are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dal.acquisition.registry import registry as acquisition_functions
+from dal.config.overrides import check_overrides, compose, parse, quoted, under_current_keys
+from dal.config.schema import RunConfig, check_unchanged, option_type
+from dal.config.trainer import TRAINER_OPTIONS
+from dal.config.trusted_files import is_trusted
+from dal.data.sets.registry import registry as data_sets
+from dal.errors import DalError, unknown_choice
+from dal.runs.committed import check_file, damaged
+from dal.runs.layout import CONFIG
+from dal.runs.saved_config import load_config
+from dal.runs.state import read_state
+
+
+def config_to_rank(run: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the configuration of a run with the overrides applied.
+
+    Raises DalError for a damaged configuration, and for a Python file that neither the overrides name nor this machine
+    has run.
+    """
+    state = read_state(run)
+    saved = load_config(run / CONFIG)
+    check_file(run, CONFIG, state)
+    _check_values(run, saved)
+    saved["trainer"] = {key: value for key, value in saved.get("trainer", {}).items() if _is_plain(key, value)}
+    overrides = under_current_keys(quoted(list(overrides)))
+    named = [str(o.value()) for o in parse(overrides) if o.key_or_group in ("acquisition", "acquisition.file")]
+    if not any(override.key_or_group == "acquisition" for override in parse(overrides)):
+        _check_trust(run, saved["acquisition"], named)
+    config = _with_overrides(saved, overrides) if overrides else saved
+    _check_trust(run, config["acquisition"], named)
+    return config
+
+
+def _check_trust(run: Path, acquisition: Mapping[str, Any], named: Sequence[str]) -> None:
+    file = acquisition.get("file")
+    if file is None or any(Path(file).resolve() == Path(one).resolve() for one in named):
+        return
+    check_unchanged(acquisition)
+    if not is_trusted(file):
+        raise DalError(
+            f"acquisition.file: expected a file that the command line names or that this machine has run, got {file!r} "
+            f"in the {CONFIG} of {str(run)!r}. Add acquisition={file} to run its code, or choose another function."
+        )
+
+
+def _is_plain(key: str, value: object) -> bool:
+    return key in TRAINER_OPTIONS and (value is None or isinstance(value, str | int | float))
+
+
+def _check_values(run: Path, saved: Mapping[str, Any]) -> None:
+    """Raise DalError for names that dal does not have, and for values of other types."""
+    for group, options in (("data", data_sets()), ("acquisition", acquisition_functions())):
+        chosen = saved.get(group)
+        name = chosen.get("name") if isinstance(chosen, dict) else None
+        file = chosen.get("file", "") if isinstance(chosen, dict) else ""
+        if not isinstance(name, str) or not isinstance(file, str):
+            raise damaged(run, CONFIG, f"{group}: it names none")
+        if not file or group == "data":
+            if name not in options:
+                raise unknown_choice(f"{group}.name in the {CONFIG} of {str(run)!r}", options, name)
+            _check_types(run, group, option_type(name, options[name]), chosen)
+    hints = get_type_hints(RunConfig)
+    for key, value in saved.items():
+        if key not in hints or key == "defaults":
+            raise damaged(run, CONFIG, f"{key}: no such section")
+        if key not in ("data", "acquisition"):
+            _check_types(run, key, RunConfig, {key: value})
+
+
+def _check_types(run: Path, section: str, cls: type[Any], values: Any) -> None:
+    try:
+        OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(_without_references(values)))
+    except (OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
+        raise damaged(run, CONFIG, f"{section}: {str(error).strip().splitlines()[0]}") from error
+
+
+def _without_references(value: Any) -> Any:
+    """Return a copy whose strings are only text: OmegaConf would replace ${...}."""
+    if isinstance(value, dict):
+        return {key: _without_references(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_references(one) for one in value]
+    return value.replace("${", "$ {") if isinstance(value, str) else value
+
+
+def _with_overrides(saved: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Return the saved configuration with the overrides applied."""
+    acquisition = saved["acquisition"]
+    groups = [f"data={saved['data']['name']}", f"acquisition={acquisition.get('file', acquisition['name'])}"]
+    # If a key occurs twice, Hydra uses the last value.
+    named = [str(override.key_or_group) for override in parse(overrides)]
+    groups = quoted([group for group in groups if group.partition("=")[0] not in named])
+    chosen = [str(o.key_or_group) for o in check_overrides([*groups, *overrides])[len(groups) :]]
+    composed = compose(["experiment=none", *groups, *overrides])
+    for key in chosen:
+        *parents, last = key.split(".")
+        source, target = composed, saved
+        for parent in parents:
+            source, target = source[parent], target.setdefault(parent, {})
+        target[last] = source[last]
+    return saved

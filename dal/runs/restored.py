@@ -1,0 +1,67 @@
+"""Restores the records of a run from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dal.errors import DalError
+from dal.runs.committed import check_file, damaged
+from dal.runs.journal import committed_rounds, read_query, read_selections, read_validation
+from dal.runs.layout import CONFIG, ROUNDS, SELECTIONS, weights_file
+from dal.runs.records import Records
+from dal.runs.state import State
+
+
+def restore(records: Records, folder: Path, state: State, fingerprint: str) -> None:
+    """Load what a state of the run commits. Raises DalError for other data, and for a damaged file."""
+    if state["data"] != fingerprint:
+        raise DalError(
+            f"data: the run in {str(folder)!r} started with other images (their ids or classes differ). Choose another "
+            "run_dir."
+        )
+    check_file(folder, CONFIG, state)
+    records.stage, records.costs = state["stage"], dict(state.get("costs", {}))
+    if state.get("scores"):
+        records.scores = _scores(folder, state)
+    records.rows = committed_rounds(folder, state)
+    records.selections = read_selections(folder, state)
+    records.pending = read_query(folder, state)
+    records.validation = read_validation(folder, state)
+    if records.rows:
+        records.weights = _tensors(folder, weights_file(len(records.rows) - 1), state)
+        _check_counts(records, folder)
+
+
+def _check_counts(records: Records, folder: Path) -> None:
+    last = records.rows[-1]
+    bought = sum(point.round < len(records.rows) for point in records.selections)
+    if last.get("num_labeled", bought) != bought:
+        raise damaged(folder, SELECTIONS, f"{ROUNDS} counts {last['num_labeled']} labels, and this file {bought}")
+
+
+def _scores(folder: Path, state: State) -> Tensor:
+    name: str = state["scores"]
+    scores = _tensors(folder, name, state).get("scores")
+    if scores is None or scores.dim() != 1 or scores.dtype != torch.float64:
+        raise damaged(folder, name)
+    return scores
+
+
+def _tensors(folder: Path, name: str, state: State) -> dict[str, Tensor]:
+    path = check_file(folder, name, state)
+    try:
+        # Only tensors: the file may come from anyone, and unpickling runs code.
+        tensors: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load() raises many types, and some advise to allow code
+        raise damaged(folder, name, f"torch.load() raises {type(error).__name__}") from error
+    if not isinstance(tensors, dict) or not all(isinstance(key, str) and _is_plain(t) for key, t in tensors.items()):
+        raise damaged(folder, name, "it is not a state dict of tensors")
+    return tensors
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"

@@ -1,0 +1,70 @@
+"""File operations that the operating system refuses, as sentences."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dal.errors import DalError
+
+_AGAIN = "then repeat the command"
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+_REMEDIES = {
+    errno.ENOSPC: f"Free space on its disk, {_AGAIN}.",
+    errno.EDQUOT: f"Free space in your quota, {_AGAIN}.",
+    errno.EMFILE: f"Raise the limit of open files (ulimit -n), {_AGAIN}.",
+    errno.ENFILE: f"Raise the limit of open files of the system, {_AGAIN}.",
+    errno.ENAMETOOLONG: "Choose a shorter path.",
+    errno.EISDIR: f"Move the folder that is in its place, {_AGAIN}.",
+    errno.ENOTDIR: f"Move the file that is in the place of its folder, {_AGAIN}.",
+    errno.EEXIST: f"Move what is in its place, {_AGAIN}.",
+    **dict.fromkeys(_NOT_WRITABLE, "Give yourself permission, or choose another place."),
+}
+
+
+class RefusedBySystem(DalError):
+    """A file operation that the operating system refused.
+
+    The command line prints the sentence and exits with 1.
+    """
+
+    def __init__(self, message: str, cause: OSError) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+def refusal(error: OSError, argument: str = "file", path: object = None, remedy: str | None = None) -> RefusedBySystem:
+    """Return the sentence for an error of the operating system.
+
+    ``remedy`` replaces the advice if the place is not writable.
+
+    >>> str(refusal(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state.json")))
+    "file: 'state.json' cannot be used (No space left on device). Free space on its disk, then repeat the command."
+    """
+    path = error.filename if path is None else path
+    where = "a file" if path is None else repr(os.fspath(path) if isinstance(path, os.PathLike) else path)
+    advice = _REMEDIES.get(error.errno or 0, "Remove the cause, then repeat the command.")
+    if remedy is not None and error.errno in _NOT_WRITABLE:
+        advice = remedy
+    reason = error.strerror or str(error) or type(error).__name__
+    return RefusedBySystem(f"{argument}: {where} cannot be used ({reason}). {advice}", error)
+
+
+@contextmanager
+def explained(argument: str = "file", path: object = None, remedy: str | None = None) -> Iterator[None]:
+    """Turn errors of the operating system in the block into RefusedBySystem.
+
+    An error that an inner block has explained gets this ``remedy`` if the place is not writable.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except RefusedBySystem as refused:
+        if remedy is None or refused.cause.errno not in _NOT_WRITABLE:
+            raise
+        raise refusal(refused.cause, argument, path, remedy) from refused.cause
+    except OSError as error:
+        raise refusal(error, argument, path, remedy) from error

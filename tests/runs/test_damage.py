@@ -1,0 +1,187 @@
+"""Damaged run folders: each is one sentence, and nothing damaged is accepted."""
+
+import json
+import os
+import random
+import shutil
+
+import pytest
+import torch
+from helpers import synthetic_runs
+from rich.console import Console
+
+from dal.analysis import read_run, summarize_runs
+from dal.config.saved_run import config_to_rank
+from dal.errors import DalError
+from dal.reports.overview import read_runs
+from dal.runs.folder import RunFolder, read_run_folder
+from dal.runs.journal import Asked
+
+DATA = "aaaa"
+CONFIG = synthetic_runs.config_of()
+
+
+def write(path, finished):
+    """A run of two rounds, whose second query waits for its labels unless it is finished."""
+    folder = RunFolder(path, CONFIG, DATA)
+    points = [Asked(0, rank, 90 + rank, f"v{rank}", None) for rank in range(2)]
+    folder.commit_validation_query(points)
+    folder.commit_validation([point.answered(1) for point in points])
+    rows = synthetic_runs.rows_of([0.5, 0.6, 0.7] if finished else [0.5, 0.6], labels=[2, 4, 6][: 3 if finished else 2])
+    for row in rows if finished else [row | {"campaign_stopped": None} for row in rows]:
+        number = row["round"]
+        query = [Asked(number, rank, 2 * number + rank, f"p{number}{rank}", 0.25) for rank in range(2)]
+        folder.commit_query(query, {"seconds_score": 0.5}, torch.arange(9, dtype=torch.float64) + number)
+        folder.commit_selection([point.answered(0) for point in query])
+        folder.keep_weights({"weight": torch.full((4,), float(number))})
+        folder.commit_round(row | {"num_validation": 2, "labels_bought": row["num_labeled"] + 2})
+    if not finished:
+        folder.commit_query([Asked(2, 0, 7, "p7", 0.5)], {"seconds_score": 0.5}, torch.zeros(9, dtype=torch.float64))
+    folder.follow("accuracy")
+    folder.close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        without_slow_parts(patch)
+        yield [write(tmp_path_factory.mktemp("whole") / f"run{i}", finished=bool(i)) for i in range(2)]
+
+
+def without_slow_parts(patch):
+    patch.setattr("dal.runs.folder.environment", dict)
+    patch.setattr(RunFolder, "_write_tensorboard", lambda self, rows: None)
+
+
+def contents(records):
+    tensors = [None if records.scores is None else records.scores.tolist()]
+    tensors += [{name: value.tolist() for name, value in (records.weights or {}).items()}]
+    return [records.stage, records.rows, records.selections, records.validation, records.pending, records.costs, tensors]
+
+
+def resume(path):
+    folder = RunFolder(path, CONFIG, DATA)
+    folder.close()
+    return contents(folder)
+
+
+def summary(path):
+    runs = read_runs([path], Console(quiet=True), check=lambda run: run.points)
+    return summarize_runs(runs).drop(columns="data").to_json()
+
+
+READERS = {
+    "rank": lambda path: contents(read_run_folder(path, DATA)),
+    "compare": lambda path: [(run.rows, run.config, run.final_model, run.points) for run in [read_run(path)]],
+    "resume": resume,
+}
+SLOW = {"report": summary, "configuration to rank": lambda path: config_to_rank(path, [])}
+
+
+def told(path, slow=True):
+    """What each reader tells of a folder: a result, or the sentence of a DalError."""
+    results = {}
+    for name, reader in (SLOW | READERS if slow else READERS).items():
+        try:
+            results[name] = reader(path)
+        except DalError as error:
+            assert "\n" not in str(error)
+            results[name] = error
+    return results
+
+
+def flip(draw, file):
+    data = bytearray(file.read_bytes())
+    data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    file.write_bytes(data)
+
+
+def cut(draw, file):
+    file.write_bytes(file.read_bytes()[: draw.randrange(file.stat().st_size)])
+
+
+def extend(draw, file):
+    file.write_bytes(file.read_bytes() + draw.randbytes(draw.randrange(1, 40)))
+
+
+def overwrite(draw, file):
+    texts = [b"", b"\xff\xfe\x00", b"{}", b"[]", b"null", b"[" * 100_000, b"a: &a [*a]", b"a,b\n1,2,3\n", b"\0" * 99]
+    file.write_bytes(draw.choice([*texts, draw.randbytes(50)]))
+
+
+def delete(draw, file):
+    file.unlink()
+
+
+def replace_by_folder(draw, file):
+    file.unlink()
+    file.mkdir()
+
+
+def replace_by_pipe(draw, file):
+    file.unlink()
+    os.mkfifo(file)
+
+
+def link_outside(draw, file):
+    outside = file.parent.parent / f"outside-{file.name}"
+    shutil.move(file, outside)
+    file.symlink_to(outside)
+
+
+def swap(draw, file):
+    other = draw.choice([other for other in sorted(file.parent.iterdir()) if other.is_file() and other != file])
+    first, second = file.read_bytes(), other.read_bytes()
+    file.write_bytes(second)
+    other.write_bytes(first)
+
+
+def change_a_number(draw, file):
+    data = file.read_bytes()
+    places = [i for i, byte in enumerate(data) if chr(byte).isdigit()]
+    place = draw.choice(places or [0])
+    text = draw.choice([b"7", b"-1", b"9" * 30, b"9" * 5000, b"1e999", b"NaN", b"true", b"null", b'"x"', b"[]", b"{}"])
+    file.write_bytes(data[:place] + text + data[place + 1 :])
+
+
+def change_a_value(draw, file):
+    """Another value in state.json, or in the first row."""
+    file = file.parent / draw.choice(["state.json", "rounds.jsonl"])
+    first, *rest = [file.read_text()] if file.suffix == ".json" else file.read_text().splitlines(keepends=True)
+    values = json.loads(first)
+    key = draw.choice(sorted(values))
+    values[key] = draw.choice([None, True, -1, 10**18, 10**400, 1e308, "foo", "../../x", "/etc/passwd", [], {}, {"a": []}])
+    if draw.random() < 0.2:
+        del values[key]
+    file.write_text("".join([json.dumps(values) + "\n", *rest]))
+
+
+DAMAGES = [flip, flip, cut, extend, overwrite, delete, replace_by_folder, replace_by_pipe, link_outside, swap]
+DAMAGES += [change_a_number, change_a_number, change_a_value, change_a_value]
+
+
+@pytest.mark.parametrize("digests", [True, False], ids=["with digests", "of an older dal"])
+def test_damage_is_one_sentence_or_changes_nothing(whole, tmp_path, monkeypatch, digests):
+    without_slow_parts(monkeypatch)
+    draw, accepted = random.Random(0), 0
+    expected = {source: told(shutil.copytree(source, tmp_path / source.name)) for source in whole}
+    assert not [r for results in expected.values() for r in results.values() if isinstance(r, DalError)]
+    for number in range(500 if digests else 100):
+        source, folder = draw.choice(whole), tmp_path / str(number) / "run"
+        shutil.copytree(source, folder)
+        if not digests:
+            synthetic_runs.as_before_digests(folder)
+        file = draw.choice(sorted(path for path in folder.iterdir() if path.is_file() and path.name != ".lock"))
+        damage = draw.choice(DAMAGES)
+        damage(draw, file)
+        # Few damages get past the other readers, and these two take most of the time.
+        slow = file.name in ("state.json", "config.yaml", "rounds.jsonl") or number % 20 == 0
+        for reader, result in told(folder, slow).items():
+            if isinstance(result, DalError):
+                continue
+            accepted += 1
+            if digests:
+                assert result == expected[source][reader], (number, damage.__name__, file.name, reader)
+        shutil.rmtree(folder.parent)
+    assert accepted > 50  # what no reader needs may be damaged
