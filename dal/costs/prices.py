@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from dal.costs.phases import Costs
 from dal.errors import bad_value, unknown_choice
+from dal.runtime.ranges import Range, Ranges, check_ranges
 
 BILL = {
     "training": ("train",),
@@ -32,6 +33,10 @@ class PricesConfig:
     11.0
     """
 
+    ranges: ClassVar[Ranges] = dict.fromkeys(
+        ("label", "gpu_hour", "kwh", "accuracy_point"), Range(0, 10**12, null=True)
+    )
+
     label: float | None = None
     """Price of one training or validation label; null leaves labels out of the bill."""
     gpu_hour: float | None = None
@@ -44,10 +49,7 @@ class PricesConfig:
     """Currency that bills show."""
 
     def __post_init__(self) -> None:
-        for name in ("label", "gpu_hour", "kwh", "accuracy_point"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise bad_value(f"prices.{name}", "a number from 0, or null", value)
+        check_ranges(self, "prices.")
 
     @property
     def known(self) -> bool:

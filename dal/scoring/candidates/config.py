@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
-from dal.acquisition.search.numbers import check_whole
-from dal.errors import bad_value, unknown_choice
+from dal.errors import unknown_choice
+from dal.runtime.ranges import Ranges, check_ranges, share, whole
 from dal.scoring.candidates.base import AllCandidates, Candidates, RandomCandidates
 from dal.scoring.candidates.near_labeled import INDEXES, NeighborCandidates, load_embeddings
 from dal.scoring.candidates.stale import StaleCandidates
@@ -18,6 +19,12 @@ KINDS = ("all", "random", "neighbors", "stale")
 class CandidatesConfig:
     """Which points of the pool are scored: all, a random part drawn anew each round, or neighbors of what is labeled
     (arXiv:2007.00077), or what scored highest when it was last scored."""
+
+    ranges: ClassVar[Ranges] = {
+        "size": whole(1, 10**9),
+        "explore": share(),
+        "num_neighbors": whole(1, 10**6),
+    }
 
     kind: str = "all"
     """Unlabeled points to score: all, random (a new sample each round), neighbors (near labeled points), or stale
@@ -38,10 +45,7 @@ class CandidatesConfig:
             raise unknown_choice("candidates.kind", KINDS, self.kind)
         if self.index not in INDEXES:
             raise unknown_choice("candidates.index", INDEXES, self.index)
-        check_whole("candidates.size", self.size)
-        check_whole("candidates.num_neighbors", self.num_neighbors)
-        if not 0 <= self.explore <= 1:
-            raise bad_value("candidates.explore", "a share from 0 to 1", self.explore)
+        check_ranges(self, "candidates.")
 
     def build(self) -> Candidates:
         """The candidates that this describes. Raises DalError where the embeddings cannot be had."""
