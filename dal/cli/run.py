@@ -17,7 +17,8 @@ from rich.console import Console
 from dal.campaign import run
 from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_line
 from dal.config.folder import config_folder
-from dal.config.overrides import check_overrides, compose, quoted, resolve, under_current_keys, with_own_files
+from dal.config.overrides import check_overrides, compose, quoted, under_current_keys, with_own_files
+from dal.config.resolve import resolve
 from dal.config.schema import ROOT_NAME, Built, build, register
 from dal.costs.prices import PricesConfig
 from dal.data import load
@@ -41,7 +42,8 @@ _SETTINGS = [
     "hydra.run.dir=.",
 ]
 _GRID = ("--multirun", "-m")
-_ASK = ("--hydra-help", "--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn")
+_SHOW = ("--cfg", "-c", "--info", "-i", "--hydra-help")
+_ASK = (*_SHOW, "--config-dir", "-cd", "--config-name", "-cn")
 
 
 def run_command(arguments: list[str]) -> int:
@@ -54,7 +56,8 @@ def run_command(arguments: list[str]) -> int:
     # Hydra accepts overrides only in one block; an argument that is neither flag nor override is a flag's value.
     overrides = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
     others = [a for a in arguments if a not in overrides]
-    if set(flags) & set(_ASK):
+    if {flag.partition("=")[0] for flag in flags} & set(_ASK):
+        _check_asked(overrides, flags)
         return _with_hydra(overrides, others)
     jobs = _jobs(others)
     ours = [a for a in overrides if not a.lstrip("+~").startswith(("hydra.", "hydra/"))]
@@ -66,6 +69,19 @@ def run_command(arguments: list[str]) -> int:
     if launcher and not launcher[0].startswith("hydra/launcher="):
         raise bad_value(launcher[0].partition("=")[0], "hydra/launcher=NAME on the same command line", "no launcher")
     return sweep_command(ours, jobs, launcher)
+
+
+def _check_asked(overrides: list[str], flags: list[str]) -> None:
+    """Raise DalError for overrides of which Hydra cannot show a configuration."""
+    if any(flag.startswith(("--config", "-cd", "-cn")) for flag in flags):
+        return  # a configuration of the user's, of which dal does not know the keys
+    if set(flags) & set(_GRID):
+        shown = [flag for flag in flags if flag.partition("=")[0] in _SHOW]
+        if shown:
+            raise bad_value(shown[0], "no --multirun on the same command line", "both")
+        check_overrides(overrides)
+    else:
+        compose(overrides)
 
 
 def _jobs(flags: list[str]) -> int:

@@ -66,20 +66,23 @@ class PricesConfig:
         return self.cost(seconds=costs.seconds, devices=devices, joules=costs.joules or 0)
 
 
+PRICE_NAMES = tuple(field.name for field in fields(PricesConfig) if field.name != "accuracy_point")
+"""Names of the prices of a command line."""
+
+
 def parse_prices(settings: Sequence[str]) -> PricesConfig:
     """Parse prices from a command line. Raises DalError for unknown names and invalid numbers.
 
     >>> parse_prices(["label=0.1", "gpu_hour=2", "currency=EUR"])
     PricesConfig(label=0.1, gpu_hour=2.0, kwh=None, accuracy_point=None, currency='EUR')
     """
-    names = [field.name for field in fields(PricesConfig) if field.name != "accuracy_point"]
     given: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not (equals and value):
             raise bad_value("prices", "NAME=NUMBER, such as label=0.1", setting)
-        if name not in names:
-            raise unknown_choice("prices", names, name)
+        if name not in PRICE_NAMES:
+            raise unknown_choice("prices", PRICE_NAMES, name)
         if name in given:
             raise bad_value("prices", f"one {name}", " and ".join(s for s in settings if s.startswith(f"{name}=")))
         try:

@@ -110,7 +110,7 @@ def test_right_overrides_are_checked_by_one_composition(monkeypatch):
         (["model.lr=0.1", "model.lr=fast", "foo=1"], "model.lr: expected a number, got fast"),
         (["foo=1", "model.lr=fast"], "overrides: expected one of .* got 'foo'"),
         (["seed=1", "acquisition=random,bald", "seed=a,1"], "seed: expected a whole number, got a"),
-        (["~training", "training.batch_size=3"], "overrides: expected a configuration that fits together"),
+        (["~training", "training.batch_size=3"], "training: expected training=VALUE, got .~training."),
     ],
 )
 def test_the_first_of_several_wrong_overrides_is_named(overrides, message):
