@@ -8,6 +8,7 @@ import sys
 import warnings
 
 from dal.cli.arguments import parse, run_and_overrides
+from dal.runtime.safe_text import visible
 
 _EPILOG = """examples:
   dal run                                                   active learning on handwritten digits, a minute
@@ -29,18 +30,21 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     from dal.errors import DalError, WaitingForAnswers
 
-    warnings.formatwarning = lambda message, *where, **more: f"Warning: {message}\n"
+    warnings.formatwarning = lambda message, *where, **more: f"Warning: {visible(str(message))}\n"
 
     try:
         status = _dispatch(arguments)
         sys.stdout.flush()
         sys.exit(status)
     except WaitingForAnswers as waiting:
-        print(waiting)
+        print(visible(str(waiting)))
         sys.exit(3)
     except DalError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
+    except MemoryError as error:
+        print(f"Error: expected less memory, got {visible(str(error)) or 'none left'}.", file=sys.stderr)
+        sys.exit(1)
     except BrokenPipeError:
         # The reader, such as head, has closed the pipe. The status is that of a program that SIGPIPE ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString, RangeSweep
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,13 +17,11 @@ from omegaconf.errors import OmegaConfBaseException
 from dal.config.folder import config_folder
 from dal.config.resolve import resolve
 from dal.config.schema import ROOT_NAME, register, register_own_file
+from dal.config.sweeps import sweep_values, swept, value_text
 from dal.errors import DalError, unknown_choice
 from dal.runs.saved_config import REASONS, current_keys
 
 GROUPS = ("data", "acquisition", "experiment", "compute", "benchmark")
-
-MOST_VALUES = 10_000
-"""Maximum number of values of a sweep, and of cells of a grid."""
 
 # Hydra raises ValueError and TypeError for some malformed overrides.
 _COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError, TypeError, RecursionError)
@@ -44,7 +41,7 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     overrides = with_own_files(under_current_keys(quoted(overrides)))
     for override in check_overrides(overrides):
         if override.is_sweep_override():
-            raise DalError(f"{override.key_or_group}: expected one value, got {_value(override)}; add --multirun.")
+            raise DalError(f"{override.key_or_group}: expected one value, got {value_text(override)}; add --multirun.")
     return resolve(_compose(overrides))
 
 
@@ -166,35 +163,6 @@ def parse(overrides: list[str]) -> list[Override]:
     return parsed
 
 
-def sweep_values(override: Override) -> list[str]:
-    """Return the values of a sweep as text.
-
-    Raises DalError for more than MOST_VALUES, and for a sweep without a list of values.
-    """
-    return [str(value) for value in _sweep(override, as_text=True)]
-
-
-def _sweep(override: Override, as_text: bool = False) -> Iterator[Any]:
-    key, value = override.key_or_group, override.value()
-    too_many = DalError(f"{key}: expected at most {MOST_VALUES} values, got {_value(override)}.")
-    # A range is counted first, because Hydra would build all of a shuffled one.
-    if isinstance(value, RangeSweep) and not _length(value) <= MOST_VALUES:
-        raise too_many
-    try:
-        found = override.sweep_string_iterator() if as_text else override.sweep_iterator()
-        values = list(itertools.islice(found, MOST_VALUES + 1))
-    except HydraException as error:
-        raise DalError(f"{key}: expected a list of values, got {_value(override)}.") from error
-    if len(values) > MOST_VALUES:
-        raise too_many
-    return iter(values)
-
-
-def _length(values: RangeSweep) -> float:
-    start, stop, step = float(values.start or 0), float(values.stop or 0), float(values.step)
-    return abs(stop - start) / abs(step) if step else float("inf")
-
-
 def _check_form(override: Override) -> None:
     """Raise DalError for a deletion or a key that dal does not support."""
     key = str(override.key_or_group)
@@ -289,7 +257,7 @@ def _check_type(groups: list[str], key: str, text: str) -> None:
 
 def _choices(override: Override) -> list[Any]:
     if override.is_sweep_override():
-        return list(_sweep(override))
+        return swept(override)
     return [override.value()]
 
 
@@ -304,16 +272,12 @@ def _first_value(override: Override) -> str:
     if override.is_discrete_sweep():
         values = sweep_values(override)
         if not values:
-            raise DalError(f"{override.key_or_group}: expected at least one value, got {_value(override)}.")
+            raise DalError(f"{override.key_or_group}: expected at least one value, got {value_text(override)}.")
         first = values[0]
     else:  # for a sweeper that draws from an interval
         interval: Any = override.value()
         first = str(interval.start)
     return f"{prefix}{override.key_or_group}={first}"
-
-
-def _value(override: Override) -> str:
-    return str(override.input_line).partition("=")[2]
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,14 +13,13 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from dal.config.overrides import (
-    MOST_VALUES,
     check_overrides,
     compose_all,
     parse,
     quoted,
-    sweep_values,
     under_current_keys,
 )
+from dal.config.sweeps import MOST_VALUES, sweep_values
 from dal.errors import DalError
 
 

@@ -16,6 +16,8 @@ from dal.reports.overview.learning_curve import learning_curve_figure, plot_lear
 from dal.reports.overview.sentences import target_sentences
 from dal.reports.overview.table import summary_table, write_csv
 from dal.runs.layout import BILLS, LEARNING_CURVE, SUMMARY
+from dal.runtime.console import SafeConsole
+from dal.runtime.safe_text import visible
 
 __all__ = [
     "bills_figure",
@@ -56,7 +58,7 @@ def report(
     if target is not None and not 0 < target <= 1:
         raise bad_value("target", "a share from 0 to 1, such as 0.95", target)
     if console is None:
-        console = Console(highlight=False)
+        console = SafeConsole()
         # Fewer columns would cut the table, and what is not a terminal has no width of its own.
         console.width = max(console.width, 110 if console.is_terminal else 140)
     runs = read_runs(paths, console)
@@ -74,9 +76,9 @@ def report(
     write_csv(summary, table)
     console.print(summary_table(summary))
     for sentence in target_sentences(summary):
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        console.print(visible(sentence), markup=False, highlight=False, soft_wrap=True)
     sentence = f"The learning curve is {picture}, all bills are {bills}, the numbers are in {table}."
-    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    console.print(visible(sentence), markup=False, highlight=False, soft_wrap=True)
     return [picture, bills, table]
 
 
@@ -98,7 +100,8 @@ def read_runs(paths: Sequence[str | Path], console: Console) -> list[Run]:
     if not runs:
         raise problems[0][1]
     for path, _ in problems:
-        console.print(f"Left out {path}, which has no finished round.", markup=False, highlight=False, soft_wrap=True)
+        sentence = f"Left out {visible(str(path))}, which has no finished round."
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return runs
 
 
