@@ -23,6 +23,7 @@ from dal.analysis.grouping import (
 )
 from dal.analysis.statistics.curves import area_under_curve
 from dal.errors import DalError, bad_value
+from dal.runs.atomic import ANY_TEXT
 from dal.runs.layout import SELECTIONS, VALIDATION
 from dal.runs.reader import Run
 
@@ -224,7 +225,7 @@ def _initial_ids(folder: Path) -> set[str]:
     if not path.is_file():
         raise DalError(f"runs: expected {SELECTIONS}, which holds the initial set, in {str(folder)!r}, got none.")
     ids = set()
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors=ANY_TEXT, newline="") as file:
         for row in csv.DictReader(file):
             if row["round"] != "0":
                 break
@@ -236,7 +237,7 @@ def _validation_ids(folder: Path) -> set[str]:
     path = folder / VALIDATION
     if not path.is_file():
         return set()
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors=ANY_TEXT, newline="") as file:
         return {row["id"] for row in csv.DictReader(file)}
 
 

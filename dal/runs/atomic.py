@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+ANY_TEXT = "surrogatepass"
+"""How files hold characters that UTF-8 lacks, such as those of an undecodable file name."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Write a temporary binary file that replaces ``path`` when the block succeeds."""
@@ -30,7 +34,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 def write_text(path: Path, text: str) -> None:
     """Replace the text of the file."""
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors=ANY_TEXT))
 
 
 def save_tensors(path: Path, state: dict[str, Tensor]) -> None:
@@ -43,7 +47,7 @@ def save_tensors(path: Path, state: dict[str, Tensor]) -> None:
 
 def append_text(path: Path, text: str) -> int:
     """Append text, flush it to disk, and return the size of the file in bytes."""
-    with path.open("a", encoding="utf-8", newline="") as file:
+    with path.open("a", encoding="utf-8", errors=ANY_TEXT, newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

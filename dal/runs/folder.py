@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from dal.errors import DalError
-from dal.runs.atomic import append_text, save_tensors, truncate, write_text
+from dal.runs.atomic import ANY_TEXT, append_text, save_tensors, truncate, write_text
 from dal.runs.environment import environment
 from dal.runs.journal import (
     Asked,
@@ -276,7 +276,7 @@ def _fill(records: Records, folder: Path, fingerprint: str) -> dict[str, int]:
     if state.get("pending"):
         records.pending = read_query(folder, state["pending"])
     if state["num_validation"]:
-        records.validation = read_csv((folder / VALIDATION).read_text(encoding="utf-8"))
+        records.validation = read_csv((folder / VALIDATION).read_bytes().decode(errors=ANY_TEXT))
     if records.rows:
         file = folder / weights_file(len(records.rows) - 1)
         records.weights = torch.load(file, map_location="cpu", weights_only=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dal.errors import DalError
+from dal.runs.atomic import ANY_TEXT
 from dal.runs.layout import FINAL_MODEL, OLD_FINAL_MODEL, QUERY, ROUNDS, STATE
 from dal.runs.round import Round
 
@@ -71,7 +72,7 @@ def committed_text(folder: Path, name: str, committed: Mapping[str, int]) -> str
         data = file.read(size)
     if len(data) < size:
         raise DalError(f"{expected} {len(data)}.")
-    return data.decode()
+    return data.decode(errors=ANY_TEXT)
 
 
 def committed_rounds(folder: Path, committed: Mapping[str, int]) -> list[Round]:
@@ -89,18 +90,20 @@ def read_final_model(folder: Path) -> Round | None:
 
 def csv_lines(points: Sequence[Labeled] | Sequence[Asked], header: bool) -> str:
     """Return lines of selections.csv, validation.csv or query.csv. ``header`` adds the column names."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if header and points:
-        writer.writerow(field.name for field in fields(points[0]))
-    writer.writerows([_cell(value) for value in astuple(p)] for p in points)
-    return text.getvalue()
+    rows = [[field.name for field in fields(points[0])]] if header and points else []
+    rows += [[_cell(value) for value in astuple(p)] for p in points]
+    return "".join(f"{','.join(row)}\n" for row in rows)
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Any) -> str:
+    """Return a cell of CSV.
+
+    csv.writer leaves a carriage return without quotes before Python 3.13, and csv.reader then sees two rows.
+    """
     if isinstance(value, tuple):
         return ";".join(map(str, value)) + (";" if len(value) < 2 else "")
-    return "" if value is None else value
+    text = "" if value is None else str(value)
+    return '"{}"'.format(text.replace('"', '""')) if any(c in text for c in ',"\r\n') else text
 
 
 def _label(text: str) -> Any:
@@ -112,14 +115,14 @@ def _label(text: str) -> Any:
 
 def read_csv(text: str) -> list[Labeled]:
     """Return the points of selections.csv or validation.csv."""
-    return [_asked(line).answered(_label(line["label"])) for line in csv.DictReader(io.StringIO(text))]
+    return [_asked(line).answered(_label(line["label"])) for line in csv.DictReader(io.StringIO(text, newline=""))]
 
 
 def read_query(folder: Path, num_points: int) -> list[Asked]:
     """Return the points of query.csv. Raises DalError unless it has ``num_points``."""
     path = folder / QUERY
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    points = [_asked(line) for line in csv.DictReader(io.StringIO(text))]
+    text = path.read_bytes().decode(errors=ANY_TEXT) if path.is_file() else ""
+    points = [_asked(line) for line in csv.DictReader(io.StringIO(text, newline=""))]
     if len(points) != num_points:
         raise DalError(f"run: expected {num_points} points in {str(path)!r}, got {len(points)}.")
     return points

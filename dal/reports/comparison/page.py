@@ -60,21 +60,21 @@ def page(problems: Sequence[Problem], tables: Sequence[Table], sentences: Sequen
 
 
 def escape(text: str) -> str:
-    """Escape text for HTML, in elements and in attributes.
+    r"""Escape text for HTML, in elements and in attributes.
 
     >>> escape("<b>\x1b")
-    '&lt;b&gt;\\\\x1b'
+    '&lt;b&gt;\\x1b'
     """
     return html.escape(visible(text))
 
 
 def script_json(value: Any) -> str:
-    """Return JSON that can stand in a script of a page.
+    r"""Return JSON that can stand in a script of a page.
 
     ``<`` would begin a comment or end the script, even inside a string.
 
     >>> script_json(["</script>", "<!--"])
-    '["\\\\u003c/script>", "\\\\u003c!--"]'
+    '["\\u003c/script>", "\\u003c!--"]'
     """
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
