@@ -112,7 +112,7 @@ def test_a_new_room_needs_a_place():
 
 def foreign_to_acquisition(source, module):
     allowed = {*sys.stdlib_module_names, "torch", "numpy", "scipy", "sklearn", "threadpoolctl"}
-    ours = ("dal.errors", "dal.runtime.precision", "dal.acquisition")
+    ours = ("dal.errors", "dal.runtime.precision", "dal.runtime.ranges", "dal.acquisition")
     return [
         name for name, _ in imported(source, module) if name.split(".")[0] not in allowed and not name.startswith(ours)
     ]

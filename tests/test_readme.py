@@ -183,7 +183,7 @@ def test_commands_are_accepted(words, monkeypatch, tmp_path):
     """Each key and choice of `dal run` exists, and each argument of the other commands."""
     monkeypatch.chdir(tmp_path)
     if words[:1] != ["run"]:
-        main._parser().parse_args(words)
+        main.parse_command(words)
         return
     (tmp_path / "ideas").mkdir()
     function = block("# dal/acquisition/mc_entropy.py")

@@ -21,6 +21,7 @@ from dal.acquisition.base import (
 from dal.acquisition.search.clusters import k_means_picks, points_of
 from dal.acquisition.search.numbers import check_finite, check_whole, in_double
 from dal.errors import bad_value
+from dal.runtime.ranges import Range
 
 __all__ = ["ALFAMix", "alfa_mix_select", "class_anchors", "mixed_features"]
 
@@ -154,10 +155,8 @@ class ALFAMix(AcquisitionFunction):
     anchors: Anchors | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        e = self.epsilon
-        if isinstance(e, bool) or not isinstance(e, int | float) or not 0 < e < math.inf:
-            raise bad_value("epsilon", "a finite number above 0", e)
-        check_whole("steps", self.steps)
+        Range(0, 1000, "a finite number", above=True).check("epsilon", self.epsilon)
+        check_whole("steps", self.steps, most=1000)
 
     def with_labeled(self, labeled: Summary, labels: Tensor) -> ALFAMix:
         anchored = replace(self)

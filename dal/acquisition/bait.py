@@ -12,6 +12,7 @@ from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summ
 from dal.acquisition.search.fisher import Informative, forward_backward
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs
 from dal.errors import bad_value, unknown_choice
+from dal.runtime.ranges import Range
 
 __all__ = ["BAIT", "bait_select"]
 
@@ -132,9 +133,8 @@ class BAIT(AcquisitionFunction):
 
 
 def _check_numbers(regularization: float, oversampling: int) -> None:
-    if isinstance(regularization, bool) or not isinstance(regularization, int | float) or not regularization > 0:
-        raise bad_value("regularization", "a number above 0", regularization)
-    check_whole("oversampling", oversampling)
+    Range(0, 10**12, above=True).check("regularization", regularization)
+    check_whole("oversampling", oversampling, most=1000)
 
 
 def _class_parts(probs: Tensor, form: str) -> Tensor:

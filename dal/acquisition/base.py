@@ -257,9 +257,12 @@ def check_query_size(query_size: int, num_candidates: int) -> None:
         raise bad_value("query_size", expected, query_size)
 
 
+MOST_DRAWS = 10_000
+
+
 def check_num_draws(num_draws: object) -> None:
-    """Raise DalError for fewer than two draws; a single draw cannot disagree."""
-    check_whole("num_draws", num_draws, 2, "one draw cannot disagree")
+    """Raise DalError for fewer than two draws, which cannot disagree, and for more than 10,000."""
+    check_whole("num_draws", num_draws, 2, "one draw cannot disagree", MOST_DRAWS)
 
 
 def check_dims(argument: str, values: Rows, names: str) -> None:

@@ -15,6 +15,7 @@ from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.numbers import check_finite, check_whole
 from dal.acquisition.search.pairs import Pairs
 from dal.errors import bad_value
+from dal.runtime.ranges import Range
 
 __all__ = ["ClusterMargin", "average_linkage", "cluster_margin_select"]
 
@@ -104,7 +105,7 @@ class ClusterMargin(AcquisitionFunction):
 
     def __post_init__(self) -> None:
         _check_factor(self.factor)
-        check_whole("max_clustered", self.max_clustered, 2)
+        check_whole("max_clustered", self.max_clustered, 2, most=50_000)
         if self.num_clusters is not None:
             check_whole("num_clusters", self.num_clusters)
 
@@ -143,8 +144,7 @@ class ClusterMargin(AcquisitionFunction):
 
 
 def _check_factor(factor: float) -> None:
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not factor >= 1:
-        raise bad_value("factor", "a number of at least 1", factor)
+    Range(1, 10**6).check("factor", factor)
 
 
 def _ambiguous(scores: Tensor, query_size: int, factor: float, generator: torch.Generator) -> Tensor:

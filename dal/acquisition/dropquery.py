@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_query_size
+from dal.acquisition.base import MOST_DRAWS, AcquisitionFunction, PoolModel, Selection, Summary, check_query_size
 from dal.acquisition.search.clusters import k_means_picks, points_of
 from dal.acquisition.search.numbers import check_finite, check_whole
 from dal.errors import bad_value
+from dal.runtime.ranges import Range
 
 __all__ = ["DropQuery", "drop_query_select", "feature_masks"]
 
@@ -80,9 +81,8 @@ class DropQuery(AcquisitionFunction):
     rate: float = 0.75
 
     def __post_init__(self) -> None:
-        check_whole("num_draws", self.num_draws)
-        if isinstance(self.rate, bool) or not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
-            raise bad_value("rate", "a probability from 0 to below 1", self.rate)
+        check_whole("num_draws", self.num_draws, most=MOST_DRAWS)
+        Range(0, 1, "a probability", below=True).check("rate", self.rate)
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         features = model.features(x)

@@ -102,7 +102,7 @@ class EPIG(ShardedFunction):
 
     def __post_init__(self) -> None:
         check_num_draws(self.num_draws)
-        check_whole("num_targets", self.num_targets)
+        check_whole("num_targets", self.num_targets, most=100_000)
 
     def with_target_points(self, points: Summary) -> EPIG:
         rows = points["log_probs"]

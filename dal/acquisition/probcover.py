@@ -14,6 +14,7 @@ from dal.acquisition.search.clusters import k_means, labeled_features, unit_poin
 from dal.acquisition.search.numbers import check_finite, check_whole
 from dal.acquisition.search.pairs import Pairs
 from dal.errors import bad_value
+from dal.runtime.ranges import Range
 
 __all__ = ["ProbCover", "probcover_select", "purest_delta"]
 
@@ -138,13 +139,11 @@ class ProbCover(AcquisitionFunction):
 
 
 def _check_delta(delta: float) -> None:
-    if isinstance(delta, bool) or not isinstance(delta, int | float) or not delta > 0:
-        raise bad_value("delta", "a radius above 0", delta)
+    Range(0, 10**6, "a radius", above=True).check("delta", delta)
 
 
 def _check_purity(purity: float) -> None:
-    if isinstance(purity, bool) or not isinstance(purity, int | float) or not 0 < purity <= 1:
-        raise bad_value("purity", "a share above 0 and at most 1", purity)
+    Range(0, 1, "a share", above=True).check("purity", purity)
 
 
 def _purest_delta(points: Tensor, pseudo_labels: Tensor, purity: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import (
+    MOST_DRAWS,
     AcquisitionFunction,
     PoolModel,
     ScoreFunction,
@@ -21,8 +21,9 @@ from dal.acquisition.base import (
 )
 from dal.acquisition.registry import registry
 from dal.acquisition.search.exponential_race import draw_seed, uniforms
-from dal.acquisition.search.numbers import check_finite
-from dal.errors import bad_value, unknown_choice
+from dal.acquisition.search.numbers import check_finite, check_whole
+from dal.errors import unknown_choice
+from dal.runtime.ranges import Range
 
 __all__ = ["Stochastic", "stochastic_select"]
 
@@ -109,6 +110,7 @@ class Stochastic(AcquisitionFunction):
 
     def __post_init__(self) -> None:
         _check(self.kind, self.beta)
+        check_whole("num_draws", self.num_draws, most=MOST_DRAWS)
         # Creating the score function also checks its parameters.
         object.__setattr__(self, "needs_dropout", self.score_function.needs_dropout)
 
@@ -133,5 +135,4 @@ class Stochastic(AcquisitionFunction):
 def _check(kind: str, beta: float) -> None:
     if kind not in _KINDS:
         raise unknown_choice("kind", _KINDS, str(kind))
-    if isinstance(beta, bool) or not isinstance(beta, int | float) or not 0 < beta < math.inf:
-        raise bad_value("beta", "a finite number above 0", beta)
+    Range(0, 10**6, "a finite number", above=True).check("beta", beta)

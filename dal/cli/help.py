@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from dal.config.settings import GROUPS, LAUNCHER, choices, chosen, sections
+from dal.runtime.safe_text import visible
 
 _WIDEST, _NARROWEST = 120, 60
 _USAGE = "usage: dal run [KEY=VALUE ...] [--multirun [--jobs N]] [--cfg job]"
@@ -70,7 +71,13 @@ def help_command(arguments: Sequence[str]) -> int:
     """Print the help for the run with these arguments, without --help. Returns the exit status."""
     is_terminal = sys.stdout.isatty()
     overrides = [argument for argument in arguments if not argument.startswith("-")]
-    print(help_text(overrides, shutil.get_terminal_size().columns, is_terminal and "NO_COLOR" not in os.environ))
+    print(
+        help_text(
+            list(map(visible, overrides)),
+            shutil.get_terminal_size().columns,
+            is_terminal and "NO_COLOR" not in os.environ,
+        )
+    )
     return 0
 
 

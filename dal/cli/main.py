@@ -8,6 +8,9 @@ import sys
 import threading
 import warnings
 
+from dal.cli.arguments import parse, run_and_overrides
+from dal.runtime.safe_text import visible
+
 _EPILOG = """examples:
   dal run                                                   active learning on handwritten digits, a minute
   dal run experiment=fashion_mnist acquisition=badge seed=1
@@ -30,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     from dal.errors import DalError, WaitingForAnswers
     from dal.runtime.refusals import RefusedBySystem, refusal
 
-    warnings.formatwarning = lambda message, *where, **more: f"Warning: {message}\n"
+    warnings.formatwarning = lambda message, *where, **more: f"Warning: {visible(str(message))}\n"
     threading.excepthook = _thread_failed
 
     try:
@@ -38,14 +41,17 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.flush()
         sys.exit(status)
     except WaitingForAnswers as waiting:
-        print(waiting)
+        print(visible(str(waiting)))
         sys.exit(3)
     except RefusedBySystem as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(1)
     except DalError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
+    except MemoryError as error:
+        print(f"Error: expected less memory, got {visible(str(error)) or 'none left'}.", file=sys.stderr)
+        sys.exit(1)
     except BrokenPipeError:
         # The reader, such as head, has closed the pipe. The status is that of a program that SIGPIPE ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -74,9 +80,10 @@ def _dispatch(arguments: list[str]) -> int:
         from dal.cli.run import run_command
 
         return run_command(arguments[1:])
-    options = _parser().parse_args(arguments)
+    options = parse_command(arguments)
     if options.command == "compare":
         from dal.reports.comparison import compare
+        from dal.runs.saved_config import current_keys
 
         compare(
             options.runs,
@@ -85,8 +92,8 @@ def _dispatch(arguments: list[str]) -> int:
             baseline=options.baseline,
             common_seeds=options.common_seeds,
             common_labels=options.common_labels,
-            vary=options.vary,
-            across=options.across,
+            vary=current_keys(options.vary),
+            across=current_keys(options.across),
         )
         return 0
     if options.command == "report":
@@ -99,7 +106,8 @@ def _dispatch(arguments: list[str]) -> int:
     _say_what_loads()
     from dal.cli.rank import rank_command
 
-    rank_command(options.run, options.overrides, options.pool, options.top, options.output)
+    run, overrides = run_and_overrides(options.run)
+    rank_command(run, overrides, options.pool, options.top, options.output)
     return 0
 
 
@@ -108,6 +116,19 @@ def _say_what_loads() -> None:
     ranks = {os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")}
     if "pytorch_lightning" not in sys.modules and ranks == {"0"}:
         print("Loading PyTorch and Lightning ...", file=sys.stderr, flush=True)
+
+
+def parse_command(arguments: list[str]) -> argparse.Namespace:
+    """Parse the arguments of any command but `dal run`."""
+    parser = _parser()
+    commands: dict[str, argparse.ArgumentParser] = next(
+        action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    if not arguments or arguments[0] not in commands:
+        return parser.parse_args(arguments)
+    options = parse(commands[arguments[0]], arguments[1:])
+    options.command = arguments[0]
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -123,8 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="start a campaign, or resume the one in run_dir (dal run --help: all settings)")
     rank = commands.add_parser("rank", help="rank a pool from most to least useful with the model of a run, as CSV")
-    rank.add_argument("run", help="run folder")
-    rank.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="changes to its configuration")
+    rank.usage = "dal rank RUN [KEY=VALUE ...] [--pool FOLDER] [--top N] [--output FILE]"
+    rank.add_argument("run", nargs="+", metavar="RUN KEY=VALUE", help="run folder, and changes to its configuration")
     rank.add_argument("--pool", metavar="FOLDER", help="rank the images of this folder (runs on data=image_folder)")
     rank.add_argument("--top", type=int, metavar="N", help="write only the N most useful images")
     rank.add_argument("--output", metavar="FILE", help="output file (default: RUN/ranking_NAME.csv)")
@@ -134,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--prices",
         nargs="+",
+        action="extend",
         metavar="NAME=NUMBER",
         help="label=, gpu_hour=, kwh= and currency=, for all runs (default: the prices in the configurations)",
     )
@@ -153,6 +175,7 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
     compare.add_argument(
         "--target",
         nargs="+",
+        action="extend",
         type=float,
         default=[],
         metavar="SHARE",
@@ -174,5 +197,10 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
         ("across", "that define separate problems"),
     ):
         compare.add_argument(
-            f"--{name}", nargs="+", default=[], metavar="KEY", help=f"keys of the configuration {what} (default: none)"
+            f"--{name}",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="KEY",
+            help=f"keys of the configuration {what} (default: none)",
         )

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from dal.cli.terminal import CampaignProgress
 from dal.config.saved_run import config_to_rank
 from dal.config.schema import build
@@ -21,7 +19,9 @@ from dal.errors import DalError, bad_value
 from dal.runs.atomic import write_text
 from dal.runs.folder import read_run_folder
 from dal.runs.layout import ranking_file
+from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
+from dal.runtime.safe_text import spreadsheet_cell
 from dal.scoring.candidates import CandidatesConfig
 
 
@@ -30,7 +30,8 @@ def rank_command(
 ) -> Path:
     """Rank the unlabeled points of a run, or new images, as CSV.
 
-    The columns are ``rank,index,id,score``. ``pool`` is a folder of new images.
+    The columns are ``rank,index,id,score``. ``pool`` is a folder of new images. The file is for spreadsheets: an id
+    that a spreadsheet would read as a formula has an apostrophe in front; the index identifies the image.
 
     Raises DalError if the folder is not a run with a trained round, if it is damaged, if its function is in a Python
     file that neither the overrides name nor this machine has run, or if the new images do not fit the run.
@@ -46,7 +47,7 @@ def rank_command(
     if records.weights is None:
         raise DalError(f"run: {run!r} has no trained round yet. Wait for it, or resume it with dal run.")
     new = None if pool is None else _new_images(config, train, pool)
-    console = Console(highlight=False)
+    console = SafeConsole()
     with CampaignProgress(console) as progress:
         learner = built.learner(ImageSplits(train, None), progress)
         learner.restore(records)
@@ -54,7 +55,7 @@ def rank_command(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["rank", "index", "id", "score"])
-    writer.writerows(enumerate_rows(ranking.indices, ranking.ids, ranking.scores))
+    writer.writerows(map(spreadsheet_cell, row) for row in enumerate_rows(ranking.indices, ranking.ids, ranking.scores))
     name = config["acquisition"]["name"]
     target = Path(output) if output else path / ranking_file(name)
     with explained("output", target, "Choose another file with --output."):

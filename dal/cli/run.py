@@ -14,11 +14,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.text import Text
 
 from dal.campaign import run
 from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_line
 from dal.config.folder import config_folder
-from dal.config.overrides import check_overrides, compose, quoted, resolve, under_current_keys, with_own_files
+from dal.config.overrides import check_overrides, compose, quoted, under_current_keys, with_own_files
+from dal.config.resolve import resolve
 from dal.config.schema import ROOT_NAME, Built, build, register
 from dal.config.trainer import with_objects
 from dal.config.trusted_files import remember
@@ -31,7 +33,9 @@ from dal.reports.overview import report
 from dal.runs.final_model import read_final_model
 from dal.runs.folder import RunFolder
 from dal.runs.round import Round, in_words, on_test
+from dal.runtime.console import SafeConsole
 from dal.runtime.distributed import is_rank_zero
+from dal.runtime.safe_text import visible
 from dal.sweep.command import sweep_command
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model
 from dal.training.lightning import termination
@@ -45,7 +49,8 @@ _SETTINGS = [
     "hydra.run.dir=.",
 ]
 _GRID = ("--multirun", "-m")
-_ASK = ("--hydra-help", "--cfg", "-c", "--info", "-i", "--config-dir", "-cd", "--config-name", "-cn")
+_SHOW = ("--cfg", "-c", "--info", "-i", "--hydra-help")
+_ASK = (*_SHOW, "--config-dir", "-cd", "--config-name", "-cn")
 
 
 def run_command(arguments: list[str]) -> int:
@@ -58,7 +63,8 @@ def run_command(arguments: list[str]) -> int:
     # Hydra accepts overrides only in one block; an argument that is neither flag nor override is a flag's value.
     overrides = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
     others = [a for a in arguments if a not in overrides]
-    if set(flags) & set(_ASK):
+    if {flag.partition("=")[0] for flag in flags} & set(_ASK):
+        _check_asked(overrides, flags)
         return _with_hydra(overrides, others)
     jobs = _jobs(others)
     ours = [a for a in overrides if not a.lstrip("+~").startswith(("hydra.", "hydra/"))]
@@ -70,6 +76,19 @@ def run_command(arguments: list[str]) -> int:
     if launcher and not launcher[0].startswith("hydra/launcher="):
         raise bad_value(launcher[0].partition("=")[0], "hydra/launcher=NAME on the same command line", "no launcher")
     return sweep_command(ours, jobs, launcher)
+
+
+def _check_asked(overrides: list[str], flags: list[str]) -> None:
+    """Raise DalError for overrides of which Hydra cannot show a configuration."""
+    if any(flag.startswith(("--config", "-cd", "-cn")) for flag in flags):
+        return  # a configuration of the user's, of which dal does not know the keys
+    if set(flags) & set(_GRID):
+        shown = [flag for flag in flags if flag.partition("=")[0] in _SHOW]
+        if shown:
+            raise bad_value(shown[0], "no --multirun on the same command line", "both")
+        check_overrides(overrides)
+    else:
+        compose(overrides)
 
 
 def _jobs(flags: list[str]) -> int:
@@ -92,7 +111,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
 
     ``overrides`` made the configuration; the advice on what to try next repeats them. None prints no advice.
     """
-    console = Console(quiet=not is_rank_zero(), highlight=False, soft_wrap=True)
+    console = SafeConsole(quiet=not is_rank_zero(), soft_wrap=True)
     built = build(config)
     built = replace(built, trainer=with_objects(built.trainer))
     if "file" in config["acquisition"]:
@@ -153,10 +172,8 @@ def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, 
     """Print the data of the campaign, and write their description to the folder."""
     train, test = splits
     tested = "no test set" if test is None else f"{len(test):,} test images"
-    console.print(
-        f"[bold]{config['acquisition']['name']}[/] on {config['data']['name']}: {len(train):,} images in the "
-        f"pool, {tested}, {_names(train.classes)}"
-    )
+    about = f" on {config['data']['name']}: {len(train):,} images in the pool, {tested}, {_names(train.classes)}"
+    console.print(Text.assemble((config["acquisition"]["name"], "bold"), visible(about)))
     folder.describe_data(
         {"name": train.name, "classes": list(train.classes), "images": len(train)}
         | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
@@ -167,9 +184,9 @@ def _tell_what_happened(console: Console, folder: RunFolder, has_final_model: bo
     if folder.stage == "done":
         pending = has_final_model and read_final_model(folder.path) is None
         but = ", except for its final model" if pending else ""
-        console.print(f"{folder.path} is already finished{but}. Its rounds:", markup=False)
+        console.print(f"{folder.path} is already finished{but}. Its rounds:")
     elif folder.rows:
-        console.print(f"Resuming {folder.path} after round {folder.rows[-1]['round']}.", markup=False)
+        console.print(f"Resuming {folder.path} after round {folder.rows[-1]['round']}.")
 
 
 def _final_model(built: Built, learner: ActiveLearner, splits: ImageSplits) -> Round | None:
@@ -206,12 +223,13 @@ def _close(
         )
     # The row of the final model is part of the costs of the campaign.
     console.print(closing_table(rows if final is None else [*rows, final], prices))
-    console.print(f"\nResults are in [bold]{path}[/]: rounds.jsonl, selections.csv, config.yaml, tensorboard.")
+    files = ": rounds.jsonl, selections.csv, config.yaml, tensorboard."
+    console.print(Text.assemble("\nResults are in ", (visible(str(path)), "bold"), files))
     if key in last:
-        report([path], path, Console(quiet=True))
+        report([path], path, SafeConsole(quiet=True))
         console.print(f"Learning curve: {path / 'learning_curve.png'}. Bills: {path / 'bills.png'}.")
     if final is not None:
-        console.print(final_model_sentence(final, metric), markup=False)
+        console.print(final_model_sentence(final, metric))
 
 
 def _advise(console: Console, config: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> None:
@@ -229,7 +247,7 @@ def _advise(console: Console, config: Mapping[str, Any], path: Path, overrides: 
     width = min(60, max(map(len, advice)))
     console.print("\nWhat to try next:")
     for command, what in advice.items():
-        console.print(f"  {command:<{width}}   {what}", markup=False)
+        console.print(f"  {command:<{width}}   {what}")
 
 
 def _names(classes: Sequence[str]) -> str:
@@ -251,7 +269,7 @@ def _with_hydra(overrides: list[str], flags: list[str]) -> int:
             failed.append(f"{resolved['run_dir']}: {error}")
             if not isinstance(error, DalError):
                 traceback.print_exc()
-            print(f"Error: {error}", file=sys.stderr)
+            print(f"Error: {visible(str(error))}", file=sys.stderr)
 
     register()
     # Hydra writes a file about each sweep. It goes to a temporary folder, since the run folders hold more information.
@@ -260,5 +278,5 @@ def _with_hydra(overrides: list[str], flags: list[str]) -> int:
         sys.argv = ["dal run", *settings, *with_own_files(overrides), *flags]
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=ROOT_NAME)(task)()
     for line in failed:
-        print(f"Failed: {line}", file=sys.stderr)
+        print(f"Failed: {visible(line)}", file=sys.stderr)
     return 1 if failed else 0

@@ -13,6 +13,7 @@ from rich.table import Table
 from dal.costs.phases import Costs, total_costs
 from dal.costs.prices import BILL, PricesConfig, human
 from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
+from dal.runtime.safe_text import visible
 
 STOPPED = {
     "budget": "the label budget is spent",
@@ -33,10 +34,10 @@ class CampaignProgress:
 
     def __init__(self, console: Console, budget: int | None = None) -> None:
         self._bars = Progress(
-            TextColumn("{task.description:<18}"),
+            TextColumn("{task.description:<18}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[unit]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=console,
             transient=True,
@@ -86,12 +87,17 @@ def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
 def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> Table:
     """Return the costs of all rounds, one line per phase.
 
-    The last lines are totals with and without testing.     ``rows`` are the rows of the journal, at least one. The
+    The last lines are totals with and without testing. ``rows`` are the rows of the journal, at least one. The
     table shows FLOPs if all rows count them, energy if it is measured, and money if ``prices`` has a price. A phase
     without costs has no line. Seconds are wall time; money is for all devices.
     """
     prices = prices or PricesConfig()
-    columns = {"flops": "FLOPs", "seconds": "seconds", "energy": "energy\nWh", "money": f"cost\n{prices.currency}"}
+    columns = {
+        "flops": "FLOPs",
+        "seconds": "seconds",
+        "energy": "energy\nWh",
+        "money": f"cost\n{visible(prices.currency)}",
+    }
     costs = [row.costs for row in rows]
     whole = _sum(costs)
     shown = {"flops": all(row.counts_flops for row in rows), "energy": bool(whole.joules), "money": prices.known}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,18 +15,23 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dal.config.folder import config_folder
+from dal.config.resolve import resolve
 from dal.config.schema import ROOT_NAME, register, register_own_file
+from dal.config.sweeps import sweep_values, swept, value_text
 from dal.errors import DalError, unknown_choice
-from dal.runs.saved_config import REASONS, current_key
+from dal.runs.saved_config import REASONS, current_keys
 
 GROUPS = ("data", "acquisition", "experiment", "compute", "benchmark")
 
-_COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
+# Hydra raises ValueError and TypeError for some malformed overrides.
+_COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError, TypeError, RecursionError)
+_PRESETS = ("experiment", "benchmark")  # groups without which a run is complete
+_CHOSEN = {"data.name": "data=NAME", "acquisition.name": "acquisition=NAME", "acquisition.file": "acquisition=FILE"}
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
 def compose(overrides: list[str]) -> dict[str, Any]:
-    """The resolved configuration of a single run.
+    """Return the resolved configuration of a single run.
 
     Raises DalError for an unknown key or choice (naming the choices), a value of a wrong type, and a sweep.
 
@@ -37,14 +41,14 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     overrides = with_own_files(under_current_keys(quoted(overrides)))
     for override in check_overrides(overrides):
         if override.is_sweep_override():
-            raise DalError(f"{override.key_or_group}: expected one value, got {_value(override)}; add --multirun.")
+            raise DalError(f"{override.key_or_group}: expected one value, got {value_text(override)}; add --multirun.")
     return resolve(_compose(overrides))
 
 
 def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """The resolved configurations of many runs, whose overrides check_overrides() has seen.
+    """Return the resolved configurations of many runs, whose overrides check_overrides() has seen.
 
-    Faster than one after the other where they differ in their seeds: those are put into one composition.
+    Runs that differ only in their seeds share one composition.
     """
     made: dict[tuple[str, ...], DictConfig] = {}
     configs = []
@@ -60,19 +64,14 @@ def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     return configs
 
 
-def resolve(config: DictConfig) -> dict[str, Any]:
-    """The configuration as plain dicts, references replaced."""
-    resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
-
-
 def check_overrides(overrides: list[str]) -> list[Override]:
-    """Parse overrides and check every key, choice and type. Of a sweep the first value is checked.
+    """Parse overrides, and check every key, choice and type.
 
-    Raises DalError with the first thing that is wrong.
+    Of a sweep, the first value is checked. Raises DalError with the first thing that is wrong.
     """
     parsed = parse(with_own_files(overrides))
+    for override in parsed:
+        _check_form(override)
     _check_not_removed(parsed)
     plain = [_first_value(override) for override in parsed]
     groups = [text for override, text in zip(parsed, plain, strict=True) if override.key_or_group in GROUPS]
@@ -94,8 +93,11 @@ def check_overrides(overrides: list[str]) -> list[Override]:
 
 
 def with_own_files(overrides: list[str]) -> list[str]:
-    """Overrides with files of one's own, as in ``acquisition=random,my/function.py``, made options and called by their
-    names. Raises DalError where a file does not define one acquisition function."""
+    """Return overrides with the names of functions in place of the user's files.
+
+    ``acquisition=random,my/function.py`` becomes ``acquisition=random,function``. The function becomes an option.
+    Raises DalError for a file that does not define one acquisition function.
+    """
     result = []
     for text in overrides:
         key, _, value = text.partition("=")
@@ -107,7 +109,7 @@ def with_own_files(overrides: list[str]) -> list[str]:
 
 
 def under_current_keys(overrides: list[str]) -> list[str]:
-    """Overrides with the new names of renamed keys. Warns of each old name.
+    """Return overrides with the new names of renamed keys, and warn of each old name.
 
     >>> under_current_keys(["+training.batch_size=8"])
     ['+training.batch_size=8']
@@ -116,17 +118,17 @@ def under_current_keys(overrides: list[str]) -> list[str]:
     for text in overrides:
         signed, equals, value = text.partition("=")
         old = signed.lstrip("+~")
-        new = current_key(old)
+        (new,) = current_keys([old])
         if new != old:
-            warnings.warn(f"{old} is now called {new}; use the new name.", stacklevel=2)
             text = f"{signed.removesuffix(old)}{new}{equals}{value}"
         result.append(text)
     return result
 
 
 def quoted(overrides: list[str]) -> list[str]:
-    """Overrides with quotes put round the values that Hydra's grammar would stumble over, such as paths with ``=`` or
-    parentheses.
+    """Return overrides with quotes around values that Hydra's grammar cannot read.
+
+    Such values are paths with ``=`` or parentheses.
 
     >>> quoted(["seed=1", "run_dir=runs/a=b (old)"])
     ['seed=1', "run_dir='runs/a=b (old)'"]
@@ -149,14 +151,28 @@ def _parses(text: str) -> bool:
 
 
 def parse(overrides: list[str]) -> list[Override]:
-    """Overrides as Hydra's grammar reads them. Raises DalError for what it cannot read."""
+    """Parse overrides with Hydra's grammar. Raises DalError for what it cannot read."""
     parsed: list[Override] = []
     for text in overrides:
         try:
             parsed += OverridesParser.create().parse_overrides([text])
-        except OverrideParseException:
+        except (OverrideParseException, ValueError, RecursionError):
             raise DalError(f"overrides: expected KEY=VALUE, got {text!r}.") from None
+        if not parsed[-1].key_or_group:
+            raise DalError(f"overrides: expected KEY=VALUE, got {text!r}.")
     return parsed
+
+
+def _check_form(override: Override) -> None:
+    """Raise DalError for a deletion or a key that dal does not support."""
+    key = str(override.key_or_group)
+    if override.is_delete() and key not in _PRESETS and not key.startswith(("trainer.", "hydra")):
+        if any(removed.partition("=")[0] == key for removed in REASONS):
+            return  # the next check has the reason
+        got = f"{override.input_line!r}; only ~trainer.NAME removes an option"
+        raise DalError(f"{key}: expected {key}=VALUE, got {got}.")
+    if key in _CHOSEN:
+        raise DalError(f"{key}: expected {_CHOSEN[key]} to choose it, got {override.input_line!r}.")
 
 
 def _check_not_removed(parsed: list[Override]) -> None:
@@ -194,7 +210,7 @@ def _hydra() -> Any:
 
 
 def _is_value(override: Override) -> bool:
-    """Whether it sets a value of the run, rather than a group or an option of Hydra."""
+    """Whether it sets a value of the run, not a group or an option of Hydra."""
     key = override.key_or_group
     return key not in GROUPS and key.partition(".")[0] != "hydra" and "/" not in key
 
@@ -216,6 +232,8 @@ def _check_key(config: DictConfig, key: str) -> None:
             names = [str(k) for k in node] if isinstance(node, DictConfig) else []
             names += ["experiment"] if not walked else []
             where = ".".join(walked) or "overrides"
+            if not names:
+                raise DalError(f"{where}: expected {where}=VALUE, got {key!r}; it has no parts.")
             if where == "trainer":
                 raise DalError(f"{unknown_choice(where, names, part)} Add Lightning's other options with +{key}=VALUE.")
             raise unknown_choice(where, names, part)
@@ -239,7 +257,7 @@ def _check_type(groups: list[str], key: str, text: str) -> None:
 
 def _choices(override: Override) -> list[Any]:
     if override.is_sweep_override():
-        return list(override.sweep_iterator())
+        return swept(override)
     return [override.value()]
 
 
@@ -252,16 +270,16 @@ def _first_value(override: Override) -> str:
         return str(override.input_line)
     prefix = "++" if override.is_force_add() else "+" if override.is_add() else ""
     if override.is_discrete_sweep():
-        first = next(iter(override.sweep_string_iterator()))
+        values = sweep_values(override)
+        if not values:
+            raise DalError(f"{override.key_or_group}: expected at least one value, got {value_text(override)}.")
+        first = values[0]
     else:  # for a sweeper that draws from an interval
         interval: Any = override.value()
         first = str(interval.start)
     return f"{prefix}{override.key_or_group}={first}"
 
 
-def _value(override: Override) -> str:
-    return str(override.input_line).partition("=")[2]
-
-
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

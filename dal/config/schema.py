@@ -24,18 +24,23 @@ from dal.labeling.oracle import Oracle, OracleConfig
 from dal.loop import ActiveLearner
 from dal.models import Classifier, ModelConfig
 from dal.runtime.progress import OnProgress, silent
+from dal.runtime.ranges import whole
 from dal.scoring.candidates import CandidatesConfig
 from dal.scoring.config import ScoringConfig
 from dal.stopping import CampaignConfig, largest_query
 from dal.training import TrainingConfig
 
 ROOT_NAME = "run"
+_SEEDS = whole(0, 2**63 - 1)
 
 
 @dataclass
 class RunConfig:
-    """All that decides a run. ``data`` and ``acquisition`` are Hydra groups, whose options are found in the package;
-    ``experiment``, ``compute`` and ``benchmark`` are groups of ready settings, in configs/."""
+    """Everything that decides a run.
+
+    ``data`` and ``acquisition`` are Hydra groups whose options come from the package. ``experiment``, ``compute`` and
+    ``benchmark`` are groups of presets in configs/.
+    """
 
     defaults: list[Any] = field(
         default_factory=lambda: [
@@ -82,8 +87,8 @@ def register() -> None:
 def register_own_file(path: str) -> str:
     """Make the acquisition function of a user's file an option, and return its name.
 
-    Its configuration holds the file and a digest of its text too, so that a resumed run, ``dal rank`` and reports know
-    which function it was. Raises DalError as load_own_file() does.
+    Its configuration holds the file and a digest of its text, which identify the function when a run resumes. Raises
+    DalError as load_own_file() does.
     """
     own = load_own_file(path)
     clash = {"name", "file", "digest"} & {f.name for f in fields(own.cls)}
@@ -109,7 +114,7 @@ def option_type(name: str, cls: type[Any], **facts: str) -> type[Any]:
 
 @dataclass(frozen=True)
 class Built:
-    """The objects of a run whose images have not been read yet."""
+    """The objects of a run, before its images are read."""
 
     seed: int
     run_dir: str
@@ -125,7 +130,7 @@ class Built:
     trainer: dict[str, Any]
 
     def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
-        """The learner over these images. Raises DalError for candidates that do not fit them or the campaign."""
+        """Return the learner. Raises DalError for candidates that do not fit the images or the campaign."""
         train, candidates = splits.train, self.candidates.build()
         candidates.check(len(train), largest_query(self.campaign, int(train.task.answerable(train.labels).sum())))
 
@@ -146,12 +151,12 @@ class Built:
         )
 
     def oracle_for(self, splits: ImageSplits) -> Oracle:
-        """Who answers about these images."""
+        """Return the oracle of these images."""
         return self.oracle.build(splits.train, self.seed)
 
 
 def build(config: Mapping[str, Any]) -> Built:
-    """Check a resolved configuration and make what it describes.
+    """Check a resolved configuration and build its objects.
 
     Raises DalError, naming the key, for a value out of range or an unknown name.
 
@@ -162,27 +167,34 @@ def build(config: Mapping[str, Any]) -> Built:
     for key in config:
         if key not in known:
             raise unknown_choice("config", known, key)
-    seed = config.get("seed", 0)
-    if seed < 0:
-        raise bad_value("seed", "at least 0", seed)
+    for key in ("data", "acquisition"):
+        if key not in config:
+            raise bad_value(key, "the name of one", "nothing")
+    seed, run_dir = config.get("seed", 0), config.get("run_dir", "runs")
+    _SEEDS.check("seed", seed)
+    if not isinstance(run_dir, str) or not run_dir.strip():
+        raise bad_value("run_dir", "the path of a folder", run_dir)
+    trainer = config.get("trainer", {})
+    if not isinstance(trainer, Mapping):
+        raise bad_value("trainer", "options by name", trainer)
     return Built(
         seed=seed,
-        run_dir=config.get("run_dir", ""),
+        run_dir=run_dir,
         data=_named("data", data_sets(), config["data"]),
-        model=ModelConfig(**config.get("model", {})),
+        model=_section("model", ModelConfig, config.get("model", {})),
         acquisition=_acquisition(config["acquisition"]),
-        candidates=CandidatesConfig(**config.get("candidates", {})),
-        training=TrainingConfig(**config.get("training", {})),
-        scoring=ScoringConfig(**config.get("scoring", {})),
-        campaign=CampaignConfig(**config.get("campaign", {})),
-        oracle=OracleConfig(**config.get("oracle", {})),
-        prices=PricesConfig(**config.get("prices", {})),
-        trainer=dict(config.get("trainer", {})),
+        candidates=_section("candidates", CandidatesConfig, config.get("candidates", {})),
+        training=_section("training", TrainingConfig, config.get("training", {})),
+        scoring=_section("scoring", ScoringConfig, config.get("scoring", {})),
+        campaign=_section("campaign", CampaignConfig, config.get("campaign", {})),
+        oracle=_section("oracle", OracleConfig, config.get("oracle", {})),
+        prices=_section("prices", PricesConfig, config.get("prices", {})),
+        trainer=dict(trainer),
     )
 
 
-def _acquisition(chosen: Mapping[str, Any]) -> Any:
-    if "file" not in chosen:
+def _acquisition(chosen: Any) -> Any:
+    if not isinstance(chosen, Mapping) or "file" not in chosen:
         return _named("acquisition", acquisition_functions(), chosen)
     values = dict(chosen)
     check_unchanged(chosen)
@@ -199,9 +211,22 @@ def check_unchanged(chosen: Mapping[str, Any]) -> None:
         raise bad_value("acquisition.file", f"{expected}, or acquisition={path} to take what it is now", found)
 
 
-def _named(group: str, options: Mapping[str, type[Any]], chosen: Mapping[str, Any]) -> Any:
+def _named(group: str, options: Mapping[str, type[Any]], chosen: Any) -> Any:
+    if not isinstance(chosen, Mapping) or not isinstance(chosen.get("name"), str):
+        raise bad_value(group, "a section with a name", chosen)
     values = dict(chosen)
     name = values.pop("name")
     if name not in options:
         raise unknown_choice(group, options, name)
-    return options[name](**values)
+    return _section(group, options[name], values)
+
+
+def _section(group: str, cls: Any, values: Any) -> Any:
+    """Return the dataclass of a section. Raises DalError for a key that it does not have."""
+    if not isinstance(values, Mapping):
+        raise bad_value(group, "settings by name", values)
+    known = [f.name for f in fields(cls) if f.init]
+    for key in values:
+        if key not in known:
+            raise unknown_choice(group, known, str(key)) if known else bad_value(group, "no settings", key)
+    return cls(**values)

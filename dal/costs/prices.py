@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from dal.costs.phases import Costs
 from dal.errors import bad_value, unknown_choice
+from dal.runtime.ranges import Range, Ranges, check_ranges
 
 BILL = {
     "training": ("train",),
@@ -32,6 +33,10 @@ class PricesConfig:
     11.0
     """
 
+    ranges: ClassVar[Ranges] = dict.fromkeys(
+        ("label", "gpu_hour", "kwh", "accuracy_point"), Range(0, 10**12, null=True)
+    )
+
     label: float | None = None
     """Price of one training or validation label; null leaves labels out of the bill."""
     gpu_hour: float | None = None
@@ -44,10 +49,7 @@ class PricesConfig:
     """Currency that bills show."""
 
     def __post_init__(self) -> None:
-        for name in ("label", "gpu_hour", "kwh", "accuracy_point"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise bad_value(f"prices.{name}", "a number from 0, or null", value)
+        check_ranges(self, "prices.")
 
     @property
     def known(self) -> bool:
@@ -64,6 +66,10 @@ class PricesConfig:
         return self.cost(seconds=costs.seconds, devices=devices, joules=costs.joules or 0)
 
 
+PRICE_NAMES = tuple(field.name for field in fields(PricesConfig) if field.name != "accuracy_point")
+"""Names of the prices of a command line."""
+
+
 def parse_prices(settings: Sequence[str]) -> PricesConfig:
     """Parse prices from a command line.
 
@@ -72,14 +78,13 @@ def parse_prices(settings: Sequence[str]) -> PricesConfig:
     >>> parse_prices(["label=0.1", "gpu_hour=2", "currency=EUR"])
     PricesConfig(label=0.1, gpu_hour=2.0, kwh=None, accuracy_point=None, currency='EUR')
     """
-    names = [field.name for field in fields(PricesConfig) if field.name != "accuracy_point"]
     given: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not (equals and value):
             raise bad_value("prices", "NAME=NUMBER, such as label=0.1", setting)
-        if name not in names:
-            raise unknown_choice("prices", names, name)
+        if name not in PRICE_NAMES:
+            raise unknown_choice("prices", PRICE_NAMES, name)
         if name in given:
             raise bad_value("prices", f"one {name}", " and ".join(s for s in settings if s.startswith(f"{name}=")))
         try:

@@ -162,7 +162,7 @@ class ImageData:
         """Changes when ids, their order or the classes change. Pixels and labels are not read."""
         digest = hashlib.blake2b(digest_size=8)
         for text in (*self.classes, "\x1e", *self.ids):
-            digest.update(text.encode() + b"\x1f")
+            digest.update(text.encode(errors="surrogatepass") + b"\x1f")
         return digest.hexdigest()
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from dal.data.images import ImageData
 from dal.errors import DalError, bad_value
+from dal.runtime.ranges import Ranges, check_ranges, share
 from dal.runtime.seeding import generator
 from dal.tasks import CLASSIFICATION
 from dal.tasks.base import OUT_OF_CLASS
@@ -86,8 +87,13 @@ class NoisyOracle(DatasetOracle):
 class OracleConfig:
     """Configuration of the simulated oracle."""
 
+    ranges: ClassVar[Ranges] = {"noise": share(noun="a probability")}
+
     noise: float = 0.0
     """Probability that an answer is wrong: another class, drawn uniformly."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "oracle.")
 
     def build(self, data: ImageData, seed: int) -> Oracle:
         return NoisyOracle(data, self.noise, seed) if self.noise else DatasetOracle(data)

@@ -13,10 +13,18 @@ from dal.errors import bad_value, unknown_choice
 from dal.models.backbones import Backbone
 from dal.models.backbones.base import freeze
 from dal.models.memory_format import channels_last
+from dal.runtime.ranges import Range, share
 from dal.tasks import CLASSIFICATION, Task
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
+RANGES = {
+    "dropout": share(below=True, noun="a probability"),
+    "lr": Range(0, 1000, above=True),
+    "weight_decay": Range(0, 1000),
+    "momentum": Range(0, 1, below=True),
+}
+"""Ranges of the numbers, by name."""
 
 
 class Classifier(pl.LightningModule):
@@ -56,13 +64,9 @@ class Classifier(pl.LightningModule):
             raise unknown_choice("optimizer", OPTIMIZERS, optimizer)
         if schedule not in SCHEDULES:
             raise unknown_choice("schedule", SCHEDULES, schedule)
-        if not 0 <= dropout < 1:
-            raise bad_value("dropout", "a probability from 0 to below 1", dropout)
-        if not lr > 0:
-            raise bad_value("lr", "a number above 0", lr)
-        for name, value in (("weight_decay", weight_decay), ("momentum", momentum)):
-            if not value >= 0:
-                raise bad_value(name, "a number from 0", value)
+        numbers = {"dropout": dropout, "lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+        for name, value in numbers.items():
+            RANGES[name].check(name, value)
         if num_classes < 2:
             raise bad_value("num_classes", "at least 2", num_classes)
         self.task = task

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from dal.errors import bad_value
 from dal.models.backbones import Statistics, build_backbone
-from dal.models.classifier import Classifier
+from dal.models.classifier import RANGES, Classifier
 from dal.models.ensemble import DeepEnsemble
+from dal.runtime.ranges import Ranges, check_ranges, share, whole
 from dal.tasks import CLASSIFICATION, Task
 
 _PASSED_ON = ("dropout", "optimizer", "lr", "weight_decay", "momentum", "schedule", "freeze_backbone")
@@ -22,8 +23,14 @@ class ModelConfig:
     With a ``final_backbone`` the campaign's network is a small proxy that only selects the points. When the campaign
     ends, the final model is trained once, in the same way, on all labels (selection via proxy, arXiv:1906.11829).
 
-    Raises DalError for final_weights without a final_backbone, and for an ensemble_size or input_size below 1.
+    Raises DalError for final_weights without a final_backbone, and for numbers out of range.
     """
+
+    ranges: ClassVar[Ranges] = RANGES | {
+        "backbone_dropout": share(below=True, noun="a probability"),
+        "input_size": whole(1, 4096, null=True),
+        "ensemble_size": whole(1, 100),
+    }
 
     backbone: str = "small_cnn"
     """Network that turns images into features: small_cnn, resnet18_cifar, efficientnet_lite0,
@@ -60,10 +67,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.final_weights is not None and self.final_backbone is None:
             raise bad_value("model.final_weights", "null without a model.final_backbone", self.final_weights)
-        if self.input_size is not None and self.input_size < 1:
-            raise bad_value("model.input_size", "null or at least 1 pixel", self.input_size)
-        if self.ensemble_size < 1:
-            raise bad_value("model.ensemble_size", "at least 1", self.ensemble_size)
+        check_ranges(self, "model.")
         if self.freeze_backbone and self.weights is None:
             warnings.warn(
                 "model.freeze_backbone: the backbone stays random because model.weights is null; set "

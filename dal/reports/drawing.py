@@ -18,6 +18,7 @@ from dal.analysis.summary import BASELINE
 from dal.errors import bad_value
 from dal.runs.atomic import replacing
 from dal.runs.round import in_words
+from dal.runtime.safe_text import figure_text
 
 FORMATS = (".png", ".svg")
 Styles = Mapping[str, Mapping[str, Any]]
@@ -54,7 +55,7 @@ def draw_curves(axes: Axes, groups: Sequence[Group], x: Sequence[ArrayLike], sty
         style = styles[group.name]
         every = max(1, len(group.labels) // 20)
         order = 2 if group.acquisition == BASELINE else 3
-        axes.plot(at, mean, label=group.name, markersize=4.5, markevery=every, zorder=order, **style)
+        axes.plot(at, mean, label=figure_text(group.name), markersize=4.5, markevery=every, zorder=order, **style)
         if len(group.runs) > 1:
             low, high = mean - half_width, mean + half_width
             axes.fill_between(at, low, high, color=style["color"], alpha=alpha, linewidth=0, zorder=1)
@@ -92,7 +93,7 @@ def title_of(groups: Sequence[Group]) -> str:
     seeds = f"{counts[0]} seed{'s' if counts[-1] > 1 else ''}"
     if len(counts) > 1:
         seeds = f"{counts[0]} to {counts[-1]} seeds"
-    return f"{groups[0].data}, {seeds}{', band: 95 % interval of the mean' if counts[-1] > 1 else ''}"
+    return f"{figure_text(groups[0].data)}, {seeds}{', band: 95 % interval of the mean' if counts[-1] > 1 else ''}"
 
 
 def styles_of(groups: Sequence[Group]) -> Styles:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+ANY_TEXT = "surrogatepass"
+"""How files hold characters that UTF-8 lacks, such as those of an undecodable file name."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Write a temporary binary file that replaces ``path`` when the block succeeds."""
@@ -40,7 +44,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 def write_text(path: Path, text: str) -> str:
     """Replace the text of the file, and return its digest."""
-    data = text.encode()
+    data = text.encode(errors=ANY_TEXT)
     with replacing(path) as file:
         file.write(data)
     return hashlib.sha256(data).hexdigest()
@@ -93,7 +97,7 @@ def append_text(path: Path, text: str, at: int | None = None) -> int:
         if at is not None and file.tell() > at:
             file.truncate(at)
             file.seek(at)
-        file.write(text.encode())
+        file.write(text.encode(errors=ANY_TEXT))
         file.flush()
         os.fsync(file.fileno())
         return file.tell()

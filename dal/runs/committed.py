@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dal.errors import DalError
+from dal.runs.atomic import ANY_TEXT
 from dal.runs.layout import ANY_SCORES, ANY_WEIGHTS, OURS, TENSORBOARD
 
 MOST_BYTES = 2**28
@@ -71,7 +72,7 @@ def checked_text(folder: Path, name: str, state: Mapping[str, Any], size: int | 
     expected = digest_of(state, name)
     if expected is not None and hashlib.sha256(data).hexdigest() != expected:
         raise _other_digest(folder, name)
-    return parsed(folder, name, data.decode)
+    return parsed(folder, name, lambda: data.decode(errors=ANY_TEXT))
 
 
 def check_file(folder: Path, name: str, state: Mapping[str, Any]) -> Path:

@@ -109,18 +109,20 @@ def _is_fine(key: str, value: Any) -> bool:
 
 def csv_lines(points: Sequence[Labeled] | Sequence[Asked], header: bool) -> str:
     """Return lines of selections.csv, validation.csv or query.csv. ``header`` adds the column names."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if header and points:
-        writer.writerow(field.name for field in fields(points[0]))
-    writer.writerows([_cell(value) for value in astuple(p)] for p in points)
-    return text.getvalue()
+    rows = [[field.name for field in fields(points[0])]] if header and points else []
+    rows += [[_cell(value) for value in astuple(p)] for p in points]
+    return "".join(f"{','.join(row)}\n" for row in rows)
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Any) -> str:
+    """Return a cell of CSV.
+
+    csv.writer leaves a carriage return without quotes before Python 3.13, and csv.reader then sees two rows.
+    """
     if isinstance(value, tuple):
         return ";".join(map(str, value)) + (";" if len(value) < 2 else "")
-    return "" if value is None else value
+    text = "" if value is None else str(value)
+    return '"{}"'.format(text.replace('"', '""')) if any(c in text for c in ',"\r\n') else text
 
 
 def _label(text: str) -> Any:
@@ -156,12 +158,12 @@ def read_query(folder: Path, state: State) -> list[Asked]:
     if not size:
         return []
     text = checked_text(folder, QUERY, state)
-    points = parsed(folder, QUERY, lambda: [_asked(line) for line in csv.DictReader(io.StringIO(text))])
+    points = parsed(folder, QUERY, lambda: [_asked(line) for line in csv.DictReader(io.StringIO(text, newline=""))])
     return _counted(folder, QUERY, points, size)
 
 
 def _labeled(folder: Path, name: str, text: str) -> list[Labeled]:
-    lines = csv.DictReader(io.StringIO(text))
+    lines = csv.DictReader(io.StringIO(text, newline=""))
     return parsed(folder, name, lambda: [_asked(line).answered(_label(line["label"])) for line in lines])
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,17 @@ def current_key(key: str) -> str:
         if key == old or key.startswith(f"{old}."):
             key = new + key.removeprefix(old)
     return key
+
+
+def current_keys(keys: Iterable[str]) -> list[str]:
+    """Return the current names of dotted keys, and warn of each old name."""
+    found = []
+    for old in keys:
+        new = current_key(old)
+        if new != old:
+            warnings.warn(f"{old} is now called {new}; use the new name.", stacklevel=2)
+        found.append(new)
+    return found
 
 
 def flatten(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -23,7 +23,7 @@ def derive_seed(seed: int, *key: int | str) -> int:
     True
     """
     text = "\x1f".join(str(part) for part in (seed, *key))
-    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 

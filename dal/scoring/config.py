@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from dal.errors import bad_value
 from dal.runtime.byte_size import parse_bytes
 from dal.runtime.precision import AUTOCAST
+from dal.runtime.ranges import Ranges, check_ranges, whole
 
 MOST_IMAGES = 2**16
 """Maximum number of images in a tile."""
@@ -21,6 +23,13 @@ class ScoringConfig:
     batch_size and num_workers do not change results. tile_size, memory_budget, disk_folder, precision, channels_last
     and compile change them by rounding only.
     """
+
+    ranges: ClassVar[Ranges] = {
+        "batch_size": whole(1, MOST_IMAGES),
+        "num_workers": whole(0, 256),
+        # The last tile is padded to full size, so a large tile_size costs memory even on a small pool.
+        "tile_size": whole(1, MOST_IMAGES, null=True),
+    }
 
     batch_size: int = 512
     """Images per batch of the loader, rounded to whole tiles."""
@@ -45,14 +54,7 @@ class ScoringConfig:
     """Whether to use torch.compile, which takes seconds and is faster only on large pools."""
 
     def __post_init__(self) -> None:
-        if self.tile_size is not None and self.tile_size > MOST_IMAGES:
-            # The last tile is padded to full size, so a large tile_size costs memory even on a small pool.
-            raise bad_value("scoring.tile_size", f"at most {MOST_IMAGES}", self.tile_size)
-        for name in ("batch_size", "tile_size"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise bad_value(f"scoring.{name}", "at least 1", getattr(self, name))
-        if self.num_workers < 0:
-            raise bad_value("scoring.num_workers", "at least 0", self.num_workers)
+        check_ranges(self, "scoring.")
         if self.precision not in AUTOCAST:
             raise bad_value("scoring.precision", f"one of {', '.join(AUTOCAST)}", self.precision)
         _ = self.bytes_allowed

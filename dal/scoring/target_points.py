@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dal.errors import bad_value
+from dal.runtime.safe_text import spreadsheet_cell
 
 ARGUMENT = "scoring.target_points"
 
@@ -23,21 +25,26 @@ def load_target_points(path: str, ids: Sequence[str]) -> Tensor:
     Raises DalError if the file cannot be read or has no ids, or if an id repeats or is not in ``ids``.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        text = Path(path).read_bytes().decode("utf-8-sig", errors="surrogatepass")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise bad_value(
             ARGUMENT, "a file with one id per line, or a CSV file with a column id", f"{path} ({reason})"
         ) from error
-    rows = list(csv.reader(lines))
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+    except csv.Error:
+        rows = []  # a list of ids, which may hold any character but a line feed
     if rows and "id" in rows[0]:
         column = rows[0].index("id")
         found = [row[column] for row in rows[1:] if len(row) > column]
     else:
-        found = [line for line in map(str.strip, lines) if line]
+        found = [line for line in map(str.strip, text.split("\n")) if line]
     if not found:
         raise bad_value(ARGUMENT, "at least one id", f"none in {path}")
-    places = {name: place for place, name in enumerate(ids)}
+    # A ranking is for spreadsheets, which see some ids in another spelling.
+    places = {str(spreadsheet_cell(name)): place for place, name in enumerate(ids)}
+    places |= {name: place for place, name in enumerate(ids)}
     seen: set[str] = set()
     for name in found:
         if name not in places:

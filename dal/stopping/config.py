@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from dal.errors import bad_value, unknown_choice
 from dal.labeling.initial_set import INITIAL_SETS
 from dal.runs.round import on_test
+from dal.runtime.ranges import Range, Ranges, check_ranges, share, whole
 from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
 
 _TASKS: tuple[Task, ...] = (CLASSIFICATION, MULTI_LABEL)
@@ -31,6 +32,23 @@ class CampaignConfig:
     Sizes are in labels. Validation labels are bought like all others and count towards ``budget``. The rules of the
     stop set compare the model's predictions on ``stop_set_size`` fixed points, whose labels are not needed.
     """
+
+    ranges: ClassVar[Ranges] = {
+        "initial_size": whole(1, 10**9),
+        "query_size": whole(1, 10**9),
+        "growth": Range(1, 1000),
+        "budget": whole(1, 10**9),
+        "validation_size": whole(0, 10**9),
+        "max_rounds": whole(1, 10**6, null=True),
+        "target": share(above=True, null=True),
+        "plateau_rounds": whole(1, 10**6, null=True),
+        "plateau_delta": Range(-10, 10),
+        "stop_set_size": whole(0, 10**7),
+        "kappa": share(above=True, null=True, noun="a number"),
+        "kappa_rounds": whole(2, 1000),
+        "max_change": share(null=True),
+        "max_uncertainty": share(null=True),
+    }
 
     initial_size: int = 100
     """Training labels bought before the first round."""
@@ -70,24 +88,9 @@ class CampaignConfig:
     """Whether to end the campaign when the next round costs more than the value of its expected gain; needs prices."""
 
     def __post_init__(self) -> None:
-        for name in ("initial_size", "query_size", "budget"):
-            if getattr(self, name) < 1:
-                raise bad_value(f"campaign.{name}", "at least 1", getattr(self, name))
-        for name in ("validation_size", "stop_set_size"):
-            if getattr(self, name) < 0:
-                raise bad_value(f"campaign.{name}", "at least 0", getattr(self, name))
-        if not 1 <= self.growth < math.inf:
-            raise bad_value("campaign.growth", "at least 1", self.growth)
-        for optional in ("max_rounds", "plateau_rounds"):
-            value = getattr(self, optional)
-            if value is not None and value < 1:
-                raise bad_value(f"campaign.{optional}", "at least 1, or null", value)
-        if not math.isfinite(self.plateau_delta):
-            raise bad_value("campaign.plateau_delta", "a number", self.plateau_delta)
+        check_ranges(self, "campaign.")
         if self.target_metric not in TARGET_METRICS:
             raise unknown_choice("campaign.target_metric", TARGET_METRICS, self.target_metric)
-        if self.target is not None and not 0 < self.target <= 1:
-            raise bad_value("campaign.target", "a share from 0 to 1, such as 0.95, or null", self.target)
         if self.initial not in INITIAL_SETS:
             raise unknown_choice("campaign.initial", INITIAL_SETS, self.initial)
         if self.initial_size + self.validation_size > self.budget:
@@ -99,14 +102,6 @@ class CampaignConfig:
             raise bad_value("campaign.max_rounds", expected, self.max_rounds)
 
     def _check_stop_set(self) -> None:
-        if self.kappa is not None and not 0 < self.kappa <= 1:
-            raise bad_value("campaign.kappa", "more than 0 and at most 1, such as 0.99, or null", self.kappa)
-        if self.kappa_rounds < 2:
-            raise bad_value("campaign.kappa_rounds", "at least 2", self.kappa_rounds)
-        for name in ("max_change", "max_uncertainty"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise bad_value(f"campaign.{name}", "a share from 0 to 1, or null", value)
         for name in ("kappa", "max_change", "max_uncertainty"):
             if getattr(self, name) is not None and not self.stop_set_size:
                 raise bad_value("campaign.stop_set_size", f"at least 1 for campaign.{name}", self.stop_set_size)

@@ -17,6 +17,8 @@ from rich.live import Live
 
 from dal.errors import DalError, bad_value
 from dal.reports.overview import report
+from dal.runtime.console import SafeConsole
+from dal.runtime.safe_text import visible
 from dal.sweep.cluster import check_launcher, launch
 from dal.sweep.forked import begin_cell
 from dal.sweep.grid import Cell, common_folder, expand
@@ -50,7 +52,7 @@ def sweep_command(
             raise bad_value("--jobs", "no --jobs with hydra/launcher, which sets the number of runs at a time", jobs)
         check_launcher(launcher[0].partition("=")[2])
     if console is None:
-        console = Console(highlight=False)
+        console = SafeConsole()
         console.width = max(console.width, 100 if console.is_terminal else 140)
     sweep = Sweep(expand(overrides), console)
     sweep.say(f"{sweep.count(DONE)} of {len(sweep.cells)} runs are already done.")
@@ -64,9 +66,9 @@ def sweep_command(
     sweep.close()
     for cell in sweep.cells:
         if cell.run_dir in sweep.failed:
-            print(f"Failed: {cell.run_dir}: {sweep.failed[cell.run_dir]}", file=sys.stderr)
+            print(f"Failed: {visible(f'{cell.run_dir}: {sweep.failed[cell.run_dir]}')}", file=sys.stderr)
     if sweep.failed:
-        print(f"Logs: {sweep.logs}. The same command runs the missing cells.", file=sys.stderr)
+        print(f"Logs: {visible(str(sweep.logs))}. The same command runs the missing cells.", file=sys.stderr)
     return 1 if sweep.failed else 0
 
 
@@ -90,7 +92,7 @@ class Sweep:
         return sum(found.stage == stage for found in self.statuses.values())
 
     def say(self, line: str) -> None:
-        self.console.print(line, markup=False, soft_wrap=True)
+        self.console.print(visible(line), markup=False, soft_wrap=True)
 
     def log_of(self, cell: Cell) -> Path:
         """Return the log file of a cell."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,14 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from dal.config.overrides import check_overrides, compose_all, parse, quoted, under_current_keys
+from dal.config.overrides import (
+    check_overrides,
+    compose_all,
+    parse,
+    quoted,
+    under_current_keys,
+)
+from dal.config.sweeps import MOST_VALUES, sweep_values
 from dal.errors import DalError
 
 
@@ -61,6 +69,8 @@ def expand(overrides: Sequence[str]) -> list[Cell]:
     for override in swept:
         if not override.is_discrete_sweep():
             raise DalError(f"{override.key_or_group}: expected a list of values, got {override.input_line}.")
+    if math.prod(len(_values(o, t)) for o, t in zip(parsed, texts, strict=True)) > MOST_VALUES:
+        raise DalError(f"overrides: expected a grid of at most {MOST_VALUES} runs, got more; split it.")
     grid = [tuple(chosen) for chosen in itertools.product(*(_values(o, t) for o, t in zip(parsed, texts, strict=True)))]
     cells = []
     for chosen, config in zip(grid, compose_all(grid), strict=True):
@@ -82,7 +92,7 @@ def common_folder(cells: Sequence[Cell]) -> Path:
 def _values(override: Override, text: str) -> list[str]:
     if not override.is_sweep_override():
         return [text]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    return [f"{override.get_key_element()}={value}" for value in sweep_values(override)]
 
 
 def _check_folders(cells: Sequence[Cell]) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dal.runs.round import in_words
+from dal.runtime.safe_text import visible
 from dal.sweep.grid import Cell
 from dal.sweep.status import BEGUN, DONE, RunStatus
 
@@ -53,7 +54,7 @@ def grid_table(
         waiting = len(of_row) - len(done) - len(bad) - len(now)
         accuracies = [found.accuracy for found in done if found.accuracy is not None]
         table.add_row(
-            Text(row),
+            Text(visible(row)),
             f"{len(done)} of {len(of_row)}",
             str(waiting) if waiting else "",
             Text(f"seed {', '.join(str(cell.seed) for cell in bad)}", style="red") if bad else "",

@@ -5,10 +5,11 @@ Lengths are counted in optimizer updates, because an epoch of 40 labels is very 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dal.errors import bad_value, unknown_choice
+from dal.runtime.ranges import Range, Ranges, check_ranges, share, whole
 
 WARM_STARTS = ("scratch", "continue", "shrink_perturb")
 MONITORS = ("auto", "val_loss", "val_accuracy", "train_accuracy", "none")
@@ -28,6 +29,20 @@ class TrainingConfig:
     >>> TrainingConfig(batch_size=32).max_updates
     1000
     """
+
+    ranges: ClassVar[Ranges] = {
+        "batch_size": whole(1, 2**16),
+        "min_updates": whole(0, 10**9),
+        "max_updates": whole(1, 10**9),
+        "updates_per_label": Range(0, 10**6, above=True, null=True),
+        "patience": whole(1, 10**9),
+        "check_every": whole(1, 10**9),
+        "target_train_accuracy": Range(0, 10),  # above 1, training accuracy never stops a round
+        "shrink": share(noun="a number"),
+        "perturb": share(noun="a number"),
+        "average": share(),
+        "num_workers": whole(0, 256),
+    }
 
     batch_size: int = 64
     """Images per update, summed over all devices."""
@@ -58,21 +73,10 @@ class TrainingConfig:
     """Worker processes that load training images; 0 loads them in the main process."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "max_updates", "patience", "check_every"):
-            if getattr(self, name) < 1:
-                raise bad_value(f"training.{name}", "at least 1", getattr(self, name))
-        if not 0 <= self.min_updates <= self.max_updates:
+        check_ranges(self, "training.")
+        if self.min_updates > self.max_updates:
             raise bad_value("training.min_updates", f"0 to max_updates ({self.max_updates})", self.min_updates)
-        if self.num_workers < 0:
-            raise bad_value("training.num_workers", "at least 0", self.num_workers)
         if self.warm_start not in WARM_STARTS:
             raise unknown_choice("training.warm_start", WARM_STARTS, self.warm_start)
         if self.monitor not in MONITORS:
             raise unknown_choice("training.monitor", MONITORS, self.monitor)
-        if self.updates_per_label is not None and not 0 < self.updates_per_label < math.inf:
-            raise bad_value("training.updates_per_label", "a number above 0, or null", self.updates_per_label)
-        if not 0 <= self.average <= 1:
-            raise bad_value("training.average", "a share from 0 to 1", self.average)
-        for name in ("shrink", "perturb"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise bad_value(f"training.{name}", "a number from 0 to 1", getattr(self, name))

@@ -160,7 +160,7 @@ def _loaders(
         seed=setup.seed,
         round=round,
         num_workers=config.num_workers,
-        form=passes.model.batch,
+        form=setup.passes.model.batch,
     )
     loaders.num_batches = plan.num_batches
     return loaders

@@ -108,7 +108,7 @@ def test_more_points_than_are_clustered(max_clustered, query_size):
 
 
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(DalError, match=r"factor: expected a number of at least 1, got 0\.5"):
+    with pytest.raises(DalError, match=r"factor: expected a number from 1, got 0\.5"):
         ClusterMargin(factor=0.5)
     with pytest.raises(DalError, match="num_clusters: expected a whole number of at least 1, got 0"):
         ClusterMargin(num_clusters=0)

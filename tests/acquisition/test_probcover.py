@@ -155,7 +155,7 @@ def test_what_makes_no_sense_is_refused():
     for delta in (0, -1.0, math.nan, True):
         with pytest.raises(DalError, match="delta: expected a radius above 0, got"):
             ProbCover(delta=delta)
-    with pytest.raises(DalError, match="purity: expected a share above 0 and at most 1, got 95"):
+    with pytest.raises(DalError, match="purity: expected a share above 0 to 1, got 95"):
         ProbCover(purity=95)
     with pytest.raises(DalError, match="num_clusters: expected a whole number of at least 2, got 1"):
         ProbCover(num_clusters=1)

@@ -110,7 +110,7 @@ def test_right_overrides_are_checked_by_one_composition(monkeypatch):
         (["model.lr=0.1", "model.lr=fast", "foo=1"], "model.lr: expected a number, got fast"),
         (["foo=1", "model.lr=fast"], "overrides: expected one of .* got 'foo'"),
         (["seed=1", "acquisition=random,bald", "seed=a,1"], "seed: expected a whole number, got a"),
-        (["~training", "training.batch_size=3"], "overrides: expected a configuration that fits together"),
+        (["~training", "training.batch_size=3"], "training: expected training=VALUE, got .~training."),
     ],
 )
 def test_the_first_of_several_wrong_overrides_is_named(overrides, message):
@@ -133,8 +133,8 @@ def test_the_first_of_several_wrong_overrides_is_named(overrides, message):
         ("scoring.precision=8", "scoring.precision: expected one of"),
         ("candidates.kind=some", "candidates.kind: expected one of all, neighbors, random, stale, got 'some'"),
         ("candidates.index=annoy", "candidates.index: expected one of exact, faiss, got 'annoy'"),
-        ("candidates.size=0", "candidates.size: expected a whole number of at least 1, got 0"),
-        ("candidates.num_neighbors=0", "candidates.num_neighbors: expected a whole number of at least 1, got 0"),
+        ("candidates.size=0", "candidates.size: expected at least 1, got 0"),
+        ("candidates.num_neighbors=0", "candidates.num_neighbors: expected at least 1, got 0"),
         ("seed=-1", "seed: expected at least 0, got -1"),
         ("+surprise=1", "config: expected one of .* got 'surprise'"),
     ],

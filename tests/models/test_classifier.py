@@ -114,7 +114,7 @@ def test_the_constant_schedule_is_constant(loader):
         ({"lr": 0.0}, "lr: expected a number above 0, got 0.0."),
         ({"lr": float("nan")}, "lr: expected a number above 0, got nan."),
         ({"weight_decay": -1.0}, "weight_decay: expected a number from 0, got -1.0."),
-        ({"momentum": -0.5}, "momentum: expected a number from 0, got -0.5."),
+        ({"momentum": -0.5}, "momentum: expected a number from 0 to below 1, got -0.5."),
     ],
 )
 def test_refused(options, message):

@@ -57,7 +57,15 @@ def without_slow_parts(patch):
 def contents(records):
     tensors = [None if records.scores is None else records.scores.tolist()]
     tensors += [{name: value.tolist() for name, value in (records.weights or {}).items()}]
-    return [records.stage, records.rows, records.selections, records.validation, records.pending, records.costs, tensors]
+    return [
+        records.stage,
+        records.rows,
+        records.selections,
+        records.validation,
+        records.pending,
+        records.costs,
+        tensors,
+    ]
 
 
 def resume(path):
@@ -151,7 +159,9 @@ def change_a_value(draw, file):
     first, *rest = [file.read_text()] if file.suffix == ".json" else file.read_text().splitlines(keepends=True)
     values = json.loads(first)
     key = draw.choice(sorted(values))
-    values[key] = draw.choice([None, True, -1, 10**18, 10**400, 1e308, "foo", "../../x", "/etc/passwd", [], {}, {"a": []}])
+    values[key] = draw.choice(
+        [None, True, -1, 10**18, 10**400, 1e308, "foo", "../../x", "/etc/passwd", [], {}, {"a": []}]
+    )
     if draw.random() < 0.2:
         del values[key]
     file.write_text("".join([json.dumps(values) + "\n", *rest]))

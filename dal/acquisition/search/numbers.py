@@ -10,11 +10,14 @@ from torch import Tensor
 
 from dal.errors import NonFiniteError, bad_value
 
+MOST = 10**6
+"""Largest whole number that a setting can be, unless its check says another one."""
 
-def check_whole(argument: str, value: object, least: int = 1, why: str = "") -> None:
-    """Raise DalError unless ``value`` is a whole number of at least ``least``.
 
-    The error includes ``why`` if given.
+def check_whole(argument: str, value: object, least: int = 1, why: str = "", most: int = MOST) -> None:
+    """Raise DalError unless ``value`` is a whole number from ``least`` to ``most``.
+
+    ``why`` explains the lower bound in the error.
 
     >>> check_whole("num_draws", 1, 2, "one draw cannot disagree")
     Traceback (most recent call last):
@@ -22,6 +25,8 @@ def check_whole(argument: str, value: object, least: int = 1, why: str = "") -> 
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise bad_value(argument, f"a whole number of at least {least}{f' ({why})' if why else ''}", value)
+    if value > most:
+        raise bad_value(argument, f"a whole number of at most {most}", value)
 
 
 def check_finite(what: str, values: Tensor, first_row: int = 0, num_rows: int | None = None) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dal.data.images import ImageSplits
+from dal.runtime.ranges import Range, Ranges, check_ranges, whole
 
 
 @dataclass
@@ -13,6 +15,15 @@ class DataConfig:
 
     A subclass is one option of ``data=``, under the name of its module. A module defines one subclass.
     """
+
+    ranges: ClassVar[Ranges] = {
+        "max_train": whole(1, 10**9, null=True),
+        "imbalance_factor": Range(1, 10**9),
+        "copies": whole(1, 100),
+        "copy_noise": Range(0, 100),
+        "outside_classes": whole(0, 10**6),
+        "outside_size": whole(1, 10**9, null=True),
+    }
 
     max_train: int | None = None
     """Training images to keep, drawn with a fixed seed; null keeps all."""
@@ -28,6 +39,9 @@ class DataConfig:
     """Data set whose training images join the pool as out-of-distribution images, such as cifar100; null adds none."""
     outside_size: int | None = None
     """Images taken from outside_from, drawn with a fixed seed; null takes all."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "data.")
 
     def read(self) -> ImageSplits:
         """Read the images. Raises DalError if they cannot be read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -13,8 +13,9 @@ from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.torchvision import MEAN, STD, augmentation
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
-from dal.data.sources.split import check_test_fraction, split_by_id
+from dal.data.sources.split import split_by_id
 from dal.errors import DalError, bad_value, unknown_choice
+from dal.runtime.ranges import Ranges, share, whole
 from dal.tasks.base import UNKNOWN
 
 _FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
@@ -36,6 +37,11 @@ class HuggingFace(DataConfig):
     Traceback (most recent call last):
     dal.errors.DalError: data.path: expected a folder, a file or a name on the hub, got ''.
     """
+
+    ranges: ClassVar[Ranges] = DataConfig.ranges | {
+        "test_fraction": share(below=True),
+        "image_size": whole(1, 4096, null=True),
+    }
 
     path: str = ""
     """Folder, parquet or arrow file, or name of the data set on the hub."""
@@ -61,7 +67,6 @@ class HuggingFace(DataConfig):
     def read(self) -> ImageSplits:
         if not self.path:
             raise bad_value("data.path", "a folder, a file or a name on the hub", self.path)
-        check_test_fraction(self.test_fraction)
         splits = self._open()
         wanted = {"data.train_split": self.train_split}
         if self.test_split is not None:

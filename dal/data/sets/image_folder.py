@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.images import ImageData, ImageSplits
@@ -20,8 +20,9 @@ from dal.data.sources.listing import (
     folder_labels,
     image_files,
 )
-from dal.data.sources.split import check_test_fraction, split_by_id
+from dal.data.sources.split import split_by_id
 from dal.errors import DalError, bad_value
+from dal.runtime.ranges import Range, Ranges, whole
 from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
 from dal.tasks.base import UNKNOWN
 
@@ -54,6 +55,11 @@ class ImageFolder(DataConfig):
     dal.errors.DalError: root: expected a folder of images that exists, got 'no/such/folder'.
     """
 
+    ranges: ClassVar[Ranges] = DataConfig.ranges | {
+        "test_fraction": Range(0, 1, "a share", below=True),
+        "image_size": whole(1, 4096),
+    }
+
     root: str = ""
     """Folder of the images, with a subfolder per class unless data.csv is set."""
     csv: str | None = None
@@ -73,7 +79,6 @@ class ImageFolder(DataConfig):
     def read(self) -> ImageSplits:
         root = existing_folder("root", self.root)
         test_root = None if self.test_root is None else self._separate(root, self.test_root)
-        check_test_fraction(self.test_fraction)
         files = _some_files("root", root)
         splits = {file.split("/", 1)[0] for file in files if file.count("/") > 1}
         if self.csv is None and self.classes is None and "train" in splits <= _SPLITS and len(splits) > 1:

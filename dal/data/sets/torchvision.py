@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torchvision
 
@@ -17,6 +17,7 @@ from dal.data.sets.config import DataConfig
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.torch_labels import known_labels
 from dal.errors import DalError, bad_value, unknown_choice
+from dal.runtime.ranges import Ranges, whole
 
 # Of ImageNet, as pre-trained backbones expect.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -85,6 +86,8 @@ class Torchvision(DataConfig):
     Traceback (most recent call last):
     dal.errors.DalError: data.dataset: expected one of CIFAR10, CIFAR100, ... 'SVHM' (did you mean SVHN?).
     """
+
+    ranges: ClassVar[Ranges] = DataConfig.ranges | {"image_size": whole(1, 4096, null=True)}
 
     dataset: str = ""
     """Name of the data set in torchvision.datasets, such as SVHN, STL10 or EMNIST/letters."""

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dal.data.images import ImageSource, TensorSource
 from dal.errors import DalError, bad_value
+from dal.runtime.console import SafeConsole
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MEMORY_LIMIT_BYTES = 2**30
@@ -153,10 +154,9 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda count: None
         return
-    from rich.console import Console
     from rich.progress import Progress
 
-    bar = Progress(console=Console(stderr=True), transient=True)
+    bar = Progress(console=SafeConsole(stderr=True), transient=True)
     task = bar.add_task("Checking images", total=total)
     begun = time.monotonic()
 

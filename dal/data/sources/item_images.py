@@ -69,8 +69,6 @@ def in_memory_if_small(source: ItemSource, in_memory: bool | None) -> ImageSourc
 
     True for ``in_memory`` does so, False does not, and None does so for less than 1 GiB.
     """
-    if source.image_size is not None and source.image_size < 1:
-        raise bad_value("data.image_size", "at least 1 pixel", source.image_size)
     if len(source) == 0:
         return source
     first = source.batch([0])

@@ -9,12 +9,6 @@ from dal.errors import bad_value
 from dal.runtime.seeding import derive_seed
 
 
-def check_test_fraction(fraction: float) -> None:
-    """Raise DalError unless the share is at least 0 and less than 1."""
-    if not 0 <= fraction < 1:
-        raise bad_value("test_fraction", "at least 0 and less than 1", fraction)
-
-
 def split_by_id(data: ImageData, fraction: float) -> ImageSplits:
     """Move about this share of the labeled images to a test set.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dal.data.images import ImageData, ImageSource, TensorSource
+from dal.data.sets.config import DataConfig
 from dal.errors import bad_value
 from dal.runtime.seeding import generator
 
@@ -56,10 +56,8 @@ def noisy_copies(data: ImageData, copies: int, noise: float) -> ImageData:
     >>> twice.ids, twice.labels
     (['a', 'b', 'a#1', 'b#1'], tensor([0, 1, 0, 1]))
     """
-    if isinstance(copies, bool) or copies < 1:
-        raise bad_value("copies (data.copies)", "at least 1", copies)
-    if not (math.isfinite(noise) and noise >= 0):
-        raise bad_value("noise (data.copy_noise)", "a number from 0", noise)
+    DataConfig.ranges["copies"].check("copies (data.copies)", copies)
+    DataConfig.ranges["copy_noise"].check("noise (data.copy_noise)", noise)
     if data.augmented_source is not None:
         raise bad_value("data", "images without random transforms of their own", data.name)
     ids = [f"{name}#{copy}" if copy else name for copy in range(copies) for name in data.ids]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dal.data.images import ImageData
+from dal.data.sets.config import DataConfig
 from dal.errors import bad_value
 from dal.runtime.seeding import derive_seed
 from dal.tasks.base import OUT_OF_CLASS, UNKNOWN
@@ -45,8 +46,7 @@ def imbalanced(data: ImageData, factor: float) -> ImageData:
     >>> imbalanced(data, factor=5).labels.bincount()
     tensor([10,  2])
     """
-    if not factor >= 1:
-        raise bad_value("factor (data.imbalance_factor)", "at least 1", factor)
+    DataConfig.ranges["imbalance_factor"].check("factor (data.imbalance_factor)", factor)
     if bool((data.labels == UNKNOWN).any()):
         unknown = int((data.labels == UNKNOWN).sum())
         raise bad_value(

@@ -19,8 +19,11 @@ from dal.reports.comparison.tables import Table, findings, tables_of
 from dal.reports.comparison.terminal import print_table, say
 from dal.reports.drawing import save
 from dal.reports.overview import OTHER_OUTPUT, read_runs
+from dal.reports.spreadsheet import spreadsheet_csv
 from dal.runs.atomic import write_text
+from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
+from dal.runtime.safe_text import visible
 
 __all__ = ["Comparison", "Problem", "Table", "compare", "compare_problems", "pair_runs", "tables_of"]
 
@@ -47,7 +50,7 @@ def compare(
     Raises DalError as these functions do, for a path without runs, and for an output inside a run folder. Nothing is
     written in these cases.
     """
-    console = console or Console(highlight=False)
+    console = console or SafeConsole()
     runs = read_runs(paths, console, check=lambda run: run.points)
     problems = pair_runs(runs, **pairing)
     folder = output_folder([run.path for run in runs], output)
@@ -63,7 +66,7 @@ def compare(
     for sentence in sentences:
         say(console, sentence)
     sentence = f"Page: {written[0]}. Its tables, numbers and figures are in the same folder."
-    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    console.print(visible(sentence), markup=False, highlight=False, soft_wrap=True)
     return written
 
 
@@ -72,7 +75,7 @@ def _write(folder: Path, comparison: Comparison, sentences: Sequence[str]) -> li
     texts = {
         "comparison.html": page(comparison.problems, tables, sentences, __version__),
         "tables.tex": latex(tables),
-        **{name: table.to_csv(index=False, lineterminator="\n") for name, table in csv_tables(comparison).items()},
+        **{name: spreadsheet_csv(table) for name, table in csv_tables(comparison).items()},
     }
     figure = comparison_figure(comparison.problems)
     pictures = [folder / "learning_curves.png", folder / "learning_curves.svg"]

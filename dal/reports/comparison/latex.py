@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from dal.reports.comparison.tables import Table
+from dal.runtime.safe_text import visible
 
 _ESCAPES = str.maketrans(
     {
@@ -45,7 +46,7 @@ def escape(text: str) -> str:
     >>> print(escape("-0.6 ± 0.3 of 3-nn"))
     \(-\)0.6 \(\pm\) 0.3 of 3-nn
     """
-    return re.sub(r"(?<!\S)-(?=\d)", r"\\(-\\)", text.translate(_ESCAPES))
+    return re.sub(r"(?<!\S)-(?=\d)", r"\\(-\\)", visible(text).translate(_ESCAPES))
 
 
 def _table(table: Table) -> str:

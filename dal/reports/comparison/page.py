@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from html import escape
 from string import Template
 from typing import Any
 
@@ -17,6 +17,7 @@ from dal.analysis.pairing import Problem
 from dal.analysis.statistics.curves import mean_and_interval
 from dal.reports.comparison.tables import Table
 from dal.reports.drawing import Styles, limits, metric_label, styles_of
+from dal.runtime.safe_text import visible
 
 _DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 _SYMBOLS = {
@@ -57,9 +58,28 @@ def page(problems: Sequence[Problem], tables: Sequence[Table], sentences: Sequen
         body="\n".join(parts),
         version=escape(version),
         plotly=get_plotlyjs(),
-        # "</" would end the script, even inside a string.
-        data=json.dumps(figures, ensure_ascii=False, allow_nan=False).replace("</", "<\\/"),
+        data=script_json(figures),
     )
+
+
+def escape(text: str) -> str:
+    r"""Escape text for HTML, in elements and in attributes.
+
+    >>> escape("<b>\x1b")
+    '&lt;b&gt;\\x1b'
+    """
+    return html.escape(visible(text))
+
+
+def script_json(value: Any) -> str:
+    r"""Return JSON that can stand in a script of a page.
+
+    ``<`` would begin a comment or end the script, even inside a string.
+
+    >>> script_json(["</script>", "<!--"])
+    '["\\u003c/script>", "\\u003c!--"]'
+    """
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
 def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
@@ -75,7 +95,7 @@ def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
     layout = {
         "font": {"family": _FONT, "size": 13, "color": "#222222"},
         "xaxis": axis,
-        "yaxis": {**_GRID, "title": {"text": metric_label(functions)}, "range": list(limits(functions))},
+        "yaxis": {**_GRID, "title": {"text": escape(metric_label(functions))}, "range": list(limits(functions))},
         "plot_bgcolor": "white",
         "paper_bgcolor": "white",
         "hovermode": "closest",

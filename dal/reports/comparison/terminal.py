@@ -12,6 +12,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from dal.reports.comparison.tables import Table
+from dal.runtime.console import encodable
+from dal.runtime.safe_text import visible
 
 # Replacements for terminals without Unicode.
 _ASCII = str.maketrans({"±": "+-", "–": "-", "≤": "<=", "∞": "inf", "…": "..."})
@@ -94,8 +96,7 @@ def _shown(console: Console, table: Table) -> Table:
 
 
 def _say(console: Console, text: str) -> str:
-    try:
-        text.encode(console.encoding)
-    except UnicodeEncodeError:
-        return text.translate(_ASCII).encode(console.encoding, "replace").decode(console.encoding)
-    return text
+    text = visible(text)
+    if encodable(text, console.encoding) == text:
+        return text
+    return text.translate(_ASCII).encode(console.encoding, "replace").decode(console.encoding)

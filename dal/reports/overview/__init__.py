@@ -18,7 +18,9 @@ from dal.reports.overview.sentences import target_sentences
 from dal.reports.overview.table import summary_table, write_csv
 from dal.runs.committed import is_folder
 from dal.runs.layout import BILLS, LEARNING_CURVE, SUMMARY
+from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
+from dal.runtime.safe_text import visible
 
 __all__ = [
     "OTHER_OUTPUT",
@@ -61,7 +63,7 @@ def report(
     if target is not None and not 0 < target <= 1:
         raise bad_value("target", "a share from 0 to 1, such as 0.95", target)
     if console is None:
-        console = Console(highlight=False)
+        console = SafeConsole()
         # Fewer columns would cut the table. Files and pipes have no width.
         console.width = max(console.width, 110 if console.is_terminal else 140)
     runs = read_runs(paths, console)
@@ -80,9 +82,9 @@ def report(
         write_csv(summary, table)
     console.print(summary_table(summary))
     for sentence in target_sentences(summary):
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        console.print(visible(sentence), markup=False, highlight=False, soft_wrap=True)
     sentence = f"Learning curve: {picture}. Bills: {bills}. Numbers: {table}."
-    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    console.print(visible(sentence), markup=False, highlight=False, soft_wrap=True)
     return [picture, bills, table]
 
 
@@ -117,10 +119,10 @@ def read_runs(
         raise problems[0][1]
     for path, problem in problems:
         if isinstance(problem, NoRoundsError):
-            sentence = f"Ignored {path}, which has no finished round."
+            sentence = f"Ignored {visible(str(path))}, which has no finished round."
             console.print(sentence, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(f"Ignored {str(path)!r}: {problem}", file=sys.stderr)
+            print(visible(f"Ignored {str(path)!r}: {problem}"), file=sys.stderr)
     return runs
 
 

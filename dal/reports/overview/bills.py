@@ -19,6 +19,7 @@ from dal.analysis.round_costs import mean_costs
 from dal.costs.prices import PricesConfig, human
 from dal.reports.drawing import Styles, draw_curves, limit, metric_label, save, styles_of, title_of
 from dal.runs.reader import Run
+from dal.runtime.safe_text import figure_text
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +52,7 @@ def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Fig
     data_sets = list(dict.fromkeys(group.data for group in groups))
     columns = _legend_columns(styles, len(bills))
     legend = _LEGEND_LINE * math.ceil(len(styles) / columns)
-    notes = [textwrap.fill(f"{g.data}, {g.name}: {g.note}.", 50 * len(bills)) for g in groups if g.note]
+    notes = [textwrap.fill(figure_text(f"{g.data}, {g.name}: {g.note}."), 50 * len(bills)) for g in groups if g.note]
     height = _INCHES[1] * len(data_sets) + legend + 0.15 * sum(note.count("\n") + 1 for note in notes)
     figure = Figure(figsize=(_INCHES[0] * len(bills), height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -85,7 +86,7 @@ def _spent(group: Group, prices: PricesConfig | None) -> dict[str, Floats]:
 
 
 def _labels_of(prices: PricesConfig | None) -> Mapping[str, str]:
-    currency = "" if prices is None else f" ({prices.currency})"
+    currency = "" if prices is None else f" ({figure_text(prices.currency)})"
     return {"labels": "Labels bought", "flops": "FLOPs", "seconds": "Seconds", "money": f"Labels and compute{currency}"}
 
 

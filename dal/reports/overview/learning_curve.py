@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from dal.analysis.grouping import Group, group_runs
 from dal.reports.drawing import Styles, draw_curves, limit, metric_label, save, styles_of, title_of
 from dal.runs.reader import Run
+from dal.runtime.safe_text import figure_text
 
 _INCHES = (6.4, 4.4)
 _MOST_LEGEND_LINES = 8
@@ -61,7 +62,7 @@ def curves_figure(groups: Sequence[Group], notes: Sequence[str] = ()) -> Figure:
         axes = figure.add_subplot(lines, columns, i + 1)
         _draw([group for group in groups if group.data == data], axes, styles)
     if notes:
-        text = "\n".join(textwrap.fill(note, 110 * columns) for note in notes)
+        text = "\n".join(textwrap.fill(figure_text(note), 110 * columns) for note in notes)
         figure.supxlabel(text, fontsize=7, color="0.35", ha="center")
     return figure
 

@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dal.costs.prices import human
+from dal.reports.spreadsheet import spreadsheet_csv
 from dal.runs.atomic import write_text
 from dal.runs.round import in_words, on_test
+from dal.runtime.safe_text import visible
 
 _CAPTION = (
     "Means over seeds ± half the width of their 95 % t interval. {title}: on the test set after the last round. Area: "
@@ -51,13 +53,13 @@ def summary_table(summary: pd.DataFrame) -> Stack:
 
 
 def write_csv(summary: pd.DataFrame, path: Path) -> None:
-    """Write the result of summarize_runs; undefined numbers are empty fields."""
-    write_text(path, summary.to_csv(index=False, lineterminator="\n"))
+    """Write the summary as CSV for spreadsheets; undefined numbers are empty fields."""
+    write_text(path, spreadsheet_csv(summary))
 
 
 def _table(data: str, lines: pd.DataFrame) -> Table:
     table = Table(
-        title=Text(data, style="bold"),
+        title=Text(visible(data), style="bold"),
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -71,14 +73,14 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
     has_flops, has_money = (bool(lines[c].notna().any()) for c in ("flops_train", "money_total"))
     # FLOPs already separate training from scoring, and 110 columns are then enough.
     costs = ["train\nFLOPs", "score\nFLOPs", "time\ns"] if has_flops else ["train\ns", "score\ns"]
-    costs += [f"cost\n{lines['currency'].iloc[0]}"] if has_money else []
+    costs += [f"cost\n{visible(str(lines['currency'].iloc[0]))}"] if has_money else []
     for column in costs:
         table.add_column(column, justify="right", no_wrap=True)
     notes = []
     for _, line in lines.iterrows():
         name = ", ".join(filter(None, [line["acquisition"], line["settings"]]))
         table.add_row(
-            Text("\n".join(filter(None, [line["acquisition"], *line["settings"].split(", ")]))),
+            Text("\n".join(map(visible, filter(None, [line["acquisition"], *line["settings"].split(", ")])))),
             str(line["seeds"]),
             f"{line['labels']:,}",
             _percent(line, on_test(line["metric"])),
@@ -88,7 +90,7 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
             *([_money(line["money_total"])] if has_money else []),
         )
         if line["note"]:
-            notes.append(f"{name}: {line['note']}.")
+            notes.append(visible(f"{name}: {line['note']}."))
     if notes:
         table.caption = Text("\n".join(notes))
     return table

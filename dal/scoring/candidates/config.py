@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
-from dal.acquisition.search.numbers import check_whole
-from dal.errors import bad_value, unknown_choice
+from dal.errors import unknown_choice
+from dal.runtime.ranges import Ranges, check_ranges, share, whole
 from dal.scoring.candidates.base import AllCandidates, Candidates, RandomCandidates
 from dal.scoring.candidates.near_labeled import INDEXES, NeighborCandidates, load_embeddings
 from dal.scoring.candidates.stale import StaleCandidates
@@ -21,6 +22,12 @@ class CandidatesConfig:
     These are all points, a new random sample each round, the neighbors of labeled points (arXiv:2007.00077), or the
     points with the highest last scores.
     """
+
+    ranges: ClassVar[Ranges] = {
+        "size": whole(1, 10**9),
+        "explore": share(),
+        "num_neighbors": whole(1, 10**6),
+    }
 
     kind: str = "all"
     """Unlabeled points to score: all, random (a new sample each round), neighbors (near labeled points), or stale
@@ -41,10 +48,7 @@ class CandidatesConfig:
             raise unknown_choice("candidates.kind", KINDS, self.kind)
         if self.index not in INDEXES:
             raise unknown_choice("candidates.index", INDEXES, self.index)
-        check_whole("candidates.size", self.size)
-        check_whole("candidates.num_neighbors", self.num_neighbors)
-        if not 0 <= self.explore <= 1:
-            raise bad_value("candidates.explore", "a share from 0 to 1", self.explore)
+        check_ranges(self, "candidates.")
 
     def build(self) -> Candidates:
         """Build the candidates.

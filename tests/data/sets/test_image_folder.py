@@ -231,7 +231,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
     def test_share(self, root, share):
-        self.refuse("test_fraction: expected at least 0 and less than 1, got", root, test_fraction=share)
+        self.refuse("data.test_fraction: expected a share from 0 to below 1, got", root, test_fraction=share)
 
     @pytest.mark.parametrize("share", [1e-9, 0.999999])
     def test_a_side_without_labeled_images(self, root, share):

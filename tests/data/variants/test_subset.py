@@ -68,7 +68,7 @@ def test_factor_one_keeps_all_and_a_huge_factor_one_a_class():
 
 @pytest.mark.parametrize("factor", [0.5, float("nan")])
 def test_factor_below_one(factor):
-    with pytest.raises(DalError, match=r"^factor \(data.imbalance_factor\): expected at least 1, got"):
+    with pytest.raises(DalError, match=r"^factor \(data.imbalance_factor\): expected a number from 1, got"):
         imbalanced(data([0, 1], 2), factor)
 
 

@@ -1,0 +1,19 @@
+"""Tables as CSV for spreadsheets."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dal.runtime.safe_text import spreadsheet_cell
+
+
+def spreadsheet_csv(table: pd.DataFrame) -> str:
+    """Return CSV in which no cell and no column name reads as a formula.
+
+    >>> print(spreadsheet_csv(pd.DataFrame({"name": ["=1+1"], "x": [-0.5]})), end="")
+    name,x
+    '=1+1,-0.5
+    """
+    cells = table.map(spreadsheet_cell).rename(columns=spreadsheet_cell)
+    text: str = cells.to_csv(index=False, lineterminator="\n")
+    return text

@@ -1,0 +1,101 @@
+"""Options and other arguments in any order, in all commands."""
+
+import itertools
+
+import pytest
+
+from dal.cli.arguments import run_and_overrides
+from dal.cli.main import main, parse_command
+from dal.errors import DalError
+
+
+def parsed(*arguments):
+    return vars(parse_command(list(arguments)))
+
+
+def orders(command, *groups):
+    for order in itertools.permutations(groups):
+        yield parsed(command, *itertools.chain.from_iterable(order))
+
+
+def test_rank_takes_its_arguments_in_any_order():
+    found = list(orders("rank", ["runs/a"], ["--pool", "P"], ["acquisition=bald"], ["--top", "3"]))
+    for options in found:
+        assert (options["pool"], options["top"]) == ("P", 3)
+        assert run_and_overrides(options["run"]) == ("runs/a", ["acquisition=bald"])
+
+
+def test_report_and_compare_take_their_arguments_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    for options in orders("report", ["a", "b"], ["--prices", "label=1", "kwh=2"], ["--target", "0.9"]):
+        assert options["runs"] == ["a", "b"] and options["prices"] == ["label=1", "kwh=2"]
+        assert options["target"] == 0.9
+    for options in orders(
+        "compare", ["a", "b"], ["--target", "0.8", "0.9"], ["--vary", "model.lr"], ["--common-seeds"]
+    ):
+        assert options["runs"] == ["a", "b"] and options["target"] == [0.8, 0.9] and options["vary"] == ["model.lr"]
+
+
+def test_runs_may_stand_on_both_sides_of_an_option():
+    assert parsed("compare", "a", "--target", "0.9", "b", "--target=0.8", "c")["runs"] == ["a", "b", "c"]
+    assert parsed("compare", "--target=0.9", "0.8", "a")["target"] == [0.9, 0.8]
+
+
+def test_a_run_folder_may_have_an_equals_sign(tmp_path):
+    folder = tmp_path / "lr=0.1"
+    folder.mkdir()
+    assert run_and_overrides(["acquisition=bald", str(folder)]) == (str(folder), ["acquisition=bald"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["seed=1"], "run: expected a run folder, got none"),
+        (["a", "b"], "overrides: expected KEY=VALUE, and one run folder, got 'b'"),
+    ],
+)
+def test_rank_without_one_run(arguments, message):
+    with pytest.raises(DalError, match=message):
+        run_and_overrides(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "--target", "x", "runs"],
+        ["compare", "--vary"],
+        ["report", "--prices", "runs"],
+        ["rank"],
+        ["nope"],
+        [],
+    ],
+)
+def test_what_cannot_be_parsed_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2 and "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["training.rewind=0.5", "--cfg", "job"], "training.rewind: expected an option that dal has"),
+        (["--cfg", "job", "seed=${nope}"], "seed: expected a value that exists and fits"),
+        (["--cfg=job", "model.nope=1"], "model: expected one of"),
+        (["-c", "job", "-m", "seed=1,2"], "-c: expected no --multirun on the same command line"),
+    ],
+)
+def test_a_configuration_that_cannot_be_shown(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", *arguments])
+    assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_compare_takes_renamed_keys_under_their_old_names(monkeypatch):
+    given = {}
+    monkeypatch.setattr("dal.reports.comparison.compare", lambda *_, **options: given.update(options))
+    with pytest.warns(UserWarning, match="is now called scoring.features_file"), pytest.raises(SystemExit):
+        main(["compare", "runs", "--vary", "scoring.embeddings", "--across", "seed"])
+    assert given["vary"] == ["scoring.features_file"] and given["across"] == ["seed"]
