@@ -23,6 +23,7 @@ def target_metrics(task: Task) -> list[str]:
 TARGET_METRICS = tuple(name for task in _TASKS for name in target_metrics(task))
 # A curve fitted to fewer points depends more on the prior than on the points.
 MIN_ROUNDS_OF_COST = 4
+_MOST_LABELS = 2**40
 
 
 @dataclass
@@ -34,11 +35,11 @@ class CampaignConfig:
     """
 
     ranges: ClassVar[Ranges] = {
-        "initial_size": whole(1, 10**9),
-        "query_size": whole(1, 10**9),
-        "growth": Range(1, 1000),
-        "budget": whole(1, 10**9),
-        "validation_size": whole(0, 10**9),
+        "initial_size": whole(1, _MOST_LABELS),
+        "query_size": whole(1, _MOST_LABELS),
+        "growth": Range(1, sys.float_info.max),
+        "budget": whole(1, _MOST_LABELS),
+        "validation_size": whole(0, _MOST_LABELS),
         "max_rounds": whole(1, 10**6, null=True),
         "target": share(above=True, null=True),
         "plateau_rounds": whole(1, 10**6, null=True),

@@ -27,8 +27,8 @@ SECTIONS = [
     *data_sets().values(),
     *functions().values(),
 ]
-MEANINGFUL = {("CampaignConfig", "plateau_delta", -1)}
-"""A negative gain lets the metric fall by that much."""
+MEANINGFUL = {("CampaignConfig", "plateau_delta", -1), ("CampaignConfig", "growth", 10**15)}
+"""A negative gain lets the metric fall by that much, and the second query of a huge growth buys all that is left."""
 BAD = [math.inf, -math.inf, math.nan, -1, 10**15, 10**400, "3", True]
 
 
