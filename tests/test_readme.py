@@ -15,12 +15,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torchvision
+from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import TensorDataset
 
 from dal.cli import main
 from dal.config.overrides import check_overrides, compose
+from dal.data import from_dataset
 from dal.data.sets.registry import registry as data_sets
+from dal.training import TrainingConfig
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("benchmarks", "configs", "dal", "scripts", "tests")
@@ -43,6 +46,7 @@ RUN_IN_A_COPY = (
     "# tests/acquisition/test_mc_entropy.py",
     "# dal/data/sets/my_images.py",
 )
+RUN_WITH_LOGGERS = ("import CSVLogger, MLFlowLogger",)
 RUN_ALONE = ("bald_scores, k_center_greedy", "import UNKNOWN, from_dataset", "import OUT_OF_CLASS", "pd.read_json")
 
 
@@ -89,8 +93,15 @@ class MyModule(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
+class Logging(MyModule):
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.log("loss", loss)
+        return loss
+
+
 def test_every_block_of_python_is_run_by_a_test():
-    starts = [*RUN_IN_A_PROJECT, *RUN_IN_A_COPY, *RUN_ALONE]
+    starts = [*RUN_IN_A_PROJECT, *RUN_IN_A_COPY, *RUN_ALONE, *RUN_WITH_LOGGERS]
     assert sorted(block(start) for start in starts) == sorted(b for _, b in blocks("python"))
 
 
@@ -111,6 +122,37 @@ def test_the_lines_for_a_project_of_ones_own(monkeypatch, capsys, tmp_path):
     exec(compile(campaign, "README.md", "exec"), scope)
     assert scope["rows"][-1]["num_labeled"] == 60 and (tmp_path / "runs" / "mine" / "selections.csv").exists()
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["20", "40", "60", "80", "100"]
+
+
+def test_the_loggers_of_the_training_guide(monkeypatch, tmp_path):
+    """Weights & Biases and MLflow are not installed here; a logger of the same interface stands for each."""
+    made = []
+
+    class Standin(CSVLogger):
+        def __init__(self, *names, **options):
+            super().__init__(tmp_path / f"standin-{len(made)}")
+            made.append(self)
+
+    for name in ("WandbLogger", "MLFlowLogger"):
+        monkeypatch.setattr(pl.loggers, name, Standin)
+    monkeypatch.chdir(tmp_path)
+    images, labels = torch.rand(30, 1, 8, 8), torch.arange(30) % 10
+    scope = {"MyModule": Logging, "data": from_dataset(TensorDataset(images, labels), num_classes=10)}
+    exec(compile(block(RUN_WITH_LOGGERS[0]), "README.md", "exec"), scope)
+    learner = scope["learner"]
+    learner.training = TrainingConfig(max_updates=2, min_updates=1)
+    learner.trainer |= {"log_every_n_steps": 1, "accelerator": "cpu"}
+    learner.tell(range(10), labels[:10].tolist())
+    for _ in range(2):
+        learner.fit()
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("metrics.csv"))
+    kept = "lightning_logs/version_0/metrics.csv"
+    assert files == [f"logs/{kept}", f"standin-0/{kept}", f"standin-1/{kept}"]
+    for file in files:
+        rows = (tmp_path / file).read_text().splitlines()
+        steps = [row.split(",")[rows[0].split(",").index("step")] for row in rows[1:]]
+        assert steps == ["0", "1", "2", "3"]
+    assert list((tmp_path / "logs" / "events").rglob("events.out.*"))
 
 
 @pytest.fixture

@@ -55,11 +55,21 @@ def ends_with_143(kind):
     return learner
 
 
-def test_sigterm_ends_training_with_its_own_status():
+@pytest.fixture
+def no_handlers():
+    """As in a new process, whatever other tests have left."""
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def test_sigterm_ends_training_with_its_own_status(no_handlers):
     assert ends_with_143(Signals).model.module.last == 0, "at once"
 
 
-def test_sigterm_does_so_beside_a_handler_of_the_user():
+def test_sigterm_does_so_beside_a_handler_of_the_user(no_handlers):
     seen = []
     before = signal.signal(signal.SIGTERM, lambda *args: seen.append(1))
     try:
@@ -70,7 +80,7 @@ def test_sigterm_does_so_beside_a_handler_of_the_user():
 
 
 @pytest.fixture
-def slurm(monkeypatch):
+def slurm(monkeypatch, no_handlers):
     for name, value in {"NTASKS": "1", "JOB_ID": "77", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     monkeypatch.setenv("SLURM_JOB_NAME", "train")
