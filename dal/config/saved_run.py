@@ -7,6 +7,7 @@ name classes are left out.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -55,7 +56,7 @@ def _check_trust(run: Path, acquisition: Mapping[str, Any], named: Sequence[str]
     if not is_trusted(file):
         raise DalError(
             f"acquisition.file: expected a file that the command line names or that this machine has run, got {file!r} "
-            f"in the {CONFIG} of {str(run)!r}. Add acquisition={file} to run its code, or choose another function."
+            f"in the {CONFIG} of {str(run)!r}. Add {shlex.quote(f'acquisition={file}')} to run its code, or choose another function."
         )
 
 
