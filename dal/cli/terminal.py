@@ -30,7 +30,10 @@ _UNITS = {"train": "updates", "score": "images scored", "test": "images tested",
 
 
 class CampaignProgress:
-    """Progress bars of the labels bought and the current phase. Can serve as the loop's ``on_progress``."""
+    """Progress bars of the labels bought and the current phase.
+
+    Can serve as the loop's ``on_progress``.
+    """
 
     def __init__(self, console: Console, budget: int | None = None) -> None:
         self._bars = Progress(

@@ -7,6 +7,7 @@ name classes are left out.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -53,9 +54,10 @@ def _check_trust(run: Path, acquisition: Mapping[str, Any], named: Sequence[str]
         return
     check_unchanged(acquisition)
     if not is_trusted(file):
+        named_file = shlex.quote(f"acquisition={file}")
         raise DalError(
             f"acquisition.file: expected a file that the command line names or that this machine has run, got {file!r} "
-            f"in the {CONFIG} of {str(run)!r}. Add acquisition={file} to run its code, or choose another function."
+            f"in the {CONFIG} of {str(run)!r}. Add {named_file} to run its code, or choose another function."
         )
 
 

@@ -1,15 +1,18 @@
 """Somebody's own acquisition function, in a file outside the package: run, resumed, ranked and reported."""
 
 import json
+import sys
 
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from dal.acquisition.own_file import load_own_file
 from dal.cli.main import main
 from dal.config.overrides import compose
 from dal.config.schema import build
+from dal.config.trusted_files import is_trusted, remember
 from dal.data import load
 from dal.errors import DalError
 from dal.runs.saved_config import load_config
@@ -208,3 +211,62 @@ def test_its_name_hides_no_module(file):
     import sys
 
     assert sys.modules["statistics"] is statistics
+
+
+@pytest.fixture
+def marked(file, tmp_path, capsys, monkeypatch):
+    """A run of an own function that leaves a mark whenever it is imported, on a machine that has run none."""
+    mark = tmp_path / "mark"
+    file.write_text(CODE + f"\nopen({str(mark)!r}, 'a').write('imported ')\n")
+    run = tmp_path / "run"
+    assert call(capsys, "run", f"acquisition={file}", *QUICK, "campaign.budget=20", f"run_dir={run}")[0] == 0
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another machine"))
+    for name in [name for name in sys.modules if name.startswith("dal_own_files")]:
+        del sys.modules[name]
+    mark.unlink()
+    return run, mark
+
+
+@pytest.mark.parametrize(
+    "overrides", [[], ["seed=1"], ["acquisition.power=2"], ["acquisition=margin"], ["acquisition=margin", "seed=1"]]
+)
+def test_a_run_folder_of_others_runs_no_code(marked, file, capsys, overrides):
+    run, mark = marked
+    status, _, err = call(capsys, "rank", run, *overrides, "--top", 1)
+    assert not mark.exists()
+    if "acquisition=margin" in overrides:
+        assert status == 0, err
+    else:
+        assert status == 2 and f"Add 'acquisition={file}' to run its code" in err and "Traceback" not in err
+    assert call(capsys, "rank", run, f"acquisition={file}", "--top", 1)[0] == 0 and mark.exists()
+
+
+def test_a_name_in_a_configuration_is_no_file(marked, file, capsys, synthetic):
+    run, mark = marked
+    text = (run / "config.yaml").read_text()
+    config = yaml.safe_load(text)
+    synthetic.as_before_digests(run)
+    for acquisition in ({"name": str(file)}, {"name": f"margin,{file}"}, {"name": "margin", "file": [str(file)]}):
+        (run / "config.yaml").write_text(yaml.safe_dump(config | {"acquisition": acquisition}))
+        for overrides in ([], ["seed=1"]):
+            status, _, err = call(capsys, "rank", run, *overrides)
+            assert status == 2 and "Traceback" not in err and not mark.exists(), err
+    logger = {"logger": {"_target_": "os.system", "command": f"touch {mark}"}, "callbacks": [{"_target_": "x.y"}]}
+    margin = {"acquisition": {"name": "margin"}, "trainer": config["trainer"] | logger}
+    (run / "config.yaml").write_text(yaml.safe_dump(config | margin))
+    assert call(capsys, "rank", run, "--top", 1)[0] == 0 and not mark.exists()
+
+
+def test_a_machine_trusts_what_it_has_run_at_that_place_alone(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert not is_trusted(file)
+    remember(file)
+    assert is_trusted(file)
+    other = tmp_path / file.name
+    other.write_bytes(file.read_bytes())
+    assert not is_trusted(other) and not is_trusted(tmp_path / "nowhere.py")
+    file.write_text(CODE + "# changed\n")
+    assert not is_trusted(file)
+    monkeypatch.setenv("XDG_STATE_HOME", str(other))  # a file is no place for records, and stops no run
+    remember(file)
+    assert not is_trusted(file)

@@ -50,6 +50,7 @@ def whole(tmp_path_factory):
 
 
 def without_slow_parts(patch):
+    patch.setattr(os, "fsync", lambda descriptor: None)
     patch.setattr("dal.runs.folder.environment", dict)
     patch.setattr(RunFolder, "_write_tensorboard", lambda self, rows: None)
 
@@ -84,13 +85,17 @@ READERS = {
     "compare": lambda path: [(run.rows, run.config, run.final_model, run.points) for run in [read_run(path)]],
     "resume": resume,
 }
-SLOW = {"report": summary, "configuration to rank": lambda path: config_to_rank(path, [])}
+SLOW = {"report": (summary, "rounds.jsonl"), "settings": (lambda path: config_to_rank(path, []), "config.yaml")}
 
 
-def told(path, slow=True):
-    """What each reader tells of a folder: a result, or the sentence of a DalError."""
+def told(path, damaged=None):
+    """What each reader tells of a folder: a result, or the sentence of a DalError.
+
+    The slow readers run if their file is the damaged one.
+    """
     results = {}
-    for name, reader in (SLOW | READERS if slow else READERS).items():
+    slow = {name: reader for name, (reader, file) in SLOW.items() if damaged in (None, "state.json", file)}
+    for name, reader in (slow | READERS).items():
         try:
             results[name] = reader(path)
         except DalError as error:
@@ -185,9 +190,7 @@ def test_damage_is_one_sentence_or_changes_nothing(whole, tmp_path, monkeypatch,
         file = draw.choice(sorted(path for path in folder.iterdir() if path.is_file() and path.name != ".lock"))
         damage = draw.choice(DAMAGES)
         damage(draw, file)
-        # Few damages get past the other readers, and these two take most of the time.
-        slow = file.name in ("state.json", "config.yaml", "rounds.jsonl") or number % 20 == 0
-        for reader, result in told(folder, slow).items():
+        for reader, result in told(folder, file.name).items():
             if isinstance(result, DalError):
                 continue
             accepted += 1
@@ -195,3 +198,79 @@ def test_damage_is_one_sentence_or_changes_nothing(whole, tmp_path, monkeypatch,
                 assert result == expected[source][reader], (number, damage.__name__, file.name, reader)
         shutil.rmtree(folder.parent)
     assert accepted > 50  # what no reader needs may be damaged
+
+
+def test_each_damage_is_named_with_its_file_and_a_remedy(whole, tmp_path, monkeypatch):
+    without_slow_parts(monkeypatch)
+    cases = {
+        "weights_002.pt": lambda data: bytes([*data[:-1], data[-1] ^ 1]),
+        "scores_002.pt": lambda data: data[:-1] + b"x",
+        "validation.csv": lambda data: b"",
+        "selections.csv": lambda data: data.replace(b",0,0.25\n", b",1,0.25\n", 1),
+        "config.yaml": lambda data: data.replace(b"seed: 0", b"seed: 1"),
+        "state.json": lambda data: data.replace(b'"stage": "done"', b'"stage": "foo"'),
+    }
+    for name, damage in cases.items():
+        path = shutil.copytree(whole[1], tmp_path / name)
+        before = (path / name).read_bytes()
+        (path / name).write_bytes(damage(before))
+        assert (path / name).read_bytes() != before
+        with pytest.raises(DalError) as error:
+            resume(path)
+        assert str(error.value).startswith(f"run: {name} in {str(path)!r} is damaged"), str(error.value)
+        assert str(error.value).endswith("Restore it, or choose another folder.")
+
+
+def test_a_damaged_folder_is_left_out_of_reports(whole, tmp_path, capsys):
+    for number in range(3):
+        synthetic_runs.write_paired_run(tmp_path / "runs" / f"good{number}", [0.5, 0.6], seed=number)
+    bad = shutil.copytree(whole[1], tmp_path / "runs" / "bad")
+    (bad / "rounds.jsonl").write_bytes(b"\xff")
+    lost = shutil.copytree(whole[1], tmp_path / "runs" / "lost")
+    (lost / "state.json").unlink()
+    empty = shutil.copytree(whole[1], tmp_path / "runs" / "points")
+    (empty / "selections.csv").write_text("")
+    runs = read_runs([tmp_path / "runs"], Console(quiet=True), check=lambda run: run.points)
+    assert [run.path.name for run in runs] == ["good0", "good1", "good2"]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"Left out {str(path)!r}" for path in (bad, lost, empty)]
+    with pytest.raises(DalError, match=r"rounds\.jsonl in"):
+        read_runs([bad], Console(quiet=True))
+
+
+def test_paths_in_a_folder_stay_in_it(whole, tmp_path, monkeypatch):
+    without_slow_parts(monkeypatch)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in (".lock", "environment.jsonl", "rounds.jsonl", "weights_009.pt", ".state.json.new", "tensorboard"):
+        path = shutil.copytree(whole[1], tmp_path / f"run-{name}")
+        target = outside / name if name != "tensorboard" else outside
+        (outside / name).write_text("thesis")
+        if (path / name).exists():
+            (path / name).unlink()
+        (path / name).symlink_to(target)
+        with pytest.raises(DalError, match=rf"got '{name}', which leads out of it"):
+            resume(path)
+    path = shutil.copytree(whole[1], tmp_path / "scores")
+    torch.save({"scores": torch.zeros(9, dtype=torch.float64)}, outside / "scores_009.pt")
+    for name in (str(outside / "scores_009.pt"), "../outside/scores_009.pt", "weights_002.pt", "scores_9"):
+        synthetic_runs.as_before_digests(path, scores=name)
+        for reader in (resume, lambda path: read_run_folder(path, DATA)):
+            with pytest.raises(DalError, match=r"state\.json in .* is damaged"):
+                reader(path)
+    assert {file.name for file in outside.iterdir() if "thesis" in file.read_text(errors="replace")} == {
+        *(".lock", "environment.jsonl", "rounds.jsonl", "weights_009.pt", ".state.json.new", "tensorboard")
+    }
+
+
+def test_a_folder_before_digests_resumes_and_then_has_them(whole, tmp_path, monkeypatch):
+    without_slow_parts(monkeypatch)
+    path = shutil.copytree(whole[0], tmp_path / "old")
+    synthetic_runs.as_before_digests(path)
+    assert resume(path) == resume(whole[0])
+    folder = RunFolder(path, CONFIG, DATA)
+    folder.commit_selection([folder.pending[0].answered(2)])
+    folder.close()
+    names = {"config.yaml", "rounds.jsonl", "selections.csv", "validation.csv", "weights_001.pt", "scores_002.pt"}
+    assert set(json.loads((path / "state.json").read_text())["digests"]) == names
+    assert resume(path)[0] == "train"
