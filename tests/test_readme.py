@@ -43,7 +43,13 @@ RUN_IN_A_COPY = (
     "# tests/acquisition/test_mc_entropy.py",
     "# dal/data/sets/my_images.py",
 )
-RUN_ALONE = ("bald_scores, k_center_greedy", "import UNKNOWN, from_dataset", "import OUT_OF_CLASS", "pd.read_json")
+RUN_ALONE = (
+    "bald_scores, k_center_greedy",
+    "import UNKNOWN, from_dataset",
+    "import OUT_OF_CLASS",
+    "pd.read_json",
+    "class CatOrDog",
+)
 
 
 def blocks(language):
