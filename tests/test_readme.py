@@ -47,7 +47,13 @@ RUN_IN_A_COPY = (
     "# dal/data/sets/my_images.py",
 )
 RUN_WITH_LOGGERS = ("import CSVLogger, MLFlowLogger",)
-RUN_ALONE = ("bald_scores, k_center_greedy", "import UNKNOWN, from_dataset", "import OUT_OF_CLASS", "pd.read_json")
+RUN_ALONE = (
+    "bald_scores, k_center_greedy",
+    "import UNKNOWN, from_dataset",
+    "import OUT_OF_CLASS",
+    "pd.read_json",
+    "class CatOrDog",
+)
 
 
 def blocks(language):

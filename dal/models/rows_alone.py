@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -65,7 +66,11 @@ class RowsAlone(Generic[Out]):
 
     def _vectorized(self, x: Tensor, seed: int) -> Out:
         seed_generators(seed)
-        out: Out = vmap(self._one, randomness="same")(x)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message=".*performance drop because we have not yet implemented the batc.*"
+            )
+            out: Out = vmap(self._one, randomness="same")(x)
         return out
 
     def _one_by_one(self, x: Tensor, seed: int) -> Out:

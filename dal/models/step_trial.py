@@ -42,11 +42,12 @@ def check_step(model: AdaptedModel, x: Tensor, labels: Tensor) -> None:
     except Exception as error:  # noqa: BLE001  what cannot be copied is tried when it trains
         del error
         return
-    module.train()
+    module.eval()
     inputs = Inputs(module, model.batch)
     with isolated_rng(0, "trial"), torch.no_grad(), evaluating(module):
         batch, _ = inputs.batch(x, labels.new_zeros(len(x), *labels.shape[1:]))
         batch = tree_map(lambda leaf: leaf.as_subclass(_Stop) if isinstance(leaf, Tensor) else leaf, batch)
+        module.train()
         try:
             module.training_step(batch, 0)
         except _Reached:

@@ -15,6 +15,7 @@ from dal.acquisition.search.rows import Rows
 from dal.data.images import ImageData
 from dal.errors import DalError
 from dal.models.adapt import AdaptedModel
+from dal.models.batch_form import batch_hooks
 from dal.models.classifier import Classifier
 from dal.scoring.model_pass import ModelPass
 from dal.scoring.row_store import RowStore
@@ -127,8 +128,9 @@ class _Features:
 
 
 def takes_features(model: AdaptedModel) -> bool:
-    """Whether the model accepts features instead of images."""
-    return isinstance(model.module, Classifier) and model.module.freeze_backbone
+    """Whether the model accepts features instead of images. Batch hooks of a subclass take images."""
+    module = model.module
+    return isinstance(module, Classifier) and module.freeze_backbone and not batch_hooks(module)
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -131,6 +131,7 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
             warnings.filterwarnings("ignore", message=".*Grad strides do not match.*")
             warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+            warnings.filterwarnings("ignore", message=".*but have passed in a `LightningDataModule`.*")
             warnings.filterwarnings("ignore", message=".*val_dataloader.*validation_step.*")
             warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
             warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.`.*")

@@ -106,11 +106,13 @@ class CollatedDataset:
 
 
 def _first(batch: Any) -> Any:
-    """The only item of a batch, whose images and labels may each be a list of one."""
-    if isinstance(batch, Mapping):
-        return {name: _first(part) for name, part in batch.items()}
-    if isinstance(batch, (Tensor, np.ndarray)):
-        return batch[0]
-    if isinstance(batch, (tuple, list)) and not any(isinstance(part, (Tensor, np.ndarray, Mapping)) for part in batch):
-        return batch[0] if len(batch) == 1 else tuple(_first(part) for part in batch)
-    return tuple(_first(part) for part in batch) if isinstance(batch, (tuple, list)) else batch
+    """Return the item of a batch of one."""
+    return tuple(_part(part) for part in batch) if isinstance(batch, (tuple, list)) else _part(batch)
+
+
+def _part(part: Any) -> Any:
+    """Return the only entry of a tensor, an array or a list, and of each value of a dict."""
+    if isinstance(part, Mapping):
+        return {name: _part(value) for name, value in part.items()}
+    is_row = isinstance(part, (Tensor, np.ndarray, tuple, list)) and getattr(part, "ndim", 1) > 0
+    return part[0] if is_row and len(part) == 1 else part

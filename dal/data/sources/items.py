@@ -88,7 +88,7 @@ def class_of_one_hot(argument: str, label: Any, position: int) -> int:
     except (TypeError, ValueError, RuntimeError):
         row = torch.zeros(0)
     if row.ndim == 1 and int((row == 1).sum()) == 1 and int((row == 0).sum()) == len(row) - 1:
-        return int(row.argmax())
+        return int((row == 1).nonzero()[0])
     shown = row.tolist() if len(row) else label
     expected = f"one class, as a number or a one-hot row, as the label of point {position}"
     raise bad_value(argument, f"{expected} (soft labels are not taken; task=MULTI_LABEL takes several)", shown)
