@@ -49,6 +49,7 @@ from dal.runs.layout import (
 )
 from dal.runs.records import Records, Weights
 from dal.runs.round import PRIMARY_METRIC
+from dal.runs.same_data import changed, check_same_data
 from dal.runs.saved_config import Config, check_same_config, dump_config
 from dal.runtime.distributed import is_rank_zero
 
@@ -185,7 +186,7 @@ class RunFolder(Records):
             if state["rounds"]:
                 raise
         else:
-            if state["rounds"] or state["data"] == self._fingerprint:
+            if state["rounds"] or not changed(str(state["data"]), self._fingerprint):
                 return True
         (self.path / STATE).unlink()
         for name in (SELECTIONS, VALIDATION, QUERY, ROUNDS):
@@ -251,22 +252,21 @@ class RunFolder(Records):
 
 
 def read_run_folder(path: Path, fingerprint: str) -> Records:
-    """Return the records in a folder without locking or writing. Raises DalError if there are none."""
+    """Return the records in a folder without locking or writing.
+
+    The labels of the data may have changed. Raises DalError if there are no records.
+    """
     if not (path / STATE).exists():
         raise DalError(f"run: expected a run folder, got {str(path)!r}, which has no {STATE}.")
     records = Records()
-    _fill(records, path, fingerprint)
+    _fill(records, path, fingerprint, labels=False)
     return records
 
 
-def _fill(records: Records, folder: Path, fingerprint: str) -> dict[str, int]:
+def _fill(records: Records, folder: Path, fingerprint: str, labels: bool = True) -> dict[str, int]:
     """Load the committed records, and return the committed bytes of each journal."""
     state = read_state(folder)
-    if state["data"] != fingerprint:
-        raise DalError(
-            f"data: the run in {str(folder)!r} started with other images (their ids or classes differ). Choose another "
-            "run_dir."
-        )
+    check_same_data(folder, str(state["data"]), fingerprint, labels)
     committed: dict[str, int] = state["bytes"]
     records.stage, records.costs = state["stage"], state["costs"]
     if state.get("scores"):

@@ -1,6 +1,7 @@
 import pytest
 
-from dal.data.sources.listing import class_numbers, csv_labels, existing_folder, folder_labels, image_files
+from dal.data.sources.csv_labels import csv_labels
+from dal.data.sources.listing import class_numbers, existing_folder, folder_labels, image_files
 from dal.errors import DalError
 
 FILES = ["a/1.jpg", "a/2.jpg", "3.png"]
