@@ -43,7 +43,7 @@ def load_own_file(path: str | Path) -> OwnFunction:
     Traceback (most recent call last):
     dal.errors.DalError: acquisition: expected a Python file that exists, got 'nowhere.py'.
     """
-    file = Path(path)
+    file = Path(path).expanduser()
     if not file.is_file():
         raise bad_value("acquisition", "a Python file that exists", str(path))
     file, name = file.resolve(), file.stem

@@ -53,7 +53,7 @@ def rank_command(
     writer.writerow(["rank", "index", "id", "score"])
     writer.writerows(enumerate_rows(ranking.indices, ranking.ids, ranking.scores))
     name = config["acquisition"]["name"]
-    target = Path(output) if output else path / ranking_file(name)
+    target = Path(output).expanduser() if output else path / ranking_file(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, text.getvalue())
     console.print(f"{len(ranking):,} images ranked by {name}. First: {', '.join(ranking.ids[:3])}.")

@@ -16,7 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dal.config.folder import config_folder
+from dal.config.home import expand_home
 from dal.config.schema import ROOT_NAME, register, register_own_file
+from dal.config.texts import as_typed
 from dal.errors import DalError, unknown_choice
 from dal.runs.saved_config import REASONS, current_key
 
@@ -64,7 +66,8 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain dicts, references replaced."""
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+    made = {str(key): value for key, value in resolved.items()}
+    return {**made, **expand_home({"run_dir": made["run_dir"]})}
 
 
 def check_overrides(overrides: list[str]) -> list[Override]:
@@ -136,7 +139,7 @@ def quoted(overrides: list[str]) -> list[str]:
         key, equals, value = text.partition("=")
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         attempts = [text, f"{key}='{escaped}'"] if equals else [text]
-        result.append(next((attempt for attempt in attempts if _parses(attempt)), text))
+        result.append(as_typed(next((attempt for attempt in attempts if _parses(attempt)), text)))
     return result
 
 

@@ -13,6 +13,7 @@ from omegaconf import MISSING
 from dal.acquisition.base import AcquisitionFunction
 from dal.acquisition.own_file import load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
+from dal.config.home import expand_home
 from dal.config.trainer import trainer_defaults
 from dal.costs.prices import PricesConfig
 from dal.data.images import ImageSplits
@@ -161,6 +162,7 @@ def build(config: Mapping[str, Any]) -> Built:
     for key in config:
         if key not in known:
             raise unknown_choice("config", known, key)
+    config = expand_home(config)
     seed = config.get("seed", 0)
     if seed < 0:
         raise bad_value("seed", "at least 0", seed)
