@@ -184,11 +184,10 @@ def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tup
     with _progress(len(files)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for start in range(0, len(files), _CHUNK):
             chunk = files[start : start + _CHUNK]
-            reads = threads.map(lambda file: _attempt(root, file, image_size, turn), chunk)
             with warnings.catch_warnings():
                 # _MAX_PIXELS bounds the pixels that are decoded, which are fewer than those of a large JPEG.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                finished = list(reads)
+                finished = list(threads.map(lambda file: _attempt(root, file, image_size, turn), chunk))
             yield from zip(chunk, finished, strict=True)
             advance(len(chunk))
 
