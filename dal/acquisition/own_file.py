@@ -45,7 +45,7 @@ def load_own_file(path: str | Path) -> OwnFunction:
     Traceback (most recent call last):
     dal.errors.DalError: acquisition: expected an existing Python file, got 'nowhere.py'.
     """
-    file = Path(path)
+    file = Path(path).expanduser()
     if not file.is_file():
         raise bad_value("acquisition", "an existing Python file", str(path))
     file, name = file.resolve(), file.stem

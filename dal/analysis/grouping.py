@@ -16,6 +16,7 @@ from dal.analysis.variant_names import Variant, variant_names
 from dal.errors import DalError
 from dal.runs.reader import Run
 from dal.runs.round import on_test
+from dal.runs.same_data import comparable
 from dal.runs.saved_config import flatten, without_effect
 
 PRESETS = ("compute", "benchmark")
@@ -62,7 +63,10 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     independent), and for a run without its primary metric on a test set.
     """
     members: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
-    for run in runs:
+    runs = list(runs)
+    # Runs of older versions know less of their data.
+    for run, fingerprint in zip(runs, comparable([run.fingerprint for run in runs]), strict=True):
+        run = run if run.fingerprint == fingerprint else replace(run, fingerprint=fingerprint)
         members[frozenset(settings_of(run).items())].append(run)
     if not members:
         raise DalError("runs: expected at least one run, got none.")

@@ -57,7 +57,7 @@ def rank_command(
     writer.writerow(["rank", "index", "id", "score"])
     writer.writerows(map(spreadsheet_cell, row) for row in enumerate_rows(ranking.indices, ranking.ids, ranking.scores))
     name = config["acquisition"]["name"]
-    target = Path(output) if output else path / ranking_file(name)
+    target = Path(output).expanduser() if output else path / ranking_file(name)
     with explained("output", target, "Choose another file with --output."):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_text(target, text.getvalue())

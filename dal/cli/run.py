@@ -129,7 +129,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         def open_folder() -> RunFolder:
             if built.model.final_backbone is not None:
                 new_final_model(built.model, splits.train, built.seed)  # raises if the model cannot be built
-            folder = RunFolder(built.run_dir, config, splits.train.fingerprint())
+            folder = RunFolder(built.run_dir, config, splits.fingerprint())
             until_done.enter_context(_in_use(folder, console))
             _describe(console, config, splits, folder)
             _tell_what_happened(console, folder, built.model.final_backbone is not None)

@@ -18,6 +18,7 @@ from dal.config.folder import config_folder
 from dal.config.resolve import resolve
 from dal.config.schema import ROOT_NAME, register, register_own_file
 from dal.config.sweeps import sweep_values, swept, value_text
+from dal.config.texts import as_typed
 from dal.errors import DalError, unknown_choice
 from dal.runs.saved_config import REASONS, current_keys
 
@@ -138,7 +139,7 @@ def quoted(overrides: list[str]) -> list[str]:
         key, equals, value = text.partition("=")
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         attempts = [text, f"{key}='{escaped}'"] if equals else [text]
-        result.append(next((attempt for attempt in attempts if _parses(attempt)), text))
+        result.append(as_typed(next((attempt for attempt in attempts if _parses(attempt)), text)))
     return result
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dal.config.home import expand_home
 from dal.errors import DalError
 
 
@@ -27,7 +28,8 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     except RecursionError as error:
         raise DalError("overrides: expected references that end, got some that refer to one another.") from error
     assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+    made = {str(key): value for key, value in resolved.items()}
+    return made | expand_home({key: made[key] for key in ("run_dir",) if key in made})
 
 
 def _text(config: DictConfig, key: str) -> str:

@@ -14,6 +14,7 @@ from omegaconf import MISSING
 from dal.acquisition.base import AcquisitionFunction
 from dal.acquisition.own_file import file_digest, load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
+from dal.config.home import expand_home
 from dal.config.trainer import trainer_defaults
 from dal.costs.prices import PricesConfig
 from dal.data.images import ImageSplits
@@ -167,6 +168,7 @@ def build(config: Mapping[str, Any]) -> Built:
     for key in config:
         if key not in known:
             raise unknown_choice("config", known, key)
+    config = expand_home(config)
     for key in ("data", "acquisition"):
         if key not in config:
             raise bad_value(key, "the name of one", "nothing")

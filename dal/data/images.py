@@ -1,14 +1,14 @@
-"""ImageData: images with stable ids and labels, plain and augmented.
+"""ImageData: images with stable ids and labels, in two views.
 
-The plain view is what scoring and testing see; the augmented view is what training sees. An index is always a position
-in this data set; an id is what people see.
+Scoring and testing use the plain view; training uses the augmented view. An index is a position in the data set; an id
+is the name that people see.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -19,40 +19,51 @@ from dal.errors import bad_value
 from dal.tasks import CLASSIFICATION, Task
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
-"""(B, C, H, W) images and a CPU generator to images of the same shape and dtype."""
+"""Maps (B, C, H, W) images and a CPU generator to images of the same shape and dtype."""
+
+DIGEST_BYTES = 8
 
 
 class ImageSource(Protocol):
-    """A source of images: a tensor, a folder, or another Dataset."""
+    """Interface of a source of images: a tensor, a folder, or a Dataset.
+
+    A source may define ``digests(indices) -> list[bytes] | None``: a digest of the content of each image. A resumed run
+    then notices changed images.
+    """
 
     def __len__(self) -> int: ...
 
     def batch(self, indices: Sequence[int]) -> Tensor:
-        """(B, C, H, W) uint8 pixels, or float32 pixels that their owner has normalized already."""
+        """Return (B, C, H, W) uint8 pixels, or normalized float32 pixels."""
         ...
 
 
 class AugmentedSource(Protocol):
-    """Images whose owner brings random transforms: each read draws them anew."""
+    """Interface of a source with its own random transforms, drawn anew for each read."""
 
     def __len__(self) -> int: ...
 
     def augmented_batch(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
-        """As ImageSource.batch, with randomness from the CPU generator alone, so that workers do not matter."""
+        """Return images as ImageSource.batch does.
+
+        All randomness comes from the CPU generator, so results do not depend on the number of workers.
+        """
         ...
 
 
 class TensorSource:
-    """Images held in memory as one uint8 tensor and read by index, a batch at a time.
+    """Keeps images in memory as one uint8 tensor.
+
+    ``digests`` identify the content of the images; the default is computed from the pixels.
 
     >>> TensorSource(torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).batch([4, 0]).shape
     torch.Size([2, 1, 8, 8])
     """
 
-    def __init__(self, images: Tensor) -> None:
+    def __init__(self, images: Tensor, digests: Sequence[bytes] | None = None) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise bad_value("images", "a uint8 tensor (N, C, H, W)", f"{images.dtype} {tuple(images.shape)}")
-        self.images = images
+        self.images, self._digests = images, digests
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,15 +71,22 @@ class TensorSource:
     def batch(self, indices: Sequence[int]) -> Tensor:
         return self.images[torch.as_tensor(indices, dtype=torch.int64)]
 
+    def digests(self, indices: Sequence[int]) -> list[bytes]:
+        if self._digests is not None:
+            return [self._digests[index] for index in indices]
+        pixels = self.images.numpy(force=True)
+        return [hashlib.blake2b(pixels[i].tobytes(), digest_size=DIGEST_BYTES).digest() for i in indices]
+
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images of one split, and the task that says what their labels are.
+    """Images of one split, with their labels and task.
 
-    For classification ``labels`` is (N,) int64 with -1 (UNKNOWN) where the label is unknown, and -2 (OUT_OF_CLASS)
-    for an image of none of the classes; ``classes`` are names.
+    For classification, ``labels`` is (N,) int64: a class number, -1 (UNKNOWN) if unknown, or -2 (OUT_OF_CLASS) for an
+    image of none of the classes. ``classes`` are the names of the classes. ``set_aside`` maps images that cannot be
+    decoded to the reasons.
 
-    Raises DalError where ids repeat, lengths differ, or a label is not a class.
+    Raises DalError if ids repeat, lengths differ, or a label is not a class.
 
     >>> data = ImageData("toy", TensorSource(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), ["a", "b"],
     ...                  torch.tensor([0, -1]), ["cat", "dog"], mean=[0.5], std=[0.5])
@@ -107,7 +125,7 @@ class ImageData:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the first image."""
+        """The shape (C, H, W) of the first image."""
         channels, height, width = self.plain([0]).shape[1:]
         return channels, height, width
 
@@ -117,11 +135,14 @@ class ImageData:
         return (self.mean, self.std) if self.source.batch([0]).dtype == torch.uint8 else None
 
     def plain(self, indices: Sequence[int]) -> Tensor:
-        """(B, C, H, W) float32, normalized, never augmented."""
+        """Return (B, C, H, W) float32 images, normalized and without augmentation."""
         return self._normalize(self.source.batch(indices))
 
     def augmented(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
-        """(B, C, H, W) float32, augmented with randomness from the generator alone, then normalized."""
+        """Return (B, C, H, W) float32 images, augmented, then normalized.
+
+        All randomness comes from the generator.
+        """
         if self.augmented_source is not None:
             images = self.augmented_source.augmented_batch(indices, generator)
         else:
@@ -133,7 +154,7 @@ class ImageData:
     def _normalize(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8:
             return images.float()
-        # An empty mean would broadcast one channel to none without a word.
+        # An empty mean would silently broadcast one channel to none.
         for argument, value in (("mean", self.mean), ("std", self.std)):
             if len(value) not in (1, images.shape[1]):
                 raise bad_value(argument, f"one number for each of the {images.shape[1]} channels", list(value))
@@ -142,7 +163,7 @@ class ImageData:
         return (images - mean) / std
 
     def subset(self, indices: Sequence[int]) -> ImageData:
-        """These points alone, renumbered from 0; ids stay."""
+        """Return these points alone, renumbered from 0, with their ids."""
         wanted = torch.as_tensor(indices, dtype=torch.int64)
         return replace(
             self,
@@ -153,26 +174,45 @@ class ImageData:
         )
 
     def trainable(self, points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Of (L,) indices and their labels those that training can learn from."""
+        """Return those of (L,) indices and their labels that training can use."""
         indices, labels = points
         inside = self.task.trainable(labels)
         return indices[inside], labels[inside]
 
     def fingerprint(self) -> str:
-        """Changes when ids, their order or the classes change. Pixels and labels are not read."""
-        digest = hashlib.blake2b(digest_size=8)
-        for text in (*self.classes, "\x1e", *self.ids):
-            digest.update(text.encode(errors="surrogatepass") + b"\x1f")
-        return digest.hexdigest()
+        """Return digests of what identifies the data, separated by hyphens.
+
+        These are the ids in their order and the classes, the labels, and the content of the images. The last one is
+        empty if the source has no digests, as that of a Dataset.
+        """
+        names = (text.encode(errors="surrogatepass") + b"\x1f" for text in (*self.classes, "\x1e", *self.ids))
+        return "-".join((_digest(names), _digest([self.labels.numpy(force=True).tobytes()]), self._content()))
+
+    def _content(self) -> str:
+        digests = image_digests(self.source, range(len(self)))
+        return "" if digests is None else _digest(digests)
+
+
+def image_digests(source: ImageSource, indices: Sequence[int]) -> list[bytes] | None:
+    """Return a digest of the content of each image, or None if the source has none."""
+    digests: list[bytes] | None = source.digests(indices) if hasattr(source, "digests") else None
+    return digests
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def known_indices(data: ImageData) -> Tensor:
-    """(M,) int64 positions of the points whose label is known and can be tested on."""
+    """Return (M,) int64 positions of the points whose label is known and can be tested on."""
     return data.task.known(data.labels).nonzero().flatten()
 
 
 class SubsetSource:
-    """Some images of another source, renumbered from 0."""
+    """Selects images of another source, renumbered from 0."""
 
     def __init__(self, source: ImageSource, indices: Sequence[int]) -> None:
         self.source, self.indices = source, indices
@@ -183,9 +223,12 @@ class SubsetSource:
     def batch(self, indices: Sequence[int]) -> Tensor:
         return self.source.batch([self.indices[i] for i in indices])
 
+    def digests(self, indices: Sequence[int]) -> list[bytes] | None:
+        return image_digests(self.source, [self.indices[i] for i in indices])
+
 
 class SubsetAugmentedSource:
-    """Some images of another augmented source, renumbered from 0."""
+    """Selects images of another augmented source, renumbered from 0."""
 
     def __init__(self, source: AugmentedSource, indices: Sequence[int]) -> None:
         self.source, self.indices = source, indices
@@ -198,7 +241,15 @@ class SubsetAugmentedSource:
 
 
 class ImageSplits(NamedTuple):
-    """A training set, whose points are the pool, and a test set that is never trained on or chosen from."""
+    """A training set, whose points are the pool, and a test set.
+
+    Test images are never trained on or selected.
+    """
 
     train: ImageData
     test: ImageData | None
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the training set, and a digest of the test set as its last part."""
+        test = "" if self.test is None else _digest([self.test.fingerprint().encode()])
+        return f"{self.train.fingerprint()}-{test}"

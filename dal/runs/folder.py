@@ -43,6 +43,7 @@ from dal.runs.layout import (
 from dal.runs.records import Records, Weights
 from dal.runs.restored import restore
 from dal.runs.round import PRIMARY_METRIC
+from dal.runs.same_data import changed
 from dal.runs.saved_config import Config, check_same_config, dump_config
 from dal.runs.state import State, read_state, write_state
 from dal.runtime.distributed import is_rank_zero
@@ -209,7 +210,7 @@ class RunFolder(Records):
             if state["rounds"]:
                 raise
         else:
-            if state["rounds"] or state["data"] == self._fingerprint:
+            if state["rounds"] or not changed(str(state["data"]), self._fingerprint):
                 return state
         for name in (STATE, SELECTIONS, VALIDATION, QUERY, ROUNDS):
             self._remove(name)
@@ -299,11 +300,14 @@ class RunFolder(Records):
 
 
 def read_run_folder(path: Path, fingerprint: str) -> Records:
-    """Return the records in a folder without locking or writing. Raises DalError if there are none."""
+    """Return the records in a folder without locking or writing.
+
+    The labels of the data may have changed. Raises DalError if there are no records.
+    """
     while True:
         state, records = read_state(path), Records()
         try:
-            restore(records, path, state, fingerprint)
+            restore(records, path, state, fingerprint, labels=False)
         except DalError:
             # A run that goes on deletes old weights, so the files may belong to a later commit.
             if read_state(path) == state:

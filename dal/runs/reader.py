@@ -37,7 +37,7 @@ class Run:
     path: Path
     config: dict[str, Any]
     rows: tuple[Round, ...]
-    fingerprint: str  # of the ids and classes of the data
+    fingerprint: str  # of the data, as ImageSplits.fingerprint() returns it
     finished: bool  # False if the run is interrupted or still running
     primary_metric: str = PRIMARY_METRIC  # the metric that rules and reports follow
     final_model: Round | None = None  # the row of the final model, if there is one; the campaign trains its proxy

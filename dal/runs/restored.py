@@ -8,21 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dal.errors import DalError
 from dal.runs.committed import check_file, damaged
 from dal.runs.journal import committed_rounds, read_query, read_selections, read_validation
 from dal.runs.layout import CONFIG, ROUNDS, SELECTIONS, weights_file
 from dal.runs.records import Records
+from dal.runs.same_data import check_same_data
 from dal.runs.state import State
 
 
-def restore(records: Records, folder: Path, state: State, fingerprint: str) -> None:
-    """Load what a state of the run commits. Raises DalError for other data, and for a damaged file."""
-    if state["data"] != fingerprint:
-        raise DalError(
-            f"data: the run in {str(folder)!r} started with other images (their ids or classes differ). Choose another "
-            "run_dir."
-        )
+def restore(records: Records, folder: Path, state: State, fingerprint: str, labels: bool = True) -> None:
+    """Load what a state of the run commits. Without ``labels``, the labels of the data may have changed.
+
+    Raises DalError for other data, and for a damaged file.
+    """
+    check_same_data(folder, str(state["data"]), fingerprint, labels)
     check_file(folder, CONFIG, state)
     records.stage, records.costs = state["stage"], dict(state.get("costs", {}))
     if state.get("scores"):

@@ -67,7 +67,7 @@ def test_the_view_has_the_features_and_all_that_the_data_has_beside_its_images(m
     assert torch.equal(view.labels, data.labels)
     for name in ("name", "ids", "classes", "set_aside"):
         assert getattr(view, name) == getattr(data, name)
-    assert view.fingerprint() == data.fingerprint()
+    assert view.fingerprint().startswith(data.fingerprint().rpartition("-")[0])
 
 
 def test_features_are_computed_once(model, data, test_data):

@@ -61,7 +61,7 @@ class FashionMNIST(DataConfig):
     """Whether to download missing files into root."""
 
     def read(self) -> ImageSplits:
-        root = Path(self.root)
+        root = Path(self.root).expanduser()
         if self.root == DEFAULT_ROOT and not root.exists() and Path(DEBIAN_ROOT).is_dir():
             root = Path(DEBIAN_ROOT)
         if self.download and any(_find(root, name) is None for name in _FILES):

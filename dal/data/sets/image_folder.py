@@ -10,44 +10,42 @@ from typing import Any, ClassVar
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
+from dal.data.sources.csv_labels import csv_label_column, csv_label_sets, csv_labels
 from dal.data.sources.decoding import read_images
-from dal.data.sources.listing import (
-    class_numbers,
-    csv_label_column,
-    csv_label_sets,
-    csv_labels,
-    existing_folder,
-    folder_labels,
-    image_files,
-)
+from dal.data.sources.listing import Listing, class_numbers, existing_folder, folder_labels, list_images
+from dal.data.sources.names import check_class_names, check_distinct, composed
 from dal.data.sources.split import split_by_id
 from dal.errors import DalError, bad_value
 from dal.runtime.ranges import Range, Ranges, whole
 from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
 from dal.tasks.base import UNKNOWN
 
-# Of ImageNet, as pretrained backbones expect.
 _SPLITS = {"train", "val", "valid", "validation", "test"}
+# Statistics of ImageNet, which pre-trained backbones expect.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass
 class ImageFolder(DataConfig):
-    """Images below ``root`` as uint8 (3, image_size, image_size): the middle square, resized. An id is the path
-    relative to root with forward slashes.
+    """Images below ``root``, as uint8 (3, image_size, image_size).
 
-    Without ``csv``, the subfolders of root that hold images are the classes, sorted, and images deeper down belong to
-    them; images right in root have no label. With it, the labels that occur are the classes, sorted as text, and images
-    that it does not mention have no label. All images without a label are points of the pool.
+    Each image is cropped to its center square and resized. An id is the path relative to root, with forward slashes and
+    in Unicode's composed form.
 
-    Without ``test_root``, each labeled image is in the test set or not by a hash of its id, so that adding images never
-    moves others. With it, the class subfolders of that folder are the test set, and root is the pool alone.
+    Without ``csv``, the subfolders of root that hold images are the classes, in sorted order. Images deeper down belong
+    to the class of the first folder. Images directly in root have no label. With ``csv``, the labels in the file are
+    the classes, sorted as text, and images that are not in the file have no label. All images without a label are
+    points of the pool.
 
-    An image that cannot be decoded is no point: it is in ``ImageData.set_aside`` with its reason, and a warning tells
-    of it. The augmentation is a horizontal flip and a random crop of 0.6 to 1 of the area.
+    Without ``test_root``, a hash of the id decides whether a labeled image is in the test set, so that new images never
+    move others. With it, the class subfolders of that folder are the test set, and root is the pool.
 
-    Raises DalError where a folder or the CSV is missing, empty or does not fit the classes, fewer than two classes are
-    known, nothing is labeled, or a split would be empty.
+    An image that cannot be decoded is not a point. A warning names it, and ``ImageData.set_aside`` holds the reason.
+    Another warning counts the files that are no images. The augmentation is a horizontal flip and a random crop of 0.6
+    to 1 of the area.
+
+    Raises DalError if a folder or the CSV file is missing, empty, malformed or does not fit the classes, if two class
+    names look the same, if fewer than two classes are known, if nothing is labeled, or if a split would be empty.
 
     >>> from dal.data import load
     >>> load(ImageFolder(root="no/such/folder"))
@@ -79,14 +77,15 @@ class ImageFolder(DataConfig):
     def read(self) -> ImageSplits:
         root = existing_folder("root", self.root)
         test_root = None if self.test_root is None else self._separate(root, self.test_root)
-        files = _some_files("root", root)
-        splits = {file.split("/", 1)[0] for file in files if file.count("/") > 1}
+        listing = _some_images("root", root, classes=self.csv is None)
+        splits = {file.split("/", 1)[0] for file in listing.files if file.count("/") > 1}
         if self.csv is None and self.classes is None and "train" in splits <= _SPLITS and len(splits) > 1:
             expected = "class subfolders (splits are given as data.root=.../train data.test_root=.../test)"
             raise bad_value("root", expected, sorted(splits))
-        if self.csv is not None and csv_label_column(Path(self.csv)) == "labels":
-            return self._read_multi_label(root, files)
-        names = folder_labels(files) if self.csv is None else csv_labels(Path(self.csv), files)
+        if self.csv is not None and csv_label_column(self._csv_path()) == "labels":
+            return self._read_multi_label(listing)
+        files = listing.files
+        names = folder_labels(files) if self.csv is None else csv_labels(self._csv_path(), files, listing.reason)
         classes = self._classes(root, set(names.values()))
         numbers = class_numbers("root" if self.csv is None else "csv", names, classes)
         test_numbers = None if test_root is None else _test_numbers(test_root, classes)
@@ -94,26 +93,32 @@ class ImageFolder(DataConfig):
         if bool((data.labels == UNKNOWN).all()):
             raise DalError(f"root: expected a labeled image that can be decoded, got none in {root}.")
         if test_root is not None and test_numbers is not None:
-            return ImageSplits(data, self._data(test_root, sorted(test_numbers), test_numbers, classes))
+            return ImageSplits(data, self._data(test_root, list(test_numbers), test_numbers, classes))
         return split_by_id(data, self.test_fraction)
 
-    def _read_multi_label(self, root: Path, files: Sequence[str]) -> ImageSplits:
-        """The images with any number of classes each, from the column labels of the CSV file."""
+    def _csv_path(self) -> Path:
         assert self.csv is not None
+        return Path(self.csv).expanduser()
+
+    def _read_multi_label(self, listing: Listing) -> ImageSplits:
+        """Return the images with any number of classes each, from the column labels of the CSV file."""
         if self.test_root is not None:
             raise bad_value("test_root", "null with several labels an image", self.test_root)
-        names = csv_label_sets(Path(self.csv), files)
-        classes = self._classes(root, {name for several in names.values() for name in several})
+        names = csv_label_sets(self._csv_path(), listing.files, listing.reason)
+        classes = self._classes(listing.root, {name for several in names.values() for name in several})
         position = {name: number for number, name in enumerate(classes)}
         for image, several in names.items():
             if unknown := sorted(set(several) - set(classes)):
                 raise bad_value("csv", f"labels of {image} among the classes {', '.join(classes[:10])}", unknown[0])
         numbers = {image: tuple(position[name] for name in several) for image, several in names.items()}
-        return split_by_id(self._data(root, files, numbers, classes, MULTI_LABEL), self.test_fraction)
+        return split_by_id(self._data(listing.root, listing.files, numbers, classes, MULTI_LABEL), self.test_fraction)
 
     @staticmethod
     def _separate(root: Path, test_root: str) -> Path:
-        """Raises DalError where one folder holds the other, since test images would be trained on."""
+        """Return the test folder.
+
+        Raises DalError if one folder contains the other, because test images would be in the pool.
+        """
         folder = existing_folder("test_root", test_root)
         real, real_root = folder.resolve(), root.resolve()
         if real.is_relative_to(real_root) or real_root.is_relative_to(real):
@@ -121,19 +126,22 @@ class ImageFolder(DataConfig):
         return folder
 
     def _classes(self, root: Path, names: Collection[str]) -> list[str]:
+        """Return the given class names, or those that occur."""
         found = sorted(names)
+        argument = "root" if self.csv is None else "csv"
         if self.csv is not None and not found:
             raise bad_value("csv", "at least one labeled image", f"only empty labels in {self.csv}")
         if self.classes is not None:
-            if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
+            given = check_class_names(self.classes)
+            if len(given) < 2 or len(set(given)) < len(given):
                 raise bad_value("classes", "at least two different class names", list(self.classes))
             if not found:
                 raise bad_value("root", "at least one class subfolder with an image", str(root))
-            return list(self.classes)
+            check_distinct("classes", given, listed=given)
+            return given
+        check_distinct(argument, found)
         if len(found) < 2:
-            argument, what = (
-                ("root", "class subfolders with images") if self.csv is None else ("csv", "different labels")
-            )
+            what = "class subfolders with images" if self.csv is None else "different labels"
             raise bad_value(argument, f"at least two {what} (or classes=)", found)
         return found
 
@@ -152,18 +160,19 @@ class ImageFolder(DataConfig):
 def unlabeled_folder(
     root: str, *, image_size: int, classes: Sequence[str], name: str = "folder", in_memory: bool | None = None
 ) -> ImageData:
-    """All images in a folder and below it as points without labels, for ranking with a model of these classes.
+    """Return all images in a folder and below it as points without labels.
 
-    The images are those that ImageFolder would read: same ids, sizes, normalization and treatment of damaged files.
+    A model of these classes can then rank them. Ids, sizes, normalization and the treatment of damaged files are those
+    of ImageFolder.
 
-    Raises DalError where the folder is missing or holds no image that can be decoded.
+    Raises DalError if the folder is missing or holds no image that can be decoded.
 
     >>> unlabeled_folder("no/such/folder", image_size=64, classes=["cat", "dog"])
     Traceback (most recent call last):
     dal.errors.DalError: root: expected a folder of images that exists, got 'no/such/folder'.
     """
     folder = existing_folder("root", root)
-    return _folder_data(folder, _some_files("root", folder), {}, classes, image_size, in_memory, name)
+    return _folder_data(folder, _some_images("root", folder).files, {}, classes, image_size, in_memory, name)
 
 
 def _folder_data(
@@ -183,7 +192,7 @@ def _folder_data(
     return ImageData(
         name=name,
         source=source,
-        ids=readable,
+        ids=[composed(file) for file in readable],
         labels=labels,
         classes=list(classes),
         mean=MEAN,
@@ -194,15 +203,18 @@ def _folder_data(
     )
 
 
-def _some_files(argument: str, root: Path) -> list[str]:
-    files = image_files(root)
-    if not files:
-        raise bad_value(argument, "a folder with images in it or below", f"no image in {root}")
-    return files
+def _some_images(argument: str, root: Path, classes: bool = False) -> Listing:
+    """List the images, and warn about what is left out. Raises DalError if there is no image."""
+    listing = list_images(root, argument)
+    if not listing.files:
+        left_out = f" (left out: {listing.summary()})" if listing.left_out else ""
+        raise bad_value(argument, "a folder with images in it or below", f"no image in {root}{left_out}")
+    listing.warn(classes)
+    return listing
 
 
 def _test_numbers(test_root: Path, classes: Sequence[str]) -> dict[str, int]:
-    names = folder_labels(_some_files("test_root", test_root))
+    names = folder_labels(_some_images("test_root", test_root, classes=True).files)
     if not names:
         raise bad_value("test_root", "class subfolders with images", f"only images without a class in {test_root}")
     return class_numbers("test_root", names, classes)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from threading import Lock
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from dal.data.images import ImageSource, TensorSource
+from dal.data.images import DIGEST_BYTES, ImageSource, TensorSource
+from dal.data.sources.formats import formats
+from dal.data.sources.names import is_utf8
+from dal.data.sources.pixels import levels, to_rgb
 from dal.errors import DalError, bad_value
 from dal.runtime.console import SafeConsole
 
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+_MAX_PIXELS = 89_478_485  # Pillow warns of more
+_LARGE_PIXELS = 2**24
 MEMORY_LIMIT_BYTES = 2**30
 _CHUNK = 256
 _SILENT_SECONDS = 2.0
@@ -32,20 +39,36 @@ def decode(path: Path, image_size: int) -> Tensor:
     """Return the center square of an image as (3, image_size, image_size) uint8 RGB.
 
     The square is resized bilinearly with antialiasing. This equals resizing the shorter side, then cropping the center.
-    EXIF rotation is applied. Grayscale, palette and CMYK images are converted to RGB; 16-bit grayscale is scaled from
-    0..65535. Transparent pixels become white, the usual background of such images. Only the first frame is read.
+    EXIF rotation is applied. to_rgb() converts the other modes. Only the first frame is read.
 
-    Raises any exception of Pillow for a damaged file, and ValueError for floating-point pixels (unknown range).
+    Raises any exception of Pillow for a damaged file, OSError for anything but a regular file, and ValueError for
+    pixels of an unknown range, or for more than 89 million pixels that cannot be read at a smaller scale.
     """
-    with Image.open(path, formats=_FORMATS) as opened:
+    with _regular_file(path) as file:
+        return _square(file, path.suffix, image_size, nullcontext())
+
+
+def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextManager[object]) -> Tensor:
+    """Decode as decode() does. Large images take ``turn``, so that only one at a time is in memory."""
+    try:
+        opened = Image.open(file, formats=formats(suffix))
+    except Image.DecompressionBombError:
+        raise ValueError(f"it has more than {2 * _MAX_PIXELS:,} pixels; shrink it") from None
+    with opened:
         # JPEG decodes faster at 1/2, 1/4 or 1/8 scale; twice the target size keeps the antialiasing effective.
         opened.draft(None, (2 * image_size, 2 * image_size))
-        return square(opened, image_size)
+        pixels = opened.width * opened.height
+        if pixels > _MAX_PIXELS:
+            found = f"{opened.width:,} x {opened.height:,} pixels"
+            raise ValueError(f"{found} are more than the limit of {_MAX_PIXELS:,}; shrink it")
+        with turn if pixels > _LARGE_PIXELS else nullcontext():
+            return square(opened, image_size)
 
 
 def square(image: Image.Image, image_size: int) -> Tensor:
-    """Return the center square of a PIL image, as decode does with a file."""
-    image = _to_rgb(ImageOps.exif_transpose(image))
+    """Return the center square of a PIL image, as decode() does with a file. Raises ValueError as levels() does."""
+    values = levels(image)
+    image = to_rgb(ImageOps.exif_transpose(image), values)
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)
@@ -53,23 +76,23 @@ def square(image: Image.Image, image_size: int) -> Tensor:
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
-    if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
-        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-    if image.mode.lower() in ("rgba", "la", "pa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB")
+@contextmanager
+def _regular_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading. Raises OSError for a pipe, which would be waited for, and for a device or a folder."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb") as file:  # noqa: PTH123 (a descriptor)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError("it is no regular file")
+        yield file
 
 
 class FolderSource:
     """Decodes images each time they are read: (B, 3, S, S) uint8."""
 
-    def __init__(self, root: Path, files: Sequence[str], image_size: int) -> None:
-        self.root, self.files, self.image_size = root, files, image_size
+    def __init__(
+        self, root: Path, files: Sequence[str], image_size: int, digests: Sequence[bytes] | None = None
+    ) -> None:
+        self.root, self.files, self.image_size, self._digests = root, files, image_size, digests
 
     def __len__(self) -> int:
         return len(self.files)
@@ -77,11 +100,14 @@ class FolderSource:
     def batch(self, indices: Sequence[int]) -> Tensor:
         images = torch.empty(len(indices), 3, self.image_size, self.image_size, dtype=torch.uint8)
         for row, index in enumerate(indices):
-            image = _attempt(self.root, self.files[index], self.image_size)
-            if isinstance(image, str):
-                raise DalError(f"{self.root / self.files[index]}: was readable at setup and no longer is ({image}).")
-            images[row] = image
+            read = _attempt(self.root, self.files[index], self.image_size, nullcontext(), with_digest=False)
+            if isinstance(read, str):
+                raise DalError(f"{self.root / self.files[index]}: was readable at setup and no longer is ({read}).")
+            images[row] = read.image
         return images
+
+    def digests(self, indices: Sequence[int]) -> list[bytes] | None:
+        return None if self._digests is None else [self._digests[index] for index in indices]
 
 
 class Readable(NamedTuple):
@@ -106,14 +132,16 @@ def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bo
         in_memory = len(files) * 3 * image_size**2 < MEMORY_LIMIT_BYTES
     images = torch.empty(len(files) if in_memory else 0, 3, image_size, image_size, dtype=torch.uint8)
     kept: list[str] = []
+    digests: list[bytes] = []
     set_aside: dict[str, str] = {}
-    for file, image in _attempts(root, files, image_size):
-        if isinstance(image, str):
-            set_aside[file.encode(errors="backslashreplace").decode()] = image
+    for file, read in _attempts(root, files, image_size):
+        if isinstance(read, str):
+            set_aside[file.encode(errors="backslashreplace").decode()] = read
             continue
         if in_memory:
-            images[len(kept)] = image
+            images[len(kept)] = read.image
         kept.append(file)
+        digests.append(read.digest)
     if set_aside:
         first = "; ".join(f"{file} ({reason})" for file, reason in list(set_aside.items())[:_NAMED])
         more = "; ..." if len(set_aside) > _NAMED else ""
@@ -121,30 +149,51 @@ def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bo
         if not kept:
             raise DalError(f"root: expected images that can be decoded, got {found} that cannot: {first}{more}.")
         warnings.warn(f"{found} cannot be decoded and are set aside: {first}{more}.", stacklevel=2)
-    source = TensorSource(images[: len(kept)]) if in_memory else FolderSource(root, kept, image_size)
-    return Readable(source, kept, set_aside)
+    if in_memory:
+        return Readable(TensorSource(images[: len(kept)], digests), kept, set_aside)
+    return Readable(FolderSource(root, kept, image_size, digests), kept, set_aside)
 
 
-def _attempt(root: Path, file: str, image_size: int) -> Tensor | str:
-    """Return the image, or the reason why it cannot be decoded."""
-    try:
-        file.encode()
-    except UnicodeEncodeError:
+class _Read(NamedTuple):
+    image: Tensor
+    digest: bytes  # of the file
+
+
+def _attempt(
+    root: Path, file: str, image_size: int, turn: AbstractContextManager[object], with_digest: bool = True
+) -> _Read | str:
+    """Return the image and a digest of its file, or the reason why it cannot be decoded."""
+    if not is_utf8(file):
         return "its name is not UTF-8"
+    path = root / file
     try:
-        return decode(root / file, image_size)
+        with _regular_file(path) as opened:
+            digest = hashlib.file_digest(cast(Any, opened), _short_digest).digest() if with_digest else b""
+            opened.seek(0)
+            return _Read(_square(opened, path.suffix, image_size, turn), digest)
+    except UnidentifiedImageError:
+        return "it is no image that Pillow can read"
     # Pillow's parsers raise exceptions of any type on damaged bytes.
     except Exception as error:  # noqa: BLE001
-        reason = " ".join(str(error).replace(f"{root / file}", file).split())
+        reason = " ".join(str(error).replace(f"{path}", file).split())
         return reason or type(error).__name__
 
 
-def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tuple[str, Tensor | str]]:
+def _short_digest() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
+
+
+def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tuple[str, _Read | str]]:
     """Decode the files in order; chunks limit the images held in memory."""
+    turn = Lock()
     with progress(len(files)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for start in range(0, len(files), _CHUNK):
             chunk = files[start : start + _CHUNK]
-            yield from zip(chunk, threads.map(lambda file: _attempt(root, file, image_size), chunk), strict=True)
+            with warnings.catch_warnings():
+                # _MAX_PIXELS bounds the pixels that are decoded, which are fewer than those of a large JPEG.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                finished = list(threads.map(lambda file: _attempt(root, file, image_size, turn), chunk))
+            yield from zip(chunk, finished, strict=True)
             advance(len(chunk))
 
 

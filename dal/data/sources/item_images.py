@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from dal.data.images import ImageSource, TensorSource
 from dal.data.sources.decoding import MEMORY_LIMIT_BYTES, progress, square
+from dal.data.sources.pixels import levels, to_rgb
 from dal.errors import DalError, bad_value
 
 Fetch = Callable[[int], Image.Image]
@@ -56,12 +57,11 @@ class ItemSource:
     def _pixels(self, image: Image.Image) -> Tensor:
         if self.image_size is not None:
             pixels = square(image, self.image_size)
-        elif self.gray:
-            return torch.from_numpy(np.array(image.convert("L"))).unsqueeze(0)
         else:
-            pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+            upright = ImageOps.exif_transpose(image)
+            pixels = torch.from_numpy(np.array(to_rgb(upright, levels(image)))).permute(2, 0, 1).contiguous()
         # The channels of a gray image are equal.
-        return pixels[:1] if self.gray else pixels
+        return pixels[:1].clone() if self.gray else pixels
 
 
 def in_memory_if_small(source: ItemSource, in_memory: bool | None) -> ImageSource:

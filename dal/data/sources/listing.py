@@ -1,131 +1,184 @@
-"""Lists the images of a folder and their labels without opening an image."""
+"""Lists the images of a folder without opening one, and counts what is left out."""
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+import stat
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
 
+from dal.data.sources.formats import is_image, kind
+from dal.data.sources.names import composed, is_utf8
 from dal.errors import DalError, bad_value
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Suffixes of image files, in upper or lower case."""
+_NAMED = 3
+_KINDS = 8
+# Folders in which operating systems and storage devices keep previews and deleted files.
+_SYSTEM_FOLDERS = {
+    "#recycle", "$recycle.bin", "@eadir", "@recycle", "@tmp", "__macosx", "lost+found", "recycler",
+    "system volume information",
+}  # fmt: skip
+# Files that file managers write into each folder. They never hold data of a user.
+_SYSTEM_FILES = {".directory", ".ds_store", "desktop.ini", "ehthumbs.db", "thumbs.db"}
+
+
+@dataclass
+class Listing:
+    """The images below a folder, and everything else by kind."""
+
+    root: Path
+    files: list[str] = field(default_factory=list)
+    """POSIX paths relative to root, sorted by their composed form."""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """Kind to paths, such as ``.txt``."""
+    folders: list[str] = field(default_factory=list)
+    """Names of the folders directly in root."""
+
+    def empty_folders(self) -> list[str]:
+        """Return the folders directly in root without an image in them or below, sorted."""
+        used = {file.split("/", 1)[0] for file in self.files}
+        return sorted(set(self.folders) - used)
+
+    def reason(self, path: str) -> str | None:
+        """Return why a path is left out, or None if it is not in the listing."""
+        for what, names in self.left_out.items():
+            if any(path == composed(name) or path.startswith(f"{composed(name)}/") for name in names):
+                return what
+        return None
+
+    def summary(self) -> str:
+        """Return what is left out in words: the count, kind and first names of each; empty if nothing is."""
+        kinds = sorted(self.left_out.items(), key=lambda item: (-len(item[1]), item[0]))
+        parts = [f"{len(names):,} {what}: {shown(sorted(names))}" for what, names in kinds[:_KINDS]]
+        if rest := kinds[_KINDS:]:
+            parts.append(f"{sum(len(names) for _, names in rest):,} of {len(rest)} other kinds")
+        return "; ".join(parts)
+
+    def warn(self, classes: bool) -> None:
+        """Warn once about all that is left out. ``classes`` tells that folders are classes."""
+        sentences = []
+        if self.left_out:
+            sentences.append(f"{self.root}: these are no images and are left out: {self.summary()}.")
+        if classes and (empty := self.empty_folders()):
+            sentences.append(f"{self.root}: folders without an image are no classes: {shown(empty)}.")
+        if sentences:
+            warnings.warn(" ".join(sentences), stacklevel=2)
+
+
+def shown(names: Sequence[str]) -> str:
+    """Return the first names, with escapes for characters that do not print.
+
+    >>> shown(["a", "b\\n", "c", "d"])
+    'a, b\\\\n, c, ...'
+    """
+    first = [repr(name)[1:-1] if not name.isprintable() else name for name in names[:_NAMED]]
+    return ", ".join(first + ["..."] * (len(names) > _NAMED))
 
 
 def existing_folder(argument: str, folder: str) -> Path:
-    """Return the folder as a path. Raises DalError if it does not exist or the name is empty."""
-    if not folder or not Path(folder).is_dir():
+    """Return the folder as a path, with ``~`` expanded.
+
+    Raises DalError if it does not exist or the name is empty.
+    """
+    try:
+        path = Path(folder).expanduser()
+        exists = bool(folder) and path.is_dir()
+    except (OSError, RuntimeError, ValueError):  # a name that no folder can have
+        exists = False
+    if not exists:
         raise bad_value(argument, "a folder of images that exists", folder)
-    return Path(folder)
+    return path
 
 
 def image_files(root: Path) -> list[str]:
     """Return the sorted POSIX paths of all images below root, relative to root.
 
-    Names that begin with a dot are ignored. Symbolic links to folders are followed, except those that form a cycle.
-
     >>> image_files(Path("no/such/folder"))
     []
     """
+    return list_images(root).files
+
+
+def list_images(root: Path, argument: str = "root") -> Listing:
+    """List all images below root.
+
+    Images are regular files with a suffix of a format that Pillow decodes. Hidden files and folders, whose names begin
+    with a dot, folders of the operating system, and everything that is no regular file are left out and counted.
+    Symbolic links are followed, except those that form a cycle.
+
+    Raises DalError, naming ``argument``, if a folder cannot be read.
+    """
+    found = Listing(root)
     if not root.is_dir():
-        return []
-    found: list[str] = []
-    pending = [(root, "", frozenset({os.path.realpath(root)}))]
+        return found
+    pending = [(str(root), "", frozenset({os.path.realpath(root)}))]
     while pending:
         folder, prefix, above = pending.pop()
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
+        for entry in _entries(argument, folder):
+            path = prefix + entry.name
+            what = _left_out(entry)
+            if what == "folder":
+                real = os.path.realpath(entry.path)
+                if real in above:
+                    what = "links to a folder around them"
+                else:
+                    pending.append((entry.path, f"{path}/", above | {real}))
+                    if not prefix:
+                        found.folders.append(entry.name)
                     continue
-                if entry.is_dir():
-                    real = os.path.realpath(entry.path)
-                    if real not in above:
-                        pending.append((Path(entry.path), f"{prefix}{entry.name}/", above | {real}))
-                elif entry.name.lower().endswith(SUFFIXES):
-                    found.append(prefix + entry.name)
-    return sorted(found)
+            if what is None:
+                found.files.append(path)
+            elif entry.name.lower() not in _SYSTEM_FILES:
+                found.left_out.setdefault(what, []).append(path)
+    found.files.sort(key=lambda file: (composed(file), file))
+    _check_composed(argument, found.files)
+    return found
+
+
+def _entries(argument: str, folder: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as error:
+        raise bad_value(argument, "folders that can be read", f"{folder} ({error.strerror})") from error
+
+
+def _left_out(entry: os.DirEntry[str]) -> str | None:
+    """Return the kind of an entry that is no image, ``folder`` for a folder, or None for an image."""
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        return "broken links" if entry.is_symlink() else "unreadable"
+    if entry.name.startswith("."):
+        return "hidden folders" if stat.S_ISDIR(mode) else "hidden files"
+    if stat.S_ISDIR(mode):
+        return "system folders" if entry.name.lower() in _SYSTEM_FOLDERS else "folder"
+    if not stat.S_ISREG(mode):
+        return "pipes, sockets or devices"
+    return None if is_image(entry.name) else kind(entry.name)
+
+
+def _check_composed(argument: str, files: Sequence[str]) -> None:
+    """Raise DalError if two paths are one after composition."""
+    for first, second in pairwise(files):
+        if composed(first) == composed(second):
+            expected = "file names that differ in more than Unicode composition"
+            raise DalError(f"{argument}: expected {expected}, got {first!a} and {second!a}.")
 
 
 def folder_labels(files: Sequence[str]) -> dict[str, str]:
-    """Map each image to its class, the first folder of its path. An image in no folder has no label.
+    """Map each image to its class, the first folder of its path.
+
+    An image in no folder has no label, and so has one in a folder whose name is not UTF-8.
 
     >>> folder_labels(["cat/1.jpg", "cat/more/2.jpg", "3.jpg"])
     {'cat/1.jpg': 'cat', 'cat/more/2.jpg': 'cat'}
     """
-    return {file: file.split("/", 1)[0] for file in files if "/" in file}
-
-
-def csv_label_column(path: Path) -> str:
-    """``label`` or ``labels``: the column with the classes in a CSV file with the column id.
-
-    Raises DalError where the file cannot be read, and unless it has exactly one of the two.
-    """
-    with _csv_rows(path) as rows:
-        columns = list(rows.fieldnames or [])
-    found = [column for column in ("label", "labels") if column in columns]
-    if "id" not in columns or len(found) != 1:
-        raise bad_value("csv", f"the columns id and label (or labels, for several classes an image) in {path}", columns)
-    return found[0]
-
-
-def csv_labels(path: Path, files: Collection[str]) -> dict[str, str]:
-    """Map images to classes, read from a CSV file.
-
-    The file is UTF-8, comma-separated, and has the columns id and label; other columns are ignored. An id is a path
-    relative to the image folder. An empty label marks an unlabeled point.
-
-    Raises DalError if the file cannot be read, a column is missing, or an id repeats or is not one of the files.
-    """
-    return _csv_cells(path, files, "label")
-
-
-def csv_label_sets(path: Path, files: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Image to classes from the column labels, whose classes have semicolons between them.
-
-    A row whose cell is empty is a point without labels. A cell with nothing but a semicolon says that none of the
-    classes applies.
-
-    Raises DalError as csv_labels() does, and for a class that stands twice in a cell.
-    """
-    found = {}
-    for image, cell in _csv_cells(path, files, "labels").items():
-        names = tuple(name for name in map(str.strip, cell.split(";")) if name)
-        if len(set(names)) < len(names):
-            raise bad_value("csv", f"each class once in the labels of {image}", cell)
-        found[image] = names
-    return found
-
-
-@contextmanager
-def _csv_rows(path: Path) -> Iterator[csv.DictReader[str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            rows = csv.DictReader(lines)
-            rows.fieldnames = [column.strip() for column in rows.fieldnames or []]
-            yield rows
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DalError(f"csv: expected a CSV file in UTF-8 that can be read at {path}, got {reason}.") from error
-
-
-def _csv_cells(path: Path, files: Collection[str], column: str) -> dict[str, str]:
-    known, cells, seen = set(files), dict[str, str](), set[str]()
-    with _csv_rows(path) as rows:
-        if not {"id", column} <= set(rows.fieldnames or []):
-            raise bad_value("csv", f"the columns id and {column} in {path}", list(rows.fieldnames or []))
-        for row in rows:
-            image = PurePosixPath((row["id"] or "").strip()).as_posix()
-            if image not in known:
-                expected = f"image files that exist below the root as ids (line {rows.line_num} of {path})"
-                raise bad_value("csv", expected, row["id"])
-            if image in seen:
-                raise bad_value("csv", f"each id once (line {rows.line_num} of {path})", image)
-            seen.add(image)
-            if cell := (row[column] or "").strip():
-                cells[image] = cell
-    return cells
+    first = {file: file.split("/", 1)[0] for file in files if "/" in file}
+    return {file: composed(name) for file, name in first.items() if is_utf8(name)}
 
 
 def class_numbers(argument: str, names: Mapping[str, str], classes: Sequence[str]) -> dict[str, int]:

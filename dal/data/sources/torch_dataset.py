@@ -9,12 +9,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from dal.data.images import ImageData
 from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
 from dal.data.sources.items import ItemKeys
+from dal.data.sources.pixels import dataset_pixels
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
 from dal.errors import DalError, bad_value
 
@@ -47,10 +49,11 @@ def from_dataset(
     """Return a training set that trains on ``dataset`` and scores ``plain``.
 
     ``dataset[i]`` is an image or an (image, label, ...). An image is a tensor (uint8 (C, H, W), or normalized floating
-    point), a PIL image, or a NumPy array (H, W, C). All images have the same shape. ``mean`` and ``std``, one number or
-    one per channel, normalize uint8 images; floating-point images are unchanged. Random transforms in ``dataset`` must
-    draw from the global generators of torch, NumPy or ``random``. These are seeded for each image and restored, so
-    results do not depend on the number of workers.
+    point), a PIL image, or a NumPy array (H, W, C). PIL images of mode L stay gray; other modes become RGB as in a
+    folder of images. All images have the same shape. ``mean`` and ``std``, one number or one per channel, normalize
+    uint8 images; floating-point images are unchanged. Random transforms in ``dataset`` must draw from the global
+    generators of torch, NumPy or ``random``. These are seeded for each image and restored, so results do not depend on
+    the number of workers.
 
     ``image`` and ``label`` say where other items have them: the keys of a dict, positions of a tuple, or attributes. A
     label is a class number or an exact one-hot row. Of a LightningDataModule, ``split`` names the dataset that counts:
@@ -173,10 +176,12 @@ def _fetch(dataset: MapDataset, index: int, seed: int, keys: ItemKeys) -> tuple[
 
 def _pixels(image: object, index: int) -> Tensor:
     """Return the image as (C, H, W), uint8 or floating point."""
-    from PIL import Image
-
     if isinstance(image, Image.Image):
-        image = np.array(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+        mode = image.mode
+        try:
+            image = dataset_pixels(image)
+        except ValueError as error:
+            raise DalError(f"dataset[{index}]: expected an image of 8 or 16 bits, got mode {mode}: {error}.") from None
     if isinstance(image, np.ndarray):
         if image.ndim == 3 and image.shape[2] > image.shape[0]:
             raise bad_value(f"dataset[{index}]", "a NumPy image (H, W, C)", f"an array {image.shape}")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dal.data.images import ImageData, ImageSource, TensorSource
+from dal.data.images import ImageData, ImageSource, TensorSource, image_digests
 from dal.data.sets.config import DataConfig
 from dal.errors import bad_value
 from dal.runtime.seeding import generator
@@ -39,6 +39,10 @@ class NoisyCopies:
             images[place] = noisy.round().clamp(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else noisy
         return images
 
+    def digests(self, indices: Sequence[int]) -> list[bytes] | None:
+        """Return the digests of the images without noise, which follows from their ids."""
+        return image_digests(self.source, [index % len(self.source) for index in indices])
+
 
 def noisy_copies(data: ImageData, copies: int, noise: float) -> ImageData:
     """Return each image ``copies`` times, all but the first with Gaussian noise.
@@ -65,5 +69,6 @@ def noisy_copies(data: ImageData, copies: int, noise: float) -> ImageData:
     levels = [255 * noise * std for std in data.std] if whole_levels else [noise]
     source: ImageSource = NoisyCopies(data.source, ids, levels)
     if isinstance(data.source, TensorSource):  # the images are in memory, so the noise is drawn once
-        source = TensorSource(source.batch(range(len(ids))))
+        every = range(len(ids))
+        source = TensorSource(source.batch(every), image_digests(source, every))
     return replace(data, source=source, ids=ids, labels=data.labels.repeat(copies))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dal.data.images import ImageData, ImageSource
+from dal.data.images import ImageData, ImageSource, image_digests
 from dal.errors import bad_value
 from dal.tasks.base import OUT_OF_CLASS
 
@@ -36,6 +36,15 @@ class JoinedSource:
         if not bool(own.all()):
             images[~own] = self._alike(self.other.batch((at[~own] - len(self.source)).tolist()))
         return images
+
+    def digests(self, indices: Sequence[int]) -> list[bytes] | None:
+        count = len(self.source)
+        first = image_digests(self.source, [i for i in indices if i < count])
+        second = image_digests(self.other, [i - count for i in indices if i >= count])
+        if first is None or second is None:
+            return None
+        own, other = iter(first), iter(second)
+        return [next(own if i < count else other) for i in indices]
 
     def _alike(self, images: Tensor) -> Tensor:
         channels, height, width = self.shape

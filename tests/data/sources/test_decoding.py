@@ -1,4 +1,7 @@
+import os
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -75,17 +78,9 @@ def test_a_transparent_palette_entry_shows_white(tmp_path):
     assert corners(decode(tmp_path / "x.gif", 4)) == [(255, 255, 255), BLUE] * 2
 
 
-def test_cmyk_and_integers_of_32_bits(tmp_path):
+def test_cmyk_of_a_jpeg(tmp_path):
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "x.jpg", quality=100)
     torch.testing.assert_close(decode(tmp_path / "x.jpg", 1).flatten(), torch.tensor(RED).byte(), rtol=0, atol=3)
-    Image.fromarray(np.array([[-5, 65535 * 9]], dtype=np.int32)).resize((4, 2), 0).save(tmp_path / "x.tif")
-    assert decode(tmp_path / "x.tif", 2)[0].tolist() == [[0, 255], [0, 255]]
-
-
-def test_floating_point_is_refused(tmp_path):
-    Image.fromarray(np.zeros((4, 4), dtype=np.float32)).save(tmp_path / "x.tif")
-    with pytest.raises(ValueError, match="no known range"):
-        decode(tmp_path / "x.tif", 2)
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.jpg"])
@@ -231,3 +226,68 @@ def test_the_bar_comes_up_on_a_terminal_only(folder, monkeypatch, capsys):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     assert read_images(folder, ["0.png"], 4).files == ["0.png"]
     assert "Checking images" in capsys.readouterr().err
+
+
+def test_a_pipe_in_place_of_an_image_is_refused_without_waiting(folder):
+    source = read_images(folder, ["0.png", "1.png"], 4, in_memory=False).source
+    (folder / "1.png").unlink()
+    os.mkfifo(folder / "1.png")
+    with pytest.raises(DalError, match=r"1\.png: was readable at setup and no longer is \(it is no regular file\)"):
+        source.batch([1])
+    with pytest.warns(UserWarning, match="it is no regular file"):
+        assert read_images(folder, ["0.png", "1.png"], 4).files == ["0.png"]
+
+
+def huge_png(path, side):
+    """A PNG whose header promises side x side pixels, without their data."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+
+
+def test_an_image_of_too_many_pixels_is_set_aside_before_it_takes_memory(folder):
+    huge_png(folder / "huge.png", 13_000)
+    huge_png(folder / "vast.png", 60_000)
+    with pytest.warns(UserWarning) as caught:
+        readable = read_images(folder, ["0.png", "huge.png", "vast.png"], 4)
+    assert readable.set_aside == {
+        "huge.png": "13,000 x 13,000 pixels are more than the limit of 89,478,485; shrink it",
+        "vast.png": "it has more than 178,956,970 pixels; shrink it",
+    }
+    assert len(caught) == 1
+
+
+def test_a_jpeg_of_too_many_pixels_is_read_at_a_smaller_scale(folder, monkeypatch):
+    monkeypatch.setattr("dal.data.sources.decoding._MAX_PIXELS", 100 * 100)
+    quarters(512).save(folder / "large.jpg")
+    assert read_images(folder, ["large.jpg"], 8).files == ["large.jpg"]
+
+
+def test_large_images_are_decoded_one_at_a_time_with_the_same_pixels(folder, monkeypatch):
+    names = ["0.png", "1.png", "2.png", "3.png"]
+    expected = read_images(folder, names, 4).source.batch(range(4))
+    monkeypatch.setattr("dal.data.sources.decoding._LARGE_PIXELS", 1)
+    assert torch.equal(read_images(folder, names, 4).source.batch(range(4)), expected)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_digest_follows_the_content_of_a_file_and_not_its_time(folder, in_memory):
+    def digests():
+        return read_images(folder, ["0.png", "1.png"], 4, in_memory).source.digests([1, 0])
+
+    before = digests()
+    os.utime(folder / "1.png", (1, 1))
+    assert digests() == before and len(set(before)) == 2
+    Image.new("RGB", (6, 6), BLUE).save(folder / "1.png")
+    assert [old == new for old, new in zip(before, digests(), strict=True)] == [False, True]
+
+
+def test_bytes_that_are_no_image_are_not_taken_for_a_format_without_a_signature(tmp_path):
+    Image.new("RGB", (4, 4), RED).save(tmp_path / "x.tga")
+    assert corners(decode(tmp_path / "x.tga", 2)) == [RED] * 4
+    (tmp_path / "x.tga").rename(tmp_path / "x.jpg")
+    with pytest.raises(OSError, match="cannot identify"):
+        decode(tmp_path / "x.jpg", 2)

@@ -1,0 +1,58 @@
+"""Keeps text settings as they are typed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+
+from dal.config.schema import RunConfig
+from dal.data.sets.registry import registry as data_sets
+
+_TEXTS = {"str", "str | None", "list[str]", "list[str] | None"}
+_LEAF = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[][,]|[^][,'"]+""")
+
+
+def as_typed(override: str) -> str:
+    """Return an override whose value stays text where its setting is a text.
+
+    Hydra would read 1e3 as the number 1000.0, and true as True.
+
+    >>> as_typed("data.classes=[1e3,true,cat]"), as_typed("seed=1e3")
+    ("data.classes=['1e3','true',cat]", 'seed=1e3')
+    """
+    key, _, value = override.partition("=")
+    if key.lstrip("+") not in _text_keys() or not value or any(c in value for c in "(){}"):
+        return override
+    leaves = _LEAF.findall(value)
+    if "".join(leaves) != value:
+        return override
+    in_list = value.lstrip().startswith("[")
+    return f"{key}={''.join(_quoted(leaf, in_list) for leaf in leaves)}"
+
+
+def _quoted(leaf: str, in_list: bool) -> str:
+    text = leaf.strip()
+    try:
+        parsed = OverridesParser.create().parse_overrides([f"key={text}"])[0].value() if text else ""
+    except OverrideParseException:
+        return leaf
+    retyped = isinstance(parsed, (bool, int, float)) or (parsed is None and in_list)
+    return leaf.replace(text, f"'{text}'", 1) if retyped else leaf
+
+
+@cache
+def _text_keys() -> frozenset[str]:
+    """Return the dotted keys of all settings that are a text or a list of texts."""
+    found = {f"data.{f.name}" for config in data_sets().values() for f in fields(config) if f.type in _TEXTS}
+    for section in fields(RunConfig):
+        made: Any = section.default_factory
+        if section.type in _TEXTS:
+            found.add(section.name)
+        elif isinstance(made, type) and is_dataclass(made):
+            found |= {f"{section.name}.{f.name}" for f in fields(made) if f.type in _TEXTS}
+    return frozenset(found)

@@ -1,0 +1,78 @@
+"""Compares names as people see them, rather than code point by code point."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterable
+
+from dal.errors import DalError, bad_value
+
+# Characters without ink that Unicode does not class as format characters.
+_BLANK = {"\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u3164", "\uffa0"}
+# Cyrillic and Greek letters that look like Latin ones.
+_LATIN = str.maketrans("АВЕКМНОРСТУХІЅЈаеорсухіѕјΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTYXISJaeopcyxisjABEZHIKMNOPTYXo")
+
+
+def composed(name: str) -> str:
+    """Return the name in Unicode's composed form (NFC), in which dal compares names.
+
+    >>> composed("cafe\\u0301") == "café"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def is_utf8(name: str) -> bool:
+    """Whether the name of a file is valid UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_distinct(argument: str, names: Iterable[str], listed: Collection[str] = ()) -> None:
+    """Raise DalError if two names look the same.
+
+    Names that differ in invisible characters or spaces never pass. Names that differ only in case, in a compatibility
+    form such as full width, or in the script of a letter pass if ``listed`` holds both.
+
+    >>> check_distinct("csv", ["dog", "dog\\u200b"])
+    Traceback (most recent call last):
+    dal.errors.DalError: csv: expected class names that look different, got 'dog' and 'dog\\u200b'.
+    """
+    exact: dict[str, str] = {}
+    loose: dict[str, str] = {}
+    for name in sorted(set(names)):
+        visible = _visible(name)
+        if (other := exact.setdefault(visible, name)) != name:
+            raise DalError(f"{argument}: expected class names that look different, got {other!a} and {name!a}.")
+        other = loose.setdefault(unicodedata.normalize("NFKC", visible).translate(_LATIN).lower(), name)
+        if other != name and not {other, name} <= set(listed):
+            raise DalError(
+                f"{argument}: expected class names that differ in more than case or look-alike letters (or both in "
+                f"data.classes), got {other!a} and {name!a}."
+            )
+
+
+def check_class_names(classes: Iterable[object]) -> list[str]:
+    """Return the class names that a user lists, composed. Raises DalError for one that is no text or empty."""
+    names = []
+    for name in classes:
+        if not isinstance(name, str) or not name.strip():
+            raise bad_value("classes", "class names as text", name)
+        names.append(composed(name.strip()))
+    return names
+
+
+def _visible(name: str) -> str:
+    seen = (c for c in composed(name) if not _is_invisible(c))
+    return composed(" ".join("".join(seen).split()))
+
+
+def _is_invisible(character: str) -> bool:
+    if character in _BLANK or "\ufe00" <= character <= "\ufe0f" or "\u180b" <= character <= "\u180f":
+        return True
+    return unicodedata.category(character) == "Cf" or (
+        unicodedata.category(character) == "Cc" and not character.isspace()
+    )

@@ -1,0 +1,130 @@
+"""Converts a PIL image of any mode to 8-bit pixels.
+
+Folders and datasets both use this conversion, so one image has the same pixels in both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from PIL import Image, ImageOps
+
+_ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
+_KEYED = {"1", "L", "P", "RGB"}  # modes in which one color can be transparent
+_BAND_PIXELS = 2**20
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
+_SIGNED = 2
+
+
+class Levels(NamedTuple):
+    """What the file says about the values of its pixels."""
+
+    highest: int | None = None
+    """The value of white; None if unknown, or if Pillow has scaled the pixels to 8 bits."""
+    inverted: bool = False
+    """Whether 0 is white."""
+    key: Any = None
+    """The transparent color, in the values of the pixels; for a palette, as Pillow gives it."""
+
+
+def levels(image: Image.Image) -> Levels:
+    """Return the range, the direction and the transparent color of the pixels.
+
+    Some facts are lost as soon as the pixels are read, so call this before.
+
+    Raises ValueError if the range of the values is unknown: floating-point and signed pixels, and 32-bit integers
+    outside 0..255.
+    """
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range; convert them to 8 or 16 bits")
+    if image.mode == "L" and _SIGNED in tags.get(_SAMPLE_FORMAT, ()):
+        raise ValueError("signed pixels have no known range; convert them to unsigned 8 or 16 bits")
+    key = image.info.get("transparency")
+    if not image.mode.startswith("I"):
+        return Levels(key=_key_of_8_bits(image, key))
+    highest = 65535
+    if image.mode == "I" and image.format not in ("PNG", "PPM"):
+        low, high = cast(tuple[int, int], image.getextrema())
+        if low < 0 or high > 255:
+            found = f"{low} to {high}"
+            raise ValueError(f"integers of 32 bits from {found} have no known range; convert them to 8 or 16 bits")
+        highest = 255
+    elif tags:
+        highest = 2 ** int(tags[_BITS_PER_SAMPLE][0]) - 1
+    return Levels(highest, tags.get(_PHOTOMETRIC) == 0, key)
+
+
+def to_rgb(image: Image.Image, values: Levels | None = None) -> Image.Image:
+    """Return the image in mode RGB, with white behind transparent pixels.
+
+    Gray, palette, CMYK, YCbCr and Lab images are converted. Integers of 9 to 16 bits are scaled from their full range.
+    Integers of 32 bits are read as they are if all values are from 0 to 255. ``values`` are the levels of the image,
+    which are read from it by default.
+
+    Raises ValueError as levels() does.
+    """
+    values = levels(image) if values is None else values
+    if image.mode == "RGB" and values.key is None:
+        return image
+    width, height = image.size
+    rows = max(1, _BAND_PIXELS // width)
+    if height <= rows:
+        return _band_to_rgb(image, values)
+    # A large image is converted in bands, because the intermediate images take several times its memory.
+    whole = Image.new("RGB", image.size)
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height)))
+        whole.paste(_band_to_rgb(band, values), (0, top))
+    return whole
+
+
+def dataset_pixels(image: Image.Image) -> np.ndarray[Any, Any]:
+    """Return the pixels of a dataset's PIL image: (H, W) for mode L, otherwise (H, W, 3).
+
+    EXIF rotation applies to an image as ``Image.open`` returns it. An image that the dataset has processed is upright.
+
+    Raises ValueError as levels() does.
+    """
+    values = levels(image)
+    if image.format is not None:
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "L":
+        return np.array(image if values.key is None else to_rgb(image, values).getchannel(0))
+    return np.array(to_rgb(image, values))
+
+
+def _key_of_8_bits(image: Image.Image, key: Any) -> Any:
+    """Return the transparent color on the scale of the pixels, since Pillow scales pixels but not this color."""
+    if image.mode not in _KEYED:
+        return None
+    if image.format != "PNG" or key is None:
+        return key
+    tile = next(iter(getattr(image, "tile", ())), None)
+    packed = str(tile[3]) if tile else ""
+    if image.mode == "1":
+        return 255 if key else 0
+    if image.mode == "L":
+        return key * (85 if "L;2" in packed else 17 if "L;4" in packed else 1)
+    if image.mode == "RGB" and (";16" in packed or max(key) > 255):
+        return tuple(level >> 8 for level in key)
+    return key
+
+
+def _band_to_rgb(image: Image.Image, values: Levels) -> Image.Image:
+    if values.highest is not None:
+        wide = np.asarray(image).astype(np.int64)
+        scaled = (wide * 510 + values.highest) // (2 * values.highest)
+        gray = (255 - scaled if values.inverted else scaled).astype(np.uint8)
+        if values.key is not None:
+            gray[wide == values.key] = 255
+        return Image.fromarray(gray).convert("RGB")
+    palette_alpha = image.mode == "P" and image.palette is not None and image.palette.mode.endswith("A")
+    if image.mode in _ALPHA or palette_alpha or values.key is not None:
+        if values.key is not None:
+            image.info["transparency"] = values.key
+        # Pillow converts La to LA only.
+        layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")
