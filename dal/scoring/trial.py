@@ -14,6 +14,7 @@ from dal.models.classifier import Classifier
 from dal.models.draws import unseen_randomness
 from dal.models.ensemble import DeepEnsemble
 from dal.models.head import check_num_outputs
+from dal.models.mc_dropout import check_dropout
 from dal.models.scoring_model import NoHeadError, ScoringModel, scoring_view
 from dal.models.step_trial import check_step
 
@@ -32,6 +33,10 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
     draws = getattr(acquisition, "num_draws", None) if acquisition.needs_dropout else None
     check_members(model.module, draws)
     needs_draws = acquisition.needs_dropout and not isinstance(model.module, DeepEnsemble)
+    if needs_draws and isinstance(model.module, Classifier) and is_own and model.module.freeze_backbone:
+        # Its one dropout stands before the head, and its backbone is costly.
+        check_dropout(model.module)
+        return
     if is_own and not needs_draws:
         return
     places = torch.arange(TRIED_IMAGES).clamp(max=len(data) - 1)

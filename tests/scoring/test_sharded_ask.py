@@ -50,5 +50,5 @@ def test_processes_ask_what_one_asks_and_share_the_reading(weights, tmp_path):
         assert found["error"].startswith("model: expected finite logits and features, got NaN")
         assert "'toy-089' (index 89)" in found["error"]
     # Nothing is read twice but the few images that each pass of each process tries the network with.
-    probes = (NUM_RANKS - 1) * (num_passes * PROBE_SIZE + TRIED_IMAGES * sum(cls.needs_dropout for cls in functions))
+    probes = (NUM_RANKS - 1) * (num_passes * PROBE_SIZE + TRIED_IMAGES * sum(cls().needs_dropout for cls in functions))
     assert sum(found["in memory"][1] for found in ranks) == read_alone + probes
