@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from campaigns import commits, first_start
@@ -59,10 +60,11 @@ def main() -> int:
     target = dated(options.results, options.name or f"{options.regime}_{options.experiment}")
     wanted = [folder / name / f"seed{seed}" for name in functions for seed in range(options.seeds)]
     console = Console(record=True, width=110)
-    for written in compare(wanted, folder / "compare", console):
-        if written.suffix in KEPT:
-            shutil.copyfile(written, target / written.name)
-    tables = console.export_text().partition("The page is ")[0].rstrip()
+    written = compare(wanted, folder / "compare", console)
+    for path in written:
+        if path.suffix in KEPT:
+            shutil.copyfile(path, target / path.name)
+    tables = without_paths(console.export_text(), written)
     facts |= {"runs": len(wanted), "first_run_started": first_start(wanted), "commits_of_the_runs": commits(wanted)}
     write_text(
         target / "README.md",
@@ -76,6 +78,12 @@ def main() -> int:
     )
     print(f"Written: {target}")
     return 0
+
+
+def without_paths(text: str, paths: Sequence[Path]) -> str:
+    """Return the text without the lines that name one of the paths."""
+    kept = [line for line in text.splitlines() if not any(str(path) in line for path in paths)]
+    return "\n".join(kept).rstrip()
 
 
 README = """# Acquisition functions: {title}

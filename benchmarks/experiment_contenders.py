@@ -9,6 +9,7 @@ This module has no command: see one_experiment.py.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -25,7 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dal.data import load
+from dal.data import DataConfig, load
+from dal.data.images import ImageSplits
 from dal.data.sets.fashion_mnist import FashionMNIST
 from dal.labeling.initial_set import initial_set
 from dal.models import Classifier, ModelConfig
@@ -137,19 +139,18 @@ def dal_run(settings: Settings, seed: int, folder: Path, *, overrides: list[str]
     import matplotlib.figure  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
 
-    from dal.cli.run import run_command
+    from dal.cli import run
 
     clocks: list[Clock] = []
-    load = FashionMNIST.load
 
-    def timed(config: FashionMNIST) -> Any:
+    def timed(config: DataConfig) -> ImageSplits:
         splits = load(config)
         clocks.append(Clock())
         return splits
 
     run_dir = folder / "run"
-    with mock.patch.object(FashionMNIST, "load", timed):
-        run_command([*overrides, f"seed={seed}", f"run_dir={run_dir}"])
+    with mock.patch.object(run, "load", timed):
+        run.run_command([*overrides, f"seed={seed}", f"run_dir={run_dir}"])
     (clock,) = clocks
     done = clock.result()
     rows = committed_rounds(run_dir, read_state(run_dir))
@@ -190,7 +191,9 @@ def main() -> int:
 
     The order contains the kind, settings, seed, folder and overrides of dal.
     """
-    order = json.loads(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("order", type=json.loads, help="a JSON object, which one_experiment.py writes")
+    order = parser.parse_args().order
     settings, folder = Settings(**order["settings"]), Path(order["folder"])
     run = OWN.get(order["kind"]) or partial(dal_run, overrides=order["overrides"])
     commit = environment()["git_commit"]

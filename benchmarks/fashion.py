@@ -10,6 +10,7 @@ The first 50,000 are the pool and stay unseen.
 
 from __future__ import annotations
 
+import argparse
 from functools import cache
 from pathlib import Path
 
@@ -163,6 +164,7 @@ def _trained(name: str, model: Classifier, epochs: int) -> Classifier:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     data, images = test_images(10_000)
     model = small_classifier()
     with torch.inference_mode():

@@ -14,14 +14,17 @@ import fashion
 import floors
 import torch
 from gpu_limits import Work, products_in, work_of_badge, work_of_coreset, work_of_layers
-from torch import Tensor, nn
+from torch import Tensor
 
 from dal import Classifier
 from dal.acquisition import BALD, badge_select, k_center_greedy
+from dal.acquisition.search.rows import Rows
 from dal.data.images import ImageData, TensorSource
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
-from dal.scoring.config import ScoringConfig, summarize_points
+from dal.scoring.config import ScoringConfig
+from dal.scoring.model_pass import ModelPass
+from dal.scoring.select import summarize_points
 
 SEED = 0
 DRAWS = 20
@@ -61,7 +64,7 @@ def _resnet18(device: torch.device, images: int, tile: int) -> list[Entry]:
 
 def _scoring(model: Classifier, data: ImageData, tile: int, step_of: Callable[[Classifier], floors.Step]) -> Any:
     # The floor's normalized images are on the device already; dal copies its images there.
-    device = model.head.weight.device
+    device = next(model.parameters()).device
     x = data.plain(range(len(data))).to(device)
     indices = torch.arange(len(data))
     variants = [(a, last, c) for last, c in ((False, False), (True, False), (True, True)) for a in _ARITHMETIC]
@@ -85,7 +88,8 @@ def _scoring(model: Classifier, data: ImageData, tile: int, step_of: Callable[[C
             channels_last=channels_last,
             compile=compiled,
         )
-        yield Entry(f"dal, {name}", _dal(mine, data, indices, config, device, arithmetic), work)
+        passes = ModelPass(as_adapted(mine), config, device)
+        yield Entry(f"dal, {name}", _dal(passes, data, indices, arithmetic), work)
 
 
 _ARITHMETIC = ("float32", "tf32", "bf16")
@@ -100,14 +104,10 @@ def _floor(step: floors.Step, x: Tensor, tile: int, arithmetic: str) -> Callable
     return run
 
 
-def _dal(
-    model: nn.Module, data: ImageData, indices: Tensor, config: ScoringConfig, device: torch.device, arithmetic: str
-) -> Callable[[], Tensor]:
-    adapted = as_adapted(model)
-
-    def run() -> Tensor:
+def _dal(passes: ModelPass, data: ImageData, indices: Tensor, arithmetic: str) -> Callable[[], Rows]:
+    def run() -> Rows:
         with products_in(arithmetic):
-            return summarize_points(adapted, BALD(DRAWS), data, indices, seed=SEED, config=config, device=device)[0]
+            return summarize_points(passes, BALD(DRAWS), (data, indices), seed=SEED)["scores"]
 
     return run
 

@@ -106,9 +106,7 @@ def peak_extra_mib(case: Case, contender: str) -> float | None:
         return None
     # Fork from a server that has only imported, because OpenMP threads do not survive a fork.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["dal.scoring.model_pass", "scipy.stats", "pandas", "matplotlib.figure", "rich.table"]
-    )
+    context.set_forkserver_preload(["dal.scoring.select", "scipy.stats", "pandas", "matplotlib.figure", "rich.table"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(_peak_extra_here, case, contender).result()

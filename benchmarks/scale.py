@@ -34,7 +34,8 @@ from dal.acquisition import BALD, badge_select, k_center_greedy
 from dal.data.images import ImageData, TensorSource
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
-from dal.scoring.model_pass import summarize_points
+from dal.scoring.model_pass import ModelPass
+from dal.scoring.select import summarize_points
 
 SEED = 0
 LEAST_MIB = 1.0  # smaller values are measurement noise
@@ -53,13 +54,14 @@ def badge(pool: int, features: int, classes: int, picks: int) -> list[Contender]
 
 def bald(pool: int, classes: int, draws: int) -> list[Contender]:
     torch.manual_seed(SEED)
-    model = as_adapted(Classifier(SmallCNN(1, (28, 28)), classes).eval())
+    passes = ModelPass(as_adapted(Classifier(SmallCNN(1, (28, 28)), classes).eval()))
     pixels = torch.randint(0, 256, (pool, 1, 28, 28), dtype=torch.uint8)
     labels, names = torch.zeros(pool, dtype=torch.int64), [str(c) for c in range(classes)]
     data = ImageData(
         "made up", TensorSource(pixels), [str(i) for i in range(pool)], labels, names, mean=[0.5], std=[0.5]
     )
-    return [Contender("dal", lambda: summarize_points(model, BALD(draws), data, torch.arange(pool), seed=SEED))]
+    points = data, torch.arange(pool)
+    return [Contender("dal", lambda: summarize_points(passes, BALD(draws), points, seed=SEED))]
 
 
 WIDTHS = [64, 128, 256, 512, 1024]

@@ -19,8 +19,12 @@ from torch import Tensor
 
 from dal import Classifier
 from dal.acquisition import BALD, badge_select, batchbald_select, k_center_greedy
+from dal.acquisition.search.rows import Rows
+from dal.data.images import ImageData
 from dal.models.adapt import as_adapted
-from dal.scoring.config import ScoringConfig, summarize_points
+from dal.scoring.config import ScoringConfig
+from dal.scoring.model_pass import ModelPass
+from dal.scoring.select import summarize_points
 
 SEED = 0
 # For the floor and baal; dal chooses its own tile size. Other sizes hardly change the floor's time.
@@ -96,9 +100,11 @@ def _over_batches(step: floors.Step, layout: Any, x: Tensor, batch: int) -> Call
     return lambda: floors.over_batches(step, ready, batch)
 
 
-def _dal_bald(model: Any, data: Any, draws: int, config: ScoringConfig | None = None) -> Callable[[], Any]:
-    adapted, indices = as_adapted(model), torch.arange(len(data))
-    return lambda: summarize_points(adapted, BALD(draws), data, indices, seed=SEED, config=config)[0]
+def _dal_bald(
+    model: Classifier, data: ImageData, draws: int, config: ScoringConfig | None = None
+) -> Callable[[], Rows]:
+    passes, points = ModelPass(as_adapted(model), config or ScoringConfig()), (data, torch.arange(len(data)))
+    return lambda: summarize_points(passes, BALD(draws), points, seed=SEED)["scores"]
 
 
 def option_cases(threads: int, quick: bool) -> list[Case]:

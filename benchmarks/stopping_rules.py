@@ -50,7 +50,9 @@ def main() -> int:
     parser.add_argument("--label", type=float, default=0.05, help="price of a label")
     parser.add_argument("--gpu-hour", type=float, default=1.0, help="price of a device hour; here also for a CPU")
     parser.add_argument("--kwh", type=float, help="price of a kWh, for runs that measured energy")
-    parser.add_argument("--accuracy-point", nargs="+", type=float, default=[5.0, 25.0], help="value of 1 % accuracy")
+    parser.add_argument(
+        "--accuracy-point", nargs="+", type=float, default=[5.0, 25.0], help="value of one point of accuracy"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     prices = [

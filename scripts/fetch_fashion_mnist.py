@@ -5,18 +5,18 @@
 Without a network, install the Debian package dataset-fashion-mnist; dal finds its files.
 """
 
+import argparse
 import sys
 
-from dal.data.sets.fashion_mnist import FashionMNIST
+from dal.data.sets.fashion_mnist import DEFAULT_ROOT, FashionMNIST
 from dal.errors import DalError
 
 
 def main() -> int:
-    config = FashionMNIST(download=True)
-    if len(sys.argv) > 1:
-        config.root = sys.argv[1]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", default=DEFAULT_ROOT, metavar="FOLDER", help="(default: %(default)s)")
     try:
-        train, test = config.read()
+        train, test = FashionMNIST(root=parser.parse_args().folder, download=True).read()
     except DalError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
