@@ -98,11 +98,30 @@ def test_pixels_must_be_bytes():
         TensorSource(torch.zeros(1, 3, 2, 2))
 
 
-def test_fingerprint_sees_ids_order_and_classes_but_not_labels():
-    same = data(labels=torch.tensor([1, 1, 1, 1])).fingerprint()
-    assert data().fingerprint() == same
-    changed = [data(ids=list("abdc")), data(ids=list("abce")), data(classes=["dog", "cat"])]
-    assert len({same, *(other.fingerprint() for other in changed)}) == 4
+def test_a_fingerprint_has_a_part_each_for_ids_and_classes_labels_and_pixels():
+    names, labels, pixels = data().fingerprint().split("-")
+    assert data(mean=[0.5], name="other").fingerprint() == f"{names}-{labels}-{pixels}"
+    for change in ({"ids": list("abdc")}, {"ids": list("abce")}, {"classes": ["dog", "cat"]}):
+        other = data(**change).fingerprint().split("-")
+        assert other[0] != names and other[1:] == [labels, pixels]
+    other = data(labels=torch.tensor([0, 1, -1, 0])).fingerprint().split("-")
+    assert other[1] != labels and [other[0], other[2]] == [names, pixels]
+    other = data(source=TensorSource(PIXELS + 1)).fingerprint().split("-")
+    assert other[2] != pixels and other[:2] == [names, labels]
+
+
+def test_the_fingerprint_of_splits_has_a_part_for_the_test_set():
+    train = data()
+    alone, tested = ImageSplits(train, None).fingerprint(), ImageSplits(train, data()).fingerprint()
+    assert alone == f"{train.fingerprint()}-" and tested.startswith(alone) and len(tested) > len(alone)
+    assert ImageSplits(train, data(labels=torch.tensor([1, 1, 1, 1]))).fingerprint() not in (alone, tested)
+
+
+def test_a_subset_has_the_digests_of_its_images():
+    digests = data().source.digests(range(4))
+    assert len(set(digests)) == 4
+    assert data().subset([3, 1]).source.digests([1, 0]) == [digests[1], digests[3]]
+    assert SubsetSource(object(), [0]).digests([0]) is None
 
 
 def test_load_makes_the_imbalance_first_and_leaves_the_test_set_alone():

@@ -50,11 +50,11 @@ class Listing:
         return None
 
     def summary(self) -> str:
-        """Return what is left out in words: the count, kind and first names of each; empty if nothing is."""
+        """Return the kinds that are left out, with their counts and first names; empty if nothing is."""
         kinds = sorted(self.left_out.items(), key=lambda item: (-len(item[1]), item[0]))
-        parts = [f"{len(names):,} {what}: {shown(sorted(names))}" for what, names in kinds[:_KINDS]]
+        parts = [f"{what}: {len(names):,} ({shown(sorted(names))})" for what, names in kinds[:_KINDS]]
         if rest := kinds[_KINDS:]:
-            parts.append(f"{sum(len(names) for _, names in rest):,} of {len(rest)} other kinds")
+            parts.append(f"{len(rest)} other kinds: {sum(len(names) for _, names in rest):,}")
         return "; ".join(parts)
 
     def warn(self, classes: bool) -> None:

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pytest
@@ -261,3 +262,92 @@ def test_a_folder_without_labels_has_the_same_ids_and_pixels(root):
     assert torch.equal(train.plain(range(60)), data.plain(range(60)))
     with pytest.raises(DalError, match=r"^root: expected a folder of images that exists"):
         unlabeled_folder(str(root / "none"), image_size=4, classes=["x", "y"])
+
+
+def fingerprint(root, **changes):
+    return load(config(root, **changes)).fingerprint().split("-")
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_fingerprint_follows_labels_and_content_but_neither_times_nor_the_place(root, tmp_path, in_memory):
+    rows = [(f"dog/{i}.png", "ab"[i % 2]) for i in range(20)]
+    changes = {"csv": csv(tmp_path, rows), "in_memory": in_memory, "test_fraction": 0.2}
+    before = fingerprint(root, **changes)
+    shutil.copytree(root, tmp_path / "copy" / "photos", copy_function=shutil.copy)
+    os.utime(root / "60.png", (1, 1))
+    assert fingerprint(tmp_path / "copy" / "photos", **changes) == fingerprint(root, **changes) == before
+    test_id, train_id = load(config(root, **changes)).test.ids[0], "dog/1.png"
+    relabeled = fingerprint(root, **changes | {"csv": csv(tmp_path, (dict(rows) | {train_id: "a"}).items())})
+    assert [a == b for a, b in zip(relabeled, before, strict=True)] == [True, False, True, True]
+    csv(tmp_path, rows)
+    Image.new("RGB", (5, 4), (1, 2, 3)).save(root / test_id)
+    assert [a == b for a, b in zip(fingerprint(root, **changes), before, strict=True)] == [True, True, True, False]
+    Image.new("RGB", (5, 4), (1, 2, 3)).save(root / train_id)
+    assert [a == b for a, b in zip(fingerprint(root, **changes), before, strict=True)] == [True, True, False, False]
+
+
+def test_a_class_of_formats_beside_the_usual_ones_is_a_class(root):
+    for suffix, form in {"pgm": "PPM", "jfif": "JPEG", "jp2": "JPEG2000", "tga": "TGA"}.items():
+        (root / suffix).mkdir()
+        for number in range(8):
+            Image.new("L", (8, 8), 9 * number).save(root / suffix / f"{number}.{suffix}", form)
+    train, _ = load(config(root))
+    assert list(train.classes) == ["cat", "dog", "jfif", "jp2", "pgm", "tga"]
+
+
+def test_folders_of_the_operating_system_are_no_classes_and_said_once(root):
+    write(root, ["@eaDir/1.png", "dog/@eaDir/2.png", "__MACOSX/3.png", ".thumbnails/4.png"])
+    with pytest.warns(
+        UserWarning, match=r"system folders: 3 \(@eaDir, __MACOSX, dog/@eaDir\); .* hidden folders: 1 \(\.thumbnails\)"
+    ) as caught:
+        train, test = load(config(root))
+    assert len(caught) == 1
+    assert list(train.classes) == ["cat", "dog"] and len(train) + len(test) == 61
+
+
+def test_only_left_out_files_are_an_error_that_counts_them(tmp_path):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.cr2").touch()
+    with pytest.raises(DalError) as error:
+        load(config(tmp_path))
+    assert str(error.value) == (
+        f"root: expected a folder with images in it or below, got 'no image in {tmp_path} (left out: .cr2: 1 "
+        "(cat/1.cr2))'."
+    )
+
+
+def test_classes_that_look_the_same_are_refused_unless_both_are_listed(root):
+    shutil.copytree(root / "dog", root / "Dog")
+    with pytest.raises(
+        DalError, match=r"^root: expected class names that differ in more than case .*'Dog' and 'dog'\.$"
+    ):
+        load(config(root))
+    assert list(load(config(root, classes=["cat", "dog", "Dog"])).train.classes) == ["cat", "dog", "Dog"]
+    shutil.rmtree(root / "Dog")
+    shutil.copytree(root / "dog", root / "dog\u200b")
+    with pytest.raises(DalError) as error:
+        load(config(root))
+    assert str(error.value) == r"root: expected class names that look different, got 'dog' and 'dog\u200b'."
+
+
+def test_a_class_in_two_unicode_forms_is_one_class(root, tmp_path):
+    (root / "dog").rename(root / "cafe\u0301")
+    rows = [("café/1.png", "café"), ("cafe\u0301/2.png", "cafe\u0301"), ("cat/deep/30.PNG", "cat")]
+    train, _ = load(config(root, csv=csv(tmp_path, rows), test_fraction=0))
+    assert list(train.classes) == ["café", "cat"]
+    assert "café/1.png" in train.ids and int((train.labels == 0).sum()) == 2
+    check_colors(train)
+    assert list(load(config(root, classes=["cat", "cafe\u0301"])).train.classes) == ["cat", "café"]
+
+
+@pytest.mark.parametrize("wrong", [1000.0, True])
+def test_classes_are_texts(root, wrong):
+    with pytest.raises(DalError, match=r"^classes: expected class names as text, got "):
+        load(config(root, classes=["cat", wrong]))
+
+
+def test_the_home_folder_is_expanded(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    csv(tmp_path, [("dog/1.png", "a"), ("dog/2.png", "b")])
+    train, _ = load(config("~/photos", csv="~/labels.csv", test_fraction=0))
+    assert len(train) == 61 and int((train.labels >= 0).sum()) == 2

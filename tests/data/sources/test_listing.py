@@ -80,14 +80,14 @@ def test_everything_else_is_counted_by_kind_with_names(tmp_path, monkeypatch):
         "pipes, sockets or devices": ["pipe.jpg", "socket.jpg"],
     }
     assert listing.summary().startswith(
-        "4 .txt: b.txt, c.TXT, cat/notes.txt, ...; 2 broken links: gone.png, self.png; "
+        ".txt: 4 (b.txt, c.TXT, cat/notes.txt, ...); broken links: 2 (gone.png, self.png); "
     )
-    assert listing.summary().endswith("; 2 of 2 other kinds")
+    assert listing.summary().endswith("; 2 other kinds: 2")
     assert listing.empty_folders() == ["dog"]
     assert listing.reason("b.txt") == ".txt" and listing.reason("cat/@eaDir/1.png") == "system folders"
     assert listing.reason("cat/1.png") is None
     with pytest.warns(
-        UserWarning, match=r"are left out: 4 \.txt: .* folders without an image are no classes: dog\.$"
+        UserWarning, match=r"are left out: \.txt: 4 .* folders without an image are no classes: dog\.$"
     ) as caught:
         listing.warn(classes=True)
     assert len(caught) == 1
@@ -103,7 +103,7 @@ def test_heic_without_its_package_is_counted_and_says_what_it_needs(tmp_path, mo
     touch(tmp_path, "cat/1.heic", "dog/1.png")
     listing = list_images(tmp_path)
     assert listing.files == ["dog/1.png"]
-    assert listing.summary() == "1 .heic (needs the package pi-heif): cat/1.heic"
+    assert listing.summary() == ".heic (needs the package pi-heif): 1 (cat/1.heic)"
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
