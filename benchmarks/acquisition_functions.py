@@ -26,7 +26,7 @@ from rich.console import Console
 
 from dal.acquisition import registry
 from dal.reports.comparison import compare
-from dal.runs.atomic import write_text
+from dal.runs.files.atomic import write_text
 
 # The page is 5 MB, most of it Plotly; ``dal compare`` can recreate it from the runs.
 KEPT = (".csv", ".png")

@@ -31,10 +31,10 @@ from dal.data.images import ImageSplits
 from dal.data.sets.fashion_mnist import FashionMNIST
 from dal.labeling.initial_set import initial_set
 from dal.models import Classifier, ModelConfig
-from dal.runs.atomic import write_text
 from dal.runs.environment import environment
+from dal.runs.files.atomic import write_text
+from dal.runs.files.state import read_state
 from dal.runs.journal import committed_rounds
-from dal.runs.state import read_state
 from dal.runtime.seeding import generator, isolated_rng
 
 Result = dict[str, Any]

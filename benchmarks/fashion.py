@@ -24,7 +24,7 @@ from dal.data import load
 from dal.data.images import ImageData, ImageSplits, TensorSource
 from dal.data.sets.fashion_mnist import FashionMNIST
 from dal.models.backbones import Backbone, SmallCNN, build_backbone
-from dal.runs.atomic import replacing, save_tensors
+from dal.runs.files.atomic import replacing, save_tensors
 from dal.runtime.seeding import isolated_rng
 
 CACHE = Path(__file__).parents[1] / "runs" / "benchmarks"

@@ -28,9 +28,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from dal.runs.files.state import read_state
 from dal.runs.journal import committed_rounds
 from dal.runs.round import Round
-from dal.runs.state import read_state
 
 Rows = list[Round]
 

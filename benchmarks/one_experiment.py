@@ -33,7 +33,7 @@ from experiment_contenders import Settings
 from harness import Row, console
 
 from dal.analysis.statistics.curves import area_under_curve, paired_difference
-from dal.runs.atomic import write_text
+from dal.runs.files.atomic import write_text
 
 Result = dict[str, Any]
 

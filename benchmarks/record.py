@@ -24,8 +24,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from dal.runs.atomic import replacing, write_text
 from dal.runs.environment import environment
+from dal.runs.files.atomic import replacing, write_text
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -37,8 +37,8 @@ from dal.tasks import Metrics
 from dal.tasks.own_metrics import OwnMetrics
 from dal.training import FitResult, TrainingConfig, fit_round
 from dal.training.setup import Logs, TrainingSetup
-from dal.training.structure import load_weights
-from dal.training.trainer_options import check_trainer_options
+from dal.training.trainer.structure import load_weights
+from dal.training.trainer.trainer_options import check_trainer_options
 
 Model = AdaptedModel | Classifier
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from dal.analysis.variant_names import Variant, variant_names
 from dal.errors import DalError
+from dal.runs.files.same_data import comparable
 from dal.runs.reader import Run
 from dal.runs.round import on_test
-from dal.runs.same_data import comparable
 from dal.runs.saved_config import flatten, without_effect
 
 PRESETS = ("compute", "benchmark")

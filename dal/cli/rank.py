@@ -16,7 +16,7 @@ from dal.data import load
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.image_folder import unlabeled_folder
 from dal.errors import DalError, bad_value
-from dal.runs.atomic import write_text
+from dal.runs.files.atomic import write_text
 from dal.runs.folder import read_run_folder
 from dal.runs.layout import ranking_file
 from dal.runtime.console import SafeConsole

@@ -20,10 +20,10 @@ from dal.campaign import run
 from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_line
 from dal.config.folder import config_folder
 from dal.config.overrides import check_overrides, compose, quoted, under_current_keys, with_own_files
-from dal.config.resolve import resolve
 from dal.config.schema import ROOT_NAME, Built, build, register
 from dal.config.trainer import with_objects
 from dal.config.trusted_files import remember
+from dal.config.values.resolve import resolve
 from dal.costs.prices import PricesConfig
 from dal.data import load
 from dal.data.images import ImageSplits
@@ -38,8 +38,8 @@ from dal.runtime.distributed import is_rank_zero
 from dal.runtime.safe_text import visible
 from dal.sweep.command import sweep_command
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model
-from dal.training.lightning import termination
-from dal.training.trainer_options import check_trainer_options
+from dal.training.trainer.lightning import termination
+from dal.training.trainer.trainer_options import check_trainer_options
 
 _SETTINGS = [
     "hydra.job.name=dal run",

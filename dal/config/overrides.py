@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dal.config.folder import config_folder
-from dal.config.resolve import resolve
 from dal.config.schema import ROOT_NAME, register, register_own_file
-from dal.config.sweeps import sweep_values, swept, value_text
-from dal.config.texts import as_typed
+from dal.config.values.resolve import resolve
+from dal.config.values.sweeps import sweep_values, swept, value_text
+from dal.config.values.texts import as_typed
 from dal.errors import DalError, unknown_choice
 from dal.runs.saved_config import REASONS, current_keys
 

@@ -22,10 +22,10 @@ from dal.config.trainer import TRAINER_OPTIONS
 from dal.config.trusted_files import is_trusted
 from dal.data.sets.registry import registry as data_sets
 from dal.errors import DalError, unknown_choice
-from dal.runs.committed import check_file, damaged
+from dal.runs.files.committed import check_file, damaged
+from dal.runs.files.state import read_state
 from dal.runs.layout import CONFIG
 from dal.runs.saved_config import load_config
-from dal.runs.state import read_state
 
 
 def config_to_rank(run: Path, overrides: Sequence[str]) -> dict[str, Any]:

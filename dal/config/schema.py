@@ -14,8 +14,8 @@ from omegaconf import MISSING
 from dal.acquisition.base import AcquisitionFunction
 from dal.acquisition.own_file import file_digest, load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
-from dal.config.home import expand_home
 from dal.config.trainer import trainer_defaults
+from dal.config.values.home import expand_home
 from dal.costs.prices import PricesConfig
 from dal.data.images import ImageSplits
 from dal.data.sets.config import DataConfig

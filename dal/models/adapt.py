@@ -11,11 +11,11 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from dal.errors import bad_value
+from dal.models.adapted.batch_form import BatchOf, batch_of
+from dal.models.adapted.head import head_name
 from dal.models.backbones.base import last_linear
-from dal.models.batch_form import BatchOf, batch_of
 from dal.models.classifier import Classifier
 from dal.models.ensemble import DeepEnsemble
-from dal.models.head import head_name
 from dal.runtime.lightning_package import is_lightning_module
 from dal.tasks import CLASSIFICATION, Task
 

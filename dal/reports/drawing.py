@@ -16,7 +16,7 @@ from dal.analysis.grouping import Group
 from dal.analysis.statistics.curves import mean_and_interval
 from dal.analysis.summary import BASELINE
 from dal.errors import bad_value
-from dal.runs.atomic import replacing
+from dal.runs.files.atomic import replacing
 from dal.runs.round import in_words
 from dal.runtime.safe_text import figure_text
 

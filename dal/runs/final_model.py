@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dal.runs.atomic import save_tensors, write_text
-from dal.runs.committed import checked_text, damaged, parsed
+from dal.runs.files.atomic import save_tensors, write_text
+from dal.runs.files.committed import checked_text, damaged, parsed
+from dal.runs.files.state import read_state, write_state
 from dal.runs.journal import finite, parse_row
 from dal.runs.layout import FINAL_MODEL, FINAL_MODEL_WEIGHTS, OLD_FINAL_MODEL, STATE
 from dal.runs.round import Round
-from dal.runs.state import read_state, write_state
 
 _FILES = {FINAL_MODEL, FINAL_MODEL_WEIGHTS}
 _KEYS = {"backbone", "num_labeled", "labels_bought", "updates"}

@@ -20,9 +20,11 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from dal.errors import DalError
-from dal.runs.atomic import append_text, save_tensors, truncate, write_text
-from dal.runs.committed import check_contents, check_file, hash_file, read_bytes
 from dal.runs.environment import environment
+from dal.runs.files.atomic import append_text, save_tensors, truncate, write_text
+from dal.runs.files.committed import check_contents, check_file, hash_file, read_bytes
+from dal.runs.files.same_data import changed
+from dal.runs.files.state import State, read_state, write_state
 from dal.runs.journal import Asked, Labeled, csv_lines, finite
 from dal.runs.layout import (
     ANY_SCORES,
@@ -43,9 +45,7 @@ from dal.runs.layout import (
 from dal.runs.records import Records, Weights
 from dal.runs.restored import restore
 from dal.runs.round import PRIMARY_METRIC
-from dal.runs.same_data import changed
 from dal.runs.saved_config import Config, check_same_config, dump_config
-from dal.runs.state import State, read_state, write_state
 from dal.runtime.distributed import is_rank_zero
 from dal.runtime.refusals import explained, refusal
 

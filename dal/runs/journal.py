@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from dal.costs.phases import Costs
 from dal.errors import DalError
-from dal.runs.committed import checked_text, damaged, parsed
+from dal.runs.files.committed import checked_text, damaged, parsed
+from dal.runs.files.state import State, is_count, is_number
 from dal.runs.layout import DONE, QUERY, ROUNDS, SELECTIONS, STATE, TRAIN, VALIDATION
 from dal.runs.round import Round
-from dal.runs.state import State, is_count, is_number
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError, bad_value
-from dal.runs.committed import check_file, damaged, is_file, is_folder, parsed, read_bytes
+from dal.runs.files.committed import check_file, damaged, is_file, is_folder, parsed, read_bytes
+from dal.runs.files.state import State, is_count, is_number, read_state
 from dal.runs.final_model import read_final_model
 from dal.runs.journal import Labeled, committed_rounds, read_selections, read_validation
 from dal.runs.layout import CONFIG, DATA, DONE, ROUNDS, STATE
 from dal.runs.round import PRIMARY_METRIC, Round, on_test
 from dal.runs.saved_config import read_config
-from dal.runs.state import State, is_count, is_number, read_state
 
 
 class NoRoundsError(DalError):

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dal.runs.committed import check_file, damaged
+from dal.runs.files.committed import check_file, damaged
+from dal.runs.files.same_data import check_same_data
+from dal.runs.files.state import State
 from dal.runs.journal import committed_rounds, read_query, read_selections, read_validation
 from dal.runs.layout import CONFIG, ROUNDS, SELECTIONS, weights_file
 from dal.runs.records import Records
-from dal.runs.same_data import check_same_data
-from dal.runs.state import State
 
 
 def restore(records: Records, folder: Path, state: State, fingerprint: str, labels: bool = True) -> None:

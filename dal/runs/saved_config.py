@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from dal.errors import DalError
-from dal.runs.committed import parsed, read_bytes
+from dal.runs.files.committed import parsed, read_bytes
 
 Config = Mapping[str, Any]
 

@@ -15,7 +15,7 @@ from dal.acquisition.search.rows import Rows
 from dal.data.images import ImageData
 from dal.errors import DalError
 from dal.models.adapt import AdaptedModel
-from dal.models.batch_form import batch_hooks
+from dal.models.adapted.batch_form import batch_hooks
 from dal.models.classifier import Classifier
 from dal.scoring.model_pass import ModelPass
 from dal.scoring.row_store import RowStore

@@ -22,9 +22,9 @@ from dal.data.images import ImageData, ImageSource, SubsetSource, TensorSource
 from dal.data.loaders import plain_batches
 from dal.errors import DalError, NonFiniteError, bad_value
 from dal.models.adapt import AdaptedModel
+from dal.models.adapted.scoring_model import ScoringModel, scoring_view
 from dal.models.compiled import CompiledPasses
 from dal.models.memory_format import channels_last, channels_last_weights, takes_channels_last
-from dal.models.scoring_model import ScoringModel, scoring_view
 from dal.runtime.memory import out_of_memory, release_cached
 from dal.runtime.precision import forward_precision
 from dal.runtime.progress import OnProgress, silent

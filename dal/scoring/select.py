@@ -15,7 +15,7 @@ from dal.acquisition.search.flops import counted_work
 from dal.acquisition.search.shards import Shard
 from dal.data.images import ImageData
 from dal.errors import bad_value
-from dal.models.scoring_model import ScoringModel
+from dal.models.adapted.scoring_model import ScoringModel
 from dal.runtime.seeding import derive_seed, generator
 from dal.scoring.external_features import external_features, takes_external_features
 from dal.scoring.model_pass import Charge, ModelPass

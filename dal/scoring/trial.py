@@ -10,13 +10,13 @@ from dal.acquisition.base import AcquisitionFunction
 from dal.data.images import ImageData
 from dal.errors import DalError
 from dal.models.adapt import AdaptedModel, check_members, check_outputs
+from dal.models.adapted.head import check_num_outputs
+from dal.models.adapted.scoring_model import NoHeadError, ScoringModel, scoring_view
+from dal.models.adapted.step_trial import check_step
 from dal.models.classifier import Classifier
-from dal.models.draws import unseen_randomness
+from dal.models.dropout.draws import unseen_randomness
+from dal.models.dropout.mc_dropout import check_dropout
 from dal.models.ensemble import DeepEnsemble
-from dal.models.head import check_num_outputs
-from dal.models.mc_dropout import check_dropout
-from dal.models.scoring_model import NoHeadError, ScoringModel, scoring_view
-from dal.models.step_trial import check_step
 
 TRIED_IMAGES = 3
 TRIED_DRAWS = 4

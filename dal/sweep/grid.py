@@ -19,7 +19,7 @@ from dal.config.overrides import (
     quoted,
     under_current_keys,
 )
-from dal.config.sweeps import MOST_VALUES, sweep_values
+from dal.config.values.sweeps import MOST_VALUES, sweep_values
 from dal.errors import DalError
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from dal.analysis import NoRoundsError, Run, read_run
 from dal.errors import DalError
+from dal.runs.files.state import read_state
 from dal.runs.layout import CONFIG, STATE
 from dal.runs.round import PRIMARY_METRIC
 from dal.runs.saved_config import check_same_config
-from dal.runs.state import read_state
 from dal.sweep.grid import Cell
 
 NEW, BEGUN, DONE, REFUSED = "new", "begun", "done", "refused"

@@ -18,19 +18,19 @@ from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, package
 from dal.runtime.progress import silent
 from dal.runtime.seeding import generator
 from dal.scoring.model_pass import ModelPass
+from dal.training.callbacks.kept_weights import KeptWeights
+from dal.training.callbacks.updates import UpdateCount
+from dal.training.callbacks.weight_average import WeightAverage
 from dal.training.config import TrainingConfig
 from dal.training.early_stopping import Check, UpdateStopping
-from dal.training.epochs import EpochData, batches_per_epoch
-from dal.training.kept_weights import KeptWeights
-from dal.training.lightning import Plan
-from dal.training.monitored import check_monitored, runs_validation
-from dal.training.run_trainer import OurCallbacks, run_trainer
 from dal.training.setup import Points, TrainingSetup
-from dal.training.structure import Structure, first_structure
-from dal.training.trainer_options import own_options
-from dal.training.updates import UpdateCount
+from dal.training.trainer.epochs import EpochData, batches_per_epoch
+from dal.training.trainer.lightning import Plan
+from dal.training.trainer.monitored import check_monitored, runs_validation
+from dal.training.trainer.run_trainer import OurCallbacks, run_trainer
+from dal.training.trainer.structure import Structure, first_structure
+from dal.training.trainer.trainer_options import own_options
 from dal.training.warm_start import effort
-from dal.training.weight_average import WeightAverage
 
 MAX_CHECKED = 2048
 """Maximum number of labeled points that early stopping evaluates."""

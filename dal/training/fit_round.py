@@ -12,9 +12,9 @@ from dal.data.images import ImageData
 from dal.errors import bad_value
 from dal.training.config import TrainingConfig
 from dal.training.fit import FitResult, fit
-from dal.training.monitored import check_monitored, check_schedulers
 from dal.training.setup import Points, TrainingSetup
-from dal.training.structure import first_structure
+from dal.training.trainer.monitored import check_monitored, check_schedulers
+from dal.training.trainer.structure import first_structure
 from dal.training.warm_start import effort, starting_state
 
 

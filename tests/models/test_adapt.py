@@ -6,8 +6,8 @@ from torch import nn
 from dal.errors import DalError
 from dal.models import Classifier, adapt
 from dal.models.adapt import AdaptedModel, as_adapted
+from dal.models.adapted.scoring_model import scoring_view
 from dal.models.backbones import SmallCNN
-from dal.models.scoring_model import scoring_view
 
 
 class Mine(pl.LightningModule):

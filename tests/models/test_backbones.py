@@ -12,7 +12,7 @@ from dal.models.backbones import TorchvisionBackbone, build_backbone
 from dal.models.backbones.base import freeze
 from dal.models.backbones.efficientnet_lite import EfficientNetLite0
 from dal.models.classifier import Classifier
-from dal.models.mc_dropout import dropout_layers
+from dal.models.dropout.mc_dropout import dropout_layers
 
 NAMES = {
     "small_cnn": 128,

@@ -10,10 +10,10 @@ from torch import nn
 from dal.acquisition import BALD, Margin
 from dal.errors import DalError
 from dal.models.adapt import as_adapted
+from dal.models.adapted.scoring_model import scoring_view
 from dal.models.backbones import build_backbone
 from dal.models.classifier import Classifier
 from dal.models.compiled import CompiledPasses
-from dal.models.scoring_model import scoring_view
 from dal.scoring.config import ScoringConfig
 
 # The real compiler takes seconds and is tried once; "eager" runs what was recorded as it is.

@@ -7,10 +7,10 @@ from dal.acquisition import BALD
 from dal.errors import DalError
 from dal.models import ModelConfig
 from dal.models.adapt import as_adapted, check_members
+from dal.models.adapted.scoring_model import scoring_view
 from dal.models.backbones import SmallCNN
 from dal.models.classifier import Classifier
 from dal.models.ensemble import DeepEnsemble
-from dal.models.scoring_model import scoring_view
 from dal.training import TrainingConfig
 
 

@@ -15,7 +15,7 @@ from dal.cli.main import main
 from dal.errors import DalError
 from dal.reports.comparison import compare
 from dal.reports.overview import report
-from dal.runs import atomic
+from dal.runs.files import atomic
 from dal.runs.final_model import commit_final_model, read_final_model
 from dal.runs.folder import RunFolder, read_run_folder
 from dal.runs.journal import Asked
@@ -149,7 +149,7 @@ def test_reports_of_a_read_only_folder_name_the_option(tmp_path, monkeypatch):
     for command in (report, compare):
         with monkeypatch.context() as patch:
             patch.setattr(Path, "mkdir", refuse)
-            patch.setattr("dal.runs.atomic.os.fsync", refuse)
+            patch.setattr("dal.runs.files.atomic.os.fsync", refuse)
             with pytest.raises(RefusedBySystem, match=r"^output: .* \(Read-only file system\)\. .*--output\.$"):
                 command(runs, console=Console(quiet=True))
 

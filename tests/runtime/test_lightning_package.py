@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import CSVLogger
 from dal.acquisition import BADGE
 from dal.errors import DalError
 from dal.runtime.lightning_package import in_package, is_lightning_module, package_of
-from dal.training.updates import UpdateCount
+from dal.training.callbacks.updates import UpdateCount
 
 lightning = pytest.importorskip("lightning.pytorch")
 

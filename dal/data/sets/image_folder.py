@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
-from dal.data.sources.csv_labels import csv_label_column, csv_label_sets, csv_labels
-from dal.data.sources.decoding import read_images
-from dal.data.sources.listing import Listing, class_numbers, existing_folder, folder_labels, list_images
-from dal.data.sources.names import check_class_names, check_distinct, composed
+from dal.data.sources.folder.csv_labels import csv_label_column, csv_label_sets, csv_labels
+from dal.data.sources.folder.decoding import read_images
+from dal.data.sources.folder.listing import Listing, class_numbers, existing_folder, folder_labels, list_images
+from dal.data.sources.folder.names import check_class_names, check_distinct, composed
 from dal.data.sources.split import split_by_id
 from dal.errors import DalError, bad_value
 from dal.runtime.ranges import Range, Ranges, whole

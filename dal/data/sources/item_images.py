@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dal.data.images import ImageSource, TensorSource
-from dal.data.sources.decoding import MEMORY_LIMIT_BYTES, progress, square
-from dal.data.sources.pixels import levels, to_rgb
+from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress, square
+from dal.data.sources.folder.pixels import levels, to_rgb
 from dal.errors import DalError, bad_value
 
 Fetch = Callable[[int], Image.Image]

@@ -15,8 +15,8 @@ from torch.utils.data import IterableDataset
 
 from dal.data.images import ImageData
 from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
+from dal.data.sources.folder.pixels import dataset_pixels
 from dal.data.sources.items import ItemKeys
-from dal.data.sources.pixels import dataset_pixels
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
 from dal.errors import DalError, bad_value
 

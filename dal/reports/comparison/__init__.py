@@ -20,7 +20,7 @@ from dal.reports.comparison.terminal import print_table, say
 from dal.reports.drawing import save
 from dal.reports.overview import OTHER_OUTPUT, read_runs
 from dal.reports.spreadsheet import spreadsheet_csv
-from dal.runs.atomic import write_text
+from dal.runs.files.atomic import write_text
 from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
 from dal.runtime.safe_text import visible

@@ -14,7 +14,7 @@ from dal.analysis.penalty import column_means
 from dal.analysis.statistics.curves import mean_and_interval
 from dal.errors import bad_value
 from dal.reports.overview import common_folder
-from dal.runs.committed import is_folder
+from dal.runs.files.committed import is_folder
 from dal.runs.reader import is_run
 
 FOLDER = "compare"

@@ -16,7 +16,7 @@ from dal.reports.overview.bills import bills_figure, plot_bills
 from dal.reports.overview.learning_curve import learning_curve_figure, plot_learning_curves
 from dal.reports.overview.sentences import target_sentences
 from dal.reports.overview.table import summary_table, write_csv
-from dal.runs.committed import is_folder
+from dal.runs.files.committed import is_folder
 from dal.runs.layout import BILLS, LEARNING_CURVE, SUMMARY
 from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from dal.costs.prices import human
 from dal.reports.spreadsheet import spreadsheet_csv
-from dal.runs.atomic import write_text
+from dal.runs.files.atomic import write_text
 from dal.runs.round import in_words, on_test
 from dal.runtime.safe_text import visible
 

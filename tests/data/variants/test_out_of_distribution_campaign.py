@@ -17,9 +17,9 @@ from dal.labeling.oracle import DatasetOracle, NoisyOracle
 from dal.models import Classifier
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
+from dal.runs.files.state import read_state
 from dal.runs.folder import RunFolder
 from dal.runs.journal import read_selections, read_validation
-from dal.runs.state import read_state
 from dal.stopping import CampaignConfig
 from dal.tasks.base import OUT_OF_CLASS
 from dal.training import TrainingConfig

@@ -1,0 +1,1 @@
+"""Values of options: references, sweeps, texts and paths."""

@@ -1,0 +1,46 @@
+"""Replaces the references of a configuration, such as ``${seed}``, by their values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dal.config.values.home import expand_home
+from dal.errors import DalError
+
+
+def resolve(config: DictConfig) -> dict[str, Any]:
+    """Return the configuration as plain dicts, without references.
+
+    Raises DalError, naming the key, for a reference without a value or with one of a wrong type.
+
+    >>> resolve(OmegaConf.create({"seed": 3, "run_dir": "runs/${seed}"}))
+    {'seed': 3, 'run_dir': 'runs/3'}
+    """
+    try:
+        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "overrides"
+        got = f"{_text(config, key)}{_why(error)}"
+        raise DalError(f"{key}: expected a value that exists and fits, got {got}.") from error
+    except RecursionError as error:
+        raise DalError("overrides: expected references that end, got some that refer to one another.") from error
+    assert isinstance(resolved, dict)
+    made = {str(key): value for key, value in resolved.items()}
+    return made | expand_home({key: made[key] for key in ("run_dir",) if key in made})
+
+
+def _text(config: DictConfig, key: str) -> str:
+    """Return the value of a key as it was written."""
+    node: Any = config
+    for part in str(key).split("."):
+        node = node._get_node(part) if isinstance(node, DictConfig) else None
+    written = getattr(node, "_value", lambda: None)()
+    return repr(written) if isinstance(written, str) else "nothing"
+
+
+def _why(error: OmegaConfBaseException) -> str:
+    reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else ""
+    return f" ({reason})" if reason else ""

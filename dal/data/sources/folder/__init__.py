@@ -1,0 +1,1 @@
+"""Folders of images: files, labels, and decoding."""

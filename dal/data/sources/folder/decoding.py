@@ -1,0 +1,220 @@
+"""Decodes image files to square uint8 tensors; lists the files that fail."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from dal.data.images import DIGEST_BYTES, ImageSource, TensorSource
+from dal.data.sources.folder.formats import formats
+from dal.data.sources.folder.names import is_utf8
+from dal.data.sources.folder.pixels import levels, to_rgb
+from dal.errors import DalError, bad_value
+from dal.runtime.console import SafeConsole
+
+_MAX_PIXELS = 89_478_485  # Pillow warns of more
+_LARGE_PIXELS = 2**24
+MEMORY_LIMIT_BYTES = 2**30
+_CHUNK = 256
+_SILENT_SECONDS = 2.0
+_NAMED = 3
+
+
+def decode(path: Path, image_size: int) -> Tensor:
+    """Return the center square of an image as (3, image_size, image_size) uint8 RGB.
+
+    The square is resized bilinearly with antialiasing. This equals resizing the shorter side, then cropping the center.
+    EXIF rotation is applied. to_rgb() converts the other modes. Only the first frame is read.
+
+    Raises any exception of Pillow for a damaged file, OSError for anything but a regular file, and ValueError for
+    pixels of an unknown range, or for more than 89 million pixels that cannot be read at a smaller scale.
+    """
+    with _regular_file(path) as file:
+        return _square(file, path.suffix, image_size, nullcontext())
+
+
+def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextManager[object]) -> Tensor:
+    """Decode as decode() does. Large images take ``turn``, so that only one at a time is in memory."""
+    try:
+        opened = Image.open(file, formats=formats(suffix))
+    except Image.DecompressionBombError:
+        raise ValueError(f"it has more than {2 * _MAX_PIXELS:,} pixels; shrink it") from None
+    with opened:
+        # JPEG decodes faster at 1/2, 1/4 or 1/8 scale; twice the target size keeps the antialiasing effective.
+        opened.draft(None, (2 * image_size, 2 * image_size))
+        pixels = opened.width * opened.height
+        if pixels > _MAX_PIXELS:
+            found = f"{opened.width:,} x {opened.height:,} pixels"
+            raise ValueError(f"{found} are more than the limit of {_MAX_PIXELS:,}; shrink it")
+        with turn if pixels > _LARGE_PIXELS else nullcontext():
+            return square(opened, image_size)
+
+
+def square(image: Image.Image, image_size: int) -> Tensor:
+    """Return the center square of a PIL image, as decode() does with a file. Raises ValueError as levels() does."""
+    values = levels(image)
+    image = to_rgb(ImageOps.exif_transpose(image), values)
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    box = (left, top, left + side, top + side)
+    resized = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+
+
+@contextmanager
+def _regular_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading. Raises OSError for a pipe, which would be waited for, and for a device or a folder."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(handle, "rb") as file:  # noqa: PTH123 (a descriptor)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError("it is no regular file")
+        yield file
+
+
+class FolderSource:
+    """Decodes images each time they are read: (B, 3, S, S) uint8."""
+
+    def __init__(
+        self, root: Path, files: Sequence[str], image_size: int, digests: Sequence[bytes] | None = None
+    ) -> None:
+        self.root, self.files, self.image_size, self._digests = root, files, image_size, digests
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        images = torch.empty(len(indices), 3, self.image_size, self.image_size, dtype=torch.uint8)
+        for row, index in enumerate(indices):
+            read = _attempt(self.root, self.files[index], self.image_size, nullcontext(), with_digest=False)
+            if isinstance(read, str):
+                raise DalError(f"{self.root / self.files[index]}: was readable at setup and no longer is ({read}).")
+            images[row] = read.image
+        return images
+
+    def digests(self, indices: Sequence[int]) -> list[bytes] | None:
+        return None if self._digests is None else [self._digests[index] for index in indices]
+
+
+class Readable(NamedTuple):
+    """Decodable images, their paths in order, and reasons for the other paths."""
+
+    source: ImageSource
+    files: list[str]
+    set_aside: dict[str, str]
+
+
+def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bool | None = None) -> Readable:
+    """Decode every file once, in threads, and set undecodable files aside.
+
+    A warning names the files set aside and the reasons. True for ``in_memory`` keeps the pixels as one uint8 tensor;
+    False decodes them again on each read. None keeps them in memory if they take less than 1 GiB.
+
+    Raises DalError if no file can be decoded or image_size is less than 1.
+    """
+    if image_size < 1:
+        raise bad_value("image_size", "at least 1 pixel", image_size)
+    if in_memory is None:
+        in_memory = len(files) * 3 * image_size**2 < MEMORY_LIMIT_BYTES
+    images = torch.empty(len(files) if in_memory else 0, 3, image_size, image_size, dtype=torch.uint8)
+    kept: list[str] = []
+    digests: list[bytes] = []
+    set_aside: dict[str, str] = {}
+    for file, read in _attempts(root, files, image_size):
+        if isinstance(read, str):
+            set_aside[file.encode(errors="backslashreplace").decode()] = read
+            continue
+        if in_memory:
+            images[len(kept)] = read.image
+        kept.append(file)
+        digests.append(read.digest)
+    if set_aside:
+        first = "; ".join(f"{file} ({reason})" for file, reason in list(set_aside.items())[:_NAMED])
+        more = "; ..." if len(set_aside) > _NAMED else ""
+        found = f"{len(set_aside)} of {len(files)} images in {root}"
+        if not kept:
+            raise DalError(f"root: expected images that can be decoded, got {found} that cannot: {first}{more}.")
+        warnings.warn(f"{found} cannot be decoded and are set aside: {first}{more}.", stacklevel=2)
+    if in_memory:
+        return Readable(TensorSource(images[: len(kept)], digests), kept, set_aside)
+    return Readable(FolderSource(root, kept, image_size, digests), kept, set_aside)
+
+
+class _Read(NamedTuple):
+    image: Tensor
+    digest: bytes  # of the file
+
+
+def _attempt(
+    root: Path, file: str, image_size: int, turn: AbstractContextManager[object], with_digest: bool = True
+) -> _Read | str:
+    """Return the image and a digest of its file, or the reason why it cannot be decoded."""
+    if not is_utf8(file):
+        return "its name is not UTF-8"
+    path = root / file
+    try:
+        with _regular_file(path) as opened:
+            digest = hashlib.file_digest(cast(Any, opened), _short_digest).digest() if with_digest else b""
+            opened.seek(0)
+            return _Read(_square(opened, path.suffix, image_size, turn), digest)
+    except UnidentifiedImageError:
+        return "it is no image that Pillow can read"
+    # Pillow's parsers raise exceptions of any type on damaged bytes.
+    except Exception as error:  # noqa: BLE001
+        reason = " ".join(str(error).replace(f"{path}", file).split())
+        return reason or type(error).__name__
+
+
+def _short_digest() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
+
+
+def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tuple[str, _Read | str]]:
+    """Decode the files in order; chunks limit the images held in memory."""
+    turn = Lock()
+    with progress(len(files)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        for start in range(0, len(files), _CHUNK):
+            chunk = files[start : start + _CHUNK]
+            with warnings.catch_warnings():
+                # _MAX_PIXELS bounds the pixels that are decoded, which are fewer than those of a large JPEG.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                finished = list(threads.map(lambda file: _attempt(root, file, image_size, turn), chunk))
+            yield from zip(chunk, finished, strict=True)
+            advance(len(chunk))
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal, after a short delay."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.progress import Progress
+
+    bar = Progress(console=SafeConsole(stderr=True), transient=True)
+    task = bar.add_task("Checking images", total=total)
+    begun = time.monotonic()
+
+    def advance(count: int) -> None:
+        bar.advance(task, count)
+        if time.monotonic() - begun > _SILENT_SECONDS:
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        bar.stop()

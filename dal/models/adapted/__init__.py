@@ -1,0 +1,1 @@
+"""A user's module as dal runs it: its batch, its head, and its passes in scoring."""

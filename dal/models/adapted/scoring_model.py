@@ -1,0 +1,225 @@
+"""The model as scoring sees it: plain passes, the head alone, and dropout draws."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from dal.errors import DalError, bad_value
+from dal.models.adapt import AdaptedModel, check_members
+from dal.models.adapted.batch_form import Inputs
+from dal.models.adapted.evaluating import evaluating
+from dal.models.adapted.head import Head, two_classes
+from dal.models.compiled import CompiledPasses
+from dal.models.dropout.draws import Draws, is_random, set_up_draws
+from dal.models.dropout.rows_alone import RowsAlone
+from dal.models.dropout.train_mode import Modes
+from dal.models.ensemble import DeepEnsemble
+from dal.runtime.precision import full_precision
+from dal.runtime.seeding import isolated_rng
+
+_random: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+"""Whether a module is random in eval mode."""
+
+
+class NoHeadError(DalError):
+    """The head is asked for other features than those of a pass, and nobody has named it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "model: expected head= beside predict= for a function that changes the features, got predict= alone."
+        )
+
+
+class ScoringModel:
+    """The PoolModel that acquisition functions see. Made by scoring_view().
+
+    ``compiled`` are torch.compile's passes for tiles of one size; None runs every pass as it is written. ``modes`` are
+    the modules' flags while they train.
+    """
+
+    def __init__(self, adapted: AdaptedModel, seed: int, modes: Modes) -> None:
+        self.adapted, self.module, self.seed = adapted, adapted.module, seed
+        self.compiled: CompiledPasses | None = None
+        self.modes = modes
+        self._inputs = Inputs(adapted.module, adapted.batch)
+        self._head = Head(adapted.head_layer, adapted.head) if adapted.head else None
+        self._predicted: tuple[Tensor, Tensor] | None = None
+        self._alone = RowsAlone(self._forward)
+        self._draws: tuple[int, Draws] | None = None
+        self._runs_eagerly = False
+        self._is_checked = False
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether what runs now runs for each of several draws."""
+        return self._draws is not None and self._draws[1].is_wide
+
+    @property
+    def draws_globally(self) -> bool:
+        """Whether passes read the global generators, which no other thread may then touch."""
+        of_draws = self._draws is not None and not self._draws[1].can_be_compiled
+        return of_draws or _random.get(self.module, False) or self._inputs.are_random
+
+    def prepare(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Return the images after the batch hooks of the module. ``labels`` show the form of labels."""
+        if not self._inputs.hooks:
+            return x
+        return self._inputs(x, labels.new_zeros(len(x), *labels.shape[1:]))
+
+    def features(self, x: Tensor) -> Tensor:
+        self._predicted = self._plain(x)
+        return self._predicted[0]
+
+    def head(self, features: Tensor) -> Tensor:
+        is_of_pass = self._predicted is not None and features is self._predicted[0]
+        if is_of_pass and (self._head is None or self._head.is_rectified):
+            assert self._predicted is not None
+            return self._predicted[1].float()
+        if self._head is None:
+            raise NoHeadError
+        return self._head(features)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(B, ...) images to (B, C) logits, float32."""
+        _, logits = self._plain(x)
+        return logits.float()
+
+    def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
+        """(B, ...) images to (B, K, C), nats. The draws of an ensemble are its members."""
+        if isinstance(self.module, DeepEnsemble):
+            check_members(self.module, num_draws)
+            members = self.module.member_log_probs
+            return members(x) if self.compiled is None else self.compiled("members", members, x)
+        draws = self.draws(x, num_draws)
+        if self.compiled is None or not draws.can_be_compiled:
+            return draws(x)
+        return self.compiled(f"{num_draws} draws", draws, x)
+
+    def draws(self, x: Tensor, num_draws: int) -> Draws:
+        """Return the draws, set up and checked on the first images of ``x``."""
+        if self._draws is None or self._draws[0] != num_draws:
+            # Two images at least: one would broadcast against its own draws, and could not show that a batch mixes.
+            few = x[:3] if len(x) > 1 else torch.cat([x, x.flip(-1)])
+            self._is_random(few)
+            # Hooks of dropout layers are not seen by what torch.compile has compiled before.
+            self._runs_eagerly = True
+            # In full precision: half of it may round draws to the same numbers, or one pass to others than K passes.
+            with full_precision(x.device):
+                draws = set_up_draws(
+                    self.plain_logits,
+                    self.module,
+                    self.modes,
+                    few,
+                    num_draws,
+                    self.seed,
+                    random_in_eval=self._is_random(few),
+                )
+            self._draws = num_draws, draws
+        return self._draws[1]
+
+    def plain_logits(self, x: Tensor) -> Tensor:
+        """(B, ...) images to (B, C) float32 logits of one plain pass, in the module's present mode."""
+        return self._forward(x)[1].float()
+
+    def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self._is_random(x[:4]):
+            return self._alone(x, self.seed)
+        return self._forward(x) if self.compiled is None else self.compiled("plain", self._forward, x)
+
+    def _is_random(self, few: Tensor) -> bool:
+        """Whether the module is random in eval mode too; looked at once for each module."""
+        if self.module not in _random:
+            with full_precision(few.device):
+                _random[self.module] = is_random(self._forward, few)
+            if _random[self.module]:
+                warnings.warn(
+                    "model: forward() is random in eval mode, for example by dropout without training=self.training; "
+                    "the same draw of it scores all images.",
+                    stacklevel=2,
+                )
+        return _random[self.module]
+
+    def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self.adapted.predict is not None:
+            return predicted(self.adapted.predict(self.module, x), len(x))
+        assert self._head is not None
+        result, seen = self._run(x)
+        if len(seen) != 1 and not self._runs_eagerly and "torch._dynamo" in sys.modules:
+            # A hook on a layer inside a compiled part may not run.
+            self._runs_eagerly = True
+            result, seen = self._run(x)
+        if len(seen) != 1:
+            raise DalError(f"head: expected {self._head.name!r} to run once in forward(), got {len(seen)} runs.")
+        flat = self._head.flat(*seen[0])
+        if self._head.is_averaged and not self._is_checked:
+            self._head.check_average(seen[0][1], result)
+            self._is_checked = True
+            return self._head.flat(*seen[0])
+        return flat
+
+    def _run(self, x: Tensor) -> tuple[Any, list[tuple[Any, Any]]]:
+        """Return what the module gives, and what its head got and gave at each of its runs."""
+        assert self._head is not None
+        seen: list[tuple[Any, Any]] = []
+
+        def see(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any], out: Any) -> None:
+            seen.append((args[0] if args else next(iter(named.values()), None), out))
+
+        handle = self._head.layer.register_forward_hook(see, with_kwargs=True)
+        eagerly = self._runs_eagerly and "torch._dynamo" in sys.modules
+        try:
+            with torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
+                return self.adapted.run(x), seen
+        except TypeError as error:
+            raise DalError(f"model: expected forward(x) to take a batch of images alone, got: {error}.") from error
+        except NotImplementedError as error:
+            raise DalError(
+                f"model: expected {type(self.module).__name__} to have forward(x), got none; pass forward=, the name "
+                "of the method that takes images, to adapt()."
+            ) from error
+        finally:
+            handle.remove()
+
+
+def predicted(result: Any, count: int) -> tuple[Tensor, Tensor]:
+    """Return the (B, D) features and (B, C) logits that a user's predict function gives.
+
+    Raises DalError for anything else.
+    """
+    is_pair = isinstance(result, (tuple, list)) and len(result) == 2
+    if not is_pair or not all(isinstance(part, Tensor) and part.ndim == 2 and len(part) == count for part in result):
+        got: object = type(result).__name__
+        if is_pair:
+            got = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in result]
+        raise bad_value("predict", f"(logits, features) of shapes ({count}, C) and ({count}, D)", got)
+    logits, features = result
+    return features, two_classes(logits)
+
+
+@contextmanager
+def scoring_view(adapted: AdaptedModel, seed: int = 0, device: torch.device | None = None) -> Iterator[ScoringModel]:
+    """The model in eval mode, without gradients, on a device. On leaving, train/eval flags, the device and the global
+    random state are as they were; buffers were never written."""
+    module = adapted.module
+    modes = [(m, m.training) for m in module.modules()]
+    home = next(iter(module.parameters())).device
+    try:
+        # Before inference mode, which would make tensors of the copies that can never be trained again.
+        if device is not None and device != home:
+            module.to(device)
+        with isolated_rng(seed, "scoring"), torch.inference_mode(), evaluating(module):
+            module.eval()
+            yield ScoringModel(adapted, seed, dict(modes))
+    finally:
+        for m, training in modes:
+            m.training = training
+        if device is not None and device != home:
+            module.to(home)

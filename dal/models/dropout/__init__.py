@@ -1,0 +1,1 @@
+"""Dropout draws: one wide pass, or seeded passes of any random network."""

@@ -1,0 +1,196 @@
+"""Chooses how the dropout draws of a network are computed: one wide pass, or K passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dal.errors import DalError
+from dal.models.dropout.mc_dropout import DropoutDraws, check_dropout, dropout_layers
+from dal.models.dropout.rows_alone import RowsAlone
+from dal.models.dropout.train_mode import Modes, TrainMode
+from dal.runtime.memory import out_of_memory
+from dal.runtime.seeding import derive_seed, isolated_rng, seed_generators
+
+CHECKED_DRAWS = 4
+"""Draws whose plain passes the wide one is compared with."""
+
+Logits = Callable[[Tensor], Tensor]
+"""A pass: (B, ...) images to (B, C) float32 logits."""
+
+
+class WideDraws:
+    """K draws of the nn.Dropout layers in one pass, whose batch is K times as wide from the first of them on."""
+
+    can_be_compiled = True
+
+    def __init__(self, run: Logits, masks: DropoutDraws, at_input: bool) -> None:
+        self.run, self.masks, self.at_input = run, masks, at_input
+
+    @property
+    def is_wide(self) -> bool:
+        return self.masks.is_wide
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(B, ...) images to (B, K, C) log-probabilities."""
+        num_draws = self.masks.num_draws
+        if self.at_input:
+            with self.masks.wide_input():
+                logits = self.run(x.repeat_interleave(num_draws, dim=0))
+        else:
+            with self.masks.widening():
+                logits = self.run(x)
+        return logits.log_softmax(dim=1).view(len(x), num_draws, -1)
+
+
+class SeededDraws:
+    """K passes of the network in train mode, draw k from its own state of the generators.
+
+    The network draws by itself, so that dropout by a function, inside attention, or of whole layers is drawn too.
+    """
+
+    can_be_compiled = False  # a record of the pass would hold one draw
+
+    def __init__(self, run: Logits, train_mode: TrainMode, num_draws: int, seed: int) -> None:
+        self.num_draws, self.seed = num_draws, seed
+        self.train_mode, self.is_wide = train_mode, False
+        self._rows = RowsAlone(run)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(B, ...) images to (B, K, C) log-probabilities."""
+        self.is_wide = True
+        try:
+            with self.train_mode():
+                draws = [self.draw(x, k) for k in range(self.num_draws)]
+        finally:
+            self.is_wide = False
+        return torch.stack(draws, dim=1).log_softmax(dim=2)
+
+    def draw(self, x: Tensor, k: int) -> Tensor:
+        return self._rows(x, derive_seed(self.seed, "draw", k))
+
+
+Draws = WideDraws | SeededDraws
+
+
+def set_up_draws(
+    run: Logits, module: nn.Module, modes: Modes, x: Tensor, num_draws: int, seed: int, *, random_in_eval: bool = False
+) -> Draws:
+    """Return the draws of a network, having checked them on a few images.
+
+    The nn.Dropout layers are drawn in one wide pass if that equals plain passes. Otherwise, the network draws by itself
+    in train mode. Raises DalError, saying what to change, if the draws do not differ or if the network mixes images.
+    """
+    refusal: DalError | None = None
+    if dropout_layers(module) and not random_in_eval:
+        try:
+            return _wide(run, DropoutDraws(module, num_draws, seed), x)
+        except DalError as error:
+            refusal = error
+    mode = TrainMode(module, modes)
+    mode.hold(lambda: run(x))
+    seeded = SeededDraws(run, mode, num_draws, seed)
+    if not random_in_eval and not _close(run(x), RowsAlone(run)(x, 0)):
+        raise _mixes() if refusal is None or num_draws == 1 else refusal
+    with mode():
+        first = seeded.draw(x, 0)
+        differ = any(not torch.equal(first, seeded.draw(x, k)) for k in range(1, max(num_draws, 2)))
+    if differ:
+        return seeded
+    if refusal is not None:
+        raise refusal
+    check_dropout(module)
+    raise _same()
+
+
+def _wide(run: Logits, masks: DropoutDraws, x: Tensor) -> WideDraws:
+    """Choose where to widen: at the first dropout, or at the input."""
+    num_draws = masks.num_draws
+
+    def plain(k: int) -> Tensor:
+        with masks.single(k):
+            return run(x).log_softmax(dim=1)
+
+    # A wide pass that is wrong is wrong for most draws, and K passes of a large network cost more than a tile.
+    checked = sorted({*range(min(num_draws, CHECKED_DRAWS - 1)), num_draws - 1})
+    references = {k: plain(k) for k in checked}
+    # all() stops at the first that differs, which is nearly always one that is there already.
+    others = (references[k] if k in references else plain(k) for k in range(1, num_draws))
+    if num_draws > 1 and all(torch.equal(references[0], other) for other in others):
+        raise _same()
+    for at_input in (False, True):
+        draws = WideDraws(run, masks, at_input)
+        try:
+            wide = draws(x)
+        except (RuntimeError, DalError) as error:
+            if out_of_memory(error):
+                raise
+            # A skip connection round the first dropout meets two batch sizes: widen at the input instead.
+            continue
+        if _close(wide[:, checked], torch.stack([references[k] for k in checked], dim=1)):
+            return draws
+    raise _mixes()
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-2, atol=1e-3, equal_nan=True)
+
+
+def _same() -> DalError:
+    return DalError(
+        "model: expected the dropout draws to differ, got the same output from every draw; put a dropout layer "
+        "(nn.Dropout, p > 0) on the way to the last layer, or see whether the features have all become zero."
+    )
+
+
+def _mixes() -> DalError:
+    return DalError(
+        "model: expected K dropout draws in one wide batch to equal K passes, got other numbers; forward() must "
+        "treat the images of a batch independently, with the batch as first dimension of every dropout layer."
+    )
+
+
+def is_random(run: Callable[[Tensor], Sequence[Tensor]], x: Tensor) -> bool:
+    """Whether a pass gives other numbers from another state of the generators."""
+    found = []
+    for seed in range(2):
+        with isolated_rng(seed, "look"):
+            found.append([part.float() for part in run(x)])
+    pairs = zip(*found, strict=True)
+    return not all(torch.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True) for a, b in pairs)
+
+
+def unseen_randomness(run: Logits, draws: Draws, modes: Modes, x: Tensor) -> str | None:
+    """Return a sentence on what training draws and the wide draws leave out; None if there is nothing.
+
+    ``draws`` are those of set_up_draws(), checked on ``x``.
+    """
+    if not isinstance(draws, WideDraws):
+        return None
+    module = draws.masks.module
+    known: set[nn.Module] = set(draws.masks.layers.values())
+    mode = TrainMode(module, modes)
+    mode.hold(lambda: run(x))
+
+    def spread(only: Sequence[nn.Module] | None, but: set[nn.Module]) -> float:
+        passes = []
+        with mode(only, but):
+            for k in range(draws.masks.num_draws):
+                seed_generators(k)
+                passes.append(run(x).log_softmax(dim=1))
+        return float(torch.stack(passes).std(dim=0).mean())
+
+    if not spread(None, known) > 1e-4:
+        return None
+    kinds: dict[str, list[nn.Module]] = {}
+    for layer in mode.modes:
+        if layer not in known:
+            kinds.setdefault(type(layer).__name__, []).append(layer)
+    names = [name for name, layers in kinds.items() if spread(layers, set()) > 1e-4]
+    return (
+        f"model: the draws leave out randomness of training in {', '.join(names) or type(module).__name__}: their "
+        f"log-probabilities spread by {float(draws(x).std(dim=1).mean()):.2g}, those of training by "
+        f"{spread(None, set()):.2g}. Set its rate to 0, or use nn.Dropout layers."
+    )

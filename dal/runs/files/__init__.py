@@ -1,0 +1,1 @@
+"""Files of a run folder: atomic writes, digests, and the last commit."""

@@ -1,0 +1,186 @@
+"""Reads files of a run folder, and checks them against their digests.
+
+The files are input from anyone: each must be a regular file in the folder, and its content what state.json commits.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dal.errors import DalError
+from dal.runs.files.atomic import ANY_TEXT
+from dal.runs.layout import ANY_SCORES, ANY_WEIGHTS, OURS, TENSORBOARD
+
+MOST_BYTES = 2**28
+"""The largest file that is read into memory whole; real ones have some kilobytes."""
+
+_REMEDY = "Restore it, or choose another folder."
+_Parsed = TypeVar("_Parsed")
+
+
+def damaged(folder: Path, name: str, why: str = "") -> DalError:
+    """Return the error for a damaged file of a run.
+
+    >>> str(damaged(Path("runs/a"), "state.json"))
+    "run: state.json in 'runs/a' is damaged. Restore it, or choose another folder."
+    """
+    return DalError(f"run: {name} in {str(folder)!r} is damaged{why and f' ({why})'}. {_REMEDY}")
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """Return the path of a regular file in the folder.
+
+    Raises DalError for a name or a link that leads out of the folder, and for a missing or other kind of file.
+    """
+    path = _inside(folder, name)
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        raise DalError(f"run: expected {name} in {str(folder)!r}, got no such file. {_REMEDY}") from None
+    except OSError as error:
+        raise _unreadable(folder, name, error) from error
+    if not stat.S_ISREG(kind):
+        raise damaged(folder, name, "it is not a regular file")
+    return path
+
+
+def read_bytes(folder: Path, name: str, size: int | None = None, most: int = MOST_BYTES) -> bytes:
+    """Return the content of a file, or its first ``size`` bytes. Raises DalError if they cannot be had."""
+    path = file_of(folder, name)
+    try:
+        there = path.stat().st_size
+        if size is not None and there < size:
+            raise DalError(f"run: expected {size} bytes of {name} in {str(folder)!r}, got {there}. {_REMEDY}")
+        if (there if size is None else size) > most:
+            raise damaged(folder, name, f"it has more than {most:,} bytes")
+        with path.open("rb") as file:
+            return file.read(-1 if size is None else size)
+    except OSError as error:
+        raise _unreadable(folder, name, error) from error
+
+
+def checked_text(folder: Path, name: str, state: Mapping[str, Any], size: int | None = None) -> str:
+    """Return the text of a committed file, or of its first ``size`` bytes. Raises DalError for other content."""
+    data = read_bytes(folder, name, size)
+    expected = digest_of(state, name)
+    if expected is not None and hashlib.sha256(data).hexdigest() != expected:
+        raise _other_digest(folder, name)
+    return parsed(folder, name, lambda: data.decode(errors=ANY_TEXT))
+
+
+def check_file(folder: Path, name: str, state: Mapping[str, Any]) -> Path:
+    """Return the path of a committed file of any size. Raises DalError if it has another digest."""
+    path, expected = file_of(folder, name), digest_of(state, name)
+    if expected is not None and hash_file(folder, name) != expected:
+        raise _other_digest(folder, name)
+    return path
+
+
+def hash_file(folder: Path, name: str) -> str:
+    """Return the digest of a file."""
+    try:
+        with file_of(folder, name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(folder, name, error) from error
+
+
+def digest_of(state: Mapping[str, Any], name: str) -> str | None:
+    """Return the digest of a committed file. None if the run is older than digests.
+
+    Raises DalError if only this file has none.
+    """
+    if "digests" not in state:
+        return None
+    digest: str | None = state["digests"].get(name)
+    if digest is None:
+        raise DalError(f"run: expected the digest of {name} in state.json, got none. {_REMEDY}")
+    return digest
+
+
+def parsed(folder: Path, name: str, parse: Callable[[], _Parsed]) -> _Parsed:
+    """Return the parsed content of a file. Raises DalError if it cannot be parsed."""
+    try:
+        return parse()
+    except DalError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, csv.Error) as error:
+        raise damaged(folder, name) from error
+
+
+def is_file(path: Path) -> bool:
+    """Whether this is a regular file. False if the system does not tell."""
+    return _tells(path.is_file)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether this is a folder. False if the system does not tell."""
+    return _tells(path.is_dir)
+
+
+def _tells(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except OSError:
+        return False
+
+
+def check_contents(folder: Path) -> None:
+    """Raise DalError if a file that a run writes or deletes is a link out of the folder, or a special file."""
+    ours = [name for name in _names(folder) if is_ours(name)]
+    logs = [f"{TENSORBOARD}/{name}" for name in _names(folder / TENSORBOARD)] if TENSORBOARD in ours else []
+    for name in [*ours, *logs]:
+        path = folder / name
+        if path.is_symlink() and not _is_below(path, folder):
+            raise _leads_out(folder, name)
+        if not name.startswith(TENSORBOARD) and path.exists() and not is_file(path):
+            raise damaged(folder, name, "it is not a regular file")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a run writes a file of this name.
+
+    >>> is_ours("weights_003.pt"), is_ours(".state.json.new"), is_ours("thesis.txt")
+    (True, True, False)
+    """
+    plain = name.removeprefix(".").removesuffix(".new") if name.endswith(".new") else name
+    return plain in OURS or any(fnmatch(plain, pattern) for pattern in (ANY_WEIGHTS, ANY_SCORES))
+
+
+def _names(folder: Path) -> Iterable[str]:
+    return sorted(path.name for path in folder.iterdir()) if is_folder(folder) else ()
+
+
+def _inside(folder: Path, name: str) -> Path:
+    if Path(name).name != name or name in ("", ".."):
+        raise _leads_out(folder, name)
+    path = folder / name
+    if path.is_symlink() and not _is_below(path, folder):
+        raise _leads_out(folder, name)
+    return path
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _leads_out(folder: Path, name: str) -> DalError:
+    return DalError(
+        f"run: expected files of {str(folder)!r} to be in that folder, got {name!r}, which leads out of it. {_REMEDY}"
+    )
+
+
+def _other_digest(folder: Path, name: str) -> DalError:
+    return damaged(folder, name, "its content has another digest than state.json commits")
+
+
+def _unreadable(folder: Path, name: str, error: OSError) -> DalError:
+    reason = error.strerror or type(error).__name__
+    return DalError(f"run: {name} in {str(folder)!r} cannot be read ({reason}). {_REMEDY}")

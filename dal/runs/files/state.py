@@ -1,0 +1,98 @@
+"""state.json: the last commit of a run, and its checks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dal.errors import DalError
+from dal.runs.files.atomic import write_text
+from dal.runs.files.committed import damaged, parsed, read_bytes
+from dal.runs.layout import ANSWER, ANSWER_VALIDATION, DONE, ROUNDS, SELECT, SELECTIONS, STATE, TRAIN
+
+State = Mapping[str, Any]
+
+_STAGES = (SELECT, ANSWER, TRAIN, DONE, ANSWER_VALIDATION)
+_SCORES = re.compile(r"scores_[0-9]{3,18}\.pt")
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Commit: replace state.json. The file also holds a digest of itself."""
+    write_text(folder / STATE, json.dumps({**state, "digest": _digest(state)}, indent=1) + "\n")
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Return the last commit of a run. Raises DalError for a missing or damaged file."""
+    if not os.path.lexists(folder / STATE):
+        raise DalError(f"run: expected a run folder, got {str(folder)!r}, which has no {STATE}.")
+    data = read_bytes(folder, STATE)
+    state: Any = parsed(folder, STATE, lambda: json.loads(data.decode()))
+    if not (isinstance(state, dict) and state.keys() >= _REQUIRED):
+        raise damaged(folder, STATE)
+    own = state.pop("digest", None)
+    if own is None and "digests" in state:
+        raise damaged(folder, STATE)
+    if own is not None and (own != _digest(state) or "digests" not in state):
+        raise damaged(folder, STATE)
+    if not (all(check(state[key]) for key, check in _CHECKS.items() if key in state) and _is_consistent(state)):
+        raise damaged(folder, STATE)
+    return state
+
+
+def _digest(state: State) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def is_count(value: object) -> bool:
+    """Whether a value of a file is a whole number from 0 that arrays can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a file is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 1e300 and math.isfinite(value)
+
+
+def _is_table(of_key: Callable[[object], bool], of_value: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and all(of_key(k) and of_value(v) for k, v in value.items())
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_journal(value: object) -> bool:
+    return value in (ROUNDS, SELECTIONS)
+
+
+def _is_consistent(state: State) -> bool:
+    """Whether the parts of a commit fit each other."""
+    asked = state["stage"] in (ANSWER, ANSWER_VALIDATION)
+    if "pending" in state and bool(state["pending"]) != asked:
+        return False
+    if state["stage"] == DONE and not state["rounds"]:
+        return False
+    return bool(state["bytes"].get(ROUNDS)) == bool(state["rounds"])
+
+
+_REQUIRED = {"stage", "rounds", "bytes", "data"}
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "stage": lambda value: isinstance(value, str) and value in _STAGES,
+    "rounds": is_count,
+    "bytes": _is_table(_is_journal, is_count),
+    "data": _is_text,
+    "costs": _is_table(_is_text, lambda value: value is None or is_number(value)),
+    "scores": lambda value: value is None or (isinstance(value, str) and _SCORES.fullmatch(value) is not None),
+    "pending": is_count,
+    "num_validation": is_count,
+    "primary_metric": _is_text,
+    "digests": _is_table(_is_text, _is_text),
+}

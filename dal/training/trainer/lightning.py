@@ -1,0 +1,207 @@
+"""Lightning Trainer helpers: the Trainer of a round, log messages and signals."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import subprocess
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import FrameType
+from typing import Any
+
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of
+from dal.training.trainer.user_objects import as_list
+
+TERMINATED = 143
+"""The exit status of a process that SIGTERM ends, as a shell reports it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The length of a round: its updates, and the epochs in which Lightning counts."""
+
+    max_updates: int
+    num_batches: int
+    """Batches of an epoch."""
+    accumulate: int = 1
+    """Batches of an update."""
+    validate_every: int = 0
+    """Epochs between two runs of the module's own validation; 0 runs none."""
+
+    @property
+    def max_epochs(self) -> int:
+        return math.ceil(self.max_updates * self.accumulate / self.num_batches)
+
+
+def new_trainer(
+    module: Any,
+    options: Mapping[str, Any],
+    callbacks: Sequence[Any],
+    plan: Plan,
+) -> Any:
+    """Create the Trainer of one round, of the package of the module.
+
+    ``callbacks`` are all callbacks, the user's and dal's. ``max_epochs`` and ``estimated_stepping_batches`` are those
+    of the whole round, whether it stops early or not.
+    """
+    package = package_of(module) or PYTORCH_LIGHTNING
+    defaults = {
+        "logger": False,
+        "enable_progress_bar": has(callbacks, "ProgressBar"),
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10,
+    }
+    options = defaults | dict(options)
+    if not plan.validate_every:
+        options["limit_val_batches"] = 0
+    # Lightning counts the steps of each optimizer that a module steps by hand.
+    manual = not module.automatic_optimization
+    trainer: Any = (_trainer_for_manual_steps(package) if manual else load(package).Trainer)(
+        **_without_requeue(options, package),
+        callbacks=list(callbacks),
+        max_epochs=plan.max_epochs,
+        max_steps=-1 if manual else plan.max_updates,
+        check_val_every_n_epoch=plan.validate_every or 1,
+        enable_checkpointing=has(callbacks, "Checkpoint"),
+        use_distributed_sampler=False,
+    )
+    if manual:
+        trainer.max_updates = plan.max_updates
+    return trainer
+
+
+def has(callbacks: Sequence[Any], kind: str) -> bool:
+    """Whether one of the callbacks is of this kind, such as ``"Checkpoint"``."""
+    packages = {package_of(callback) for callback in callbacks} - {None}
+    kinds = tuple(getattr(load(f"{package}.callbacks"), kind) for package in packages)
+    return any(isinstance(callback, kinds) for callback in callbacks)
+
+
+@cache
+def _trainer_for_manual_steps(package: str) -> Any:
+    parent: Any = load(package).Trainer
+
+    class Trainer(parent):  # type: ignore[misc]
+        max_updates = 0
+
+        @property
+        def estimated_stepping_batches(self) -> int:
+            if self.train_dataloader is None:
+                self.fit_loop.setup_data()
+            return self.max_updates
+
+    return Trainer
+
+
+def _without_requeue(options: Mapping[str, Any], package: str) -> dict[str, Any]:
+    """Return the options, with Lightning's requeueing of SLURM jobs turned off.
+
+    Lightning resumes a requeued job from a checkpoint, which a round of dal must not load.
+    """
+    plugins = as_list(options.get("plugins"))
+    environment = load(f"{package}.plugins.environments").SLURMEnvironment
+    if not environment.detect() or any(hasattr(type(plugin), "global_rank") for plugin in plugins):
+        return dict(options)
+    return {**options, "plugins": [*plugins, environment(auto_requeue=False)]}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's messages on hardware and loaders, which repeat every round."""
+    loggers = [
+        logging.getLogger(name)
+        for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than.*")
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            warnings.filterwarnings("ignore", message=".*Grad strides do not match.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+            warnings.filterwarnings("ignore", message=".*but have passed in a `LightningDataModule`.*")
+            warnings.filterwarnings("ignore", message=".*val_dataloader.*validation_step.*")
+            warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
+            warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.`.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def keyboard_interrupt() -> Iterator[None]:
+    """Restore KeyboardInterrupt and the SIGINT handler.
+
+    On Ctrl-C, Lightning raises SystemExit(1) and leaves SIGINT ignored. A shutdown that fails halfway, such as while
+    the Trainer is set up, raises another error instead.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if _follows_interrupt(error):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def termination() -> Iterator[None]:
+    """End the process with status 143 on SIGTERM.
+
+    Lightning ends training at the next batch with status 0, as if the process had finished. In a SLURM job, SIGUSR1
+    also asks SLURM to start the job again.
+    """
+    ours: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers: dict[int, Any] = {signal.SIGTERM: _terminated, signal.SIGUSR1: _requeued}
+        for number, handler in handlers.items():
+            needed = number == signal.SIGTERM or "SLURM_JOB_ID" in os.environ
+            if needed and signal.getsignal(number) is signal.SIG_DFL:
+                ours[number] = signal.signal(number, handler)
+    try:
+        yield
+    except SystemExit as error:
+        # Raised by Lightning if another handler was there before.
+        if type(error).__name__ == "SIGTERMException":
+            raise SystemExit(TERMINATED) from error
+        raise
+    finally:
+        for number, before in ours.items():
+            signal.signal(number, before)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _requeued(number: int, frame: FrameType | None) -> None:
+    job = os.environ["SLURM_JOB_ID"]
+    if os.environ.get("SLURM_PROCID", "0") == "0":
+        subprocess.run(["scontrol", "requeue", job], check=False)
+    raise SystemExit(TERMINATED)
+
+
+def _follows_interrupt(error: BaseException | None) -> bool:
+    """Whether the error was raised while a KeyboardInterrupt was handled."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False

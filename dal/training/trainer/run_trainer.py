@@ -1,0 +1,118 @@
+"""Runs Lightning's Trainer for one round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+
+from dal.errors import DalError
+from dal.runtime.distributed import rank
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, load, package_of
+from dal.runtime.seeding import isolated_rng
+from dal.training.callbacks.cost_callback import TrainingCounter
+from dal.training.callbacks.kept_weights import KeptWeights
+from dal.training.callbacks.updates import UpdateCount
+from dal.training.early_stopping import FiniteLoss, UpdateStopping
+from dal.training.setup import TrainingSetup
+from dal.training.trainer.epochs import EpochData
+from dal.training.trainer.lightning import Plan, keyboard_interrupt, new_trainer, quiet, termination
+from dal.training.trainer.trainer_options import first_line, own_options
+from dal.training.trainer.user_objects import as_list, continued_loggers, new_callbacks, new_plugins
+
+
+class _RoundStart(pl.Callback):
+    """Runs a function once the module's setup() and its optimizers are done."""
+
+    def __init__(self, after_setup: Callable[[], None]) -> None:
+        self.after_setup = after_setup
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.after_setup()
+
+
+class _PlateauPace(pl.Callback):
+    """Lets a scheduler that watches a validation metric step when validation runs, and not in each epoch."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        every = trainer.check_val_every_n_epoch or 1
+        for config in trainer.lr_scheduler_configs:
+            waits = config.monitor not in trainer.callback_metrics and config.frequency % every
+            if config.reduce_on_plateau and config.interval == "epoch" and waits:
+                config.frequency *= every
+
+
+@dataclass(frozen=True)
+class OurCallbacks:
+    """dal's callbacks of one round."""
+
+    kept: KeptWeights
+    count: UpdateCount
+    stopping: UpdateStopping
+    after_setup: Callable[[], None] | None
+    average: Sequence[pl.Callback]
+
+
+def run_trainer(setup: TrainingSetup, loaders: EpochData, plan: Plan, ours: OurCallbacks, round: int) -> None:
+    """Train the module of the setup with the user's options, callbacks and loggers.
+
+    Raises NonFiniteError for a loss that is not finite, and DalError for what Lightning rejects.
+    """
+    passes, module = setup.passes, setup.passes.model.module
+    options = new_plugins(own_options(setup.trainer_options), round)
+    callbacks, logger = as_list(options.pop("callbacks", None)), options.pop("logger", None)
+    # Each rank drops other units.
+    key = ("train", rank()) if rank() else ("train",)
+    with ExitStack() as stack:
+        stack.enter_context(passes.ledger.phase("train"))
+        theirs = stack.enter_context(new_callbacks(callbacks, module, round))
+        loggers = stack.enter_context(continued_loggers(as_list(logger), setup.logs.round, setup.logs.steps_before))
+        for guard in (isolated_rng(setup.seed, round, *key), quiet(), keyboard_interrupt(), termination()):
+            stack.enter_context(guard)
+        package = package_of(module) or PYTORCH_LIGHTNING
+        counter = in_package(TrainingCounter, "Callback", package)(passes.ledger)
+        options["logger"] = _loggers(setup, logger, loggers, package)
+        trainer = new_trainer(module, options, _in_order(counter, theirs, ours, module, package), plan)
+        # A module that was only ever put to inference trains; parts frozen with eval() on purpose stay so.
+        if not any(m.training for m in module.modules()):
+            module.train()
+        stack.callback(loaders.close)
+        stack.callback(ours.count.close)
+        with counter:
+            _fit(trainer, module, loaders)
+
+
+def _fit(trainer: Any, module: Any, loaders: EpochData) -> None:
+    try:
+        trainer.fit(module, datamodule=loaders)
+    except Exception as error:
+        # Errors of the user's own code keep their traceback.
+        if type(error).__name__ == "MisconfigurationException" or "conditioned on metric" in str(error):
+            raise DalError(f"trainer: expected what Lightning accepts, got: {first_line(error)}.") from error
+        raise
+
+
+def _in_order(counter: Any, theirs: Sequence[Any], ours: OurCallbacks, module: Any, package: str) -> list[Any]:
+    """Return all callbacks of a round."""
+
+    def made(cls: Any, *arguments: Any) -> Any:
+        return in_package(cls, "Callback", package)(*arguments)
+
+    is_overridden = load(f"{package}.utilities.model_helpers").is_overridden
+    hooks = ("configure_callbacks", "on_train_end", "on_fit_end", "teardown")
+    kept = [ours.kept] if theirs or any(is_overridden(hook, module) for hook in hooks) else []
+    # The first counts the cost of an update; the work of other callbacks after a batch is not training.
+    before = [counter, *kept, *([] if ours.after_setup is None else [made(_RoundStart, ours.after_setup)])]
+    return [*before, *theirs, ours.count, ours.stopping, made(FiniteLoss), made(_PlateauPace), *ours.average]
+
+
+def _loggers(setup: TrainingSetup, given: Any, loggers: list[Any], package: str) -> Any:
+    """Return the user's loggers, and dal's for the run folder. ``logger=False`` turns off both."""
+    folder = setup.logs.folder
+    if folder is None or given is False:
+        return loggers or bool(given)
+    kind = load(f"{package}.loggers").TensorBoardLogger
+    return [*loggers, kind(save_dir=str(folder.parent), name="", version=folder.name)]

@@ -1,0 +1,179 @@
+"""The check of the options of Lightning's Trainer."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dal.errors import DalError, bad_value, unknown_choice
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, is_callback, load, package_of
+from dal.training.trainer.lightning import has, quiet
+from dal.training.trainer.user_objects import as_list, is_factory, new_plugins, remember
+
+RESERVED = {
+    "max_epochs": "training.max_updates",
+    "max_steps": "training.max_updates",
+    "max_time": "training.max_updates",
+    "min_epochs": "training.min_updates",
+    "min_steps": "training.min_updates",
+    "fast_dev_run": "training.max_updates",
+    "overfit_batches": "training.max_updates",
+    "limit_train_batches": "training.max_updates",
+    "enable_checkpointing": "the run folder",
+    "model_registry": "the run folder",
+    "val_check_interval": "training.check_every",
+    "check_val_every_n_epoch": "training.check_every",
+    "use_distributed_sampler": "dal's own sampler",
+    "reload_dataloaders_every_n_epochs": "dal's own loader",
+    "limit_test_batches": "dal, which tests on all points,",
+    "limit_predict_batches": "dal, which scores all points,",
+    "inference_mode": "dal, which scores in inference mode,",
+    "barebones": "dal, which trains with callbacks,",
+}
+"""Options that dal sets, and what sets each of them."""
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_int(low: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def _is_share_or_count(value: Any) -> bool:
+    return _is_int(0)(value) or (isinstance(value, float) and 0 <= value <= 1)
+
+
+_BOOL = (_is_bool, "true or false")
+_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "accumulate_grad_batches": (_is_int(1), "a whole number from 1"),
+    "gradient_clip_val": (_is_number, "a number from 0, or null"),
+    "gradient_clip_algorithm": (lambda value: value in ("norm", "value"), "norm or value"),
+    "num_nodes": (_is_int(1), "a whole number from 1"),
+    "deterministic": (lambda value: _is_bool(value) or value == "warn", "true, false or warn"),
+    "log_every_n_steps": (_is_int(0), "a whole number from 0"),
+    "num_sanity_val_steps": (_is_int(-1), "a whole number from -1"),
+    "limit_val_batches": (_is_share_or_count, "a whole number from 0, or a share from 0.0 to 1.0"),
+    **dict.fromkeys(
+        (
+            "sync_batchnorm",
+            "benchmark",
+            "detect_anomaly",
+            "enable_progress_bar",
+            "enable_model_summary",
+            "enable_autolog_hparams",
+        ),
+        _BOOL,
+    ),
+}
+"""The values of options that Lightning accepts without a check, or refuses late."""
+
+
+def check_trainer_options(options: Mapping[str, Any], module: Any = None) -> None:
+    """Raise DalError for options that dal sets, and for those that a Trainer of the module cannot use.
+
+    ``module`` is the LightningModule to train. It decides the package of the Trainer, pytorch_lightning by default.
+    """
+    checked = own_options(options)
+    package = (module is not None and package_of(module)) or PYTORCH_LIGHTNING
+    trainer_class = load(package).Trainer
+    known = [name for name in inspect.signature(trainer_class.__init__).parameters if name != "self"]
+    for name in checked:
+        if name not in known:
+            raise unknown_choice("trainer", sorted(set(known) - RESERVED.keys()), name)
+    _check_values(checked)
+    _check_objects(checked, package)
+    _check_launch(checked)
+    if module is not None and not module.automatic_optimization:
+        _check_manual(checked)
+    remember(as_list(checked.get("callbacks")), module)
+    _construct(trainer_class, checked)
+
+
+def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options without those that are None. Raises DalError for an option that dal sets."""
+    given = {k: v for k, v in options.items() if v is not None}
+    for name in given:
+        if name in RESERVED:
+            raise DalError(f"trainer.{name}: expected to be left out, because {RESERVED[name]} sets it, got a value.")
+    return given
+
+
+def _check_values(options: Mapping[str, Any]) -> None:
+    for name, (is_right, expected) in _VALUES.items():
+        if name in options and not is_right(options[name]):
+            raise bad_value(f"trainer.{name}", expected, options[name])
+
+
+def _check_objects(options: Mapping[str, Any], package: str) -> None:
+    for callback in as_list(options.get("callbacks")):
+        if not is_callback(callback) and not is_factory(callback):
+            raise bad_value("trainer.callbacks", "callbacks, such as EarlyStopping('val_loss')", callback)
+    for logger in as_list(options.get("logger")):
+        if not hasattr(type(logger), "log_metrics") and not is_factory(logger):
+            raise bad_value("trainer.logger", "loggers, true or false", logger)
+    for name, given in options.items():
+        for thing in as_list(given):
+            other = package_of(thing)
+            if other not in (None, package):
+                expected = f"an object of {package}, the package of the module"
+                raise bad_value(f"trainer.{name}", expected, f"{type(thing).__name__} of {other}")
+
+
+def _check_launch(options: Mapping[str, Any]) -> None:
+    """Raise DalError for processes that nobody starts, for which training would wait for ever."""
+    launched = any(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "LOCAL_WORLD_SIZE", "SLURM_NTASKS"))
+    devices, nodes = options.get("devices"), options.get("num_nodes", 1)
+    if nodes > 1 and not launched and "NODE_RANK" not in os.environ and "MASTER_ADDR" not in os.environ:
+        raise bad_value("trainer.num_nodes", "1 without a launcher such as torchrun or SLURM", nodes)
+    if _is_bool(devices) or (isinstance(devices, int) and (devices < -1 or devices == 0)):
+        raise bad_value("trainer.devices", "a whole number from 1, -1 for all, auto, or a list", devices)
+    cores = os.cpu_count() or 1
+    count = devices if isinstance(devices, int) else 0
+    if isinstance(devices, str) and devices.strip().isdecimal():
+        count = int(devices)
+    if count > cores and not launched and _on_cpu(options):
+        raise bad_value("trainer.devices", f"at most {cores}, the number of cores of this machine", devices)
+
+
+def _on_cpu(options: Mapping[str, Any]) -> bool:
+    import torch
+
+    name = options.get("accelerator", "auto")
+    return name == "cpu" or (name == "auto" and not (torch.cuda.is_available() or torch.backends.mps.is_available()))
+
+
+def _check_manual(options: Mapping[str, Any]) -> None:
+    for name, plain in (("gradient_clip_val", 0), ("accumulate_grad_batches", 1)):
+        if options.get(name, plain) != plain:
+            expected = "to be left out, because the module has manual optimization"
+            raise bad_value(f"trainer.{name}", expected, options[name])
+
+
+def _construct(trainer_class: Any, options: Mapping[str, Any]) -> None:
+    """Raise DalError for options with which the Trainer cannot be made."""
+    options = new_plugins(options, round=0)
+    callbacks = [callback for callback in as_list(options.pop("callbacks", None)) if is_callback(callback)]
+    options["logger"] = False
+    try:
+        with quiet():
+            trainer_class(
+                **{"enable_progress_bar": has(callbacks, "ProgressBar")} | options,
+                callbacks=callbacks,
+                enable_checkpointing=has(callbacks, "Checkpoint"),
+            )
+    except Exception as error:
+        raise DalError(f"trainer: expected options that Lightning accepts, got: {first_line(error)}.") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

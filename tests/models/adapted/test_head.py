@@ -1,0 +1,123 @@
+"""Common heads work; others are refused by name."""
+
+import pytest
+import torch
+from helpers.own_modules import OwnModule, dense, learner_of, noise_data, two_rounds
+from torch import nn
+
+from dal.acquisition import BADGE, BALD, ALFAMix, Margin
+from dal.errors import DalError
+from dal.models import adapt
+from dal.models.adapted.scoring_model import scoring_view
+
+
+def conv(*last):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 6, 3, 2), nn.ReLU(), *last)
+
+
+POOL = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+HEADS = {
+    "without bias": (lambda: dense(nn.Dropout(0.5), nn.Linear(6, 3, bias=False)), "net.3"),
+    "sequential": (lambda: dense(nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 3))), "net.2"),
+    "log-probabilities": (lambda: dense(nn.Dropout(0.5), nn.Sequential(nn.Linear(6, 3), nn.LogSoftmax(1))), "net.3"),
+    "pooled, then 1x1": (lambda: conv(POOL[0], nn.Dropout(0.5), nn.Conv2d(6, 3, 1), nn.Flatten()), "net.4"),
+    "1x1, then pooled": (lambda: conv(nn.Dropout(0.5), nn.Conv2d(6, 3, 1), *POOL), "net.3"),
+    "as in SqueezeNet": (lambda: conv(nn.Dropout(0.5), nn.Conv2d(6, 3, 1), nn.ReLU(), *POOL), "net.3"),
+    "whole map": (lambda: conv(nn.Dropout(0.5), nn.Conv2d(6, 3, 3), nn.Flatten()), "net.3"),
+    "as in ConvNeXt": (lambda: conv(POOL[0], nn.Dropout(0.5), nn.Sequential(POOL[1], nn.Linear(6, 3))), "net.4"),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_features_and_logits_of_common_heads(name):
+    net, head = HEADS[name]
+    module = OwnModule(net()).eval()
+    x = torch.randn(5, 1, 8, 8)
+    with scoring_view(adapt(module, head)) as view:
+        features, expected = view.features(x), module(x)
+        assert features.ndim == 2
+        torch.testing.assert_close(view.logits(x), expected)
+        torch.testing.assert_close(view.head(features), expected)
+        draws = view.mc_log_probs(x, 3)
+    assert draws.shape == (5, 3, 3) and not torch.equal(draws[:, 0], draws[:, 1])
+
+
+@pytest.mark.parametrize("function", [BADGE(), ALFAMix(), BALD(num_draws=3)])
+@pytest.mark.parametrize("name", ["1x1, then pooled", "as in SqueezeNet"])
+def test_a_convolution_as_head_lives_through_two_rounds(name, function):
+    net, head = HEADS[name]
+    assert len(two_rounds(learner_of(adapt(OwnModule(net()), head), function))) == 6
+
+
+class Binary(OwnModule):
+    def forward(self, x):
+        return self.net(x).sigmoid()
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.binary_cross_entropy(self(batch[0]).flatten(), batch[1].float())
+
+
+@pytest.mark.parametrize("function", [Margin(), BADGE(), BALD(num_draws=3), ALFAMix()])
+def test_one_logit_is_that_of_the_second_of_two_classes(function):
+    data = noise_data(2)
+    learner = learner_of(adapt(Binary(dense(nn.Dropout(0.5), nn.Linear(6, 1))), "net.3"), function, data)
+    two_rounds(learner)
+    probs = learner.predict(torch.arange(40)).softmax(dim=1)
+    expected = learner.model.module.eval()(data.plain(range(40))).detach()[:, 0]
+    torch.testing.assert_close(probs[:, 1], expected)
+    accuracy = float(((expected > 0.5).long() == data.labels).double().mean())
+    assert learner.evaluate(data).accuracy == accuracy
+
+
+def test_the_layer_itself_is_its_name():
+    module = OwnModule(dense())
+    assert adapt(module, head=module.net[4]).head == "net.4"
+    with pytest.raises(DalError, match=r"^head: expected a layer of the module, or its name, got 'Linear'\.$"):
+        adapt(module, head=nn.Linear(6, 3))
+
+
+REFUSED = {
+    "probabilities": (
+        lambda: dense(nn.Sequential(nn.Linear(6, 3), nn.Softmax(1))),
+        "net.2",
+        "head: expected a layer that ends in logits, got \"Softmax at 'net.2.1'\".",
+    ),
+    "other number": (
+        lambda: dense(nn.Sequential(nn.Linear(6, 4))),
+        "net.2",
+        "model: expected a last layer with 3 outputs, one for each class of the data, got \"4 outputs at 'net.2'\".",
+    ),
+    "pools": (
+        lambda: conv(nn.Sequential(*POOL, nn.Linear(6, 3))),
+        "net.2",
+        "head: expected a layer from (B, D) features to (B, C) logits at 'net.2', perhaps 'net.2.2', got "
+        "'(3, 6, 3, 3) to (3, 3)'.",
+    ),
+    "maximum": (
+        lambda: conv(nn.Conv2d(6, 3, 1), nn.AdaptiveMaxPool2d(1), nn.Flatten()),
+        "net.2",
+        "head: expected forward() to average the outputs of the convolution 'net.2' and nothing else, got other "
+        "numbers; pass predict=, a function (module, x) that returns (logits, features).",
+    ),
+    "two outputs": (
+        lambda: nn.Sequential(nn.Flatten(1, 2), nn.LSTM(8, 6), nn.Identity()),
+        "net.1",
+        "head: expected a layer from features to logits at 'net.1', got 'Tensor to tuple'.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_heads_are_refused_by_name_before_a_label_is_bought(name):
+    net, head, sentence = REFUSED[name]
+    with pytest.raises(DalError) as error:
+        learner_of(adapt(OwnModule(net()), head), Margin())
+    assert str(error.value) == sentence
+
+
+def test_one_logit_for_three_classes_is_refused():
+    with pytest.raises(
+        DalError, match=r"^model: expected a last layer with 3 outputs, .* got \"1 outputs at 'net.2'\""
+    ):
+        learner_of(adapt(OwnModule(dense(nn.Linear(6, 1))), "net.2"), Margin())
