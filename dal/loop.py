@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from dal.acquisition.base import AcquisitionFunction, ScoreFunction, check_query_size
+from dal.acquisition.base import AcquisitionFunction, check_query_size
 from dal.acquisition.search.shards import Shard
 from dal.costs.ledger import Ledger
 from dal.data.images import ImageData, known_indices
@@ -25,13 +25,14 @@ from dal.runs.records import Records
 from dal.runtime.distributed import from_rank_zero, scoring_device
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import generator, isolated_rng
-from dal.scoring.candidates import AllCandidates, Candidates, Known, starting_features
+from dal.scoring.arguments import candidates_for, check_acquisition, keeps_scores, target_points_for
+from dal.scoring.candidates import Candidates, Known, starting_features
 from dal.scoring.config import ScoringConfig
-from dal.scoring.external_features import check_external_features, takes_external_features
+from dal.scoring.external_features import takes_external_features
 from dal.scoring.feature_cache import FeatureCache, takes_features
 from dal.scoring.model_pass import ModelPass
 from dal.scoring.select import KnownPoints, select_points
-from dal.scoring.target_points import load_target_points, unlabeled_targets
+from dal.scoring.target_points import unlabeled_targets
 from dal.scoring.trial import try_model
 from dal.tasks import Metrics
 from dal.tasks.own_metrics import OwnMetrics
@@ -85,31 +86,15 @@ class ActiveLearner:
         on_progress: OnProgress = silent,
     ) -> None:
         data = as_image_data(data)
-        if not isinstance(acquisition, AcquisitionFunction):
-            raise bad_value("acquisition", "an acquisition function such as Margin()", type(acquisition).__name__)
-        points = (len(data), data.num_classes, data.task.name)
-        if pool is not None and (found := (pool.size, pool.num_classes, pool.task.name)) != points:
-            expected, got = ("{} points of {} classes ({})".format(*what) for what in (points, found))
-            raise bad_value("pool", f"{expected} to match the data", got)
-        if candidates is not None and (isinstance(candidates, type) or not isinstance(candidates, Candidates)):
-            raise bad_value("candidates", "candidates such as RandomCandidates(10_000)", candidates)
-        data.task.check_acquisition(acquisition)
+        check_acquisition(acquisition, data)
+        self.pool = pool or Pool(len(data), data.num_classes, task=data.task)
+        self.pool.check_fits(len(data), data.num_classes, data.task)
         self.metrics = OwnMetrics(metrics or {}, data.task)
-        self.candidates = candidates or AllCandidates()
-        self.candidates.check(len(data), 1)
-        self._keeps_scores = bool(getattr(self.candidates, "needs_scores", False))
-        if self._keeps_scores and not isinstance(acquisition, ScoreFunction):
-            expected = "a function that scores points independently, such as margin, for these candidates"
-            raise bad_value("acquisition", expected, acquisition.name)
+        self.candidates = candidates_for(candidates, acquisition, len(data))
         self.data, self.acquisition, self.seed, self.initial = data, acquisition, seed, initial
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
-        if self.scoring.features_file is not None and takes_external_features(acquisition):
-            check_external_features(self.scoring.features_file, len(data))
-        self._targets: Tensor | None = None
-        if self.scoring.target_points is not None and acquisition.uses_target_points:
-            self._targets = load_target_points(self.scoring.target_points, data.ids)
+        self._targets = target_points_for(self.scoring, acquisition, data)
         self.trainer, self.on_progress, self.logs = dict(trainer or {}), on_progress, Logs()
-        self.pool = pool or Pool(len(data), data.num_classes, task=data.task)
         self.validation: tuple[Tensor, Tensor] | None = None
         self.round = 0
         self.scores: Tensor | None = None
@@ -170,7 +155,7 @@ class ActiveLearner:
             candidates = self.candidates.choose(self.pool, query_size, g, known)
         # Rounding may differ between processes, and all must score the same points.
         candidates = from_rank_zero(candidates)
-        if not self._keeps_scores:
+        if not keeps_scores(self.candidates):
             return self._choose(self.data, candidates, query_size)
         ranked = self._choose(self.data, candidates, len(candidates))
         unknown = torch.full((len(self.data),), torch.nan, dtype=torch.float64)

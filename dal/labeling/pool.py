@@ -37,6 +37,13 @@ class Pool:
         self._candidate = torch.ones(size, dtype=torch.bool)
         self.exclude(excluded)
 
+    def check_fits(self, size: int, num_classes: int, task: Task) -> None:
+        """Raise DalError unless the pool has this number of points and classes, and this task."""
+        expected, got = (size, num_classes, task.name), (self.size, self.num_classes, self.task.name)
+        if got != expected:
+            words = ["{} points of {} classes ({})".format(*what) for what in (expected, got)]
+            raise bad_value("pool", f"{words[0]} to match the data", words[1])
+
     @property
     def labeled(self) -> Tensor:
         """(L,) int64 indices of the labeled points, in labeling order."""

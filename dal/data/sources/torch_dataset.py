@@ -51,13 +51,12 @@ def from_dataset(
     ``dataset[i]`` is an image or an (image, label, ...). An image is a tensor (uint8 (C, H, W), or normalized floating
     point), a PIL image, or a NumPy array (H, W, C). PIL images of mode L stay gray; other modes become RGB as in a
     folder of images. All images have the same shape. ``mean`` and ``std``, one number or one per channel, normalize
-    uint8 images; floating-point images are unchanged. Random transforms in ``dataset`` must draw from the global
-    generators of torch, NumPy or ``random``. These are seeded for each image and restored, so results do not depend on
-    the number of workers.
+    uint8 images. Random transforms must draw from the global generators of torch, NumPy or ``random``, which are seeded
+    for each image and restored.
 
-    ``image`` and ``label`` say where other items have them: the keys of a dict, positions of a tuple, or attributes. A
-    label is a class number or an exact one-hot row. Of a LightningDataModule, ``split`` names the dataset that counts:
-    train, val or test. Its prepare_data() and setup() run first, with seeded generators.
+    ``image`` and ``label`` are where other items have them: dict keys, tuple positions or attributes. A label is a class
+    number or an exact one-hot row. ``split`` (train, val or test) is the dataset of a LightningDataModule to read, after
+    its prepare_data() and setup() with seeded generators.
 
     ``plain`` holds the same points without random transforms. Without it, ``dataset`` is scored too, and training uses
     no augmentation. The classes are ``classes``, ``num_classes`` numbers, or ``dataset.classes``. They are never
