@@ -67,7 +67,7 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(resolved, dict)
     made = {str(key): value for key, value in resolved.items()}
-    return {**made, **expand_home({"run_dir": made["run_dir"]})}
+    return {**made, **expand_home({key: made[key] for key in ("run_dir",) if key in made})}
 
 
 def check_overrides(overrides: list[str]) -> list[Override]:
