@@ -25,8 +25,8 @@ def check_acquisition(acquisition: Any, data: ImageData) -> None:
 def candidates_for(candidates: Any, acquisition: AcquisitionFunction, num_points: int) -> Candidates:
     """Return the candidates, by default all points.
 
-    Raises DalError if they are not candidates, do not fit the number of points, or need scores of single points that the
-    acquisition function does not give.
+    Raises DalError if they are not candidates, do not fit the number of points, or need scores of single points that
+    the acquisition function does not give.
     """
     if candidates is None:
         return AllCandidates()

@@ -77,7 +77,7 @@ class ImageFolder(DataConfig):
     def read(self) -> ImageSplits:
         root = existing_folder("root", self.root)
         test_root = None if self.test_root is None else self._separate(root, self.test_root)
-        listing = _some_images("root", root, classes=self.csv is None)
+        listing = _some_images("root", root, self.csv is None, None if self.csv is None else self._csv_path())
         splits = {file.split("/", 1)[0] for file in listing.files if file.count("/") > 1}
         if self.csv is None and self.classes is None and "train" in splits <= _SPLITS and len(splits) > 1:
             expected = "class subfolders (splits are given as data.root=.../train data.test_root=.../test)"
@@ -203,9 +203,11 @@ def _folder_data(
     )
 
 
-def _some_images(argument: str, root: Path, classes: bool = False) -> Listing:
-    """List the images, and warn about what is left out. Raises DalError if there is no image."""
+def _some_images(argument: str, root: Path, classes: bool = False, csv: Path | None = None) -> Listing:
+    """List the images, and warn about what is left out, except the CSV file. Raises DalError if there is no image."""
     listing = list_images(root, argument)
+    if csv is not None:
+        listing.ignore(csv)
     if not listing.files:
         left_out = f" (left out: {listing.summary()})" if listing.left_out else ""
         raise bad_value(argument, "a folder with images in it or below", f"no image in {root}{left_out}")

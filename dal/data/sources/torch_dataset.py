@@ -54,9 +54,9 @@ def from_dataset(
     uint8 images. Random transforms must draw from the global generators of torch, NumPy or ``random``, which are seeded
     for each image and restored.
 
-    ``image`` and ``label`` are where other items have them: dict keys, tuple positions or attributes. A label is a class
-    number or an exact one-hot row. ``split`` (train, val or test) is the dataset of a LightningDataModule to read, after
-    its prepare_data() and setup() with seeded generators.
+    ``image`` and ``label`` are where other items have them: dict keys, tuple positions or attributes. A label is a
+    class number or an exact one-hot row. ``split`` (train, val or test) is the dataset of a LightningDataModule to
+    read, after its prepare_data() and setup() with seeded generators.
 
     ``plain`` holds the same points without random transforms. Without it, ``dataset`` is scored too, and training uses
     no augmentation. The classes are ``classes``, ``num_classes`` numbers, or ``dataset.classes``. They are never

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
+from dal.data.sources.folder.names import check_distinct
 from dal.data.sources.items import ItemKeys, class_of_one_hot, is_vector
 from dal.errors import DalError, bad_value
 from dal.tasks.base import UNKNOWN
@@ -27,6 +28,7 @@ def class_names(dataset: Any, classes: Sequence[str] | None, num_classes: int | 
             "classes: expected the class names or their number, got neither, and the dataset has no attribute classes; "
             "pass classes= or num_classes= (they are never counted from labels, which may be hidden)."
         )
+    check_distinct("classes", names, listed=names)
     if num_classes is not None and names and len(names) != num_classes:
         raise bad_value("num_classes", f"{len(names)}, as many as there are class names", num_classes)
     return names or [str(number) for number in range(num_classes or 0)]

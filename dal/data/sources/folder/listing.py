@@ -37,6 +37,14 @@ class Listing:
     folders: list[str] = field(default_factory=list)
     """Names of the folders directly in root."""
 
+    def ignore(self, file: Path) -> None:
+        """Do not count a file that serves another purpose, such as the CSV file of the labels."""
+        real = os.path.realpath(file)
+        for what, names in list(self.left_out.items()):
+            self.left_out[what] = [name for name in names if os.path.realpath(self.root / name) != real]
+            if not self.left_out[what]:
+                del self.left_out[what]
+
     def empty_folders(self) -> list[str]:
         """Return the folders directly in root without an image in them or below, sorted."""
         used = {file.split("/", 1)[0] for file in self.files}

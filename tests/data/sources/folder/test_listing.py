@@ -149,3 +149,12 @@ def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "photos").mkdir()
     assert existing_folder("root", "~/photos") == tmp_path / "photos"
+
+
+def test_the_file_of_the_labels_is_not_counted(tmp_path):
+    touch(tmp_path, "cat/1.png", "labels.csv", "other.csv")
+    listing = list_images(tmp_path)
+    listing.ignore(tmp_path / "cat" / ".." / "labels.csv")
+    assert listing.left_out == {".csv": ["other.csv"]}
+    listing.ignore(tmp_path / "other.csv")
+    assert listing.left_out == {}
