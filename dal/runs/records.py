@@ -23,7 +23,10 @@ class Records:
     """
 
     query_path: Path | None = None
-    """The file that holds the pending query. None if it is in memory only."""
+    """The file that holds the pending query.
+
+    None if it is in memory only.
+    """
 
     def __init__(self) -> None:
         self.stage = SELECT
@@ -79,5 +82,8 @@ class Records:
         self.stage = SELECT if self.rows[-1].campaign_stopped is None else DONE
 
     def lightning_logger(self, round: int) -> Any:
-        """Return the logger of this round. With None, the learner's Trainer options decide."""
+        """Return the logger of this round.
+
+        With None, the learner's Trainer options decide.
+        """
         return None

@@ -17,7 +17,10 @@ from dal.runs.state import State
 
 
 def restore(records: Records, folder: Path, state: State, fingerprint: str) -> None:
-    """Load what a state of the run commits. Raises DalError for other data, and for a damaged file."""
+    """Load what a state of the run commits.
+
+    Raises DalError for other data, and for a damaged file.
+    """
     if state["data"] != fingerprint:
         raise DalError(
             f"data: the run in {str(folder)!r} started with other images (their ids or classes differ). Choose another "
