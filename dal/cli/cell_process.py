@@ -16,7 +16,7 @@ _GRACE_SECONDS = 20.0
 
 
 def end_with_standard_input() -> None:
-    """Interrupt the process when standard input ends, and exit after a grace period."""
+    """Interrupt the process when standard input ends, then exit."""
 
     def watch() -> None:
         while os.read(0, 1024):

@@ -33,7 +33,7 @@ _FLAGS = {
 
 
 def help_text(overrides: Sequence[str] = (), width: int = 80, bold: bool = False) -> str:
-    """Return the help for the run with these overrides, wrapped to a width in columns.
+    """Return the help for these overrides, wrapped to a width in columns.
 
     Raises DalError for an unknown choice of a group.
 
@@ -68,7 +68,10 @@ def help_text(overrides: Sequence[str] = (), width: int = 80, bold: bool = False
 
 
 def help_command(arguments: Sequence[str]) -> int:
-    """Print the help for the run with these arguments, without --help. Returns the exit status."""
+    """Print the help for the run with these arguments, without --help.
+
+    Returns the exit status.
+    """
     is_terminal = sys.stdout.isatty()
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     print(
@@ -82,7 +85,10 @@ def help_command(arguments: Sequence[str]) -> int:
 
 
 def _table(entries: Mapping[str, str], column: int, width: int) -> Iterator[str]:
-    """Yield names on the left and sentences at ``column``. Sentences of long names start on the next line."""
+    """Yield names on the left and sentences at ``column``.
+
+    Sentences of long names start on the next line.
+    """
     indent = " " * column
     for name, sentence in entries.items():
         first = f"  {name}".ljust(column)

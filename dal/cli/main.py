@@ -64,7 +64,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """Print nothing of a refused write in TensorBoard's thread, which its owner raises too."""
+    """Print the error of a thread, except a refused write.
+
+    TensorBoard writes in a thread, and its owner raises the same error.
+    """
     if not issubclass(failure.exc_type, OSError):
         threading.__excepthook__(failure)
 

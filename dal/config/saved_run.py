@@ -66,7 +66,7 @@ def _is_plain(key: str, value: object) -> bool:
 
 
 def _check_values(run: Path, saved: Mapping[str, Any]) -> None:
-    """Raise DalError for names that dal does not have, and for values of other types."""
+    """Raise DalError for unknown names and values of other types."""
     for group, options in (("data", data_sets()), ("acquisition", acquisition_functions())):
         chosen = saved.get(group)
         name = chosen.get("name") if isinstance(chosen, dict) else None

@@ -23,7 +23,10 @@ _DAL = ("dal", "__main__.py", "cell_process.py")
 
 
 def environment() -> dict[str, Any]:
-    """Return a flat record with the same keys on every machine. Unknown values are None."""
+    """Return a flat record with the same keys on every machine.
+
+    Unknown values are None.
+    """
     program = Path(sys.argv[0]).name
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
@@ -52,7 +55,10 @@ def _version(package: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Run git in the folder that dal is imported from. Returns None if it fails."""
+    """Run git in the folder that dal is imported from.
+
+    Returns None if it fails.
+    """
     folder = Path(__file__).parent
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:

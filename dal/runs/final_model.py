@@ -20,7 +20,10 @@ _KEYS = {"backbone", "num_labeled", "labels_bought", "updates"}
 
 
 def read_final_model(folder: Path) -> Round | None:
-    """Return the row of the final model, or None if it is not trained. Raises DalError for a damaged file."""
+    """Return the row of the final model, or None if it is not trained.
+
+    Raises DalError for a damaged file.
+    """
     state = _state(folder)
     for name in (FINAL_MODEL, OLD_FINAL_MODEL):
         # Without a digest in state.json, the file is what a crash left before the commit.
@@ -32,7 +35,10 @@ def read_final_model(folder: Path) -> Round | None:
 
 
 def commit_final_model(folder: Path, row: Mapping[str, Any], weights: dict[str, Any]) -> None:
-    """Write the final model. In the folder of a run, its digests in state.json are the commit."""
+    """Write the final model.
+
+    In the folder of a run, its digests in state.json are the commit.
+    """
     state = _state(folder)
     others = {name: digest for name, digest in state.get("digests", {}).items() if name not in _FILES}
     if "digests" in state and others != state["digests"]:

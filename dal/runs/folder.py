@@ -196,7 +196,7 @@ class RunFolder(Records):
             self.describe_data({**facts, "primary_metric": metric})
 
     def _state_to_resume(self, config: Config) -> State | None:
-        """Return the state of the run to resume, or None to start one.
+        """Return the state to resume, or None to start a run.
 
         Another configuration replaces a run without a finished round, so a wrong setting is easy to correct.
         """

@@ -22,7 +22,10 @@ from dal.runs.round import Round
 
 @dataclass(frozen=True)
 class Labeled:
-    """A line of selections.csv: a labeled point. The score is None in the initial set."""
+    """A line of selections.csv: a labeled point.
+
+    The score is None in the initial set.
+    """
 
     round: int
     rank: int
@@ -76,7 +79,10 @@ def committed_rounds(folder: Path, state: State) -> list[Round]:
 
 
 def parse_row(line: str) -> Round:
-    """Parse a line of rounds.jsonl. Raises ValueError for values of other types than rounds have."""
+    """Parse a line of rounds.jsonl.
+
+    Raises ValueError for values of other types than rounds have.
+    """
     row = json.loads(line, parse_constant=_no_constant)
     if not isinstance(row, dict):
         raise ValueError("expected an object")
@@ -126,7 +132,10 @@ def _cell(value: Any) -> str:
 
 
 def _label(text: str) -> Any:
-    """Parse a label. Semicolons separate class numbers; a set of fewer than two ends in a semicolon."""
+    """Parse a label.
+
+    Semicolons separate class numbers; a set of fewer than two ends in a semicolon.
+    """
     if ";" not in text:
         return int(text)
     return tuple(int(number) for number in text.split(";") if number)
@@ -146,14 +155,20 @@ def read_selections(folder: Path, state: State) -> list[Labeled]:
 
 
 def read_validation(folder: Path, state: State) -> list[Labeled]:
-    """Return the points of validation.csv. Raises DalError for other points than the run has."""
+    """Return the points of validation.csv.
+
+    Raises DalError for other points than the run has.
+    """
     size: int = state.get("num_validation", 0)
     points = _labeled(folder, VALIDATION, checked_text(folder, VALIDATION, state)) if size else []
     return _counted(folder, VALIDATION, points, size)
 
 
 def read_query(folder: Path, state: State) -> list[Asked]:
-    """Return the points of query.csv. Raises DalError for other points than the run waits for."""
+    """Return the points of query.csv.
+
+    Raises DalError for other points than the run waits for.
+    """
     size: int = state.get("pending", 0)
     if not size:
         return []

@@ -49,7 +49,7 @@ def weights_file(round: int) -> str:
 
 
 def scores_file(round: int) -> str:
-    """Return the file name of the last scores of all points before this round's labels."""
+    """Return the file name of the last scores before this round."""
     return f"scores_{round:03d}.pt"
 
 

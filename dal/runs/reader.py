@@ -32,7 +32,10 @@ class NoRoundsError(DalError):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The content of a run folder. ``rows`` are its R finished rounds, at least one."""
+    """The content of a run folder.
+
+    ``rows`` are its R finished rounds, at least one.
+    """
 
     path: Path
     config: dict[str, Any]
@@ -58,7 +61,7 @@ class Run:
 
     @cached_property
     def rounds(self) -> pd.DataFrame:
-        """The rows as a table, with the keys of the journal as columns."""
+        """The rows as a table, with journal keys as columns."""
         return pd.DataFrame(list(self.rows))
 
     @property
@@ -68,19 +71,22 @@ class Run:
 
     @property
     def curve(self) -> NDArray[np.float64]:
-        """(R,) the primary metric on the test set; NaN if a row has none."""
+        """(R,) primary metric on the test set; NaN without one."""
         values = [row.get(on_test(self.primary_metric)) for row in self.rows]
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
     @cached_property
     def points(self) -> tuple[list[Labeled], list[Labeled]]:
-        """The labeled training points and the validation points. Raises DalError for a damaged file."""
+        """The labeled training points and the validation points.
+
+        Raises DalError for a damaged file.
+        """
         state = read_state(self.path)
         return read_selections(self.path, state), read_validation(self.path, state)
 
     @property
     def stopped(self) -> str | None:
-        """Why the campaign ended, such as ``budget``; None if it has not ended."""
+        """Why the campaign ended, such as ``budget``, or None."""
         return self.rows[-1].campaign_stopped
 
 

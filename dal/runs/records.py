@@ -23,7 +23,10 @@ class Records:
     """
 
     query_path: Path | None = None
-    """The file that holds the pending query. None if it is in memory only."""
+    """The file that holds the pending query.
+
+    None if it is in memory only.
+    """
 
     def __init__(self) -> None:
         self.stage = SELECT

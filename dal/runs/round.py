@@ -83,7 +83,7 @@ class Round(dict[str, Any]):
         return reason
 
     def metrics(self, split: str) -> dict[str, Any]:
-        """Return the metrics on the ``test``, ``val`` or ``train`` split, without the prefix."""
+        """Return the metrics on a split, without the prefix."""
         start = f"{split}_"
         return {key.removeprefix(start): value for key, value in self.items() if key.startswith(start)}
 
@@ -93,12 +93,12 @@ class Round(dict[str, Any]):
         return parse_costs(self)
 
     def cost(self, phases: Collection[str] | None = None) -> Costs:
-        """Return the sum of the costs of these phases, or of all phases."""
+        """Return the summed costs of these phases, or of all."""
         return total_costs(self.costs, phases)
 
     @property
     def method(self) -> Costs:
-        """The costs without testing, which measures the method but is not part of it."""
+        """The costs without testing, which only measures the method."""
         return total_costs({phase: costs for phase, costs in self.costs.items() if phase not in BILL["testing"]})
 
     @property

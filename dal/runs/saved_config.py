@@ -104,7 +104,10 @@ def _loaded(data: bytes) -> dict[str, Any]:
 
 
 def _count(value: Any, count: int, depth: int) -> int:
-    """Count values. Raises ValueError for too many, which YAML's references can make of a short text."""
+    """Count values.
+
+    Raises ValueError for too many, which YAML's references can make of a short text.
+    """
     if count > _MOST_VALUES or depth > _MOST_DEPTH:
         raise ValueError("expected fewer values")
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ()
@@ -143,7 +146,7 @@ def _find(config: Any, key: str) -> Any:
 
 
 def _take(config: dict[str, Any], key: str) -> Any:
-    """Remove a dotted key and the sections that become empty, and return its value."""
+    """Remove a dotted key and emptied sections, and return its value."""
     first, _, rest = key.partition(".")
     if not rest:
         return config.pop(first)
@@ -202,7 +205,7 @@ def without_effect(config: Config) -> set[str]:
 
 
 def check_same_config(path: Path, config: Config) -> None:
-    """Raise DalError with the first key that differs from the configuration of the run."""
+    """Raise DalError with the first key that differs from the run's."""
     old, new = dict(flatten(load_config(path))), dict(flatten(config))
     free = without_effect(new)
     for key in [*new, *old]:

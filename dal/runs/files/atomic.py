@@ -69,7 +69,7 @@ def save_tensors(path: Path, state: dict[str, Tensor]) -> str:
 
 
 class _Hashed:
-    """A binary file that hashes what it writes, and keeps the first error."""
+    """A binary file that hashes its content and keeps the first error."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.digest = file, hashlib.sha256()
@@ -89,7 +89,7 @@ class _Hashed:
 
 
 def append_text(path: Path, text: str, at: int | None = None) -> int:
-    """Append text, flush it to disk, and return the size of the file in bytes.
+    """Append text and flush it. Return the size in bytes.
 
     The bytes after ``at``, which a failed write left, are removed first.
     """

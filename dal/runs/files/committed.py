@@ -52,7 +52,10 @@ def file_of(folder: Path, name: str) -> Path:
 
 
 def read_bytes(folder: Path, name: str, size: int | None = None, most: int = MOST_BYTES) -> bytes:
-    """Return the content of a file, or its first ``size`` bytes. Raises DalError if they cannot be had."""
+    """Return the content of a file, or its first ``size`` bytes.
+
+    Raises DalError if they cannot be had.
+    """
     path = file_of(folder, name)
     try:
         there = path.stat().st_size
@@ -67,7 +70,10 @@ def read_bytes(folder: Path, name: str, size: int | None = None, most: int = MOS
 
 
 def checked_text(folder: Path, name: str, state: Mapping[str, Any], size: int | None = None) -> str:
-    """Return the text of a committed file, or of its first ``size`` bytes. Raises DalError for other content."""
+    """Return the text of a committed file, or of its first ``size`` bytes.
+
+    Raises DalError for other content.
+    """
     data = read_bytes(folder, name, size)
     expected = digest_of(state, name)
     if expected is not None and hashlib.sha256(data).hexdigest() != expected:
@@ -76,7 +82,10 @@ def checked_text(folder: Path, name: str, state: Mapping[str, Any], size: int | 
 
 
 def check_file(folder: Path, name: str, state: Mapping[str, Any]) -> Path:
-    """Return the path of a committed file of any size. Raises DalError if it has another digest."""
+    """Return the path of a committed file of any size.
+
+    Raises DalError if it has another digest.
+    """
     path, expected = file_of(folder, name), digest_of(state, name)
     if expected is not None and hash_file(folder, name) != expected:
         raise _other_digest(folder, name)
@@ -106,7 +115,10 @@ def digest_of(state: Mapping[str, Any], name: str) -> str | None:
 
 
 def parsed(folder: Path, name: str, parse: Callable[[], _Parsed]) -> _Parsed:
-    """Return the parsed content of a file. Raises DalError if it cannot be parsed."""
+    """Return the parsed content of a file.
+
+    Raises DalError if it cannot be parsed.
+    """
     try:
         return parse()
     except DalError:
@@ -116,7 +128,10 @@ def parsed(folder: Path, name: str, parse: Callable[[], _Parsed]) -> _Parsed:
 
 
 def is_file(path: Path) -> bool:
-    """Whether this is a regular file. False if the system does not tell."""
+    """Whether this is a regular file.
+
+    False if the system does not tell.
+    """
     return _tells(path.is_file)
 
 
@@ -133,7 +148,10 @@ def _tells(question: Callable[[], bool]) -> bool:
 
 
 def check_contents(folder: Path) -> None:
-    """Raise DalError if a file that a run writes or deletes is a link out of the folder, or a special file."""
+    """Raise DalError for links out of the folder and for special files.
+
+    Only files that a run writes or deletes are checked.
+    """
     ours = [name for name in _names(folder) if is_ours(name)]
     logs = [f"{TENSORBOARD}/{name}" for name in _names(folder / TENSORBOARD)] if TENSORBOARD in ours else []
     for name in [*ours, *logs]:

@@ -28,7 +28,10 @@ def write_state(folder: Path, state: State) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Return the last commit of a run. Raises DalError for a missing or damaged file."""
+    """Return the last commit of a run.
+
+    Raises DalError for a missing or damaged file.
+    """
     if not os.path.lexists(folder / STATE):
         raise DalError(f"run: expected a run folder, got {str(folder)!r}, which has no {STATE}.")
     data = read_bytes(folder, STATE)
@@ -50,7 +53,7 @@ def _digest(state: State) -> str:
 
 
 def is_count(value: object) -> bool:
-    """Whether a value of a file is a whole number from 0 that arrays can hold."""
+    """Whether a value is a whole number from 0 to 2^53."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
