@@ -92,6 +92,9 @@ class HuggingFace(DataConfig):
             import datasets
         except ImportError as error:
             raise DalError("data: expected the package datasets, got none; pip install datasets.") from error
+        if int(datasets.__version__.partition(".")[0]) < 4:
+            # Older versions run Python files that lie in the folder of a data set.
+            raise bad_value("data", "version 4 or newer of the package datasets", datasets.__version__)
         path = Path(self.path).expanduser()
         try:
             if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
