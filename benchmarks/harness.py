@@ -27,6 +27,7 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 NOT_INSTALLED = "not installed"
+IMPORTED_BEFORE_FORK = ("dal.scoring.select", "scipy.stats", "pandas", "matplotlib.figure", "rich.table")
 Row = dict[str, Any]
 
 
@@ -106,7 +107,7 @@ def peak_extra_mib(case: Case, contender: str) -> float | None:
         return None
     # Fork from a server that has only imported, because OpenMP threads do not survive a fork.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dal.scoring.select", "scipy.stats", "pandas", "matplotlib.figure", "rich.table"])
+    context.set_forkserver_preload(list(IMPORTED_BEFORE_FORK))
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(_peak_extra_here, case, contender).result()
