@@ -222,7 +222,7 @@ def reference_labels(text, files):
             raise Malformed
         row = row + [""] * len(header)
         image, label = row[header.index("id")], row[header.index("label")]
-        if image not in files or image in labels or "\n" in label:
+        if image not in files or image in labels or "\n" in label or "\t" in label:
             raise Malformed
         labels[image] = label
     return {image: label for image, label in labels.items() if label}
