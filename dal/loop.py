@@ -276,7 +276,7 @@ class ActiveLearner:
             load_weights(self.model.module, records.weights, self.seed)
             self._fitted_round = len(records.rows) - 1
             self._features.already_counted(self.model)
-        self.logs = Logs(steps_before=sum(row["updates"] for row in records.rows))
+        self.logs = Logs(steps_before=sum(row.get("updates", 0) for row in records.rows))
         self.scores = self._scores_before = records.scores
         self.ledger = Ledger(records.costs)
 

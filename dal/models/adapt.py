@@ -123,7 +123,7 @@ def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
     """Raise DalError unless the last layer has one output for each class, and a Classifier has this task."""
     module = model.module
     if isinstance(module, Classifier) and module.task.name != task.name:
-        raise bad_value("model", f"Classifier(..., task={task.name.upper()}), as the data", module.task.name)
+        raise bad_value("model", f"Classifier(..., task={task.name.upper()}) to match the data", module.task.name)
     weight = getattr(model.head_layer, "weight", None) if model.head else None
     is_binary = num_classes == 2 and task.name == CLASSIFICATION.name
     if isinstance(weight, Tensor) and weight.shape[0] not in (num_classes, is_binary):
@@ -134,4 +134,4 @@ def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
 def check_members(module: pl.LightningModule, num_draws: int | None = None) -> None:
     """Raise DalError if the module is an ensemble with another number of members than ``num_draws``."""
     if isinstance(module, DeepEnsemble) and num_draws not in (None, module.num_members):
-        raise bad_value("num_draws", f"{module.num_members}, as the ensemble has members", num_draws)
+        raise bad_value("num_draws", f"{module.num_members}, the number of ensemble members", num_draws)

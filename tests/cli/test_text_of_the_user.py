@@ -13,7 +13,8 @@ from PIL import Image
 from dal.cli.main import main
 from dal.reports.comparison.page import script_json
 from dal.runs.folder import RunFolder
-from dal.runs.journal import read_csv
+from dal.runs.files.state import read_state
+from dal.runs.journal import read_selections
 from dal.runtime.safe_text import visible
 
 CLASSES = ["[bold]", "=1+1", "$a$ _b", "<!--<script>"]
@@ -86,8 +87,7 @@ def test_a_run_with_such_names_resumes_reports_compares_and_ranks(folder, tmp_pa
                 main(margin)
         assert caught.value.code == 130 and (cut / "query.csv").is_file()
         assert "Resuming" in call(capsys, *margin)
-        chosen = (cut / "selections.csv").read_bytes()
-        ids = {point.id for point in read_csv(chosen.decode())}
+        ids = {point.id for point in read_selections(cut, read_state(cut))}
         assert ids <= {f"{name}/{file}.png" for name in CLASSES for file in FILES} and len(ids) == 16
         with (cut / "selections.csv").open(newline="") as file:
             assert {row["id"] for row in csv.DictReader(file)} == ids

@@ -110,9 +110,10 @@ def test_it_ends_with_a_sweep_that_is_killed_and_so_does_the_server(tmp_path):
     pid = int(sweep.stdout.readline())
     server = parent_of(pid)
     wait_until_at_work(tmp_path)
-    threads = len(list(Path(f"/proc/{server}/task").iterdir()))
+    threads = [(task / "comm").read_text().strip() for task in Path(f"/proc/{server}/task").iterdir()]
     sweep.kill()
     sweep.wait()
     wait_for(lambda: not Path(f"/proc/{server}").exists() and not Path(f"/proc/{pid}").exists())
-    assert threads == 1  # what a thread holds when a process is forked is held for ever there
+    # What a thread holds when a process is forked is held for ever there. jemalloc, in pyarrow, handles forks.
+    assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1
     assert "Stopped after 0 rounds." in (tmp_path / "log").read_text()

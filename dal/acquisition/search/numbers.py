@@ -10,6 +10,9 @@ from torch import Tensor
 
 from dal.errors import NonFiniteError, bad_value
 
+MOST_POINTS = 10**9
+"""Largest number of points that a setting can name."""
+
 MOST = 10**6
 """Largest whole number that a setting can be, unless its check says another one."""
 

@@ -20,6 +20,7 @@ class NoTrainer:
     world_size = num_devices = num_nodes = 1
     datamodule = logger = None
     barebones = False
+    max_epochs = max_steps = num_training_batches = estimated_stepping_batches = 1
     loggers: tuple[Any, ...] = ()
     callbacks: tuple[Any, ...] = ()
 

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from dal.acquisition.search.numbers import check_whole
+from dal.acquisition.search.numbers import MOST_POINTS, check_whole
 from dal.errors import bad_value
 from dal.labeling.pool import Pool
 
@@ -80,7 +80,7 @@ class RandomCandidates:
     size: int
 
     def __post_init__(self) -> None:
-        check_whole("candidates.size", self.size)
+        check_whole("candidates.size", self.size, most=MOST_POINTS)
 
     def check(self, num_points: int, query_size: int) -> None:
         if query_size > self.size:

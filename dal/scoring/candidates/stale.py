@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.search.numbers import check_whole
+from dal.acquisition.search.numbers import MOST_POINTS, check_whole
 from dal.errors import bad_value
 from dal.labeling.pool import Pool
 from dal.scoring.candidates.base import Known, draw
@@ -37,7 +37,7 @@ class StaleCandidates:
     explore: float = 0.2
 
     def __post_init__(self) -> None:
-        check_whole("candidates.size", self.size)
+        check_whole("candidates.size", self.size, most=MOST_POINTS)
         if not 0 <= self.explore <= 1:
             raise bad_value("candidates.explore", "a share from 0 to 1", self.explore)
 

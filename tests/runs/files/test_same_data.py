@@ -35,7 +35,7 @@ def run(tmp_path, data):
     splits = ImageSplits(data, data.subset(range(10)))
     folder = RunFolder(tmp_path / "run", {}, splits.fingerprint())
     folder.keep_weights({})
-    folder.commit_round({"campaign_stopped": None, "num_labeled": 1})
+    folder.commit_round({"campaign_stopped": None, "num_labeled": 0})
     folder.close()
     return tmp_path / "run", splits
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.synthetic_runs import as_before_digests
 
 from dal.cli.rank import rank_command
 from dal.cli.run import run_campaign
@@ -50,6 +51,7 @@ def test_dal_rank_needs_no_embeddings_and_works_on_old_folders(tmp_path):
     assert ranking.count("\n") == 1 + 80
     old = {k: v for k, v in config.items() if k != "candidates"}
     (tmp_path / "run" / "config.yaml").write_text(dump_config(old))
+    as_before_digests(tmp_path / "run")
     for overrides in ([], ["candidates.kind=random", "candidates.size=20"]):
         assert rank_command(str(tmp_path / "run"), overrides).read_text() == ranking
 
