@@ -190,7 +190,15 @@ def test_wrong_settings_leave_no_folder(setting, message, tmp_path, capsys):
 
 
 def test_a_setting_that_fails_in_the_first_round_can_be_put_right(tmp_path, capsys):
-    status, _, err = call(capsys, "run", *QUICK, "model.optimizer=sgd", "model.lr=1000", "model.momentum=0.99", f"run_dir={tmp_path / 'run'}")
+    status, _, err = call(
+        capsys,
+        "run",
+        *QUICK,
+        "model.optimizer=sgd",
+        "model.lr=1000",
+        "model.momentum=0.99",
+        f"run_dir={tmp_path / 'run'}",
+    )
     assert status == 2 and err.startswith("Error: loss: expected a finite number")
     status, _, err = call(capsys, "run", *QUICK, "campaign.max_rounds=1", f"run_dir={tmp_path / 'run'}")
     assert status == 0, err

@@ -12,8 +12,8 @@ from PIL import Image
 
 from dal.cli.main import main
 from dal.reports.comparison.page import script_json
-from dal.runs.folder import RunFolder
 from dal.runs.files.state import read_state
+from dal.runs.folder import RunFolder
 from dal.runs.journal import read_selections
 from dal.runtime.safe_text import visible
 
