@@ -91,7 +91,7 @@ class Run:
 
 
 def is_run(path: Path) -> bool:
-    """Whether this is a run folder, finished or not."""
+    """Return whether this is a run folder, finished or not."""
     return is_file(path / STATE) and is_file(path / CONFIG)
 
 

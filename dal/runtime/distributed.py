@@ -21,7 +21,7 @@ def rank() -> int:
 
 
 def is_rank_zero() -> bool:
-    """Whether this process writes the records."""
+    """Return whether this process writes the records."""
     return rank() == 0
 
 

@@ -32,12 +32,12 @@ def package_of(thing: object) -> str | None:
 
 
 def is_lightning_module(thing: object) -> bool:
-    """Whether an object is a LightningModule of either package."""
+    """Return whether an object is a LightningModule of either package."""
     return _is(thing, "LightningModule")
 
 
 def is_callback(thing: object) -> bool:
-    """Whether an object is a Callback of either package."""
+    """Return whether an object is a Callback of either package."""
     return _is(thing, "Callback")
 
 

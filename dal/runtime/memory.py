@@ -16,7 +16,7 @@ _SAID_SO = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory",
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception reports lack of GPU or host memory.
+    """Return whether an exception reports lack of GPU or host memory.
 
     >>> out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 bytes."))
     True

@@ -75,7 +75,7 @@ def test_values_reach_the_objects():
         (["seed=range(3)"], "seed: expected one value"),
         (
             ["training.rewind=0.0"],
-            r"^training.rewind: expected an option that dal has, got 'training.rewind', which was removed because it "
+            r"^training.rewind: expected a current option, got 'training.rewind', which was removed because it "
             r"cost 3.5 points of area under the learning curve on Fashion-MNIST and 2.3 on digits\.$",
         ),
         (["training.replay=3"], "got 'training.replay', which was removed because it gained 0 points"),

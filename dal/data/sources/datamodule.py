@@ -19,7 +19,7 @@ _LIGHTNING = ("pytorch_lightning.", "lightning.pytorch.")
 
 
 def is_datamodule(value: object) -> bool:
-    """Whether the value is a LightningDataModule of pytorch_lightning or lightning.pytorch."""
+    """Return whether the value is a LightningDataModule of pytorch_lightning or lightning.pytorch."""
     return any(
         base.__name__ == "LightningDataModule" and base.__module__.startswith(_LIGHTNING)
         for base in type(value).__mro__

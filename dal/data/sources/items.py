@@ -39,7 +39,7 @@ class ItemKeys:
         return item[0] if isinstance(item, (tuple, list)) else item
 
     def has_label(self, item: Any) -> bool:
-        """Whether the item has a label where one is looked for."""
+        """Return whether the item has a label where one is looked for."""
         return self.label is not None or (isinstance(item, (tuple, list)) and len(item) >= 2)
 
     def label_of(self, item: Any, index: int) -> Any:
@@ -69,7 +69,7 @@ def _at(item: Any, key: Key, index: int, argument: str) -> Any:
 
 
 def is_vector(label: object) -> bool:
-    """Whether a label is a row of numbers, one for each class."""
+    """Return whether a label is a row of numbers, one for each class."""
     if isinstance(label, (Tensor, np.ndarray)):
         return label.ndim == 1 and len(label) > 1
     return isinstance(label, (tuple, list)) and len(label) > 1

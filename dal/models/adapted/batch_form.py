@@ -98,7 +98,7 @@ class Inputs:
         return torch.cat(rows)
 
     def _look(self, few: Tensor, labels: Tensor) -> bool:
-        """Whether the hooks are random; warns if so."""
+        """Return whether the hooks are random; warns if so."""
         found = []
         for seed in range(_LOOKS):
             with isolated_rng(seed, "look"):

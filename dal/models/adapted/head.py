@@ -116,7 +116,7 @@ def _equal(result: Tensor, expected: Tensor) -> bool:
 
 
 def _is_flat(x: Tensor) -> bool:
-    """Whether at most one dimension after the first is larger than 1."""
+    """Return whether at most one dimension after the first is larger than 1."""
     return sum(size > 1 for size in x.shape[1:]) <= 1
 
 

@@ -135,7 +135,7 @@ class ScoringModel:
         return self._forward(x) if self.compiled is None else self.compiled("plain", self._forward, x)
 
     def _is_random(self, few: Tensor) -> bool:
-        """Whether the module is random in eval mode too; looked at once for each module."""
+        """Return whether the module is random in eval mode too; looked at once for each module."""
         if self.module not in _random:
             with full_precision(few.device):
                 _random[self.module] = is_random(self._forward, few)

@@ -66,7 +66,7 @@ def check_step(model: AdaptedModel, x: Tensor, labels: Tensor) -> None:
 
 
 def _is_of_form(error: Exception, batch: Any) -> bool:
-    """Whether the error came from taking the batch apart."""
+    """Return whether the error came from taking the batch apart."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

@@ -153,7 +153,7 @@ def _mixes() -> DalError:
 
 
 def is_random(run: Callable[[Tensor], Sequence[Tensor]], x: Tensor) -> bool:
-    """Whether a pass gives other numbers from another state of the generators."""
+    """Return whether a pass gives other numbers from another state of the generators."""
     found = []
     for seed in range(2):
         with isolated_rng(seed, "look"):

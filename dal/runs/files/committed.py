@@ -128,7 +128,7 @@ def parsed(folder: Path, name: str, parse: Callable[[], _Parsed]) -> _Parsed:
 
 
 def is_file(path: Path) -> bool:
-    """Whether this is a regular file.
+    """Return whether this is a regular file.
 
     False if the system does not tell.
     """
@@ -136,7 +136,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether this is a folder. False if the system does not tell."""
+    """Return whether this is a folder. False if the system does not tell."""
     return _tells(path.is_dir)
 
 
@@ -163,7 +163,7 @@ def check_contents(folder: Path) -> None:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a run writes a file of this name.
+    """Return whether a run writes a file of this name.
 
     >>> is_ours("weights_003.pt"), is_ours(".state.json.new"), is_ours("thesis.txt")
     (True, True, False)

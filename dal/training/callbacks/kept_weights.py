@@ -21,7 +21,7 @@ class KeptWeights(pl.Callback):
         self._before = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
 
     def are_replaced(self, module: torch.nn.Module) -> bool:
-        """Whether the module has other weights now."""
+        """Return whether the module has other weights now."""
         now = module.state_dict()
         return any(name in now and not _equal(value, now[name]) for name, value in self._before.items())
 

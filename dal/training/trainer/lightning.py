@@ -79,7 +79,7 @@ def new_trainer(
 
 
 def has(callbacks: Sequence[Any], kind: str) -> bool:
-    """Whether one of the callbacks is of this kind, such as ``"Checkpoint"``."""
+    """Return whether one of the callbacks is of this kind, such as ``"Checkpoint"``."""
     packages = {package_of(callback) for callback in callbacks} - {None}
     kinds = tuple(getattr(load(f"{package}.callbacks"), kind) for package in packages)
     return any(isinstance(callback, kinds) for callback in callbacks)
@@ -199,7 +199,7 @@ def _requeued(number: int, frame: FrameType | None) -> None:
 
 
 def _follows_interrupt(error: BaseException | None) -> bool:
-    """Whether the error was raised while a KeyboardInterrupt was handled."""
+    """Return whether the error was raised while a KeyboardInterrupt was handled."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True

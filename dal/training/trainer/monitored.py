@@ -16,7 +16,7 @@ from dal.training.trainer.user_objects import as_list, new_plugins
 
 
 def runs_validation(module: Any, options: Mapping[str, Any]) -> bool:
-    """Whether the module's own validation_step runs if there are validation points.
+    """Return whether the module's own validation_step runs if there are validation points.
 
     A user's validation_step may feed a scheduler. That of the Classifier would only repeat dal's check, unless a
     callback watches it.

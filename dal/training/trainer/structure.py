@@ -48,7 +48,7 @@ class Structure:
             vars(part).update(self._calls.get(id(part), {}))
 
     def is_compiled(self) -> bool:
-        """Whether torch.compile has changed the module, which has the same weights."""
+        """Return whether torch.compile has changed the module, which has the same weights."""
         now = set(self.module.state_dict())
         if now == self.names:
             return self._compiled_calls() != self._calls

@@ -35,7 +35,7 @@ class _FirstState:
         return deepcopy(self._first, _shared(module))
 
     def is_of(self, callback: Any) -> bool:
-        """Whether the callback is as dal left it, so that the user has not changed it since."""
+        """Return whether the callback is as dal left it, so that the user has not changed it since."""
         return self._left == _identities(callback)
 
     def leave(self, callback: Any) -> None:
@@ -116,7 +116,7 @@ def as_list(given: Any) -> list[Any]:
 
 
 def is_factory(thing: Any) -> bool:
-    """Whether a value is a function that makes an object for each round."""
+    """Return whether a value is a function that makes an object for each round."""
     return isinstance(thing, FunctionType | MethodType | partial)
 
 

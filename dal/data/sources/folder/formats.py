@@ -45,7 +45,7 @@ def formats(suffix: str) -> tuple[str, ...]:
 
 
 def is_image(name: str) -> bool:
-    """Whether the suffix is that of an image file."""
+    """Return whether the suffix is that of an image file."""
     return _suffix(name) in suffixes()
 
 

@@ -23,7 +23,7 @@ def composed(name: str) -> str:
 
 
 def is_utf8(name: str) -> bool:
-    """Whether the name of a file is valid UTF-8."""
+    """Return whether the name of a file is valid UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
