@@ -1,1 +1,1 @@
-"""A user's module as dal runs it: its batch, its head, and its passes in scoring."""
+"""Runs a user's module: its batch form, its head and its scoring passes."""

@@ -1,4 +1,4 @@
-"""Weights that a callback or hook sets at the end of training."""
+"""Detects weights that a callback or hook sets at the end of training."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class KeptWeights(pl.Callback):
-    """Notes the weights at the end of training, before callbacks and hooks change them.
+    """Saves the weights at the end of training, before callbacks and hooks change them.
 
-    Averages, such as those of Lightning's WeightAveraging, come into force there. The round keeps them. The callback
-    must precede the user's callbacks.
+    At this time, callbacks such as Lightning's WeightAveraging set averaged weights, which the round keeps. This
+    callback must precede the user's callbacks.
     """
 
     def __init__(self) -> None:
