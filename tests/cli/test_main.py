@@ -87,7 +87,7 @@ def test_sweep_runs_the_grid_and_says_which_failed(tmp_path, capsys):
     "arguments,message",
     [
         (["run", "acquisition=blad"], "did you mean bald?"),
-        (["run", "data=image_folder", "experiment=none", "run_dir=x"], "root: expected a folder of images"),
+        (["run", "data=image_folder", "experiment=none", "run_dir=x"], "data.root: expected a folder of images"),
         (["rank", "nowhere"], "run: expected a run folder, got 'nowhere'"),
         (["report", "nowhere"], "nowhere"),
     ],

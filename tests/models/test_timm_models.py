@@ -104,7 +104,7 @@ def test_options_reach_timm():
         (options(drop_rate="x"), r"model.backbone_options: expected numbers .* got .'drop_rate': 'x'"),
         (
             {"backbone": "timm/convnext_atto"},
-            r"model.input_size: expected a side in pixels that timm/convnext_atto takes",
+            r"model.input_size: expected a side in pixels that timm/convnext_atto supports",
         ),
         (
             options(a=1) | {"backbone": "small_cnn"},
