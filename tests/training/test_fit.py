@@ -378,7 +378,7 @@ def test_a_loss_that_is_not_finite_ends_training_before_the_weights_change(data,
     random_before = shared.rng_states()
     with pytest.raises(NonFiniteError) as error:
         fit(model, data, points(data, 0, 20), config=quick(), trainer_options=CPU, ledger=ledger)
-    assert str(error.value).startswith(f"loss: expected a finite number, got {bad} at update 3;")
+    assert str(error.value).startswith(f"loss: expected a finite number, got {bad} at update 3.")
     module = model.module
     assert module.trainers[0].global_step == 3
     assert all(torch.equal(module.before[k], v) for k, v in module.named_parameters())

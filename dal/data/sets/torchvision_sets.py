@@ -53,7 +53,7 @@ def _open(factory: Any, root: str, download: bool, train: bool) -> Any:
             )
         else:
             message = (
-                f"data.root: expected the undamaged files of {factory.base_folder} in {root}, which are missing or damaged. "
-                f"Use download=true, or unpack {factory.url} there."
+                f"data.root: expected the undamaged files of {factory.base_folder} in {root}, which are missing or "
+                f"damaged. Use download=true, or unpack {factory.url} there."
             )
         raise DalError(message) from error

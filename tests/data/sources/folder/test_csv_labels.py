@@ -46,13 +46,13 @@ def test_csv_as_a_spreadsheet_writes_it(tmp_path):
         ),
         (
             "id,label\n3.png,dogs, cats\n",
-            "data.csv: expected 2 cells (line 2 of {path}), got 3. Put quotes around a cell that contains a delimiter, and "
-            "keep the delimiters of empty cells.",
+            "data.csv: expected 2 cells (line 2 of {path}), got 3. Put quotes around a cell that contains a "
+            "delimiter, and keep the delimiters of empty cells.",
         ),
         (
             "id,split,label\n\n3.png,cat\n",
-            "data.csv: expected 3 cells (line 3 of {path}), got 2. Put quotes around a cell that contains a delimiter, and "
-            "keep the delimiters of empty cells.",
+            "data.csv: expected 3 cells (line 3 of {path}), got 2. Put quotes around a cell that contains a "
+            "delimiter, and keep the delimiters of empty cells.",
         ),
         (
             'id,label\n3.png,"cat\na/1.jpg,dog\n',
@@ -61,8 +61,8 @@ def test_csv_as_a_spreadsheet_writes_it(tmp_path):
         ),
         (
             'id,label\n3.png,"cat\na/1.jpg",dog\n',
-            "data.csv: expected 2 cells (line 2 of {path}), got 3. Put quotes around a cell that contains a delimiter, and "
-            "keep the delimiters of empty cells.",
+            "data.csv: expected 2 cells (line 2 of {path}), got 3. Put quotes around a cell that contains a "
+            "delimiter, and keep the delimiters of empty cells.",
         ),
         (
             'id,label\n3.png,"cat\ndog"\n',
@@ -144,8 +144,8 @@ def test_an_id_that_exists_but_is_left_out_is_told_why(tmp_path):
     with pytest.raises(DalError) as error:
         csv_labels(path, FILES, {"x.heic": ".heic (needs the package pi-heif)"}.get)
     assert str(error.value) == (
-        f"data.csv: expected images as ids (line 2 of {path}), got 'x.heic', which is skipped: .heic (needs the package "
-        "pi-heif)."
+        f"data.csv: expected images as ids (line 2 of {path}), got 'x.heic', which is skipped: .heic (needs the "
+        "package pi-heif)."
     )
 
 
