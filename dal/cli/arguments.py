@@ -77,7 +77,7 @@ def _one_value_an_option(arguments: Sequence[str], many: set[str]) -> list[str]:
 
 
 def run_and_overrides(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """Split the arguments of `dal rank` into the run folder and the overrides.
+    """Split the arguments of `dal rank` into run folder and overrides.
 
     The folder is the argument without ``=``, or else the first argument that is an existing folder. Raises DalError if
     there is no folder or more than one.

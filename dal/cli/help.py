@@ -68,7 +68,7 @@ def help_text(overrides: Sequence[str] = (), width: int = 80, bold: bool = False
 
 
 def help_command(arguments: Sequence[str]) -> int:
-    """Print the help for a run with these arguments, and return the exit status.
+    """Print the help for these arguments, and return the exit status.
 
     ``arguments`` do not include --help.
     """

@@ -161,7 +161,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
 
 @contextmanager
 def _in_use(folder: RunFolder, console: Console) -> Iterator[None]:
-    """Close the folder on exit, and report progress if a signal ends the run."""
+    """Close the folder on exit, and report progress after a signal."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C or SIGTERM
@@ -259,7 +259,7 @@ def _names(classes: Sequence[str]) -> str:
 
 
 def _with_hydra(overrides: list[str], flags: list[str]) -> int:
-    """Let Hydra handle flags such as ``--cfg`` and sweeps with a user's sweeper."""
+    """Let Hydra handle flags such as ``--cfg``, and sweeps with other sweepers."""
     import hydra
 
     failed: list[str] = []

@@ -88,7 +88,7 @@ def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
 
 
 def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> Table:
-    """Return a table of the costs of all rounds, with one line per phase.
+    """Return a table of all costs, with one line per phase.
 
     The last lines are totals with and without testing. ``rows`` are the rows of the journal, at least one. The
     table shows FLOPs if all rows count them, energy if it was measured, and money if ``prices`` has a price. It omits

@@ -211,13 +211,13 @@ def _hydra() -> Any:
 
 
 def _is_value(override: Override) -> bool:
-    """Return whether an override sets a value, not a group or Hydra option."""
+    """Return whether an override sets a value of the run."""
     key = override.key_or_group
     return key not in GROUPS and key.partition(".")[0] != "hydra" and "/" not in key
 
 
 def _explain(groups: list[str], values: Sequence[tuple[Override, str]]) -> None:
-    """Raise DalError for the first override that is invalid by itself, if any."""
+    """Raise DalError for the first override that is invalid by itself."""
     chosen = _compose(groups)
     for override, text in values:
         if not override.is_add() and not override.is_force_add():

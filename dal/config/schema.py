@@ -209,7 +209,7 @@ def _acquisition(chosen: Any) -> Any:
 
 
 def check_unchanged(chosen: Mapping[str, Any]) -> None:
-    """Raise DalError if a user's file differs from its digest, without importing it."""
+    """Raise DalError if a file differs from its digest, without importing it."""
     path, digest = Path(chosen["file"]), chosen.get("digest")
     if digest is not None and path.is_file() and (found := file_digest(path)) != digest:
         expected = f"{str(path)!r} as it was (digest {digest})"

@@ -76,7 +76,7 @@ def choices(group: str) -> dict[str, str]:
 
 
 def chosen(overrides: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Return the choices of each group, more than one if overrides name more.
+    """Return the choices of each group, several if overrides name several.
 
     Raises DalError for an unknown choice.
 
@@ -172,7 +172,7 @@ def _own_function(path: str) -> Source | None:
 
 
 def _header(path: Path) -> str:
-    """Return the first sentence of the comment at the top of a preset."""
+    """Return the first sentence of a preset's head comment."""
     lines = path.read_text(encoding="utf-8").splitlines()
     comment = [line.removeprefix("#").strip() for line in lines if line.startswith("#") and "@package" not in line]
     return first_sentence("\n".join(comment))

@@ -33,7 +33,7 @@ class Source:
 
 
 def module_file(module: str) -> Path | None:
-    """Return the file of a module in dal, or None for other modules.
+    """Return the file of a dal module, or None for other modules.
 
     >>> module_file("dal.config.source").name
     'source.py'
@@ -85,7 +85,7 @@ def find_value(file: Path, name: str) -> Any:
 
 
 def subclasses(file: Path, base: str) -> list[Source]:
-    """Return the classes in a file that inherit from this class of dal."""
+    """Return the classes in a file that inherit from a dal class."""
     defined = [Source(file, node) for node in _parse(file).body if isinstance(node, ast.ClassDef)]
     return [one for one in defined if base in [parent.node.name for parent in _lineage(one)][:-1]]
 
@@ -156,7 +156,7 @@ def _is_field(node: ast.AnnAssign) -> bool:
 
 
 def _default(file: Path, node: ast.expr) -> Any:
-    """Return the default value, or its expression as text if it is not a literal."""
+    """Return the default value, or the text of a non-literal expression."""
     keywords = {k.arg: k.value for k in node.keywords} if isinstance(node, ast.Call) else {}
     factory = keywords.get("default_factory")
     node = keywords.get("default", factory.body if isinstance(factory, ast.Lambda) else node)

@@ -1,4 +1,4 @@
-"""Records the Python files that this machine has run, by path and digest.
+"""Records Python files that this machine has run, by path and digest.
 
 If only a run folder names a Python file, ``dal rank`` imports it only if it has a record. A record is an empty file in
 ``$XDG_STATE_HOME/dal/trusted_files`` (``~/.local/state`` by default). Its name is the SHA-256 digest of the path and

@@ -194,7 +194,7 @@ class ImageData:
 
 
 def image_digests(source: ImageSource, indices: Sequence[int]) -> list[bytes] | None:
-    """Return a digest of each image's content, or None if the source has none."""
+    """Return a digest of each image's content, or None without digests."""
     digests: list[bytes] | None = source.digests(indices) if hasattr(source, "digests") else None
     return digests
 
@@ -207,7 +207,7 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 
 def known_indices(data: ImageData) -> Tensor:
-    """Return (M,) int64 positions of points with a label that can be tested on."""
+    """Return (M,) int64 positions of points that can be tested on."""
     return data.task.known(data.labels).nonzero().flatten()
 
 
@@ -250,6 +250,6 @@ class ImageSplits(NamedTuple):
     test: ImageData | None
 
     def fingerprint(self) -> str:
-        """Return the training set's fingerprint, followed by a digest of the test set."""
+        """Return the training set's fingerprint, followed by a test-set digest."""
         test = "" if self.test is None else _digest([self.test.fingerprint().encode()])
         return f"{self.train.fingerprint()}-{test}"

@@ -18,7 +18,7 @@ Key = tuple[int, int]
 
 
 class TrainingStream(Sampler[list[Key]]):
-    """Yields batches of equal size from consecutive shuffled passes over the labeled points.
+    """Yields equal batches from consecutive shuffled passes over the labeled points.
 
     No batch is dropped or smaller than the others. A labeled set smaller than a batch is one batch. An iteration has at
     least one pass and at least ``min_batches`` batches. Training divides it into epochs of one pass. With several
@@ -121,7 +121,7 @@ def plain_batches(
 
 
 class _Collate:
-    """Converts (images, labels) to the batch form of a module, if there is one."""
+    """Converts (images, labels) to the batch form of a module, if given."""
 
     def __init__(self, form: Callable[[Tensor, Tensor], Any] | None) -> None:
         self.form = form
@@ -131,7 +131,7 @@ class _Collate:
 
 
 class RoundData(pl.LightningDataModule):
-    """The training loader of a round, and its validation loader if there are validation points."""
+    """The training and validation loaders of a round."""
 
     def __init__(
         self,

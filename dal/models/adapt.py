@@ -123,7 +123,7 @@ def as_adapted(model: object) -> AdaptedModel:
 
 
 def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
-    """Raise DalError if the last layer or the task does not fit the data.
+    """Raise DalError if the last layer or task does not fit.
 
     The last layer must have one output per class. A Classifier must have the given task.
     """

@@ -45,9 +45,9 @@ def train_final_model(
     *,
     test: ImageData | None = None,
 ) -> Round:
-    """Train a model from its current weights, like a first round, and test it.
+    """Train a model like a first round, and test it.
 
-    This is the last step of selection via proxy (arXiv:1906.11829).
+    Training starts from the model's current weights. This is the last step of selection via proxy (arXiv:1906.11829).
 
     Args:
         setup: the model, its settings, an empty ledger, and the seed of the campaign.
@@ -109,7 +109,7 @@ def finish_final_model(
     *,
     test: ImageData | None = None,
 ) -> Round:
-    """Return the row of a campaign's final model, and train the model if needed.
+    """Return the row of the final model, training it if needed.
 
     ``setup`` is the setup of the campaign. Its model does not change. The row is written last and atomically, so that a
     run that was killed earlier trains the final model again with the same result.
@@ -127,7 +127,7 @@ def finish_final_model(
 
 
 def final_model_sentence(row: Round, metric: str = PRIMARY_METRIC) -> str:
-    """Return a sentence about the final model for the end of a run.
+    """Return a sentence about the final model of a run.
 
     >>> row = Round({"backbone": "torchvision/resnet50", "num_labeled": 600, "updates": 1000, "test_accuracy": 0.934})
     >>> final_model_sentence(row)

@@ -53,7 +53,7 @@ class FitResult:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The check whose weights were kept, or None if there was no check."""
+        """The check whose weights were kept, or None without checks."""
         return next((h for h in self.history if h["update"] == self.best_update), None)
 
     def row(self) -> dict[str, Any]:

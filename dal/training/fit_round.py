@@ -46,7 +46,7 @@ def fit_round(
     is_first: bool,
     round: int = 0,
 ) -> FitResult:
-    """Train a round in place with fit(), from the weights set by ``warm_start``.
+    """Train a round with fit(), from the weights set by ``warm_start``.
 
     The start also determines the number of updates, by effort(). ``num_new`` of the labeled points are new, and
     ``fresh`` are new weights.

@@ -65,7 +65,11 @@ def test_run_again_shows_the_finished_run_and_another_setting_is_refused(finishe
     status, out, _ = call(capsys, "run", *QUICK, f"run_dir={finished}")
     assert status == 0 and "is already finished" in out and "Done, because" in out
     status, _, err = call(capsys, "run", *QUICK, f"run_dir={finished}", "model.lr=0.5")
-    assert status == 2 and err.startswith("Error: model.lr: expected 0.003, as the run in") and err.count("\n") == 1
+    assert (
+        status == 2
+        and err.startswith("Error: model.lr: expected 0.003, as at the start of the run in")
+        and err.count("\n") == 1
+    )
     assert (finished / "rounds.jsonl").read_bytes() == before
 
 

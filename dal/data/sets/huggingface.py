@@ -151,5 +151,5 @@ class HuggingFace(DataConfig):
 
 
 def _hashable(value: Any) -> Any:
-    """Return a hashable label, with a list (never a valid label) as a tuple."""
+    """Return a hashable label, with lists (never valid) as tuples."""
     return tuple(value) if isinstance(value, list) else value

@@ -207,7 +207,7 @@ def _folder_data(
 
 
 def _some_images(argument: str, root: Path, classes: bool = False, csv: Path | None = None) -> Listing:
-    """List the images, and warn about skipped files other than the CSV file.
+    """List the images, and warn about skipped files except the CSV file.
 
     Raises DalError if there is no image.
     """

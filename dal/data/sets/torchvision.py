@@ -25,7 +25,7 @@ _SMALL = 64
 
 
 class Known(NamedTuple):
-    """Constructor arguments of both splits, and facts that the class does not provide."""
+    """Constructor arguments of both splits, and facts that the class lacks."""
 
     train: dict[str, Any]
     test: dict[str, Any]
@@ -173,7 +173,7 @@ def _classes(dataset: Any, known: Known) -> list[str]:
 
 
 def _listed(dataset: Any) -> Any:
-    """Return labels that a data set lists in a private attribute, or None.
+    """Return the labels in a private attribute of a class, or None.
 
     Listed labels avoid decoding all images.
     """

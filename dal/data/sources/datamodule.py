@@ -111,7 +111,7 @@ def _first(batch: Any) -> Any:
 
 
 def _part(part: Any) -> Any:
-    """Return the only entry of a sequence, or of each value in a dict."""
+    """Return the only entry of a sequence or of dict values."""
     if isinstance(part, Mapping):
         return {name: _part(value) for name, value in part.items()}
     is_row = isinstance(part, (Tensor, np.ndarray, tuple, list)) and getattr(part, "ndim", 1) > 0

@@ -19,7 +19,7 @@ Fetch = Callable[[int], Image.Image]
 
 
 class ItemSource:
-    """Decodes images each time they are read, as (B, C, H, W) uint8.
+    """Decodes images on each read, as (B, C, H, W) uint8.
 
     With an ``image_size``, each image is cropped to its center square and resized. Without it, images keep their size,
     and all must have the size of the first. ``gray`` images have one channel, others three.

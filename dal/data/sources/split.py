@@ -33,5 +33,5 @@ def split_by_id(data: ImageData, fraction: float) -> ImageSplits:
 
 
 def _share(name: str) -> float:
-    """Return a number from 0 to 1 that depends only on the id."""
+    """Return a number from 0 to 1 derived from the id."""
     return derive_seed(0, "test", name) / 2**63

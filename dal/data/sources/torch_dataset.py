@@ -24,7 +24,7 @@ _MAX_CHECKED = 32
 
 
 class MapDataset(Protocol):
-    """Interface of a dataset with a length and an item for each position."""
+    """Interface of a dataset with a length and items by position."""
 
     def __len__(self) -> int: ...
 
@@ -167,7 +167,7 @@ def _isolated() -> Iterator[None]:
 
 
 def _fetch(dataset: MapDataset, index: int, seed: int, keys: ItemKeys) -> tuple[Tensor, int | None]:
-    """Seed the global CPU generators, and return the image and any integer label."""
+    """Seed the CPU generators, and return the image and any label."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     # torch.manual_seed would also seed CUDA.

@@ -113,7 +113,7 @@ def _check_listed(values: Sequence[Any], read: Any, keys: ItemKeys) -> None:
 
 
 def _fits(values: Any, dataset: Any) -> bool:
-    """Return whether ``values`` is a list, tensor or array with one entry per point."""
+    """Return whether ``values`` is a sequence with one entry per point."""
     listed = isinstance(values, (list, tuple)) or hasattr(values, "tolist")
     return listed and hasattr(values, "__len__") and len(values) == len(dataset)
 

@@ -15,7 +15,7 @@ from dal.tasks.base import OUT_OF_CLASS
 
 
 class JoinedSource:
-    """Joins two sources, and converts images of the second to the first's shape.
+    """Joins two sources, with images in the shape of the first.
 
     Images are resized bilinearly with antialiasing. To match the channels, gray is repeated and colors are averaged.
     """

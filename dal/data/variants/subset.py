@@ -13,7 +13,7 @@ from dal.tasks.base import OUT_OF_CLASS, UNKNOWN
 
 
 def random_subset(data: ImageData, size: int, argument: str = "data.max_train") -> ImageData:
-    """Return ``size`` points drawn with a fixed seed, in the order of ``data``.
+    """Return ``size`` points drawn with a fixed seed, in original order.
 
     The draw depends only on the ids. A larger subset contains every smaller one.
 

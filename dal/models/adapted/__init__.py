@@ -1,1 +1,1 @@
-"""Runs a user's module: its batch form, its head and its scoring passes."""
+"""Runs a user's module: batch form, head and scoring passes."""

@@ -1,4 +1,4 @@
-"""Builds the batch that a module expects and runs the module's batch hooks."""
+"""Builds the batch that a module expects, and runs its hooks."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _owner(kind: type, name: str) -> type | None:
 
 
 class Inputs:
-    """Runs the batch hooks of a module on plain images, as Lightning does.
+    """Runs a module's batch hooks on plain images, as Lightning does.
 
     ``form`` builds the batch that the hooks take. None builds a tuple (x, y). The labels are zeros. Use it in eval mode
     and inside evaluating().
@@ -159,7 +159,7 @@ def _path(value: Any, wanted: Tensor) -> tuple[Any, ...] | None:
 
 
 def _images_in(batch: Any, path: tuple[Any, ...] | None, count: int, form: BatchOf | None) -> Tensor:
-    """Return the images at their original place, or the only tensor that can be images."""
+    """Return the images, from their original place or the only candidate tensor."""
     places = [] if path is None else [path]
     places += [(form.image,)] if isinstance(form, NamedBatch) else []
     for place in places:

@@ -62,7 +62,7 @@ class Head:
         return self._flat_logits(out.relu() if self.is_rectified else out).float()
 
     def flat(self, given: object, out: object) -> tuple[Tensor, Tensor]:
-        """Return the flat features and logits for an input and output of the layer.
+        """Return flat features and logits for the layer's input and output.
 
         Raises DalError, with the name of the layer, for unsupported shapes.
         """
@@ -117,7 +117,7 @@ def _equal(result: Tensor, expected: Tensor) -> bool:
 
 
 def _is_flat(x: Tensor) -> bool:
-    """Return whether at most one dimension after the first is larger than 1."""
+    """Return whether at most one later dimension is larger than 1."""
     return sum(size > 1 for size in x.shape[1:]) <= 1
 
 

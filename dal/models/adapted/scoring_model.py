@@ -1,4 +1,4 @@
-"""Runs a model for scoring: plain passes, the head alone, and dropout draws."""
+"""Runs a model for scoring: plain passes, head and dropout draws."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _random: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 class NoHeadError(DalError):
-    """A function changes the features, but the user did not name the head."""
+    """A function changes the features, but the head is unknown."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -133,7 +133,7 @@ class ScoringModel:
         return self._draws[1]
 
     def plain_logits(self, x: Tensor) -> Tensor:
-        """Map (B, ...) images to (B, C) float32 logits in the module's current mode."""
+        """Map (B, ...) images to (B, C) float32 logits, without changing modes."""
         return self._forward(x)[1].float()
 
     def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,7 +142,7 @@ class ScoringModel:
         return self._forward(x) if self.compiled is None else self.compiled("plain", self._forward, x)
 
     def _is_random(self, few: Tensor) -> bool:
-        """Return whether the module is random in eval mode, checked once per module."""
+        """Return whether the module is random in eval mode (checked once)."""
         if self.module not in _random:
             with full_precision(few.device):
                 _random[self.module] = is_random(self._forward, few)
@@ -173,7 +173,7 @@ class ScoringModel:
         return flat
 
     def _run(self, x: Tensor) -> tuple[Any, list[tuple[Any, Any]]]:
-        """Return the module's output, and the input and output of each head run."""
+        """Return the module's output, and inputs and outputs of the head."""
         assert self._head is not None
         seen: list[tuple[Any, Any]] = []
 
@@ -197,7 +197,7 @@ class ScoringModel:
 
 
 def predicted(result: Any, count: int) -> tuple[Tensor, Tensor]:
-    """Return (B, D) features and (B, C) logits from a predict function's result.
+    """Return (B, D) features and (B, C) logits of a predict function.
 
     Raises DalError for an invalid result.
     """

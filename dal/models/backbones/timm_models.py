@@ -90,7 +90,7 @@ class TimmBackbone(Backbone):
 
 
 def own_input_size(name: str) -> int:
-    """Return the default input size of a timm model, in pixels per side.
+    """Return a timm model's default input size, in pixels per side.
 
     Raises DalError if timm is missing and for an unknown name.
     """
@@ -157,7 +157,7 @@ def _without_classifier(state: Mapping[str, Any], model: nn.Module) -> dict[str,
 
 
 def _affine(cfg: Mapping[str, Any], statistics: Statistics) -> tuple[Tensor, Tensor]:
-    """Return (1, 3, 1, 1) terms that convert the data's normalization to the model's."""
+    """Return (1, 3, 1, 1) terms that convert between the normalizations."""
     own_mean, own_std = (torch.tensor(cfg[key], dtype=torch.float64) for key in ("mean", "std"))
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in statistics)
     scale, shift = std / own_std, (mean - own_mean) / own_std

@@ -1,4 +1,4 @@
-"""Computes dropout draws of a network, in one wide pass or K passes."""
+"""Computes dropout draws of a network in one or K passes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class WideDraws:
 
 
 class SeededDraws:
-    """K passes of the network in train mode, each with a separate seed.
+    """K passes of the network in train mode, with separate seeds.
 
     The network generates the random numbers, so functional dropout, attention dropout and stochastic depth are drawn
     too.
@@ -82,7 +82,7 @@ Draws = WideDraws | SeededDraws
 def set_up_draws(
     run: Logits, module: nn.Module, modes: Modes, x: Tensor, num_draws: int, seed: int, *, random_in_eval: bool = False
 ) -> Draws:
-    """Return the draws of a network after a check on a few images.
+    """Return the draws of a network, checked on a few images.
 
     One wide pass draws the nn.Dropout layers if it matches plain passes. Otherwise, seeded passes in train mode are
     used. Raises DalError, with a remedy, if the draws do not differ or if the network mixes the images of a batch.

@@ -31,7 +31,10 @@ def dropout_layers(module: nn.Module) -> dict[str, _DropoutNd]:
 
 
 def check_dropout(module: nn.Module) -> dict[str, _DropoutNd]:
-    """Return the dropout layers with p > 0. Raises DalError if there are none."""
+    """Return the dropout layers with p > 0.
+
+    Raises DalError if there are none.
+    """
     layers = dropout_layers(module)
     if not layers:
         raise DalError(

@@ -18,7 +18,7 @@ Out = TypeVar("Out", Tensor, tuple[Tensor, Tensor])
 
 
 class RowsAlone(Generic[Out]):
-    """Runs a pass for each image alone, with the same global random state.
+    """Runs a pass for each image alone, with equal random states.
 
     The network then draws the same masks for every image, regardless of the batch size and order. If ``torch.vmap``
     supports the pass, it runs all images at once with the same result.

@@ -14,7 +14,7 @@ Modes = Mapping[nn.Module, bool]
 
 
 class TrainMode:
-    """Puts a module in train mode, except layers that mix images or change.
+    """Sets train mode, except for layers that mix images or change.
 
     These are batch normalization layers and layers whose buffers change during a pass in train mode. ``modes`` are the
     flags during training. Layers that the user has frozen with eval() stay frozen.
@@ -44,7 +44,7 @@ class TrainMode:
 
     @contextmanager
     def __call__(self, only: Collection[nn.Module] | None = None, but: Collection[nn.Module] = ()) -> Iterator[None]:
-        """Set train mode inside the context, for layers in ``only`` and not in ``but``."""
+        """Set train mode for layers in ``only`` and not in ``but``."""
         try:
             for m, flag in self.modes.items():
                 m.training = flag and m not in but and (only is None or m in only)

@@ -17,7 +17,7 @@ from dal.costs.ledger import Ledger
 
 
 class TrainingCounter(pl.Callback):
-    """Charges the images and FLOPs of training and user validation on all devices.
+    """Charges images and FLOPs of training and validation on all devices.
 
     The counter covers training_step and a user's validation_step. The FLOPs of a batch are counted once per batch shape
     and set of trainable parameters, and reused for later batches of that kind. Counting slows down that one batch and

@@ -1,4 +1,4 @@
-"""Detects weights that a callback or hook sets at the end of training."""
+"""Detects weights that callbacks or hooks set at the end of training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class KeptWeights(pl.Callback):
-    """Saves the weights at the end of training, before callbacks and hooks change them.
+    """Saves the final weights before callbacks and hooks change them.
 
     At this time, callbacks such as Lightning's WeightAveraging set averaged weights, which the round keeps. This
     callback must precede the user's callbacks.

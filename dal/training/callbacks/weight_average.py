@@ -1,4 +1,4 @@
-"""Averages the last weights of a round, as an alternative to learning-rate decay."""
+"""Averages the last weights of a round instead of learning-rate decay."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def new_trainer(
     callbacks: Sequence[Any],
     plan: Plan,
 ) -> Any:
-    """Create the Trainer of one round, from the Lightning package of the module.
+    """Create the Trainer of a round, from the module's Lightning package.
 
     ``callbacks`` are all callbacks, from the user and dal. ``max_epochs`` and ``estimated_stepping_batches`` describe
     the whole round, even if it stops early.
@@ -79,7 +79,7 @@ def new_trainer(
 
 
 def has(callbacks: Sequence[Any], kind: str) -> bool:
-    """Return whether one of the callbacks is of this kind, such as ``"Checkpoint"``."""
+    """Return whether a callback is of a kind such as ``"Checkpoint"``."""
     packages = {package_of(callback) for callback in callbacks} - {None}
     kinds = tuple(getattr(load(f"{package}.callbacks"), kind) for package in packages)
     return any(isinstance(callback, kinds) for callback in callbacks)

@@ -30,7 +30,7 @@ def runs_validation(module: Any, options: Mapping[str, Any]) -> bool:
 
 
 def check_monitored(setup: TrainingSetup, has_validation: bool) -> None:
-    """Raise DalError if a callback monitors a validation metric that is not computed."""
+    """Raise DalError if a callback monitors an unavailable validation metric."""
     module, options = setup.passes.model.module, setup.trainer_options
     if has_validation and runs_validation(module, options):
         return
@@ -39,7 +39,7 @@ def check_monitored(setup: TrainingSetup, has_validation: bool) -> None:
 
 
 def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
-    """Raise DalError if a scheduler monitors a validation metric that is not computed.
+    """Raise DalError if a scheduler monitors an unavailable validation metric.
 
     The check calls ``configure_optimizers()`` on a copy of the module. It is skipped if the module cannot be copied or
     the call fails without a real Trainer.

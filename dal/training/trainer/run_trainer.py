@@ -25,7 +25,7 @@ from dal.training.trainer.user_objects import as_list, continued_loggers, new_ca
 
 
 class _RoundStart(pl.Callback):
-    """Runs a function after the module's setup() and the creation of its optimizers."""
+    """Runs a function after setup() and the creation of optimizers."""
 
     def __init__(self, after_setup: Callable[[], None]) -> None:
         self.after_setup = after_setup
@@ -57,7 +57,7 @@ class OurCallbacks:
 
 
 def run_trainer(setup: TrainingSetup, loaders: EpochData, plan: Plan, ours: OurCallbacks, round: int) -> None:
-    """Train the module of the setup with the user's options, callbacks and loggers.
+    """Train the module with the user's options, callbacks and loggers.
 
     Raises NonFiniteError for a loss that is not finite, and DalError for what Lightning rejects.
     """

@@ -35,7 +35,7 @@ class _FirstState:
         return deepcopy(self._first, _shared(module))
 
     def is_of(self, callback: Any) -> bool:
-        """Return whether the user has not changed the callback since the last round."""
+        """Return whether the callback has not changed since the last round."""
         return self._left == _identities(callback)
 
     def leave(self, callback: Any) -> None:
@@ -93,7 +93,7 @@ def continued_loggers(loggers: Sequence[Any], round: int | None, steps_before: i
 
 
 def new_plugins(options: Mapping[str, Any], round: int) -> dict[str, Any]:
-    """Return the options with copies of objects that hold state of a Trainer.
+    """Return the options with copies of objects that hold Trainer state.
 
     Raises DalError if an object cannot be copied.
     """
@@ -117,7 +117,7 @@ def as_list(given: Any) -> list[Any]:
 
 
 def is_factory(thing: Any) -> bool:
-    """Return whether a value is a function that creates an object per round."""
+    """Return whether a value is a function that creates objects."""
     return isinstance(thing, FunctionType | MethodType | partial)
 
 

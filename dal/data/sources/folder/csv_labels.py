@@ -141,7 +141,7 @@ def _whole(row: list[str], width: int, at_id: int, where: str) -> list[str]:
 
 
 def _is_text(label: str) -> bool:
-    """Return whether the label has no line breaks, control characters or replacement characters."""
+    """Return whether the label has no line breaks, control or replacement characters."""
     if label.isprintable() and "\ufffd" not in label:
         return True
     return "\ufffd" not in label and all(unicodedata.category(c) not in ("Cc", "Zl", "Zp") for c in label)

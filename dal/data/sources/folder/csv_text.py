@@ -22,7 +22,7 @@ _OTHER_ENCODINGS = {
 
 
 class Row(NamedTuple):
-    """The stripped cells of a row, and the line on which it begins."""
+    """The stripped cells of a row, and its first line number."""
 
     line: int
     cells: list[str]

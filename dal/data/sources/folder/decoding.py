@@ -1,4 +1,4 @@
-"""Decodes image files to square uint8 tensors, and lists the files that fail."""
+"""Decodes image files to square uint8 tensors, and lists failures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NAMED = 3
 
 
 def decode(path: Path, image_size: int) -> Tensor:
-    """Return the center square of an image as (3, S, S) uint8 RGB.
+    """Return an image's center square as (3, S, S) uint8 RGB.
 
     S is ``image_size``. The square is resized bilinearly with antialiasing, which equals resizing the shorter side and
     then cropping the center. EXIF rotation is applied. to_rgb() converts the other modes. Only the first frame is read.
@@ -69,7 +69,7 @@ def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextM
 
 
 def square(image: Image.Image, image_size: int) -> Tensor:
-    """Return the center square of a PIL image, as decode() does for a file.
+    """Return a PIL image's center square, as decode() does for files.
 
     Raises ValueError as levels() does.
     """
@@ -171,7 +171,7 @@ class _Read(NamedTuple):
 def _attempt(
     root: Path, file: str, image_size: int, turn: AbstractContextManager[object], with_digest: bool = True
 ) -> _Read | str:
-    """Return the image and a digest of its file, or the reason for a failure."""
+    """Return the image and its file's digest, or a failure reason."""
     if not is_utf8(file):
         return "its name is not UTF-8"
     path = root / file
@@ -193,7 +193,7 @@ def _short_digest() -> hashlib.blake2b:
 
 
 def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tuple[str, _Read | str]]:
-    """Decode the files in order, in chunks that limit the images in memory."""
+    """Decode the files in order, in chunks that limit memory."""
     turn = Lock()
     with progress(len(files)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for start in range(0, len(files), _CHUNK):

@@ -36,7 +36,7 @@ def suffixes() -> frozenset[str]:
 
 @cache
 def formats(suffix: str) -> tuple[str, ...]:
-    """Return Pillow's names of the possible formats of a file with this suffix.
+    """Return Pillow's names of the possible formats for a suffix.
 
     A format without a signature is only tried for its own suffix, because any bytes could match it.
     """
@@ -50,7 +50,7 @@ def is_image(name: str) -> bool:
 
 
 def kind(name: str) -> str:
-    """Describe a file that is not an image by its suffix and missing requirements.
+    """Describe a non-image file by its suffix and missing requirements.
 
     >>> kind("notes.TXT"), kind("LICENSE")
     ('.txt', 'without a suffix')

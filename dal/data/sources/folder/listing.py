@@ -1,4 +1,4 @@
-"""Lists the images of a folder without opening them, and counts skipped files."""
+"""Lists the images of a folder unopened, and counts skipped files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Listing:
     """Names of the folders directly in root."""
 
     def ignore(self, file: Path) -> None:
-        """Do not count a file with another purpose, such as the CSV file of labels."""
+        """Do not count a file with another purpose, such as a CSV."""
         real = os.path.realpath(file)
         for what, names in list(self.left_out.items()):
             self.left_out[what] = [name for name in names if os.path.realpath(self.root / name) != real]
@@ -51,14 +51,14 @@ class Listing:
         return sorted(set(self.folders) - used)
 
     def reason(self, path: str) -> str | None:
-        """Return why a path is skipped, or None if it is not in the listing."""
+        """Return why a path is skipped, or None if it is not."""
         for what, names in self.left_out.items():
             if any(path == composed(name) or path.startswith(f"{composed(name)}/") for name in names):
                 return what
         return None
 
     def summary(self) -> str:
-        """Return the skipped kinds with counts and first names, or an empty string."""
+        """Describe the skipped files by kind, with counts and first names."""
         kinds = sorted(self.left_out.items(), key=lambda item: (-len(item[1]), item[0]))
         parts = [f"{what}: {len(names):,} ({shown(sorted(names))})" for what, names in kinds[:_KINDS]]
         if rest := kinds[_KINDS:]:
@@ -158,7 +158,7 @@ def _entries(argument: str, folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _left_out(entry: os.DirEntry[str]) -> str | None:
-    """Return the kind of an entry: None for an image, or ``folder``, or another kind."""
+    """Return the kind of a skipped entry, or None for an image."""
     try:
         mode = entry.stat().st_mode
     except OSError:
@@ -193,7 +193,7 @@ def folder_labels(files: Sequence[str]) -> dict[str, str]:
 
 
 def class_numbers(argument: str, names: Mapping[str, str], classes: Sequence[str]) -> dict[str, int]:
-    """Map each image to its class number. Raises DalError for an unknown class.
+    """Map images to class numbers. Raises DalError for an unknown class.
 
     >>> class_numbers("root", {"1.jpg": "dog"}, ["cat", "dog"])
     {'1.jpg': 1}

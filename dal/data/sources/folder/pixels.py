@@ -81,10 +81,10 @@ def to_rgb(image: Image.Image, values: Levels | None = None) -> Image.Image:
 
 
 def dataset_pixels(image: Image.Image) -> np.ndarray[Any, Any]:
-    """Return the (H, W) pixels of a PIL image in mode L, otherwise (H, W, 3).
+    """Return a PIL image's (H, W) or (H, W, 3) pixels.
 
-    EXIF rotation is applied to an image as ``Image.open`` returns it. An image that the dataset has processed is
-    already upright.
+    Images in mode L give (H, W). EXIF rotation is applied to an image as ``Image.open`` returns it. An image that the
+    dataset has processed is already upright.
 
     Raises ValueError as levels() does.
     """
