@@ -98,10 +98,10 @@ def test_only_the_default_root_falls_back_to_the_debian_package(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fashion_mnist, "DEBIAN_ROOT", str(tmp_path / "debian"))
     assert len(load(FashionMNIST()).train) == 5
-    with pytest.raises(DalError, match=r"^root"):
+    with pytest.raises(DalError, match=r"^data.root"):
         load(FashionMNIST(root="data/other"))
     (tmp_path / fashion_mnist.DEFAULT_ROOT).mkdir(parents=True)
-    with pytest.raises(DalError, match=r"^root"):
+    with pytest.raises(DalError, match=r"^data.root"):
         load(FashionMNIST())
 
 

@@ -104,9 +104,9 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch):
         ({"path": several, "test_split": None}, "data.label: expected one class per image"),
         (
             {"path": path, "test_split": None, "test_fraction": 1.0},
-            "test_fraction: expected at least 0 and less than 1",
+            "data.test_fraction: expected a share from 0 to below 1",
         ),
-        ({"path": path, "test_split": None, "image_size": 0}, "data.image_size: expected at least 1 pixel, got 0"),
+        ({"path": path, "test_split": None, "image_size": 0}, "data.image_size: expected .*at least 1, got 0"),
     ):
         with pytest.raises(DalError, match="^" + message):
             load(HuggingFace(**options))

@@ -142,7 +142,7 @@ def test_random_transforms_while_scoring_are_refused(argument, change):
     with pytest.raises(DalError) as error:
         from_dataset(**views)
     assert str(error.value).startswith(f"{argument}: expected the same image each time point ")
-    assert str(error.value).endswith("pass plain=, the same points without random transforms, for scoring.")
+    assert str(error.value).endswith("Pass plain=, the same points without random transforms, for scoring.")
 
 
 def test_an_image_with_nan_still_equals_itself():

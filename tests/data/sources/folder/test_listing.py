@@ -94,7 +94,7 @@ def test_everything_else_is_counted_by_kind_with_names(tmp_path, monkeypatch):
 
 
 def test_heic_without_its_package_is_counted_and_says_what_it_needs(tmp_path, monkeypatch):
-    from dal.data.sources import formats
+    from dal.data.sources.folder import formats
 
     for cached in (formats.suffixes, formats.formats, formats._opened):
         monkeypatch.setattr(formats, cached.__name__, cached.__wrapped__)
