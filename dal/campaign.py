@@ -46,11 +46,11 @@ def run(
     prices: PricesConfig | None = None,
     on_round: Callable[[Round], None] = lambda row: None,
 ) -> list[Round]:
-    """Buy labels, train and test until a rule of ``campaign`` stops the campaign.
+    """Buy labels, train and test until a stopping rule of ``campaign`` applies.
 
     Returns the rows of the journal. With the records of an interrupted run, the campaign resumes and gives the same
-    results. ``records`` may be a function that opens them; it is called after all settings are checked. ``prices`` are
-    for campaign.cost_optimum.
+    results. ``records`` can also be a function that opens them, which is called after all settings are checked.
+    ``prices`` are for campaign.cost_optimum.
 
     Raises DalError, before a label is bought, for settings that conflict with each other or with the data. Raises
     WaitingForAnswers if the oracle has no labels yet; a later call with the same records resumes.
@@ -117,7 +117,10 @@ def _ask(learner: ActiveLearner, campaign: CampaignConfig, records: Records) -> 
 
 
 def _answers(oracle: Oracle, records: Records) -> list[int]:
-    """Return the labels of the pending query. Raises WaitingForAnswers if they do not exist yet."""
+    """Return the labels of the pending query.
+
+    Raises WaitingForAnswers if they do not exist yet.
+    """
     # Labels may arrive while processes ask, and all processes must get the same answer.
     answers = from_rank_zero(oracle([point.index for point in records.pending]))
     if answers is not None:
@@ -150,7 +153,7 @@ def _lines(round: int, indices: Sequence[int], ids: Sequence[str], scores: Seque
 
 
 def _outside(learner: ActiveLearner) -> dict[str, int]:
-    """Return the number of labels of out-of-class images, if the data has such images."""
+    """Return the number of out-of-class labels, if the data has such images."""
     # Only classification has such labels.
     if not bool((learner.data.labels == OUT_OF_CLASS).any()):
         return {}

@@ -101,7 +101,7 @@ class ActiveLearner:
         """(N,) float64: the last score of each point, or NaN. Only kept for candidates that use it."""
         self._scores_before: Tensor | None = None  # at the start of this round, so that ask() is repeatable
         self._fitted_round: int | None = None
-        # A module is callable too, and is not what makes one.
+        # A module is also callable, but is not a function that creates a model.
         is_made = isinstance(model, AdaptedModel | nn.Module) or not callable(model)
         self._make: Any = None if is_made else model
         self.model = as_adapted(model) if is_made else self._new_model(0)
@@ -164,10 +164,10 @@ class ActiveLearner:
         return Query.of(self.data, ranked.indices[:query_size], ranked.scores[:query_size])
 
     def rank(self, top: int | None = None, data: ImageData | None = None) -> Query:
-        """Return all unlabeled points, or all points of other ``data``, most useful first.
+        """Return all unlabeled points, or all points of ``data``, most useful first.
 
-        ``top`` limits their number. The order is that of ask() when all points are candidates. Raises DalError as ask()
-        does.
+        ``top`` limits the number of points. The order is that of ask() with all points as candidates. Raises DalError
+        as ask() does.
         """
         candidates = self.pool.unlabeled if data is None else torch.arange(len(data))
         query_size = len(candidates) if top is None else top
@@ -201,15 +201,18 @@ class ActiveLearner:
         return from_rank_zero(Query.of(data, indices.tolist(), chosen.scores.tolist()))
 
     def tell(self, indices: Sequence[int], labels: Sequence[int]) -> None:
-        """Record labels. Raises DalError, and records none, if one is invalid (see Pool.label)."""
+        """Record labels for points.
+
+        Raises DalError, and records no label, if one is invalid (see Pool.label).
+        """
         starts_round = self._fitted_round == self.round
         self.pool.label(indices, labels, self.round + starts_round)
         self.round += starts_round
 
     def tell_validation(self, indices: Sequence[int], labels: Sequence[int]) -> None:
-        """Move points from the pool to the validation set; their labels count as bought.
+        """Move points from the pool to the validation set.
 
-        Raises DalError as tell() does, and if no point belongs to a class.
+        Their labels count as bought. Raises DalError as tell() does, and if no point belongs to a class.
         """
         checked = Pool(self.pool.size, self.pool.num_classes, task=self.data.task)
         checked.label(indices, labels, 0)
@@ -223,15 +226,15 @@ class ActiveLearner:
         self.validation = validation
 
     def fit(self) -> FitResult:
-        """Train one round on all points labeled with a class, and keep the best weights.
+        """Train one round on all points labeled with a class.
 
-        ``training.warm_start`` determines the initial weights.
+        The best weights are kept. ``training.warm_start`` determines the initial weights.
         """
         labeled, labels = self.data.trainable((self.pool.labeled, self.pool.labels(self.pool.labeled)))
         if not len(labeled):
             if self.pool.num_labeled:
                 raise bad_value("fit", "points labeled with a class", f"{self.pool.num_labeled} that belong to none")
-            raise DalError("fit: expected labeled points, got none; ask() and tell() first.")
+            raise DalError("fit: expected labeled points, got none. Call ask() and tell() first.")
         result = fit_round(
             self.setup,
             self._seen(self.data),
@@ -247,7 +250,10 @@ class ActiveLearner:
         return result
 
     def evaluate(self, data: ImageData | object) -> Metrics:
-        """Return metrics on the labeled points of ``data``, or of a LightningDataModule's test set."""
+        """Return metrics on the labeled points of ``data``.
+
+        For a LightningDataModule, they are measured on its test set.
+        """
         data = as_image_data(data, "test", self.data.classes)
         indices = known_indices(data)
         with self.ledger.phase("test"):
@@ -255,7 +261,10 @@ class ActiveLearner:
             return Metrics(data.task.metrics(logits, labels) | self.metrics(logits, labels))
 
     def predict(self, indices: Tensor, phase: str = "test") -> Tensor:
-        """Return (B, C) float32 logits of training points, with costs charged to ``phase``."""
+        """Return (B, C) float32 logits of training points.
+
+        The costs are charged to ``phase``.
+        """
         with self.ledger.phase(phase):
             return self._predict(self.data, indices, phase)
 

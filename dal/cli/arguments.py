@@ -1,4 +1,4 @@
-"""The grammar of all commands: options and other arguments in any order."""
+"""Parses command lines with options and other arguments in any order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Takes = Callable[[str], bool]
 
 
 def is_number(text: str) -> bool:
-    """Whether an argument is a number.
+    """Return whether an argument is a number.
 
     >>> is_number("0.9"), is_number("runs")
     (True, False)
@@ -27,25 +27,28 @@ def is_number(text: str) -> bool:
 
 
 def is_price(text: str) -> bool:
-    """Whether an argument looks like a price. A folder whose name has ``=`` does not."""
+    """Return whether an argument looks like a price.
+
+    A folder whose name contains ``=`` does not.
+    """
     name, equals, _ = text.partition("=")
     return bool(equals) and (name in PRICE_NAMES or not Path(text).exists())
 
 
 def is_key(text: str) -> bool:
-    """Whether an argument is a key of a configuration, not a folder."""
+    """Return whether an argument is a configuration key rather than a folder."""
     return not Path(text).exists()
 
 
 MANY: Mapping[str, Takes] = {"--prices": is_price, "--target": is_number, "--vary": is_key, "--across": is_key}
-"""Options of several values, and the arguments that are their values."""
+"""Options that take several values, and a test for the arguments that are values."""
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the arguments of a command.
 
-    Options may stand before, between and after the others. An option of several values ends at the first argument that
-    cannot be its value, so that folders may follow.
+    Options and other arguments can be mixed. An option that takes several values ends at the first argument that cannot
+    be a value, so that folders can follow it.
     """
     many = {name for action in parser._actions if action.nargs == "+" for name in action.option_strings}
     return parser.parse_intermixed_args(_one_value_an_option(arguments, many))
@@ -63,7 +66,7 @@ def _one_value_an_option(arguments: Sequence[str], many: set[str]) -> list[str]:
             return [*result, *arguments[at - 1 :]]
         values: list[str] = [first] if equals else []
         if takes is not None and name in many:
-            # The first value belongs to the option in any case, so that its error names it.
+            # Always give the option its first value, so that the error for a wrong value names the option.
             while at < len(arguments) and not arguments[at].startswith("--") and (not values or takes(arguments[at])):
                 values.append(arguments[at])
                 at += 1
@@ -74,9 +77,10 @@ def _one_value_an_option(arguments: Sequence[str], many: set[str]) -> list[str]:
 
 
 def run_and_overrides(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the run folder and the overrides among the arguments of `dal rank`.
+    """Split the arguments of `dal rank` into run folder and overrides.
 
-    The folder is the one without ``=``, or else the first folder that exists. Raises DalError for none and for several.
+    The folder is the argument without ``=``, or else the first argument that is an existing folder. Raises DalError if
+    there is no folder or more than one.
 
     >>> run_and_overrides(["acquisition=bald", "runs/a", "seed=1"])
     ('runs/a', ['acquisition=bald', 'seed=1'])

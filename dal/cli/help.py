@@ -1,4 +1,4 @@
-"""`dal run --help`: every choice and setting with a sentence."""
+"""`dal run --help`: describes every choice and setting."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _USAGE = "usage: dal run [KEY=VALUE ...] [--multirun [--jobs N]] [--cfg job]"
 _ABOUT = """\
 Start a campaign of active learning, or resume the one in run_dir.
 
-Each line below is a KEY=VALUE with the value that this command would use. Presets set some of the values, as marked. \
+Each line below is a KEY=VALUE with the value that this command would use. [Brackets] mark values that a preset sets. \
 Other choices have other settings: try dal run --help acquisition=bald experiment=cifar10."""
-_LAUNCHERS = "Where --multirun runs its campaigns; without it, on this machine."
+_LAUNCHERS = "Where --multirun runs its campaigns. The default is this machine."
 _FLAGS = {
     "--multirun, -m": "Run a grid: every combination of values such as acquisition=random,margin 'seed=range(5)'. "
     "The same command resumes it.",
     "--jobs N, -j N": "With --multirun, run N campaigns at a time on this machine.",
     "--cfg job": "Print the configuration as YAML instead of running it.",
     "--help, -h": "Show this help.",
-    "--hydra-help": "Show the flags of Hydra, which reads this command line.",
+    "--hydra-help": "Show the flags of Hydra, which parses this command line.",
 }
 
 
 def help_text(overrides: Sequence[str] = (), width: int = 80, bold: bool = False) -> str:
-    """Return the help for these overrides, wrapped to a width in columns.
+    """Return the help for these overrides, wrapped to ``width`` columns.
 
     Raises DalError for an unknown choice of a group.
 
@@ -68,9 +68,9 @@ def help_text(overrides: Sequence[str] = (), width: int = 80, bold: bool = False
 
 
 def help_command(arguments: Sequence[str]) -> int:
-    """Print the help for the run with these arguments, without --help.
+    """Print the help for these arguments, and return the exit status.
 
-    Returns the exit status.
+    ``arguments`` do not include --help.
     """
     is_terminal = sys.stdout.isatty()
     overrides = [argument for argument in arguments if not argument.startswith("-")]
@@ -85,9 +85,9 @@ def help_command(arguments: Sequence[str]) -> int:
 
 
 def _table(entries: Mapping[str, str], column: int, width: int) -> Iterator[str]:
-    """Yield names on the left and sentences at ``column``.
+    """Yield lines with names on the left and sentences at ``column``.
 
-    Sentences of long names start on the next line.
+    The sentence of a long name starts on the next line.
     """
     indent = " " * column
     for name, sentence in entries.items():

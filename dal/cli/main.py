@@ -1,4 +1,4 @@
-"""The command line: thin, no logic."""
+"""Parses the command line and runs the command."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"Error: expected less memory, got {visible(str(error)) or 'none left'}.", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
-        # The reader, such as head, has closed the pipe. The status is that of a program that SIGPIPE ends.
+        # The reader, such as head, has closed the pipe. Exit with the status of a program that SIGPIPE ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
@@ -64,9 +64,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """Print the error of a thread, except a refused write.
+    """Print the error of a thread, unless it is a failed write.
 
-    TensorBoard writes in a thread, and its owner raises the same error.
+    TensorBoard writes in a thread, and the main thread raises the same error.
     """
     if not issubclass(failure.exc_type, OSError):
         threading.__excepthook__(failure)
@@ -115,14 +115,17 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _say_what_loads() -> None:
-    """Explain the delay on standard error; programs read the standard output of --cfg."""
+    """Explain the delay on standard error.
+
+    Standard output must contain only the configuration, because programs read the output of --cfg.
+    """
     ranks = {os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")}
     if "pytorch_lightning" not in sys.modules and ranks == {"0"}:
         print("Loading PyTorch and Lightning ...", file=sys.stderr, flush=True)
 
 
 def parse_command(arguments: list[str]) -> argparse.Namespace:
-    """Parse the arguments of any command but `dal run`."""
+    """Parse the arguments of any command except `dal run`."""
     parser = _parser()
     commands: dict[str, argparse.ArgumentParser] = next(
         action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)
@@ -153,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("--top", type=int, metavar="N", help="write only the N most useful images")
     rank.add_argument("--output", metavar="FILE", help="output file (default: RUN/ranking_NAME.csv)")
     report = commands.add_parser("report", help="table, learning curves and bills of runs")
-    report.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or folders that hold some")
+    report.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders that contain some")
     report.add_argument("--output", metavar="FOLDER", help="output folder (default: the folder that contains the runs)")
     report.add_argument(
         "--prices",
@@ -173,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_compare(compare: argparse.ArgumentParser) -> None:
-    compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of runs, or folders that hold some")
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders that contain some")
     compare.add_argument("--output", metavar="FOLDER", help="output folder (default: compare, next to the runs)")
     compare.add_argument(
         "--target",

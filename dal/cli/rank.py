@@ -30,11 +30,11 @@ def rank_command(
 ) -> Path:
     """Rank the unlabeled points of a run, or new images, as CSV.
 
-    The columns are ``rank,index,id,score``. ``pool`` is a folder of new images. The file is for spreadsheets: an id
-    that a spreadsheet would read as a formula has an apostrophe in front; the index identifies the image.
+    The columns are ``rank,index,id,score``. ``pool`` is a folder of new images. An id that a spreadsheet would read as
+    a formula gets a leading apostrophe. The index identifies the image.
 
-    Raises DalError if the folder is not a run with a trained round, if it is damaged, if its function is in a Python
-    file that neither the overrides name nor this machine has run, or if the new images do not fit the run.
+    Raises DalError if the folder is damaged or is not a run with a trained round, or if the new images do not fit the
+    run. Also raises it if the function is in a Python file that the overrides do not name and this machine has not run.
     """
     path = Path(run)
     config = config_to_rank(path, overrides)

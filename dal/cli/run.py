@@ -1,4 +1,4 @@
-"""dal run: a campaign from a configuration."""
+"""`dal run`: runs a campaign from a configuration."""
 
 from __future__ import annotations
 
@@ -54,13 +54,16 @@ _ASK = (*_SHOW, "--config-dir", "-cd", "--config-name", "-cn")
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run one campaign, or the missing cells of a grid with --multirun. Returns the exit status."""
+    """Run one campaign or a grid, and return the exit status.
+
+    With --multirun, only the unfinished cells of the grid run.
+    """
     arguments = [a if a.startswith("-") else under_current_keys(quoted([a]))[0] for a in arguments]
     flags = [a for a in arguments if a.startswith("-")]
     if not flags:
         run_campaign(compose(arguments), arguments)
         return 0
-    # Hydra accepts overrides only in one block; an argument that is neither flag nor override is a flag's value.
+    # Hydra requires the overrides in one block. An argument that is neither a flag nor an override is a flag's value.
     overrides = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
     others = [a for a in arguments if a not in overrides]
     if {flag.partition("=")[0] for flag in flags} & set(_ASK):
@@ -79,9 +82,9 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _check_asked(overrides: list[str], flags: list[str]) -> None:
-    """Raise DalError for overrides of which Hydra cannot show a configuration."""
+    """Raise DalError if Hydra cannot show a configuration for these overrides."""
     if any(flag.startswith(("--config", "-cd", "-cn")) for flag in flags):
-        return  # a configuration of the user's, of which dal does not know the keys
+        return  # a user's configuration, whose keys dal does not know
     if set(flags) & set(_GRID):
         shown = [flag for flag in flags if flag.partition("=")[0] in _SHOW]
         if shown:
@@ -109,7 +112,7 @@ def _jobs(flags: list[str]) -> int:
 def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = None) -> list[Round]:
     """Start or resume a campaign, and print its progress.
 
-    ``overrides`` made the configuration; the advice on what to try next repeats them. None prints no advice.
+    ``overrides`` are those of the configuration. The advice on what to try next repeats them. None prints no advice.
     """
     console = SafeConsole(quiet=not is_rank_zero(), soft_wrap=True)
     built = build(config)
@@ -158,7 +161,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
 
 @contextmanager
 def _in_use(folder: RunFolder, console: Console) -> Iterator[None]:
-    """Close the folder on exit, and print the progress of the run if a signal ends it."""
+    """Close the folder on exit, and report progress after a signal."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C or SIGTERM
@@ -169,7 +172,7 @@ def _in_use(folder: RunFolder, console: Console) -> Iterator[None]:
 
 
 def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, folder: RunFolder) -> None:
-    """Print the data of the campaign, and write their description to the folder."""
+    """Describe the data on the console and in the folder."""
     train, test = splits
     tested = "no test set" if test is None else f"{len(test):,} test images"
     about = f" on {config['data']['name']}: {len(train):,} images in the pool, {tested}, {_names(train.classes)}"
@@ -190,7 +193,7 @@ def _tell_what_happened(console: Console, folder: RunFolder, has_final_model: bo
 
 
 def _final_model(built: Built, learner: ActiveLearner, splits: ImageSplits) -> Round | None:
-    """Train the final model on all labels, if the configuration has one. Returns its row."""
+    """Train the final model, if there is one, and return its row."""
     if built.model.final_backbone is None:
         return None
     labeled = learner.pool.labeled
@@ -221,7 +224,7 @@ def _close(
             f"Test {in_words(metric)} {verb} from {first[key]:.1%} with {first.labels_bought:,} labels to "
             f"{last[key]:.1%} with {last.labels_bought:,}.\n"
         )
-    # The row of the final model is part of the costs of the campaign.
+    # The costs of a campaign include those of its final model.
     console.print(closing_table(rows if final is None else [*rows, final], prices))
     files = ": rounds.jsonl, selections.csv, config.yaml, tensorboard."
     console.print(Text.assemble("\nResults are in ", (visible(str(path)), "bold"), files))
@@ -256,7 +259,7 @@ def _names(classes: Sequence[str]) -> str:
 
 
 def _with_hydra(overrides: list[str], flags: list[str]) -> int:
-    """Let Hydra handle ``--cfg`` and similar flags, and sweeps with a sweeper of the user's choice."""
+    """Let Hydra handle flags such as ``--cfg``, and sweeps with other sweepers."""
     import hydra
 
     failed: list[str] = []
@@ -272,7 +275,7 @@ def _with_hydra(overrides: list[str], flags: list[str]) -> int:
             print(f"Error: {visible(str(error))}", file=sys.stderr)
 
     register()
-    # Hydra writes a file about each sweep. It goes to a temporary folder, since the run folders hold more information.
+    # Hydra writes a file about each sweep. Discard it, because the run folders contain the same information and more.
     with tempfile.TemporaryDirectory() as notes:
         settings = [*_SETTINGS, f"hydra.sweep.dir={notes}", "hydra.sweep.subdir=."]
         sys.argv = ["dal run", *settings, *with_own_files(overrides), *flags]

@@ -1,4 +1,4 @@
-"""Terminal output of a campaign: progress bars, rounds and costs."""
+"""Prints the progress bars, rounds and costs of a campaign."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STOPPED = {
     "rounds": "the rounds are done",
     "pool_empty": "the pool is empty",
     "target": "the target is reached",
-    "plateau": "the last rounds improved nothing",
+    "plateau": "the last rounds brought no improvement",
     "stable_predictions": "the last models agree on the stop set",
     "classification_change": "the last round changed few predictions on the stop set",
     "certain": "the model is certain about the stop set",
@@ -30,9 +30,9 @@ _UNITS = {"train": "updates", "score": "images scored", "test": "images tested",
 
 
 class CampaignProgress:
-    """Progress bars of the labels bought and the current phase.
+    """Shows progress bars for the labels bought and the current phase.
 
-    Can serve as the loop's ``on_progress``.
+    Can be used as the loop's ``on_progress``.
     """
 
     def __init__(self, console: Console, budget: int | None = None) -> None:
@@ -72,9 +72,9 @@ class CampaignProgress:
 
 
 def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
-    """Return a line for a round, at most 80 columns wide.
+    """Return a summary of a round in at most 80 columns.
 
-    Its FLOPs exclude the test pass.
+    The FLOPs exclude the test pass.
 
     >>> row = {"round": 2, "labels_bought": 60, "updates": 300, "test_accuracy": 0.9123, "seconds_train": 1.0}
     >>> round_line(Round(row, seconds_score=0.25, flops_forward_train=10**12))
@@ -88,11 +88,11 @@ def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
 
 
 def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> Table:
-    """Return the costs of all rounds, one line per phase.
+    """Return a table of all costs, with one line per phase.
 
     The last lines are totals with and without testing. ``rows`` are the rows of the journal, at least one. The
-    table shows FLOPs if all rows count them, energy if it is measured, and money if ``prices`` has a price. A phase
-    without costs has no line. Seconds are wall time; money is for all devices.
+    table shows FLOPs if all rows count them, energy if it was measured, and money if ``prices`` has a price. It omits
+    phases without costs. Seconds are wall time, and money is summed over all devices.
     """
     prices = prices or PricesConfig()
     columns = {
@@ -112,7 +112,7 @@ def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> 
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         collapse_padding=True,
-        padding=(0, len(columns) < 4),  # without padding, all columns fit 80 characters
+        padding=(0, len(columns) < 4),  # four or more columns fit 80 characters only without padding
     )
     table.add_column("", no_wrap=True)
     for title in ("labels", "updates", "images\nforward", "images\nbackward", *columns.values()):

@@ -1,4 +1,4 @@
-"""Where the presets are."""
+"""Locates the folder of presets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 def config_folder() -> Path:
-    """The folder ``configs``: in the installed package, or beside the package in a checkout."""
+    """Return the folder ``configs``.
+
+    It is inside an installed package, and next to the package in a checkout.
+    """
     package = Path(__file__).parents[1]
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"

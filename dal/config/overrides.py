@@ -1,4 +1,4 @@
-"""Composes a configuration from command-line overrides with Hydra."""
+"""Composes a configuration from command-line overrides, with Hydra."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or 
 def compose(overrides: list[str]) -> dict[str, Any]:
     """Return the resolved configuration of a single run.
 
-    Raises DalError for an unknown key or choice (naming the choices), a value of a wrong type, and a sweep.
+    Raises DalError for an unknown key, an unknown choice, a value of the wrong type, or a sweep.
 
     >>> compose(["acquisition=bald", "seed=3"])["run_dir"]
     'runs/digits/bald/seed3'
@@ -47,9 +47,9 @@ def compose(overrides: list[str]) -> dict[str, Any]:
 
 
 def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """Return the resolved configurations of many runs, whose overrides check_overrides() has seen.
+    """Return the resolved configurations of many runs.
 
-    Runs that differ only in their seeds share one composition.
+    The overrides must have passed check_overrides(). Runs that differ only in their seeds share one composition.
     """
     made: dict[tuple[str, ...], DictConfig] = {}
     configs = []
@@ -68,7 +68,7 @@ def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
 def check_overrides(overrides: list[str]) -> list[Override]:
     """Parse overrides, and check every key, choice and type.
 
-    Of a sweep, the first value is checked. Raises DalError with the first thing that is wrong.
+    For a sweep, check only the first value. Raises DalError for the first error.
     """
     parsed = parse(with_own_files(overrides))
     for override in parsed:
@@ -94,10 +94,10 @@ def check_overrides(overrides: list[str]) -> list[Override]:
 
 
 def with_own_files(overrides: list[str]) -> list[str]:
-    """Return overrides with the names of functions in place of the user's files.
+    """Register the Python files named in overrides, and replace paths by names.
 
-    ``acquisition=random,my/function.py`` becomes ``acquisition=random,function``. The function becomes an option.
-    Raises DalError for a file that does not define one acquisition function.
+    ``acquisition=random,my/function.py`` becomes ``acquisition=random,function``. Raises DalError for a file that does
+    not define exactly one acquisition function.
     """
     result = []
     for text in overrides:
@@ -110,7 +110,7 @@ def with_own_files(overrides: list[str]) -> list[str]:
 
 
 def under_current_keys(overrides: list[str]) -> list[str]:
-    """Return overrides with the new names of renamed keys, and warn of each old name.
+    """Replace renamed keys by their current names, with a warning for each.
 
     >>> under_current_keys(["+training.batch_size=8"])
     ['+training.batch_size=8']
@@ -127,9 +127,9 @@ def under_current_keys(overrides: list[str]) -> list[str]:
 
 
 def quoted(overrides: list[str]) -> list[str]:
-    """Return overrides with quotes around values that Hydra's grammar cannot read.
+    """Quote values that Hydra's grammar cannot parse.
 
-    Such values are paths with ``=`` or parentheses.
+    Examples are paths with ``=`` or parentheses.
 
     >>> quoted(["seed=1", "run_dir=runs/a=b (old)"])
     ['seed=1', "run_dir='runs/a=b (old)'"]
@@ -152,7 +152,7 @@ def _parses(text: str) -> bool:
 
 
 def parse(overrides: list[str]) -> list[Override]:
-    """Parse overrides with Hydra's grammar. Raises DalError for what it cannot read."""
+    """Parse overrides with Hydra's grammar. Raises DalError if that fails."""
     parsed: list[Override] = []
     for text in overrides:
         try:
@@ -165,12 +165,12 @@ def parse(overrides: list[str]) -> list[Override]:
 
 
 def _check_form(override: Override) -> None:
-    """Raise DalError for a deletion or a key that dal does not support."""
+    """Raise DalError for an unsupported deletion or key."""
     key = str(override.key_or_group)
     if override.is_delete() and key not in _PRESETS and not key.startswith(("trainer.", "hydra")):
         if any(removed.partition("=")[0] == key for removed in REASONS):
-            return  # the next check has the reason
-        got = f"{override.input_line!r}; only ~trainer.NAME removes an option"
+            return  # _check_not_removed() reports the reason
+        got = f"{override.input_line!r}. Only ~trainer.NAME can remove an option"
         raise DalError(f"{key}: expected {key}=VALUE, got {got}.")
     if key in _CHOSEN:
         raise DalError(f"{key}: expected {_CHOSEN[key]} to choose it, got {override.input_line!r}.")
@@ -184,7 +184,7 @@ def _check_not_removed(parsed: list[Override]) -> None:
             name, _, value = removed.partition("=")
             if key == name and (not value or (is_plain and value in _texts(override))):
                 raise DalError(
-                    f"{key}: expected an option that dal has, got {removed!r}, which was removed because {reason}."
+                    f"{key}: expected a current option, got {removed!r}, which was removed because {reason}."
                 )
 
 
@@ -211,13 +211,13 @@ def _hydra() -> Any:
 
 
 def _is_value(override: Override) -> bool:
-    """Whether it sets a value of the run, not a group or an option of Hydra."""
+    """Return whether an override sets a value of the run."""
     key = override.key_or_group
     return key not in GROUPS and key.partition(".")[0] != "hydra" and "/" not in key
 
 
 def _explain(groups: list[str], values: Sequence[tuple[Override, str]]) -> None:
-    """Raise DalError for the first override that Hydra refuses on its own, if there is one."""
+    """Raise DalError for the first override that is invalid by itself."""
     chosen = _compose(groups)
     for override, text in values:
         if not override.is_add() and not override.is_force_add():
@@ -234,7 +234,7 @@ def _check_key(config: DictConfig, key: str) -> None:
             names += ["experiment"] if not walked else []
             where = ".".join(walked) or "overrides"
             if not names:
-                raise DalError(f"{where}: expected {where}=VALUE, got {key!r}; it has no parts.")
+                raise DalError(f"{where}: expected {where}=VALUE, got {key!r}. {where} has no nested keys.")
             if where == "trainer":
                 raise DalError(f"{unknown_choice(where, names, part)} Add Lightning's other options with +{key}=VALUE.")
             raise unknown_choice(where, names, part)
@@ -275,7 +275,7 @@ def _first_value(override: Override) -> str:
         if not values:
             raise DalError(f"{override.key_or_group}: expected at least one value, got {value_text(override)}.")
         first = values[0]
-    else:  # for a sweeper that draws from an interval
+    else:  # an interval, for a sweeper that draws from it
         interval: Any = override.value()
         first = str(interval.start)
     return f"{prefix}{override.key_or_group}={first}"

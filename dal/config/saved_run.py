@@ -1,8 +1,8 @@
-"""Reads the configuration of a run folder, which anyone may have written.
+"""Reads the configuration of an untrusted run folder.
 
-A folder that is read must not run code. So an acquisition function in a Python file is imported only if the command
-line names the file, or if this machine has run it before (see dal.config.trusted_files). Trainer options that could
-name classes are left out.
+Reading a folder must not run code from it. An acquisition function in a Python file is imported only if the command
+line names the file or this machine has run it before (see dal.config.trusted_files). Trainer options that could name
+classes are ignored.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from dal.runs.saved_config import load_config
 def config_to_rank(run: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the configuration of a run with the overrides applied.
 
-    Raises DalError for a damaged configuration, and for a Python file that neither the overrides name nor this machine
-    has run.
+    Raises DalError for a damaged configuration, and for a Python file that the overrides do not name and this machine
+    has not run.
     """
     state = read_state(run)
     saved = load_config(run / CONFIG)
@@ -57,7 +57,7 @@ def _check_trust(run: Path, acquisition: Mapping[str, Any], named: Sequence[str]
         named_file = shlex.quote(f"acquisition={file}")
         raise DalError(
             f"acquisition.file: expected a file that the command line names or that this machine has run, got {file!r} "
-            f"in the {CONFIG} of {str(run)!r}. Add {named_file} to run its code, or choose another function."
+            f"in {CONFIG} of {str(run)!r}. Add {named_file} to run its code, or choose another function."
         )
 
 
@@ -72,7 +72,7 @@ def _check_values(run: Path, saved: Mapping[str, Any]) -> None:
         name = chosen.get("name") if isinstance(chosen, dict) else None
         file = chosen.get("file", "") if isinstance(chosen, dict) else ""
         if not isinstance(name, str) or not isinstance(file, str):
-            raise damaged(run, CONFIG, f"{group}: it names none")
+            raise damaged(run, CONFIG, f"{group}: it has no name")
         if not file or group == "data":
             if name not in options:
                 raise unknown_choice(f"{group}.name in the {CONFIG} of {str(run)!r}", options, name)
@@ -93,7 +93,7 @@ def _check_types(run: Path, section: str, cls: type[Any], values: Any) -> None:
 
 
 def _without_references(value: Any) -> Any:
-    """Return a copy whose strings are only text: OmegaConf would replace ${...}."""
+    """Return a copy in which OmegaConf does not interpret ${...}."""
     if isinstance(value, dict):
         return {key: _without_references(one) for key, one in value.items()}
     if isinstance(value, list):

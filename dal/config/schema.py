@@ -37,9 +37,9 @@ _SEEDS = whole(0, 2**63 - 1)
 
 @dataclass
 class RunConfig:
-    """Everything that decides a run.
+    """The complete configuration of a run.
 
-    ``data`` and ``acquisition`` are Hydra groups whose options come from the package. ``experiment``, ``compute`` and
+    ``data`` and ``acquisition`` are Hydra groups whose options the package defines. ``experiment``, ``compute`` and
     ``benchmark`` are groups of presets in configs/.
     """
 
@@ -56,11 +56,11 @@ class RunConfig:
     compute: str = "saver"
     """Name of the preset for training and scoring effort, from configs/compute."""
     benchmark: str = "none"
-    """Name of the preset for a benchmark regime, from configs/benchmark; none keeps the experiment's."""
+    """Name of the preset for a benchmark regime, from configs/benchmark; none keeps the experiment's settings."""
     seed: int = 0
-    """Seed of all random numbers of the run, 0 or above."""
+    """Seed of all random numbers in the run, 0 or above."""
     run_dir: str = "runs/${data.name}/${acquisition.name}/seed${seed}"
-    """Folder of the run, which the same command resumes; ${KEY} stands for the value of another setting."""
+    """Folder of the run, which the same command resumes; ${KEY} inserts the value of another setting."""
     data: Any = MISSING
     model: ModelConfig = field(default_factory=ModelConfig)
     acquisition: Any = MISSING
@@ -74,7 +74,7 @@ class RunConfig:
 
 
 def register() -> None:
-    """Put the tree and the options of its groups into Hydra's store."""
+    """Register RunConfig and the options of its groups with Hydra."""
     store = ConfigStore.instance()
     store.store(name=ROOT_NAME, node=RunConfig)
     for group in ("experiment", "benchmark"):
@@ -86,22 +86,25 @@ def register() -> None:
 
 
 def register_own_file(path: str) -> str:
-    """Make the acquisition function of a user's file an option, and return its name.
+    """Register the acquisition function in a user's file, and return its name.
 
-    Its configuration holds the file and a digest of its text, which identify the function when a run resumes. Raises
-    DalError as load_own_file() does.
+    The configuration contains the path and a digest of the file, which identify the function when a run resumes.
+    Raises DalError as load_own_file() does.
     """
     own = load_own_file(path)
     clash = {"name", "file", "digest"} & {f.name for f in fields(own.cls)}
     if clash:
-        raise bad_value("acquisition", "fields with other names than name, file and digest", min(clash))
+        raise bad_value("acquisition", "no field called name, file or digest", min(clash))
     node = option_type(own.name, own.cls, file=own.path, digest=own.digest)
     ConfigStore.instance().store(group="acquisition", name=own.name, node=node)
     return own.name
 
 
 def option_type(name: str, cls: type[Any], **facts: str) -> type[Any]:
-    """A dataclass with the fields of ``cls`` and, in front, its name on the command line and other facts about it."""
+    """Return a copy of dataclass ``cls`` with extra fields in front.
+
+    The extra fields are ``name``, its name on the command line, and ``facts``.
+    """
     members: list[Any] = [(key, str, field(default=value)) for key, value in {"name": name, **facts}.items()]
     for f in (f for f in fields(cls) if f.init):
         default: dict[str, Any] = (
@@ -109,13 +112,13 @@ def option_type(name: str, cls: type[Any], **facts: str) -> type[Any]:
         )
         members.append((f.name, f.type, field(**default)))
     made = make_dataclass(f"{cls.__name__}Option", members)
-    made.__module__ = cls.__module__  # where the names in the fields' types are looked up
+    made.__module__ = cls.__module__  # the module in which names in the field types are resolved
     return made
 
 
 @dataclass(frozen=True)
 class Built:
-    """The objects of a run, before its images are read."""
+    """The objects of a run that do not need its images."""
 
     seed: int
     run_dir: str
@@ -131,7 +134,7 @@ class Built:
     trainer: dict[str, Any]
 
     def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
-        """Return the learner. Raises DalError for candidates that do not fit the images or the campaign."""
+        """Return the learner. Raises DalError if ``candidates`` does not fit."""
         train, candidates = splits.train, self.candidates.build()
         candidates.check(len(train), largest_query(self.campaign, int(train.task.answerable(train.labels).sum())))
 
@@ -152,14 +155,14 @@ class Built:
         )
 
     def oracle_for(self, splits: ImageSplits) -> Oracle:
-        """Return the oracle of these images."""
+        """Return the oracle for these images."""
         return self.oracle.build(splits.train, self.seed)
 
 
 def build(config: Mapping[str, Any]) -> Built:
     """Check a resolved configuration and build its objects.
 
-    Raises DalError, naming the key, for a value out of range or an unknown name.
+    Raises DalError, with the key, for a value out of range or an unknown name.
 
     >>> build({"acquisition": {"name": "bald", "num_draws": 10}, "data": {"name": "digits"}}).acquisition
     BALD(num_draws=10)
@@ -171,7 +174,7 @@ def build(config: Mapping[str, Any]) -> Built:
     config = expand_home(config)
     for key in ("data", "acquisition"):
         if key not in config:
-            raise bad_value(key, "the name of one", "nothing")
+            raise bad_value(key, "a name", "nothing")
     seed, run_dir = config.get("seed", 0), config.get("run_dir", "runs")
     _SEEDS.check("seed", seed)
     if not isinstance(run_dir, str) or not run_dir.strip():
@@ -206,11 +209,11 @@ def _acquisition(chosen: Any) -> Any:
 
 
 def check_unchanged(chosen: Mapping[str, Any]) -> None:
-    """Raise DalError if the file of an acquisition function differs from its digest. The file is not imported."""
+    """Raise DalError if a file differs from its digest, without importing it."""
     path, digest = Path(chosen["file"]), chosen.get("digest")
     if digest is not None and path.is_file() and (found := file_digest(path)) != digest:
         expected = f"{str(path)!r} as it was (digest {digest})"
-        raise bad_value("acquisition.file", f"{expected}, or acquisition={path} to take what it is now", found)
+        raise bad_value("acquisition.file", f"{expected}, or acquisition={path} to use the current version", found)
 
 
 def _named(group: str, options: Mapping[str, type[Any]], chosen: Any) -> Any:
@@ -224,7 +227,7 @@ def _named(group: str, options: Mapping[str, type[Any]], chosen: Any) -> Any:
 
 
 def _section(group: str, cls: Any, values: Any) -> Any:
-    """Return the dataclass of a section. Raises DalError for a key that it does not have."""
+    """Return the dataclass of a section. Raises DalError for an unknown key."""
     if not isinstance(values, Mapping):
         raise bad_value(group, "settings by name", values)
     known = [f.name for f in fields(cls) if f.init]

@@ -1,4 +1,4 @@
-"""Settings of a run, read from source text and presets."""
+"""Lists the settings of a run, read from source text and presets."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ GROUPS = {
     "compute": "Preset for how much is computed: how rounds train and which points are scored.",
     "benchmark": "Preset for a benchmark regime: its budget, and what makes its pool hard.",
 }
-"""Each group of choices and its sentence."""
+"""Each group of choices and its help sentence."""
 LAUNCHER = "hydra/launcher"
-"""The group of what runs a grid on a cluster."""
+"""Hydra's group of launchers, which run a grid on a cluster."""
 NONE = "Sets nothing."
 _PRESETS = ("compute", "experiment", "benchmark")  # in the order in which one overrides another
 _CLASSES = {"acquisition": "AcquisitionFunction", "data": "DataConfig"}
@@ -50,21 +50,21 @@ class Setting:
     value: Any
     sentence: str
     default: Any
-    """What the dataclass has, before presets change it."""
+    """The default of the dataclass, before presets change it."""
     origin: str = ""
     """The preset that the value comes from, such as ``compute=saver``."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """Settings that belong together."""
+    """Related settings and their title."""
 
     title: str
     settings: tuple[Setting, ...]
 
 
 def choices(group: str) -> dict[str, str]:
-    """The choices of a group and a sentence about each.
+    """Return the choices of a group, with a help sentence for each.
 
     >>> list(choices("compute"))
     ['classic', 'early_stopping', 'long', 'saver']
@@ -76,7 +76,7 @@ def choices(group: str) -> dict[str, str]:
 
 
 def chosen(overrides: Sequence[str] = ()) -> dict[str, list[str]]:
-    """The choice of each group, or several where overrides name several.
+    """Return the choices of each group, several if overrides name several.
 
     Raises DalError for an unknown choice.
 
@@ -97,7 +97,7 @@ def chosen(overrides: Sequence[str] = ()) -> dict[str, list[str]]:
 
 
 def sections(overrides: Sequence[str] = ()) -> list[Section]:
-    """All settings of the run that these overrides make, in the order in which help shows them.
+    """Return all settings of a run with these overrides, in help order.
 
     Raises DalError for an unknown choice.
     """
@@ -136,7 +136,7 @@ _TITLES = {
     "model": "Model",
     "training": "Training of a round",
     "candidates": "Candidates: which unlabeled points to score",
-    "scoring": "Scoring: how the pool is read",
+    "scoring": "Scoring: how images are scored",
     "oracle": "Oracle: simulated answers",
     "prices": "Prices, for bills and campaign.cost_optimum",
     "trainer": "Lightning's Trainer (add any other of its options with +trainer.NAME=VALUE)",
@@ -161,7 +161,7 @@ def _annotation(name: str) -> str:
 
 def _classes(group: str) -> dict[str, Source]:
     found = {path.stem: subclasses(path, _CLASSES[group]) for path in sorted(_FOLDERS[group].glob("*.py"))}
-    # The base classes of functions stand beside the root that they derive from.
+    # base.py defines more base classes next to the root class, so its classes are not choices.
     return {name: classes[-1] for name, classes in found.items() if classes and name != "base"}
 
 
@@ -172,7 +172,7 @@ def _own_function(path: str) -> Source | None:
 
 
 def _header(path: Path) -> str:
-    """The first sentence of the comment at the head of a preset."""
+    """Return the first sentence of a preset's head comment."""
     lines = path.read_text(encoding="utf-8").splitlines()
     comment = [line.removeprefix("#").strip() for line in lines if line.startswith("#") and "@package" not in line]
     return first_sentence("\n".join(comment))
@@ -181,7 +181,7 @@ def _header(path: Path) -> str:
 def _preset(group: str, name: str) -> dict[str, Any]:
     if name == "none":
         return {}
-    # PyYAML takes 1e-3 for text, so presets write 1.0e-3.
+    # PyYAML parses 1e-3 as text, so presets write 1.0e-3.
     return yaml.safe_load((config_folder() / group / f"{name}.yaml").read_text(encoding="utf-8")) or {}
 
 

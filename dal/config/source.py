@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a dataclass, as its source has it."""
+    """A field of a dataclass, as defined in the source."""
 
     name: str
     default: Any
@@ -33,7 +33,7 @@ class Source:
 
 
 def module_file(module: str) -> Path | None:
-    """The file of a module of dal; None for a module outside dal.
+    """Return the file of a dal module, or None for other modules.
 
     >>> module_file("dal.config.source").name
     'source.py'
@@ -46,7 +46,7 @@ def module_file(module: str) -> Path | None:
 
 
 def summary(file: Path) -> str:
-    """The first sentence of a module's docstring, without its period.
+    """Return the first sentence of a module's docstring, without its period.
 
     >>> summary(PACKAGE / "errors.py").count(".")
     0
@@ -55,7 +55,7 @@ def summary(file: Path) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of a text, on one line.
+    """Return the first sentence of a text, on one line.
 
     >>> first_sentence("Half, 0.5, of\\n    them. The rest.")
     'Half, 0.5, of them.'
@@ -65,13 +65,19 @@ def first_sentence(text: str) -> str:
 
 
 def find_class(file: Path, name: str) -> Source | None:
-    """The class that a name stands for in a file, which may import it from other files of dal."""
+    """Return the class with a name in a file, or None.
+
+    Follows imports from other files of dal.
+    """
     place, node = _find(file, name)
     return Source(place, node) if isinstance(node, ast.ClassDef) else None
 
 
 def find_value(file: Path, name: str) -> Any:
-    """The literal that a name stands for in a file. Raises ValueError where it is none."""
+    """Return the literal assigned to a name in a file.
+
+    Follows imports from other files of dal. Raises ValueError if the value is not a literal.
+    """
     place, node = _find(file, name)
     if not isinstance(node, ast.expr):
         raise ValueError(f"{name}: expected a constant in {file}.")
@@ -79,13 +85,13 @@ def find_value(file: Path, name: str) -> Any:
 
 
 def subclasses(file: Path, base: str) -> list[Source]:
-    """The classes that a file defines below the class of dal with this name."""
+    """Return the classes in a file that inherit from a dal class."""
     defined = [Source(file, node) for node in _parse(file).body if isinstance(node, ast.ClassDef)]
     return [one for one in defined if base in [parent.node.name for parent in _lineage(one)][:-1]]
 
 
 def fields_of(source: Source) -> list[Field]:
-    """The fields of a dataclass that its constructor takes, those of its bases first.
+    """Return the constructor fields of a dataclass, inherited ones first.
 
     >>> [f.sentence for f in fields_of(find_class(PACKAGE / "config" / "source.py", "Source"))]
     ['', '']
@@ -98,7 +104,7 @@ def fields_of(source: Source) -> list[Field]:
                 continue
             name = node.target.id
             if not _is_field(node):
-                found.pop(name, None)  # a base may have it as one
+                found.pop(name, None)  # a base class may define it as a field
                 continue
             sentence = _docstring(below) or arguments.get(name, "") or _comment(one.file, node)
             default = None if node.value is None else _default(one.file, node.value)
@@ -112,7 +118,10 @@ def _parse(file: Path) -> ast.Module:
 
 
 def _find(file: Path, name: str) -> tuple[Path, ast.ClassDef | ast.expr | None]:
-    """The file that defines a name, and the class or value there; None for what is neither."""
+    """Return the file that defines a name, and its class or value.
+
+    The second item is None if the name is neither a class nor a value.
+    """
     for node in _parse(file).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return file, node
@@ -129,7 +138,10 @@ def _find(file: Path, name: str) -> tuple[Path, ast.ClassDef | ast.expr | None]:
 
 
 def _lineage(source: Source) -> Iterator[Source]:
-    """The bases of a class that dal or its file defines, the first ancestor first, and the class."""
+    """Yield a class after its ancestors, the most distant one first.
+
+    Ancestors outside dal and the file of the class are omitted.
+    """
     for base in source.node.bases:
         parent = find_class(source.file, base.id) if isinstance(base, ast.Name) else None
         if parent is not None:
@@ -144,7 +156,7 @@ def _is_field(node: ast.AnnAssign) -> bool:
 
 
 def _default(file: Path, node: ast.expr) -> Any:
-    """The default that an expression stands for, or the expression as text where only running it would tell."""
+    """Return the default value, or the text of a non-literal expression."""
     keywords = {k.arg: k.value for k in node.keywords} if isinstance(node, ast.Call) else {}
     factory = keywords.get("default_factory")
     node = keywords.get("default", factory.body if isinstance(factory, ast.Lambda) else node)
@@ -167,7 +179,7 @@ def _docstring(node: ast.stmt | None) -> str:
 
 
 def _argument_sentences(docstring: str) -> dict[str, str]:
-    """The first sentence of each entry of ``Args:``."""
+    """Return the first sentence of each entry in ``Args:``."""
     section = re.search(r"^Args:\n((?:    .*\n?|\n)+)", docstring, re.MULTILINE)
     entries = re.split(r"^    (\w+): ", section[1], flags=re.MULTILINE) if section else [""]
     return {name: first_sentence(text) for name, text in zip(entries[1::2], entries[2::2], strict=True)}

@@ -1,4 +1,4 @@
-"""Options of Lightning's Trainer with a default in dal."""
+"""Options of Lightning's Trainer for which dal has a default."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dal.errors import bad_value
 
 TRAINER_OPTIONS: dict[str, tuple[Any, str]] = {
     "accelerator": ("auto", "Hardware to train and score on: auto, cpu, gpu or another that Lightning supports."),
-    "devices": (1, "Number of devices of one machine to train on, each with a process of its own."),
+    "devices": (1, "Number of devices per machine to train on, with one process per device."),
     "num_nodes": (1, "Number of machines to train on."),
     "strategy": ("auto", "How processes share training, such as auto or ddp."),
     "precision": ("32-true", "Precision of training, such as 32-true, bf16-mixed or 16-mixed."),
-    "gradient_clip_val": (None, "Norm to which gradients are clipped; null clips none."),
+    "gradient_clip_val": (None, "Maximum gradient norm, above which gradients are clipped; null turns clipping off."),
     "accumulate_grad_batches": (1, "Batches whose gradients are summed for one update."),
     "sync_batchnorm": (False, "Whether batch normalization uses the statistics of all devices."),
     "deterministic": (
         "warn",
-        "Whether PyTorch uses deterministic algorithms: true, false, or warn (warns where it has none).",
+        "Whether PyTorch uses deterministic algorithms: true, false, or warn (use them if available, else warn).",
     ),
 }
-"""Name to default and sentence. Any other option is added with +trainer.NAME=VALUE."""
+"""Maps each name to its default and help sentence. Add other options with +trainer.NAME=VALUE."""
 
 
 def trainer_defaults() -> dict[str, Any]:
-    """The options and their defaults.
+    """Return the options and their defaults.
 
     >>> trainer_defaults()["precision"]
     '32-true'
@@ -34,9 +34,9 @@ def trainer_defaults() -> dict[str, Any]:
 
 
 def with_objects(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with the loggers and callbacks that ``_target_`` names in place of their descriptions.
+    """Instantiate the loggers and callbacks that options describe with ``_target_``.
 
-    Raises DalError if one cannot be made.
+    Raises DalError if an object cannot be created.
 
     >>> with_objects({"logger": {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "logs"}})["logger"].name
     'lightning_logs'
@@ -49,7 +49,7 @@ def _made(name: str, given: Any) -> Any:
         return [_made(name, one) for one in given]
     if not isinstance(given, Mapping):
         return given
-    # Only a run with such an option needs it.
+    # Imported here because few runs need it.
     from hydra.utils import instantiate
 
     if "_target_" not in given:

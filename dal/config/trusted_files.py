@@ -1,8 +1,8 @@
-"""Python files that this machine has run, remembered by path and digest.
+"""Records Python files that this machine has run, by path and digest.
 
-``dal rank`` imports a file that only a run folder names if its record is here. A record is an empty file in
+If only a run folder names a Python file, ``dal rank`` imports it only if it has a record. A record is an empty file in
 ``$XDG_STATE_HOME/dal/trusted_files`` (``~/.local/state`` by default). Its name is the SHA-256 digest of the path and
-the content of the Python file, so another content or another place is not trusted.
+the content of the Python file, so a changed or moved file is not trusted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 def remember(path: str | Path) -> None:
     """Record that the user has named this file on a command line."""
-    # The record saves typing later. A home folder that is not writable must not stop the run.
+    # The record is only a convenience. A home folder that is not writable must not stop the run.
     with suppress(OSError, RuntimeError):
         record = _record(path)
         record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -23,7 +23,7 @@ def remember(path: str | Path) -> None:
 
 
 def is_trusted(path: str | Path) -> bool:
-    """Whether this machine has recorded the file with its present content."""
+    """Return whether this machine has recorded the file with its current content."""
     try:
         return _record(path).is_file()
     except (OSError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Image data sets with stable ids, labels and two views."""
+"""Image data sets with stable ids and labels, in two views."""
 
 from dal.data.images import ImageData, ImageSplits, TensorSource
 from dal.data.sets.config import DataConfig

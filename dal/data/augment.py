@@ -1,4 +1,4 @@
-"""Random augmentations of whole batches, driven by an explicit generator.
+"""Random augmentations of whole batches, with an explicit generator.
 
 Each augmentation is a frozen dataclass and a callable ``(images, generator) -> images``. It takes (B, C, H, W) pixels,
 usually uint8, and a CPU ``torch.Generator``, and returns new pixels of the same shape, dtype and device. The input is
@@ -21,7 +21,7 @@ from dal.errors import bad_value
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Pads each side with ``padding`` zeros, then crops randomly to the original size.
+    """Pads each side with zeros, then crops randomly to the original size.
 
     Raises DalError if padding is less than 1.
 
@@ -53,7 +53,7 @@ class RandomCrop:
 class HorizontalFlip:
     """Flips each image left to right with the given probability.
 
-    Raises DalError if the probability is not from 0 to 1.
+    Raises DalError if the probability is not between 0 and 1.
 
     >>> HorizontalFlip(probability=1.0)(torch.tensor([[[[1, 2, 3]]]]), torch.Generator())
     tensor([[[[3, 2, 1]]]])
@@ -99,7 +99,7 @@ class RandomResizedCrop:
         draws = torch.rand(4, len(images), generator=generator)
         area = self.scale[0] + (self.scale[1] - self.scale[0]) * draws[0]
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
-        # Width over height of the rectangle as shares of the image; the image need not be square.
+        # Width over height of the rectangle as shares of the image, which need not be square.
         stretch = torch.exp(low + (high - low) * draws[1]) * height / width
         wide, tall = (area * stretch).sqrt().clamp(max=1), (area / stretch).sqrt().clamp(max=1)
         middle_x, middle_y = (2 * draws[2] - 1) * (1 - wide), (2 * draws[3] - 1) * (1 - tall)

@@ -1,7 +1,7 @@
 """ImageData: images with stable ids and labels, in two views.
 
-Scoring and testing use the plain view; training uses the augmented view. An index is a position in the data set; an id
-is the name that people see.
+Scoring and testing use the plain view. Training uses the augmented view. An index is a position in the data set. An id
+is the name shown to users.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ DIGEST_BYTES = 8
 
 
 class ImageSource(Protocol):
-    """Interface of a source of images: a tensor, a folder, or a Dataset.
+    """Interface of image sources such as tensors, folders and Datasets.
 
-    A source may define ``digests(indices) -> list[bytes] | None``: a digest of the content of each image. A resumed run
-    then notices changed images.
+    A source can define ``digests(indices) -> list[bytes] | None``, which returns a digest of the content of each image.
+    A resumed run then detects changed images.
     """
 
     def __len__(self) -> int: ...
@@ -39,7 +39,7 @@ class ImageSource(Protocol):
 
 
 class AugmentedSource(Protocol):
-    """Interface of a source with its own random transforms, drawn anew for each read."""
+    """Interface of a source that applies random transforms on each read."""
 
     def __len__(self) -> int: ...
 
@@ -54,7 +54,7 @@ class AugmentedSource(Protocol):
 class TensorSource:
     """Keeps images in memory as one uint8 tensor.
 
-    ``digests`` identify the content of the images; the default is computed from the pixels.
+    ``digests`` identify the content of the images. By default, they are computed from the pixels.
 
     >>> TensorSource(torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).batch([4, 0]).shape
     torch.Size([2, 1, 8, 8])
@@ -82,9 +82,9 @@ class TensorSource:
 class ImageData:
     """Images of one split, with their labels and task.
 
-    For classification, ``labels`` is (N,) int64: a class number, -1 (UNKNOWN) if unknown, or -2 (OUT_OF_CLASS) for an
-    image of none of the classes. ``classes`` are the names of the classes. ``set_aside`` maps images that cannot be
-    decoded to the reasons.
+    For classification, ``labels`` is (N,) int64 with class numbers, -1 (UNKNOWN) for unknown labels, and -2
+    (OUT_OF_CLASS) for images that belong to none of the classes. ``classes`` are the class names. ``set_aside`` maps
+    images that cannot be decoded to the reasons.
 
     Raises DalError if ids repeat, lengths differ, or a label is not a class.
 
@@ -131,7 +131,7 @@ class ImageData:
 
     @property
     def statistics(self) -> tuple[Sequence[float], Sequence[float]] | None:
-        """Mean and standard deviation that normalize the pixels, or None if the source does that itself."""
+        """Mean and standard deviation of the pixels, or None for normalized images."""
         return (self.mean, self.std) if self.source.batch([0]).dtype == torch.uint8 else None
 
     def plain(self, indices: Sequence[int]) -> Tensor:
@@ -139,7 +139,7 @@ class ImageData:
         return self._normalize(self.source.batch(indices))
 
     def augmented(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
-        """Return (B, C, H, W) float32 images, augmented, then normalized.
+        """Return (B, C, H, W) float32 images, first augmented, then normalized.
 
         All randomness comes from the generator.
         """
@@ -154,7 +154,7 @@ class ImageData:
     def _normalize(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8:
             return images.float()
-        # An empty mean would silently broadcast one channel to none.
+        # An empty mean would silently broadcast one channel to zero channels.
         for argument, value in (("mean", self.mean), ("std", self.std)):
             if len(value) not in (1, images.shape[1]):
                 raise bad_value(argument, f"one number for each of the {images.shape[1]} channels", list(value))
@@ -163,7 +163,7 @@ class ImageData:
         return (images - mean) / std
 
     def subset(self, indices: Sequence[int]) -> ImageData:
-        """Return these points alone, renumbered from 0, with their ids."""
+        """Return only these points, renumbered from 0, with their ids."""
         wanted = torch.as_tensor(indices, dtype=torch.int64)
         return replace(
             self,
@@ -174,16 +174,16 @@ class ImageData:
         )
 
     def trainable(self, points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return those of (L,) indices and their labels that training can use."""
+        """Return the (L,) indices and labels that training can use."""
         indices, labels = points
         inside = self.task.trainable(labels)
         return indices[inside], labels[inside]
 
     def fingerprint(self) -> str:
-        """Return digests of what identifies the data, separated by hyphens.
+        """Return digests that identify the data, separated by hyphens.
 
-        These are the ids in their order and the classes, the labels, and the content of the images. The last one is
-        empty if the source has no digests, as that of a Dataset.
+        They cover the ids (in order) with the classes, the labels, and the content of the images. The last one is
+        empty if the source has no digests, like the source of a Dataset.
         """
         names = (text.encode(errors="surrogatepass") + b"\x1f" for text in (*self.classes, "\x1e", *self.ids))
         return "-".join((_digest(names), _digest([self.labels.numpy(force=True).tobytes()]), self._content()))
@@ -194,7 +194,7 @@ class ImageData:
 
 
 def image_digests(source: ImageSource, indices: Sequence[int]) -> list[bytes] | None:
-    """Return a digest of the content of each image, or None if the source has none."""
+    """Return a digest of each image's content, or None without digests."""
     digests: list[bytes] | None = source.digests(indices) if hasattr(source, "digests") else None
     return digests
 
@@ -207,7 +207,7 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 
 def known_indices(data: ImageData) -> Tensor:
-    """Return (M,) int64 positions of the points whose label is known and can be tested on."""
+    """Return (M,) int64 positions of points that can be tested on."""
     return data.task.known(data.labels).nonzero().flatten()
 
 
@@ -250,6 +250,6 @@ class ImageSplits(NamedTuple):
     test: ImageData | None
 
     def fingerprint(self) -> str:
-        """Return the fingerprint of the training set, and a digest of the test set as its last part."""
+        """Return the training set's fingerprint, followed by a test-set digest."""
         test = "" if self.test is None else _digest([self.test.fingerprint().encode()])
         return f"{self.train.fingerprint()}-{test}"

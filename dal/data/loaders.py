@@ -1,4 +1,4 @@
-"""Loaders: a shuffled training stream, and an ordered plain pass."""
+"""Loaders for a shuffled training stream and for an ordered plain pass."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dal.data.images import ImageData
 from dal.runtime.seeding import generator
 
 Key = tuple[int, int]
-"""(position in the stream, index)"""
+"""A position in the stream and the index of the point there."""
 
 
 class TrainingStream(Sampler[list[Key]]):
-    """Shuffled passes over the labeled points, one after the other, cut into batches of equal size.
+    """Yields equal batches from consecutive shuffled passes over the labeled points.
 
-    No batch is dropped and none is smaller than the rest, so a labeled set smaller than a batch trains as one batch.
-    One iteration is whole passes, at least ``min_batches`` batches; training cuts it into epochs of one pass. With
-    several devices each takes its share of every batch.
+    No batch is dropped or smaller than the others. A labeled set smaller than a batch is one batch. An iteration has at
+    least one pass and at least ``min_batches`` batches. Training divides it into epochs of one pass. With several
+    devices, each device gets its share of every batch.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class TrainingStream(Sampler[list[Key]]):
         num_ranks: int = 1,
     ) -> None:
         self.indices = list(indices)
-        # Two rows at least: BatchNorm cannot train on one.
+        # BatchNorm cannot train on a single row.
         self.batch_size = max(2, num_ranks, min(batch_size, len(self.indices)))
         self.seed, self.round = seed, round
         self.num_batches = max(min_batches, -(-len(self.indices) // self.batch_size))
@@ -64,8 +64,11 @@ class TrainingStream(Sampler[list[Key]]):
 
 
 class TrainingView(Dataset[Any]):
-    """Augmented images and their told labels. A batch's augmentation depends on (seed, round, its place in the stream)
-    and so not on the number of workers."""
+    """Augmented images and their purchased labels.
+
+    The augmentation of a batch depends only on the seed, the round, and the position in the stream. Therefore, it does
+    not depend on the number of workers.
+    """
 
     def __init__(self, data: ImageData, indices: Tensor, labels: Tensor, seed: int, round: int) -> None:
         self.data, self.seed, self.round = data, seed, round
@@ -81,7 +84,7 @@ class TrainingView(Dataset[Any]):
 
 
 class PlainView(Dataset[Any]):
-    """Images as scoring and testing see them, with labels where some were given."""
+    """Plain images for scoring and testing, with labels if given."""
 
     def __init__(self, data: ImageData, labels: dict[int, int] | None = None) -> None:
         self.data, self.labels = data, labels
@@ -102,9 +105,9 @@ def plain_batches(
     labels: Tensor | None = None,
     form: Callable[[Tensor, Tensor], Any] | None = None,
 ) -> DataLoader[Any]:
-    """A loader of plain images in the order of ``indices``; of (images, labels) where labels are given.
+    """Return a loader of plain images in the order of ``indices``.
 
-    ``form`` makes the batch of images and labels; None leaves the tuple.
+    With ``labels``, it yields (images, labels), or the result of ``form(images, labels)`` if ``form`` is given.
     """
     told = None if labels is None else dict(zip(indices.tolist(), labels.tolist(), strict=True))
     batches = [chunk.tolist() for chunk in torch.split(indices, batch_size)]
@@ -118,7 +121,7 @@ def plain_batches(
 
 
 class _Collate:
-    """Leaves a batch as it is, or makes of (images, labels) what a module was written for."""
+    """Converts (images, labels) to the batch form of a module, if given."""
 
     def __init__(self, form: Callable[[Tensor, Tensor], Any] | None) -> None:
         self.form = form
@@ -128,7 +131,7 @@ class _Collate:
 
 
 class RoundData(pl.LightningDataModule):
-    """The loaders of one round: the labeled points for training, the validation points where there are some."""
+    """The training and validation loaders of a round."""
 
     def __init__(
         self,

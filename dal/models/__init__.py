@@ -1,4 +1,4 @@
-"""Networks: backbones, the Classifier, adapt() for your own module, and MC dropout."""
+"""Networks: backbones, the Classifier, adapt() for your own modules, and MC dropout."""
 
 from dal.models.adapt import AdaptedModel, adapt
 from dal.models.classifier import Classifier

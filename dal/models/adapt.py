@@ -1,4 +1,4 @@
-"""Adapts a user's LightningModule for training and scoring."""
+"""Adapts a user's LightningModule to training and scoring."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from dal.runtime.lightning_package import is_lightning_module
 from dal.tasks import CLASSIFICATION, Task
 
 Forward = Callable[[Any, Tensor], Any]
-"""(module, (B, ...) images) to anything; the head runs inside."""
+"""Maps a module and (B, ...) images to any output. It must run the head."""
 
 Predict = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
-"""(module, (B, ...) images) to (B, C) logits and (B, D) features."""
+"""Maps a module and (B, ...) images to (B, C) logits and (B, D) features."""
 
 
 @dataclass(frozen=True, eq=False)
 class AdaptedModel:
-    """A LightningModule and how dal runs it. Made by adapt().
+    """A LightningModule and how dal runs it, created by adapt().
 
-    ``head`` is the name of its last layer, whose output is logits; empty if ``predict`` gives them.
+    ``head`` is the name of the last layer, whose output is logits. It is empty if ``predict`` returns the logits.
     """
 
     module: pl.LightningModule
@@ -44,7 +44,7 @@ class AdaptedModel:
         return self.module.get_submodule(self.head)
 
     def run(self, x: Tensor) -> Any:
-        """What the module gives for a batch of images."""
+        """Return the module's output for a batch of images."""
         if self.forward is None:
             return self.module(x)
         if isinstance(self.forward, str):
@@ -60,19 +60,19 @@ def adapt(
     forward: str | Forward | None = None,
     predict: Predict | None = None,
 ) -> AdaptedModel:
-    """Return a model that dal can train and score: a LightningModule with its own training_step.
+    """Return a LightningModule in the form that dal trains and scores.
 
     Args:
-        module: the LightningModule.
-        head: the layer that ends in logits, or its name, such as ``"model.fc"``. Its input (B, D) are the features and
-            its output (B, C) the logits, whatever forward() does with them afterwards. One output is the logit of the
-            second of two classes. It can also be a convolution or an nn.Sequential.
-        batch: what training_step takes: a function (x, y) that returns the batch, or two names such as
-            ``("image", "label")`` for a dict. None is a tuple (x, y).
-        forward: what takes a batch of images and passes through ``head``: the name of a method, or a function
-            (module, x). None is ``module(x)``.
-        predict: a function (module, x) that returns (logits, features), for any other module. Only functions that
-            change the features, such as alfa_mix, then need ``head`` too.
+        module: the LightningModule, with its own training_step.
+        head: the layer whose output is logits, or its name, such as ``"model.fc"``. Its (B, D) input is the features,
+            and its (B, C) output is the logits, whatever forward() does with them afterwards. A single output is the
+            logit of the second of two classes. The layer can also be a convolution or an nn.Sequential.
+        batch: the form of the batch that training_step takes. It is a function (x, y) that returns the batch, or two
+            names such as ``("image", "label")`` for a dict. None means a tuple (x, y).
+        forward: the name of a method that takes a batch of images and runs ``head``, or a function (module, x). None
+            means ``module(x)``.
+        predict: a function (module, x) that returns (logits, features), for modules without such a head. Only functions
+            that change the features, such as alfa_mix, then also need ``head``.
 
     Raises:
         DalError: the module has no such layer or method, or ``batch`` is neither a function nor two names.
@@ -96,7 +96,7 @@ def adapt(
     if predict is not None and not callable(predict):
         raise bad_value("predict", "a function (module, x) that returns (logits, features)", predict)
     if predict is not None and forward is not None:
-        raise bad_value("forward", "None with predict, which takes its place", forward)
+        raise bad_value("forward", "None with predict, which replaces it", forward)
     if inspect.ismethod(forward) and forward.__self__ is module:
         forward = forward.__name__
     if isinstance(forward, str) and not callable(getattr(module, forward, None)):
@@ -108,7 +108,10 @@ def adapt(
 
 
 def as_adapted(model: object) -> AdaptedModel:
-    """A Classifier needs no adapt(): its head is known."""
+    """Return an AdaptedModel as it is, or adapt a Classifier.
+
+    A Classifier does not need adapt(), because its head is known.
+    """
     if isinstance(model, AdaptedModel):
         return model
     if isinstance(model, Classifier):
@@ -120,7 +123,10 @@ def as_adapted(model: object) -> AdaptedModel:
 
 
 def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
-    """Raise DalError unless the last layer has one output for each class, and a Classifier has this task."""
+    """Raise DalError if the last layer or task does not fit.
+
+    The last layer must have one output per class. A Classifier must have the given task.
+    """
     module = model.module
     if isinstance(module, Classifier) and module.task.name != task.name:
         raise bad_value("model", f"Classifier(..., task={task.name.upper()}) to match the data", module.task.name)
@@ -132,6 +138,6 @@ def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
 
 
 def check_members(module: pl.LightningModule, num_draws: int | None = None) -> None:
-    """Raise DalError if the module is an ensemble with another number of members than ``num_draws``."""
+    """Raise DalError if an ensemble does not have ``num_draws`` members."""
     if isinstance(module, DeepEnsemble) and num_draws not in (None, module.num_members):
         raise bad_value("num_draws", f"{module.num_members}, the number of ensemble members", num_draws)

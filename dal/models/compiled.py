@@ -1,4 +1,4 @@
-"""Compiles passes that contain hooks, with torch.compile."""
+"""Compiles passes that contain hooks with torch.compile."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _compile(run: Callable[[Tensor], Any], x: Tensor) -> Callable[[Tensor], Any]
             raise
         why = str(error).strip().partition("\n")[0]
         raise DalError(
-            f"scoring.compile: expected a network that torch.compile supports, got {type(error).__name__}: {why}; set "
+            f"scoring.compile: expected a network that torch.compile supports, got {type(error).__name__}: {why}. Set "
             "scoring.compile=false."
         ) from error
     # With half precision or TF32 (the default of CUDA convolutions), rounding depends on the order of operations.
@@ -68,6 +68,6 @@ def _compile(run: Callable[[Tensor], Any], x: Tensor) -> Callable[[Tensor], Any]
         if not torch.allclose(ours, theirs, rtol=rtol, atol=atol, equal_nan=True):
             raise DalError(
                 "scoring.compile: expected the compiled network to match the plain one, got a difference "
-                f"of {float((ours - theirs).abs().max()):.2g}; set scoring.compile=false."
+                f"of {float((ours - theirs).abs().max()):.2g}. Set scoring.compile=false."
             )
     return compiled

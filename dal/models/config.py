@@ -20,8 +20,8 @@ _PASSED_ON = ("dropout", "optimizer", "lr", "weight_decay", "momentum", "schedul
 class ModelConfig:
     """Settings of the network to train and of its optimizer.
 
-    With a ``final_backbone`` the campaign's network is a small proxy that only selects the points. When the campaign
-    ends, the final model is trained once, in the same way, on all labels (selection via proxy, arXiv:1906.11829).
+    With a ``final_backbone``, the campaign's network is a small proxy that only selects points. When the campaign ends,
+    the final model is trained once, in the same way, on all labels (selection via proxy, arXiv:1906.11829).
 
     Raises DalError for final_weights without a final_backbone, and for numbers out of range.
     """
@@ -58,11 +58,11 @@ class ModelConfig:
     freeze_backbone: bool = False
     """Whether to train only the head, on backbone features that are computed once."""
     ensemble_size: int = 1
-    """Number of networks to train; more than one replace dropout as the source of draws."""
+    """Number of networks to train; more than one replaces dropout as the source of draws."""
     final_backbone: str | None = None
     """Backbone of the final model, trained once on all labels when the campaign ends; null trains none."""
     final_weights: str | None = None
-    """Initial weights of the final model, given as for model.weights."""
+    """Initial weights of the final model, in the same form as model.weights."""
 
     def __post_init__(self) -> None:
         if self.final_weights is not None and self.final_backbone is None:
@@ -70,15 +70,15 @@ class ModelConfig:
         check_ranges(self, "model.")
         if self.freeze_backbone and self.weights is None:
             warnings.warn(
-                "model.freeze_backbone: the backbone stays random because model.weights is null; set "
-                "model.weights=DEFAULT to load pre-trained weights where torchvision provides them.",
+                "model.freeze_backbone: the backbone stays random because model.weights is null. Set "
+                "model.weights=DEFAULT to load pre-trained weights if torchvision provides them.",
                 stacklevel=3,
             )
 
     def final(self) -> ModelConfig | None:
-        """Return the configuration of the final model, or None without one.
+        """Return the configuration of the final model, if there is one.
 
-        All layers of the final model are trained.
+        Training updates all layers of the final model.
 
         >>> ModelConfig(final_backbone="torchvision/resnet50", lr=0.01).final().lr
         0.01
@@ -103,7 +103,7 @@ class ModelConfig:
         task: Task = CLASSIFICATION,
         statistics: Statistics | None = None,
     ) -> Classifier:
-        """Return a Classifier for these images, or a DeepEnsemble, initialized from the global generator.
+        """Return a Classifier or DeepEnsemble, initialized with the global generator.
 
         ``statistics`` are the mean and standard deviation with which the images are normalized.
         """

@@ -50,7 +50,7 @@ def takes_channels_last(module: nn.Module, run: Callable[[Tensor], Tensor], few:
     """
     with full_precision(few.device):
         try:
-            # Half-precision weights raise on these float32 images, which leaves nothing to compare.
+            # Half-precision weights fail on these float32 images, so there is nothing to compare.
             usual = run(few)
             with channels_last_weights(module):
                 other = run(channels_last(few))

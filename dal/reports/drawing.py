@@ -1,4 +1,4 @@
-"""Shared drawing of pictures: lines, bands, colors."""
+"""Draws the lines, bands and colors of all figures."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _BASELINE_COLOR, _BASELINE_LINES = "#7F7F7F", ("--", ":", "-.")
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG (200 dpi) or SVG file, depending on the suffix.
+    """Write a figure as a PNG (200 dpi) or SVG file.
 
-    Raises DalError for another suffix.
+    The suffix of ``path`` determines the format. Raises DalError for another suffix.
     """
     if path.suffix not in FORMATS:
         raise bad_value("path", f"a file name that ends with {' or '.join(FORMATS)}", str(path))
@@ -88,7 +88,7 @@ def metric_label(groups: Sequence[Group]) -> str:
 
 
 def title_of(groups: Sequence[Group]) -> str:
-    """Return the title: data set, number of seeds, and the meaning of the band."""
+    """Return a title with data set, seeds and the band's meaning."""
     counts = sorted({len(group.runs) for group in groups})
     seeds = f"{counts[0]} seed{'s' if counts[-1] > 1 else ''}"
     if len(counts) > 1:

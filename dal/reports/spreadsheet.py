@@ -8,7 +8,7 @@ from dal.runtime.safe_text import spreadsheet_cell
 
 
 def spreadsheet_csv(table: pd.DataFrame) -> str:
-    """Return CSV in which no cell and no column name reads as a formula.
+    """Return CSV without cells that a spreadsheet runs as formulas.
 
     >>> print(spreadsheet_csv(pd.DataFrame({"name": ["=1+1"], "x": [-0.5]})), end="")
     name,x

@@ -22,7 +22,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that ``dal report`` need not wait for torch, nor the command line for pandas."""
+    """Import a name on first use.
+
+    ``dal report`` then does not load torch, and the command line does not load pandas.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module 'dal.runs' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""Environment of a run: versions, hardware and git commit."""
+"""Records the environment of a run: versions, hardware and git commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of the final model, which a finished run commits last."""
+"""Reads and writes the final model, which a run commits last."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _KEYS = {"backbone", "num_labeled", "labels_bought", "updates"}
 
 
 def read_final_model(folder: Path) -> Round | None:
-    """Return the row of the final model, or None if it is not trained.
+    """Return the row of the final model, or None before training.
 
     Raises DalError for a damaged file.
     """
     state = _state(folder)
     for name in (FINAL_MODEL, OLD_FINAL_MODEL):
-        # Without a digest in state.json, the file is what a crash left before the commit.
+        # A file without a digest in state.json is a leftover of a crash before the commit.
         if os.path.lexists(folder / name) and name in state.get("digests", {name}):
             return _read(folder, name, state)
     if FINAL_MODEL in state.get("digests", {}):
@@ -37,7 +37,7 @@ def read_final_model(folder: Path) -> Round | None:
 def commit_final_model(folder: Path, row: Mapping[str, Any], weights: dict[str, Any]) -> None:
     """Write the final model.
 
-    In the folder of a run, its digests in state.json are the commit.
+    In a run folder, the digests in state.json are the commit.
     """
     state = _state(folder)
     others = {name: digest for name, digest in state.get("digests", {}).items() if name not in _FILES}

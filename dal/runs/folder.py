@@ -1,7 +1,8 @@
-"""The run folder: an append-only journal and the state for resuming.
+"""Stores a run in a folder, and resumes it.
 
-``state.json`` is the commit: it names how many bytes of each journal count and which weights belong to them, and it is
-replaced atomically. The next start truncates uncommitted data that a crash left in a journal.
+The journals are append-only. ``state.json`` is the commit. It records the committed size of each journal in bytes and
+the corresponding weights, and it is replaced atomically. The next start truncates uncommitted data that a crash left in
+a journal.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ from dal.runtime.refusals import explained, refusal
 class RunFolder(Records):
     """Records in a folder.
 
-    The constructor creates the folder, or resumes a run of the same configuration. Raises DalError without any change
-    if the folder holds another configuration (the error names the first key that differs), other files or other data,
-    or if another process uses it.
+    The constructor creates the folder, or resumes a run with the same configuration. Raises DalError without any change
+    if the folder has another configuration (the error names the first key that differs), other files or other data, or
+    if it is in use by another process.
     """
 
     def __init__(self, path: str | Path, config: Config, fingerprint: str) -> None:
@@ -96,7 +97,7 @@ class RunFolder(Records):
             return
         if not os.path.lexists(self.path / STATE) and any(self._strangers()):
             strange = next(iter(self._strangers()))
-            raise DalError(f"run_dir: {str(self.path)!r} is no run but contains {strange!r}. Choose another run_dir.")
+            raise DalError(f"run_dir: {str(self.path)!r} is not a run folder but contains {strange!r}. Choose another.")
         check_contents(self.path)
 
     def _acquire(self) -> None:
@@ -180,7 +181,7 @@ class RunFolder(Records):
     def describe_data(self, facts: Mapping[str, Any]) -> None:
         """Write a description of the images.
 
-        ``facts`` hold the class names in the order of the labels, counts, and the images set aside with the reasons.
+        ``facts`` contain the class names in the order of the labels, counts, and the images set aside with reasons.
         """
         if self._writes:
             write_text(self.path / DATA, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
@@ -189,7 +190,7 @@ class RunFolder(Records):
         self._metric = metric
         facts: Any = None
         if os.path.lexists(self.path / DATA):
-            with suppress(ValueError, RecursionError):  # a damaged file is written anew
+            with suppress(ValueError, RecursionError):  # replace a damaged file
                 facts = json.loads(read_bytes(self.path, DATA))
         facts = facts if isinstance(facts, dict) else {}
         if metric != facts.get("primary_metric", PRIMARY_METRIC):
@@ -198,7 +199,7 @@ class RunFolder(Records):
     def _state_to_resume(self, config: Config) -> State | None:
         """Return the state to resume, or None to start a run.
 
-        Another configuration replaces a run without a finished round, so a wrong setting is easy to correct.
+        A run without a finished round can be replaced by one with another configuration, to correct a setting.
         """
         if not os.path.lexists(self.path / STATE):
             return None
@@ -227,7 +228,7 @@ class RunFolder(Records):
         self._cut_off_leftovers()
 
     def _committed_files(self) -> list[str]:
-        """Return the names of the committed files beside the journals."""
+        """Return the names of the committed files other than journals."""
         found = {
             VALIDATION: bool(self.validation),
             QUERY: bool(self.pending),
@@ -309,7 +310,7 @@ def read_run_folder(path: Path, fingerprint: str) -> Records:
         try:
             restore(records, path, state, fingerprint, labels=False)
         except DalError:
-            # A run that goes on deletes old weights, so the files may belong to a later commit.
+            # A run in progress deletes old weights, so the files may belong to a later commit.
             if read_state(path) == state:
                 raise
         else:

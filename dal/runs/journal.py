@@ -1,4 +1,4 @@
-"""Reads and writes the lines of the journals."""
+"""Reads and writes lines of the journals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Labeled:
 
 @dataclass(frozen=True)
 class Asked:
-    """A line of query.csv: a point that waits for its label."""
+    """A line of query.csv: a point whose label is pending."""
 
     round: int
     rank: int
@@ -65,12 +65,12 @@ def committed_text(folder: Path, name: str, state: State) -> str:
 def committed_rounds(folder: Path, state: State) -> list[Round]:
     """Return the rows of all finished rounds.
 
-    Raises DalError as committed_text() does, and for values of other types.
+    Raises DalError as committed_text() does, and for values of the wrong type.
     """
     text = committed_text(folder, ROUNDS, state)
     rows = parsed(folder, ROUNDS, lambda: [parse_row(line) for line in text.splitlines()])
     if len(rows) != state["rounds"] or not all(row.get("round", i) == i for i, row in enumerate(rows)):
-        raise damaged(folder, ROUNDS, f"it does not hold the {state['rounds']} rounds that {STATE} commits")
+        raise damaged(folder, ROUNDS, f"it does not contain the {state['rounds']} rounds that {STATE} commits")
     if any(one.get("labels_bought", 0) > other.get("labels_bought", math.inf) for one, other in pairwise(rows)):
         raise damaged(folder, ROUNDS, "labels_bought decreases")
     if rows and (rows[-1].campaign_stopped is not None) != (state["stage"] == DONE):
@@ -81,7 +81,7 @@ def committed_rounds(folder: Path, state: State) -> list[Round]:
 def parse_row(line: str) -> Round:
     """Parse a line of rounds.jsonl.
 
-    Raises ValueError for values of other types than rounds have.
+    Raises ValueError for values of the wrong type.
     """
     row = json.loads(line, parse_constant=_no_constant)
     if not isinstance(row, dict):
@@ -123,7 +123,7 @@ def csv_lines(points: Sequence[Labeled] | Sequence[Asked], header: bool) -> str:
 def _cell(value: Any) -> str:
     """Return a cell of CSV.
 
-    csv.writer leaves a carriage return without quotes before Python 3.13, and csv.reader then sees two rows.
+    Before Python 3.13, csv.writer does not quote a carriage return, and csv.reader then reads two rows.
     """
     if isinstance(value, tuple):
         return ";".join(map(str, value)) + (";" if len(value) < 2 else "")
@@ -134,7 +134,7 @@ def _cell(value: Any) -> str:
 def _label(text: str) -> Any:
     """Parse a label.
 
-    Semicolons separate class numbers; a set of fewer than two ends in a semicolon.
+    Semicolons separate class numbers. A set of fewer than two ends with a semicolon.
     """
     if ";" not in text:
         return int(text)
@@ -144,7 +144,7 @@ def _label(text: str) -> Any:
 def read_selections(folder: Path, state: State) -> list[Labeled]:
     """Return the committed points of selections.csv.
 
-    Raises DalError as committed_text() does, and unless the points fit the rounds of the run.
+    Raises DalError as committed_text() does, and if the points do not fit the rounds of the run.
     """
     points = _labeled(folder, SELECTIONS, committed_text(folder, SELECTIONS, state))
     numbers = [point.round for point in points]
@@ -157,7 +157,7 @@ def read_selections(folder: Path, state: State) -> list[Labeled]:
 def read_validation(folder: Path, state: State) -> list[Labeled]:
     """Return the points of validation.csv.
 
-    Raises DalError for other points than the run has.
+    Raises DalError if the number of points differs from that of the run.
     """
     size: int = state.get("num_validation", 0)
     points = _labeled(folder, VALIDATION, checked_text(folder, VALIDATION, state)) if size else []
@@ -167,7 +167,7 @@ def read_validation(folder: Path, state: State) -> list[Labeled]:
 def read_query(folder: Path, state: State) -> list[Asked]:
     """Return the points of query.csv.
 
-    Raises DalError for other points than the run waits for.
+    Raises DalError if the number of points differs from that of the pending query.
     """
     size: int = state.get("pending", 0)
     if not size:
@@ -189,7 +189,7 @@ def _counted(folder: Path, name: str, points: list[_Point], size: int) -> list[_
 
 
 def _asked(line: Mapping[str, str]) -> Asked:
-    """Parse a line. Raises ValueError for a line of another shape."""
+    """Parse a line. Raises ValueError for a line with missing values."""
     round, rank, index = (int(line[name]) for name in ("round", "rank", "index"))
     if None in line or None in line.values() or not (is_count(round) and is_count(rank) and is_count(index)):
         raise ValueError("expected one value for each column")
@@ -198,7 +198,7 @@ def _asked(line: Mapping[str, str]) -> Asked:
 
 
 def finite(value: Any) -> Any:
-    """Replace NaN and infinite numbers by None, since JSON has neither."""
+    """Replace NaN and infinite numbers, which JSON lacks, by None."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

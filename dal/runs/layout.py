@@ -8,7 +8,7 @@ SELECTIONS = "selections.csv"
 VALIDATION = "validation.csv"
 QUERY = "query.csv"
 
-# The commit, and the inputs of the run.
+# The commit and the inputs of the run.
 STATE = "state.json"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.jsonl"
@@ -22,7 +22,7 @@ FINAL_MODEL_WEIGHTS = "final_model_weights.pt"
 OLD_FINAL_MODEL = "target.json"
 """The name of FINAL_MODEL in folders of older runs."""
 
-# What reports write.
+# Files that reports write.
 LEARNING_CURVE = "learning_curve.png"
 BILLS = "bills.png"
 SUMMARY = "summary.csv"
@@ -31,10 +31,10 @@ ANY_WEIGHTS, ANY_SCORES = "weights_*.pt", "scores_*.pt"
 
 OURS = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD}
 OURS |= {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS}
-"""What a run writes, beside weights and scores."""
+"""Files that a run writes, in addition to weights and scores."""
 
 
-# What comes next, by state.json. A query is asked, answered with labels, and trained on.
+# The next step, as recorded in state.json. A query is selected, answered with labels, and trained on.
 SELECT, ANSWER, TRAIN, DONE = "select", "answer", "train", "done"
 ANSWER_VALIDATION = "answer_validation"
 

@@ -1,4 +1,4 @@
-"""Reading run folders: the configuration and the committed rounds, without PyTorch."""
+"""Reads the configuration and committed rounds of run folders, without PyTorch."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Run:
 
 
 def is_run(path: Path) -> bool:
-    """Whether this is a run folder, finished or not."""
+    """Return whether this is a run folder, finished or not."""
     return is_file(path / STATE) and is_file(path / CONFIG)
 
 
@@ -139,7 +139,7 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
 def _runs_below(top: Path) -> list[Path]:
     runs = []
     for name, subfolders, files in os.walk(top, onerror=_warn_of):
-        # Without its state.json, a folder with a journal is a damaged run, which readers name.
+        # A folder with a journal but no state.json is a damaged run. Include it, so that readers report it.
         if {STATE, ROUNDS}.intersection(files) or STATE in subfolders:
             runs.append(Path(name))
             subfolders.clear()  # folders inside a run are part of it
@@ -147,7 +147,7 @@ def _runs_below(top: Path) -> list[Path]:
 
 
 def _warn_of(error: OSError) -> None:
-    warnings.warn(f"Left out {error.filename!r}, which cannot be read ({error.strerror}).", stacklevel=2)
+    warnings.warn(f"Skipped {error.filename!r}, which cannot be read ({error.strerror}).", stacklevel=2)
 
 
 def _primary_metric(path: Path, state: State) -> str:
@@ -158,17 +158,17 @@ def _primary_metric(path: Path, state: State) -> str:
     try:
         return str(json.loads(read_bytes(path, DATA)).get("primary_metric", PRIMARY_METRIC))
     except (DalError, ValueError, AttributeError, RecursionError):
-        raise DalError(f"run: {DATA} in {str(path)!r} is damaged. Resume the run to write it anew.") from None
+        raise DalError(f"run: {DATA} in {str(path)!r} is damaged. Resume the run to write it again.") from None
 
 
 def _check_config(path: Path, config: dict[str, Any]) -> None:
-    """Raise DalError unless the configuration holds what reports read."""
+    """Raise DalError unless the configuration has the keys that reports read."""
     for keys in (("seed",), ("data", "name"), ("acquisition", "name")):
         value: Any = config
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
         if value is None:
-            raise DalError(f"run: expected {'.'.join(keys)} in the {CONFIG} of {str(path)!r}, got none.")
+            raise DalError(f"run: expected {'.'.join(keys)} in {CONFIG} of {str(path)!r}, got none.")
         if not (is_count(value) if keys == ("seed",) else isinstance(value, str)):
             raise damaged(path, CONFIG, f"{'.'.join(keys)}: unexpected {type(value).__name__}")
     parsed(path, CONFIG, lambda: _check_sections(config))
@@ -185,7 +185,7 @@ def _check_sections(config: dict[str, Any]) -> None:
 
 
 def _check_rows(path: Path, metric: str, rows: tuple[Round, ...], final: Round | None) -> None:
-    """Raise DalError unless the rows hold what reports read."""
+    """Raise DalError unless the rows have the values that reports read."""
     for row in rows:
         if not row.keys() >= {"labels_bought", "updates"}:
             raise damaged(path, ROUNDS, "a round lacks labels_bought or updates")

@@ -1,4 +1,4 @@
-"""Records of a campaign in memory."""
+"""The records of a campaign, kept in memory."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ class Records:
     """
 
     query_path: Path | None = None
-    """The file that holds the pending query.
-
-    None if it is in memory only.
-    """
+    """The file with the pending query, or None if it is only in memory."""
 
     def __init__(self) -> None:
         self.stage = SELECT
@@ -40,7 +37,7 @@ class Records:
         self._kept: Weights = {}
 
     def follow(self, metric: str) -> None:
-        """Note the primary metric, which reports follow."""
+        """Record the primary metric, which reports use."""
 
     def commit_validation_query(self, points: Sequence[Asked]) -> None:
         """Record the query for the validation set."""
@@ -82,5 +79,5 @@ class Records:
         self.stage = SELECT if self.rows[-1].campaign_stopped is None else DONE
 
     def training_logs(self, round: int) -> Path | None:
-        """Return the folder for the TensorBoard events of this round's training. None if there is none."""
+        """Return the folder for TensorBoard events of this round, or None."""
         return None

@@ -17,9 +17,9 @@ from dal.runs.records import Records
 
 
 def restore(records: Records, folder: Path, state: State, fingerprint: str, labels: bool = True) -> None:
-    """Load what a state of the run commits. Without ``labels``, the labels of the data may have changed.
+    """Load the committed state of a run into records.
 
-    Raises DalError for other data, and for a damaged file.
+    Without ``labels``, the labels of the data may have changed. Raises DalError for other data and for a damaged file.
     """
     check_same_data(folder, str(state["data"]), fingerprint, labels)
     check_file(folder, CONFIG, state)
@@ -53,9 +53,9 @@ def _scores(folder: Path, state: State) -> Tensor:
 def _tensors(folder: Path, name: str, state: State) -> dict[str, Tensor]:
     path = check_file(folder, name, state)
     try:
-        # Only tensors: the file may come from anyone, and unpickling runs code.
+        # Load only tensors, because unpickling an untrusted file runs code.
         tensors: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load() raises many types, and some advise to allow code
+    except Exception as error:  # torch.load() raises many types, and some messages recommend running code
         raise damaged(folder, name, f"torch.load() raises {type(error).__name__}") from error
     if not isinstance(tensors, dict) or not all(isinstance(key, str) and _is_plain(t) for key, t in tensors.items()):
         raise damaged(folder, name, "it is not a state dict of tensors")

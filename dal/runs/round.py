@@ -9,7 +9,7 @@ from dal.costs.phases import Costs, counts_flops, parse_costs, total_costs
 from dal.costs.prices import BILL
 
 PRIMARY_METRIC = "accuracy"
-"""The metric that rules and reports follow, unless the data of a run names another one."""
+"""The metric that rules and reports use, unless the data of a run has another one."""
 
 SPLITS = ("test", "val", "train")
 
@@ -17,7 +17,7 @@ SPLITS = ("test", "val", "train")
 class Round(dict[str, Any]):
     """A line of rounds.jsonl: a dict of flat keys.
 
-    Typed properties give the keys that readers need.
+    Typed properties return the keys that readers need.
 
     Keys, in the order of the file:
 
@@ -36,7 +36,7 @@ class Round(dict[str, Any]):
     - ``training_stopped``: why training ends. ``training_history``: its checks
     - ``samples_forward_PHASE``, ``samples_backward_PHASE``, ``flops_forward_PHASE``, ``flops_backward_PHASE``,
       ``flops_draws_PHASE``, ``flops_select``, ``seconds_PHASE``, ``joules_PHASE``: see dal.costs.phases
-    - ``peak_memory_bytes``: the largest use of memory in a phase
+    - ``peak_memory_bytes``: the peak memory of a phase
     - ``devices``: number of devices
     - ``campaign_stopped``: why the campaign ends after this round, or None
 
@@ -78,7 +78,7 @@ class Round(dict[str, Any]):
 
     @property
     def campaign_stopped(self) -> str | None:
-        """Why the campaign ends after this round; None if it continues."""
+        """Why the campaign ends after this round, or None if it continues."""
         reason: str | None = self.get("campaign_stopped")
         return reason
 

@@ -1,4 +1,4 @@
-"""A run's saved configuration: reading, writing and comparing it."""
+"""Reads, writes and compares a run's saved configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FREE = {
     "scoring.disk_folder",
     "training.num_workers",
 }
-"""Keys that cannot change a result, so they may differ when a run resumes. A digest identifies a file."""
+"""Keys that cannot change a result, so they may differ on resume. A digest identifies a file."""
 
 RENAMED: dict[str, str] = {
     "candidates.embeddings": "candidates.features_file",
@@ -34,10 +34,10 @@ RENAMED: dict[str, str] = {
     "scoring.embeddings": "scoring.features_file",
     "scoring.target_inputs": "scoring.target_points",
 }
-"""Old dotted keys, and their current keys or sections."""
+"""Maps old dotted keys to their current keys or sections."""
 
 REMOVED = {"training.rewind": 0.0, "training.replay": None, "campaign.grow_below": None}
-"""Keys of removed options, and the values that disabled them."""
+"""Maps keys of removed options to the values that disabled them."""
 
 REASONS = {
     "training.rewind": "it cost 3.5 points of area under the learning curve on Fashion-MNIST and 2.3 on digits",
@@ -73,16 +73,16 @@ def load_config(path: Path) -> dict[str, Any]:
 
 def _no_longer(path: Path, key: str, expected: str, got: object) -> DalError:
     return DalError(
-        f"{key}: expected {expected}, as dal no longer has this option, got {got!r} in {str(path.parent)!r}. Use the "
-        "dal version that made the run."
+        f"{key}: expected {expected}, because dal no longer has this option, got {got!r} in {str(path.parent)!r}. Use "
+        "the dal version that created the run."
     )
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Return the configuration of a run, for reports.
 
-    Renamed keys have their new names. Disabled removed options are left out; enabled ones stay. Raises DalError if
-    there is no configuration, or a damaged one.
+    Renamed keys have their current names. Removed options are dropped if they are disabled and kept if they are
+    enabled. Raises DalError if the configuration is missing or damaged.
     """
     folder, name = path.parent, path.name
     if not os.path.lexists(path):
@@ -106,7 +106,7 @@ def _loaded(data: bytes) -> dict[str, Any]:
 def _count(value: Any, count: int, depth: int) -> int:
     """Count values.
 
-    Raises ValueError for too many, which YAML's references can make of a short text.
+    Raises ValueError for too many values, which a short text can produce with YAML references.
     """
     if count > _MOST_VALUES or depth > _MOST_DEPTH:
         raise ValueError("expected fewer values")
@@ -169,12 +169,12 @@ def current_key(key: str) -> str:
 
 
 def current_keys(keys: Iterable[str]) -> list[str]:
-    """Return the current names of dotted keys, and warn of each old name."""
+    """Return the current names of dotted keys, warning about old names."""
     found = []
     for old in keys:
         new = current_key(old)
         if new != old:
-            warnings.warn(f"{old} is now called {new}; use the new name.", stacklevel=2)
+            warnings.warn(f"{old} is now called {new}. Use the new name.", stacklevel=2)
         found.append(new)
     return found
 
@@ -214,6 +214,6 @@ def check_same_config(path: Path, config: Config) -> None:
             if key == "acquisition.digest" and {before, now}.isdisjoint({"nothing"}):
                 key = f"acquisition.digest (of {new['acquisition.file']}, which has changed)"
             raise DalError(
-                f"{key}: expected {before!r}, as the run in {str(path.parent)!r} was started with, got {now!r}. Choose "
+                f"{key}: expected {before!r}, as at the start of the run in {str(path.parent)!r}, got {now!r}. Choose "
                 "another run_dir, or remove the folder."
             )

@@ -18,8 +18,8 @@ _WRITTEN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", re.IGNORECASE)
 def parse_bytes(argument: str, text: str | int) -> int:
     """Parse a size such as "1.5GiB", "512MB" or "1000000" into bytes.
 
-    KiB is 1024 bytes, kB is 1000. ``argument`` is the name for errors. Raises DalError unless the text is a size of at
-    least one byte and at most 1 EiB.
+    KiB is 1024 bytes and kB is 1000 bytes. ``argument`` is the name for errors. Raises DalError unless the text is a
+    size from 1 byte to 1 EiB.
 
     >>> parse_bytes("memory_budget", "1GiB"), parse_bytes("memory_budget", "1.5 kb"), parse_bytes("memory_budget", 7)
     (1073741824, 1500, 7)

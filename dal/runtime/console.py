@@ -1,4 +1,4 @@
-"""The console of all commands, on which text of the user's changes nothing but the text."""
+"""The console of all commands, which prints user text without interpreting it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dal.runtime.safe_text import visible
 
 
 class SafeConsole(Console):
-    """A console that prints text as it is.
+    """A console that prints text literally.
 
-    Markup such as ``[bold]`` is text, control characters show as escapes, and characters that the encoding of the
-    output lacks do too.
+    Markup such as ``[bold]`` is printed as text. Control characters and characters outside the output encoding are
+    printed as escapes.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -29,12 +29,12 @@ class SafeConsole(Console):
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
-            else:  # a Text, which render_str() has not seen
+            else:  # a Text, which render_str() does not process
                 yield Segment(encodable(visible(segment.text, keep="\n"), self.encoding), segment.style)
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    r"""Return text with escapes in place of characters that an encoding lacks.
+    r"""Replace characters that an encoding lacks by escapes.
 
     >>> encodable("5 \u00b1 1", "ascii")
     '5 \\xb1 1'

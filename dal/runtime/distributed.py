@@ -15,13 +15,13 @@ T = TypeVar("T")
 def rank() -> int:
     """Return the rank of this process.
 
-    Before a Trainer exists, it comes from the environment of the launcher.
+    Before a Trainer exists, it is read from the environment of the launcher.
     """
     return int(getattr(rank_zero_only, "rank", 0) or 0)
 
 
 def is_rank_zero() -> bool:
-    """Whether this process writes the records."""
+    """Return whether this process writes the records."""
     return rank() == 0
 
 

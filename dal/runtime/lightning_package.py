@@ -1,6 +1,6 @@
-"""The two packages of Lightning: pytorch_lightning and lightning.pytorch.
+"""Supports both Lightning packages, pytorch_lightning and lightning.pytorch.
 
-Both define the same classes, and a Trainer of one package rejects modules and callbacks of the other.
+Both define the same classes, but a Trainer from one package rejects modules and callbacks from the other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ROOTS = {
 
 
 def package_of(thing: object) -> str | None:
-    """Return the package whose classes an object derives from. None if it derives from neither.
+    """Return the Lightning package of an object's base class, or None.
 
     >>> import pytorch_lightning as pl
     >>> package_of(pl.Callback()), package_of(3)
@@ -32,12 +32,12 @@ def package_of(thing: object) -> str | None:
 
 
 def is_lightning_module(thing: object) -> bool:
-    """Whether an object is a LightningModule of either package."""
+    """Return whether an object is a LightningModule of either package."""
     return _is(thing, "LightningModule")
 
 
 def is_callback(thing: object) -> bool:
-    """Whether an object is a Callback of either package."""
+    """Return whether an object is a Callback of either package."""
     return _is(thing, "Callback")
 
 
@@ -48,15 +48,15 @@ def load(package: str) -> Any:
 
 @cache
 def in_package(cls: type[Any], base: str, package: str) -> type[Any]:
-    """Return the class itself, or a subclass that also derives from ``base`` of the package.
+    """Return the class, or a subclass that also derives from ``base``.
 
-    ``base`` is the name of a class, such as ``"Callback"``.
+    ``base`` is the name of a class in the package, such as ``"Callback"``.
     """
     parent = getattr(load(package), base)
     return cls if issubclass(cls, parent) else type(cls.__name__, (cls, parent), {"__doc__": cls.__doc__})
 
 
 def _is(thing: object, name: str) -> bool:
-    # A package that no module has imported has no instances.
+    # A package that has not been imported has no instances.
     loaded = [sys.modules[package] for package in _ROOTS if package in sys.modules]
     return any(isinstance(thing, getattr(package, name)) for package in loaded)

@@ -1,4 +1,4 @@
-"""Peak memory of a computation, and detection of out-of-memory errors."""
+"""Measures peak memory, and detects out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SAID_SO = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory",
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception reports lack of GPU or host memory.
+    """Return whether an exception reports lack of GPU or host memory.
 
     >>> out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 bytes."))
     True
@@ -29,7 +29,7 @@ def out_of_memory(error: BaseException) -> bool:
 def release_cached() -> None:
     """Release the memory that PyTorch's allocators cache.
 
-    Call it outside the ``except`` block, since the traceback there keeps the tensors of every frame alive.
+    Call it outside the ``except`` block, because the traceback there keeps the tensors of every frame alive.
     """
     gc.collect()
     if torch.cuda.is_available():

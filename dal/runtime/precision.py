@@ -1,4 +1,4 @@
-"""Precision of forward passes: autocast and TF32 within a block."""
+"""Sets the precision of forward passes with autocast and TF32."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 AUTOCAST = {"32": None, "tf32": None, "bf16": torch.bfloat16, "16": torch.float16}
-"""Names of precisions, and the autocast dtype of each."""
+"""Maps names of precisions to autocast dtypes."""
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def full_precision(device: torch.device) -> Iterator[None]:
     """Run float32 products in full float32 precision, without autocast.
 
     Use it for rounding bounds, and to compare two computations of the same value. Lightning recommends
-    ``torch.set_float32_matmul_precision("medium")`` for training, which would silently void such bounds, on CPUs too.
+    ``torch.set_float32_matmul_precision("medium")`` for training, which would invalidate such bounds, also on CPUs.
 
     >>> with torch.autocast("cpu"), full_precision(torch.device("cpu")):
     ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
@@ -75,5 +75,5 @@ def _float32_products(kind: str) -> Iterator[None]:
 def _matmul_precision() -> str | None:
     try:
         return torch.get_float32_matmul_precision()
-    except RuntimeError:  # PyTorch does not read the old name after a program set both names
+    except RuntimeError:  # PyTorch refuses to read the old name after a program has set both names
         return None

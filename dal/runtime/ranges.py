@@ -12,9 +12,9 @@ from dal.errors import bad_value
 
 @dataclass(frozen=True)
 class Range:
-    """The finite numbers that a setting can have.
+    """A range of finite numbers for a setting.
 
-    An error names the bound that the value violates. It names both bounds of a share.
+    An error names the bound that the value violates. For a share, it names both bounds.
 
     >>> Range(0, 1, "a share").check("average", 0.5)
     >>> Range(1, 100, whole=True).check("copies", 101)
@@ -25,14 +25,14 @@ class Range:
     low: float
     high: float
     noun: str = "a number"
-    """What the number is, such as ``a share``."""
+    """Description of the number, such as ``a share``."""
     whole: bool = False
     null: bool = False
     """Whether None is allowed."""
     above: bool = False
-    """Whether ``low`` itself is out of the range."""
+    """Whether the range excludes ``low``."""
     below: bool = False
-    """Whether ``high`` itself is out of the range."""
+    """Whether the range excludes ``high``."""
 
     def check(self, argument: str, value: object) -> None:
         """Raise DalError unless the value is in the range."""
@@ -64,7 +64,7 @@ class Range:
 
 
 def _as_float(number: Any) -> float:
-    """Return the number as a float, infinite if it is too large for one."""
+    """Return the number as a float, or infinity if too large."""
     try:
         return float(number)
     except OverflowError:
@@ -87,7 +87,7 @@ def share(*, null: bool = False, above: bool = False, below: bool = False, noun:
 def check_ranges(config: Any, prefix: str = "") -> None:
     """Check the fields of a dataclass against its ``ranges``.
 
-    ``prefix`` precedes the names of the fields in an error. Raises DalError for the first value out of its range.
+    ``prefix`` precedes the names of the fields in an error. Raises DalError for the first value out of range.
     """
     for name, allowed in config.ranges.items():
         allowed.check(f"{prefix}{name}", getattr(config, name))

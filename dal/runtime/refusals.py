@@ -1,4 +1,4 @@
-"""File operations that the operating system refuses, as sentences."""
+"""Explains file operations that the operating system refuses."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _REMEDIES = {
     errno.EMFILE: f"Raise the limit of open files (ulimit -n), {_AGAIN}.",
     errno.ENFILE: f"Raise the limit of open files of the system, {_AGAIN}.",
     errno.ENAMETOOLONG: "Choose a shorter path.",
-    errno.EISDIR: f"Move the folder that is in its place, {_AGAIN}.",
-    errno.ENOTDIR: f"Move the file that is in the place of its folder, {_AGAIN}.",
-    errno.EEXIST: f"Move what is in its place, {_AGAIN}.",
-    **dict.fromkeys(_NOT_WRITABLE, "Give yourself permission, or choose another place."),
+    errno.EISDIR: f"Move the folder at this path, {_AGAIN}.",
+    errno.ENOTDIR: f"Move the file at the path of its folder, {_AGAIN}.",
+    errno.EEXIST: f"Move the file or folder at this path, {_AGAIN}.",
+    **dict.fromkeys(_NOT_WRITABLE, "Give yourself permission, or choose another path."),
 }
 
 
 class RefusedBySystem(DalError):
     """A file operation that the operating system refused.
 
-    The command line prints the sentence and exits with 1.
+    The command line prints the message and exits with status 1.
     """
 
     def __init__(self, message: str, cause: OSError) -> None:
@@ -36,9 +36,9 @@ class RefusedBySystem(DalError):
 
 
 def refusal(error: OSError, argument: str = "file", path: object = None, remedy: str | None = None) -> RefusedBySystem:
-    """Return the sentence for an error of the operating system.
+    """Return the exception for an error of the operating system.
 
-    ``remedy`` replaces the advice if the place is not writable.
+    ``remedy`` replaces the advice if the path is not writable.
 
     >>> str(refusal(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "state.json")))
     "file: 'state.json' cannot be used (No space left on device). Free space on its disk, then repeat the command."
@@ -56,7 +56,7 @@ def refusal(error: OSError, argument: str = "file", path: object = None, remedy:
 def explained(argument: str = "file", path: object = None, remedy: str | None = None) -> Iterator[None]:
     """Turn errors of the operating system in the block into RefusedBySystem.
 
-    An error that an inner block has explained gets this ``remedy`` if the place is not writable.
+    An error that an inner block has explained gets this ``remedy`` if the path is not writable.
     """
     try:
         yield

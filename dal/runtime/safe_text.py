@@ -1,24 +1,24 @@
-"""Makes text of the user's, such as file names and classes, safe for what shows it.
+"""Makes user text, such as file names and classes, safe to display.
 
-One function for each format: a terminal, a spreadsheet, a figure. HTML and LaTeX stand next to the pages that they
-write.
+There is one function per format, for terminals, spreadsheets and figures. The functions for HTML and LaTeX are in the
+modules that write these formats.
 """
 
 from __future__ import annotations
 
 import unicodedata
 
-# Marks that change the direction of the text around them, so that a line reads as another one.
+# Marks that change the direction of the text around them, which can disguise a line.
 _BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""Replace characters that control a terminal or have no shape by their escapes.
+    r"""Replace invisible characters and terminal controls by escapes.
 
     These are control characters, marks of text direction, line separators and halves of undecodable characters.
-    ``keep`` are characters that stay.
+    ``keep`` are characters that are not replaced.
 
     >>> print(visible("a\x1b[31m\r\u202eb"))
     a\x1b[31m\r\u202eb
@@ -33,9 +33,9 @@ def _is_hidden(character: str) -> bool:
 
 
 def spreadsheet_cell(value: object) -> object:
-    """Return a cell that a spreadsheet does not read as a formula.
+    """Return a cell that a spreadsheet does not run as a formula.
 
-    A text that starts like one gets an apostrophe in front. Numbers and other values stay.
+    Text that starts like a formula gets a leading apostrophe. Numbers and other values do not change.
 
     >>> spreadsheet_cell("=1+1"), spreadsheet_cell("-0.5"), spreadsheet_cell(-0.5)
     ("'=1+1", '-0.5', -0.5)
@@ -55,9 +55,9 @@ def _is_number(text: str) -> bool:
 
 
 def figure_text(text: str) -> str:
-    r"""Return text that Matplotlib draws as it is.
+    r"""Return text that Matplotlib draws literally.
 
-    A dollar would begin a formula, and a leading underscore would keep a line out of the legend.
+    Otherwise, a dollar sign begins a formula, and a leading underscore hides a line from the legend.
 
     >>> figure_text("$x$ and y"), figure_text("_mine")
     ('\\$x\\$ and y', ' _mine')

@@ -1,4 +1,4 @@
-"""Random generators derived from (seed, round, purpose).
+"""Derives random generators from the seed, the round and the purpose.
 
 Because each generator is derived, there is no state that a crash could lose.
 """
@@ -39,7 +39,7 @@ def generator(seed: int, *key: int | str) -> torch.Generator:
 def isolated_rng(seed: int, *key: int | str) -> Iterator[None]:
     """Seed the global generators inside the block, and restore them on exit.
 
-    Weight initialization and training dropout read the global generators; PyTorch offers no alternative.
+    Weight initialization and training dropout can use only the global generators.
     """
     value = derive_seed(seed, *key)
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002

@@ -47,11 +47,11 @@ class TrainingConfig:
     batch_size: int = 64
     """Images per update, summed over all devices."""
     min_updates: int = 100
-    """Minimum number of optimizer updates per round; early stopping and updates_per_label respect it."""
+    """Minimum number of optimizer updates per round, also for early stopping and updates_per_label."""
     max_updates: int = 1000
     """Maximum number of optimizer updates per round."""
     updates_per_label: float | None = None
-    """Updates per label to learn, from min_updates to max_updates in total; null uses max_updates."""
+    """Updates per label, within min_updates and max_updates in total; null uses max_updates."""
     patience: int = 300
     """Updates without improvement of the monitored metric after which training stops."""
     check_every: int = 50
@@ -60,7 +60,7 @@ class TrainingConfig:
     """Metric for early stopping: val_loss, val_accuracy, train_accuracy, none, or auto (val_loss with validation
     labels, else train_accuracy)."""
     target_train_accuracy: float = 0.99
-    """Training accuracy, from 0 to 1, at which training stops if train_accuracy is monitored."""
+    """Training accuracy, from 0 to 1, at which training stops when train_accuracy is monitored."""
     warm_start: str = "scratch"
     """Initial weights of a round: scratch (new), continue (from the last round), or shrink_perturb (a mix of both)."""
     shrink: float = 0.5

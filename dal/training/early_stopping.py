@@ -1,4 +1,4 @@
-"""Early stopping, counted in optimizer updates, with a recorded reason."""
+"""Early stopping, counted in optimizer updates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Check = Callable[[], tuple[float, float]]
 
 
 class UpdateStopping(pl.Callback):
-    """Evaluates the model every ``check_every`` updates, keeps the best weights, and stops training."""
+    """Evaluates the model regularly, keeps the best weights, and stops training."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class UpdateStopping(pl.Callback):
             trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # _look handles max_updates; any other stop comes from the user's Trainer options or callbacks.
+        # _look handles max_updates. Any other stop is due to the user's Trainer options or callbacks.
         self.reason = self.reason or "trainer"
 
     def keep(self, value: tuple[float, float]) -> None:
-        """Record the accuracy and loss of weights that take the place of the best ones."""
+        """Record the accuracy and loss of weights that replace the best ones."""
         self.best_update = self.updates
         self.history = [look for look in self.history if look["update"] < self.updates]
         self.history.append({"update": self.updates, self.metric: value[0], "loss": value[1]})
@@ -89,6 +89,6 @@ class FiniteLoss(pl.Callback):
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         if not bool(torch.isfinite(loss).all()):
             raise NonFiniteError(
-                f"loss: expected a finite number, got {loss.item()} at update {trainer.global_step}; the weights are "
+                f"loss: expected a finite number, got {loss.item()} at update {trainer.global_step}. The weights are "
                 "those of the previous update. Try a lower learning rate or trainer.gradient_clip_val."
             )

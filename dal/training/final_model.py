@@ -1,4 +1,4 @@
-"""The final model, trained once on all labels of a campaign."""
+"""Trains the final model once on all labels of a campaign."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from dal.training.setup import Points, TrainingSetup
 
 
 def new_final_model(config: ModelConfig, data: ImageData, seed: int = 0) -> Classifier:
-    """The untrained final model that ``config`` names, for the images and classes of ``data``.
+    """Return the untrained final model for the images and classes of ``data``.
 
-    Raises DalError where it names none, or one that cannot be had.
+    Raises DalError if ``config`` has no final model or the model cannot be built.
     """
     final = config.final()
     if final is None:
@@ -45,19 +45,19 @@ def train_final_model(
     *,
     test: ImageData | None = None,
 ) -> Round:
-    """Train a model from the weights that it has, as a first round would, and test it.
+    """Train a model like a first round, and test it.
 
-    Selection via proxy is arXiv:1906.11829.
+    Training starts from the model's current weights. This is the last step of selection via proxy (arXiv:1906.11829).
 
     Args:
         setup: the model, its settings, an empty ledger, and the seed of the campaign.
         data: the training set.
         labeled: (L,) int64 indices into ``data``, and their (L,) int64 labels.
-        validation: the same for validation points.
-        test: the test set; None tests nothing.
+        validation: the indices and labels of validation points.
+        test: the test set. None skips the test.
 
     Returns:
-        What a row of the journal says of a round: counts of labels, metrics, updates, and what each phase cost.
+        A row like those of the journal, with label counts, metrics, updates, and the costs of each phase.
 
     Raises:
         DalError: as dal.training.fit() does.
@@ -109,10 +109,10 @@ def finish_final_model(
     *,
     test: ImageData | None = None,
 ) -> Round:
-    """The row of the final model of a finished campaign: read from the run folder, or trained and written.
+    """Return the row of the final model, training it if needed.
 
-    ``setup`` is that of the campaign, whose model is not touched. The row is written last and at once, so that a run
-    that is killed before trains the final model again, to the same end.
+    ``setup`` is the setup of the campaign. Its model does not change. The row is written last and atomically, so that a
+    run that was killed earlier trains the final model again with the same result.
     """
     names = {"backbone": config.final_backbone, "weights": config.final_weights}
     done = from_rank_zero(read_final_model(folder))
@@ -127,7 +127,7 @@ def finish_final_model(
 
 
 def final_model_sentence(row: Round, metric: str = PRIMARY_METRIC) -> str:
-    """One sentence for the end of a run.
+    """Return a sentence about the final model of a run.
 
     >>> row = Round({"backbone": "torchvision/resnet50", "num_labeled": 600, "updates": 1000, "test_accuracy": 0.934})
     >>> final_model_sentence(row)

@@ -38,23 +38,29 @@ MAX_CHECKED = 2048
 
 @dataclass(frozen=True)
 class FitResult:
-    """What happened in a round of training. ``history`` has a dict a check: update, accuracy, loss."""
+    """The result of training a round.
+
+    ``history`` has one dict per check, with update, accuracy and loss.
+    """
 
     updates: int
     best_update: int
     stopped_because: str  # see UpdateStopping.reason
     monitor: str
     history: list[dict[str, float]] = field(default_factory=list)
-    start: str = "scratch"  # the weights it started from: scratch, continue or shrink_perturb
+    start: str = "scratch"  # the kind of initial weights: scratch, continue or shrink_perturb
     metric: str = "accuracy"  # the primary metric of the task
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The check whose weights were kept; None where nothing was checked."""
+        """The check whose weights were kept, or None without checks."""
         return next((h for h in self.history if h["update"] == self.best_update), None)
 
     def row(self) -> dict[str, Any]:
-        """Keys for the journal. Accuracy and loss are those of the weights that were kept, on what was watched."""
+        """Return entries for the journal.
+
+        Accuracy and loss are those of the kept weights on the monitored points.
+        """
         best, watched = self.best, self.monitor.split("_")[0]
         return {
             **(
@@ -77,13 +83,14 @@ def fit(
     round: int = 0,
     after_setup: Callable[[], None] | None = None,
 ) -> FitResult:
-    """Train the module in place and leave it with the best weights seen.
+    """Train the module in place and keep the best weights.
 
-    Weights that a callback or hook sets at the end of training, such as an average, are kept in place of the best.
+    Weights that a callback or hook sets at the end of training, such as an average, replace the best weights.
 
-    ``max_updates`` are the most updates; None is what effort() gives a round from scratch. ``after_setup`` runs after
-    the module's setup(), before the first batch. Raises NonFiniteError for a loss that is not finite, DalError where
-    nothing is labeled, for Trainer options that cannot be used, and where no batch leads to an update.
+    ``max_updates`` is the maximum number of updates. None means the result of effort() for a round from scratch.
+    ``after_setup`` runs after the module's setup() and before the first batch. Raises NonFiniteError for a loss that is
+    not finite. Raises DalError if there are no labeled points, if Trainer options cannot be used, or if no batch leads
+    to an update.
     """
     config, passes, module = setup.config, setup.passes, setup.passes.model.module
     own_options(setup.trainer_options)
@@ -111,8 +118,8 @@ def fit(
     run_trainer(setup, loaders, plan, ours, round)
     if not stopping.updates:
         raise DalError(
-            f"training: expected at least one update in the round, got none in {count.batches} batches; the Trainer's "
-            "options, a callback or the module ended training or stepped no optimizer."
+            f"training: expected at least one update in the round, got none in {count.batches} batches. Trainer "
+            "options, a callback or the module ended training, or no optimizer made a step."
         )
     if stopping.best_state is not None:
         if kept.are_replaced(module):
@@ -120,7 +127,7 @@ def fit(
         else:
             module.load_state_dict(stopping.best_state)
     if structure.is_compiled():
-        # Scoring reads layers that torch.compile hides, and the next round compiles again.
+        # Scoring needs layers that torch.compile hides. The next round compiles again.
         structure.restore()
     reason = "no_update" if count.is_idle else stopping.reason
     assert reason is not None
@@ -132,7 +139,10 @@ def _callback(package: str, cls: Any, *arguments: Any) -> Any:
 
 
 def _plan(setup: TrainingSetup, num_labels: int, most: int, validates: bool) -> Plan:
-    """The length of a round, whose own validation runs about as often as the check of early stopping."""
+    """Return the length of a round.
+
+    The module's own validation runs about as often as the check of early stopping.
+    """
     config, accumulate = setup.config, setup.trainer_options.get("accumulate_grad_batches") or 1
     num_batches = batches_per_epoch(num_labels, config.batch_size, accumulate)
     every = math.ceil(config.check_every * accumulate / num_batches) if validates else 0
@@ -148,8 +158,9 @@ def _loaders(
     round: int,
 ) -> EpochData:
     config, module = setup.config, setup.passes.model.module
-    # Each stream draws from the global generator, which dropout reads. The checks start no stream, except with the
-    # Classifier, whose published results have these draws.
+    # Each stream draws from the global generator, which dropout also uses. By default, one stream serves a whole round.
+    # With the Classifier and early stopping, each check starts a new stream, because its published results include
+    # these draws.
     is_published = monitor != "none" and isinstance(module, Classifier)
     kind = in_package(EpochData, "LightningDataModule", package_of(module) or PYTORCH_LIGHTNING)
     loaders: EpochData = kind(
@@ -167,18 +178,21 @@ def _loaders(
 
 
 def _monitor(config: TrainingConfig, has_validation: bool) -> str:
-    """What is watched: what ``config.monitor`` says, or what auto means."""
+    """Return the monitored metric, with ``auto`` resolved."""
     if config.monitor == "auto":
         return "val_loss" if has_validation else "train_accuracy"
     if config.monitor.startswith("val_") and not has_validation:
-        expected = "train_accuracy or auto, as there are no validation points"
+        expected = "train_accuracy or auto, because there are no validation points"
         raise bad_value("training.monitor", expected, config.monitor)
     return config.monitor
 
 
 def _check(passes: ModelPass, data: ImageData, watched: Points, structure: Structure) -> Check:
-    """The check of early stopping: the primary metric and the mean loss on the watched points."""
-    # The model stays on the Trainer's device.
+    """Return the check of early stopping.
+
+    The check returns the primary metric and the mean loss on the watched points.
+    """
+    # Keep the model on the Trainer's device.
     watching = replace(passes, device=None, on_progress=silent)
 
     def check() -> tuple[float, float]:
@@ -186,7 +200,7 @@ def _check(passes: ModelPass, data: ImageData, watched: Points, structure: Struc
             logits = watching.logits(data, watched[0], "validate")
             value = data.task.value(logits, watched[1])
             loss = float(data.task.loss(logits.double(), watched[1]))
-            # Devices may differ in the last bit, and all must stop at the same update.
+            # Results may differ in the last bit between devices, but all must stop at the same update.
             return from_rank_zero((value, loss))
 
     return check

@@ -19,14 +19,17 @@ from dal.training.warm_start import effort, starting_state
 
 
 def check_monitor(config: TrainingConfig, has_validation: bool) -> None:
-    """Raise DalError where ``config.monitor`` watches validation points and there are none."""
+    """Raise DalError if ``config.monitor`` needs validation points and there are none."""
     if config.monitor.startswith("val_") and not has_validation:
-        expected = "train_accuracy or auto, as there are no validation points (campaign.validation_size)"
+        expected = "train_accuracy or auto, because there are no validation points (campaign.validation_size)"
         raise bad_value("training.monitor", expected, config.monitor)
 
 
 def check_training(setup: TrainingSetup, has_validation: bool) -> None:
-    """Raise DalError where early stopping, a callback or a scheduler watches validation points and there are none."""
+    """Raise DalError if training needs validation points and there are none.
+
+    Early stopping, a callback or a scheduler may need them.
+    """
     check_monitor(setup.config, has_validation)
     check_monitored(setup, has_validation)
     check_schedulers(setup, has_validation)
@@ -43,9 +46,10 @@ def fit_round(
     is_first: bool,
     round: int = 0,
 ) -> FitResult:
-    """Train a round in place: fit() from the weights that ``warm_start`` says, with the effort() of that start.
+    """Train a round with fit(), from the weights set by ``warm_start``.
 
-    ``num_new`` of the labeled points are new, and ``fresh`` are new weights.
+    The start also determines the number of updates, by effort(). ``num_new`` of the labeled points are new, and
+    ``fresh`` are new weights.
     """
     config, module = setup.config, setup.passes.model.module
     start = "scratch" if is_first else config.warm_start
@@ -67,7 +71,7 @@ def fit_round(
     if previous.keys() == structure.names:
         load(fresh)
     else:
-        # The last round's setup() has made layers, and this one's makes them again, with new weights.
+        # The last round's setup() created layers. This round's setup() creates them again, with new weights.
         structure.restore()
         module.load_state_dict(dict(fresh))
         if start != "scratch":
@@ -80,6 +84,6 @@ def fit_round(
 def _continue(module: nn.Module, previous: Mapping[str, Tensor], load: Callable[[Mapping[str, Tensor]], None]) -> None:
     fresh = module.state_dict()
     if fresh.keys() != previous.keys():
-        expected = "setup() to make the same layers in each round, or training.warm_start=scratch"
+        expected = "setup() to create the same layers in each round, or training.warm_start=scratch"
         raise bad_value("model", expected, sorted(fresh.keys() ^ previous.keys())[0])
     load(fresh)

@@ -13,15 +13,15 @@ from dal.scoring.model_pass import ModelPass
 from dal.training.config import TrainingConfig
 
 Points = tuple[Tensor, Tensor]
-"""(L,) int64 indices and their labels."""
+"""(L,) int64 indices and the labels of these points."""
 
 
 @dataclass(frozen=True)
 class Logs:
-    """Where and how a round is logged.
+    """Settings for the logs of a round.
 
-    ``folder`` takes dal's TensorBoard events; None writes none. The steps of the user's loggers follow
-    ``steps_before``, the updates of earlier rounds, and their entries have the number of the ``round``.
+    dal writes TensorBoard events to ``folder``, unless it is None. The steps of the user's loggers continue from
+    ``steps_before``, the updates of earlier rounds. Their entries contain the number of the ``round``.
     """
 
     folder: Path | None = None
@@ -29,16 +29,16 @@ class Logs:
     round: int | None = None
 
     def of_final_model(self) -> Logs:
-        """Return the same for the final model, which is of no round."""
+        """Return these settings for the final model, which has no round."""
         return replace(self, round=None, folder=self.folder and self.folder.with_name("final_model"))
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """The model with its passes, how it trains, and the seed.
+    """The model with its passes, the training settings, and the seed.
 
-    ``trainer_options`` are those of Lightning's Trainer (accelerator, devices, strategy, precision, logger, callbacks,
-    ...).
+    ``trainer_options`` are the options of Lightning's Trainer (accelerator, devices, strategy, precision, logger,
+    callbacks, ...).
     """
 
     passes: ModelPass

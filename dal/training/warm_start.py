@@ -42,10 +42,10 @@ def starting_state(
 
 
 def effort(config: TrainingConfig, num_labels: int, num_new: int, warm: bool) -> int:
-    """Return the maximum number of updates of a round, as set by ``updates_per_label``.
+    """Return the maximum number of updates of a round.
 
-    A round from scratch learns all ``num_labels`` labels. A warm round learns the ``num_new`` labels that are new since
-    the last round.
+    With ``updates_per_label``, it grows with the labels to learn. A round from scratch learns all ``num_labels``
+    labels. A warm round learns only the ``num_new`` labels added since the last round.
 
     >>> config = TrainingConfig(min_updates=10, updates_per_label=2)
     >>> [effort(config, num_labels=100, num_new=20, warm=warm) for warm in (False, True)]

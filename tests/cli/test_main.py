@@ -65,7 +65,11 @@ def test_run_again_shows_the_finished_run_and_another_setting_is_refused(finishe
     status, out, _ = call(capsys, "run", *QUICK, f"run_dir={finished}")
     assert status == 0 and "is already finished" in out and "Done, because" in out
     status, _, err = call(capsys, "run", *QUICK, f"run_dir={finished}", "model.lr=0.5")
-    assert status == 2 and err.startswith("Error: model.lr: expected 0.003, as the run in") and err.count("\n") == 1
+    assert (
+        status == 2
+        and err.startswith("Error: model.lr: expected 0.003, as at the start of the run in")
+        and err.count("\n") == 1
+    )
     assert (finished / "rounds.jsonl").read_bytes() == before
 
 
@@ -87,7 +91,7 @@ def test_sweep_runs_the_grid_and_says_which_failed(tmp_path, capsys):
     "arguments,message",
     [
         (["run", "acquisition=blad"], "did you mean bald?"),
-        (["run", "data=image_folder", "experiment=none", "run_dir=x"], "root: expected a folder of images"),
+        (["run", "data=image_folder", "experiment=none", "run_dir=x"], "data.root: expected a folder of images"),
         (["rank", "nowhere"], "run: expected a run folder, got 'nowhere'"),
         (["report", "nowhere"], "nowhere"),
     ],
@@ -164,14 +168,14 @@ def test_a_folder_of_images_from_labels_to_a_ranking_of_new_ones(tmp_path, capsy
         ("training.monitor=val_loss training.average=0", "training.monitor: expected train_accuracy or auto"),
         ("campaign.cost_optimum=true", "prices.accuracy_point: expected a price"),
         ("model.final_backbone=nope", "model.final_backbone: expected one of"),
-        ("+trainer.max_epochs=3", "trainer.max_epochs: expected to be left out"),
+        ("+trainer.max_epochs=3", "trainer.max_epochs: dal controls this option"),
         ("trainer.precision=foo", "trainer: expected options that Lightning accepts, got: "),
         ("+trainer.nope=3", "trainer: expected one of accelerator, "),
         (
             "+trainer.callbacks=[foo]",
             "trainer.callbacks: expected callbacks, such as EarlyStopping('val_loss'), got 'f",
         ),
-        ("+trainer.fast_dev_run=true", "trainer.fast_dev_run: expected to be left out, because training.max_updates"),
+        ("+trainer.fast_dev_run=true", "trainer.fast_dev_run: dal controls this option. Set training.max_updates"),
         ("trainer.devices=10000", "trainer.devices: expected at most "),
         ("trainer.deterministic=abc", "trainer.deterministic: expected true, false or warn, got 'abc'."),
         ("trainer.gradient_clip_val=nan", "trainer.gradient_clip_val: expected a number from 0, or null, got nan."),

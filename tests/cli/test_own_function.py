@@ -184,7 +184,7 @@ def test_it_can_ask_for_the_labels(file, tmp_path, capsys):
             CODE.replace(": float = 1.0", ": float"),
             "a default for each field of Brightness, got 'none for po",
         ),
-        ("mine.py", CODE.replace("power", "digest"), "other names than name, file and digest, got 'digest'"),
+        ("mine.py", CODE.replace("power", "digest"), "no field called name, file or digest, got 'digest'"),
         (
             "mine.py",
             CODE.replace("    power", "    needs_labels: ClassVar[bool] = True\n    power"),

@@ -75,7 +75,7 @@ def test_values_reach_the_objects():
         (["seed=range(3)"], "seed: expected one value"),
         (
             ["training.rewind=0.0"],
-            r"^training.rewind: expected an option that dal has, got 'training.rewind', which was removed because it "
+            r"^training.rewind: expected a current option, got 'training.rewind', which was removed because it "
             r"cost 3.5 points of area under the learning curve on Fashion-MNIST and 2.3 on digits\.$",
         ),
         (["training.replay=3"], "got 'training.replay', which was removed because it gained 0 points"),
@@ -157,9 +157,9 @@ def test_a_renamed_key_is_taken_under_its_old_name_with_a_warning(monkeypatch):
     with pytest.warns(UserWarning) as told:
         config = compose(["training.batch=8", "points.kind=random", "++points.size=30", "model.lr=0.5"])
     assert [str(warning.message) for warning in told] == [
-        "training.batch is now called training.batch_size; use the new name.",
-        "points.kind is now called candidates.kind; use the new name.",
-        "points.size is now called candidates.size; use the new name.",
+        "training.batch is now called training.batch_size. Use the new name.",
+        "points.kind is now called candidates.kind. Use the new name.",
+        "points.size is now called candidates.size. Use the new name.",
     ]
     assert config == compose(["training.batch_size=8", "candidates.kind=random", "candidates.size=30", "model.lr=0.5"])
     with pytest.raises(DalError, match=r"overrides: expected one of .* got 'pointsize'"):

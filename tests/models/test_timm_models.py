@@ -104,9 +104,12 @@ def test_options_reach_timm():
         (options(drop_rate="x"), r"model.backbone_options: expected numbers .* got .'drop_rate': 'x'"),
         (
             {"backbone": "timm/convnext_atto"},
-            r"model.input_size: expected a side in pixels that timm/convnext_atto takes",
+            r"model.input_size: expected a side in pixels that timm/convnext_atto supports",
         ),
-        (options(a=1) | {"backbone": "small_cnn"}, r"model.backbone_options: expected nothing with backbone=small_cnn"),
+        (
+            options(a=1) | {"backbone": "small_cnn"},
+            r"model.backbone_options: expected no options with backbone=small_cnn",
+        ),
         ({"weights": "IMAGENET1K_V1"}, r"weights: expected null, DEFAULT or a path ending in .pt or .pth"),
     ],
 )
@@ -123,5 +126,5 @@ def test_without_a_network_or_without_timm_a_sentence_says_so(monkeypatch):
     with pytest.raises(DalError, match=r"^weights: expected a network to download timm/resnet10t from, .* cannot find"):
         TimmBackbone("resnet10t", (3, 32, 32), "DEFAULT")
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(DalError, match=r"^backbone: expected the package timm, got none; pip install timm\.$"):
+    with pytest.raises(DalError, match=r"^backbone: expected the package timm, got none. Run pip install timm\.$"):
         TimmBackbone("resnet10t", (3, 32, 32))

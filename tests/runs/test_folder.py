@@ -82,7 +82,7 @@ def test_a_finished_run_is_finished(finished, data, test_data, new_model, quick)
 def test_another_configuration_is_refused_with_the_first_key_that_differs(finished, data):
     files = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
     other = CONFIG | {"campaign": {"budget": 40, "query_size": 20}}
-    with pytest.raises(DalError, match=r"campaign.budget: expected 30, as the run in .* was started with, got 40"):
+    with pytest.raises(DalError, match=r"campaign.budget: expected 30, as at the start of the run in .*, got 40"):
         RunFolder(finished, other, data.fingerprint())
     assert {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()} == files
     RunFolder(finished, CONFIG | {"run_dir": "y", "scoring": {"batch_size": 7}}, data.fingerprint()).close()
@@ -100,7 +100,7 @@ def test_prices_may_change_unless_the_campaign_goes_by_them(tmp_path, data):
     start("bill", cost_optimum=False, label=0.1)
     start("bill", cost_optimum=False, label=0.2)
     start("rule", cost_optimum=True, label=0.1)
-    with pytest.raises(DalError, match=r"prices.label: expected 0.1, as the run in .* was started with, got 0.2"):
+    with pytest.raises(DalError, match=r"prices.label: expected 0.1, as at the start of the run in .*, got 0.2"):
         start("rule", cost_optimum=True, label=0.2)
 
 
@@ -111,7 +111,7 @@ def test_other_images_are_refused(finished, data):
 
 def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path, data):
     (tmp_path / "thesis.txt").write_text("dear")
-    with pytest.raises(DalError, match=r"run_dir: .* is no run but contains 'thesis.txt'"):
+    with pytest.raises(DalError, match=r"run_dir: .* is not a run folder but contains 'thesis.txt'"):
         RunFolder(tmp_path, CONFIG, data.fingerprint())
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
     with pytest.raises(DalError, match=r"run_dir: '.*' is a file\. Choose another run_dir\."):

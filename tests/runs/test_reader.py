@@ -117,7 +117,7 @@ def test_the_primary_metric_is_that_of_the_data(synthetic, tmp_path):
     assert read_run(path).curve.tolist() == [0, 0.25]
     for text in ("{", "[]"):
         (path / "data.json").write_text(text)
-        with pytest.raises(DalError, match=r"^run: data.json in .* is damaged\. Resume the run to write it anew\.$"):
+        with pytest.raises(DalError, match=r"^run: data.json in .* is damaged\. Resume the run to write it again\.$"):
             read_run(path)
 
 

@@ -37,7 +37,7 @@ def test_a_removed_option_that_is_off_is_left_out(write):
     path = write(OFF)
     assert load_config(path) == read_config(path) == compose(["seed=3"])
     check_same_config(path, compose(["seed=3"]))
-    with pytest.raises(DalError, match=r"^seed: expected 3, as the run in .* got 4"):
+    with pytest.raises(DalError, match=r"^seed: expected 3, as at the start of the run in .* got 4"):
         check_same_config(path, compose(["seed=4"]))
 
 
@@ -59,8 +59,8 @@ def test_a_section_of_removed_options_alone_goes_with_them(tmp_path):
 def test_a_removed_option_that_is_on_can_be_read_but_not_gone_on_with(write, key, value, expected):
     path = write({**OFF, key: value})
     message = (
-        f"{key}: expected {expected}, as dal no longer has this option, got {value!r} in {str(path.parent)!r}. Use the "
-        "dal version that made the run."
+        f"{key}: expected {expected}, because dal no longer has this option, got {value!r} in {str(path.parent)!r}. "
+        "Use the dal version that created the run."
     )
     for go_on in (load_config, lambda path: check_same_config(path, compose(["seed=3"]))):
         with pytest.raises(DalError) as caught:
@@ -101,7 +101,7 @@ def test_a_run_of_the_version_with_the_options_goes_on_and_is_read(tmp_path, syn
     assert read_run(tmp_path / "run").config["training"]["rewind"] == 0.3
     for go_on in (lambda: run_campaign(config), lambda: rank_command(str(tmp_path / "run"))):
         with pytest.raises(
-            DalError, match=r"^training.rewind: expected 0.0, as dal no longer has this option, got 0.3"
+            DalError, match=r"^training.rewind: expected 0.0, because dal no longer has this option, got 0.3"
         ):
             go_on()
 
@@ -119,7 +119,7 @@ def test_renamed_keys_are_read_under_their_new_names(tmp_path, monkeypatch):
     }
     assert load_config(path) == read_config(path) == now
     check_same_config(path, now)
-    with pytest.raises(DalError, match=r"^training.batch_size: expected 8, as the run in"):
+    with pytest.raises(DalError, match=r"^training.batch_size: expected 8, as at the start of the run in"):
         check_same_config(path, {**now, "training": {"patience": 5, "batch_size": 9}})
 
 

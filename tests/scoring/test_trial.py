@@ -53,7 +53,7 @@ class InAHelper(OwnModule):
         return F.cross_entropy(self(batch["image"]), batch["label"])
 
 
-REMEDY = "; pass batch= to adapt(), a function (x, y) or the names of a dict."
+REMEDY = ". Pass batch= to adapt(), either a function (x, y) or the names of a dict."
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_a_module_without_forward_is_told_the_argument():
     with pytest.raises(DalError) as error:
         learner_of(adapt(NoForward(), "fc"), Margin())
     assert str(error.value) == (
-        "model: expected NoForward to have forward(x), got none; pass forward=, the name of the method that takes "
-        "images, to adapt()."
+        "model: expected NoForward to define forward(x), got none. Pass the name of the method that takes "
+        "images to adapt(), as forward=."
     )
 
 
@@ -124,7 +124,7 @@ def test_a_function_that_gives_logits_and_features_is_all_it_takes(function):
 
 @pytest.mark.parametrize("function", [ALFAMix(), DropQuery()])
 def test_a_function_that_changes_features_needs_the_head(function):
-    with pytest.raises(DalError, match=r"^model: expected head= beside predict= for a function that changes"):
+    with pytest.raises(DalError, match=r"^model: expected head= in addition to predict= for a function that changes"):
         learner_of(adapt(NoForward(), predict=scores_and_features), function)
     assert len(two_rounds(learner_of(adapt(NoForward(), "fc", predict=scores_and_features), function))) == 6
 
@@ -148,7 +148,7 @@ def test_a_function_that_gives_something_else(found, got):
         ({"forward": "missing"}, "forward: expected the name of a method of NoForward, got 'missing'."),
         ({"forward": 3}, "forward: expected the name of a method, or a function (module, x), got 3."),
         ({"predict": "scores"}, "predict: expected a function (module, x) that returns (logits, features), got "),
-        ({"forward": "scores", "predict": print}, "forward: expected None with predict, which takes its place, got "),
+        ({"forward": "scores", "predict": print}, "forward: expected None with predict, which replaces it, got "),
         ({"head": None}, "head: expected the name of the last layer, perhaps 'fc', got None."),
     ],
 )
@@ -169,5 +169,5 @@ def test_draws_are_refused_before_a_label_is_bought():
         learner_of(adapt(OwnModule(dense(nn.Linear(6, 3))), "net.2"), BALD(num_draws=3))
     torch.manual_seed(0)
     mixes = dense(nn.Dropout(0.5), nn.BatchNorm1d(6, track_running_stats=False), nn.Linear(6, 3))
-    with pytest.raises(DalError, match="treat the images of a batch independently"):
+    with pytest.raises(DalError, match="process the images of a batch independently"):
         learner_of(adapt(OwnModule(mixes), "net.4"), BALD(num_draws=3))

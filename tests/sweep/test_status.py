@@ -41,7 +41,7 @@ def test_stages(cells):
     assert run_status(cells[2]) == RunStatus("begun")
     write(cells[3], ROWS, "done", config=cells[3].config | {"model": cells[3].config["model"] | {"lr": 0.5}})
     found = run_status(cells[3])
-    assert found.stage == "refused" and found.reason.startswith("model.lr: expected 0.5, as the run in")
+    assert found.stage == "refused" and found.reason.startswith("model.lr: expected 0.5, as at the start of the run in")
     write(cells[4], ROWS, bytes={"rounds.jsonl": 10_000})
     assert run_status(cells[4]).stage == "refused" and "expected 10000 bytes" in run_status(cells[4]).reason
     cells[5].run_dir.mkdir(parents=True)

@@ -261,10 +261,14 @@ def test_training_uses_the_told_labels(data):
 @pytest.mark.parametrize(
     ("options", "config", "message"),
     [
-        ({"max_epochs": 3}, {}, "trainer.max_epochs: expected to be left out, because training.max_updates sets it"),
-        ({"max_steps": 3}, {}, "trainer.max_steps: expected to be left out"),
-        ({"enable_checkpointing": True}, {}, "trainer.enable_checkpointing: expected to be left out"),
-        ({}, {"monitor": "val_loss"}, "training.monitor: expected train_accuracy or auto, as there are no validation"),
+        ({"max_epochs": 3}, {}, "trainer.max_epochs: dal controls this option. Set training.max_updates instead"),
+        ({"max_steps": 3}, {}, "trainer.max_steps: dal controls this option"),
+        ({"enable_checkpointing": True}, {}, "trainer.enable_checkpointing: dal controls this option"),
+        (
+            {},
+            {"monitor": "val_loss"},
+            "training.monitor: expected train_accuracy or auto, because there are no validation",
+        ),
         ({}, {"monitor": "val_accuracy"}, "training.monitor: expected train_accuracy or auto"),
     ],
 )
@@ -374,7 +378,7 @@ def test_a_loss_that_is_not_finite_ends_training_before_the_weights_change(data,
     random_before = shared.rng_states()
     with pytest.raises(NonFiniteError) as error:
         fit(model, data, points(data, 0, 20), config=quick(), trainer_options=CPU, ledger=ledger)
-    assert str(error.value).startswith(f"loss: expected a finite number, got {bad} at update 3;")
+    assert str(error.value).startswith(f"loss: expected a finite number, got {bad} at update 3.")
     module = model.module
     assert module.trainers[0].global_step == 3
     assert all(torch.equal(module.before[k], v) for k, v in module.named_parameters())

@@ -1,1 +1,1 @@
-"""Values of options: references, sweeps, texts and paths."""
+"""Handling of option values: references, sweeps, text and paths."""

@@ -1,4 +1,7 @@
-"""Expands ``~`` in paths of a configuration, which a shell leaves in KEY=~/PATH."""
+"""Expands ``~`` in the paths of a configuration.
+
+A shell does not expand it in KEY=~/PATH.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replaces the references of a configuration, such as ``${seed}``, by their values."""
+"""Replaces references such as ``${seed}`` in a configuration by their values."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dal.errors import DalError
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
-    """Return the configuration as plain dicts, without references.
+    """Return the configuration as plain dicts, with references resolved.
 
-    Raises DalError, naming the key, for a reference without a value or with one of a wrong type.
+    Raises DalError, with the key, if a value is missing or has the wrong type.
 
     >>> resolve(OmegaConf.create({"seed": 3, "run_dir": "runs/${seed}"}))
     {'seed': 3, 'run_dir': 'runs/3'}
@@ -24,9 +24,9 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "overrides"
         got = f"{_text(config, key)}{_why(error)}"
-        raise DalError(f"{key}: expected a value that exists and fits, got {got}.") from error
+        raise DalError(f"{key}: expected a defined value of the right type, got {got}.") from error
     except RecursionError as error:
-        raise DalError("overrides: expected references that end, got some that refer to one another.") from error
+        raise DalError("overrides: expected references without cycles, got some that refer to one another.") from error
     assert isinstance(resolved, dict)
     made = {str(key): value for key, value in resolved.items()}
     return made | expand_home({key: made[key] for key in ("run_dir",) if key in made})

@@ -1,4 +1,4 @@
-"""The values of a sweep over an option."""
+"""Lists the values of a sweep over an option."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hydra.errors import HydraException
 from dal.errors import DalError
 
 MOST_VALUES = 10_000
-"""Maximum number of values of a sweep, and of cells of a grid."""
+"""Maximum number of values per sweep, and of cells per grid."""
 
 
 def sweep_values(override: Override) -> list[str]:
     """Return the values of a sweep as text.
 
-    Raises DalError for more than MOST_VALUES, and for a sweep without a list of values.
+    Raises DalError for a sweep with more than MOST_VALUES values or without a list of values.
     """
     return [str(value) for value in swept(override, as_text=True)]
 
@@ -26,7 +26,7 @@ def swept(override: Override, as_text: bool = False) -> list[Any]:
     """Return the values of a sweep. Raises DalError as sweep_values() does."""
     key, value = override.key_or_group, override.value()
     too_many = DalError(f"{key}: expected at most {MOST_VALUES} values, got {value_text(override)}.")
-    # A range is counted first, because Hydra would build all of a shuffled one.
+    # Check the length of a range first, because Hydra materializes shuffled ranges.
     if isinstance(value, RangeSweep) and not _length(value) <= MOST_VALUES:
         raise too_many
     try:

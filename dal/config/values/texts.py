@@ -1,4 +1,4 @@
-"""Keeps text settings as they are typed."""
+"""Keeps the values of text settings as the user typed them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _LEAF = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[][,]|[^][,'"]+""")
 
 
 def as_typed(override: str) -> str:
-    """Return an override whose value stays text where its setting is a text.
+    """Quote values of text settings that Hydra would parse as another type.
 
-    Hydra would read 1e3 as the number 1000.0, and true as True.
+    Hydra parses 1e3 as the number 1000.0 and true as True.
 
     >>> as_typed("data.classes=[1e3,true,cat]"), as_typed("seed=1e3")
     ("data.classes=['1e3','true',cat]", 'seed=1e3')
@@ -47,7 +47,7 @@ def _quoted(leaf: str, in_list: bool) -> str:
 
 @cache
 def _text_keys() -> frozenset[str]:
-    """Return the dotted keys of all settings that are a text or a list of texts."""
+    """Return the dotted keys of all settings of type str or list[str]."""
     found = {f"data.{f.name}" for config in data_sets().values() for f in fields(config) if f.type in _TEXTS}
     for section in fields(RunConfig):
         made: Any = section.default_factory

@@ -1,1 +1,1 @@
-"""Data sets: each module with a DataConfig is an option."""
+"""Data sets. Each module with a DataConfig is an option of ``data=``."""

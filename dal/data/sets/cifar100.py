@@ -28,7 +28,7 @@ class CIFAR100(DataConfig):
     >>> from dal.data import load
     >>> load(CIFAR100(root="no/such/folder"))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    dal.errors.DalError: root: expected the undamaged files of cifar-100... in no/such/folder, which are missing ...
+    dal.errors.DalError: data.root: expected the undamaged files of cifar-100... in no/such/folder, which are ...
     """
 
     root: str = "data/cifar100"

@@ -13,7 +13,7 @@ from dal.runtime.ranges import Range, Ranges, check_ranges, whole
 class DataConfig:
     """Configuration of a data set.
 
-    A subclass is one option of ``data=``, under the name of its module. A module defines one subclass.
+    A subclass is one option of ``data=``, with the name of its module. A module defines one subclass.
     """
 
     ranges: ClassVar[Ranges] = {
@@ -30,7 +30,7 @@ class DataConfig:
     imbalance_factor: float = 1.0
     """Ratio of the largest to the smallest class; sizes decay exponentially (arXiv:1901.05555)."""
     copies: int = 1
-    """Number of copies of each training image in the pool; all but the first have noise (arXiv:1906.08158)."""
+    """Number of copies per training image in the pool; all but the first have noise (arXiv:1906.08158)."""
     copy_noise: float = 0.1
     """Standard deviation of the noise on copies, relative to that of the pixels of the data set."""
     outside_classes: int = 0
@@ -38,7 +38,7 @@ class DataConfig:
     outside_from: str | None = None
     """Data set whose training images join the pool as out-of-distribution images, such as cifar100; null adds none."""
     outside_size: int | None = None
-    """Images taken from outside_from, drawn with a fixed seed; null takes all."""
+    """Number of images from outside_from, drawn with a fixed seed; null takes all."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "data.")

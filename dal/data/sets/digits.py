@@ -21,10 +21,10 @@ MEAN, STD = 0.3053, 0.3759
 
 @dataclass
 class Digits(DataConfig):
-    """Digits of scikit-learn in a fixed stratified split.
+    """The digits of scikit-learn in a fixed stratified split.
 
-    The split has 1,297 training and 500 test images, uint8 (1, 8, 8). The images need no download and train in seconds.
-    An id such as ``digit-0007`` holds the position in ``sklearn.datasets.load_digits()``. The augmentation shifts
+    The split has 1,297 training and 500 test images, uint8 (1, 8, 8). It needs no download, and training takes seconds.
+    An id such as ``digit-0007`` contains the position in ``sklearn.datasets.load_digits()``. The augmentation shifts
     images by at most one pixel. It does not flip them, because that changes digits.
 
     >>> from dal.data import load

@@ -45,14 +45,14 @@ class FashionMNIST(DataConfig):
     """Fashion-MNIST from its four IDX files, as uint8 (1, 28, 28) images.
 
     The files, gzipped or not, are in ``root`` or in any folder below it. If the default root does not exist, the folder
-    of the Debian package dataset-fashion-mnist is read. The augmentation is a horizontal flip.
+    of the Debian package dataset-fashion-mnist is used. The augmentation is a horizontal flip.
 
-    Raises DalError if a file is missing, damaged or of another shape, or if the download fails.
+    Raises DalError if a file is missing, damaged or of the wrong shape, or if the download fails.
 
     >>> from dal.data import load
     >>> load(FashionMNIST(root="no/such/folder"))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    dal.errors.DalError: root: expected the Fashion-MNIST file train-images-idx3-ubyte or ...
+    dal.errors.DalError: data.root: expected the Fashion-MNIST file train-images-idx3-ubyte or ...
     """
 
     root: str = DEFAULT_ROOT
@@ -104,7 +104,7 @@ def _existing(root: Path, name: str) -> Path:
     path = _find(root, name)
     if path is None:
         expected = f"the Fashion-MNIST file {name} or {name}.gz in it or below it ({_HOW_TO_GET})"
-        raise bad_value("root", expected, str(root))
+        raise bad_value("data.root", expected, str(root))
     return path
 
 
@@ -115,6 +115,6 @@ def _download(root: Path) -> None:
         Download(str(root), download=True)
     except (OSError, RuntimeError, HTTPException) as error:
         raise DalError(
-            f"download: fetching Fashion-MNIST into {root} failed ({' '.join(str(error).split())}); "
+            f"data.download: fetching Fashion-MNIST into {root} failed ({' '.join(str(error).split())}); "
             f"put its four files there yourself ({_HOW_TO_GET})."
         ) from error

@@ -23,14 +23,15 @@ _FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
 
 @dataclass
 class HuggingFace(DataConfig):
-    """Images and labels from two columns of a data set, as uint8 (3, H, W); ids have the form ``train-000001``.
+    """Images and labels from two columns of a data set.
 
-    ``path`` is a folder that ``save_to_disk`` has written, a folder of images or of parquet files, one parquet or arrow
-    file, or a name on the Hugging Face hub, which is downloaded. The classes are the names of a ClassLabel column,
-    the texts that occur, or whole numbers from 0. An empty label makes an unlabeled point.
+    Images are uint8 (3, H, W), and ids have the form ``train-000001``. ``path`` is a folder written by
+    ``save_to_disk``, a folder of images or parquet files, a parquet or arrow file, or a name on the Hugging Face hub,
+    which is downloaded. The classes are the names of a ClassLabel column, the strings in the column, or whole numbers
+    from 0. A point with an empty label is unlabeled.
 
-    Raises DalError without the package datasets, for a data set that cannot be read, and for columns that are missing
-    or do not hold images and single labels.
+    Raises DalError if the package datasets is missing, if the data set cannot be read, or if columns are missing or do
+    not contain images and single labels.
 
     >>> from dal.data import load
     >>> load(HuggingFace())
@@ -46,7 +47,7 @@ class HuggingFace(DataConfig):
     path: str = ""
     """Folder, parquet or arrow file, or name of the data set on the hub."""
     config: str | None = None
-    """Name of the data set's configuration on the hub; null takes the default one."""
+    """Name of the data set's configuration on the hub; null uses the default configuration."""
     train_split: str = "train"
     """Split whose images are the pool."""
     test_split: str | None = "test"
@@ -58,7 +59,7 @@ class HuggingFace(DataConfig):
     label: str = "label"
     """Column of the labels."""
     horizontal_flip: bool = False
-    """Whether training flips images horizontally; leave it off where a flip changes the class."""
+    """Whether training flips images horizontally; turn it off if a flip changes the class."""
     image_size: int | None = 64
     """Side length in pixels to which images are cropped and resized; null keeps their size, one for all images."""
     in_memory: bool | None = None
@@ -87,11 +88,11 @@ class HuggingFace(DataConfig):
         return ImageSplits(data[0], data[1]) if len(data) == 2 else split_by_id(data[0], self.test_fraction)
 
     def _open(self) -> Mapping[str, Any]:
-        """The splits by name."""
+        """Return the splits by name."""
         try:
             import datasets
         except ImportError as error:
-            raise DalError("data: expected the package datasets, got none; pip install datasets.") from error
+            raise DalError("data: expected the package datasets, got none. Run pip install datasets.") from error
         if int(datasets.__version__.partition(".")[0]) < 4:
             # Older versions run Python files that lie in the folder of a data set.
             raise bad_value("data", "version 4 or newer of the package datasets", datasets.__version__)
@@ -153,5 +154,5 @@ class HuggingFace(DataConfig):
 
 
 def _hashable(value: Any) -> Any:
-    """The label, or a tuple in place of a list, which is no single label."""
+    """Return a hashable label, with lists (never valid) as tuples."""
     return tuple(value) if isinstance(value, list) else value

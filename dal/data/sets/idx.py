@@ -21,8 +21,8 @@ def read_idx(path: Path, ndim: int) -> Tensor:
 
     A file whose name ends in .gz is decompressed.
 
-    Raises DalError if the file cannot be read, is not IDX, holds a type other than uint8, has another number of
-    dimensions, or is shorter or longer than its header says.
+    Raises DalError if the file cannot be read, is not IDX, has a type other than uint8 or another number of dimensions,
+    or does not have the length that its header implies.
     """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

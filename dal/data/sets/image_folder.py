@@ -21,7 +21,7 @@ from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
 from dal.tasks.base import UNKNOWN
 
 _SPLITS = {"train", "val", "valid", "validation", "test"}
-# Statistics of ImageNet, which pre-trained backbones expect.
+# The statistics of ImageNet, which pre-trained backbones expect.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -32,25 +32,26 @@ class ImageFolder(DataConfig):
     Each image is cropped to its center square and resized. An id is the path relative to root, with forward slashes and
     in Unicode's composed form.
 
-    Without ``csv``, the subfolders of root that hold images are the classes, in sorted order. Images deeper down belong
-    to the class of the first folder. Images directly in root have no label. With ``csv``, the labels in the file are
-    the classes, sorted as text, and images that are not in the file have no label. All images without a label are
-    points of the pool.
+    Without ``csv``, the subfolders of root that contain images are the classes, in sorted order. Images in nested
+    folders belong to the class of the first folder. Images directly in root have no label. With ``csv``, the labels in
+    the file are the classes, sorted as text, and images that are not in the file have no label. All images without a
+    label are points of the pool.
 
-    Without ``test_root``, a hash of the id decides whether a labeled image is in the test set, so that new images never
-    move others. With it, the class subfolders of that folder are the test set, and root is the pool.
+    Without ``test_root``, a hash of the id determines whether a labeled image is in the test set, so new images never
+    move others. With ``test_root``, the class subfolders of that folder are the test set, and root is the pool.
 
-    An image that cannot be decoded is not a point. A warning names it, and ``ImageData.set_aside`` holds the reason.
-    Another warning counts the files that are no images. The augmentation is a horizontal flip and a random crop of 0.6
+    An image that cannot be decoded is not a point. A warning names it, and ``ImageData.set_aside`` contains the reason.
+    Another warning counts the files that are not images. The augmentation is a horizontal flip and a random crop of 0.6
     to 1 of the area.
 
-    Raises DalError if a folder or the CSV file is missing, empty, malformed or does not fit the classes, if two class
-    names look the same, if fewer than two classes are known, if nothing is labeled, or if a split would be empty.
+    Raises DalError if a folder or the CSV file is missing, empty or malformed, or does not fit the classes. Also raises
+    it if two class names look the same, if fewer than two classes are known, if no image is labeled, or if a split
+    would be empty.
 
     >>> from dal.data import load
     >>> load(ImageFolder(root="no/such/folder"))
     Traceback (most recent call last):
-    dal.errors.DalError: root: expected a folder of images that exists, got 'no/such/folder'.
+    dal.errors.DalError: data.root: expected an existing folder of images, got 'no/such/folder'.
     """
 
     ranges: ClassVar[Ranges] = DataConfig.ranges | {
@@ -72,26 +73,26 @@ class ImageFolder(DataConfig):
     in_memory: bool | None = None
     """Whether to keep all pixels in memory; null does so if they take less than 1 GiB."""
     classes: list[str] | None = None
-    """Class names in order, including classes without an image yet; null takes the classes that occur."""
+    """Class names in order, including classes without images; null uses the classes that occur."""
 
     def read(self) -> ImageSplits:
-        root = existing_folder("root", self.root)
+        root = existing_folder("data.root", self.root)
         test_root = None if self.test_root is None else self._separate(root, self.test_root)
-        listing = _some_images("root", root, self.csv is None, None if self.csv is None else self._csv_path())
+        listing = _some_images("data.root", root, self.csv is None, None if self.csv is None else self._csv_path())
         splits = {file.split("/", 1)[0] for file in listing.files if file.count("/") > 1}
         if self.csv is None and self.classes is None and "train" in splits <= _SPLITS and len(splits) > 1:
             expected = "class subfolders (splits are given as data.root=.../train data.test_root=.../test)"
-            raise bad_value("root", expected, sorted(splits))
+            raise bad_value("data.root", expected, sorted(splits))
         if self.csv is not None and csv_label_column(self._csv_path()) == "labels":
             return self._read_multi_label(listing)
         files = listing.files
         names = folder_labels(files) if self.csv is None else csv_labels(self._csv_path(), files, listing.reason)
         classes = self._classes(root, set(names.values()))
-        numbers = class_numbers("root" if self.csv is None else "csv", names, classes)
+        numbers = class_numbers("data.root" if self.csv is None else "data.csv", names, classes)
         test_numbers = None if test_root is None else _test_numbers(test_root, classes)
         data = self._data(root, files, numbers, classes)
         if bool((data.labels == UNKNOWN).all()):
-            raise DalError(f"root: expected a labeled image that can be decoded, got none in {root}.")
+            raise DalError(f"data.root: expected a labeled image that can be decoded, got none in {root}.")
         if test_root is not None and test_numbers is not None:
             return ImageSplits(data, self._data(test_root, list(test_numbers), test_numbers, classes))
         return split_by_id(data, self.test_fraction)
@@ -101,15 +102,17 @@ class ImageFolder(DataConfig):
         return Path(self.csv).expanduser()
 
     def _read_multi_label(self, listing: Listing) -> ImageSplits:
-        """Return the images with any number of classes each, from the column labels of the CSV file."""
+        """Return multi-label images, with classes from the CSV column ``labels``."""
         if self.test_root is not None:
-            raise bad_value("test_root", "null with several labels an image", self.test_root)
+            raise bad_value("data.test_root", "null if images have several labels", self.test_root)
         names = csv_label_sets(self._csv_path(), listing.files, listing.reason)
         classes = self._classes(listing.root, {name for several in names.values() for name in several})
         position = {name: number for number, name in enumerate(classes)}
         for image, several in names.items():
             if unknown := sorted(set(several) - set(classes)):
-                raise bad_value("csv", f"labels of {image} among the classes {', '.join(classes[:10])}", unknown[0])
+                raise bad_value(
+                    "data.csv", f"labels of {image} among the classes {', '.join(classes[:10])}", unknown[0]
+                )
         numbers = {image: tuple(position[name] for name in several) for image, several in names.items()}
         return split_by_id(self._data(listing.root, listing.files, numbers, classes, MULTI_LABEL), self.test_fraction)
 
@@ -117,27 +120,27 @@ class ImageFolder(DataConfig):
     def _separate(root: Path, test_root: str) -> Path:
         """Return the test folder.
 
-        Raises DalError if one folder contains the other, because test images would be in the pool.
+        Raises DalError if one folder contains the other, because the pool would include test images.
         """
-        folder = existing_folder("test_root", test_root)
+        folder = existing_folder("data.test_root", test_root)
         real, real_root = folder.resolve(), root.resolve()
         if real.is_relative_to(real_root) or real_root.is_relative_to(real):
-            raise bad_value("test_root", f"a folder neither in the root {root} nor around it", test_root)
+            raise bad_value("data.test_root", f"a folder that is not inside the root {root} or around it", test_root)
         return folder
 
     def _classes(self, root: Path, names: Collection[str]) -> list[str]:
-        """Return the given class names, or those that occur."""
+        """Return the given class names, or the names that occur."""
         found = sorted(names)
-        argument = "root" if self.csv is None else "csv"
+        argument = "data.root" if self.csv is None else "data.csv"
         if self.csv is not None and not found:
-            raise bad_value("csv", "at least one labeled image", f"only empty labels in {self.csv}")
+            raise bad_value("data.csv", "at least one labeled image", f"only empty labels in {self.csv}")
         if self.classes is not None:
             given = check_class_names(self.classes)
             if len(given) < 2 or len(set(given)) < len(given):
-                raise bad_value("classes", "at least two different class names", list(self.classes))
+                raise bad_value("data.classes", "at least two different class names", list(self.classes))
             if not found:
-                raise bad_value("root", "at least one class subfolder with an image", str(root))
-            check_distinct("classes", given, listed=given)
+                raise bad_value("data.root", "at least one class subfolder with an image", str(root))
+            check_distinct("data.classes", given, listed=given)
             return given
         check_distinct(argument, found)
         if len(found) < 2:
@@ -160,16 +163,16 @@ class ImageFolder(DataConfig):
 def unlabeled_folder(
     root: str, *, image_size: int, classes: Sequence[str], name: str = "folder", in_memory: bool | None = None
 ) -> ImageData:
-    """Return all images in a folder and below it as points without labels.
+    """Return all images in a folder tree as points without labels.
 
-    A model of these classes can then rank them. Ids, sizes, normalization and the treatment of damaged files are those
-    of ImageFolder.
+    A model of these classes can then rank them. Ids, sizes, normalization and the treatment of damaged files are as in
+    ImageFolder.
 
-    Raises DalError if the folder is missing or holds no image that can be decoded.
+    Raises DalError if the folder is missing or contains no image that can be decoded.
 
     >>> unlabeled_folder("no/such/folder", image_size=64, classes=["cat", "dog"])
     Traceback (most recent call last):
-    dal.errors.DalError: root: expected a folder of images that exists, got 'no/such/folder'.
+    dal.errors.DalError: root: expected an existing folder of images, got 'no/such/folder'.
     """
     folder = existing_folder("root", root)
     return _folder_data(folder, _some_images("root", folder).files, {}, classes, image_size, in_memory, name)
@@ -204,19 +207,22 @@ def _folder_data(
 
 
 def _some_images(argument: str, root: Path, classes: bool = False, csv: Path | None = None) -> Listing:
-    """List the images, and warn about what is left out, except the CSV file. Raises DalError if there is no image."""
+    """List the images, and warn about skipped files except the CSV file.
+
+    Raises DalError if there is no image.
+    """
     listing = list_images(root, argument)
     if csv is not None:
         listing.ignore(csv)
     if not listing.files:
-        left_out = f" (left out: {listing.summary()})" if listing.left_out else ""
-        raise bad_value(argument, "a folder with images in it or below", f"no image in {root}{left_out}")
+        left_out = f" (skipped: {listing.summary()})" if listing.left_out else ""
+        raise bad_value(argument, "a folder tree with images", f"no image in {root}{left_out}")
     listing.warn(classes)
     return listing
 
 
 def _test_numbers(test_root: Path, classes: Sequence[str]) -> dict[str, int]:
-    names = folder_labels(_some_images("test_root", test_root, classes=True).files)
+    names = folder_labels(_some_images("data.test_root", test_root, classes=True).files)
     if not names:
-        raise bad_value("test_root", "class subfolders with images", f"only images without a class in {test_root}")
-    return class_numbers("test_root", names, classes)
+        raise bad_value("data.test_root", "class subfolders with images", f"only images without a class in {test_root}")
+    return class_numbers("data.test_root", names, classes)

@@ -42,11 +42,11 @@ def registry() -> dict[str, type[DataConfig]]:
 
 
 def outside_set(name: str, download: bool = False) -> DataConfig:
-    """Return the data set that ``data.outside_from`` names, with default settings.
+    """Return the data set for ``data.outside_from``, with default settings.
 
-    ``download`` is set if the data set has that setting.
+    ``download`` applies if the data set has this setting.
 
-    Raises DalError for an unknown name, and for data sets that need settings, such as image_folder.
+    Raises DalError for an unknown name, and for data sets that require settings, such as image_folder.
 
     >>> len(outside_set("digits").read().train)
     1297

@@ -19,13 +19,13 @@ from dal.data.sources.torch_labels import known_labels
 from dal.errors import DalError, bad_value, unknown_choice
 from dal.runtime.ranges import Ranges, whole
 
-# Of ImageNet, as pre-trained backbones expect.
+# The statistics of ImageNet, which pre-trained backbones expect.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SMALL = 64
 
 
 class Known(NamedTuple):
-    """How torchvision opens both splits of a data set, and what its class does not tell."""
+    """Constructor arguments of both splits, and facts that the class lacks."""
 
     train: dict[str, Any]
     test: dict[str, Any]
@@ -68,16 +68,16 @@ SETS: dict[str, Known] = {
     "StanfordCars": Known(*_SPLIT),
     "USPS": Known(*_FLAG, gray=True, flip=False, classes=10),
 }
-"""The data sets with a training and a test split; ``EMNIST/letters`` is the split ``letters`` of EMNIST."""
+"""The data sets with a training and a test split. ``EMNIST/letters`` is the split ``letters`` of EMNIST."""
 
 
 @dataclass
 class Torchvision(DataConfig):
-    """A classification data set of torchvision, as uint8 (C, H, W) images; ids have the form ``train-00001``.
+    """A classification data set of torchvision, as uint8 (C, H, W) images.
 
-    torchvision downloads, verifies and unpacks the files. Images of up to 64 pixels a side are augmented by a random
-    crop after padding by 4, larger ones by a random crop of 0.6 to 1 of the area, and both by a horizontal flip where
-    it keeps the class.
+    Ids have the form ``train-00001``. torchvision downloads, verifies and unpacks the files. The augmentation is a
+    random crop and, if it keeps the class, a horizontal flip. Images of up to 64 pixels per side are cropped after
+    padding by 4. Larger images are cropped to 0.6 to 1 of the area.
 
     Raises DalError for an unknown data set, if its files are missing or damaged, or if the download fails.
 
@@ -133,8 +133,8 @@ class Torchvision(DataConfig):
         options = dict(arguments) | ({"split": part} if part else {})
         factory = getattr(torchvision.datasets, name, None)
         if factory is None:
-            raise bad_value("data.dataset", f"a data set that torchvision {torchvision.__version__} has", self.dataset)
-        # Two data sets cannot be downloaded, and say so by not having the argument.
+            raise bad_value("data.dataset", f"a data set of torchvision {torchvision.__version__}", self.dataset)
+        # Two data sets cannot be downloaded and do not have the argument.
         if self.download and name not in ("FER2013", "ImageNet"):
             options["download"] = True
         try:
@@ -148,7 +148,7 @@ class Torchvision(DataConfig):
         reason = " ".join(str(error).split()) or type(error).__name__
         if self.download:
             return DalError(
-                f"data.download: fetching {self.dataset} into {self.root} failed ({reason}); fetch it on a "
+                f"data.download: fetching {self.dataset} into {self.root} failed ({reason}). Fetch it on a "
                 "machine with a network and copy the folder."
             )
         expected = f"the undamaged files of torchvision's {self.dataset} in {self.root} (or data.download=true)"
@@ -156,7 +156,10 @@ class Torchvision(DataConfig):
 
 
 def augmentation(width: int, flip: bool) -> Augmentation:
-    """Return the random crop for images of this width in pixels, with a horizontal flip if it keeps the class."""
+    """Return the random crop for images of this width in pixels.
+
+    ``flip`` adds a horizontal flip.
+    """
     crop: Augmentation = RandomCrop(padding=4) if width <= _SMALL else RandomResizedCrop(scale=(0.6, 1.0))
     return Compose([crop, HorizontalFlip()]) if flip else crop
 
@@ -170,7 +173,10 @@ def _classes(dataset: Any, known: Known) -> list[str]:
 
 
 def _listed(dataset: Any) -> Any:
-    """Return the labels that a class keeps under a private name, which spares decoding all images, or None."""
+    """Return the labels in a private attribute of a class, or None.
+
+    Listed labels avoid decoding all images.
+    """
     for name in ("_labels", "_samples"):
         values = getattr(dataset, name, None)
         if isinstance(values, (list, tuple)) and len(values) == len(dataset):

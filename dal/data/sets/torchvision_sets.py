@@ -18,7 +18,7 @@ def read_cifar(
 ) -> ImageSplits:
     """Return both splits of ``torchvision.datasets.CIFAR10`` or ``CIFAR100``.
 
-    torchvision downloads, verifies and unpacks the files. Images are uint8 (3, 32, 32); ids have the form
+    torchvision downloads, verifies and unpacks the files. Images are uint8 (3, 32, 32), and ids have the form
     ``train-00001``.
 
     Raises DalError if the files are missing or damaged, or if the download fails.
@@ -48,12 +48,12 @@ def _open(factory: Any, root: str, download: bool, train: bool) -> Any:
         reason = " ".join(str(error).split())
         if download:
             message = (
-                f"download: fetching {factory.base_folder} from {factory.url} into {root} failed ({reason}); "
-                f"fetch {factory.filename} on a machine with a network and unpack it in {root}."
+                f"data.download: fetching {factory.base_folder} from {factory.url} into {root} failed ({reason}). "
+                f"Fetch {factory.filename} on a machine with a network and unpack it in {root}."
             )
         else:
             message = (
-                f"root: expected the undamaged files of {factory.base_folder} in {root}, which are missing or damaged; "
-                f"use download=true, or unpack {factory.url} there."
+                f"data.root: expected the undamaged files of {factory.base_folder} in {root}, which are missing or "
+                f"damaged. Use download=true, or unpack {factory.url} there."
             )
         raise DalError(message) from error

@@ -19,7 +19,7 @@ _LIGHTNING = ("pytorch_lightning.", "lightning.pytorch.")
 
 
 def is_datamodule(value: object) -> bool:
-    """Whether the value is a LightningDataModule of pytorch_lightning or lightning.pytorch."""
+    """Return whether the value is a LightningDataModule of pytorch_lightning or lightning.pytorch."""
     return any(
         base.__name__ == "LightningDataModule" and base.__module__.startswith(_LIGHTNING)
         for base in type(value).__mro__
@@ -27,13 +27,13 @@ def is_datamodule(value: object) -> bool:
 
 
 def dataset_of(datamodule: Any, split: str) -> Any:
-    """Return the dataset that the loader of this split reads, after prepare_data() and setup().
+    """Return the dataset of this split's loader, after prepare_data() and setup().
 
-    Anything but a LightningDataModule is returned as it is.
+    Anything except a LightningDataModule is returned as it is.
 
-    Both run under the same seed each time, so that a split that they draw is the same in every run. A collate function
-    of the loader applies to each item. Raises DalError for an unknown split, several loaders, a split without a loader,
-    or batch hooks, which belong to the module.
+    prepare_data() and setup() always run with the same seed, so that a random split is the same in every run. The
+    collate function of the loader applies to each item. Raises DalError for an unknown split, several loaders, a split
+    without a loader, or batch hooks, which belong in the module.
     """
     if not is_datamodule(datamodule):
         return datamodule
@@ -44,7 +44,7 @@ def dataset_of(datamodule: Any, split: str) -> Any:
         owner = next(base for base in type(datamodule).__mro__ if hook in vars(base))
         if not owner.__module__.startswith(_LIGHTNING):
             raise bad_value(
-                "dataset", f"a LightningDataModule without {hook}, which the LightningModule can have", name
+                "dataset", f"a LightningDataModule without {hook}, which belongs in the LightningModule", name
             )
     with isolated_rng(0, "datamodule"):
         if is_rank_zero():
@@ -67,9 +67,9 @@ def _loader(datamodule: Any, split: str) -> Any:
     except Exception as error:
         if type(error).__name__ != "MisconfigurationException":
             raise
-        # Lightning's own method says in this way that there is none.
+        # Lightning's default method raises this error.
         raise DalError(
-            f"dataset: expected {type(datamodule).__name__} to define {split}_dataloader(), got none; define it, or "
+            f"dataset: expected {type(datamodule).__name__} to define {split}_dataloader(), got none. Define it, or "
             "pass the dataset itself."
         ) from error
 
@@ -77,7 +77,7 @@ def _loader(datamodule: Any, split: str) -> Any:
 def classes_of(
     datamodule: Any, classes: Sequence[str] | None, num_classes: int | None
 ) -> tuple[Sequence[str] | None, int | None]:
-    """Return the given class names and their number; if neither is given, those of the datamodule."""
+    """Return the given class names and number, or those of the datamodule."""
     if classes is not None or num_classes is not None or not is_datamodule(datamodule):
         return classes, num_classes
     names, number = (getattr(datamodule, name, None) for name in ("classes", "num_classes"))
@@ -87,7 +87,7 @@ def classes_of(
 
 
 class CollatedDataset:
-    """Items after a collate function, each as a batch of one."""
+    """Applies a collate function to each item as a batch of one."""
 
     def __init__(self, dataset: Any, collate: Any) -> None:
         self.dataset, self.collate = dataset, collate
@@ -99,7 +99,7 @@ class CollatedDataset:
         return _first(self.collate([self.dataset[index]]))
 
     def __getattr__(self, name: str) -> Any:
-        # Class names are the dataset's; listed labels are those before the function.
+        # Class names come from the dataset. Listed labels do not, because the collate function may change labels.
         if name == "classes":
             return getattr(self.dataset, name)
         raise AttributeError(name)
@@ -111,7 +111,7 @@ def _first(batch: Any) -> Any:
 
 
 def _part(part: Any) -> Any:
-    """Return the only entry of a tensor, an array or a list, and of each value of a dict."""
+    """Return the only entry of a sequence or of dict values."""
     if isinstance(part, Mapping):
         return {name: _part(value) for name, value in part.items()}
     is_row = isinstance(part, (Tensor, np.ndarray, tuple, list)) and getattr(part, "ndim", 1) > 0

@@ -1,4 +1,4 @@
-"""Images of another library's data set, which that library decodes."""
+"""Reads images of data sets that another library decodes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dal.data.sources.folder.pixels import levels, to_rgb
 from dal.errors import DalError, bad_value
 
 Fetch = Callable[[int], Image.Image]
-"""Position in a data set to its decoded image."""
+"""Maps a position in a data set to the decoded image."""
 
 
 class ItemSource:
-    """Images that are decoded each time they are read: (B, C, H, W) uint8.
+    """Decodes images on each read, as (B, C, H, W) uint8.
 
-    With an ``image_size``, an image is its center square, resized. Without one, it keeps its size, and all images must
-    have the size of the first. ``gray`` images have one channel, others three.
+    With an ``image_size``, each image is cropped to its center square and resized. Without it, images keep their size,
+    and all must have the size of the first. ``gray`` images have one channel, others three.
     """
 
     def __init__(self, fetch: Fetch, count: int, image_size: int | None, gray: bool = False) -> None:
@@ -50,7 +50,7 @@ class ItemSource:
         if self._first is None:
             self._first = tuple(pixels.shape)
         if tuple(pixels.shape) != self._first:
-            expected = f"a number of pixels, as images have several sizes ({_size(self._first)}, {_size(pixels.shape)})"
+            expected = f"a number, because images differ in size ({_size(self._first)}, {_size(pixels.shape)})"
             raise bad_value("data.image_size", expected, None)
         return pixels
 
@@ -65,9 +65,9 @@ class ItemSource:
 
 
 def in_memory_if_small(source: ItemSource, in_memory: bool | None) -> ImageSource:
-    """Read all images once into one uint8 tensor.
+    """Read all images into one uint8 tensor, depending on ``in_memory``.
 
-    True for ``in_memory`` does so, False does not, and None does so for less than 1 GiB.
+    True reads them, False returns ``source``, and None reads them if they take less than 1 GiB.
     """
     if len(source) == 0:
         return source

@@ -17,10 +17,10 @@ Key = str | int
 
 @dataclass(frozen=True)
 class ItemKeys:
-    """Where an item has its image and its label: a key of a dict, a position of a tuple, or an attribute.
+    """The places of the image and the label in an item.
 
-    None means position 0 for the image and 1 for the label of a tuple. An item that is not a tuple is then an image
-    without a label.
+    A place is a key of a dict, a position in a tuple, or the name of an attribute. None means position 0 for the image
+    and 1 for the label of a tuple. An item that is not a tuple is then an image without a label.
 
     >>> ItemKeys("image", "label").image_of({"image": "x", "label": 3}, 0)
     'x'
@@ -30,7 +30,7 @@ class ItemKeys:
     label: Key | None = None
 
     def image_of(self, item: Any, index: int) -> Any:
-        """Return the image. Raises DalError if the item has none at this place."""
+        """Return the image. Raises DalError if there is none at this place."""
         if self.image is not None:
             return _at(item, self.image, index, "image")
         if isinstance(item, Mapping):
@@ -39,7 +39,7 @@ class ItemKeys:
         return item[0] if isinstance(item, (tuple, list)) else item
 
     def has_label(self, item: Any) -> bool:
-        """Whether the item has a label where one is looked for."""
+        """Return whether the item has a label at this place."""
         return self.label is not None or (isinstance(item, (tuple, list)) and len(item) >= 2)
 
     def label_of(self, item: Any, index: int) -> Any:
@@ -69,7 +69,7 @@ def _at(item: Any, key: Key, index: int, argument: str) -> Any:
 
 
 def is_vector(label: object) -> bool:
-    """Whether a label is a row of numbers, one for each class."""
+    """Return whether a label is a row with one number per class."""
     if isinstance(label, (Tensor, np.ndarray)):
         return label.ndim == 1 and len(label) > 1
     return isinstance(label, (tuple, list)) and len(label) > 1
@@ -78,7 +78,7 @@ def is_vector(label: object) -> bool:
 def class_of_one_hot(argument: str, label: Any, position: int) -> int:
     """Return the class of an exact one-hot row.
 
-    Raises DalError for other rows, which say more than one class.
+    Raises DalError for other rows, which are not a single class.
 
     >>> class_of_one_hot("labels", [0.0, 1.0], 0)
     1
@@ -91,4 +91,4 @@ def class_of_one_hot(argument: str, label: Any, position: int) -> int:
         return int((row == 1).nonzero()[0])
     shown = row.tolist() if len(row) else label
     expected = f"one class, as a number or a one-hot row, as the label of point {position}"
-    raise bad_value(argument, f"{expected} (soft labels are not taken; task=MULTI_LABEL takes several)", shown)
+    raise bad_value(argument, f"{expected} (soft labels are not supported; task=MULTI_LABEL takes several)", shown)

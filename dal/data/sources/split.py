@@ -1,4 +1,4 @@
-"""A test set drawn from labeled images by their ids."""
+"""Draws a test set from labeled images by their ids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dal.runtime.seeding import derive_seed
 def split_by_id(data: ImageData, fraction: float) -> ImageSplits:
     """Move about this share of the labeled images to a test set.
 
-    The hash of its id puts an image on either side, so new images never move others. A fraction of 0 makes no test set.
+    The hash of an id determines the side, so new images never move others. A fraction of 0 creates no test set.
 
     Raises DalError if a side would have no labeled image.
     """
@@ -23,8 +23,8 @@ def split_by_id(data: ImageData, fraction: float) -> ImageSplits:
     count, labeled_count = sum(in_test), sum(known)
     if not 0 < count < labeled_count:
         raise bad_value(
-            "test_fraction",
-            f"a share that leaves some of the {labeled_count} labeled images on each side (or a given test set)",
+            "data.test_fraction",
+            f"a share that leaves some of the {labeled_count} labeled images on each side, or a given test set",
             f"{fraction}, which puts {count} of them into the test set",
         )
     train = data.subset([position for position, chosen in enumerate(in_test) if not chosen])
@@ -33,5 +33,5 @@ def split_by_id(data: ImageData, fraction: float) -> ImageSplits:
 
 
 def _share(name: str) -> float:
-    """Return a number from 0 to 1 that depends on the id alone."""
+    """Return a number from 0 to 1 derived from the id."""
     return derive_seed(0, "test", name) / 2**63

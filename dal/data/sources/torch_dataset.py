@@ -24,7 +24,7 @@ _MAX_CHECKED = 32
 
 
 class MapDataset(Protocol):
-    """Interface of a dataset: length, and image or (image, label, ...) by position."""
+    """Interface of a dataset with a length and items by position."""
 
     def __len__(self) -> int: ...
 
@@ -54,15 +54,15 @@ def from_dataset(
     uint8 images. Random transforms must draw from the global generators of torch, NumPy or ``random``, which are seeded
     for each image and restored.
 
-    ``image`` and ``label`` are where other items have them: dict keys, tuple positions or attributes. A label is a
-    class number or an exact one-hot row. ``split`` (train, val or test) is the dataset of a LightningDataModule to
-    read, after its prepare_data() and setup() with seeded generators.
+    ``image`` and ``label`` are the places of image and label in other items: dict keys, tuple positions or attributes.
+    A label is a class number or an exact one-hot row. ``split`` (train, val or test) selects the dataset of a
+    LightningDataModule, which is read after its prepare_data() and setup() with seeded generators.
 
-    ``plain`` holds the same points without random transforms. Without it, ``dataset`` is scored too, and training uses
-    no augmentation. The classes are ``classes``, ``num_classes`` numbers, or ``dataset.classes``. They are never
+    ``plain`` contains the same points without random transforms. Without it, ``dataset`` is scored too, and training
+    uses no augmentation. The classes are ``classes``, ``num_classes`` numbers, or ``dataset.classes``. They are never
     inferred from labels, which may be hidden. ``labels`` has one entry per point, None or -1 if unknown. By default,
-    labels come from ``dataset.targets``, ``.labels`` or ``.samples``; otherwise each item is read once. ``ids`` default
-    to the paths in ``dataset.samples``, otherwise to positions; a ``Subset`` keeps the ids of its dataset.
+    labels come from ``dataset.targets``, ``.labels`` or ``.samples``, or each item is read once. ``ids`` default to the
+    paths in ``dataset.samples``, or to positions. A ``Subset`` keeps the ids of its dataset.
 
     Raises DalError if the classes are unknown, if lengths, labels or the two views do not match, or if the scored
     dataset has random transforms (checked by fetching up to 32 points twice).
@@ -102,16 +102,19 @@ def _scored(dataset: MapDataset, plain: MapDataset | None) -> MapDataset:
 
 
 def as_image_data(data: object, split: str = "train", classes: Sequence[str] | None = None) -> ImageData:
-    """Return ``data``, or the images of a split of a LightningDataModule. Raises DalError for anything else."""
+    """Return ImageData as it is, or read a split of a LightningDataModule.
+
+    Raises DalError for anything else.
+    """
     if is_datamodule(data):
         return from_dataset(data, split=split, classes=classes)
     if not isinstance(data, ImageData):
-        raise bad_value("data", "ImageData, such as from_dataset(...) makes of a Dataset", type(data).__name__)
+        raise bad_value("data", "ImageData, such as from_dataset(...) for a Dataset", type(data).__name__)
     return data
 
 
 def _checked(argument: str, dataset: Any) -> MapDataset:
-    """Return the dataset if it has a length and positions, and is no stream."""
+    """Return the dataset, which must have a length and positions."""
     has_both = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
     if not has_both or isinstance(dataset, (IterableDataset, str, bytes)):
         expected = "a dataset with a length and positions, which a stream does not have"
@@ -142,7 +145,7 @@ class DatasetSource:
             for index, seed in zip(map(int, indices), seeds, strict=True):
                 image = _fetch(self.dataset, index, seed, self.keys)[0]
                 if images and (image.shape != images[0].shape or image.dtype != images[0].dtype):
-                    expected = f"one shape and dtype, {_kind(images[0])} as of image {indices[0]}"
+                    expected = f"one shape and dtype, {_kind(images[0])} as in image {indices[0]}"
                     raise bad_value("dataset", expected, f"{_kind(image)} of image {index}")
                 images.append(image)
         return torch.stack(images)
@@ -152,7 +155,7 @@ class DatasetSource:
 def _isolated() -> Iterator[None]:
     """Restore the global CPU generators on exit.
 
-    CUDA generators are not touched: images are read in forked workers, which must not use CUDA.
+    CUDA generators are not restored, because forked workers read images and must not use CUDA.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
@@ -164,10 +167,10 @@ def _isolated() -> Iterator[None]:
 
 
 def _fetch(dataset: MapDataset, index: int, seed: int, keys: ItemKeys) -> tuple[Tensor, int | None]:
-    """Seed the global CPU generators; return the image and any integer label."""
+    """Seed the CPU generators, and return the image and any label."""
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
-    # torch.manual_seed would seed CUDA as well.
+    # torch.manual_seed would also seed CUDA.
     torch.default_generator.manual_seed(seed)
     item = dataset[index]
     return _pixels(keys.image_of(item, index), index), item_label(item, index, keys)
@@ -208,7 +211,7 @@ def _check_views(dataset: MapDataset, scored: MapDataset, argument: str, keys: I
         second, _ = _fetch(scored, index, 2 * index + 1, keys)
         if first.shape != second.shape or not torch.equal(first.nan_to_num(), second.nan_to_num()):
             raise DalError(
-                f"{argument}: expected the same image each time point {index} is fetched, got two different ones; pass "
+                f"{argument}: expected the same image each time point {index} is fetched, got two different ones. Pass "
                 "plain=, the same points without random transforms, for scoring."
             )
         if scored is dataset:

@@ -18,19 +18,22 @@ from dal.tasks.base import UNKNOWN
 
 
 def class_names(dataset: Any, classes: Sequence[str] | None, num_classes: int | None) -> list[str]:
-    """Return the given names, the dataset's, or numbers. Raises DalError if their number is unknown."""
+    """Return the given names, the dataset's, or numbers.
+
+    Raises DalError if the number of classes is unknown.
+    """
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     own = getattr(dataset, "classes", None)
     names = [str(name) for name in (own if classes is None else classes) or []]
     if not names and num_classes is None:
         raise DalError(
-            "classes: expected the class names or their number, got neither, and the dataset has no attribute classes; "
-            "pass classes= or num_classes= (they are never counted from labels, which may be hidden)."
+            "classes: expected the class names or their number, got neither, and the dataset has no attribute classes. "
+            "Pass classes= or num_classes= (they are never inferred from labels, which may be hidden)."
         )
     check_distinct("classes", names, listed=names)
     if num_classes is not None and names and len(names) != num_classes:
-        raise bad_value("num_classes", f"{len(names)}, as many as there are class names", num_classes)
+        raise bad_value("num_classes", f"{len(names)}, the number of class names", num_classes)
     return names or [str(number) for number in range(num_classes or 0)]
 
 
@@ -39,8 +42,8 @@ def known_labels(
 ) -> Tensor:
     """Return the (N,) int64 labels, -1 if unknown.
 
-    They are the given labels, those that the dataset lists, or those of the items of ``read``, in this order. Labels
-    for which a key is given are those of the items. Exact one-hot rows become class numbers.
+    They are the given labels, the labels that the dataset lists, or the labels of the items of ``read``, in this order
+    of preference. If a label key is given, the labels of the items are used. Exact one-hot rows become class numbers.
     """
     keys = keys or ItemKeys()
     count = len(dataset)
@@ -57,7 +60,10 @@ def known_labels(
 
 
 def default_ids(dataset: Any) -> list[str]:
-    """Return paths relative to the dataset's root, or positions. A Subset keeps its dataset's ids."""
+    """Return paths relative to the dataset's root, or positions.
+
+    A Subset keeps the ids of its dataset.
+    """
     if isinstance(dataset, Subset):
         whole = default_ids(dataset.dataset)
         return [whole[position] for position in dataset.indices]
@@ -69,7 +75,7 @@ def default_ids(dataset: Any) -> list[str]:
 
 
 def item_label(item: object, index: int = 0, keys: ItemKeys | None = None) -> int | None:
-    """Return the integer label of an item, else None."""
+    """Return the integer label of an item, or None."""
     keys = keys or ItemKeys()
     if not keys.has_label(item):
         return None
@@ -83,7 +89,7 @@ def _listed_labels(dataset: Any) -> list[Any] | None:
     if isinstance(dataset, Subset):
         whole = _listed_labels(dataset.dataset)
         return None if whole is None else [whole[position] for position in dataset.indices]
-    # The listed labels are those before target_transform.
+    # Listed labels ignore target_transform.
     if getattr(dataset, "target_transform", None) is not None:
         return None
     for name in ("targets", "labels"):
@@ -102,12 +108,12 @@ def _check_listed(values: Sequence[Any], read: Any, keys: ItemKeys) -> None:
         if label is not None and given is not None and not is_vector(given) and label != given:
             raise DalError(
                 f"dataset: expected the label it lists for point {position}, {given!r}, "
-                f"from dataset[{position}] too, got {label}; pass labels=."
+                f"also in dataset[{position}], got {label}. Pass labels=."
             )
 
 
 def _fits(values: Any, dataset: Any) -> bool:
-    """Whether values is a list, tensor or array with one entry per point."""
+    """Return whether ``values`` is a sequence with one entry per point."""
     listed = isinstance(values, (list, tuple)) or hasattr(values, "tolist")
     return listed and hasattr(values, "__len__") and len(values) == len(dataset)
 

@@ -1,1 +1,1 @@
-"""Variants of a data set for benchmarks: subsets, copies, out-of-distribution images."""
+"""Variants of data sets for benchmarks: subsets, copies, out-of-distribution images."""

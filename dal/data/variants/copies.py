@@ -17,9 +17,9 @@ from dal.runtime.seeding import generator
 class NoisyCopies:
     """Repeats the images of a source and adds noise to the copies.
 
-    Copies follow one another as whole passes over the source. The Gaussian noise of an image depends on its id alone.
-    ``noise`` is the standard deviation for each channel, in the units of the images. Noisy uint8 images are rounded and
-    clamped to 0..255.
+    The copies are consecutive passes over the source. The Gaussian noise of an image depends only on its id. ``noise``
+    is the standard deviation per channel, in the units of the images. Noisy uint8 images are rounded and clamped to
+    0..255.
     """
 
     def __init__(self, source: ImageSource, ids: Sequence[str], noise: Sequence[float]) -> None:
@@ -40,18 +40,18 @@ class NoisyCopies:
         return images
 
     def digests(self, indices: Sequence[int]) -> list[bytes] | None:
-        """Return the digests of the images without noise, which follows from their ids."""
+        """Return the digests of the images without noise."""
         return image_digests(self.source, [index % len(self.source) for index in indices])
 
 
 def noisy_copies(data: ImageData, copies: int, noise: float) -> ImageData:
     """Return each image ``copies`` times, all but the first with Gaussian noise.
 
-    The repeated MNIST of arXiv:1906.08158 is built in this way. ``noise`` is the standard deviation relative to that of
-    the data set's pixels, and so the one after normalization. Copy k of image i has the index ``k * N + i`` for N
-    images, the label of image i, and its id followed by ``#k``.
+    This is the repeated MNIST of arXiv:1906.08158. ``noise`` is the standard deviation relative to that of the data
+    set's pixels, so it is the standard deviation after normalization. Copy k of image i has the index ``k * N + i`` for
+    N images, the label of image i, and its id followed by ``#k``.
 
-    Raises DalError if copies is less than 1, noise is negative or not finite, or the data has its own random
+    Raises DalError if ``copies`` is less than 1, if ``noise`` is negative or not finite, or if the data has random
     transforms.
 
     >>> data = ImageData("toy", TensorSource(torch.full((2, 1, 8, 8), 99, dtype=torch.uint8)), ["a", "b"],
@@ -63,12 +63,12 @@ def noisy_copies(data: ImageData, copies: int, noise: float) -> ImageData:
     DataConfig.ranges["copies"].check("copies (data.copies)", copies)
     DataConfig.ranges["copy_noise"].check("noise (data.copy_noise)", noise)
     if data.augmented_source is not None:
-        raise bad_value("data", "images without random transforms of their own", data.name)
+        raise bad_value("data", "images without random transforms", data.name)
     ids = [f"{name}#{copy}" if copy else name for copy in range(copies) for name in data.ids]
     whole_levels = data.source.batch([0]).dtype == torch.uint8
     levels = [255 * noise * std for std in data.std] if whole_levels else [noise]
     source: ImageSource = NoisyCopies(data.source, ids, levels)
-    if isinstance(data.source, TensorSource):  # the images are in memory, so the noise is drawn once
+    if isinstance(data.source, TensorSource):  # the images are in memory, so draw the noise once
         every = range(len(ids))
         source = TensorSource(source.batch(every), image_digests(source, every))
     return replace(data, source=source, ids=ids, labels=data.labels.repeat(copies))

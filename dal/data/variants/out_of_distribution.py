@@ -1,4 +1,4 @@
-"""Adds images of another data set, which belong to none of the classes."""
+"""Adds images of another data set, outside all classes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dal.tasks.base import OUT_OF_CLASS
 
 
 class JoinedSource:
-    """Joins two sources; images of the second take the first's shape.
+    """Joins two sources, with images in the shape of the first.
 
-    Images are resized bilinearly with antialiasing. Gray is repeated and colors are averaged to match the channels.
+    Images are resized bilinearly with antialiasing. To match the channels, gray is repeated and colors are averaged.
     """
 
     def __init__(self, source: ImageSource, other: ImageSource) -> None:
@@ -59,10 +59,10 @@ class JoinedSource:
 def add_out_of_distribution(data: ImageData, other: ImageData) -> ImageData:
     """Append the images of ``other`` to ``data`` with the label OUT_OF_CLASS.
 
-    This is the pool of open-set active learning (arXiv:2201.06758). Indices and ids of ``data`` do not change; ids of
+    This is the pool of open-set active learning (arXiv:2201.06758). Indices and ids of ``data`` do not change. Ids of
     ``other`` are prefixed with the name of their data set.
 
-    Raises DalError if one of them has no uint8 pixels, or ``data`` has its own random transforms.
+    Raises DalError if one of them has no uint8 pixels, or if ``data`` has random transforms.
 
     >>> from dal.data.images import TensorSource
     >>> cats = ImageData("cats", TensorSource(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), ["a", "b"],
@@ -77,7 +77,7 @@ def add_out_of_distribution(data: ImageData, other: ImageData) -> ImageData:
         if (dtype := one.source.batch([0]).dtype) != torch.uint8:
             raise bad_value(argument, "images of uint8 pixels", dtype)
     if data.augmented_source is not None:
-        raise bad_value("data", "images without random transforms of their own", data.name)
+        raise bad_value("data", "images without random transforms", data.name)
     return replace(
         data,
         source=JoinedSource(data.source, other.source),

@@ -16,7 +16,7 @@ from dal.tasks.base import OUT_OF_CLASS
 def load(config: DataConfig) -> ImageSplits:
     """Read a data set and apply the variants of its configuration.
 
-    The order is: imbalance, subset, copies, out-of-distribution images.
+    Variants apply in the order imbalance, subset, copies, out-of-distribution images.
 
     Raises DalError if the images cannot be read or a setting does not fit them.
     """
@@ -36,7 +36,7 @@ def load(config: DataConfig) -> ImageSplits:
             test = test.subset((test.labels != OUT_OF_CLASS).nonzero().flatten().tolist())
     if config.outside_from is not None:
         if config.outside_from == train.name:
-            raise bad_value("data.outside_from", "another data set than data", config.outside_from)
+            raise bad_value("data.outside_from", "a data set other than data", config.outside_from)
         other = outside_set(config.outside_from, getattr(config, "download", False)).read().train
         if config.outside_size is not None:
             other = random_subset(other, config.outside_size, "data.outside_size")
@@ -47,7 +47,7 @@ def load(config: DataConfig) -> ImageSplits:
 
 
 def _check_variants(config: DataConfig, task: str) -> None:
-    """Raise DalError for variants that need one class for each image."""
+    """Raise DalError for variants that need one class per image."""
     for name, off in (("imbalance_factor", 1.0), ("outside_classes", 0), ("outside_from", None)):
         if getattr(config, name) != off:
             raise bad_value(f"data.{name}", f"{off} with {task} data", getattr(config, name))

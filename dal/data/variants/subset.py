@@ -1,4 +1,4 @@
-"""Smaller and imbalanced versions of a data set, identical on every machine."""
+"""Smaller or imbalanced versions of a data set, identical on every machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dal.tasks.base import OUT_OF_CLASS, UNKNOWN
 
 
 def random_subset(data: ImageData, size: int, argument: str = "data.max_train") -> ImageData:
-    """Return ``size`` points drawn with a fixed seed, in their order in ``data``.
+    """Return ``size`` points drawn with a fixed seed, in original order.
 
-    The draw depends on the ids alone. A larger subset contains every smaller one.
+    The draw depends only on the ids. A larger subset contains every smaller one.
 
-    Raises DalError, naming ``argument``, if size is not from 1 to len(data).
+    Raises DalError, with ``argument``, if ``size`` is not from 1 to len(data).
 
     >>> import torch
     >>> from dal.data.images import TensorSource
@@ -34,10 +34,10 @@ def random_subset(data: ImageData, size: int, argument: str = "data.max_train") 
 def imbalanced(data: ImageData, factor: float) -> ImageData:
     """Return a long-tailed version of the data (arXiv:1901.05555).
 
-    Class c of C keeps ``n_max * factor ** (-c / (C - 1))`` points, rounded down and at least one; n_max is the size of
-    the largest class. A class with fewer points keeps all of them.
+    Class c of C keeps ``n_max * factor ** (-c / (C - 1))`` points, rounded down and at least one, where n_max is the
+    size of the largest class. A class with fewer points keeps all of them.
 
-    Raises DalError if factor is less than 1 or a label is unknown.
+    Raises DalError if ``factor`` is less than 1 or a label is unknown.
 
     >>> import torch
     >>> from dal.data.images import TensorSource
@@ -56,18 +56,18 @@ def imbalanced(data: ImageData, factor: float) -> ImageData:
     kept: list[int] = []
     for number in range(data.num_classes):
         members = (data.labels == number).nonzero().flatten().tolist()
-        # The epsilon prevents an exact count such as 500 / 100 from being rounded down to 4.
+        # Without the epsilon, an exact count such as 500 / 100 could be rounded down to 4.
         wanted = int(largest * factor ** (-number / (data.num_classes - 1)) + 1e-6)
         kept += _drawn(data, members, max(wanted, 1))
     return data.subset(sorted(kept))
 
 
 def without_classes(data: ImageData, count: int) -> ImageData:
-    """Remove the last ``count`` classes; their images keep the label OUT_OF_CLASS.
+    """Remove the last ``count`` classes, and label their images OUT_OF_CLASS.
 
     This is the pool of open-set active learning (arXiv:2201.06758).
 
-    Raises DalError if count is negative or leaves fewer than two classes.
+    Raises DalError if ``count`` is negative or leaves fewer than two classes.
 
     >>> import torch
     >>> from dal.data.images import TensorSource
@@ -86,5 +86,5 @@ def without_classes(data: ImageData, count: int) -> ImageData:
 
 
 def _drawn(data: ImageData, positions: Sequence[int], size: int) -> list[int]:
-    """Return the ``size`` positions whose ids have the smallest hashes, sorted; all if fewer."""
+    """Return the sorted positions of the ``size`` ids with the smallest hashes."""
     return sorted(sorted(positions, key=lambda position: derive_seed(0, "subset", data.ids[position]))[:size])

@@ -1,1 +1,1 @@
-"""A user's module as dal runs it: its batch, its head, and its passes in scoring."""
+"""Runs a user's module: batch form, head and scoring passes."""

@@ -1,4 +1,4 @@
-"""The batch that a module was written for: its form, and the hooks of the module that change it on its way in."""
+"""Builds the batch that a module expects, and runs its hooks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dal.errors import DalError, bad_value
 from dal.runtime.seeding import isolated_rng, seed_generators
 
 BatchOf = Callable[[Tensor, Tensor], Any]
-"""(B, C, H, W) images and B labels to the batch that training_step takes."""
+"""Maps (B, C, H, W) images and B labels to the batch that training_step takes."""
 
 HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
-_LOOKS = 8  # so that a change of one image in two is hardly missed
+_LOOKS = 8  # enough to detect a transform that changes half of the images
 _LIGHTNING = ("pytorch_lightning.", "lightning.pytorch.")
 
 _random: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
@@ -28,7 +28,7 @@ _random: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class NamedBatch:
-    """Makes a dict of a batch.
+    """Converts a batch to a dict.
 
     >>> sorted(NamedBatch("image", "label")(torch.zeros(2, 1, 8, 8), torch.zeros(2)))
     ['image', 'label']
@@ -42,7 +42,10 @@ class NamedBatch:
 
 
 def batch_of(given: BatchOf | Sequence[str] | None) -> BatchOf | None:
-    """Return the function that ``batch=`` of adapt() means. Raises DalError for anything else."""
+    """Return the function for the argument ``batch`` of adapt().
+
+    Raises DalError for an invalid argument.
+    """
     if given is None or callable(given):
         return given
     if isinstance(given, (tuple, list)) and len(given) == 2 and all(isinstance(name, str) for name in given):
@@ -66,9 +69,9 @@ def _owner(kind: type, name: str) -> type | None:
 
 
 class Inputs:
-    """Sends plain images through the batch hooks of a module, as Lightning sends every batch.
+    """Runs a module's batch hooks on plain images, as Lightning does.
 
-    ``form`` makes the batch that the hooks take; None makes a tuple (x, y). The labels are zeros. Run it in eval mode
+    ``form`` builds the batch that the hooks take. None builds a tuple (x, y). The labels are zeros. Use it in eval mode
     and inside evaluating().
     """
 
@@ -78,14 +81,14 @@ class Inputs:
 
     @property
     def are_random(self) -> bool:
-        """Whether the hooks change images at random although nothing trains. False as long as nothing ran."""
+        """Whether the hooks are random outside training. False before the first call."""
         return _random.get(self.module, False)
 
     def __call__(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Return what the module gets for (B, ...) images.
+        """Return (B, ...) images after the hooks.
 
-        If the hooks are random in eval mode too, each image meets the same draw of them. Raises DalError if the hooks
-        return something in which the images cannot be told from the rest.
+        If the hooks are random in eval mode too, they use the same draw for each image. Raises DalError if the images
+        cannot be identified in what the hooks return.
         """
         if self.module not in _random:
             _random[self.module] = self._look(x[:4], labels[:4])
@@ -98,7 +101,7 @@ class Inputs:
         return torch.cat(rows)
 
     def _look(self, few: Tensor, labels: Tensor) -> bool:
-        """Whether the hooks are random; warns if so."""
+        """Return whether the hooks are random, and warn if they are."""
         found = []
         for seed in range(_LOOKS):
             with isolated_rng(seed, "look"):
@@ -106,8 +109,8 @@ class Inputs:
         if all(images.shape == found[0].shape and torch.equal(images, found[0]) for images in found):
             return False
         warnings.warn(
-            f"{self.hooks[-1]}: it changes images at random while nothing trains, so every image is scored with the "
-            "same draw; ask self.trainer.training before you augment.",
+            f"{self.hooks[-1]}: it changes images at random outside training, so every image is scored with the "
+            "same draw. Check self.trainer.training before you augment.",
             stacklevel=2,
         )
         return True
@@ -116,13 +119,13 @@ class Inputs:
         batch, sent = self.batch(x.clone(), labels)
         images = _images_in(batch, _path(self._made(*sent), sent[0]), len(x), self.form)
         if len(images) != len(x):
-            raise bad_value(self.hooks[-1], f"a batch of {len(x)} images, as it got", len(images))
+            raise bad_value(self.hooks[-1], f"a batch of {len(x)} images, like its input", len(images))
         return images
 
     def batch(self, x: Tensor, labels: Tensor) -> tuple[Any, tuple[Tensor, Tensor]]:
-        """Return the batch as training_step gets it, and the tensors that it was made of."""
+        """Return the batch for training_step and the tensors it was built from."""
         device = x.device
-        # Hooks before the transfer see what a loader gives.
+        # Hooks before the transfer expect CPU tensors, as a loader returns them.
         early = any(name in self.hooks for name in HOOKS[:2])
         sent = (x.cpu(), labels.cpu()) if early else (x, labels.to(device))
         batch = self._made(*sent)
@@ -156,7 +159,7 @@ def _path(value: Any, wanted: Tensor) -> tuple[Any, ...] | None:
 
 
 def _images_in(batch: Any, path: tuple[Any, ...] | None, count: int, form: BatchOf | None) -> Tensor:
-    """The images where they were before the hooks, or else the one tensor that can be images."""
+    """Return the images, from their original place or the only candidate tensor."""
     places = [] if path is None else [path]
     places += [(form.image,)] if isinstance(form, NamedBatch) else []
     for place in places:
@@ -173,7 +176,7 @@ def _images_in(batch: Any, path: tuple[Any, ...] | None, count: int, form: Batch
         return only
     raise DalError(
         f"on_after_batch_transfer: expected a batch with one tensor of {count} images, got {len(images)} in "
-        f"{type(batch).__name__}; return the images at the place where they came."
+        f"{type(batch).__name__}. Return the images in the same place of the batch."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a module reads from its Trainer while dal scores."""
+"""Sets the state that a module reads from its Trainer during scoring."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 
 class NoTrainer:
-    """Takes the place of a Trainer before the first round, for modules that ask whether they train.
+    """Stands in for a Trainer before the first round.
+
+    Modules can then check whether they train.
 
     >>> NoTrainer().training, NoTrainer().validating
     (False, True)
@@ -27,7 +29,7 @@ class NoTrainer:
 
 @contextmanager
 def evaluating(module: Any) -> Iterator[None]:
-    """Inside, ``module.trainer`` says that it validates and does not train."""
+    """Make ``module.trainer`` report validation instead of training inside the context."""
     trainer = getattr(module, "_trainer", None)
     if trainer is None:
         module.trainer = NoTrainer()

@@ -1,4 +1,4 @@
-"""The last layer of a user's module: its name, and the shapes in which it takes features and gives logits."""
+"""Finds the last layer of a user's module and handles its shapes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NO_LOGITS = (nn.Softmax, nn.Softmax2d, nn.Softmin, nn.Sigmoid)
 
 
 def head_name(module: nn.Module, head: str | nn.Module | None) -> str:
-    """Return the name of the head, which is a name or a layer of the module.
+    """Return the name of the head, given its name or the layer.
 
     Raises DalError if the module has no such layer, or if the layer ends in probabilities instead of logits.
     """
@@ -38,10 +38,11 @@ def head_name(module: nn.Module, head: str | nn.Module | None) -> str:
 
 
 class Head:
-    """A layer between flat features (B, D) and logits (B, C).
+    """Maps flat features (B, D) to logits (B, C) with a layer.
 
-    The layer may take and give more dimensions: a convolution over (B, D, 1, 1), or one over (B, D, H, W) whose outputs
-    are averaged, perhaps after a ReLU as in SqueezeNet. One output is the logit of the second of two classes.
+    The layer can take and return more dimensions. It can be a convolution over (B, D, 1, 1), or one over (B, D, H, W)
+    whose outputs are averaged, possibly after a ReLU as in SqueezeNet. A single output is the logit of the second of
+    two classes.
 
     >>> head = Head(nn.Conv2d(8, 3, 1), "head")
     >>> maps = torch.rand(2, 8, 1, 1)
@@ -56,14 +57,14 @@ class Head:
         self._shape: torch.Size | None = None
 
     def __call__(self, features: Tensor) -> Tensor:
-        """(B, D) features to (B, C) logits."""
+        """Map (B, D) features to (B, C) logits."""
         out = self.layer(features if self._shape is None else features.view(len(features), *self._shape))
         return self._flat_logits(out.relu() if self.is_rectified else out).float()
 
     def flat(self, given: object, out: object) -> tuple[Tensor, Tensor]:
-        """Return the features and logits of what the layer got and gave.
+        """Return flat features and logits for the layer's input and output.
 
-        Raises DalError, naming the layer, for other shapes.
+        Raises DalError, with the name of the layer, for unsupported shapes.
         """
         if not isinstance(given, Tensor) or not isinstance(out, Tensor):
             got = f"{type(given).__name__} to {type(out).__name__}"
@@ -85,9 +86,9 @@ class Head:
         return given.flatten(1), self._flat_logits(out)
 
     def check_average(self, out: Tensor, result: object) -> None:
-        """Find out whether forward() averages the outputs of a convolution, or averages them after a ReLU.
+        """Detect whether forward() averages the convolution outputs directly or after a ReLU.
 
-        Raises DalError if what it returns agrees with neither.
+        Raises DalError if ``result`` matches neither.
         """
         for self.is_rectified in (False, True):
             logits = self._flat_logits(out.relu() if self.is_rectified else out).float()
@@ -95,8 +96,8 @@ class Head:
             if isinstance(result, Tensor) and any(_equal(result, each) for each in likely):
                 return
         raise DalError(
-            f"head: expected forward() to average the outputs of the convolution {self.name!r} and nothing else, got "
-            "other numbers; pass predict=, a function (module, x) that returns (logits, features)."
+            f"head: expected forward() only to average the outputs of the convolution {self.name!r}, got other "
+            "numbers. Pass predict=, a function (module, x) that returns (logits, features)."
         )
 
     def _flat_logits(self, out: Tensor) -> Tensor:
@@ -116,12 +117,12 @@ def _equal(result: Tensor, expected: Tensor) -> bool:
 
 
 def _is_flat(x: Tensor) -> bool:
-    """Whether at most one dimension after the first is larger than 1."""
+    """Return whether at most one later dimension is larger than 1."""
     return sum(size > 1 for size in x.shape[1:]) <= 1
 
 
 def two_classes(logits: Tensor) -> Tensor:
-    """Return logits of two classes for the one logit of a sigmoid.
+    """Convert the single logit of a sigmoid to logits of two classes.
 
     >>> two_classes(torch.tensor([[2.0]])).softmax(dim=1)[0, 1] == torch.tensor(2.0).sigmoid()
     tensor(True)
@@ -130,7 +131,7 @@ def two_classes(logits: Tensor) -> Tensor:
 
 
 def check_num_outputs(logits: Tensor, num_classes: int, name: str) -> None:
-    """Raise DalError unless there is one logit for each class."""
+    """Raise DalError unless there is one logit per class."""
     if logits.shape[1] != num_classes:
         expected = f"a last layer with {num_classes} outputs, one for each class of the data"
         raise bad_value("model", expected, f"{logits.shape[1]} outputs at {name!r}")

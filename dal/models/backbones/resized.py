@@ -1,4 +1,4 @@
-"""A backbone that resizes its images first."""
+"""Resizes images in front of a backbone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dal.models.backbones.base import Backbone
 class Resized(Backbone):
     """Resizes images to ``size`` x ``size`` before they enter ``backbone``.
 
-    Resizing is bilinear with antialiasing. Networks pre-trained on large images give poor features for small images.
+    Resizing is bilinear with antialiasing. Networks pre-trained on large images extract poor features from small ones.
 
     >>> import torch
     >>> from dal.models.backbones import SmallCNN

@@ -23,7 +23,7 @@ def read_state(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise DalError(f"weights: expected a file, got {type(error).__name__}: {error}.") from error
     except (UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        # torch.load raises many types for other files, and its message advises weights_only=False, which runs code.
+        # torch.load raises many types for other files, and its message recommends weights_only=False, which runs code.
         raise DalError(
             f"weights: expected a file with a state dict of tensors only, got {str(path)!r} ({type(error).__name__})."
         ) from error

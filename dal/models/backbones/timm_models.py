@@ -16,29 +16,31 @@ from dal.errors import DalError, bad_value, unknown_choice
 from dal.models.backbones.base import Backbone
 from dal.models.backbones.state_file import load_state, read_state
 
-# dal sets these itself, or they name files and code.
+# dal sets these arguments itself, or they name files or code.
 _OWN = {"pretrained", "num_classes", "in_chans", "features_only", "checkpoint_path", "exportable", "scriptable"}
 
 Statistics = tuple[Sequence[float], Sequence[float]]
-"""Mean and standard deviation of the pixels on a scale from 0 to 1: one number, or one per channel."""
+"""Mean and standard deviation of pixels scaled to 0..1, each one number or one per channel."""
 
 
 class TimmBackbone(Backbone):
-    """(B, C, H, W) images to the (B, D) features of a timm model: the input of its classifier.
+    """A timm classification model without its classifier.
 
-    The model keeps everything in front of the classifier, such as pooling, norm and hidden layers of its head.
-    Grayscale images are repeated to three channels.
+    Maps (B, C, H, W) images to the (B, D) input of the classifier. The model keeps everything in front of the
+    classifier, such as the pooling, norm and hidden layers of its head. Grayscale images are repeated to three
+    channels.
 
     ``weights`` is None for random weights, ``"DEFAULT"`` for pre-trained ones (downloaded on first use), or the path of
-    a state dict, which is loaded with ``weights_only=True``. With weights and ``statistics``, the mean and standard
-    deviation with which the images were normalized, images are normalized as the model expects instead.
+    a state dict, which is loaded with ``weights_only=True``. ``statistics`` are the mean and standard deviation with
+    which the images were normalized. If weights and ``statistics`` are given, images are normalized as the model
+    expects instead.
 
-    ``input_size`` is the side in pixels to which images are resized. With None, a model of a fixed input size, such as
-    a ViT, gets images of that size, and other models get images as they are. ``options`` are numbers for timm's
-    create_model, such as drop_rate and drop_path_rate.
+    ``input_size`` is the side in pixels to which images are resized. If it is None, a model with a fixed input size,
+    such as a ViT, gets images of that size, and other models get the original images. ``options`` are numbers for
+    timm's create_model, such as drop_rate and drop_path_rate.
 
-    Raises DalError without timm (``pip install timm``), for an unknown name or option, for images that the model does
-    not take, and for weights that cannot be loaded.
+    Raises DalError if timm is missing (``pip install timm``), for an unknown name or option, for images of an
+    unsupported shape, and for weights that cannot be loaded.
     """
 
     def __init__(
@@ -62,14 +64,14 @@ class TimmBackbone(Backbone):
         self.num_features = self._features_of(name, image_shape, cfg["input_size"][-1])
 
     def _features_of(self, name: str, image_shape: tuple[int, int, int], own: int) -> int:
-        """The number of features, from one image of zeros."""
+        """Return the number of features, measured on one image of zeros."""
         training = self.training
         try:
             with torch.no_grad():
                 features = self.eval()(torch.zeros(1, *image_shape))
         except (RuntimeError, AssertionError, ValueError) as error:
             got = f"images of {image_shape[1]} x {image_shape[2]} pixels" if self.size is None else self.size
-            expected = f"a side in pixels that timm/{name} takes, such as its own {own}"
+            expected = f"a side in pixels that timm/{name} supports, such as its default {own}"
             raise DalError(f"model.input_size: expected {expected}, got {got} ({_why(error)}).") from error
         self.train(training)
         if not isinstance(features, Tensor) or features.ndim != 2:
@@ -88,9 +90,9 @@ class TimmBackbone(Backbone):
 
 
 def own_input_size(name: str) -> int:
-    """Return the side in pixels of the images that a timm model was made for.
+    """Return a timm model's default input size, in pixels per side.
 
-    Raises DalError without timm and for an unknown name.
+    Raises DalError if timm is missing and for an unknown name.
     """
     cfg = _timm(name).get_pretrained_cfg(name)
     return 224 if cfg is None else int(cfg.input_size[-1])
@@ -101,7 +103,7 @@ def _timm(name: str) -> Any:
     try:
         import timm
     except ImportError as error:
-        raise DalError("backbone: expected the package timm, got none; pip install timm.") from error
+        raise DalError("backbone: expected the package timm, got none. Run pip install timm.") from error
     if not timm.is_model(name):
         raise unknown_choice("backbone", [f"timm/{known}" for known in timm.list_models()], f"timm/{name}")
     return timm
@@ -110,7 +112,7 @@ def _timm(name: str) -> Any:
 def _create(
     name: str, weights: str | None, input_size: int | None, options: dict[str, float]
 ) -> tuple[nn.Module, Mapping[str, Any]]:
-    """The model without a classifier, and what timm knows of its images."""
+    """Return the model without its classifier, and timm's data configuration."""
     timm = _timm(name)
     for key, value in options.items():
         if key in _OWN or not isinstance(value, bool | int | float):
@@ -125,7 +127,7 @@ def _create(
         options["img_size"] = input_size
     try:
         with warnings.catch_warnings():
-            # timm's notes on deprecated names of its own.
+            # Ignore timm's warnings about its own deprecated names.
             warnings.simplefilter("ignore", UserWarning)
             model: nn.Module = timm.create_model(name, pretrained=weights == "DEFAULT", **options)
     except TypeError as error:
@@ -142,7 +144,10 @@ def _create(
 
 
 def _without_classifier(state: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
-    """The state with the model's own classifier, which is removed next and may have other classes in the file."""
+    """Return the state with its classifier replaced by the model's.
+
+    The classifier in the file may have other classes, and the caller removes it anyway.
+    """
     own = model.state_dict()
     names = getattr(model, "pretrained_cfg", {}).get("classifier", ())
     heads = [f"{name}." for name in ((names,) if isinstance(names, str) else names)]
@@ -152,7 +157,7 @@ def _without_classifier(state: Mapping[str, Any], model: nn.Module) -> dict[str,
 
 
 def _affine(cfg: Mapping[str, Any], statistics: Statistics) -> tuple[Tensor, Tensor]:
-    """(1, 3, 1, 1) factors that undo the normalization of the data and apply that of the model."""
+    """Return (1, 3, 1, 1) terms that convert between the normalizations."""
     own_mean, own_std = (torch.tensor(cfg[key], dtype=torch.float64) for key in ("mean", "std"))
     mean, std = (torch.tensor(values, dtype=torch.float64) for values in statistics)
     scale, shift = std / own_std, (mean - own_mean) / own_std

@@ -1,1 +1,1 @@
-"""Dropout draws: one wide pass, or seeded passes of any random network."""
+"""Dropout draws, from one wide pass or from seeded passes."""

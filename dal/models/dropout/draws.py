@@ -1,4 +1,4 @@
-"""Chooses how the dropout draws of a network are computed: one wide pass, or K passes."""
+"""Computes dropout draws of a network in one or K passes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from dal.runtime.memory import out_of_memory
 from dal.runtime.seeding import derive_seed, isolated_rng, seed_generators
 
 CHECKED_DRAWS = 4
-"""Draws whose plain passes the wide one is compared with."""
+"""Number of draws for which the wide pass is compared with plain passes."""
 
 Logits = Callable[[Tensor], Tensor]
-"""A pass: (B, ...) images to (B, C) float32 logits."""
+"""A pass that maps (B, ...) images to (B, C) float32 logits."""
 
 
 class WideDraws:
-    """K draws of the nn.Dropout layers in one pass, whose batch is K times as wide from the first of them on."""
+    """K draws of the nn.Dropout layers in one pass.
+
+    From the first dropout layer on, the batch is K times as large.
+    """
 
     can_be_compiled = True
 
@@ -46,12 +49,13 @@ class WideDraws:
 
 
 class SeededDraws:
-    """K passes of the network in train mode, draw k from its own state of the generators.
+    """K passes of the network in train mode, with separate seeds.
 
-    The network draws by itself, so that dropout by a function, inside attention, or of whole layers is drawn too.
+    The network generates the random numbers, so functional dropout, attention dropout and stochastic depth are drawn
+    too.
     """
 
-    can_be_compiled = False  # a record of the pass would hold one draw
+    can_be_compiled = False  # a recorded pass would contain a single fixed draw
 
     def __init__(self, run: Logits, train_mode: TrainMode, num_draws: int, seed: int) -> None:
         self.num_draws, self.seed = num_draws, seed
@@ -78,10 +82,10 @@ Draws = WideDraws | SeededDraws
 def set_up_draws(
     run: Logits, module: nn.Module, modes: Modes, x: Tensor, num_draws: int, seed: int, *, random_in_eval: bool = False
 ) -> Draws:
-    """Return the draws of a network, having checked them on a few images.
+    """Return the draws of a network, checked on a few images.
 
-    The nn.Dropout layers are drawn in one wide pass if that equals plain passes. Otherwise, the network draws by itself
-    in train mode. Raises DalError, saying what to change, if the draws do not differ or if the network mixes images.
+    One wide pass draws the nn.Dropout layers if it matches plain passes. Otherwise, seeded passes in train mode are
+    used. Raises DalError, with a remedy, if the draws do not differ or if the network mixes the images of a batch.
     """
     refusal: DalError | None = None
     if dropout_layers(module) and not random_in_eval:
@@ -106,17 +110,18 @@ def set_up_draws(
 
 
 def _wide(run: Logits, masks: DropoutDraws, x: Tensor) -> WideDraws:
-    """Choose where to widen: at the first dropout, or at the input."""
+    """Return draws widened at the first dropout layer or at the input."""
     num_draws = masks.num_draws
 
     def plain(k: int) -> Tensor:
         with masks.single(k):
             return run(x).log_softmax(dim=1)
 
-    # A wide pass that is wrong is wrong for most draws, and K passes of a large network cost more than a tile.
+    # Check only a few draws. An incorrect wide pass is incorrect for most draws, and K passes of a large network cost
+    # more than scoring a tile.
     checked = sorted({*range(min(num_draws, CHECKED_DRAWS - 1)), num_draws - 1})
     references = {k: plain(k) for k in checked}
-    # all() stops at the first that differs, which is nearly always one that is there already.
+    # all() stops at the first draw that differs, which is nearly always one of the references.
     others = (references[k] if k in references else plain(k) for k in range(1, num_draws))
     if num_draws > 1 and all(torch.equal(references[0], other) for other in others):
         raise _same()
@@ -127,7 +132,7 @@ def _wide(run: Logits, masks: DropoutDraws, x: Tensor) -> WideDraws:
         except (RuntimeError, DalError) as error:
             if out_of_memory(error):
                 raise
-            # A skip connection round the first dropout meets two batch sizes: widen at the input instead.
+            # A skip connection around the first dropout layer adds two batch sizes. Widen at the input instead.
             continue
         if _close(wide[:, checked], torch.stack([references[k] for k in checked], dim=1)):
             return draws
@@ -140,20 +145,20 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 def _same() -> DalError:
     return DalError(
-        "model: expected the dropout draws to differ, got the same output from every draw; put a dropout layer "
-        "(nn.Dropout, p > 0) on the way to the last layer, or see whether the features have all become zero."
+        "model: expected the dropout draws to differ, got the same output from every draw. Put a dropout layer "
+        "(nn.Dropout, p > 0) in front of the last layer, or check whether all features are zero."
     )
 
 
 def _mixes() -> DalError:
     return DalError(
-        "model: expected K dropout draws in one wide batch to equal K passes, got other numbers; forward() must "
-        "treat the images of a batch independently, with the batch as first dimension of every dropout layer."
+        "model: expected K dropout draws in one wide batch to equal K passes, got other numbers. Make forward() "
+        "process the images of a batch independently, with the batch as first dimension of every dropout layer."
     )
 
 
 def is_random(run: Callable[[Tensor], Sequence[Tensor]], x: Tensor) -> bool:
-    """Whether a pass gives other numbers from another state of the generators."""
+    """Return whether the result of a pass depends on the random generators."""
     found = []
     for seed in range(2):
         with isolated_rng(seed, "look"):
@@ -163,9 +168,9 @@ def is_random(run: Callable[[Tensor], Sequence[Tensor]], x: Tensor) -> bool:
 
 
 def unseen_randomness(run: Logits, draws: Draws, modes: Modes, x: Tensor) -> str | None:
-    """Return a sentence on what training draws and the wide draws leave out; None if there is nothing.
+    """Describe the randomness of training that wide draws omit, if any.
 
-    ``draws`` are those of set_up_draws(), checked on ``x``.
+    ``draws`` are the result of set_up_draws(), which checked them on ``x``.
     """
     if not isinstance(draws, WideDraws):
         return None
@@ -190,7 +195,7 @@ def unseen_randomness(run: Logits, draws: Draws, modes: Modes, x: Tensor) -> str
             kinds.setdefault(type(layer).__name__, []).append(layer)
     names = [name for name, layers in kinds.items() if spread(layers, set()) > 1e-4]
     return (
-        f"model: the draws leave out randomness of training in {', '.join(names) or type(module).__name__}: their "
-        f"log-probabilities spread by {float(draws(x).std(dim=1).mean()):.2g}, those of training by "
-        f"{spread(None, set()):.2g}. Set its rate to 0, or use nn.Dropout layers."
+        f"model: the draws omit randomness of training in {', '.join(names) or type(module).__name__}. Their "
+        f"log-probabilities have a standard deviation of {float(draws(x).std(dim=1).mean()):.2g}, compared to "
+        f"{spread(None, set()):.2g} in training. Set its rate to 0, or use nn.Dropout layers."
     )

@@ -1,7 +1,7 @@
 """MC dropout with the same masks for all images (arXiv:1506.02142).
 
-The layers before the first dropout run once. The first dropout layer that runs widens the batch from B rows to B * K,
-where row b * K + k is image b under draw k. The layers after it see a larger batch.
+The layers before the first dropout layer run once. The first dropout layer that runs widens the batch from B rows to
+B * K, where row b * K + k is image b under draw k. The layers after it process the larger batch.
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ def dropout_layers(module: nn.Module) -> dict[str, _DropoutNd]:
 
 
 def check_dropout(module: nn.Module) -> dict[str, _DropoutNd]:
-    """Return the dropout layers with p > 0; raise DalError without any."""
+    """Return the dropout layers with p > 0.
+
+    Raises DalError if there are none.
+    """
     layers = dropout_layers(module)
     if not layers:
         raise DalError(
-            "model: expected a dropout layer for MC dropout, got a network without one (or with p = 0); add "
+            "model: expected a dropout layer for MC dropout, got a network without one (or with p = 0). Add "
             "nn.Dropout(0.5) before the last layer, or choose a function that needs no draws, such as margin."
         )
     return layers
@@ -44,8 +47,8 @@ def check_dropout(module: nn.Module) -> dict[str, _DropoutNd]:
 class DropoutDraws:
     """K fixed sets of masks for the dropout layers of one module.
 
-    The module stays in eval mode. Masks depend only on (seed, layer, call within the pass, draw). ``seed`` derives
-    from the run's seed and round.
+    The module stays in eval mode. Masks depend only on the seed, the layer, the call within the pass, and the draw.
+    ``seed`` is derived from the run's seed and round.
     """
 
     def __init__(self, module: nn.Module, num_draws: int, seed: int) -> None:
@@ -106,14 +109,16 @@ class DropoutDraws:
             self._widened = True
             return _apply(layer, x.unsqueeze(1), masks).flatten(0, 1)
         if len(x) % self.num_draws:
-            raise DalError(f"model: expected dropout layer {name!r} to see images first, got shape {tuple(x.shape)}.")
+            raise DalError(
+                f"model: expected images as the first dimension of dropout layer {name!r}, got shape {tuple(x.shape)}."
+            )
         return _apply(layer, x.reshape(-1, self.num_draws, *x.shape[1:]), masks).flatten(0, 1)
 
     def _factors(self, name: str, call: int, layer: _DropoutNd, x: Tensor) -> Tensor:
         """Return the masks, already divided by 1 - p where possible."""
         masks = self._mask(name, call, layer, x)
         alpha = isinstance(layer, nn.AlphaDropout | nn.FeatureAlphaDropout)
-        # Half precision would round the factor itself and so scale every kept value by the same error.
+        # Half precision would round the factor and so scale every kept value by the same error.
         if alpha or layer.p == 1 or x.dtype not in (torch.float32, torch.float64):
             return masks
         key = (name, call, x.shape[1:], x.device, x.dtype)
@@ -129,7 +134,7 @@ class DropoutDraws:
                 shape = torch.Size([shape[0], *[1] * (len(shape) - 1)])
             elif not isinstance(layer, _ELEMENTWISE):
                 raise DalError(f"model: expected PyTorch's own dropout layers, got {type(layer).__name__} at {name!r}.")
-            # Drawn on the CPU, so that a GPU uses the same masks.
+            # Draw on the CPU, so that a GPU uses the same masks.
             uniform = torch.rand(self.num_draws, *shape, generator=generator(self.seed, name, call))
             self._masks[key] = (uniform >= float(layer.p)).to(x.device)
         return self._masks[key]

@@ -1,4 +1,4 @@
-"""Runs a random network image by image, so that all images meet the same draw of it."""
+"""Runs a random network with the same draw for all images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Out = TypeVar("Out", Tensor, tuple[Tensor, Tensor])
 
 
 class RowsAlone(Generic[Out]):
-    """Runs a pass for each image alone, each time from the same state of the global generators.
+    """Runs a pass for each image alone, with equal random states.
 
-    The network then draws the same masks for every image, whatever the batch, its size and its order. Where
-    ``torch.vmap`` can run the pass, it runs the images at once with the same numbers.
+    The network then draws the same masks for every image, regardless of the batch size and order. If ``torch.vmap``
+    supports the pass, it runs all images at once with the same result.
 
     >>> rows = RowsAlone(lambda x: torch.nn.functional.dropout(x, 0.5))
     >>> drawn = rows(torch.ones(4, 8), seed=1)
@@ -45,7 +45,7 @@ class RowsAlone(Generic[Out]):
         except Exception as error:
             if out_of_memory(error):
                 raise
-            # A batch of one loses its first dimension to squeeze() in forward().
+            # A squeeze() in forward() may remove the first dimension of a batch of one.
             self._copies = 2
             expected = self._one_by_one(few, seed)
         try:

@@ -1,4 +1,4 @@
-"""The network as it trains, with everything that training would move kept as it is."""
+"""Runs a network in train mode without changing its state."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 Modes = Mapping[nn.Module, bool]
-"""The flag ``training`` of each module."""
+"""Maps each module to its ``training`` flag."""
 
 
 class TrainMode:
-    """Puts a module in train mode, except the layers that would mix images or change.
+    """Sets train mode, except for layers that mix images or change.
 
-    Those are normalization by batch, and layers whose buffers a pass in train mode changes. ``modes`` are the flags
-    while the module trains; layers that its owner has frozen by eval() stay so.
+    These are batch normalization layers and layers whose buffers change during a pass in train mode. ``modes`` are the
+    flags during training. Layers that the user has frozen with eval() stay frozen.
     """
 
     def __init__(self, module: nn.Module, modes: Modes) -> None:
         self.module = module
         if not any(modes.values()):
-            # A module that was only ever put to inference.
+            # The user has never trained this module, so its flags say nothing about frozen layers.
             module.train()
             modes = {m: m.training for m in module.modules()}
             module.eval()
         self.modes = {m: flag and not isinstance(m, _NormBase) for m, flag in modes.items()}
 
     def hold(self, run: Callable[[], object]) -> None:
-        """Find the layers whose buffers ``run`` changes, and keep them in eval mode from now on."""
+        """Find layers whose buffers ``run`` changes, and keep them in eval mode."""
         places = [(m, name, b, b.clone()) for m in self.modes for name, b in m._buffers.items() if b is not None]
         try:
             with self():
@@ -44,7 +44,7 @@ class TrainMode:
 
     @contextmanager
     def __call__(self, only: Collection[nn.Module] | None = None, but: Collection[nn.Module] = ()) -> Iterator[None]:
-        """Inside, the module trains; of its layers ``only`` these, and none of ``but``."""
+        """Set train mode for layers in ``only`` and not in ``but``."""
         try:
             for m, flag in self.modes.items():
                 m.training = flag and m not in but and (only is None or m in only)

@@ -56,7 +56,7 @@ def compare(
     folder = output_folder([run.path for run in runs], output)
     comparison = compare_problems(problems, targets=targets, baseline=baseline)
     sentences = findings(comparison)
-    # The files come first: a reader such as head may end the printing.
+    # Write the files before printing, because a reader such as head may end the printing.
     written = _write(folder, comparison, sentences)
     for table in tables_of(comparison, _MOST_PAIRS):
         print_table(console, table)

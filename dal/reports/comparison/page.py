@@ -72,9 +72,9 @@ def escape(text: str) -> str:
 
 
 def script_json(value: Any) -> str:
-    r"""Return JSON that can stand in a script of a page.
+    r"""Return JSON that is safe inside a script of a page.
 
-    ``<`` would begin a comment or end the script, even inside a string.
+    ``<`` could begin a comment or end the script, even inside a string.
 
     >>> script_json(["</script>", "<!--"])
     '["\\u003c/script>", "\\u003c!--"]'

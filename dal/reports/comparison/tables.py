@@ -146,7 +146,7 @@ def _targets(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> Tab
     if baseline:
         caption += (
             f" Label efficiency: labels that {baseline} needs over labels that the function needs, so 2 is half the "
-            f"labels. Never: not within {problem.labels[-1]:,} labels; more than (>): {baseline} does not reach it."
+            f"labels. Never: not within {problem.labels[-1]:,} labels. More than (>): {baseline} does not reach it."
         )
     title = f"{problem.name}: labels to reach {'a target' if len(goals) == 1 else 'targets'}"
     return Table("targets", title, tuple(header), tuple(rows), caption, problem=problem.name)

@@ -73,7 +73,7 @@ def report(
     if prices is None:
         prices = _common_prices(runs, console)
     summary = summarize_runs(runs, prices, target)
-    # The files come first: a reader such as head may end the printing.
+    # Write the files before printing, because a reader such as head may end the printing.
     picture, bills, table = (folder / name for name in (LEARNING_CURVE, BILLS, SUMMARY))
     with explained("output", folder, OTHER_OUTPUT):
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,10 @@ def read_runs(
 
 
 def common_folder(paths: Sequence[Path]) -> Path:
-    """Return the folder that contains all paths, relative to the current one if below it."""
+    """Return the folder that contains all paths.
+
+    It is a relative path if it is below the current folder.
+    """
     if len(paths) == 1:
         return paths[0]
     folder, here = Path(os.path.commonpath([path.resolve() for path in paths])), Path.cwd()

@@ -1,4 +1,4 @@
-"""Picture of bills: the metric against labels, FLOPs, seconds and money."""
+"""Plots the bills: the metric against labels, FLOPs, seconds and money."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ _LEGEND_LINE = 0.22  # inches
 
 
 def plot_bills(runs: Iterable[Run], path: Path, prices: PricesConfig | None = None) -> None:
-    """Write the bills of the runs as a PNG (200 dpi) or SVG file, depending on the suffix.
+    """Write the bills of runs as a PNG or SVG file.
 
-    Raises DalError for another suffix, and as group_runs does.
+    A PNG has 200 dpi. Raises DalError for another suffix, and as group_runs does.
     """
     save(bills_figure(runs, prices), path)
 
 
 def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Figure:
-    """Draw the primary metric against labels, FLOPs, seconds and money, one row per data set.
+    """Draw the primary metric against labels, FLOPs, seconds and money.
 
-    Lines are means over seeds in percent, and bands are 95 % t intervals. Costs exclude testing and differ between
-    seeds: a point is at their mean up to its round, without interpolation. Groups that do not count FLOPs have no line
-    in that panel. The panel of FLOPs is missing if no group counts them, and that of money without ``prices``.
+    Each data set has a row of panels. Lines are means over seeds in percent, and bands are 95 % t intervals. Costs
+    exclude testing. They differ between seeds, so each point is at the mean cost up to its round, without
+    interpolation. Groups that do not count FLOPs have no line in that panel. The panel of FLOPs is missing if no group
+    counts them, and the panel of money is missing without ``prices``.
 
     Raises DalError as group_runs does.
     """

@@ -1,4 +1,4 @@
-"""Learning curves: the primary metric against labels bought."""
+"""Plots learning curves: the primary metric against labels bought."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INCHES_A_LINE = 0.18  # of a legend
 
 
 def plot_learning_curves(runs: Iterable[Run], path: Path) -> None:
-    """Write learning curves as a PNG (200 dpi) or SVG file, depending on the suffix.
+    """Write learning curves as a PNG (200 dpi) or SVG file.
 
     Raises DalError for another suffix, and as group_runs does.
     """
@@ -45,7 +45,7 @@ def learning_curve_figure(runs: Iterable[Run]) -> Figure:
 
 
 def curves_figure(groups: Sequence[Group], notes: Sequence[str] = ()) -> Figure:
-    """Draw learning curves of given groups, with lines and legend in their order.
+    """Draw learning curves, with lines and legend in the given order.
 
     Each ``data`` has a panel. ``notes`` appear below the panels.
     """
@@ -79,7 +79,7 @@ def _draw(groups: Sequence[Group], axes: Axes, styles: Styles) -> None:
 
 def _legend(axes: Axes, groups: Sequence[Group]) -> None:
     if len(groups) <= _MOST_LEGEND_LINES:
-        # Curves mostly rise, so the lower right corner is free.
+        # Curves usually rise, so the lower right corner is free.
         bottom, top = axes.get_ylim()
         middle = np.mean(axes.get_xlim())
         lowest = min(

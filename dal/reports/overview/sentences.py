@@ -1,4 +1,4 @@
-"""Sentences on the costs of reaching a target."""
+"""Sentences about the costs of reaching a target."""
 
 from __future__ import annotations
 

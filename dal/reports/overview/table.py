@@ -53,7 +53,7 @@ def summary_table(summary: pd.DataFrame) -> Stack:
 
 
 def write_csv(summary: pd.DataFrame, path: Path) -> None:
-    """Write the summary as CSV for spreadsheets; undefined numbers are empty fields."""
+    """Write the summary as CSV, with empty fields for undefined numbers."""
     write_text(path, spreadsheet_csv(summary))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 ANY_TEXT = "surrogatepass"
-"""How files hold characters that UTF-8 lacks, such as those of an undecodable file name."""
+"""How files encode characters that UTF-8 lacks, such as those of an undecodable file name."""
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Write a temporary binary file that replaces ``path`` when the block succeeds."""
     temporary = path.with_name(f".{path.name}.new")
     with explained(path=path):
-        # A link in this place could lead to another file, so it is removed and never followed.
+        # A link in this place could lead to another file, so remove it and never follow it.
         temporary.unlink(missing_ok=True)
         try:
             with temporary.open("xb") as file:

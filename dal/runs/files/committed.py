@@ -1,6 +1,6 @@
 """Reads files of a run folder, and checks them against their digests.
 
-The files are input from anyone: each must be a regular file in the folder, and its content what state.json commits.
+The files are untrusted input. Each must be a regular file in the folder, with the content that state.json commits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dal.runs.files.atomic import ANY_TEXT
 from dal.runs.layout import ANY_SCORES, ANY_WEIGHTS, OURS, TENSORBOARD
 
 MOST_BYTES = 2**28
-"""The largest file that is read into memory whole; real ones have some kilobytes."""
+"""Maximum size of a file that is read into memory. Real files have some kilobytes."""
 
 _REMEDY = "Restore it, or choose another folder."
 _Parsed = TypeVar("_Parsed")
@@ -54,7 +54,7 @@ def file_of(folder: Path, name: str) -> Path:
 def read_bytes(folder: Path, name: str, size: int | None = None, most: int = MOST_BYTES) -> bytes:
     """Return the content of a file, or its first ``size`` bytes.
 
-    Raises DalError if they cannot be had.
+    Raises DalError if they cannot be read.
     """
     path = file_of(folder, name)
     try:
@@ -70,9 +70,9 @@ def read_bytes(folder: Path, name: str, size: int | None = None, most: int = MOS
 
 
 def checked_text(folder: Path, name: str, state: Mapping[str, Any], size: int | None = None) -> str:
-    """Return the text of a committed file, or of its first ``size`` bytes.
+    """Return the text of a committed file, or of its first bytes.
 
-    Raises DalError for other content.
+    ``size`` limits the number of bytes. Raises DalError if the digest differs.
     """
     data = read_bytes(folder, name, size)
     expected = digest_of(state, name)
@@ -102,9 +102,9 @@ def hash_file(folder: Path, name: str) -> str:
 
 
 def digest_of(state: Mapping[str, Any], name: str) -> str | None:
-    """Return the digest of a committed file. None if the run is older than digests.
+    """Return a committed file's digest, or None for runs without digests.
 
-    Raises DalError if only this file has none.
+    Such runs are from older versions. Raises DalError if only this file has no digest.
     """
     if "digests" not in state:
         return None
@@ -128,15 +128,12 @@ def parsed(folder: Path, name: str, parse: Callable[[], _Parsed]) -> _Parsed:
 
 
 def is_file(path: Path) -> bool:
-    """Whether this is a regular file.
-
-    False if the system does not tell.
-    """
+    """Return whether this is a regular file. False on a system error."""
     return _tells(path.is_file)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether this is a folder. False if the system does not tell."""
+    """Return whether this is a folder. False on a system error."""
     return _tells(path.is_dir)
 
 
@@ -163,7 +160,7 @@ def check_contents(folder: Path) -> None:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a run writes a file of this name.
+    """Return whether a run writes a file of this name.
 
     >>> is_ours("weights_003.pt"), is_ours(".state.json.new"), is_ours("thesis.txt")
     (True, True, False)
@@ -196,7 +193,7 @@ def _leads_out(folder: Path, name: str) -> DalError:
 
 
 def _other_digest(folder: Path, name: str) -> DalError:
-    return damaged(folder, name, "its content has another digest than state.json commits")
+    return damaged(folder, name, "its digest differs from the one in state.json")
 
 
 def _unreadable(folder: Path, name: str, error: OSError) -> DalError:

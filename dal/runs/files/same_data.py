@@ -1,4 +1,4 @@
-"""Compares the data of a run with the data that it resumes with."""
+"""Compares the data of a run with the data on resume."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHANGED = {
 def changed(before: str, now: str) -> list[str]:
     """Return what differs between two fingerprints of data, in words.
 
-    A part that one of them lacks is not compared. Runs of older versions have the first part only.
+    Parts that one of them lacks are not compared. Runs of older versions have only the first part.
 
     >>> changed("1f-2b-3c-4d", "1f-9b-3c-4d"), changed("1f", "1f-9b-3c-4d")
     (['other labels of the same images'], [])
@@ -30,9 +30,9 @@ def changed(before: str, now: str) -> list[str]:
 
 
 def check_same_data(folder: Path, before: str, now: str, labels: bool = True) -> None:
-    """Raise DalError, naming what has changed, unless a run can go on with this data.
+    """Raise DalError if a run cannot resume with this data.
 
-    Without ``labels``, the labels may differ, as a ranking does not read them.
+    Without ``labels``, the labels may differ, because a ranking does not read them.
     """
     allowed = () if labels else (_CHANGED[_LABELS], _CHANGED[_TEST])
     different = [words for words in changed(before, now) if words not in allowed]
@@ -44,7 +44,7 @@ def check_same_data(folder: Path, before: str, now: str, labels: bool = True) ->
 
 
 def comparable(fingerprints: Sequence[str]) -> list[str]:
-    """Return the fingerprints with the parts that all those of the same images have.
+    """Reduce fingerprints of the same images to their common parts.
 
     >>> comparable(["1f", "1f-2b-3c-4d", "5f-6b-7c-8d"])
     ['1f', '1f', '5f-6b-7c-8d']

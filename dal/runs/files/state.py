@@ -23,7 +23,7 @@ _SCORES = re.compile(r"scores_[0-9]{3,18}\.pt")
 
 
 def write_state(folder: Path, state: State) -> None:
-    """Commit: replace state.json. The file also holds a digest of itself."""
+    """Commit a state by replacing state.json, which includes a digest of itself."""
     write_text(folder / STATE, json.dumps({**state, "digest": _digest(state)}, indent=1) + "\n")
 
 
@@ -53,12 +53,12 @@ def _digest(state: State) -> str:
 
 
 def is_count(value: object) -> bool:
-    """Whether a value is a whole number from 0 to 2^53."""
+    """Return whether a value is a whole number from 0 to 2^53."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def is_number(value: object) -> bool:
-    """Whether a value of a file is a finite number."""
+    """Return whether a value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) < 1e300 and math.isfinite(value)
@@ -77,7 +77,7 @@ def _is_journal(value: object) -> bool:
 
 
 def _is_consistent(state: State) -> bool:
-    """Whether the parts of a commit fit each other."""
+    """Return whether the parts of a commit agree."""
     asked = state["stage"] in (ANSWER, ANSWER_VALIDATION)
     if "pending" in state and bool(state["pending"]) != asked:
         return False

@@ -1,4 +1,4 @@
-"""Callback that counts the images and FLOPs of training."""
+"""Counts the images and FLOPs of training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dal.costs.ledger import Ledger
 
 
 class TrainingCounter(pl.Callback):
-    """Charges the images and FLOPs of training and user validation, over all devices.
+    """Charges images and FLOPs of training and validation on all devices.
 
     The counter covers training_step and a user's validation_step. The FLOPs of a batch are counted once per batch shape
     and set of trainable parameters, and reused for later batches of that kind. Counting slows down that one batch and
@@ -85,7 +85,7 @@ class TrainingCounter(pl.Callback):
         self.ledger.add("validate", samples_forward=_num_images(batch) * devices, flops_forward=flops.forward * devices)
 
     def _start(self, *kind: Hashable) -> None:
-        """Start a batch; count its FLOPs if its kind is new."""
+        """Start a batch, and count its FLOPs if its kind is new."""
         self._opened.close()  # a batch that a hook skips has a start but no end
         self._kind = kind
         if kind not in self._known:
@@ -103,6 +103,9 @@ def _shapes(batch: Any) -> tuple[torch.Size, ...]:
 
 
 def _num_images(batch: Any) -> int:
-    """The length of the tensor with the most dimensions, which are the images in every form of a batch."""
+    """Return the number of images in a batch of any form.
+
+    The images are the tensor with the most dimensions.
+    """
     shapes = [shape for shape in _shapes(batch) if len(shape)]
     return int(max(shapes, key=len)[0]) if shapes else 0

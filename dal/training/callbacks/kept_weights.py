@@ -1,4 +1,4 @@
-"""Weights that a callback or hook sets at the end of training."""
+"""Detects weights that callbacks or hooks set at the end of training."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class KeptWeights(pl.Callback):
-    """Notes the weights at the end of training, before callbacks and hooks change them.
+    """Saves the final weights before callbacks and hooks change them.
 
-    Averages, such as those of Lightning's WeightAveraging, come into force there. The round keeps them. The callback
-    must precede the user's callbacks.
+    At this time, callbacks such as Lightning's WeightAveraging set averaged weights, which the round keeps. This
+    callback must precede the user's callbacks.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class KeptWeights(pl.Callback):
         self._before = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
 
     def are_replaced(self, module: torch.nn.Module) -> bool:
-        """Whether the module has other weights now."""
+        """Return whether the module has other weights now."""
         now = module.state_dict()
         return any(name in now and not _equal(value, now[name]) for name, value in self._before.items())
 

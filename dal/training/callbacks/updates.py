@@ -1,4 +1,4 @@
-"""Counts the updates of a round, and ends training without updates."""
+"""Counts the updates of a round, and ends a round without updates."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
 MIN_IDLE = 100
-"""Batches without an update that end a round of few updates."""
+"""Minimum number of batches without an update after which a round ends."""
 
 
 class UpdateCount(pl.Callback):
     """Counts updates: batches after which the weights have changed.
 
-    With automatic optimization it is Lightning's ``global_step``. With manual optimization, a batch counts once if any
-    optimizer steps in it, whether Lightning sees the step or not. Lightning counts the steps of its own optimizers, so
-    two optimizers count a batch twice, and an optimizer that a module steps directly does not count at all.
+    With automatic optimization, the count is Lightning's ``global_step``. With manual optimization, a batch counts once
+    if any optimizer steps in it, even a step that Lightning does not see. Lightning's own count differs: two optimizers
+    count a batch twice, and an optimizer that a module steps directly does not count.
 
-    The callback extends ``max_epochs`` while updates remain. It ends a round if as many batches as ``max_updates``, and
-    at least 100, have led to no update.
+    The callback extends ``max_epochs`` while updates remain. It ends a round after ``max_updates`` batches, but at
+    least 100, without an update.
     """
 
     def __init__(self, max_updates: int, accumulate: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Averages the last weights of a round, which replaces learning rate decay."""
+"""Averages the last weights of a round instead of learning-rate decay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class WeightAverage(pl.Callback):
     """Sets the module's weights to their mean over the last updates (arXiv:1803.05407).
 
     The mean covers the last ``share`` of ``max_updates``, and at least one update. If training ends early, it covers
-    the updates that were reached. BatchNorm statistics are averaged like weights; integers are not averaged.
+    the updates reached. BatchNorm statistics are averaged like weights. Integers are not averaged.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class WeightAverage(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.kept is not None and self.kept.are_replaced(pl_module):
             warnings.warn(
-                "training.average: a callback or hook has set other weights at the end of training, which are kept in "
-                "place of the average.",
+                "training.average: a callback or hook has set other weights at the end of training. They are kept "
+                "instead of the average.",
                 stacklevel=2,
             )
         else:

@@ -1,1 +1,1 @@
-"""Lightning's Trainer in a round: its options, the user's objects, and the run."""
+"""Lightning's Trainer in a round: options, the user's objects, and the run."""

@@ -1,4 +1,4 @@
-"""Epochs of a round: one pass over the labeled points each."""
+"""Divides a round into epochs of one pass over the labeled points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dal.data.loaders import RoundData
 
 
 def batches_per_epoch(num_labels: int, batch_size: int, accumulate: int = 1) -> int:
-    """Return the number of batches of an epoch.
+    """Return the number of batches per epoch.
 
     An epoch is one pass over the labeled points, rounded up to whole updates.
 
@@ -23,10 +23,10 @@ def batches_per_epoch(num_labels: int, batch_size: int, accumulate: int = 1) -> 
 
 
 class EpochLoader:
-    """A loader whose iterations are consecutive parts of the stream of another loader.
+    """Iterates over consecutive parts of the stream of another loader.
 
-    Parts keep the workers and the prefetched batches of the stream, so short epochs are cheap. Other attributes are
-    those of the loader.
+    Epochs share the workers and prefetched batches of the stream, so short epochs are cheap. Other attributes are those
+    of the loader.
 
     >>> loader = EpochLoader([1, 2, 3], 2)
     >>> list(loader), list(loader), len(loader)
@@ -41,7 +41,7 @@ class EpochLoader:
         return self.num_batches
 
     def __iter__(self) -> Iterator[Any]:
-        # Here and not at the first batch, because the iterator draws from the global generator.
+        # Create the iterator now instead of at the first batch, because it draws from the global generator.
         if self._stream is None:
             self._stream = iter(self.loader)
         return self._epoch()
@@ -67,7 +67,7 @@ class EpochLoader:
 
 
 class EpochData(RoundData):
-    """The loaders of a round, with training cut into epochs of ``num_batches`` batches."""
+    """The loaders of a round, with training epochs of ``num_batches`` batches."""
 
     num_batches = 1
     _loader: EpochLoader | None = None

@@ -20,20 +20,20 @@ from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of
 from dal.training.trainer.user_objects import as_list
 
 TERMINATED = 143
-"""The exit status of a process that SIGTERM ends, as a shell reports it."""
+"""The exit status that a shell reports for a process that SIGTERM ends."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The length of a round: its updates, and the epochs in which Lightning counts."""
+    """The length of a round in updates and in Lightning's epochs."""
 
     max_updates: int
     num_batches: int
-    """Batches of an epoch."""
+    """Batches per epoch."""
     accumulate: int = 1
-    """Batches of an update."""
+    """Batches per update."""
     validate_every: int = 0
-    """Epochs between two runs of the module's own validation; 0 runs none."""
+    """Epochs between two runs of the module's own validation. 0 disables it."""
 
     @property
     def max_epochs(self) -> int:
@@ -46,10 +46,10 @@ def new_trainer(
     callbacks: Sequence[Any],
     plan: Plan,
 ) -> Any:
-    """Create the Trainer of one round, of the package of the module.
+    """Create the Trainer of a round, from the module's Lightning package.
 
-    ``callbacks`` are all callbacks, the user's and dal's. ``max_epochs`` and ``estimated_stepping_batches`` are those
-    of the whole round, whether it stops early or not.
+    ``callbacks`` are all callbacks, from the user and dal. ``max_epochs`` and ``estimated_stepping_batches`` describe
+    the whole round, even if it stops early.
     """
     package = package_of(module) or PYTORCH_LIGHTNING
     defaults = {
@@ -62,7 +62,7 @@ def new_trainer(
     options = defaults | dict(options)
     if not plan.validate_every:
         options["limit_val_batches"] = 0
-    # Lightning counts the steps of each optimizer that a module steps by hand.
+    # With manual optimization, Lightning counts the steps of each optimizer.
     manual = not module.automatic_optimization
     trainer: Any = (_trainer_for_manual_steps(package) if manual else load(package).Trainer)(
         **_without_requeue(options, package),
@@ -79,7 +79,7 @@ def new_trainer(
 
 
 def has(callbacks: Sequence[Any], kind: str) -> bool:
-    """Whether one of the callbacks is of this kind, such as ``"Checkpoint"``."""
+    """Return whether a callback is of a kind such as ``"Checkpoint"``."""
     packages = {package_of(callback) for callback in callbacks} - {None}
     kinds = tuple(getattr(load(f"{package}.callbacks"), kind) for package in packages)
     return any(isinstance(callback, kinds) for callback in callbacks)
@@ -115,7 +115,7 @@ def _without_requeue(options: Mapping[str, Any], package: str) -> dict[str, Any]
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Lightning's messages on hardware and loaders, which repeat every round."""
+    """Silence Lightning's messages about hardware and loaders, which repeat every round."""
     loggers = [
         logging.getLogger(name)
         for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
@@ -178,7 +178,7 @@ def termination() -> Iterator[None]:
     try:
         yield
     except SystemExit as error:
-        # Raised by Lightning if another handler was there before.
+        # Lightning raises this if another handler was installed before.
         if type(error).__name__ == "SIGTERMException":
             raise SystemExit(TERMINATED) from error
         raise
@@ -199,7 +199,7 @@ def _requeued(number: int, frame: FrameType | None) -> None:
 
 
 def _follows_interrupt(error: BaseException | None) -> bool:
-    """Whether the error was raised while a KeyboardInterrupt was handled."""
+    """Return whether the error was raised while a KeyboardInterrupt was handled."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True

@@ -1,4 +1,4 @@
-"""Metrics that callbacks and schedulers of the user watch."""
+"""Checks the metrics that the user's callbacks and schedulers monitor."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dal.training.trainer.user_objects import as_list, new_plugins
 
 
 def runs_validation(module: Any, options: Mapping[str, Any]) -> bool:
-    """Whether the module's own validation_step runs if there are validation points.
+    """Return whether the module's own validation_step runs if there are validation points.
 
-    A user's validation_step may feed a scheduler. That of the Classifier would only repeat dal's check, unless a
-    callback watches it.
+    A user's validation_step may log a metric for a scheduler. The Classifier's validation_step only repeats dal's
+    check, so it runs only if a callback monitors its metrics.
     """
     package = package_of(module) or PYTORCH_LIGHTNING
     if options.get("limit_val_batches") == 0:
@@ -30,7 +30,7 @@ def runs_validation(module: Any, options: Mapping[str, Any]) -> bool:
 
 
 def check_monitored(setup: TrainingSetup, has_validation: bool) -> None:
-    """Raise DalError for a callback that watches a validation metric which nothing computes."""
+    """Raise DalError if a callback monitors an unavailable validation metric."""
     module, options = setup.passes.model.module, setup.trainer_options
     if has_validation and runs_validation(module, options):
         return
@@ -39,10 +39,10 @@ def check_monitored(setup: TrainingSetup, has_validation: bool) -> None:
 
 
 def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
-    """Raise DalError for a scheduler that watches a validation metric which nothing computes.
+    """Raise DalError if a scheduler monitors an unavailable validation metric.
 
-    The check calls ``configure_optimizers()`` of a copy of the module. It is skipped for a module that cannot be copied
-    or that needs more of its Trainer.
+    The check calls ``configure_optimizers()`` on a copy of the module. It is skipped if the module cannot be copied or
+    the call fails without a real Trainer.
     """
     module = setup.passes.model.module
     if isinstance(module, Classifier) or (has_validation and runs_validation(module, setup.trainer_options)):
@@ -71,7 +71,7 @@ def _nothing_to_watch(argument: str, what: str, metric: Any, has_validation: boo
 
 
 def _schedulers(setup: TrainingSetup, module: Any) -> list[Any]:
-    """The schedulers of configure_optimizers(), in the forms that Lightning takes; none where it cannot be called."""
+    """Return the schedulers of configure_optimizers(), or none if the call fails."""
     options = {k: v for k, v in setup.trainer_options.items() if k not in ("callbacks", "logger") and v is not None}
     most = setup.config.max_updates
     try:
@@ -79,7 +79,7 @@ def _schedulers(setup: TrainingSetup, module: Any) -> list[Any]:
             copy = deepcopy(module)
             copy.trainer = new_trainer(copy, new_plugins(options, 0) | {"logger": False}, [], Plan(most, 1))
             copy.trainer.strategy.connect(copy)
-            # What estimated_stepping_batches reads.
+            # estimated_stepping_batches reads these attributes.
             copy.trainer.fit_loop.max_batches = 1
             copy.trainer.fit_loop.setup_data = lambda: None
             made = copy.configure_optimizers()

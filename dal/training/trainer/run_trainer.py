@@ -25,7 +25,7 @@ from dal.training.trainer.user_objects import as_list, continued_loggers, new_ca
 
 
 class _RoundStart(pl.Callback):
-    """Runs a function once the module's setup() and its optimizers are done."""
+    """Runs a function after setup() and the creation of optimizers."""
 
     def __init__(self, after_setup: Callable[[], None]) -> None:
         self.after_setup = after_setup
@@ -35,7 +35,7 @@ class _RoundStart(pl.Callback):
 
 
 class _PlateauPace(pl.Callback):
-    """Lets a scheduler that watches a validation metric step when validation runs, and not in each epoch."""
+    """Makes plateau schedulers step only in epochs with validation."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         every = trainer.check_val_every_n_epoch or 1
@@ -57,14 +57,14 @@ class OurCallbacks:
 
 
 def run_trainer(setup: TrainingSetup, loaders: EpochData, plan: Plan, ours: OurCallbacks, round: int) -> None:
-    """Train the module of the setup with the user's options, callbacks and loggers.
+    """Train the module with the user's options, callbacks and loggers.
 
     Raises NonFiniteError for a loss that is not finite, and DalError for what Lightning rejects.
     """
     passes, module = setup.passes, setup.passes.model.module
     options = new_plugins(own_options(setup.trainer_options), round)
     callbacks, logger = as_list(options.pop("callbacks", None)), options.pop("logger", None)
-    # Each rank drops other units.
+    # Each rank uses different dropout masks.
     key = ("train", rank()) if rank() else ("train",)
     with ExitStack() as stack:
         stack.enter_context(passes.ledger.phase("train"))
@@ -76,7 +76,8 @@ def run_trainer(setup: TrainingSetup, loaders: EpochData, plan: Plan, ours: OurC
         counter = in_package(TrainingCounter, "Callback", package)(passes.ledger)
         options["logger"] = _loggers(setup, logger, loggers, package)
         trainer = new_trainer(module, options, _in_order(counter, theirs, ours, module, package), plan)
-        # A module that was only ever put to inference trains; parts frozen with eval() on purpose stay so.
+        # If the whole module is in eval mode, it was only used for inference, so train all of it. Otherwise, parts in
+        # eval mode were frozen on purpose and stay frozen.
         if not any(m.training for m in module.modules()):
             module.train()
         stack.callback(loaders.close)
@@ -91,12 +92,12 @@ def _fit(trainer: Any, module: Any, loaders: EpochData) -> None:
     except Exception as error:
         # Errors of the user's own code keep their traceback.
         if type(error).__name__ == "MisconfigurationException" or "conditioned on metric" in str(error):
-            raise DalError(f"trainer: expected what Lightning accepts, got: {first_line(error)}.") from error
+            raise DalError(f"trainer: expected options that Lightning accepts, got: {first_line(error)}.") from error
         raise
 
 
 def _in_order(counter: Any, theirs: Sequence[Any], ours: OurCallbacks, module: Any, package: str) -> list[Any]:
-    """Return all callbacks of a round."""
+    """Return all callbacks of a round, in order."""
 
     def made(cls: Any, *arguments: Any) -> Any:
         return in_package(cls, "Callback", package)(*arguments)
@@ -104,13 +105,13 @@ def _in_order(counter: Any, theirs: Sequence[Any], ours: OurCallbacks, module: A
     is_overridden = load(f"{package}.utilities.model_helpers").is_overridden
     hooks = ("configure_callbacks", "on_train_end", "on_fit_end", "teardown")
     kept = [ours.kept] if theirs or any(is_overridden(hook, module) for hook in hooks) else []
-    # The first counts the cost of an update; the work of other callbacks after a batch is not training.
+    # The cost counter must be first, because the work of other callbacks after a batch is not training.
     before = [counter, *kept, *([] if ours.after_setup is None else [made(_RoundStart, ours.after_setup)])]
     return [*before, *theirs, ours.count, ours.stopping, made(FiniteLoss), made(_PlateauPace), *ours.average]
 
 
 def _loggers(setup: TrainingSetup, given: Any, loggers: list[Any], package: str) -> Any:
-    """Return the user's loggers, and dal's for the run folder. ``logger=False`` turns off both."""
+    """Return the user's loggers and dal's. ``logger=False`` turns off both."""
     folder = setup.logs.folder
     if folder is None or given is False:
         return loggers or bool(given)

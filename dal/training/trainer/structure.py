@@ -1,7 +1,8 @@
-"""Layers that a module's setup() makes or wraps.
+"""Restores the layers that a module had before its setup().
 
-A module may make layers in ``setup()`` or ``configure_model()``, or compile a part there, which renames its weights.
-Lightning calls both in each round. Each round therefore starts from the layers that the module had before the first.
+A module may create layers in ``setup()`` or ``configure_model()``, or compile submodules there, which renames their
+weights. Lightning calls both in each round. Therefore, each round starts from the layers that the module had before the
+first round.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from dal.errors import DalError
 from dal.runtime.seeding import isolated_rng
 
 COMPILED = "_orig_mod."
-"""What torch.compile puts into the names of the weights of a module."""
+"""The part that torch.compile inserts into the names of weights."""
 _PLACES = ("_modules", "_parameters", "_buffers")
 _CALLS = ("_compiled_call_impl", "forward")
-"""Attributes of a layer that compile it where it is, without other names."""
+"""Attributes that compile a layer in place, without renaming its weights."""
 
 
 class Structure:
@@ -29,12 +30,12 @@ class Structure:
         self.module = module
         self.names = set(module.state_dict())
         self._parts = [(part, {place: dict(vars(part)[place]) for place in _PLACES}) for part in module.modules()]
-        # An attribute that is None until setup() makes a layer of it is not in the places above.
+        # The dicts above do not include attributes that are None until setup() assigns a layer, so keep them too.
         self._calls = self._compiled_calls()
         self._attributes = [(part, {k: v for k, v in vars(part).items() if v is None}) for part, _ in self._parts]
 
     def restore(self) -> None:
-        """Give the module these layers again. Their tensors keep their values."""
+        """Restore these layers in the module. Their tensors keep their values."""
         for part, places in self._parts:
             for place, content in places.items():
                 vars(part)[place].clear()
@@ -48,7 +49,7 @@ class Structure:
             vars(part).update(self._calls.get(id(part), {}))
 
     def is_compiled(self) -> bool:
-        """Whether torch.compile has changed the module, which has the same weights."""
+        """Return whether the module is compiled and has the same weights."""
         now = set(self.module.state_dict())
         if now == self.names:
             return self._compiled_calls() != self._calls
@@ -60,7 +61,7 @@ class Structure:
 
     @contextmanager
     def uncompiled(self) -> Iterator[None]:
-        """Give the module these layers for a while, if it has compiled them."""
+        """Restore these layers inside the context if the module has compiled them."""
         if not self.is_compiled():
             yield
             return
@@ -77,7 +78,7 @@ _FIRST = "_dal_first_structure"
 
 def first_structure(module: nn.Module) -> Structure:
     """Return the structure that the module had at the first call."""
-    # In the module, because a table outside would keep it alive.
+    # Store it in the module, because a global table would keep the module alive.
     if _FIRST not in vars(module):
         setattr(module, _FIRST, Structure(module))
     structure: Structure = getattr(module, _FIRST)
@@ -104,4 +105,4 @@ def load_weights(module: Any, weights: Mapping[str, Tensor], seed: int) -> None:
 
 
 def _another() -> DalError:
-    return DalError("model: expected the network that the run was started with, got another one.")
+    return DalError("model: expected the network with which the run started, got another one.")

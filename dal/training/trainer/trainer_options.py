@@ -1,4 +1,4 @@
-"""The check of the options of Lightning's Trainer."""
+"""Checks the options of Lightning's Trainer."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from dal.training.trainer.lightning import has, quiet
 from dal.training.trainer.user_objects import as_list, is_factory, new_plugins, remember
 
 RESERVED = {
-    "max_epochs": "training.max_updates",
-    "max_steps": "training.max_updates",
-    "max_time": "training.max_updates",
-    "min_epochs": "training.min_updates",
-    "min_steps": "training.min_updates",
-    "fast_dev_run": "training.max_updates",
-    "overfit_batches": "training.max_updates",
-    "limit_train_batches": "training.max_updates",
-    "enable_checkpointing": "the run folder",
-    "model_registry": "the run folder",
-    "val_check_interval": "training.check_every",
-    "check_val_every_n_epoch": "training.check_every",
-    "use_distributed_sampler": "dal's own sampler",
-    "reload_dataloaders_every_n_epochs": "dal's own loader",
-    "limit_test_batches": "dal, which tests on all points,",
-    "limit_predict_batches": "dal, which scores all points,",
-    "inference_mode": "dal, which scores in inference mode,",
-    "barebones": "dal, which trains with callbacks,",
+    "max_epochs": "Set training.max_updates instead.",
+    "max_steps": "Set training.max_updates instead.",
+    "max_time": "Set training.max_updates instead.",
+    "min_epochs": "Set training.min_updates instead.",
+    "min_steps": "Set training.min_updates instead.",
+    "fast_dev_run": "Set training.max_updates instead.",
+    "overfit_batches": "Set training.max_updates instead.",
+    "limit_train_batches": "Set training.max_updates instead.",
+    "enable_checkpointing": "Remove it; the run folder stores the weights.",
+    "model_registry": "Remove it; the run folder stores the weights.",
+    "val_check_interval": "Set training.check_every instead.",
+    "check_val_every_n_epoch": "Set training.check_every instead.",
+    "use_distributed_sampler": "Remove it; dal has its own sampler.",
+    "reload_dataloaders_every_n_epochs": "Remove it; dal creates new loaders for each round.",
+    "limit_test_batches": "Remove it; dal tests on all points.",
+    "limit_predict_batches": "Remove it; dal scores all points.",
+    "inference_mode": "Remove it; dal scores in inference mode.",
+    "barebones": "Remove it; dal trains with callbacks.",
 }
-"""Options that dal sets, and what sets each of them."""
+"""Options that dal controls, with the remedy for each."""
 
 
 def _is_bool(value: Any) -> bool:
@@ -74,13 +74,13 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
         _BOOL,
     ),
 }
-"""The values of options that Lightning accepts without a check, or refuses late."""
+"""Checks for options whose values Lightning checks late or not at all."""
 
 
 def check_trainer_options(options: Mapping[str, Any], module: Any = None) -> None:
-    """Raise DalError for options that dal sets, and for those that a Trainer of the module cannot use.
+    """Raise DalError for options that dal controls or the Trainer cannot use.
 
-    ``module`` is the LightningModule to train. It decides the package of the Trainer, pytorch_lightning by default.
+    ``module`` is the LightningModule to train. It determines the package of the Trainer, pytorch_lightning by default.
     """
     checked = own_options(options)
     package = (module is not None and package_of(module)) or PYTORCH_LIGHTNING
@@ -99,11 +99,14 @@ def check_trainer_options(options: Mapping[str, Any], module: Any = None) -> Non
 
 
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options without those that are None. Raises DalError for an option that dal sets."""
+    """Return the options that are not None.
+
+    Raises DalError for an option that dal controls.
+    """
     given = {k: v for k, v in options.items() if v is not None}
     for name in given:
         if name in RESERVED:
-            raise DalError(f"trainer.{name}: expected to be left out, because {RESERVED[name]} sets it, got a value.")
+            raise DalError(f"trainer.{name}: dal controls this option. {RESERVED[name]}")
     return given
 
 
@@ -129,7 +132,7 @@ def _check_objects(options: Mapping[str, Any], package: str) -> None:
 
 
 def _check_launch(options: Mapping[str, Any]) -> None:
-    """Raise DalError for processes that nobody starts, for which training would wait for ever."""
+    """Raise DalError if training would wait forever for processes without a launcher."""
     launched = any(name in os.environ for name in ("TORCHELASTIC_RUN_ID", "LOCAL_WORLD_SIZE", "SLURM_NTASKS"))
     devices, nodes = options.get("devices"), options.get("num_nodes", 1)
     if nodes > 1 and not launched and "NODE_RANK" not in os.environ and "MASTER_ADDR" not in os.environ:
@@ -154,12 +157,12 @@ def _on_cpu(options: Mapping[str, Any]) -> bool:
 def _check_manual(options: Mapping[str, Any]) -> None:
     for name, plain in (("gradient_clip_val", 0), ("accumulate_grad_batches", 1)):
         if options.get(name, plain) != plain:
-            expected = "to be left out, because the module has manual optimization"
+            expected = "no value, because the module uses manual optimization"
             raise bad_value(f"trainer.{name}", expected, options[name])
 
 
 def _construct(trainer_class: Any, options: Mapping[str, Any]) -> None:
-    """Raise DalError for options with which the Trainer cannot be made."""
+    """Raise DalError if the Trainer cannot be created with these options."""
     options = new_plugins(options, round=0)
     callbacks = [callback for callback in as_list(options.pop("callbacks", None)) if is_callback(callback)]
     options["logger"] = False

@@ -1,4 +1,4 @@
-"""The user's callbacks, loggers and plugins, in their first state in each round."""
+"""Resets the user's callbacks, loggers and plugins for each round."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dal.errors import DalError, bad_value
 from dal.runtime.lightning_package import is_callback
 
 _COPIED = ("accelerator", "strategy", "plugins", "profiler")
-"""Options whose objects keep the state of a Trainer."""
+"""Options whose objects hold state of a Trainer."""
 
 
 class _FirstState:
@@ -35,7 +35,7 @@ class _FirstState:
         return deepcopy(self._first, _shared(module))
 
     def is_of(self, callback: Any) -> bool:
-        """Whether the callback is as dal left it, so that the user has not changed it since."""
+        """Return whether the callback has not changed since the last round."""
         return self._left == _identities(callback)
 
     def leave(self, callback: Any) -> None:
@@ -46,7 +46,7 @@ _known: WeakKeyDictionary[Any, _FirstState] = WeakKeyDictionary()
 
 
 def remember(callbacks: Sequence[Any], module: nn.Module | None) -> None:
-    """Keep the state of these callbacks, in which each round starts.
+    """Save the state of these callbacks, from which each round starts.
 
     Raises DalError if a state cannot be copied.
     """
@@ -57,9 +57,10 @@ def remember(callbacks: Sequence[Any], module: nn.Module | None) -> None:
 
 @contextmanager
 def new_callbacks(callbacks: Sequence[Any], module: nn.Module, round: int) -> Iterator[list[Any]]:
-    """Yield the callbacks of a round, in the state in which the user passed them.
+    """Yield the callbacks of a round in their original state.
 
-    The objects stay the same, so that their attributes can be read after the round. Functions are called.
+    The objects stay the same, so that their attributes can be read after the round. A function is called to create a
+    callback.
     """
     remember(callbacks, module)
     made = [callback if is_callback(callback) else _called(callback, round) for callback in callbacks]
@@ -76,9 +77,9 @@ def new_callbacks(callbacks: Sequence[Any], module: nn.Module, round: int) -> It
 
 @contextmanager
 def continued_loggers(loggers: Sequence[Any], round: int | None, steps_before: int) -> Iterator[list[Any]]:
-    """Yield the loggers of a round, whose steps follow those of earlier rounds. Functions are called.
+    """Yield the loggers of a round, with steps continued from earlier rounds.
 
-    Each entry also has the number of the round. The final model has none.
+    Each entry also has the number of the round, except for the final model. A function is called to create a logger.
     """
     made = [logger if hasattr(logger, "log_metrics") else _called(logger, round) for logger in loggers]
     changed = [logger for logger in made if hasattr(logger, "__dict__")]
@@ -92,7 +93,7 @@ def continued_loggers(loggers: Sequence[Any], round: int | None, steps_before: i
 
 
 def new_plugins(options: Mapping[str, Any], round: int) -> dict[str, Any]:
-    """Return the options with copies of the objects that keep the state of a Trainer.
+    """Return the options with copies of objects that hold Trainer state.
 
     Raises DalError if an object cannot be copied.
     """
@@ -116,12 +117,12 @@ def as_list(given: Any) -> list[Any]:
 
 
 def is_factory(thing: Any) -> bool:
-    """Whether a value is a function that makes an object for each round."""
+    """Return whether a value is a function that creates objects."""
     return isinstance(thing, FunctionType | MethodType | partial)
 
 
 def _called(factory: Any, round: int | None) -> Any:
-    """Call a factory, with the number of the round if it takes an argument."""
+    """Call a factory, passing the round if it takes an argument."""
     takes_round = bool(inspect.signature(factory).parameters)
     return factory(round) if takes_round else factory()
 
@@ -134,18 +135,18 @@ def _log_later(
 
 
 def _identities(callback: Any) -> dict[str, int]:
-    # The attributes themselves would keep the Trainer alive.
+    # Holding the attributes would keep the Trainer alive, so hold their ids.
     return {name: id(value) for name, value in vars(callback).items()}
 
 
 def _attributes(callback: Any) -> dict[str, Any]:
-    # A Trainer puts the logging functions of its module there.
+    # Remove the logging functions that a Trainer stores in its callbacks.
     found = dict(vars(callback))
     return {k: v for k, v in found.items() if not (k in ("log", "log_dict") and isinstance(v, MethodType))}
 
 
 def _shared(module: nn.Module | None) -> dict[int, Any]:
-    """Return deepcopy's memo with which copies refer to the same module."""
+    """Return a deepcopy memo with which copies refer to the same module."""
     if module is None:
         return {}
     parts = [*module.modules(), *module.parameters(), *module.buffers()]
@@ -154,4 +155,4 @@ def _shared(module: nn.Module | None) -> dict[int, Any]:
 
 def _not_copied(what: str, error: Exception) -> DalError:
     first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    return bad_value(what, "an object whose state can be copied for each round, or a function that makes one", first)
+    return bad_value(what, "an object whose state can be copied for each round, or a function that creates one", first)

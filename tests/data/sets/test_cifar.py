@@ -83,7 +83,7 @@ def test_missing_files_are_one_sentence(tmp_path, num_classes):
     with pytest.raises(DalError) as error:
         load(CONFIGS[num_classes](root=str(tmp_path)))
     message = str(error.value)
-    assert message.startswith(f"root: expected the undamaged files of cifar-{num_classes}-")
+    assert message.startswith(f"data.root: expected the undamaged files of cifar-{num_classes}-")
     assert str(tmp_path) in message
     assert "download=true" in message
 
@@ -103,6 +103,6 @@ def test_a_download_that_fails_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(DalError) as error:
         load(CIFAR10(root=str(tmp_path), download=True))
     message = str(error.value)
-    assert message.startswith("download: fetching cifar-10-batches-py from https://")
+    assert message.startswith("data.download: fetching cifar-10-batches-py from https://")
     assert "(Network is unreachable)" in message
     assert "\n" not in message

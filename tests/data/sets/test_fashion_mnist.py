@@ -52,7 +52,7 @@ def test_files_are_found_and_read(tmp_path, below, packed):
 
 def test_the_files_of_mnist_beside_it_are_not_taken_for_it(tmp_path):
     write_all(tmp_path / "EMNIST" / "raw", offset=100)
-    with pytest.raises(DalError, match=r"^root: expected the Fashion-MNIST file train-images-idx3-ubyte"):
+    with pytest.raises(DalError, match=r"^data.root: expected the Fashion-MNIST file train-images-idx3-ubyte"):
         load(FashionMNIST(root=str(tmp_path)))
     write_all(tmp_path / "FashionMNIST" / "raw")
     train, _ = load(FashionMNIST(root=str(tmp_path)))
@@ -73,7 +73,7 @@ def test_missing_files_say_how_to_get_them(tmp_path):
     with pytest.raises(DalError) as error:
         load(FashionMNIST(root=str(tmp_path)))
     message = str(error.value)
-    assert message.startswith("root: expected the Fashion-MNIST file train-images-idx3-ubyte or")
+    assert message.startswith("data.root: expected the Fashion-MNIST file train-images-idx3-ubyte or")
     assert all(hint in message for hint in (str(tmp_path), "dataset-fashion-mnist", "download=true", DEBIAN_ROOT))
 
 
@@ -98,10 +98,10 @@ def test_only_the_default_root_falls_back_to_the_debian_package(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fashion_mnist, "DEBIAN_ROOT", str(tmp_path / "debian"))
     assert len(load(FashionMNIST()).train) == 5
-    with pytest.raises(DalError, match=r"^root"):
+    with pytest.raises(DalError, match=r"^data.root"):
         load(FashionMNIST(root="data/other"))
     (tmp_path / fashion_mnist.DEFAULT_ROOT).mkdir(parents=True)
-    with pytest.raises(DalError, match=r"^root"):
+    with pytest.raises(DalError, match=r"^data.root"):
         load(FashionMNIST())
 
 
@@ -127,7 +127,7 @@ def test_a_download_that_fails_is_one_sentence(tmp_path, monkeypatch, failure):
     with pytest.raises(DalError) as error:
         load(FashionMNIST(root=str(tmp_path), download=True))
     message = str(error.value)
-    assert message.startswith(f"download: fetching Fashion-MNIST into {tmp_path} failed (")
+    assert message.startswith(f"data.download: fetching Fashion-MNIST into {tmp_path} failed (")
     assert "dataset-fashion-mnist" in message
     assert "\n" not in message
 

@@ -111,5 +111,5 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch):
         with pytest.raises(DalError, match="^" + message):
             load(HuggingFace(**options))
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(DalError, match=r"^data: expected the package datasets, got none; pip install datasets\.$"):
+    with pytest.raises(DalError, match=r"^data: expected the package datasets, got none\. Run pip install datasets\.$"):
         load(HuggingFace(path=path))

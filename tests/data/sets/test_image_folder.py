@@ -167,68 +167,72 @@ class TestRefused:
         assert "\n" not in message
 
     def test_root(self, root, tmp_path):
-        self.refuse("root: expected a folder of images that exists, got ''.", "")
-        self.refuse("root: expected a folder of images that exists, got", tmp_path / "none")
+        self.refuse("data.root: expected an existing folder of images, got ''.", "")
+        self.refuse("data.root: expected an existing folder of images, got", tmp_path / "none")
         (tmp_path / "empty" / "cat").mkdir(parents=True)
-        self.refuse("root: expected a folder with images in it or below, got 'no image in", tmp_path / "empty")
+        self.refuse("data.root: expected a folder tree with images, got 'no image in", tmp_path / "empty")
 
     def test_one_class_or_none(self, root):
         shutil.rmtree(root / "cat")
-        self.refuse("root: expected at least two class subfolders with images (or classes=), got ['dog'].", root)
+        self.refuse("data.root: expected at least two class subfolders with images (or classes=), got ['dog'].", root)
         shutil.rmtree(root / "dog")
-        self.refuse("root: expected at least two class subfolders with images (or classes=), got [].", root)
-        self.refuse("root: expected at least one class subfolder with an image", root, classes=["dog", "cat"])
+        self.refuse("data.root: expected at least two class subfolders with images (or classes=), got [].", root)
+        self.refuse("data.root: expected at least one class subfolder with an image", root, classes=["dog", "cat"])
 
     def test_csv(self, root, tmp_path):
         self.refuse(
-            "csv: expected image files that exist below the root as ids (line 2 of",
+            "data.csv: expected existing image files below the root as ids (line 2 of",
             root,
             csv=csv(tmp_path, [("dog/999.png", "dog")]),
         )
         same = [("dog/1.png", "dog"), ("dog/2.png", "dog")]
         self.refuse(
-            "csv: expected at least two different labels (or classes=), got ['dog'].", root, csv=csv(tmp_path, same)
+            "data.csv: expected at least two different labels (or classes=), got ['dog'].",
+            root,
+            csv=csv(tmp_path, same),
         )
-        self.refuse("csv: expected at least one labeled image, got 'only", root, csv=csv(tmp_path, [("dog/1.png", "")]))
+        self.refuse(
+            "data.csv: expected at least one labeled image, got 'only", root, csv=csv(tmp_path, [("dog/1.png", "")])
+        )
         empty = csv(tmp_path, [("dog/1.png", "")])
-        self.refuse("csv: expected at least one labeled image", root, csv=empty, classes=["dog", "cat"])
-        self.refuse("csv: expected a CSV file in UTF-8", root, csv=str(tmp_path / "none.csv"))
+        self.refuse("data.csv: expected at least one labeled image", root, csv=empty, classes=["dog", "cat"])
+        self.refuse("data.csv: expected a readable CSV file in UTF-8", root, csv=str(tmp_path / "none.csv"))
 
     def test_a_label_that_is_not_a_class(self, root, tmp_path):
         rows = [("dog/1.png", "dog"), ("dog/2.png", "cow")]
         self.refuse(
-            "csv: expected one of the classes dog, cat as the label of dog/2.png, got 'cow'.",
+            "data.csv: expected one of the classes dog, cat as the label of dog/2.png, got 'cow'.",
             root,
             csv=csv(tmp_path, rows),
             classes=["dog", "cat"],
         )
         self.refuse(
-            "root: expected one of the classes dog, cow as the label of cat/deep/30.PNG, got 'cat'.",
+            "data.root: expected one of the classes dog, cow as the label of cat/deep/30.PNG, got 'cat'.",
             root,
             classes=["dog", "cow"],
         )
 
     @pytest.mark.parametrize("classes", [["dog"], ["dog", "dog"], []])
     def test_classes(self, root, classes):
-        self.refuse("classes: expected at least two different class names, got", root, classes=classes)
+        self.refuse("data.classes: expected at least two different class names, got", root, classes=classes)
 
     def test_test_root(self, root, tmp_path):
         other = tmp_path / "other"
-        self.refuse("test_root: expected a folder of images that exists, got", root, test_root=str(other))
+        self.refuse("data.test_root: expected an existing folder of images, got", root, test_root=str(other))
         other.mkdir()
-        self.refuse("test_root: expected a folder with images in it or below, got", root, test_root=str(other))
+        self.refuse("data.test_root: expected a folder tree with images, got", root, test_root=str(other))
         write(other, ["1.png"])
-        self.refuse("test_root: expected class subfolders with images, got", root, test_root=str(other))
+        self.refuse("data.test_root: expected class subfolders with images, got", root, test_root=str(other))
         write(other, ["cow/1.png"])
         self.refuse(
-            "test_root: expected one of the classes cat, dog as the label of cow/1.png, got 'cow'.",
+            "data.test_root: expected one of the classes cat, dog as the label of cow/1.png, got 'cow'.",
             root,
             test_root=str(other),
         )
 
     @pytest.mark.parametrize("where", [".", "dog", ".."])
     def test_test_images_among_the_training_images(self, root, where):
-        self.refuse("test_root: expected a folder neither in the root", root, test_root=str(root / where))
+        self.refuse("data.test_root: expected a folder that is not inside the root", root, test_root=str(root / where))
 
     @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
     def test_share(self, root, share):
@@ -237,7 +241,7 @@ class TestRefused:
     @pytest.mark.parametrize("share", [1e-9, 0.999999])
     def test_a_side_without_labeled_images(self, root, share):
         self.refuse(
-            "test_fraction: expected a share that leaves some of the 60 labeled images", root, test_fraction=share
+            "data.test_fraction: expected a share that leaves some of the 60 labeled images", root, test_fraction=share
         )
 
     def test_all_labeled_images_are_damaged(self, root, tmp_path):
@@ -245,7 +249,7 @@ class TestRefused:
             (root / "dog" / f"{number}.png").write_bytes(b"")
         path = csv(tmp_path, [("dog/1.png", "dog"), ("dog/2.png", "cat")])
         with pytest.warns(UserWarning, match="set aside"):
-            self.refuse("root: expected a labeled image that can be decoded, got none in", root, csv=path)
+            self.refuse("data.root: expected a labeled image that can be decoded, got none in", root, csv=path)
 
 
 def test_a_folder_without_labels_has_the_same_ids_and_pixels(root):
@@ -260,7 +264,7 @@ def test_a_folder_without_labels_has_the_same_ids_and_pixels(root):
         train, _ = load(config(root, test_fraction=0))
     assert list(train.ids) == list(data.ids)
     assert torch.equal(train.plain(range(60)), data.plain(range(60)))
-    with pytest.raises(DalError, match=r"^root: expected a folder of images that exists"):
+    with pytest.raises(DalError, match=r"^root: expected an existing folder of images"):
         unlabeled_folder(str(root / "none"), image_size=4, classes=["x", "y"])
 
 
@@ -311,15 +315,14 @@ def test_only_left_out_files_are_an_error_that_counts_them(tmp_path):
     with pytest.raises(DalError) as error:
         load(config(tmp_path))
     assert str(error.value) == (
-        f"root: expected a folder with images in it or below, got 'no image in {tmp_path} (left out: .cr2: 1 "
-        "(cat/1.cr2))'."
+        f"data.root: expected a folder tree with images, got 'no image in {tmp_path} (skipped: .cr2: 1 (cat/1.cr2))'."
     )
 
 
 def test_classes_that_look_the_same_are_refused_unless_both_are_listed(root):
     shutil.copytree(root / "dog", root / "Dog")
     with pytest.raises(
-        DalError, match=r"^root: expected class names that differ in more than case .*'Dog' and 'dog'\.$"
+        DalError, match=r"^data.root: expected class names that differ in more than case .*'Dog' and 'dog'\.$"
     ):
         load(config(root))
     assert list(load(config(root, classes=["cat", "dog", "Dog"])).train.classes) == ["cat", "dog", "Dog"]
@@ -327,7 +330,7 @@ def test_classes_that_look_the_same_are_refused_unless_both_are_listed(root):
     shutil.copytree(root / "dog", root / "dog\u200b")
     with pytest.raises(DalError) as error:
         load(config(root))
-    assert str(error.value) == r"root: expected class names that look different, got 'dog' and 'dog\u200b'."
+    assert str(error.value) == r"data.root: expected class names that look different, got 'dog' and 'dog\u200b'."
 
 
 def test_a_class_in_two_unicode_forms_is_one_class(root, tmp_path):

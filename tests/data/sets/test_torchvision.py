@@ -97,7 +97,7 @@ def test_splits_of_other_classes_are_refused(textures):
 
 
 def test_several_sizes_need_an_image_size(textures):
-    message = r"^data.image_size: expected a number of pixels, as images have several sizes \(90 x 80, 90 x 88\)"
+    message = r"^data.image_size: expected a number, because images differ in size \(90 x 80, 90 x 88\)"
     with pytest.raises(DalError, match=message):
         load(Torchvision(dataset="DTD", root=str(textures)))
 
@@ -119,7 +119,9 @@ def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch):
         raise OSError("<urlopen error [Errno -3] Temporary failure\n in name resolution>")
 
     monkeypatch.setattr(torchvision.datasets.SVHN, "download", offline)
-    with pytest.raises(DalError, match=r"^data.download: fetching SVHN into .* failed \(<urlopen error .*\); fetch it"):
+    with pytest.raises(
+        DalError, match=r"^data.download: fetching SVHN into .* failed \(<urlopen error .*\)\. Fetch it"
+    ):
         load(Torchvision(dataset="SVHN", root=str(tmp_path), download=True))
 
 

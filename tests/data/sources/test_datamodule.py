@@ -108,7 +108,7 @@ def test_a_split_that_it_does_not_define(package):
     class NoTest(package.LightningDataModule):
         pass
 
-    with pytest.raises(DalError, match=r"^dataset: expected NoTest to define test_dataloader\(\), got none;"):
+    with pytest.raises(DalError, match=r"^dataset: expected NoTest to define test_dataloader\(\), got none\."):
         from_dataset(NoTest(), split="test", num_classes=3)
 
 
@@ -117,6 +117,6 @@ def test_hooks_belong_to_the_module():
         def on_after_batch_transfer(self, batch, dataloader_idx):
             return batch
 
-    expected = "a LightningDataModule without on_after_batch_transfer, which the LightningModule can have"
+    expected = "a LightningDataModule without on_after_batch_transfer, which belongs in the LightningModule"
     with pytest.raises(DalError, match=rf"^dataset: expected {expected}, got 'Hooked'\.$"):
         from_dataset(Hooked(), num_classes=3)

@@ -92,7 +92,7 @@ def test_labels_that_say_one_class(label):
     assert made(lambda x, y: (x, y), labels=rows).labels.tolist() == [0, 1, 2] * 3
 
 
-SOFT = "(soft labels are not taken; task=MULTI_LABEL takes several), got"
+SOFT = "(soft labels are not supported; task=MULTI_LABEL takes several), got"
 
 
 @pytest.mark.parametrize(

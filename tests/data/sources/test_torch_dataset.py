@@ -142,7 +142,7 @@ def test_random_transforms_while_scoring_are_refused(argument, change):
     with pytest.raises(DalError) as error:
         from_dataset(**views)
     assert str(error.value).startswith(f"{argument}: expected the same image each time point ")
-    assert str(error.value).endswith("pass plain=, the same points without random transforms, for scoring.")
+    assert str(error.value).endswith("Pass plain=, the same points without random transforms, for scoring.")
 
 
 def test_an_image_with_nan_still_equals_itself():
@@ -216,7 +216,7 @@ class Endless(IterableDataset):
         (lambda: from_dataset(list(PIXELS), labels=LABELS), "classes: expected the class names or their number"),
         (
             lambda: from_dataset(Toy(), num_classes=2),
-            "num_classes: expected 3, as many as there are class names, got 2.",
+            "num_classes: expected 3, the number of class names, got 2.",
         ),
         (
             lambda: from_dataset(Toy(), classes=["a", "b"]),
@@ -250,5 +250,5 @@ def test_images_of_different_sizes_are_named():
     with pytest.raises(DalError) as error:
         data.plain([0, 1])
     assert str(error.value) == (
-        "dataset: expected one shape and dtype, uint8 (3, 4, 4) as of image 0, got 'uint8 (3, 4, 6) of image 1'."
+        "dataset: expected one shape and dtype, uint8 (3, 4, 4) as in image 0, got 'uint8 (3, 4, 6) of image 1'."
     )

@@ -83,7 +83,7 @@ def test_subsets_of_subsets():
         (
             Toy([1, 0], targets=[1, 1]),
             None,
-            "dataset: expected the label it lists for point 1, 1, from dataset[1] too, got 0; pass labels=.",
+            "dataset: expected the label it lists for point 1, 1, also in dataset[1], got 0. Pass labels=.",
         ),
         (TensorDataset(torch.zeros(1, 2, 2)), None, "dataset[0]: expected an (image, label) pair, or labels= for all"),
     ],
@@ -103,9 +103,9 @@ def test_class_names_come_from_who_is_asked_first():
 
 
 def test_classes_are_never_counted_from_labels():
-    with pytest.raises(DalError, match=r"^classes: expected the class names or their number, .* pass classes= or num_"):
+    with pytest.raises(DalError, match=r"^classes: expected the class names or their number, .* Pass classes= or num_"):
         class_names(Toy([0, 1, 2], targets=[0, 1, 2]), None, None)
-    with pytest.raises(DalError, match=r"^num_classes: expected 2, as many as there are class names, got 3"):
+    with pytest.raises(DalError, match=r"^num_classes: expected 2, the number of class names, got 3"):
         class_names(Toy([0], classes=["cat", "dog"]), None, 3)
 
 

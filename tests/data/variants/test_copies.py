@@ -110,5 +110,5 @@ def test_transforms_of_ones_own_are_refused():
         def augmented_batch(self, indices, generator):
             return self.batch(indices)
 
-    with pytest.raises(DalError, match="expected images without random transforms of their own, got 'toy'"):
+    with pytest.raises(DalError, match="expected images without random transforms, got 'toy'"):
         noisy_copies(data(augmented_source=Transforms(source.images)), 2, 0.1)

@@ -88,7 +88,7 @@ def test_what_may_be_downloaded_may_be_for_both():
     [
         ({"outside_from": "digit"}, r"data\.outside_from: expected one of .*, got 'digit' \(did you mean digits\?\)"),
         ({"outside_from": "image_folder"}, r"data\.outside_from: expected one of cifar10, .*got 'image_folder'"),
-        ({"outside_from": "digits"}, r"data\.outside_from: expected another data set than data, got 'digits'"),
+        ({"outside_from": "digits"}, r"data\.outside_from: expected a data set other than data, got 'digits'"),
         ({"outside_size": 5}, r"data\.outside_size: expected null without data\.outside_from, got 5"),
         (
             {"outside_from": "other", "outside_size": 0},

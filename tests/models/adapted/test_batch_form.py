@@ -101,7 +101,7 @@ def test_a_hook_that_is_random_outside_training_too_is_said_and_does_the_same_to
             x, y = batch
             return x + torch.randn_like(x), y
 
-    with pytest.warns(UserWarning, match=r"^on_after_batch_transfer: it changes images at random while nothing trains"):
+    with pytest.warns(UserWarning, match=r"^on_after_batch_transfer: it changes images at random outside training"):
         learner = learner_of(adapt(Augments(dense()), "net.4"), Margin(), tile_size=tile_size)
     found = learner.predict(torch.arange(40))
     torch.manual_seed(0)
@@ -121,8 +121,8 @@ def test_a_hook_whose_images_cannot_be_told_from_the_rest_is_refused():
     with pytest.raises(DalError) as error:
         learner_of(adapt(TwoViews(dense()), "net.4"), Margin())
     assert str(error.value) == (
-        "on_after_batch_transfer: expected a batch with one tensor of 3 images, got 2 in dict; return the images at "
-        "the place where they came."
+        "on_after_batch_transfer: expected a batch with one tensor of 3 images, got 2 in dict. Return the images in "
+        "the same place of the batch."
     )
 
 

@@ -97,8 +97,8 @@ REFUSED = {
     "maximum": (
         lambda: conv(nn.Conv2d(6, 3, 1), nn.AdaptiveMaxPool2d(1), nn.Flatten()),
         "net.2",
-        "head: expected forward() to average the outputs of the convolution 'net.2' and nothing else, got other "
-        "numbers; pass predict=, a function (module, x) that returns (logits, features).",
+        "head: expected forward() only to average the outputs of the convolution 'net.2', got other "
+        "numbers. Pass predict=, a function (module, x) that returns (logits, features).",
     ),
     "two outputs": (
         lambda: nn.Sequential(nn.Flatten(1, 2), nn.LSTM(8, 6), nn.Identity()),

@@ -164,7 +164,7 @@ def test_randomness_that_the_draws_leave_out_is_named():
     with pytest.warns(UserWarning) as said:
         learner_of(adapt(OwnModule(Attention(0.5)), "net.head"), BALD(num_draws=4))
     (text,) = [str(w.message) for w in said if str(w.message).startswith("model:")]
-    assert text.startswith("model: the draws leave out randomness of training in MultiheadAttention: their log-prob")
+    assert text.startswith("model: the draws omit randomness of training in MultiheadAttention. Their log-prob")
     assert text.endswith("Set its rate to 0, or use nn.Dropout layers.")
 
 

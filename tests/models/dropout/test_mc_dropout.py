@@ -287,7 +287,7 @@ def test_a_connection_round_the_first_dropout_widens_the_input(networks):
 
 
 WITHOUT = "model: expected a dropout layer for MC dropout, got a network without one"
-SAME = "model: expected the dropout draws to differ, got the same output from every draw; put a dropout layer"
+SAME = "model: expected the dropout draws to differ, got the same output from every draw. Put a dropout layer"
 
 
 class UnusedBranch(nn.Module):
@@ -358,7 +358,7 @@ class TimeFirst(nn.Module):
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_network_that_mixes_images_is_refused(count):
-    with pytest.raises(DalError, match="treat the images of a batch independently"):
+    with pytest.raises(DalError, match="process the images of a batch independently"):
         mc(adapt(body(nn.Linear(16, 6), BatchMean()), "head"), torch.randn(count, 1, 4, 4))
 
 

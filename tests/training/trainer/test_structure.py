@@ -115,7 +115,7 @@ def test_a_resumed_run_has_the_layers_that_setup_makes(kind):
     assert all(torch.equal(old[name], new[name]) for name in old)
     other = learner_of(Mine)
     if kind is Auxiliary:
-        with pytest.raises(DalError, match="expected the network that the run was started with, got another one"):
+        with pytest.raises(DalError, match="expected the network with which the run started, got another one"):
             other.restore(records)
 
 

@@ -21,7 +21,7 @@ from dal.training.trainer.trainer_options import RESERVED, check_trainer_options
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        *(({name: 1}, f"trainer.{name}: expected to be left out, because ") for name in RESERVED),
+        *(({name: 1}, f"trainer.{name}: dal controls this option. ") for name in RESERVED),
         ({"accumulate_grad_batches": 0}, "trainer.accumulate_grad_batches: expected a whole number from 1, got 0."),
         ({"accumulate_grad_batches": "abc"}, "trainer.accumulate_grad_batches: expected a whole number from 1, got 'a"),
         ({"accumulate_grad_batches": -1}, "trainer.accumulate_grad_batches: expected a whole number from 1, got -1."),
@@ -110,7 +110,7 @@ def test_what_manual_optimization_does_itself_is_refused(option):
         def automatic_optimization(self):
             return False
 
-    with pytest.raises(DalError, match="expected to be left out, because the module has manual optimization, got"):
+    with pytest.raises(DalError, match="expected no value, because the module uses manual optimization, got"):
         learner_of(Manual, **option)
 
 
@@ -192,5 +192,7 @@ def test_early_stopping_on_a_metric_of_the_classifier_works(new_model):
 
 
 def test_a_metric_that_nothing_logs_is_a_sentence():
-    with pytest.raises(DalError, match=r"^trainer: expected what Lightning accepts, got: Early stopping conditioned"):
+    with pytest.raises(
+        DalError, match=r"^trainer: expected options that Lightning accepts, got: Early stopping conditioned"
+    ):
         learner_of(Mine, callbacks=[EarlyStopping("los")]).fit()

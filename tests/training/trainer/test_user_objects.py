@@ -95,7 +95,7 @@ def test_a_state_that_cannot_be_copied_is_refused_and_a_function_makes_new_ones(
         learner_of(Mine, callbacks=[locked()])
     assert str(error.value) == (
         "trainer.callbacks: Recorder: expected an object whose state can be copied for each round, or a function that "
-        "makes one, got \"cannot pickle '_thread.lock' object\"."
+        "creates one, got \"cannot pickle '_thread.lock' object\"."
     )
     made.clear()
     rounds(learner_of(Mine, callbacks=[locked]), 2)

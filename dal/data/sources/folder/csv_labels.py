@@ -16,7 +16,7 @@ _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _COLUMNS = ("label", "labels")
 
 Explain = Callable[[str], str | None]
-"""A path to the reason why the file there is no image of the data, or None."""
+"""Maps a path to the reason why the file is not an image of the data, or None."""
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,22 @@ class Table:
 
 
 def csv_label_column(path: Path) -> str:
-    """Return ``label`` or ``labels``, the column with the classes in a CSV file with the column id.
+    """Return the name of the class column, ``label`` or ``labels``.
 
-    Raises DalError if the file cannot be read, or unless it has exactly one of the two.
+    Raises DalError if the file cannot be read, or does not have the column id and exactly one of the two.
     """
-    return _table(path, "label (or labels, for several classes an image)").label_column
+    return _table(path, "label (or labels, for several classes per image)").label_column
 
 
 def csv_labels(path: Path, files: Collection[str], explain: Explain = lambda path: None) -> dict[str, str]:
     """Map images to classes, read from a CSV file.
 
-    The file is UTF-8 and has the columns id and label; other columns are ignored. Commas separate the columns. A
-    warning tells if semicolons or tabs do. An id is a path relative to the image folder. An empty label marks an
+    The file is UTF-8 and has the columns id and label. Other columns are ignored. Columns are separated by commas, or
+    by semicolons or tabs with a warning. An id is a path relative to the image folder. An empty label marks an
     unlabeled point.
 
-    Raises DalError, naming the line, if the file cannot be read or is malformed, a column is missing or repeats, a row
-    has more cells than the header, a label is not printable, or an id repeats or is not one of the files.
+    Raises DalError, with the line, if the file cannot be read or is malformed, if a column is missing or repeated, if a
+    row has more cells than the header, if a label is not printable, or if an id is repeated or is not one of the files.
     """
     return {image: composed(cell) for image, cell in _cells(path, "label", files, explain).items()}
 
@@ -58,10 +58,10 @@ def csv_labels(path: Path, files: Collection[str], explain: Explain = lambda pat
 def csv_label_sets(
     path: Path, files: Collection[str], explain: Explain = lambda path: None
 ) -> dict[str, tuple[str, ...]]:
-    """Map images to sets of classes, read from the column labels. Semicolons separate the classes.
+    """Map images to sets of classes, read from the column ``labels``.
 
-    A row with an empty cell is a point without labels. A cell with a single semicolon says that none of the classes
-    applies.
+    Semicolons separate the classes. An empty cell marks an unlabeled point. A cell with a single semicolon means that
+    none of the classes applies.
 
     Raises DalError as csv_labels() does, and for a cell with an empty or repeated class.
     """
@@ -71,15 +71,15 @@ def csv_label_sets(
         if names == ("",):
             names = ()
         if "" in names:
-            raise bad_value("csv", f"classes with one semicolon between them as the labels of {image}", cell)
+            raise bad_value("data.csv", f"classes separated by one semicolon as the labels of {image}", cell)
         if len(set(names)) < len(names):
-            raise bad_value("csv", f"each class once in the labels of {image}", cell)
+            raise bad_value("data.csv", f"each class once in the labels of {image}", cell)
         found[image] = names
     return found
 
 
 def _table(path: Path, column: str) -> Table:
-    """Read the file with the delimiter that its header shows."""
+    """Read the file with the delimiter of its header."""
     text = read_text(path)
     fitting, headers, errors = [], [], []
     for delimiter in _DELIMITERS:
@@ -95,7 +95,7 @@ def _table(path: Path, column: str) -> Table:
         raise errors[0]
     if len(fitting) != 1:
         columns = max(headers, key=len)
-        raise bad_value("csv", f"the columns id and {column} in {path}", columns)
+        raise bad_value("data.csv", f"the columns id and {column} in {path}", columns)
     delimiter, columns = fitting[0]
     return Table(path, delimiter, columns, list(rows(text, delimiter, path))[1:])
 
@@ -104,9 +104,9 @@ def _cells(path: Path, column: str, files: Collection[str], explain: Explain) ->
     """Map images to the cells of a column that are not empty."""
     table = _table(path, column)
     if column not in table.columns:
-        raise bad_value("csv", f"the columns id and {column} in {path}", table.columns)
+        raise bad_value("data.csv", f"the columns id and {column} in {path}", table.columns)
     if table.delimiter != ",":
-        warnings.warn(f"csv: {path} is read with {_DELIMITERS[table.delimiter]} between its columns.", stacklevel=4)
+        warnings.warn(f"data.csv: {path} is read with {_DELIMITERS[table.delimiter]} as delimiters.", stacklevel=4)
     at_id, at_label = table.columns.index("id"), table.columns.index(column)
     known = {composed(file): file for file in files}
     cells, seen = dict[str, str](), set[str]()
@@ -117,31 +117,31 @@ def _cells(path: Path, column: str, files: Collection[str], explain: Explain) ->
         if image is None or not row[at_id]:
             raise _unknown_id(row[at_id], known, where, explain)
         if image in seen:
-            raise bad_value("csv", f"each id once ({where})", image)
+            raise bad_value("data.csv", f"each id once ({where})", image)
         seen.add(image)
         if not _is_text(row[at_label]):
-            raise bad_value("csv", f"a label on one line without control characters ({where})", row[at_label])
+            raise bad_value("data.csv", f"a label on one line without control characters ({where})", row[at_label])
         if row[at_label]:
             cells[image] = row[at_label]
     return cells
 
 
 def _whole(row: list[str], width: int, at_id: int, where: str) -> list[str]:
-    """Return the row with as many cells as the header.
+    """Return the row with the same number of cells as the header.
 
-    Spreadsheets add and drop empty cells at the end of a row. A row that is nothing but its id has no label.
+    Spreadsheets add and drop empty cells at the end of a row. A row with only an id has no label.
     """
     only_id = len(row) > at_id and not any(row[:at_id] + row[at_id + 1 :])
     if any(row[width:]) or (len(row) < width and not only_id):
         raise DalError(
-            f"csv: expected {width} cells ({where}), got {len(row)}; put quotes around a cell that contains a "
+            f"data.csv: expected {width} cells ({where}), got {len(row)}. Put quotes around a cell that contains a "
             "delimiter, and keep the delimiters of empty cells."
         )
     return (row + [""] * width)[:width]
 
 
 def _is_text(label: str) -> bool:
-    """Whether the label has no line break, no control character, and no sign of a lost encoding."""
+    """Return whether the label has no line breaks, control or replacement characters."""
     if label.isprintable() and "\ufffd" not in label:
         return True
     return "\ufffd" not in label and all(unicodedata.category(c) not in ("Cc", "Zl", "Zp") for c in label)
@@ -150,7 +150,7 @@ def _is_text(label: str) -> bool:
 def _unknown_id(given: str, known: Collection[str], where: str, explain: Explain) -> DalError:
     image = composed(PurePosixPath(given).as_posix())
     if given and (reason := explain(image)):
-        return DalError(f"csv: expected images as ids ({where}), got {given!r}, which is left out: {reason}.")
+        return DalError(f"data.csv: expected images as ids ({where}), got {given!r}, which is skipped: {reason}.")
     near = {name.lower(): name for name in known}.get(image.replace("\\", "/").lower())
     hint = f" (did you mean {near!r}?)" if given and near else ""
-    return DalError(f"csv: expected image files that exist below the root as ids ({where}), got {given!r}{hint}.")
+    return DalError(f"data.csv: expected existing image files below the root as ids ({where}), got {given!r}{hint}.")

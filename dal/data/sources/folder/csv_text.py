@@ -1,4 +1,4 @@
-"""Splits the text of a CSV file into rows, and refuses malformed text."""
+"""Splits the text of a CSV file into rows, with strict checks."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _OTHER_ENCODINGS = {
 
 
 class Row(NamedTuple):
-    """The cells of a row, without spaces around them, and the line on which it begins."""
+    """The stripped cells of a row, and its first line number."""
 
     line: int
     cells: list[str]
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, with or without a byte-order mark.
+    """Return the text of a UTF-8 file without its byte-order mark.
 
-    Raises DalError if it cannot be read, is no regular file, has another encoding, or contains a NUL character.
+    Raises DalError if it cannot be read, is not a regular file, has another encoding, or contains a NUL character.
     """
     try:
         # Without O_NONBLOCK, opening a pipe waits for its writer.
@@ -46,12 +46,12 @@ def read_text(path: Path) -> str:
         raise _unreadable(path, str(getattr(error, "strerror", None) or error)) from error
     for mark, name in _OTHER_ENCODINGS.items():
         if data.startswith(mark):
-            raise _unreadable(path, f"{name}; save it as UTF-8")
+            raise _unreadable(path, f"{name}. Save it as UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = _line(data[: error.start].decode("utf-8-sig"))
-        raise _unreadable(path, f"another encoding (line {line}); save it as UTF-8") from error
+        raise _unreadable(path, f"another encoding (line {line}). Save it as UTF-8") from error
     if "\0" in text:
         raise _unreadable(path, f"a NUL character (line {_line(text[: text.index(chr(0))])})")
     return text
@@ -61,9 +61,9 @@ def rows(text: str, delimiter: str, path: Path) -> Iterator[Row]:
     """Yield the rows that are not blank.
 
     Quotes follow RFC 4180: a quoted cell begins and ends with a quote, and a quote within it is doubled. Spaces around
-    cells do not count.
+    cells are ignored.
 
-    Raises DalError, naming the line, for a quote anywhere else.
+    Raises DalError, with the line, for any other quote.
     """
     space = " *" if delimiter == "\t" else r"[ \t]*"
     end = rf"(?P<end>{re.escape(delimiter)}|\r\n|\r|\n|\Z)"
@@ -76,7 +76,7 @@ def rows(text: str, delimiter: str, path: Path) -> Iterator[Row]:
             match = cell.match(text, position)
             if match is None:
                 raise DalError(
-                    f"csv: expected quotes only around whole cells, and doubled within them, got another quote (line "
+                    f"data.csv: expected quotes only around cells, and doubled within them, got another quote (line "
                     f"{line} of {path})."
                 )
             inside = match["quoted"]
@@ -92,4 +92,4 @@ def _line(text: str) -> int:
 
 
 def _unreadable(path: Path, reason: str) -> DalError:
-    return DalError(f"csv: expected a CSV file in UTF-8 that can be read at {path}, got {reason}.")
+    return DalError(f"data.csv: expected a readable CSV file in UTF-8 at {path}, got {reason}.")

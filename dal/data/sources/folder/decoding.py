@@ -1,4 +1,4 @@
-"""Decodes image files to square uint8 tensors; lists the files that fail."""
+"""Decodes image files to square uint8 tensors, and lists failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dal.data.sources.folder.pixels import levels, to_rgb
 from dal.errors import DalError, bad_value
 from dal.runtime.console import SafeConsole
 
-_MAX_PIXELS = 89_478_485  # Pillow warns of more
+_MAX_PIXELS = 89_478_485  # Pillow warns above this
 _LARGE_PIXELS = 2**24
 MEMORY_LIMIT_BYTES = 2**30
 _CHUNK = 256
@@ -36,12 +36,12 @@ _NAMED = 3
 
 
 def decode(path: Path, image_size: int) -> Tensor:
-    """Return the center square of an image as (3, image_size, image_size) uint8 RGB.
+    """Return an image's center square as (3, S, S) uint8 RGB.
 
-    The square is resized bilinearly with antialiasing. This equals resizing the shorter side, then cropping the center.
-    EXIF rotation is applied. to_rgb() converts the other modes. Only the first frame is read.
+    S is ``image_size``. The square is resized bilinearly with antialiasing, which equals resizing the shorter side and
+    then cropping the center. EXIF rotation is applied. to_rgb() converts the other modes. Only the first frame is read.
 
-    Raises any exception of Pillow for a damaged file, OSError for anything but a regular file, and ValueError for
+    Raises any exception of Pillow for a damaged file, OSError for anything except a regular file, and ValueError for
     pixels of an unknown range, or for more than 89 million pixels that cannot be read at a smaller scale.
     """
     with _regular_file(path) as file:
@@ -49,24 +49,30 @@ def decode(path: Path, image_size: int) -> Tensor:
 
 
 def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextManager[object]) -> Tensor:
-    """Decode as decode() does. Large images take ``turn``, so that only one at a time is in memory."""
+    """Decode as decode() does.
+
+    Large images acquire ``turn``, so that only one at a time is in memory.
+    """
     try:
         opened = Image.open(file, formats=formats(suffix))
     except Image.DecompressionBombError:
-        raise ValueError(f"it has more than {2 * _MAX_PIXELS:,} pixels; shrink it") from None
+        raise ValueError(f"it has more than {2 * _MAX_PIXELS:,} pixels; make it smaller") from None
     with opened:
-        # JPEG decodes faster at 1/2, 1/4 or 1/8 scale; twice the target size keeps the antialiasing effective.
+        # JPEG decodes faster at 1/2, 1/4 or 1/8 scale. Twice the target size keeps the antialiasing effective.
         opened.draft(None, (2 * image_size, 2 * image_size))
         pixels = opened.width * opened.height
         if pixels > _MAX_PIXELS:
             found = f"{opened.width:,} x {opened.height:,} pixels"
-            raise ValueError(f"{found} are more than the limit of {_MAX_PIXELS:,}; shrink it")
+            raise ValueError(f"{found} are more than the limit of {_MAX_PIXELS:,}; make it smaller")
         with turn if pixels > _LARGE_PIXELS else nullcontext():
             return square(opened, image_size)
 
 
 def square(image: Image.Image, image_size: int) -> Tensor:
-    """Return the center square of a PIL image, as decode() does with a file. Raises ValueError as levels() does."""
+    """Return a PIL image's center square, as decode() does for files.
+
+    Raises ValueError as levels() does.
+    """
     values = levels(image)
     image = to_rgb(ImageOps.exif_transpose(image), values)
     side = min(image.size)
@@ -78,11 +84,14 @@ def square(image: Image.Image, image_size: int) -> Tensor:
 
 @contextmanager
 def _regular_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading. Raises OSError for a pipe, which would be waited for, and for a device or a folder."""
+    """Open a regular file for reading.
+
+    Raises OSError for a device, a folder or a pipe, which would block.
+    """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(handle, "rb") as file:  # noqa: PTH123 (a descriptor)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("it is no regular file")
+            raise OSError("it is not a regular file")
         yield file
 
 
@@ -102,7 +111,7 @@ class FolderSource:
         for row, index in enumerate(indices):
             read = _attempt(self.root, self.files[index], self.image_size, nullcontext(), with_digest=False)
             if isinstance(read, str):
-                raise DalError(f"{self.root / self.files[index]}: was readable at setup and no longer is ({read}).")
+                raise DalError(f"{self.root / self.files[index]}: readable at setup, but not now ({read}).")
             images[row] = read.image
         return images
 
@@ -121,8 +130,8 @@ class Readable(NamedTuple):
 def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bool | None = None) -> Readable:
     """Decode every file once, in threads, and set undecodable files aside.
 
-    A warning names the files set aside and the reasons. True for ``in_memory`` keeps the pixels as one uint8 tensor;
-    False decodes them again on each read. None keeps them in memory if they take less than 1 GiB.
+    A warning names the files set aside and the reasons. If ``in_memory`` is True, the pixels are kept as one uint8
+    tensor. If it is False, they are decoded again on each read. None keeps them in memory if they take less than 1 GiB.
 
     Raises DalError if no file can be decoded or image_size is less than 1.
     """
@@ -162,7 +171,7 @@ class _Read(NamedTuple):
 def _attempt(
     root: Path, file: str, image_size: int, turn: AbstractContextManager[object], with_digest: bool = True
 ) -> _Read | str:
-    """Return the image and a digest of its file, or the reason why it cannot be decoded."""
+    """Return the image and its file's digest, or a failure reason."""
     if not is_utf8(file):
         return "its name is not UTF-8"
     path = root / file
@@ -172,7 +181,7 @@ def _attempt(
             opened.seek(0)
             return _Read(_square(opened, path.suffix, image_size, turn), digest)
     except UnidentifiedImageError:
-        return "it is no image that Pillow can read"
+        return "it is not an image that Pillow can read"
     # Pillow's parsers raise exceptions of any type on damaged bytes.
     except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).replace(f"{path}", file).split())
@@ -184,13 +193,13 @@ def _short_digest() -> hashlib.blake2b:
 
 
 def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tuple[str, _Read | str]]:
-    """Decode the files in order; chunks limit the images held in memory."""
+    """Decode the files in order, in chunks that limit memory."""
     turn = Lock()
     with progress(len(files)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for start in range(0, len(files), _CHUNK):
             chunk = files[start : start + _CHUNK]
             with warnings.catch_warnings():
-                # _MAX_PIXELS bounds the pixels that are decoded, which are fewer than those of a large JPEG.
+                # _square() limits the decoded pixels. A large JPEG has more, but is decoded at a smaller scale.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 finished = list(threads.map(lambda file: _attempt(root, file, image_size, turn), chunk))
             yield from zip(chunk, finished, strict=True)

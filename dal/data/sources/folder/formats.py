@@ -1,4 +1,4 @@
-"""Tells which files are images: those that Pillow decodes without another program."""
+"""Recognizes image files, which Pillow decodes without another program."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def suffixes() -> frozenset[str]:
 
 @cache
 def formats(suffix: str) -> tuple[str, ...]:
-    """Return Pillow's names of the formats that a file with this suffix may have.
+    """Return Pillow's names of the possible formats for a suffix.
 
-    A format without a signature is only tried for its own suffix, because any bytes could pass for it.
+    A format without a signature is only tried for its own suffix, because any bytes could match it.
     """
     own = Image.registered_extensions().get(suffix.lower()) if _opened() else None
     return tuple(sorted(name for name in _opened() if name == own or Image.OPEN[name][1] is not None))
 
 
 def is_image(name: str) -> bool:
-    """Whether the suffix is that of an image file."""
+    """Return whether the suffix is that of an image file."""
     return _suffix(name) in suffixes()
 
 
 def kind(name: str) -> str:
-    """Return the kind of a file that is no image, in words: its suffix, and what it needs to be read.
+    """Describe a non-image file by its suffix and missing requirements.
 
     >>> kind("notes.TXT"), kind("LICENSE")
     ('.txt', 'without a suffix')

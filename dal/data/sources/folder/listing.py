@@ -1,4 +1,4 @@
-"""Lists the images of a folder without opening one, and counts what is left out."""
+"""Lists the images of a folder unopened, and counts skipped files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SYSTEM_FOLDERS = {
     "#recycle", "$recycle.bin", "@eadir", "@recycle", "@tmp", "__macosx", "lost+found", "recycler",
     "system volume information",
 }  # fmt: skip
-# Files that file managers write into each folder. They never hold data of a user.
+# Files that file managers write into each folder. They never contain user data.
 _SYSTEM_FILES = {".directory", ".ds_store", "desktop.ini", "ehthumbs.db", "thumbs.db"}
 
 
@@ -33,12 +33,12 @@ class Listing:
     files: list[str] = field(default_factory=list)
     """POSIX paths relative to root, sorted by their composed form."""
     left_out: dict[str, list[str]] = field(default_factory=dict)
-    """Kind to paths, such as ``.txt``."""
+    """Maps a kind, such as ``.txt``, to the skipped paths."""
     folders: list[str] = field(default_factory=list)
     """Names of the folders directly in root."""
 
     def ignore(self, file: Path) -> None:
-        """Do not count a file that serves another purpose, such as the CSV file of the labels."""
+        """Do not count a file with another purpose, such as a CSV."""
         real = os.path.realpath(file)
         for what, names in list(self.left_out.items()):
             self.left_out[what] = [name for name in names if os.path.realpath(self.root / name) != real]
@@ -46,19 +46,19 @@ class Listing:
                 del self.left_out[what]
 
     def empty_folders(self) -> list[str]:
-        """Return the folders directly in root without an image in them or below, sorted."""
+        """Return the sorted folders directly in root whose trees contain no image."""
         used = {file.split("/", 1)[0] for file in self.files}
         return sorted(set(self.folders) - used)
 
     def reason(self, path: str) -> str | None:
-        """Return why a path is left out, or None if it is not in the listing."""
+        """Return why a path is skipped, or None if it is not."""
         for what, names in self.left_out.items():
             if any(path == composed(name) or path.startswith(f"{composed(name)}/") for name in names):
                 return what
         return None
 
     def summary(self) -> str:
-        """Return the kinds that are left out, with their counts and first names; empty if nothing is."""
+        """Describe the skipped files by kind, with counts and first names."""
         kinds = sorted(self.left_out.items(), key=lambda item: (-len(item[1]), item[0]))
         parts = [f"{what}: {len(names):,} ({shown(sorted(names))})" for what, names in kinds[:_KINDS]]
         if rest := kinds[_KINDS:]:
@@ -66,18 +66,21 @@ class Listing:
         return "; ".join(parts)
 
     def warn(self, classes: bool) -> None:
-        """Warn once about all that is left out. ``classes`` tells that folders are classes."""
+        """Warn once about everything that is skipped.
+
+        ``classes`` is whether folders are classes.
+        """
         sentences = []
         if self.left_out:
-            sentences.append(f"{self.root}: these are no images and are left out: {self.summary()}.")
+            sentences.append(f"{self.root}: files that are not images are skipped: {self.summary()}.")
         if classes and (empty := self.empty_folders()):
-            sentences.append(f"{self.root}: folders without an image are no classes: {shown(empty)}.")
+            sentences.append(f"{self.root}: folders without images are not classes: {shown(empty)}.")
         if sentences:
             warnings.warn(" ".join(sentences), stacklevel=2)
 
 
 def shown(names: Sequence[str]) -> str:
-    """Return the first names, with escapes for characters that do not print.
+    """Return the first names, with escapes for unprintable characters.
 
     >>> shown(["a", "b\\n", "c", "d"])
     'a, b\\\\n, c, ...'
@@ -97,12 +100,12 @@ def existing_folder(argument: str, folder: str) -> Path:
     except (OSError, RuntimeError, ValueError):  # a name that no folder can have
         exists = False
     if not exists:
-        raise bad_value(argument, "a folder of images that exists", folder)
+        raise bad_value(argument, "an existing folder of images", folder)
     return path
 
 
 def image_files(root: Path) -> list[str]:
-    """Return the sorted POSIX paths of all images below root, relative to root.
+    """Return the sorted POSIX paths of all images, relative to root.
 
     >>> image_files(Path("no/such/folder"))
     []
@@ -113,11 +116,11 @@ def image_files(root: Path) -> list[str]:
 def list_images(root: Path, argument: str = "root") -> Listing:
     """List all images below root.
 
-    Images are regular files with a suffix of a format that Pillow decodes. Hidden files and folders, whose names begin
-    with a dot, folders of the operating system, and everything that is no regular file are left out and counted.
-    Symbolic links are followed, except those that form a cycle.
+    Images are regular files with a suffix of a format that Pillow decodes. Hidden files and folders (with a leading
+    dot), folders of the operating system, and everything that is not a regular file are skipped and counted. Symbolic
+    links are followed, except those that form a cycle.
 
-    Raises DalError, naming ``argument``, if a folder cannot be read.
+    Raises DalError, with ``argument``, if a folder cannot be read.
     """
     found = Listing(root)
     if not root.is_dir():
@@ -155,7 +158,7 @@ def _entries(argument: str, folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _left_out(entry: os.DirEntry[str]) -> str | None:
-    """Return the kind of an entry that is no image, ``folder`` for a folder, or None for an image."""
+    """Return the kind of a skipped entry, or None for an image."""
     try:
         mode = entry.stat().st_mode
     except OSError:
@@ -170,7 +173,7 @@ def _left_out(entry: os.DirEntry[str]) -> str | None:
 
 
 def _check_composed(argument: str, files: Sequence[str]) -> None:
-    """Raise DalError if two paths are one after composition."""
+    """Raise DalError if two paths are equal after Unicode composition."""
     for first, second in pairwise(files):
         if composed(first) == composed(second):
             expected = "file names that differ in more than Unicode composition"
@@ -180,7 +183,7 @@ def _check_composed(argument: str, files: Sequence[str]) -> None:
 def folder_labels(files: Sequence[str]) -> dict[str, str]:
     """Map each image to its class, the first folder of its path.
 
-    An image in no folder has no label, and so has one in a folder whose name is not UTF-8.
+    An image outside any folder has no label, nor does one in a folder whose name is not UTF-8.
 
     >>> folder_labels(["cat/1.jpg", "cat/more/2.jpg", "3.jpg"])
     {'cat/1.jpg': 'cat', 'cat/more/2.jpg': 'cat'}
@@ -190,7 +193,7 @@ def folder_labels(files: Sequence[str]) -> dict[str, str]:
 
 
 def class_numbers(argument: str, names: Mapping[str, str], classes: Sequence[str]) -> dict[str, int]:
-    """Map each image to the position of its class. Raises DalError for an unknown class.
+    """Map images to class numbers. Raises DalError for an unknown class.
 
     >>> class_numbers("root", {"1.jpg": "dog"}, ["cat", "dog"])
     {'1.jpg': 1}

@@ -1,4 +1,4 @@
-"""Compares names as people see them, rather than code point by code point."""
+"""Compares names by how they look instead of by code points."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable
 
 from dal.errors import DalError, bad_value
 
-# Characters without ink that Unicode does not class as format characters.
+# Invisible characters that Unicode does not classify as format characters.
 _BLANK = {"\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u3164", "\uffa0"}
 # Cyrillic and Greek letters that look like Latin ones.
 _LATIN = str.maketrans("АВЕКМНОРСТУХІЅЈаеорсухіѕјΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTYXISJaeopcyxisjABEZHIKMNOPTYXo")
 
 
 def composed(name: str) -> str:
-    """Return the name in Unicode's composed form (NFC), in which dal compares names.
+    """Return the name in Unicode's composed form (NFC), used for comparisons.
 
     >>> composed("cafe\\u0301") == "café"
     True
@@ -23,7 +23,7 @@ def composed(name: str) -> str:
 
 
 def is_utf8(name: str) -> bool:
-    """Whether the name of a file is valid UTF-8."""
+    """Return whether the name of a file is valid UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -34,8 +34,8 @@ def is_utf8(name: str) -> bool:
 def check_distinct(argument: str, names: Iterable[str], listed: Collection[str] = ()) -> None:
     """Raise DalError if two names look the same.
 
-    Names that differ in invisible characters or spaces never pass. Names that differ only in case, in a compatibility
-    form such as full width, or in the script of a letter pass if ``listed`` holds both.
+    Names that differ only in invisible characters or spaces are never allowed. Names that differ only in case, in a
+    compatibility form such as full width, or in the script of a letter are allowed if ``listed`` contains both.
 
     >>> check_distinct("csv", ["dog", "dog\\u200b"])
     Traceback (most recent call last):
@@ -56,7 +56,10 @@ def check_distinct(argument: str, names: Iterable[str], listed: Collection[str] 
 
 
 def check_class_names(classes: Iterable[object]) -> list[str]:
-    """Return the class names that a user lists, composed. Raises DalError for one that is no text or empty."""
+    """Return the user's class names in composed form.
+
+    Raises DalError for a name that is empty or not a string.
+    """
     names = []
     for name in classes:
         if not isinstance(name, str) or not name.strip():

@@ -18,20 +18,20 @@ _SIGNED = 2
 
 
 class Levels(NamedTuple):
-    """What the file says about the values of its pixels."""
+    """Metadata of a file about its pixel values."""
 
     highest: int | None = None
-    """The value of white; None if unknown, or if Pillow has scaled the pixels to 8 bits."""
+    """The value of white, or None if unknown or if Pillow has scaled the pixels to 8 bits."""
     inverted: bool = False
     """Whether 0 is white."""
     key: Any = None
-    """The transparent color, in the values of the pixels; for a palette, as Pillow gives it."""
+    """The transparent color as a pixel value, or in Pillow's form for a palette."""
 
 
 def levels(image: Image.Image) -> Levels:
     """Return the range, the direction and the transparent color of the pixels.
 
-    Some facts are lost as soon as the pixels are read, so call this before.
+    Call it before the pixels are read, because Pillow then drops some of this information.
 
     Raises ValueError if the range of the values is unknown: floating-point and signed pixels, and 32-bit integers
     outside 0..255.
@@ -60,8 +60,8 @@ def to_rgb(image: Image.Image, values: Levels | None = None) -> Image.Image:
     """Return the image in mode RGB, with white behind transparent pixels.
 
     Gray, palette, CMYK, YCbCr and Lab images are converted. Integers of 9 to 16 bits are scaled from their full range.
-    Integers of 32 bits are read as they are if all values are from 0 to 255. ``values`` are the levels of the image,
-    which are read from it by default.
+    Integers of 32 bits are used unchanged if all values are from 0 to 255. ``values`` are the levels of the image, by
+    default levels(image).
 
     Raises ValueError as levels() does.
     """
@@ -72,7 +72,7 @@ def to_rgb(image: Image.Image, values: Levels | None = None) -> Image.Image:
     rows = max(1, _BAND_PIXELS // width)
     if height <= rows:
         return _band_to_rgb(image, values)
-    # A large image is converted in bands, because the intermediate images take several times its memory.
+    # Convert a large image in bands, because the intermediate images take several times its memory.
     whole = Image.new("RGB", image.size)
     for top in range(0, height, rows):
         band = image.crop((0, top, width, min(top + rows, height)))
@@ -81,9 +81,10 @@ def to_rgb(image: Image.Image, values: Levels | None = None) -> Image.Image:
 
 
 def dataset_pixels(image: Image.Image) -> np.ndarray[Any, Any]:
-    """Return the pixels of a dataset's PIL image: (H, W) for mode L, otherwise (H, W, 3).
+    """Return a PIL image's (H, W) or (H, W, 3) pixels.
 
-    EXIF rotation applies to an image as ``Image.open`` returns it. An image that the dataset has processed is upright.
+    Images in mode L give (H, W). EXIF rotation is applied to an image as ``Image.open`` returns it. An image that the
+    dataset has processed is already upright.
 
     Raises ValueError as levels() does.
     """
@@ -96,7 +97,7 @@ def dataset_pixels(image: Image.Image) -> np.ndarray[Any, Any]:
 
 
 def _key_of_8_bits(image: Image.Image, key: Any) -> Any:
-    """Return the transparent color on the scale of the pixels, since Pillow scales pixels but not this color."""
+    """Scale the transparent color like the pixels, which Pillow does not."""
     if image.mode not in _KEYED:
         return None
     if image.format != "PNG" or key is None:
@@ -124,7 +125,7 @@ def _band_to_rgb(image: Image.Image, values: Levels) -> Image.Image:
     if image.mode in _ALPHA or palette_alpha or values.key is not None:
         if values.key is not None:
             image.info["transparency"] = values.key
-        # Pillow converts La to LA only.
+        # Pillow can convert La only to LA.
         layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return image.convert("RGB")

@@ -33,58 +33,61 @@ def test_csv_as_a_spreadsheet_writes_it(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "csv: expected the columns id and label in {path}, got []."),
-        ("file,class\n3.png,cat\n", "csv: expected the columns id and label in {path}, got ['file', 'class']."),
+        ("", "data.csv: expected the columns id and label in {path}, got []."),
+        ("file,class\n3.png,cat\n", "data.csv: expected the columns id and label in {path}, got ['file', 'class']."),
         (
             "id,label\n3.png,cat\n4.png,cat\n",
-            "csv: expected image files that exist below the root as ids (line 3 of {path}), got '4.png'.",
+            "data.csv: expected existing image files below the root as ids (line 3 of {path}), got '4.png'.",
         ),
-        ("id,label\n3.png,cat\n./3.png,\n", "csv: expected each id once (line 3 of {path}), got '3.png'."),
-        ("id,label\n,cat\n", "csv: expected image files that exist below the root as ids (line 2 of {path}), got ''."),
+        ("id,label\n3.png,cat\n./3.png,\n", "data.csv: expected each id once (line 3 of {path}), got '3.png'."),
+        (
+            "id,label\n,cat\n",
+            "data.csv: expected existing image files below the root as ids (line 2 of {path}), got ''.",
+        ),
         (
             "id,label\n3.png,dogs, cats\n",
-            "csv: expected 2 cells (line 2 of {path}), got 3; put quotes around a cell that contains a delimiter, and "
-            "keep the delimiters of empty cells.",
+            "data.csv: expected 2 cells (line 2 of {path}), got 3. Put quotes around a cell that contains a "
+            "delimiter, and keep the delimiters of empty cells.",
         ),
         (
             "id,split,label\n\n3.png,cat\n",
-            "csv: expected 3 cells (line 3 of {path}), got 2; put quotes around a cell that contains a delimiter, and "
-            "keep the delimiters of empty cells.",
+            "data.csv: expected 3 cells (line 3 of {path}), got 2. Put quotes around a cell that contains a "
+            "delimiter, and keep the delimiters of empty cells.",
         ),
         (
             'id,label\n3.png,"cat\na/1.jpg,dog\n',
-            "csv: expected quotes only around whole cells, and doubled within them, got another quote (line 2 "
+            "data.csv: expected quotes only around cells, and doubled within them, got another quote (line 2 "
             "of {path}).",
         ),
         (
             'id,label\n3.png,"cat\na/1.jpg",dog\n',
-            "csv: expected 2 cells (line 2 of {path}), got 3; put quotes around a cell that contains a delimiter, and "
-            "keep the delimiters of empty cells.",
+            "data.csv: expected 2 cells (line 2 of {path}), got 3. Put quotes around a cell that contains a "
+            "delimiter, and keep the delimiters of empty cells.",
         ),
         (
             'id,label\n3.png,"cat\ndog"\n',
-            "csv: expected a label on one line without control characters (line 2 of {path}), got 'cat\\ndog'.",
+            "data.csv: expected a label on one line without control characters (line 2 of {path}), got 'cat\\ndog'.",
         ),
         (
             "id,label\n3.png,gr\ufffdn\n",
-            "csv: expected a label on one line without control characters (line 2 of {path}), got 'gr\ufffdn'.",
+            "data.csv: expected a label on one line without control characters (line 2 of {path}), got 'gr\ufffdn'.",
         ),
         (
             "id,label,label\n3.png,a,b\n",
-            "csv: expected the columns id and label in {path}, got ['id', 'label', 'label'].",
+            "data.csv: expected the columns id and label in {path}, got ['id', 'label', 'label'].",
         ),
         (
             "id,label\nA/1.JPG,cat\n",
-            "csv: expected image files that exist below the root as ids (line 2 of {path}), got 'A/1.JPG' (did you "
+            "data.csv: expected existing image files below the root as ids (line 2 of {path}), got 'A/1.JPG' (did you "
             "mean 'a/1.jpg'?).",
         ),
         (
             "id,label,x;id;label\n3.png,a,b\n",
-            "csv: expected the columns id and label in {path}, got ['id', 'label', 'x;id;label'].",
+            "data.csv: expected the columns id and label in {path}, got ['id', 'label', 'x;id;label'].",
         ),
         (
             "id,label\n3.png,c\0t\n",
-            "csv: expected a CSV file in UTF-8 that can be read at {path}, got a NUL character (line 2).",
+            "data.csv: expected a readable CSV file in UTF-8 at {path}, got a NUL character (line 2).",
         ),
     ],
 )
@@ -96,19 +99,19 @@ def test_csv_mistakes(tmp_path, text, message):
 
 
 def test_csv_that_cannot_be_read(tmp_path):
-    with pytest.raises(DalError, match=r"^csv: expected a CSV file .* got No such file or directory\.$"):
+    with pytest.raises(DalError, match=r"^data.csv: expected a readable CSV file .* got No such file or directory\.$"):
         csv_labels(tmp_path / "none.csv", FILES)
     for encoding, reason in {
-        "latin-1": r"another encoding \(line 2\); save it as UTF-8\.$",
-        "utf-16": r"UTF-16; save it as UTF-8\.$",
-        "utf-32": r"UTF-32; save it as UTF-8\.$",
+        "latin-1": r"another encoding \(line 2\)\. Save it as UTF-8\.$",
+        "utf-16": r"UTF-16\. Save it as UTF-8\.$",
+        "utf-32": r"UTF-32\. Save it as UTF-8\.$",
         "utf-16-le": r"a NUL character \(line 1\)\.$|another encoding",
     }.items():
         path = write(tmp_path, "id,label\n3.png,größe\n", encoding)
-        with pytest.raises(DalError, match=rf"^csv: expected a CSV file in UTF-8 .* got ({reason})"):
+        with pytest.raises(DalError, match=rf"^data.csv: expected a readable CSV file in UTF-8 .* got ({reason})"):
             csv_labels(path, FILES)
     for other in (tmp_path, "/dev/null", tmp_path / "a\0b"):
-        with pytest.raises(DalError, match=r"^csv: expected a CSV file in UTF-8"):
+        with pytest.raises(DalError, match=r"^data.csv: expected a readable CSV file in UTF-8"):
             csv_labels(type(tmp_path)(other), FILES)
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(DalError, match=r"got a pipe, a device or a folder\.$"):
@@ -118,7 +121,7 @@ def test_csv_that_cannot_be_read(tmp_path):
 @pytest.mark.parametrize(("delimiter", "word"), [(";", "semicolons"), ("\t", "tabs")])
 def test_semicolons_and_tabs_are_read_and_said_once(tmp_path, delimiter, word):
     path = write(tmp_path, f"id{delimiter}label\n3.png{delimiter}a, b\n")
-    with pytest.warns(UserWarning, match=rf"^csv: .*labels\.csv is read with {word} between its columns\.$") as caught:
+    with pytest.warns(UserWarning, match=rf"^data.csv: .*labels\.csv is read with {word} as delimiters\.$") as caught:
         assert csv_labels(path, FILES) == {"3.png": "a, b"}
     assert len(caught) == 1
 
@@ -141,8 +144,8 @@ def test_an_id_that_exists_but_is_left_out_is_told_why(tmp_path):
     with pytest.raises(DalError) as error:
         csv_labels(path, FILES, {"x.heic": ".heic (needs the package pi-heif)"}.get)
     assert str(error.value) == (
-        f"csv: expected images as ids (line 2 of {path}), got 'x.heic', which is left out: .heic (needs the package "
-        "pi-heif)."
+        f"data.csv: expected images as ids (line 2 of {path}), got 'x.heic', which is skipped: .heic (needs the "
+        "package pi-heif)."
     )
 
 
@@ -156,7 +159,7 @@ def test_sets_of_classes(tmp_path, cell, classes):
 
 @pytest.mark.parametrize("cell", [";car", "car;;person", ";;", "car;car"])
 def test_malformed_sets_of_classes(tmp_path, cell):
-    with pytest.raises(DalError, match=r"^csv: expected .* in the labels of 3\.png|as the labels of 3\.png"):
+    with pytest.raises(DalError, match=r"^data.csv: expected .* in the labels of 3\.png|as the labels of 3\.png"):
         csv_label_sets(write(tmp_path, f"id,labels\n3.png,{cell}\n"), FILES)
 
 
@@ -280,7 +283,7 @@ def test_500_files_are_read_as_an_independent_reader_does_or_refused(tmp_path_fa
         try:
             found = csv_labels(path, FILES)
         except DalError as error:
-            assert "\n" not in str(error) and str(error).startswith("csv: expected ")
+            assert "\n" not in str(error) and str(error).startswith("data.csv: expected ")
             found = None
     assert found == expected
 

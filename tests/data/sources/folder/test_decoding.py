@@ -209,7 +209,7 @@ def test_held_in_memory_below_the_limit(folder, monkeypatch):
 def test_an_image_that_is_damaged_later_is_named(folder):
     source = read_images(folder, ["0.png", "1.png"], 4, in_memory=False).source
     (folder / "1.png").write_bytes(b"")
-    with pytest.raises(DalError, match=r"1\.png: was readable at setup and no longer is"):
+    with pytest.raises(DalError, match=r"1\.png: readable at setup, but not now"):
         source.batch([0, 1])
 
 
@@ -232,9 +232,9 @@ def test_a_pipe_in_place_of_an_image_is_refused_without_waiting(folder):
     source = read_images(folder, ["0.png", "1.png"], 4, in_memory=False).source
     (folder / "1.png").unlink()
     os.mkfifo(folder / "1.png")
-    with pytest.raises(DalError, match=r"1\.png: was readable at setup and no longer is \(it is no regular file\)"):
+    with pytest.raises(DalError, match=r"1\.png: readable at setup, but not now \(it is not a regular file\)"):
         source.batch([1])
-    with pytest.warns(UserWarning, match="it is no regular file"):
+    with pytest.warns(UserWarning, match="it is not a regular file"):
         assert read_images(folder, ["0.png", "1.png"], 4).files == ["0.png"]
 
 
@@ -254,8 +254,8 @@ def test_an_image_of_too_many_pixels_is_set_aside_before_it_takes_memory(folder)
     with pytest.warns(UserWarning) as caught:
         readable = read_images(folder, ["0.png", "huge.png", "vast.png"], 4)
     assert readable.set_aside == {
-        "huge.png": "13,000 x 13,000 pixels are more than the limit of 89,478,485; shrink it",
-        "vast.png": "it has more than 178,956,970 pixels; shrink it",
+        "huge.png": "13,000 x 13,000 pixels are more than the limit of 89,478,485; make it smaller",
+        "vast.png": "it has more than 178,956,970 pixels; make it smaller",
     }
     assert len(caught) == 1
 

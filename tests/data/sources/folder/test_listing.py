@@ -35,7 +35,7 @@ def test_a_folder_must_exist(tmp_path, monkeypatch, folder):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DalError) as error:
         existing_folder("test_root", folder)
-    assert str(error.value) == f"test_root: expected a folder of images that exists, got {folder!r}."
+    assert str(error.value) == f"test_root: expected an existing folder of images, got {folder!r}."
 
 
 def test_folder_labels_are_the_first_part():
@@ -87,7 +87,7 @@ def test_everything_else_is_counted_by_kind_with_names(tmp_path, monkeypatch):
     assert listing.reason("b.txt") == ".txt" and listing.reason("cat/@eaDir/1.png") == "system folders"
     assert listing.reason("cat/1.png") is None
     with pytest.warns(
-        UserWarning, match=r"are left out: \.txt: 4 .* folders without an image are no classes: dog\.$"
+        UserWarning, match=r"are skipped: \.txt: 4 .* folders without images are not classes: dog\.$"
     ) as caught:
         listing.warn(classes=True)
     assert len(caught) == 1
@@ -141,7 +141,7 @@ def test_a_folder_whose_name_is_not_utf8_is_no_class():
 
 @pytest.mark.parametrize("folder", ["a\0b", "x" * 5000, "~nobody-of-this-name/x"])
 def test_a_name_that_no_folder_can_have_is_refused(folder):
-    with pytest.raises(DalError, match=r"^root: expected a folder of images that exists, got "):
+    with pytest.raises(DalError, match=r"^root: expected an existing folder of images, got "):
         existing_folder("root", folder)
 
 
