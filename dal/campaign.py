@@ -19,6 +19,7 @@ from dal.runs.journal import Asked, Labeled
 from dal.runs.layout import ANSWER, ANSWER_VALIDATION, DONE, SELECT
 from dal.runs.records import Records
 from dal.runs.round import Round
+from dal.runs.settings import plain_settings
 from dal.runtime.distributed import from_rank_zero, num_ranks
 from dal.runtime.seeding import generator
 from dal.stopping import (
@@ -52,7 +53,8 @@ def run(
     results. ``records`` can also be a function that opens them, which is called after all settings are checked.
     ``prices`` are for campaign.cost_optimum.
 
-    Raises DalError, before a label is bought, for settings that conflict with each other or with the data. Raises
+    Raises DalError, before a label is bought, for settings that conflict with each other, with the data or with a
+    finished round of the records. Raises
     WaitingForAnswers if the oracle has no labels yet; a later call with the same records resumes.
     """
     campaign = for_task(campaign or CampaignConfig(), learner.data.task)
@@ -67,7 +69,7 @@ def run(
     learner.candidates.check(len(learner.data), largest_query(campaign, learner.pool.num_unlabeled))
     learner.initial = campaign.initial
     records = records() if callable(records) else records or Records()
-    records.follow(learner.data.task.primary_metric)
+    records.follow(learner.data.task.primary_metric, _settings(learner, campaign))
     learner.restore(records)
     if learner.validation is None and campaign.validation_size:
         _buy_validation(learner, oracle, campaign.validation_size, records)
@@ -95,6 +97,20 @@ def run(
         records.commit_round(row)
         on_round(records.rows[-1])
     return records.rows
+
+
+def _settings(learner: ActiveLearner, campaign: CampaignConfig) -> dict[str, Any]:
+    """Return what a resumed campaign must have in common with its records."""
+    acquisition, candidates = learner.acquisition, learner.candidates
+    return {
+        "seed": learner.seed,
+        "data": {"name": learner.data.name},
+        "acquisition": {"name": acquisition.name, **plain_settings(acquisition)},
+        "campaign": plain_settings(campaign),
+        "training": plain_settings(learner.training),
+        "scoring": plain_settings(learner.scoring),
+        "candidates": {"name": type(candidates).__name__, **plain_settings(candidates)},
+    }
 
 
 def _buy_validation(learner: ActiveLearner, oracle: Oracle, size: int, records: Records) -> None:

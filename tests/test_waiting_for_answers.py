@@ -8,9 +8,10 @@ from dal import ActiveLearner, run
 from dal.acquisition import Margin
 from dal.errors import DalError, WaitingForAnswers
 from dal.labeling.oracle import DatasetOracle
-from dal.runs.folder import RunFolder, read_run_folder
+from dal.runs.folder import RunFolder
 from dal.runs.layout import QUERY, SELECTIONS, VALIDATION
 from dal.runs.records import Records
+from dal.runs.restored import read_run_folder
 from dal.scoring.candidates import StaleCandidates
 from dal.stopping import CampaignConfig
 

@@ -207,7 +207,13 @@ class ScoreFunction(AcquisitionFunction):
         """Map (B, ...) images to (B,) scores; higher is more worth labeling."""
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
-        return {"scores": self.score(model, x)}
+        scores = self.score(model, x)
+        is_tensor = isinstance(scores, Tensor)
+        if not is_tensor or scores.shape != (len(x),) or scores.is_complex():
+            got = f"{scores.dtype} of shape {tuple(scores.shape)}" if is_tensor else type(scores).__name__
+            expected = f"a tensor of shape ({len(x)},), a score for each image of the batch"
+            raise bad_value(f"{type(self).__name__}.score()", expected, got)
+        return {"scores": scores}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         scores = pool["scores"]
@@ -231,10 +237,10 @@ def top_scores(scores: Tensor, query_size: int, generator: torch.Generator) -> S
     return Selection(positions, scores[positions])
 
 
-def check_summary(function: AcquisitionFunction, summary: object) -> None:
+def check_summary(function: AcquisitionFunction, summary: object, num_rows: int | None = None) -> None:
     """Raise DalError unless ``summary`` holds the tensors named in ``keeps``.
 
-    It must be a dict, and its tensors must have the same number of rows.
+    It must be a dict, and its tensors must have the same number of rows, ``num_rows`` if given.
     """
     argument, names = f"{type(function).__name__}.summarize()", ", ".join(function.keeps)
     if not isinstance(summary, dict):
@@ -248,6 +254,8 @@ def check_summary(function: AcquisitionFunction, summary: object) -> None:
         raise bad_value(argument, f"tensors of B rows ({names})", shapes)
     if len({len(part) for part in summary.values()}) > 1:
         raise bad_value(argument, f"the same number of rows in each tensor ({names})", shapes)
+    if num_rows is not None and shapes[0][0] != num_rows:
+        raise bad_value(argument, f"{num_rows} rows, one for each image of the batch ({names})", shapes)
 
 
 def check_query_size(query_size: int, num_candidates: int) -> None:

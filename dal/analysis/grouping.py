@@ -164,9 +164,7 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
                 f"{str(one.path)!r} and in {str(other.path)!r}."
             )
     for run in runs:
-        if np.isnan(run.curve).any():
-            metric = on_test(run.primary_metric)
-            raise DalError(f"runs: expected {metric} in every round, got a run without it in {str(run.path)!r}.")
+        check_curve(run)
     data, acquisition = runs[0].data, runs[0].label
     keys = shown[settings["data.name"], settings["acquisition.name"]]
     all_settings = tuple((short_key(key, keys), plain_value(settings.get(key))) for key in keys)
@@ -187,6 +185,13 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
         all_settings=all_settings,
         other_settings=frozenset((k, v) for k, v in settings.items() if not k.startswith("acquisition.")),
     )
+
+
+def check_curve(run: Run) -> None:
+    """Raise DalError for a run without its primary metric on a test set."""
+    if np.isnan(run.curve).any():
+        metric = on_test(run.primary_metric)
+        raise DalError(f"runs: expected {metric} in every round, got a run without it in {str(run.path)!r}.")
 
 
 def _note(runs: Sequence[Run], bought: Sequence[Sequence[int]], num_rounds: int) -> str:

@@ -17,8 +17,8 @@ from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.image_folder import unlabeled_folder
 from dal.errors import DalError, bad_value
 from dal.runs.files.atomic import write_text
-from dal.runs.folder import read_run_folder
 from dal.runs.layout import ranking_file
+from dal.runs.restored import read_run_folder
 from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
 from dal.runtime.safe_text import spreadsheet_cell

@@ -61,7 +61,8 @@ class RunFolder(Records):
 
     def __init__(self, path: str | Path, config: Config, fingerprint: str) -> None:
         super().__init__()
-        self.path, self._fingerprint = Path(path), fingerprint
+        self.path: Path = Path(path)
+        self._fingerprint = fingerprint
         self.query_path = self.path / QUERY
         self._writes = is_rank_zero()
         self._bytes: dict[str, int] = {}
@@ -186,7 +187,8 @@ class RunFolder(Records):
         if self._writes:
             write_text(self.path / DATA, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
-    def follow(self, metric: str) -> None:
+    def follow(self, metric: str, settings: Mapping[str, Any] | None = None) -> None:
+        super().follow(metric, settings)
         self._metric = metric
         facts: Any = None
         if os.path.lexists(self.path / DATA):
@@ -213,10 +215,22 @@ class RunFolder(Records):
         else:
             if state["rounds"] or not changed(str(state["data"]), self._fingerprint):
                 return state
+        self._discard()
+        return None
+
+    def _discard(self) -> None:
         for name in (STATE, SELECTIONS, VALIDATION, QUERY, ROUNDS):
             self._remove(name)
         shutil.rmtree(self.path / TENSORBOARD, ignore_errors=True)
-        return None
+
+    def _start_over(self) -> None:
+        super()._start_over()
+        if self._writes:
+            self._discard()
+            self._digests = {CONFIG: self._digests[CONFIG]}
+            self._bytes, self._scores_file = {}, None
+            self._journals = {ROUNDS: hashlib.sha256(), SELECTIONS: hashlib.sha256()}
+            self._commit()
 
     def _resume(self, state: State) -> None:
         restore(self, self.path, state, self._fingerprint)
@@ -271,7 +285,8 @@ class RunFolder(Records):
             "data": self._fingerprint,
             "digests": self._digests | {name: self._journals[name].hexdigest() for name in self._bytes},
         }
-        write_state(self.path, state if self._metric is None else state | {"primary_metric": self._metric})
+        known = {"primary_metric": self._metric, "settings": self.settings or None}
+        write_state(self.path, state | {key: value for key, value in known.items() if value is not None})
 
     def _cut_off_leftovers(self) -> None:
         for name in (ROUNDS, SELECTIONS):
@@ -298,20 +313,3 @@ class RunFolder(Records):
                     if isinstance(value, int | float) and not isinstance(value, bool):
                         writer.add_scalar(key, value, row["num_labeled"])
             writer.close()
-
-
-def read_run_folder(path: Path, fingerprint: str) -> Records:
-    """Return the records in a folder without locking or writing.
-
-    The labels of the data may have changed. Raises DalError if there are no records.
-    """
-    while True:
-        state, records = read_state(path), Records()
-        try:
-            restore(records, path, state, fingerprint, labels=False)
-        except DalError:
-            # A run in progress deletes old weights, so the files may belong to a later commit.
-            if read_state(path) == state:
-                raise
-        else:
-            return records

@@ -24,6 +24,7 @@ from dal.runs.journal import Labeled, committed_rounds, read_selections, read_va
 from dal.runs.layout import CONFIG, DATA, DONE, ROUNDS, STATE
 from dal.runs.round import PRIMARY_METRIC, Round, on_test
 from dal.runs.saved_config import read_config
+from dal.runs.settings import with_settings
 
 
 class NoRoundsError(DalError):
@@ -111,7 +112,7 @@ def read_run(path: str | Path) -> Run:
     state = read_state(path)
     if not state["rounds"]:
         raise NoRoundsError(f"run: {str(path)!r} has no finished round yet. Wait for it, or resume it with dal run.")
-    config = read_config(path / CONFIG)
+    config = with_settings(read_config(path / CONFIG), state.get("settings", {}), path)
     check_file(path, CONFIG, state)
     _check_config(path, config)
     rows = tuple(committed_rounds(path, state))

@@ -8,9 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from dal.errors import DalError
 from dal.runs.journal import Asked, Labeled
 from dal.runs.layout import ANSWER, ANSWER_VALIDATION, DONE, SELECT, TRAIN
 from dal.runs.round import Round
+from dal.runs.settings import check_same_settings
 
 Weights = Mapping[str, Tensor]
 
@@ -22,6 +24,11 @@ class Records:
     ``train`` on them, or ``done``. ``answer_validation`` is ``answer`` for the validation set.
     """
 
+    path: Path | None = None
+    """The folder of the records.
+
+    None if they are in memory only.
+    """
     query_path: Path | None = None
     """The file with the pending query, or None if it is only in memory."""
 
@@ -35,9 +42,27 @@ class Records:
         self.scores: Tensor | None = None
         self.weights: Weights | None = None
         self._kept: Weights = {}
+        self.settings: dict[str, Any] = {}
 
-    def follow(self, metric: str) -> None:
-        """Record the primary metric, which reports use."""
+    def follow(self, metric: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Note the primary metric, which reports follow, and the settings of the campaign.
+
+        Raises DalError if a finished round used other settings. Records without a finished round start over.
+        """
+        if settings is None:
+            return
+        try:
+            check_same_settings(self.settings, settings, self.path)
+        except DalError:
+            if self.rows:
+                raise
+            self._start_over()
+        self.settings = dict(settings)
+
+    def _start_over(self) -> None:
+        """Forget the queries of a run without a finished round."""
+        self.stage, self.selections, self.validation, self.pending = SELECT, [], [], []
+        self.costs, self.scores = {}, None
 
     def commit_validation_query(self, points: Sequence[Asked]) -> None:
         """Record the query for the validation set."""

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dal.errors import DalError
 from dal.runs.files.committed import check_file, damaged
 from dal.runs.files.same_data import check_same_data
-from dal.runs.files.state import State
+from dal.runs.files.state import State, read_state
 from dal.runs.journal import committed_rounds, read_query, read_selections, read_validation
 from dal.runs.layout import CONFIG, ROUNDS, SELECTIONS, weights_file
 from dal.runs.records import Records
@@ -24,6 +25,7 @@ def restore(records: Records, folder: Path, state: State, fingerprint: str, labe
     check_same_data(folder, str(state["data"]), fingerprint, labels)
     check_file(folder, CONFIG, state)
     records.stage, records.costs = state["stage"], dict(state.get("costs", {}))
+    records.settings = dict(state.get("settings", {}))
     if state.get("scores"):
         records.scores = _scores(folder, state)
     records.rows = committed_rounds(folder, state)
@@ -33,6 +35,23 @@ def restore(records: Records, folder: Path, state: State, fingerprint: str, labe
     if records.rows:
         records.weights = _tensors(folder, weights_file(len(records.rows) - 1), state)
         _check_counts(records, folder)
+
+
+def read_run_folder(path: Path, fingerprint: str) -> Records:
+    """Return the records in a folder without locking or writing.
+
+    The labels of the data may have changed. Raises DalError if there are no records.
+    """
+    while True:
+        state, records = read_state(path), Records()
+        try:
+            restore(records, path, state, fingerprint, labels=False)
+        except DalError:
+            # A run that goes on deletes old weights, so the files may belong to a later commit.
+            if read_state(path) == state:
+                raise
+        else:
+            return records
 
 
 def _check_counts(records: Records, folder: Path) -> None:

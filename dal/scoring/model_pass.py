@@ -275,5 +275,6 @@ def _in_memory(source: ImageSource) -> bool:
 def _not_finite(data: ImageData, indices: Tensor, place: int) -> NonFiniteError:
     index = int(indices[place])
     return NonFiniteError(
-        f"model: expected finite logits and features, got NaN or infinity for {data.ids[index]!r} (index {index})."
+        f"model: expected finite logits and features, got NaN or infinity for {data.ids[index]!r} (index {index}).",
+        place,
     )

@@ -5,17 +5,18 @@ With several Lightning processes, each reads a shard of the candidates, and all 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import AcquisitionFunction, Selection, Summary, check_summary
+from dal.acquisition.base import AcquisitionFunction, ScoreFunction, Selection, Summary, check_summary
 from dal.acquisition.search.flops import counted_work
 from dal.acquisition.search.shards import Shard
 from dal.data.images import ImageData
-from dal.errors import bad_value
-from dal.models.adapted.scoring_model import ScoringModel
+from dal.errors import NonFiniteError, bad_value
+from dal.models.adapted.scoring_model import NoHeadError, ScoringModel
 from dal.runtime.seeding import derive_seed, generator
 from dal.scoring.external_features import external_features, takes_external_features
 from dal.scoring.model_pass import Charge, ModelPass
@@ -77,9 +78,33 @@ def select_points(
     with ledger.phase("select"), counted_work() as work:
         labeled = labeled_shard.gather(others) if acquisition.uses_labeled_points else {}
         chosen = acquisition.select_in(pool_shard, pool, labeled, query_size, generator(seed, round, "acquisition"))
+        chosen = _checked(acquisition, chosen, len(candidates[1]), query_size)
         flops = pool_shard.total_of(torch.tensor(float(work.flops), dtype=torch.float64))
     ledger.add("select", flops=int(flops))
     return chosen
+
+
+def _checked(function: AcquisitionFunction, chosen: object, num_points: int, query_size: int) -> Selection:
+    """Return a selection on the CPU. Raises DalError unless it has distinct positions in range, and their scores."""
+    is_default = type(function).select_in is AcquisitionFunction.select_in
+    argument = f"{type(function).__name__}.{'select' if is_default else 'select_in'}()"
+    if not isinstance(chosen, Selection):
+        raise bad_value(argument, "a Selection of positions and scores", type(chosen).__name__)
+    for name, part in chosen._asdict().items():
+        if not isinstance(part, Tensor) or part.shape != (query_size,):
+            got = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+            raise bad_value(argument, f"{name} of shape ({query_size},), the query size", got)
+    positions = chosen.positions.cpu()
+    if positions.is_floating_point() or positions.is_complex() or positions.dtype == torch.bool:
+        raise bad_value(argument, "positions that are whole numbers", str(positions.dtype))
+    wrong = (positions < 0) | (positions >= num_points)
+    if bool(wrong.any()):
+        raise bad_value(argument, f"positions from 0 to {num_points - 1}", int(positions[wrong][0]))
+    values, counts = positions.unique(return_counts=True)
+    if len(values) < len(positions):
+        expected = "distinct positions"
+        raise bad_value(argument, expected, f"position {int(values[counts > 1][0])} more than once")
+    return Selection(positions, chosen.scores.cpu())
 
 
 class _Reader:
@@ -127,14 +152,36 @@ def summarize_points(
 
     def summarize(view: ScoringModel, x: Tensor) -> Summary:
         summary = acquisition.summarize(view, x)
-        check_summary(acquisition, summary)
+        check_summary(acquisition, summary, len(x))
         return {name: summary[name] for name in acquisition.keeps}
 
-    return passes.run(
-        data,
-        indices,
-        summarize,
-        seed=seed,
-        charge=Charge(what, num_images),
-        new_store=lambda num_rows, device: RowStore(num_rows, config.bytes_allowed, device, config.disk_folder),
-    )
+    try:
+        return passes.run(
+            data,
+            indices,
+            summarize,
+            seed=seed,
+            charge=Charge(what, num_images),
+            new_store=lambda num_rows, device: RowStore(num_rows, config.bytes_allowed, device, config.disk_folder),
+        )
+    except NonFiniteError as error:
+        if error.row is None or not _network_is_finite(passes, data, indices[error.row : error.row + 1]):
+            raise
+        step = "score" if isinstance(acquisition, ScoreFunction) else "summarize"
+        index = int(indices[error.row])
+        raise NonFiniteError(
+            f"{type(acquisition).__name__}.{step}(): expected finite numbers, got NaN or infinity for "
+            f"{data.ids[index]!r} (index {index}), whose logits and features are finite.",
+            error.row,
+        ) from error
+
+
+def _network_is_finite(passes: ModelPass, data: ImageData, index: Tensor) -> bool:
+    """Whether the logits of an image are finite, and its features if the network has a head."""
+    try:
+        passes.run(data, index, lambda view, x: {"logits": view.logits(x)})
+        with suppress(NoHeadError):
+            passes.features(data, index, charged=False)
+    except NonFiniteError:
+        return False
+    return True

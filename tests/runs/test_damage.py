@@ -14,8 +14,9 @@ from dal.analysis import read_run, summarize_runs
 from dal.config.saved_run import config_to_rank
 from dal.errors import DalError
 from dal.reports.overview import read_runs
-from dal.runs.folder import RunFolder, read_run_folder
+from dal.runs.folder import RunFolder
 from dal.runs.journal import Asked
+from dal.runs.restored import read_run_folder
 
 DATA = "aaaa"
 CONFIG = synthetic_runs.config_of()

@@ -12,7 +12,8 @@ from dal import ActiveLearner, run
 from dal.acquisition import Margin
 from dal.errors import DalError
 from dal.labeling.oracle import DatasetOracle
-from dal.runs.folder import RunFolder, read_run_folder
+from dal.runs.folder import RunFolder
+from dal.runs.restored import read_run_folder
 from dal.stopping import CampaignConfig
 
 CONFIG = {"seed": 0, "run_dir": "x", "campaign": {"budget": 30, "query_size": 10}, "scoring": {"batch_size": 512}}

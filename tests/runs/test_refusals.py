@@ -17,8 +17,9 @@ from dal.reports.comparison import compare
 from dal.reports.overview import report
 from dal.runs.files import atomic
 from dal.runs.final_model import commit_final_model, read_final_model
-from dal.runs.folder import RunFolder, read_run_folder
+from dal.runs.folder import RunFolder
 from dal.runs.journal import Asked
+from dal.runs.restored import read_run_folder
 from dal.runtime.refusals import RefusedBySystem
 
 CODES = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EMFILE", "ENAMETOOLONG", "EIO")

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from dal.analysis import NoRoundsError, Run, common_prices, find_runs, read_run, summarize_runs
+from dal.analysis.grouping import check_curve
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError, bad_value
 from dal.reports.overview.bills import bills_figure, plot_bills
@@ -102,14 +103,15 @@ def read_runs(
 ) -> list[Run]:
     """Read the runs in the folders.
 
-    A run without a finished round is ignored, with a message. So is a damaged run, or one that ``check`` refuses, with
-    a message on standard error. Raises the first error if no run is left.
+    A run without a finished round is ignored, with a message. So is a damaged run, one without a test set, or one that
+    ``check`` refuses, with a message on standard error. Raises the first error if no run is left.
     """
     runs: list[Run] = []
     problems: list[tuple[Path, DalError]] = []
     for path in find_runs(paths):
         try:
             run = read_run(path)
+            check_curve(run)
             check(run)
         except DalError as error:  # one bad folder must not prevent the report of the others
             problems.append((path, error))

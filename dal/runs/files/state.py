@@ -72,6 +72,15 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_settings(value: object) -> bool:
+    """Whether a value holds the settings of a campaign: the data, the function, the seed and sections."""
+    if not isinstance(value, dict) or not all(isinstance(value.get(name), dict) for name in ("data", "acquisition")):
+        return False
+    return isinstance(value.get("seed"), int) and all(
+        _is_text(value[name].get("name")) for name in ("data", "acquisition")
+    )
+
+
 def _is_journal(value: object) -> bool:
     return value in (ROUNDS, SELECTIONS)
 
@@ -97,5 +106,6 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "pending": is_count,
     "num_validation": is_count,
     "primary_metric": _is_text,
+    "settings": _is_settings,
     "digests": _is_table(_is_text, _is_text),
 }

@@ -5,7 +5,8 @@ import pytest
 from dal.data.images import ImageSplits, TensorSource
 from dal.errors import DalError
 from dal.runs.files.same_data import changed, check_same_data
-from dal.runs.folder import RunFolder, read_run_folder
+from dal.runs.folder import RunFolder
+from dal.runs.restored import read_run_folder
 
 
 @pytest.mark.parametrize(
