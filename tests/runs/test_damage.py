@@ -233,7 +233,7 @@ def test_a_damaged_folder_is_left_out_of_reports(whole, tmp_path, capsys):
     runs = read_runs([tmp_path / "runs"], Console(quiet=True), check=lambda run: run.points)
     assert [run.path.name for run in runs] == ["good0", "good1", "good2"]
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(": ")[0] for line in lines] == [f"Skipped {str(path)!r}" for path in (bad, lost, empty)]
+    assert [line.split(": ")[0] for line in lines] == [f"Ignored {str(path)!r}" for path in (bad, lost, empty)]
     with pytest.raises(DalError, match=r"rounds\.jsonl in"):
         read_runs([bad], Console(quiet=True))
 
