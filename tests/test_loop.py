@@ -166,7 +166,7 @@ def test_model_without_dropout_is_refused_at_once_with_what_to_add(data):
     from dal.models.backbones import SmallCNN
 
     model = Classifier(SmallCNN(1, (8, 8), dropout=0.0), 3, dropout=0.0)
-    with pytest.raises(DalError, match=r"add nn.Dropout"):
+    with pytest.raises(DalError, match=r"Add nn.Dropout"):
         ActiveLearner(model, data, BALD())
     ActiveLearner(model, data, Margin())
 

@@ -42,7 +42,7 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     overrides = with_own_files(under_current_keys(quoted(overrides)))
     for override in check_overrides(overrides):
         if override.is_sweep_override():
-            raise DalError(f"{override.key_or_group}: expected one value, got {value_text(override)}; add --multirun.")
+            raise DalError(f"{override.key_or_group}: expected one value, got {value_text(override)}. Add --multirun.")
     return resolve(_compose(overrides))
 
 

@@ -148,7 +148,7 @@ def _runs_below(top: Path) -> list[Path]:
 
 
 def _warn_of(error: OSError) -> None:
-    warnings.warn(f"Skipped {error.filename!r}, which cannot be read ({error.strerror}).", stacklevel=2)
+    warnings.warn(f"Ignored {error.filename!r}, which cannot be read ({error.strerror}).", stacklevel=2)
 
 
 def _primary_metric(path: Path, state: State) -> str:

@@ -91,7 +91,10 @@ def test_sweep_runs_the_grid_and_says_which_failed(tmp_path, capsys):
     "arguments,message",
     [
         (["run", "acquisition=blad"], "did you mean bald?"),
-        (["run", "data=image_folder", "experiment=none", "run_dir=x"], "data.root: expected a folder of images"),
+        (
+            ["run", "data=image_folder", "experiment=none", "run_dir=x"],
+            "data.root: expected an existing folder of images",
+        ),
         (["rank", "nowhere"], "run: expected a run folder, got 'nowhere'"),
         (["report", "nowhere"], "nowhere"),
     ],
@@ -182,7 +185,7 @@ def test_a_folder_of_images_from_labels_to_a_ranking_of_new_ones(tmp_path, capsy
         ("+trainer.logger={save_dir:x}", "trainer.logger: expected {_target_: CLASS, ARGUMENT: VALUE, ...}, got {"),
         ("+trainer.logger={_target_:no.such.Logger}", "trainer.logger: expected arguments that no.such.Logger takes, "),
         ("trainer.strategy=foo", "trainer: expected options that Lightning accepts, got: "),
-        ("model.dropout=0 model.backbone_dropout=0 acquisition=bald", "add nn.Dropout"),
+        ("model.dropout=0 model.backbone_dropout=0 acquisition=bald", "Add nn.Dropout"),
     ],
 )
 def test_wrong_settings_leave_no_folder(setting, message, tmp_path, capsys):

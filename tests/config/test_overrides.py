@@ -71,7 +71,7 @@ def test_values_reach_the_objects():
         (["experiment=null"], "experiment: expected one of .* got 'null'"),
         (["data=mnist"], "data: expected one of cifar10, .* got 'mnist'"),
         (["seed"], "overrides: expected KEY=VALUE, got 'seed'"),
-        (["seed=1,2"], "seed: expected one value, got 1,2; add --multirun"),
+        (["seed=1,2"], "seed: expected one value, got 1,2. Add --multirun"),
         (["seed=range(3)"], "seed: expected one value"),
         (
             ["training.rewind=0.0"],

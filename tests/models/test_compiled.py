@@ -105,7 +105,7 @@ def test_a_pass_compiles_once_and_leaves_the_module_alone(model, data, shared, m
 def test_a_compiled_network_that_gives_other_numbers_is_refused(model, data, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda graph, **options: lambda x: [out + 1 for out in graph(x)])
     with pytest.raises(
-        DalError, match=r"^scoring.compile: expected the compiled .* got a difference of 1; set scoring"
+        DalError, match=r"^scoring.compile: expected the compiled .* got a difference of 1\. Set scoring"
     ):
         both(model, Margin(), data)
 
@@ -118,7 +118,7 @@ def test_a_network_that_cannot_be_compiled_is_one_sentence(model, data, monkeypa
     with pytest.raises(DalError) as error:
         both(model, Margin(), data)
     assert str(error.value) == (
-        "scoring.compile: expected a network that torch.compile supports, got RuntimeError: no compiler; set "
+        "scoring.compile: expected a network that torch.compile supports, got RuntimeError: no compiler. Set "
         "scoring.compile=false."
     )
 

@@ -37,7 +37,7 @@ class WideDraws:
         return self.masks.is_wide
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(B, ...) images to (B, K, C) log-probabilities."""
+        """Map (B, ...) images to (B, K, C) log-probabilities."""
         num_draws = self.masks.num_draws
         if self.at_input:
             with self.masks.wide_input():
@@ -63,7 +63,7 @@ class SeededDraws:
         self._rows = RowsAlone(run)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(B, ...) images to (B, K, C) log-probabilities."""
+        """Map (B, ...) images to (B, K, C) log-probabilities."""
         self.is_wide = True
         try:
             with self.train_mode():

@@ -40,7 +40,7 @@ def tables_of(comparison: Comparison, most_pairs: int | None = None) -> list[Tab
 
     Each problem has tables of functions, targets and pairs. The tables over all problems are the penalty matrix and,
     for several data sets, the ranks. If a problem has more than ``most_pairs`` pairs, its table shows only pairs with
-    the baseline (none without a baseline), and the caption says so.
+    the baseline (none without a baseline), and the caption states this.
     """
     tables = []
     for problem in comparison.problems:

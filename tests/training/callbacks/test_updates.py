@@ -102,7 +102,7 @@ def test_facts_and_averages_are_in_the_same_unit():
 def test_a_module_that_never_steps_is_named():
     with pytest.raises(DalError) as error:
         learner_of(NeverSteps).fit()
-    assert str(error.value).startswith("training: expected at least one update in the round, got none in 100 batches;")
+    assert str(error.value).startswith("training: expected at least one update in the round, got none in 100 batches.")
 
 
 def test_a_round_ends_where_updates_stand_still():
@@ -113,7 +113,9 @@ def test_a_round_ends_where_updates_stand_still():
 
 
 def test_a_hook_that_skips_all_batches_is_named():
-    with pytest.raises(DalError, match=r"^training: expected at least one update in the round, got none in 0 batches;"):
+    with pytest.raises(
+        DalError, match=r"^training: expected at least one update in the round, got none in 0 batches\."
+    ):
         learner_of(Skips).fit()
 
 
