@@ -27,6 +27,7 @@ from dal.data import load
 from dal.data.images import ImageData
 from dal.errors import DalError, bad_value
 from dal.models.backbones import Backbone, EfficientNetLite0, TimmBackbone, TorchvisionBackbone, own_input_size
+from dal.runs.files.output import output_file
 
 # Of ImageNet. A timm model of other statistics converts from these.
 STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -55,6 +56,7 @@ def embed(data: ImageData, network: Backbone, output: Path, size: int, batch_siz
 
     The file appears when it is complete.
     """
+    output = output_file(output)
     partial = output.with_name(f"{output.name}.part")
     output.parent.mkdir(parents=True, exist_ok=True)
     rows = None
@@ -101,6 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(chosen.threads)
     try:
         size = chosen.size or default_size(chosen.network)
+        output_file(chosen.output)  # before the slow part
         network = network_of(chosen.network, size)
         data = load(build(compose(chosen.overrides)).data).train
         shape = embed(data, network, chosen.output, size, chosen.batch_size)

@@ -17,6 +17,7 @@ from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.image_folder import unlabeled_folder
 from dal.errors import DalError, bad_value
 from dal.runs.files.atomic import write_text
+from dal.runs.files.output import output_file
 from dal.runs.layout import ranking_file
 from dal.runs.restored import read_run_folder
 from dal.runtime.console import SafeConsole
@@ -42,6 +43,9 @@ def rank_command(
     # It trains nothing, so devices and loggers of another machine must not prevent it either.
     built = replace(build(config), candidates=CandidatesConfig())
     built = replace(built, trainer={k: v for k, v in built.trainer.items() if (k, v) == ("accelerator", "cpu")})
+    name = config["acquisition"]["name"]
+    target = Path(output).expanduser() if output else path / ranking_file(name)
+    file = output_file(target)  # before the slow part
     train = load(built.data).train
     records = read_run_folder(path, train.fingerprint())
     if records.weights is None:
@@ -56,11 +60,9 @@ def rank_command(
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["rank", "index", "id", "score"])
     writer.writerows(map(spreadsheet_cell, row) for row in enumerate_rows(ranking.indices, ranking.ids, ranking.scores))
-    name = config["acquisition"]["name"]
-    target = Path(output).expanduser() if output else path / ranking_file(name)
     with explained("output", target, "Choose another file with --output."):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_text(target, text.getvalue())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, text.getvalue())
     console.print(f"{len(ranking):,} images ranked by {name}. First: {', '.join(ranking.ids[:3])}.")
     console.print(f"Ranking: {target}")
     return target

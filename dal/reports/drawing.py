@@ -17,6 +17,7 @@ from dal.analysis.statistics.curves import mean_and_interval
 from dal.analysis.summary import BASELINE
 from dal.errors import bad_value
 from dal.runs.files.atomic import replacing
+from dal.runs.files.output import output_file
 from dal.runs.round import in_words
 from dal.runtime.safe_text import figure_text
 
@@ -40,7 +41,7 @@ def save(figure: Figure, path: Path) -> None:
         raise bad_value("path", f"a file name that ends with {' or '.join(FORMATS)}", str(path))
     # Without a date and with a fixed salt, equal numbers give equal SVG files.
     metadata = {"Date": None} if path.suffix == ".svg" else None
-    with replacing(path) as file, rc_context({"svg.hashsalt": "dal"}):
+    with replacing(output_file(path)) as file, rc_context({"svg.hashsalt": "dal"}):
         figure.savefig(file, format=path.suffix[1:], dpi=200, metadata=metadata)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pandas as pd
 import pytest
@@ -119,6 +120,13 @@ def test_rank_orders_the_unlabeled_pool(finished, capsys, tmp_path):
         capsys, "rank", finished, "acquisition=bald", "acquisition.num_draws=3", "--top", 5, "--output", output
     )
     assert status == 0 and len(list(csv.DictReader(output.open()))) == 5
+    link = tmp_path / "link.csv"
+    link.symlink_to(output)
+    assert call(capsys, "rank", finished, "--top", 3, "--output", link)[0] == 0
+    assert link.is_symlink() and len(list(csv.DictReader(output.open()))) == 3
+    os.mkfifo(tmp_path / "pipe")
+    status, _, err = call(capsys, "rank", finished, "--output", tmp_path / "pipe")
+    assert status == 2 and "output: expected a file, got" in err and "a pipe" in err and (tmp_path / "pipe").is_fifo()
     status, _, err = call(capsys, "rank", finished, "--pool", tmp_path)
     assert status == 2 and "--pool: expected a run on data=image_folder" in err
 

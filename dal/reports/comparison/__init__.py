@@ -21,6 +21,7 @@ from dal.reports.drawing import save
 from dal.reports.overview import OTHER_OUTPUT, read_runs
 from dal.reports.spreadsheet import spreadsheet_csv
 from dal.runs.files.atomic import write_text
+from dal.runs.files.output import output_file
 from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
 from dal.runtime.safe_text import visible
@@ -81,8 +82,9 @@ def _write(folder: Path, comparison: Comparison, sentences: Sequence[str]) -> li
     pictures = [folder / "learning_curves.png", folder / "learning_curves.svg"]
     with explained("output", folder, OTHER_OUTPUT):
         folder.mkdir(parents=True, exist_ok=True)
+        files = {name: output_file(folder / name) for name in (*texts, *(picture.name for picture in pictures))}
         for name, text in texts.items():
-            write_text(folder / name, text)
+            write_text(files[name], text)
         for picture in pictures:
             save(figure, picture)
     return [*(folder / name for name in texts), *pictures]

@@ -18,6 +18,7 @@ from dal.reports.overview.learning_curve import learning_curve_figure, plot_lear
 from dal.reports.overview.sentences import target_sentences
 from dal.reports.overview.table import summary_table, write_csv
 from dal.runs.files.committed import is_folder
+from dal.runs.files.output import output_file
 from dal.runs.layout import BILLS, LEARNING_CURVE, SUMMARY
 from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
@@ -76,6 +77,8 @@ def report(
     summary = summarize_runs(runs, prices, target)
     # Write the files before printing, because a reader such as head may end the printing.
     picture, bills, table = (folder / name for name in (LEARNING_CURVE, BILLS, SUMMARY))
+    for file in (picture, bills, table):
+        output_file(file)  # before any of them is written
     with explained("output", folder, OTHER_OUTPUT):
         folder.mkdir(parents=True, exist_ok=True)
         plot_learning_curves(runs, picture)

@@ -14,6 +14,7 @@ from rich.text import Text
 from dal.costs.prices import human
 from dal.reports.spreadsheet import spreadsheet_csv
 from dal.runs.files.atomic import write_text
+from dal.runs.files.output import output_file
 from dal.runs.round import in_words, on_test
 from dal.runtime.safe_text import visible
 
@@ -54,7 +55,7 @@ def summary_table(summary: pd.DataFrame) -> Stack:
 
 def write_csv(summary: pd.DataFrame, path: Path) -> None:
     """Write the summary as CSV, with empty fields for undefined numbers."""
-    write_text(path, spreadsheet_csv(summary))
+    write_text(output_file(path), spreadsheet_csv(summary))
 
 
 def _table(data: str, lines: pd.DataFrame) -> Table:

@@ -153,7 +153,7 @@ def check_contents(folder: Path) -> None:
     logs = [f"{TENSORBOARD}/{name}" for name in _names(folder / TENSORBOARD)] if TENSORBOARD in ours else []
     for name in [*ours, *logs]:
         path = folder / name
-        if path.is_symlink() and not _is_below(path, folder):
+        if path.is_symlink() and not is_below(path, folder):
             raise _leads_out(folder, name)
         if not name.startswith(TENSORBOARD) and path.exists() and not is_file(path):
             raise damaged(folder, name, "it is not a regular file")
@@ -177,12 +177,13 @@ def _inside(folder: Path, name: str) -> Path:
     if Path(name).name != name or name in ("", ".."):
         raise _leads_out(folder, name)
     path = folder / name
-    if path.is_symlink() and not _is_below(path, folder):
+    if path.is_symlink() and not is_below(path, folder):
         raise _leads_out(folder, name)
     return path
 
 
-def _is_below(path: Path, folder: Path) -> bool:
+def is_below(path: Path, folder: Path) -> bool:
+    """Return whether the path, with all links followed, is in the folder."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 

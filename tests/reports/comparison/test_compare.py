@@ -1,4 +1,5 @@
 import io
+import os
 
 import numpy as np
 import pandas as pd
@@ -107,6 +108,20 @@ def test_nothing_is_written_into_a_run_or_where_runs_are_not_paired(runs, synthe
     assert not (tmp_path / "out").exists()
     compare([runs], tmp_path / "out", console, common_seeds=True)
     assert "digits: compared only on seeds 0, 1, 2" in console.export_text()
+
+
+def test_a_link_among_the_files_is_followed_and_a_pipe_is_kept(runs, console, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "pairs.csv").symlink_to(tmp_path / "mine.csv")
+    compare([runs], out, console)
+    assert (out / "pairs.csv").is_symlink() and (tmp_path / "mine.csv").stat().st_size
+    (tmp_path / "mine.csv").write_text("old")
+    (out / "learning_curves.svg").unlink()
+    os.mkfifo(out / "learning_curves.svg")
+    with pytest.raises(DalError, match=r"^output: expected a file, got '.*learning_curves.svg', which is a pipe"):
+        compare([runs], out, console)
+    assert (out / "learning_curves.svg").is_fifo() and (tmp_path / "mine.csv").read_text() == "old"
 
 
 def test_a_file_as_output_is_refused(runs, console, tmp_path):

@@ -1,5 +1,6 @@
 import ast
 import io
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -82,6 +83,31 @@ def test_a_bad_call_writes_nothing(synthetic, tmp_path, console):
     with pytest.raises(DalError, match=r"^output: expected a folder, got '.*file'\.$"):
         report([tmp_path / "runs" / "a"], tmp_path / "file", console)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_links_are_followed_and_pipes_are_kept(synthetic, tmp_path, console):
+    run, out = synthetic.write_run(tmp_path / "runs" / "a", [0.5, 0.6], seed=0), tmp_path / "out"
+    out.mkdir()
+    (out / "summary.csv").symlink_to(tmp_path / "elsewhere.csv")
+    (out / "bills.png").symlink_to(tmp_path / "no-suffix")
+    report([run], out, console)
+    assert (out / "summary.csv").is_symlink() and "margin" in (tmp_path / "elsewhere.csv").read_text()
+    assert (tmp_path / "no-suffix").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "elsewhere.csv").write_text("old")
+    (out / "learning_curve.png").unlink()
+    os.mkfifo(out / "learning_curve.png")
+    with pytest.raises(DalError, match=r"^output: expected a file, got '.*learning_curve.png', which is a pipe"):
+        report([run], out, console)
+    assert (out / "learning_curve.png").is_fifo() and (tmp_path / "elsewhere.csv").read_text() == "old"
+
+
+def test_a_link_in_a_run_folder_does_not_choose_what_is_overwritten(synthetic, tmp_path, console):
+    run = synthetic.write_run(tmp_path / "a", [0.5, 0.6], seed=0)
+    (tmp_path / "thesis").write_text("mine")
+    (run / "summary.csv").symlink_to(tmp_path / "thesis")
+    with pytest.raises(DalError, match=r"^output: expected a file in the run folder, got '.*', a link that leads out"):
+        report([run], console=console)
+    assert (tmp_path / "thesis").read_text() == "mine"
 
 
 def test_prices_and_a_target_are_told_in_money(synthetic, tmp_path, console):
