@@ -214,3 +214,28 @@ def test_a_frozen_backbone_is_a_fixed_function(name):
     assert not features.requires_grad
     assert torch.equal(features, expected)
     assert not dropout_layers(backbone)
+
+
+@pytest.mark.parametrize(
+    ("name", "input_size", "got"),
+    [
+        ("torchvision/alexnet", None, "images of 8 x 8 pixels"),
+        ("torchvision/alexnet", 20, "20"),
+        ("torchvision/vit_b_16", 32, "32"),
+    ],
+)
+def test_images_that_a_network_cannot_take_name_the_input_size(name, input_size, got):
+    message = rf"^model\.input_size: expected a side in pixels that {name} supports, such as 224, got {got} \("
+    with pytest.raises(DalError, match=message):
+        build_backbone(name, (1, 8, 8), input_size=input_size)
+
+
+def test_the_trial_of_an_image_changes_neither_mode_nor_weights():
+    torch.manual_seed(0)
+    tried, state = build_backbone("torchvision/alexnet", (1, 8, 8), input_size=64), torch.get_rng_state()
+    torch.manual_seed(0)
+    plain = TorchvisionBackbone("alexnet")
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(module.training for module in tried.modules())
+    pairs = zip(tried.state_dict().values(), plain.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)

@@ -128,3 +128,16 @@ def test_without_a_network_or_without_timm_a_sentence_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(DalError, match=r"^backbone: expected the package timm, got none. Run pip install timm\.$"):
         TimmBackbone("resnet10t", (3, 32, 32))
+
+
+@pytest.mark.parametrize("tag", ["nope", ""])
+def test_an_unknown_tag_of_a_known_model_is_an_unknown_name(tag):
+    with pytest.raises(DalError, match=rf"^backbone: expected one of timm/resnet10t, .*got 'timm/resnet10t\.{tag}'"):
+        build_backbone(f"timm/resnet10t.{tag}", (3, 32, 32))
+    assert build_backbone("timm/test_vit.r160_in1k", (1, 28, 28)).num_features == 64
+
+
+@pytest.mark.parametrize("name", ["", "../x", ".x", "a/b"])
+def test_odd_names_are_unknown_names(name):
+    with pytest.raises(DalError, match=rf"^backbone: expected one of timm/.*, got 'timm/{name}'"):
+        build_backbone(f"timm/{name}", (3, 32, 32))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dal.errors import bad_value, unknown_choice
-from dal.models.backbones.base import Backbone
+from dal.models.backbones.base import Backbone, features_of_one
 from dal.models.backbones.efficientnet_lite import EfficientNetLite0
 from dal.models.backbones.resized import Resized
 from dal.models.backbones.small_cnn import SmallCNN
@@ -35,7 +35,7 @@ def build_backbone(
     >>> build_backbone("small_cnn", (1, 8, 8)).num_features
     128
     """
-    channels, height, width = image_shape
+    channels = image_shape[0]
     if channels not in (1, 3) and name != "small_cnn":
         raise bad_value("image_shape", "1 or 3 channels for this backbone", image_shape)
     if name.startswith("timm/"):
@@ -43,8 +43,18 @@ def build_backbone(
     if options:
         raise bad_value("model.backbone_options", f"no options with backbone={name}", options)
     if input_size is not None:
-        resized = build_backbone(name, (image_shape[0], input_size, input_size), weights, dropout)
-        return Resized(resized, input_size)
+        backbone = _at_size(name, (channels, input_size, input_size), weights, dropout)
+        resized: Backbone = Resized(backbone, input_size)
+    else:
+        resized = backbone = _at_size(name, image_shape, weights, dropout)
+    if not isinstance(backbone, SmallCNN):
+        features_of_one(resized, image_shape, name, input_size, "224")
+    return resized
+
+
+def _at_size(name: str, image_shape: tuple[int, int, int], weights: str | None, dropout: float) -> Backbone:
+    """Return a backbone of dal or torchvision for images of this size."""
+    channels, height, width = image_shape
     if name == "small_cnn":
         if weights is not None:
             raise bad_value("weights", "null: small_cnn has no pre-trained weights", weights)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
+
+from dal.errors import DalError
 
 
 class Backbone(nn.Module, ABC):
@@ -18,6 +21,27 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor: ...
+
+
+def features_of_one(
+    backbone: nn.Module, image_shape: tuple[int, int, int], name: str, side: int | None, own: str
+) -> Tensor:
+    """Return the features of one image of zeros.
+
+    ``side`` is the side in pixels to which images are resized, if any. ``own`` is a side that the network supports.
+    Raises DalError, with ``model.input_size``, if the network cannot take such images.
+    """
+    training = backbone.training
+    try:
+        with torch.no_grad():
+            features: Tensor = backbone.eval()(torch.zeros(1, *image_shape))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        got = f"images of {image_shape[1]} x {image_shape[2]} pixels" if side is None else side
+        why = " ".join(str(error).split())[:200].rstrip(".")
+        expected = f"a side in pixels that {name} supports, such as {own}"
+        raise DalError(f"model.input_size: expected {expected}, got {got} ({why}).") from error
+    backbone.train(training)
+    return features
 
 
 def last_linear(module: nn.Module) -> tuple[str, nn.Linear] | None:

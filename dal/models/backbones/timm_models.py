@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from dal.errors import DalError, bad_value, unknown_choice
-from dal.models.backbones.base import Backbone
+from dal.models.backbones.base import Backbone, features_of_one
 from dal.models.backbones.state_file import load_state, read_state
 
 # dal sets these arguments itself, or they name files or code.
@@ -65,15 +65,7 @@ class TimmBackbone(Backbone):
 
     def _features_of(self, name: str, image_shape: tuple[int, int, int], own: int) -> int:
         """Return the number of features, measured on one image of zeros."""
-        training = self.training
-        try:
-            with torch.no_grad():
-                features = self.eval()(torch.zeros(1, *image_shape))
-        except (RuntimeError, AssertionError, ValueError) as error:
-            got = f"images of {image_shape[1]} x {image_shape[2]} pixels" if self.size is None else self.size
-            expected = f"a side in pixels that timm/{name} supports, such as its default {own}"
-            raise DalError(f"model.input_size: expected {expected}, got {got} ({_why(error)}).") from error
-        self.train(training)
+        features = features_of_one(self, image_shape, f"timm/{name}", self.size, f"its default {own}")
         if not isinstance(features, Tensor) or features.ndim != 2:
             raise bad_value("backbone", "a timm model with one feature vector per image", f"timm/{name}")
         return features.shape[1]
@@ -94,26 +86,34 @@ def own_input_size(name: str) -> int:
 
     Raises DalError if timm is missing and for an unknown name.
     """
-    cfg = _timm(name).get_pretrained_cfg(name)
+    _, cfg = _timm(name)
     return 224 if cfg is None else int(cfg.input_size[-1])
 
 
-def _timm(name: str) -> Any:
-    """Import timm, and check that it has a model of this name."""
+def _timm(name: str) -> tuple[Any, Any]:
+    """Return timm and its data configuration of a model, or None for no configuration.
+
+    Raises DalError for an unknown model or tag.
+    """
     try:
         import timm
     except ImportError as error:
         raise DalError("backbone: expected the package timm, got none. Run pip install timm.") from error
     if not timm.is_model(name):
         raise unknown_choice("backbone", [f"timm/{known}" for known in timm.list_models()], f"timm/{name}")
-    return timm
+    try:
+        return timm, timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # an unknown tag, which is the part after the point
+        base = name.partition(".")[0]
+        tagged = [f"timm/{known}" for known in timm.list_pretrained(f"{base}.*")]
+        raise unknown_choice("backbone", [f"timm/{base}", *tagged], f"timm/{name}") from error
 
 
 def _create(
     name: str, weights: str | None, input_size: int | None, options: dict[str, float]
 ) -> tuple[nn.Module, Mapping[str, Any]]:
     """Return the model without its classifier, and timm's data configuration."""
-    timm = _timm(name)
+    timm, cfg = _timm(name)
     for key, value in options.items():
         if key in _OWN or not isinstance(value, bool | int | float):
             expected = "numbers such as drop_rate and drop_path_rate, and none of " + ", ".join(sorted(_OWN))
@@ -121,7 +121,6 @@ def _create(
     path = None if weights in (None, "DEFAULT") else Path(str(weights))
     if path is not None and path.suffix not in (".pt", ".pth"):
         raise bad_value("weights", "null, DEFAULT or a path ending in .pt or .pth", weights)
-    cfg = timm.get_pretrained_cfg(name)
     known = {} if cfg is None else cfg.to_dict()
     if known.get("fixed_input_size") and input_size is not None:
         options["img_size"] = input_size
