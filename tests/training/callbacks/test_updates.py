@@ -113,9 +113,8 @@ def test_a_round_ends_where_updates_stand_still():
 
 
 def test_a_hook_that_skips_all_batches_is_named():
-    with pytest.raises(
-        DalError, match=r"^training: expected at least one update in the round, got none in 0 batches\."
-    ):
+    message = r"^training: expected at least one update in the round, got none in 0 batches\."
+    with pytest.raises(DalError, match=message):
         learner_of(Skips).fit()
 
 
