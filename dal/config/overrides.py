@@ -257,13 +257,12 @@ def _check_type(groups: list[str], key: str, text: str) -> None:
 
 
 def _choices(override: Override) -> list[Any]:
-    if override.is_sweep_override():
-        return swept(override)
-    return [override.value()]
+    values = swept(override) if override.is_sweep_override() else [override.value()]
+    return [value.text if isinstance(value, QuotedString) else value for value in values]
 
 
 def _texts(override: Override) -> list[str]:
-    return [c.text if isinstance(c, QuotedString) else str(c) for c in _choices(override)]
+    return list(map(str, _choices(override)))
 
 
 def _first_value(override: Override) -> str:
