@@ -48,7 +48,8 @@ def compare_problems(
     """
     common = common_functions(problems)
     if baseline is not None and baseline not in common:
-        raise unknown_choice("baseline", common, baseline)
+        # Names contain commas, as in "margin, compute=saver".
+        raise unknown_choice("baseline", map(repr, common), baseline)
     if baseline is None and BASELINE in common:
         baseline = BASELINE
     ranks = None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dal.analysis.variant_names import Variant, variant_names
+from dal.analysis.variant_names import UNSET, Variant, variant_names
 from dal.errors import DalError
 from dal.runs.files.same_data import comparable
 from dal.runs.reader import Run
@@ -230,7 +230,7 @@ def short_key(key: str, among: Collection[str]) -> str:
 
 def plain_value(value: str | None) -> str:
     """Return a setting for display: JSON without quotes, or "unset"."""
-    return "unset" if value is None else value.strip('"')
+    return UNSET if value is None else value.strip('"')
 
 
 def short_names(

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from dal.errors import DalError, bad_value
 from dal.runs.layout import SELECTIONS
 from dal.runs.reader import Run
 
+_NO_PRESETS: Mapping[str, Sequence[str]] = MappingProxyType({})
 _HELD = {2: 51, 3: 75}  # see bootstrap_interval
 
 
@@ -62,6 +64,7 @@ def pair_runs(
     across: Sequence[str] = (),
     common_seeds: bool = False,
     common_labels: bool = False,
+    presets: Mapping[str, Sequence[str]] = _NO_PRESETS,
 ) -> list[Problem]:
     """Pair runs by seed: one problem per data set, sorted by name.
 
@@ -69,7 +72,8 @@ def pair_runs(
     change a result. ``vary`` are further dotted keys or sections that may differ, such as ``training.warm_start``; they
     become part of the compared function. ``across`` are keys whose values define separate problems, such as
     ``campaign.query_size``. Every function needs the same seeds, unless ``common_seeds`` drops the others. Each seed
-    needs the same initial and validation set in every function.
+    needs the same initial and validation set in every function. ``presets`` map names in ``vary`` and ``across``, such
+    as ``compute``, to the keys that they stand for.
 
     If the label counts of runs differ, all curves are interpolated linearly at the union of the counts, and
     ``measured`` marks the counts that every run has. The problem covers the range that all runs share. An unfinished
@@ -82,8 +86,9 @@ def pair_runs(
     settings = {id(group): settings_of(group.runs[0]) for group in groups}
     for argument, keys in (("vary", vary), ("across", across)):
         for key in keys:
-            if not any(_within(name, [key]) for name in chain.from_iterable(settings.values())):
+            if not any(_within(name, presets.get(key, [key])) for name in chain.from_iterable(settings.values())):
                 raise bad_value(argument, "a key of the configuration, such as campaign.query_size", key)
+    vary, across = ([one for key in keys for one in presets.get(key, [key])] for keys in (vary, across))
     # A function has one name in all problems, so that results can be combined.
     named = _name_functions(groups, settings, ("acquisition", *vary))
     problems: dict[str, list[Group]] = defaultdict(list)

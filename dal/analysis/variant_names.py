@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MOST_SHOWN = 2
-"""Maximum number of settings in a name, unless more are needed to distinguish the variants."""
+"""Maximum number of settings in a name."""
+
+
+UNSET = "unset"
+"""The value of a setting that a variant does not have."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ def variant_names(variants: Sequence[Variant], presets: Sequence[str]) -> list[s
 
     Examples are "compute=classic" and "query_size=20, lr=0.1, and 3 more". If no variant has more than two settings,
     a name lists all of them. Otherwise a name starts with the ``presets`` that differ within the data set. The
-    settings that distinguish the variants follow, at most two unless more are needed.
+    settings that best distinguish the variants follow, at most two. Variants with equal names get a number.
 
     >>> settings = [(("lr", str(i)), ("growth", str(i)), ("average", str(i))) for i in range(2)]
     >>> both = [Variant((("compute", name),), s) for name, s in zip(("saver", "classic"), settings)]
@@ -61,7 +65,7 @@ def _within(head: tuple[tuple[str, str], ...], variants: Sequence[Variant]) -> l
 def _telling(settings: Sequence[Sequence[tuple[str, str]]], places: Sequence[int]) -> list[int]:
     """Return the places of the settings to show, in order.
 
-    These are the settings that distinguish the variants, and then others up to MOST_SHOWN.
+    These are the settings that best distinguish the variants, at most MOST_SHOWN.
     """
 
     def told_apart(shown: Sequence[int]) -> int:
@@ -69,11 +73,12 @@ def _telling(settings: Sequence[Sequence[tuple[str, str]]], places: Sequence[int
 
     shown: list[int] = []
     everything = told_apart(places)
-    while told_apart(shown) < everything:
+    while told_apart(shown) < everything and len(shown) < MOST_SHOWN:
         shown.append(max((i for i in places if i not in shown), key=lambda i: told_apart([*shown, i])))
     shown += [i for i in places if i not in shown][: max(0, MOST_SHOWN - len(shown))]
     return [i for i in places if i in shown]
 
 
 def _joined(items: Sequence[tuple[str, str]]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in items)
+    words = {"null": "no ", UNSET: "without "}
+    return ", ".join(f"{words[value]}{name}" if value in words else f"{name}={value}" for name, value in items)

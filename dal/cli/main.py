@@ -85,6 +85,7 @@ def _dispatch(arguments: list[str]) -> int:
         return run_command(arguments[1:])
     options = parse_command(arguments)
     if options.command == "compare":
+        from dal.config.settings import preset_keys
         from dal.reports.comparison import compare
         from dal.runs.saved_config import current_keys
 
@@ -97,6 +98,7 @@ def _dispatch(arguments: list[str]) -> int:
             common_labels=options.common_labels,
             vary=current_keys(options.vary),
             across=current_keys(options.across),
+            presets=preset_keys(),
         )
         return 0
     if options.command == "report":
@@ -208,5 +210,5 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
             action="extend",
             default=[],
             metavar="KEY",
-            help=f"keys of the configuration {what} (default: none)",
+            help=f"keys of the configuration, or compute, experiment or benchmark, {what} (default: none)",
         )

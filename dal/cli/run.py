@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import tempfile
@@ -30,9 +31,12 @@ from dal.data.images import ImageSplits
 from dal.errors import DalError, bad_value
 from dal.loop import ActiveLearner
 from dal.reports.overview import report
+from dal.runs.files.state import read_state
 from dal.runs.final_model import read_final_model
 from dal.runs.folder import RunFolder
+from dal.runs.layout import CONFIG, STATE
 from dal.runs.round import Round, in_words, on_test
+from dal.runs.saved_config import check_same_config
 from dal.runtime.console import SafeConsole
 from dal.runtime.distributed import is_rank_zero
 from dal.runtime.safe_text import visible
@@ -116,6 +120,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     """
     console = SafeConsole(quiet=not is_rank_zero(), soft_wrap=True)
     built = build(config)
+    _check_resumable(Path(built.run_dir), config)
     built = replace(built, trainer=with_objects(built.trainer))
     if "file" in config["acquisition"]:
         remember(config["acquisition"]["file"])
@@ -157,6 +162,12 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         if overrides is not None:
             _advise(console, config, path, overrides)
     return rows
+
+
+def _check_resumable(path: Path, config: Mapping[str, Any]) -> None:
+    """Raise DalError for the folder of a run with other settings, before the images are read."""
+    if os.path.lexists(path / STATE) and read_state(path)["rounds"]:
+        check_same_config(path / CONFIG, config)
 
 
 @contextmanager

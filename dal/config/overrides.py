@@ -18,7 +18,7 @@ from dal.config.folder import config_folder
 from dal.config.schema import ROOT_NAME, register, register_own_file
 from dal.config.values.resolve import resolve
 from dal.config.values.sweeps import sweep_values, swept, value_text
-from dal.config.values.texts import as_typed
+from dal.config.values.texts import as_typed, quoted_leaf
 from dal.errors import DalError, unknown_choice
 from dal.runs.saved_config import REASONS, current_keys
 
@@ -104,7 +104,9 @@ def with_own_files(overrides: list[str]) -> list[str]:
         key, _, value = text.partition("=")
         if key.lstrip("+") == "acquisition" and ".py" in value:
             (override,) = parse([text])
-            text = f"{key}={','.join(register_own_file(c) if c.endswith('.py') else c for c in _texts(override))}"
+            # A file can be called nan.py or null.py.
+            names = (quoted_leaf(register_own_file(c), True) if c.endswith(".py") else c for c in _texts(override))
+            text = f"{key}={','.join(names)}"
         result.append(text)
     return result
 
@@ -183,9 +185,7 @@ def _check_not_removed(parsed: list[Override]) -> None:
         for removed, reason in REASONS.items():
             name, _, value = removed.partition("=")
             if key == name and (not value or (is_plain and value in _texts(override))):
-                raise DalError(
-                    f"{key}: expected a current option, got {removed!r}, which was removed because {reason}."
-                )
+                raise DalError(f"{removed} was removed because {reason}. Leave it out.")
 
 
 def _compose(overrides: list[str]) -> DictConfig:
@@ -257,13 +257,12 @@ def _check_type(groups: list[str], key: str, text: str) -> None:
 
 
 def _choices(override: Override) -> list[Any]:
-    if override.is_sweep_override():
-        return swept(override)
-    return [override.value()]
+    values = swept(override) if override.is_sweep_override() else [override.value()]
+    return [value.text if isinstance(value, QuotedString) else value for value in values]
 
 
 def _texts(override: Override) -> list[str]:
-    return [c.text if isinstance(c, QuotedString) else str(c) for c in _choices(override)]
+    return list(map(str, _choices(override)))
 
 
 def _first_value(override: Override) -> str:

@@ -196,9 +196,24 @@ def _overridden_groups(group: str, name: str) -> Iterator[tuple[str, str]]:
 def _preset_values(groups: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {}
     for group in _PRESETS:
-        preset = {k: v for k, v in _preset(group, groups[group]).items() if k != "defaults"}
-        found |= {key: (value, f"{group}={groups[group]}") for key, value in _flat(preset)}
+        found |= {key: (value, f"{group}={groups[group]}") for key, value in _flat(_set_by(group, groups[group]))}
     return found
+
+
+def preset_keys() -> dict[str, list[str]]:
+    """The groups of presets, and the keys that any preset of each sets.
+
+    >>> "training.warm_start" in preset_keys()["compute"]
+    True
+    """
+    return {
+        group: list(dict.fromkeys(key for name in choices(group) for key, _ in _flat(_set_by(group, name))))
+        for group in _PRESETS
+    }
+
+
+def _set_by(group: str, name: str) -> dict[str, Any]:
+    return {key: value for key, value in _preset(group, name).items() if key != "defaults"}
 
 
 def _plain_values(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:

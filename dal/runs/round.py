@@ -31,7 +31,6 @@ class Round(dict[str, Any]):
     - ``query_disagreement``: how much less certain the model is about the query than about random points, if a rule
       needs it
     - ``warm_start``: the weights that training starts from: scratch, continue or shrink_perturb
-    - ``probe_warm_loss``, ``probe_scratch_loss``: losses after short trials of both starts, if they are compared
     - ``updates``: optimizer updates. ``best_update``: the one whose weights are kept
     - ``training_stopped``: why training ends. ``training_history``: its checks
     - ``samples_forward_PHASE``, ``samples_backward_PHASE``, ``flops_forward_PHASE``, ``flops_backward_PHASE``,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -49,7 +51,16 @@ def target_points_for(scoring: ScoringConfig, acquisition: AcquisitionFunction, 
 
     Raises DalError if a file cannot be read or does not fit the data.
     """
-    if scoring.features_file is not None and takes_external_features(acquisition):
+    takes_features = takes_external_features(acquisition)
+    for name, path, is_used in (
+        ("features_file", scoring.features_file, takes_features),
+        ("target_points", scoring.target_points, acquisition.uses_target_points),
+    ):
+        if path is not None and not is_used and not Path(path).exists():
+            warnings.warn(
+                f"scoring.{name}: {path!r} does not exist, and {acquisition.name} does not use it.", stacklevel=3
+            )
+    if scoring.features_file is not None and takes_features:
         check_external_features(scoring.features_file, len(data))
     if scoring.target_points is None or not acquisition.uses_target_points:
         return None

@@ -220,7 +220,7 @@ def test_compare_problems_ranks_common_functions_by_area(problem_of, noisy):
     ranks = dict(zip(comparison.ranked, comparison.ranks.ranks.T.tolist(), strict=True))
     assert ranks == {"margin": [1, 2], "random": [2, 1]}
     assert len(comparison.functions) == 7 and len(comparison.pairs) == 9
-    with pytest.raises(DalError, match=r"^baseline: expected one of margin, random, got 'randum' \(did you mean"):
+    with pytest.raises(DalError, match=r"^baseline: expected one of 'margin', 'random', got 'randum' \(did you mean"):
         compare_problems([noisy[0], other], baseline="randum")
 
 

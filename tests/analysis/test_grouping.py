@@ -28,11 +28,11 @@ def test_runs_that_differ_in_seed_and_free_keys_are_a_group_in_order_of_seeds(ma
     [
         ({"campaign__query_size": 20}, ["margin, query_size=10", "margin, query_size=20"]),
         ({"acquisition": "badge"}, ["badge", "margin"]),
-        ({"data__max_train": 500}, ["margin, max_train=500", "margin, max_train=null"]),
-        ({"model__dropout": 0.5}, ["margin, dropout=0.5", "margin, dropout=unset"]),
+        ({"data__max_train": 500}, ["margin, max_train=500", "margin, no max_train"]),
+        ({"model__dropout": 0.5}, ["margin, dropout=0.5", "margin, without dropout"]),
         ({"acquisition__name": "bald", "acquisition__num_draws": 20}, ["bald", "margin"]),
         ({"fingerprint": "bbbb"}, ["margin, fingerprint=aaaa", "margin, fingerprint=bbbb"]),
-        ({"acquisition__temperature": [1, 2]}, ["margin, temperature=[1, 2]", "margin, temperature=unset"]),
+        ({"acquisition__temperature": [1, 2]}, ["margin, temperature=[1, 2]", "margin, without temperature"]),
     ],
 )
 def test_any_setting_that_differs_parts_runs_and_is_in_their_names(make, change, names):
@@ -78,9 +78,9 @@ def test_a_removed_option_parts_runs_only_where_it_was_on(make):
     (group,) = group_runs([make([0.5], seed=0), make([0.5], seed=1, **off)])
     assert (group.seeds, group.name) == ((0, 1), "margin")
     groups = group_runs([make([0.5], seed=0), make([0.5], seed=1, **off, training__warm_start="auto")])
-    assert sorted(group.name for group in groups) == ["margin, warm_start=auto", "margin, warm_start=unset"]
+    assert sorted(group.name for group in groups) == ["margin, warm_start=auto", "margin, without warm_start"]
     groups = group_runs([make([0.5], seed=0), make([0.5], seed=1, **{**off, "training__rewind": 0.3})])
-    assert sorted(group.name for group in groups) == ["margin, rewind=0.3", "margin, rewind=unset"]
+    assert sorted(group.name for group in groups) == ["margin, rewind=0.3", "margin, without rewind"]
 
 
 def test_settings_of_other_data_sets_and_functions_are_not_in_a_name(make):

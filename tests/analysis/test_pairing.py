@@ -60,9 +60,20 @@ def test_parameters_of_a_function_make_functions_of_their_own(make):
 def test_vary_lets_a_section_belong_to_what_is_compared(make):
     runs = grid(make, ["margin"]) + grid(make, ["margin"], training__average=0.5, training__patience=10)
     (problem,) = pair_runs(runs, vary=["training"])
-    assert sorted(problem.names) == ["margin, average=0.5, patience=10", "margin, average=unset, patience=unset"]
+    assert sorted(problem.names) == ["margin, average=0.5, patience=10", "margin, without average, without patience"]
     with pytest.raises(DalError, match=r"training\.patience \("):
         pair_runs(runs, vary=["training.average"])
+
+
+def test_a_preset_stands_for_the_keys_that_it_sets(make):
+    runs = grid(make, ["margin"], compute="classic") + grid(make, ["margin"], compute="saver", training__average=0.5)
+    presets = {"compute": ["training.average", "training.of_no_run"], "experiment": ["model.of_no_run"]}
+    (problem,) = pair_runs(runs, vary=["compute"], presets=presets)
+    assert sorted(problem.names) == ["margin, average=0.5", "margin, without average"]
+    runs += grid(make, ["badge"], compute="classic") + grid(make, ["badge"], compute="saver", training__average=0.5)
+    assert len(pair_runs(runs, across=["compute"], presets=presets)) == 2
+    with pytest.raises(DalError, match=r"^vary: expected a key of the configuration, .* got 'experiment'\.$"):
+        pair_runs(runs, vary=["experiment"], presets=presets)
 
 
 FOUR = {f"training__{name}": 1 for name in ("average", "patience", "max_epochs", "batch_size")}
@@ -80,7 +91,7 @@ def test_names_of_functions_show_two_settings_and_count_the_others(make):
     runs = grid(make, ["margin"]) + grid(make, ["margin"], **FOUR) + grid(make, ["margin"], **changed)
     runs += grid(make, ["margin"], data="photos") + grid(make, ["margin"], data="photos", **FOUR)
     digits, photos = pair_runs(runs, vary=["training"])
-    assert all(name.count("=") == 2 and name.endswith(", and 2 more") for name in digits.names)
+    assert all(name.count(", ") == 3 and name.endswith(", and 2 more") for name in digits.names)
     assert len(set(digits.names)) == 3 and set(photos.names) < set(digits.names)
 
 
@@ -96,7 +107,7 @@ def test_names_of_problems_show_two_settings_and_count_the_others(make):
     assert len({problem.name for problem in problems}) == 2
     for problem in problems:
         assert problem.name.startswith("digits, ") and problem.name.endswith(", and 2 more")
-        assert problem.name.count("=") == 2 and problem.names == ("random", "margin")
+        assert problem.name.count(", ") == 3 and problem.names == ("random", "margin")
 
 
 def test_across_makes_problems_of_the_values_of_a_key(make):

@@ -35,11 +35,17 @@ def test_a_recipe_that_was_changed_says_what_was_changed(make):
     assert set(names[1:]) == {"margin, compute=saver, query_size=40", "margin, compute=saver, query_size=10"}
 
 
-def test_names_stay_distinct_however_many_settings_that_takes():
+def test_names_of_many_variants_have_two_settings_and_stay_distinct():
     bits = list(itertools.product("01", repeat=5))
     variants = [Variant((), tuple((f"s{i}", bit) for i, bit in enumerate(row))) for row in bits]
     names = variant_names(variants, [])
-    assert len(set(names)) == 32 and names[0] == "s0=0, s1=0, s2=0, s3=0, s4=0"
+    assert len(set(names)) == 32 and names[0] == "s0=0, s1=0, and 3 more"
+    assert names[1] == "s0=0, s1=0, and 3 more (2)"
+
+
+def test_null_and_unset_are_words():
+    variants = [Variant((), (("target", value), ("x", other))) for value, other in (("null", "1"), ("0.9", "unset"))]
+    assert variant_names(variants, []) == ["no target, x=1", "target=0.9, without x"]
 
 
 def test_up_to_two_settings_are_shown_as_they_are():

@@ -121,3 +121,17 @@ def test_a_closed_pipe_ends_the_command_without_a_traceback():
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait() == 141
+
+
+def test_help_shows_only_the_sections_that_are_named(capsys):
+    for words in (["--help", "training"], ["training", "-h", "seed=3"]):
+        with pytest.raises(SystemExit) as done:
+            main(["run", *words])
+        text = capsys.readouterr().out
+        assert done.value.code == 0
+        assert "training.batch_size=" in text and "campaign." not in text and "usage" not in text
+    text = help_text(["acquisition=bald"], only=["acquisition", "compute"])
+    assert "acquisition.num_draws=20" in text and "saver" in text and "training.batch_size" not in text
+    with pytest.raises(SystemExit) as done:
+        main(["run", "--help", "trainin"])
+    assert done.value.code == 2 and "got 'trainin' (did you mean training?)" in capsys.readouterr().err

@@ -74,6 +74,13 @@ def test_run_again_shows_the_finished_run_and_another_setting_is_refused(finishe
     assert (finished / "rounds.jsonl").read_bytes() == before
 
 
+def test_another_setting_is_refused_before_the_images_are_read(finished, capsys, monkeypatch):
+    monkeypatch.setattr("dal.cli.run.load", None)
+    with pytest.raises(SystemExit) as done:
+        main(["run", f"run_dir={finished}", "seed=77"])
+    assert done.value.code == 2 and "got 77. Choose another run_dir, or remove the folder." in capsys.readouterr().err
+
+
 def test_sweep_runs_the_grid_and_says_which_failed(tmp_path, capsys):
     grid = ["run", "--multirun", *QUICK, "acquisition=random,margin", "seed=1", "campaign.max_rounds=1", "--jobs", "2"]
     target = f"run_dir={tmp_path}/${{acquisition.name}}/seed${{seed}}"

@@ -16,6 +16,7 @@ from dal.config.trusted_files import is_trusted, remember
 from dal.data import load
 from dal.errors import DalError
 from dal.runs.saved_config import load_config
+from dal.sweep.grid import expand
 
 CODE = """
 from dataclasses import dataclass
@@ -270,3 +271,16 @@ def test_a_machine_trusts_what_it_has_run_at_that_place_alone(file, tmp_path, mo
     monkeypatch.setenv("XDG_STATE_HOME", str(other))  # a file is no place for records, and stops no run
     remember(file)
     assert not is_trusted(file)
+
+
+@pytest.mark.parametrize("name", ["nan", "null", "true", "inf", "on"])
+def test_a_file_can_have_a_name_that_yaml_reads_as_a_value(name, tmp_path):
+    file = tmp_path / f"{name}.py"
+    file.write_text(
+        "from dal.acquisition.base import ScoreFunction\n\n\nclass Mine(ScoreFunction):\n"
+        "    def score(self, model, x):\n        return x\n"
+    )
+    cells = expand([f"acquisition=margin,{file}", "seed=0,1"])
+    for config in (compose([f"acquisition={file}"]), cells[2].config):
+        assert (config["acquisition"]["name"], build(config).acquisition.name) == (name, name)
+        assert config["run_dir"] == f"runs/digits/{name}/seed0"

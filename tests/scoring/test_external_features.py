@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from dal.acquisition.search.clusters import unit_points
 from dal.data import load
 from dal.errors import DalError, NonFiniteError
 from dal.runtime.seeding import generator
+from dal.scoring.arguments import target_points_for
 from dal.scoring.config import ScoringConfig
 from dal.scoring.external_features import check_external_features
 
@@ -181,3 +183,14 @@ def test_efficientnet_lite0(script):
     assert (
         features.shape == (2, 1280) and unit_points("features", features)[0] @ unit_points("features", features)[1] < 1
     )
+
+
+@pytest.mark.parametrize("name", ["features_file", "target_points"])
+def test_a_missing_file_that_the_function_does_not_use_is_a_warning(tmp_path, data, name):
+    missing = str(tmp_path / "missing")
+    with pytest.warns(UserWarning, match=rf"^scoring\.{name}: '.*missing' does not exist, and margin does not"):
+        assert target_points_for(ScoringConfig(**{name: missing}), Margin(), data) is None
+    (tmp_path / "missing").write_text("")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert target_points_for(ScoringConfig(**{name: missing}), Margin(), data) is None

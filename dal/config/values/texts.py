@@ -32,10 +32,14 @@ def as_typed(override: str) -> str:
     if "".join(leaves) != value:
         return override
     in_list = value.lstrip().startswith("[")
-    return f"{key}={''.join(_quoted(leaf, in_list) for leaf in leaves)}"
+    return f"{key}={''.join(quoted_leaf(leaf, in_list) for leaf in leaves)}"
 
 
-def _quoted(leaf: str, in_list: bool) -> str:
+def quoted_leaf(leaf: str, in_list: bool) -> str:
+    """Return a value with quotes if Hydra would not read it as text, such as nan.
+
+    Null stays null outside a list.
+    """
     text = leaf.strip()
     try:
         parsed = OverridesParser.create().parse_overrides([f"key={text}"])[0].value() if text else ""

@@ -46,7 +46,7 @@ def compare(
     their paths. ``paths`` are run folders, or folders that contain runs at any depth. Runs without a finished round are
     ignored, with a message. The function creates ``output``, by default ``compare`` in the folder that contains all
     runs. ``targets`` and ``baseline`` are those of compare_problems. ``pairing`` are the options of pair_runs:
-    ``vary``, ``across``, ``common_seeds`` and ``common_labels``.
+    ``vary``, ``across``, ``common_seeds``, ``common_labels`` and ``presets``.
 
     Raises DalError as these functions do, for a path without runs, and for an output inside a run folder. Nothing is
     written in these cases.

@@ -164,7 +164,7 @@ def test_cli(runs, capsys, tmp_path):
     with pytest.raises(SystemExit) as status:
         main(["compare", str(runs), "--baseline", "badgee"])
     assert status.value.code == 2
-    assert "baseline: expected one of badge, margin, random, got 'badgee' (did you mean badge?)." in (
+    assert "baseline: expected one of 'badge', 'margin', 'random', got 'badgee' (did you mean 'badge'?)." in (
         capsys.readouterr().err
     )
 

@@ -52,7 +52,15 @@ def csv_labels(path: Path, files: Collection[str], explain: Explain = lambda pat
     Raises DalError, with the line, if the file cannot be read or is malformed, if a column is missing or repeated, if a
     row has more cells than the header, if a label is not printable, or if an id is repeated or is not one of the files.
     """
-    return {image: composed(cell) for image, cell in _cells(path, "label", files, explain).items()}
+    found = {image: composed(cell) for image, cell in _cells(path, "label", files, explain).items()}
+    if 2 * sum(";" in label for label in found.values()) > len(found):
+        example = next(label for label in found.values() if ";" in label)
+        warnings.warn(
+            f"csv: each label of {path} is one class, such as {example!r}. If semicolons separate several classes, "
+            "name the column labels.",
+            stacklevel=3,
+        )
+    return found
 
 
 def csv_label_sets(

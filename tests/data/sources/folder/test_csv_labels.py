@@ -299,3 +299,14 @@ def test_bytes_of_any_kind_end_in_labels_or_in_one_sentence(tmp_path_factory, da
             assert set(csv_labels(path, FILES)) <= set(FILES)
         except DalError as error:
             assert len(str(error).splitlines()) == 1
+
+
+def test_semicolons_in_the_column_label_are_a_hint_at_the_column_labels(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("id,label\na.jpg,car;person\nb.jpg,car;bike\nc.jpg,car\nd.jpg,\n")
+    with pytest.warns(UserWarning, match=r"^csv: each label of .* is one class, such as 'car;person'\. If .*\.$"):
+        assert csv_labels(path, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"])["a.jpg"] == "car;person"
+    path.write_text("id,label\na.jpg,car;person\nb.jpg,car\nc.jpg,bike\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(csv_labels(path, ["a.jpg", "b.jpg", "c.jpg"])) == 3

@@ -1,0 +1,17 @@
+"""Names that are imported on first use are listed, so that a shell completes them."""
+
+import subprocess
+import sys
+
+import dal
+import dal.runs
+
+
+def test_dir_lists_the_public_names():
+    for module in (dal, dal.runs):
+        assert set(module.__all__) <= set(dir(module)) and "__name__" in dir(module)
+
+
+def test_dir_imports_nothing():
+    code = "import sys, dal, dal.runs; dir(dal), dir(dal.runs); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
