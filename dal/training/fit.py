@@ -116,11 +116,7 @@ def fit(
     average = [made(WeightAverage, config.average, most, count, kept)] if config.average and monitor == "none" else []
     ours = OurCallbacks(kept, count, stopping, after_setup, average)
     run_trainer(setup, loaders, plan, ours, round)
-    if not stopping.updates:
-        raise DalError(
-            f"training: expected at least one update in the round, got none in {count.batches} batches. Trainer "
-            "options, a callback or the module ended training, or no optimizer made a step."
-        )
+    _check_trained(count, stopping.updates)
     if stopping.best_state is not None:
         if kept.are_replaced(module):
             stopping.keep(check())
@@ -132,6 +128,21 @@ def fit(
     reason = "no_update" if count.is_idle else stopping.reason
     assert reason is not None
     return FitResult(stopping.updates, stopping.best_update, reason, monitor, stopping.history, metric=stopping.metric)
+
+
+def _check_trained(count: UpdateCount, updates: int) -> None:
+    """Raise DalError if the round has not trained the module."""
+    if not updates:
+        raise DalError(
+            f"training: expected at least one update in the round, got none in {count.batches} batches. Trainer "
+            "options, a callback or the module ended training, or no optimizer made a step."
+        )
+    if not count.trains:
+        raise DalError(
+            f"training: expected a step for at least one parameter of the module, got none in {count.batches} batches. "
+            "Check that configure_optimizers() returns an optimizer of the module's parameters, that not all of them "
+            "are frozen, and that training_step() returns a loss."
+        )
 
 
 def _callback(package: str, cls: Any, *arguments: Any) -> Any:

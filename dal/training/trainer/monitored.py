@@ -39,15 +39,20 @@ def check_monitored(setup: TrainingSetup, has_validation: bool) -> None:
 
 
 def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
-    """Raise DalError if a scheduler monitors an unavailable validation metric.
+    """Raise DalError if there is no optimizer, or a scheduler monitors an unavailable validation metric.
 
     The check calls ``configure_optimizers()`` on a copy of the module. It is skipped if the module cannot be copied or
     the call fails without a real Trainer.
     """
     module = setup.passes.model.module
-    if isinstance(module, Classifier) or (has_validation and runs_validation(module, setup.trainer_options)):
+    if type(module) is Classifier:
         return
-    for scheduler in _schedulers(setup, module):
+    made = _configured(setup, module)
+    if made is None and module.automatic_optimization:
+        raise bad_value("configure_optimizers", "an optimizer", None)
+    if has_validation and runs_validation(module, setup.trainer_options):
+        return
+    for scheduler in _schedulers(made):
         watched = scheduler.get("monitor") if isinstance(scheduler, Mapping) else None
         if _is_validation(watched):
             name = type(scheduler.get("scheduler")).__name__
@@ -70,8 +75,8 @@ def _nothing_to_watch(argument: str, what: str, metric: Any, has_validation: boo
     )
 
 
-def _schedulers(setup: TrainingSetup, module: Any) -> list[Any]:
-    """Return the schedulers of configure_optimizers(), or none if the call fails."""
+def _configured(setup: TrainingSetup, module: Any) -> Any:
+    """Return what configure_optimizers() returns, or an empty list if the call fails."""
     options = {k: v for k, v in setup.trainer_options.items() if k not in ("callbacks", "logger") and v is not None}
     most = setup.config.max_updates
     try:
@@ -82,9 +87,13 @@ def _schedulers(setup: TrainingSetup, module: Any) -> list[Any]:
             # estimated_stepping_batches reads these attributes.
             copy.trainer.fit_loop.max_batches = 1
             copy.trainer.fit_loop.setup_data = lambda: None
-            made = copy.configure_optimizers()
+            return copy.configure_optimizers()
     except Exception:  # noqa: BLE001  whatever the module's own code raises, training will say it
         return []
+
+
+def _schedulers(made: Any) -> list[Any]:
+    """Return the schedulers among the result of configure_optimizers()."""
     if isinstance(made, Mapping):
         made = [made]
     if isinstance(made, list | tuple) and len(made) == 2 and all(isinstance(part, list | tuple) for part in made):

@@ -7,7 +7,10 @@ from helpers.modules import Mine, learner_of, rounds, settings
 from torch import nn
 from torch.optim import optimizer as optimizers
 
+from dal import run
 from dal.errors import DalError
+from dal.labeling import DatasetOracle
+from dal.stopping import CampaignConfig
 
 
 class TwoOptimizers(Mine):
@@ -131,3 +134,79 @@ def test_no_hook_stays_in_optimizers():
     before = dict(optimizers._global_optimizer_post_hooks)
     learner_of(OneByHand).fit()
     assert dict(optimizers._global_optimizer_post_hooks) == before
+
+
+class WithoutLoss(Mine):
+    def training_step(self, batch, batch_idx):
+        return None
+
+
+class OfAnother(Mine):
+    def configure_optimizers(self):
+        return torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1)
+
+
+class WithoutOptimizer(Mine):
+    def configure_optimizers(self):
+        return None
+
+
+class AllFrozen(Mine):
+    def training_step(self, batch, batch_idx):
+        self.requires_grad_(False)
+        return super().training_step(batch, batch_idx).requires_grad_()
+
+
+@pytest.mark.parametrize("kind", [WithoutLoss, OfAnother, WithoutOptimizer, AllFrozen])
+def test_a_round_that_trains_no_parameter_is_an_error(kind):
+    with pytest.raises(DalError) as error:
+        learner_of(kind).fit()
+    assert str(error.value).startswith(
+        "training: expected a step for at least one parameter of the module, got none in 6 batches. Check that "
+    )
+
+
+class WarmsUp(Mine):
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+class SomeFrozen(Mine):
+    def __init__(self):
+        super().__init__()
+        self.body.requires_grad_(False)
+
+
+class ByHand(torch.optim.Optimizer):
+    """Steps the data of copies of the parameters."""
+
+    def __init__(self, parameters):
+        self.real = list(parameters)
+        super().__init__([nn.Parameter(p.detach().clone()) for p in self.real], {})
+
+    def step(self, closure=None):
+        loss = closure()
+        for parameter in self.real:
+            parameter.data -= 0.1 * parameter.grad
+        return loss
+
+
+class OfCopies(Mine):
+    def configure_optimizers(self):
+        return ByHand(self.parameters())
+
+
+@pytest.mark.parametrize("kind", [WarmsUp, SomeFrozen, OfCopies])
+def test_learning_rate_zero_frozen_parts_and_copied_parameters_are_training(kind):
+    assert learner_of(kind).fit().updates == 6
+
+
+@pytest.mark.parametrize("validation", [0, 5])
+def test_a_module_without_an_optimizer_is_refused_before_a_label_is_bought(validation):
+    learner = learner_of(WithoutOptimizer)
+    learner.pool = type(learner.pool)(len(learner.data), 3)
+    oracle = DatasetOracle(learner.data)
+    config = CampaignConfig(initial_size=10, query_size=10, budget=30, validation_size=validation)
+    with pytest.raises(DalError, match=r"^configure_optimizers: expected an optimizer, got None\.$"):
+        run(learner, oracle, config)
+    assert learner.pool.num_labeled == 0
