@@ -12,12 +12,14 @@ import torch
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.torchvision import MEAN, STD, augmentation
+from dal.data.sources.folder.names import check_distinct, check_listed_names, composed
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.split import split_by_id
 from dal.errors import DalError, bad_value, unknown_choice
 from dal.runtime.ranges import Ranges, share, whole
 from dal.tasks.base import UNKNOWN
 
+_LABELS = "one class per image: a ClassLabel, texts or whole numbers"
 _FORMATS = {".parquet": "parquet", ".arrow": "arrow"}
 
 
@@ -28,10 +30,10 @@ class HuggingFace(DataConfig):
     Images are uint8 (3, H, W), and ids have the form ``train-000001``. ``path`` is a folder written by
     ``save_to_disk``, a folder of images or parquet files, a parquet or arrow file, or a name on the Hugging Face hub,
     which is downloaded. The classes are the names of a ClassLabel column, the strings in the column, or whole numbers
-    from 0. A point with an empty label is unlabeled.
+    from 0 without a gap. A point with an empty label is unlabeled.
 
     Raises DalError if the package datasets is missing, if the data set cannot be read, or if columns are missing or do
-    not contain images and single labels.
+    not contain images and single labels. Also raises it if two class names look the same, or if both splits are one.
 
     >>> from dal.data import load
     >>> load(HuggingFace())
@@ -71,6 +73,9 @@ class HuggingFace(DataConfig):
         splits = self._open()
         wanted = {"data.train_split": self.train_split}
         if self.test_split is not None:
+            if self.test_split == self.train_split:
+                expected = "another split than data.train_split, or null to take test images from it"
+                raise bad_value("data.test_split", expected, self.test_split)
             wanted["data.test_split"] = self.test_split
         for argument, name in wanted.items():
             if name not in splits:
@@ -79,8 +84,8 @@ class HuggingFace(DataConfig):
         tables = [splits[name] for name in wanted.values()]
         for table in tables:
             self._check_columns(table)
-        columns = [table[self.label][:] for table in tables]
-        classes = self._classes(tables[0], columns)
+        columns = [[_cleaned(value) for value in table[self.label][:]] for table in tables]
+        classes = self._classes(tables, columns)
         data = [
             self._data(split, table, column, classes)
             for split, table, column in zip(("train", "test"), tables, columns, strict=False)
@@ -112,26 +117,38 @@ class HuggingFace(DataConfig):
         return found if isinstance(found, dict) else {self.train_split: found}
 
     def _check_columns(self, table: Any) -> None:
-        from datasets import Image
+        from datasets import ClassLabel, Image, Value
 
         for argument, column in (("data.image", self.image), ("data.label", self.label)):
             if column not in table.features:
                 raise unknown_choice(argument, table.features, column)
         if not isinstance(table.features[self.image], Image):
             raise bad_value("data.image", "a column of images", f"{self.image} of {table.features[self.image]}")
+        if not isinstance(table.features[self.label], ClassLabel | Value):
+            raise bad_value("data.label", _LABELS, f"{self.label} of {table.features[self.label]}")
 
-    def _classes(self, table: Any, columns: list[list[Any]]) -> list[str]:
+    def _classes(self, tables: list[Any], columns: list[list[Any]]) -> list[str]:
         from datasets import ClassLabel
 
-        feature = table.features[self.label]
+        feature, *others = (table.features[self.label] for table in tables)
+        for other in others:
+            if getattr(other, "names", None) != getattr(feature, "names", None):
+                raise bad_value("data.label", f"the same classes in both splits, {feature}", str(other))
         if isinstance(feature, ClassLabel):
-            return list(feature.names)
-        values = {value for column in columns for value in map(_hashable, column) if value is not None}
+            names = list(feature.names)
+            check_listed_names("data.label", names)
+            return names
+        values = {value for column in columns for value in column if value is not None}
         if values and all(isinstance(value, str) for value in values):
+            check_distinct("data.label", values, where="a ClassLabel")
             return sorted(values)
         if values and all(isinstance(value, int) and value >= UNKNOWN for value in values):
-            return [str(number) for number in range(max(values) + 1)]
-        raise bad_value("data.label", "one class per image: a ClassLabel, texts or whole numbers", str(feature))
+            numbers = sorted(int(value) for value in values - {UNKNOWN})
+            if numbers != list(range(len(numbers))):
+                expected = "whole numbers from 0 without a gap (or a ClassLabel, or texts)"
+                raise bad_value("data.label", expected, numbers)
+            return [str(number) for number in numbers]
+        raise bad_value("data.label", _LABELS, str(feature))
 
     def _data(self, split: str, table: Any, column: list[Any], classes: list[str]) -> ImageData:
         places = {name: number for number, name in enumerate(classes)}
@@ -153,6 +170,8 @@ class HuggingFace(DataConfig):
         )
 
 
-def _hashable(value: Any) -> Any:
-    """Return a hashable label, with lists (never valid) as tuples."""
-    return tuple(value) if isinstance(value, list) else value
+def _cleaned(value: Any) -> Any:
+    """Return a text in composed form, and None for an empty one."""
+    if not isinstance(value, str):
+        return value
+    return composed(value) if value.strip() else None

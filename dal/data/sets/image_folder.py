@@ -222,7 +222,7 @@ def _some_images(argument: str, root: Path, classes: bool = False, csv: Path | N
 
 
 def _test_numbers(test_root: Path, classes: Sequence[str]) -> dict[str, int]:
-    names = folder_labels(_some_images("data.test_root", test_root, classes=True).files)
+    names = folder_labels(_some_images("data.test_root", test_root, classes=True).files, "data.test_root")
     if not names:
         raise bad_value("data.test_root", "class subfolders with images", f"only images without a class in {test_root}")
     return class_numbers("data.test_root", names, classes)

@@ -14,6 +14,7 @@ import torchvision
 from dal.data.augment import Compose, HorizontalFlip, RandomCrop, RandomResizedCrop
 from dal.data.images import Augmentation, ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
+from dal.data.sources.folder.names import check_distinct
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.torch_labels import known_labels
 from dal.errors import DalError, bad_value, unknown_choice
@@ -169,7 +170,9 @@ def _classes(dataset: Any, known: Known) -> list[str]:
         return [str(number) for number in range(known.classes)]
     names = known.classes or getattr(dataset, "classes", None) or list(getattr(dataset, "class_to_idx", ()))
     # ImageNet's classes are tuples of synonyms.
-    return [name if isinstance(name, str) else name[0] for name in names]
+    shown = [name if isinstance(name, str) else name[0] for name in names]
+    check_distinct("data.dataset", shown, listed=shown)
+    return shown
 
 
 def _listed(dataset: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import default_collate, default_convert
 
+from dal.data.sources.folder.names import check_listed_names
 from dal.errors import DalError, bad_value, unknown_choice
 from dal.runtime.distributed import is_rank_zero
 from dal.runtime.seeding import isolated_rng
@@ -77,7 +78,11 @@ def _loader(datamodule: Any, split: str) -> Any:
 def classes_of(
     datamodule: Any, classes: Sequence[str] | None, num_classes: int | None
 ) -> tuple[Sequence[str] | None, int | None]:
-    """Return the given class names and number, or those of the datamodule."""
+    """Return the given class names and number, or those of the datamodule.
+
+    Raises DalError for an empty or repeated name among the given ones.
+    """
+    check_listed_names("classes", classes or ())
     if classes is not None or num_classes is not None or not is_datamodule(datamodule):
         return classes, num_classes
     names, number = (getattr(datamodule, name, None) for name in ("classes", "num_classes"))

@@ -64,8 +64,8 @@ def from_dataset(
     labels come from ``dataset.targets``, ``.labels`` or ``.samples``, or each item is read once. ``ids`` default to the
     paths in ``dataset.samples``, or to positions. A ``Subset`` keeps the ids of its dataset.
 
-    Raises DalError if the classes are unknown, if lengths, labels or the two views do not match, or if the scored
-    dataset has random transforms (checked by fetching up to 32 points twice).
+    Raises DalError if the classes are unknown or repeated, if lengths, labels or the two views do not match, or if the
+    scored dataset has random transforms (checked by fetching up to 32 points twice).
 
     >>> images = torch.arange(3 * 64, dtype=torch.uint8).view(3, 1, 8, 8)
     >>> data = from_dataset(torch.utils.data.TensorDataset(images, torch.tensor([1, 0, 1])), classes=["cat", "dog"])

@@ -61,10 +61,13 @@ def test_parquet_and_arrow_files_and_a_folder_of_parquet(tmp_path):
 def test_texts_numbers_and_missing_labels(tmp_path):
     for kind, labels, classes, expected in (
         ("string", ["dog", None, "ant"], ["ant", "dog"], [1, -1, 0]),
-        ("int64", [2, None, 0], ["0", "1", "2"], [2, -1, 0]),
+        ("large_string", ["cafe\u0301", "", "  ", "ant", "caf\u00e9"], ["ant", "caf\u00e9"], [1, -1, -1, 0, 1]),
+        ("bool", [True, False, None], ["0", "1"], [1, 0, -1]),
+        ("int64", [2, None, 0, 1], ["0", "1", "2"], [2, -1, 0, 1]),
+        ("int64", [-1, 1, 0], ["0", "1"], [-1, 1, 0]),
         (None, [1, -1, 0], ["cat", "dog"], [1, -1, 0]),
     ):
-        path = tmp_path / f"{kind}"
+        path = tmp_path / f"{kind}-{len(labels)}"
         pair = datasets.DatasetDict(
             {"train": table(labels, kind and datasets.Value(kind), "picture", "species"),
              "test": table(labels[:1], kind and datasets.Value(kind), "picture", "species")}
@@ -113,3 +116,40 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DalError, match=r"^data: expected the package datasets, got none\. Run pip install datasets\.$"):
         load(HuggingFace(path=path))
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "message"),
+    [
+        (["cat", "cat\u200b"], "string", r"class names that look different, got 'cat' and 'cat\\u200b'"),
+        (["cat", " cat"], "string", r"class names that look different, got ' cat' and 'cat'"),
+        (["cat", "Cat"], "string", r"class names that differ in more than case .*\(or both in a ClassLabel\)"),
+        ([3, 10], "int64", r"whole numbers from 0 without a gap \(or a ClassLabel, or texts\), got \[3, 10\]"),
+        ([0, 2], "int64", "whole numbers from 0 without a gap"),
+        ([0, 1], datasets.ClassLabel(names=["cat", "cat\u200b"]), "class names that look different"),
+        ([0, 1], datasets.ClassLabel(names=["cat", ""]), "class names that are not empty, got ''"),
+    ],
+)
+def test_classes_that_cannot_be_told_apart_or_are_missing(tmp_path, labels, kind, message):
+    kind = datasets.Value(kind) if isinstance(kind, str) else kind
+    datasets.DatasetDict({"train": table(labels, kind)}).save_to_disk(str(tmp_path))
+    with pytest.raises(DalError, match=f"^data.label: expected {message}"):
+        load(HuggingFace(path=str(tmp_path), test_split=None, test_fraction=0.0))
+
+
+def test_a_class_label_may_list_names_that_differ_in_case(tmp_path):
+    letters = table([0, 1], datasets.ClassLabel(names=["a", "A"]))
+    datasets.DatasetDict({"train": letters}).save_to_disk(str(tmp_path))
+    train, _ = load(HuggingFace(path=str(tmp_path), test_split=None, test_fraction=0.0))
+    assert list(train.classes) == ["a", "A"]
+
+
+def test_one_split_is_not_both_and_both_have_the_same_classes(tmp_path):
+    other = table([0, 1], datasets.ClassLabel(names=["dog", "cat"]))
+    datasets.DatasetDict({"train": table([0, 1]), "test": other}).save_to_disk(str(tmp_path))
+    with pytest.raises(DalError, match=r"^data.test_split: expected another split than data.train_split.* got 'train'"):
+        load(HuggingFace(path=str(tmp_path), test_split="train"))
+    with pytest.raises(DalError, match=r"^data.label: expected the same classes in both splits"):
+        load(HuggingFace(path=str(tmp_path)))
+    with pytest.raises(DalError, match=r"^data.label: expected one class per image.* got 'image of Image"):
+        load(HuggingFace(path=str(tmp_path), label="image"))

@@ -252,3 +252,20 @@ def test_images_of_different_sizes_are_named():
     assert str(error.value) == (
         "dataset: expected one shape and dtype, uint8 (3, 4, 4) as in image 0, got 'uint8 (3, 4, 6) of image 1'."
     )
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["cat", "cat"], "each class name once, got 'cat' twice"),
+        (["", ""], "class names that are not empty, got ''"),
+        (["cat", "\u200b"], "class names that are not empty"),
+        (["cat", "cat "], "class names that look different"),
+        ("ab", "a list of class names, got 'ab'"),
+    ],
+)
+def test_given_classes_are_told_apart(classes, message):
+    dataset = TensorDataset(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
+    with pytest.raises(DalError, match=f"^classes: expected {message}"):
+        from_dataset(dataset, classes=classes)
+    assert from_dataset(dataset, classes=["cat", "Cat"]).classes == ["cat", "Cat"]

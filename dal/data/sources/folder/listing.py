@@ -16,6 +16,7 @@ from dal.errors import DalError, bad_value
 
 _NAMED = 3
 _KINDS = 8
+_OTHER_KINDS = 20
 # Folders in which operating systems and storage devices keep previews and deleted files.
 _SYSTEM_FOLDERS = {
     "#recycle", "$recycle.bin", "@eadir", "@recycle", "@tmp", "__macosx", "lost+found", "recycler",
@@ -62,7 +63,8 @@ class Listing:
         kinds = sorted(self.left_out.items(), key=lambda item: (-len(item[1]), item[0]))
         parts = [f"{what}: {len(names):,} ({shown(sorted(names))})" for what, names in kinds[:_KINDS]]
         if rest := kinds[_KINDS:]:
-            parts.append(f"{len(rest)} other kinds: {sum(len(names) for _, names in rest):,}")
+            total = sum(len(names) for _, names in rest)
+            parts.append(f"{len(rest)} other kinds ({shown([what for what, _ in rest], _OTHER_KINDS)}): {total:,}")
         return "; ".join(parts)
 
     def warn(self, classes: bool) -> None:
@@ -79,14 +81,14 @@ class Listing:
             warnings.warn(" ".join(sentences), stacklevel=2)
 
 
-def shown(names: Sequence[str]) -> str:
+def shown(names: Sequence[str], most: int = _NAMED) -> str:
     """Return the first names, with escapes for unprintable characters.
 
     >>> shown(["a", "b\\n", "c", "d"])
     'a, b\\\\n, c, ...'
     """
-    first = [repr(name)[1:-1] if not name.isprintable() else name for name in names[:_NAMED]]
-    return ", ".join(first + ["..."] * (len(names) > _NAMED))
+    first = [repr(name)[1:-1] if not name.isprintable() else name for name in names[:most]]
+    return ", ".join(first + ["..."] * (len(names) > most))
 
 
 def existing_folder(argument: str, folder: str) -> Path:
@@ -180,16 +182,19 @@ def _check_composed(argument: str, files: Sequence[str]) -> None:
             raise DalError(f"{argument}: expected {expected}, got {first!a} and {second!a}.")
 
 
-def folder_labels(files: Sequence[str]) -> dict[str, str]:
+def folder_labels(files: Sequence[str], argument: str = "data.root") -> dict[str, str]:
     """Map each image to its class, the first folder of its path.
 
-    An image outside any folder has no label, nor does one in a folder whose name is not UTF-8.
+    An image outside any folder has no label. Raises DalError for a folder whose name is not UTF-8.
 
     >>> folder_labels(["cat/1.jpg", "cat/more/2.jpg", "3.jpg"])
     {'cat/1.jpg': 'cat', 'cat/more/2.jpg': 'cat'}
     """
     first = {file: file.split("/", 1)[0] for file in files if "/" in file}
-    return {file: composed(name) for file, name in first.items() if is_utf8(name)}
+    for name in first.values():
+        if not is_utf8(name):
+            raise DalError(f"{argument}: expected class folders with names in UTF-8, got {name!a}. Rename the folder.")
+    return {file: composed(name) for file, name in first.items()}
 
 
 def class_numbers(argument: str, names: Mapping[str, str], classes: Sequence[str]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from dal.errors import DalError, bad_value
 
@@ -31,11 +31,14 @@ def is_utf8(name: str) -> bool:
     return True
 
 
-def check_distinct(argument: str, names: Iterable[str], listed: Collection[str] = ()) -> None:
+def check_distinct(
+    argument: str, names: Iterable[str], listed: Collection[str] = (), where: str = "data.classes"
+) -> None:
     """Raise DalError if two names look the same.
 
     Names that differ only in invisible characters or spaces are never allowed. Names that differ only in case, in a
     compatibility form such as full width, or in the script of a letter are allowed if ``listed`` contains both.
+    ``where`` is the place of this list.
 
     >>> check_distinct("csv", ["dog", "dog\\u200b"])
     Traceback (most recent call last):
@@ -51,7 +54,7 @@ def check_distinct(argument: str, names: Iterable[str], listed: Collection[str] 
         if other != name and not {other, name} <= set(listed):
             raise DalError(
                 f"{argument}: expected class names that differ in more than case or look-alike letters (or both in "
-                f"data.classes), got {other!a} and {name!a}."
+                f"{where}), got {other!a} and {name!a}."
             )
 
 
@@ -62,10 +65,29 @@ def check_class_names(classes: Iterable[object]) -> list[str]:
     """
     names = []
     for name in classes:
-        if not isinstance(name, str) or not name.strip():
+        if not isinstance(name, str) or not _visible(name):
             raise bad_value("classes", "class names as text", name)
         names.append(composed(name.strip()))
     return names
+
+
+def check_listed_names(argument: str, classes: Sequence[object]) -> None:
+    """Raise DalError for an empty, repeated or look-alike name in a list.
+
+    >>> check_listed_names("classes", ["cat", "cat"])
+    Traceback (most recent call last):
+    dal.errors.DalError: classes: expected each class name once, got 'cat' twice.
+    """
+    if isinstance(classes, str):
+        raise bad_value(argument, "a list of class names", classes)
+    names, seen = [str(name) for name in classes], set[str]()
+    for name in names:
+        if not _visible(name):
+            raise bad_value(argument, "class names that are not empty", name)
+        if name in seen:
+            raise DalError(f"{argument}: expected each class name once, got {name!r} twice.")
+        seen.add(name)
+    check_distinct(argument, names, listed=names)
 
 
 def _visible(name: str) -> str:

@@ -82,7 +82,7 @@ def test_everything_else_is_counted_by_kind_with_names(tmp_path, monkeypatch):
     assert listing.summary().startswith(
         ".txt: 4 (b.txt, c.TXT, cat/notes.txt, ...); broken links: 2 (gone.png, self.png); "
     )
-    assert listing.summary().endswith("; 2 other kinds: 2")
+    assert listing.summary().endswith("; 2 other kinds (links to a folder around them, without a suffix): 2")
     assert listing.empty_folders() == ["dog"]
     assert listing.reason("b.txt") == ".txt" and listing.reason("cat/@eaDir/1.png") == "system folders"
     assert listing.reason("cat/1.png") is None
@@ -135,8 +135,13 @@ def test_names_are_sorted_and_compared_in_their_composed_form(tmp_path):
     )
 
 
-def test_a_folder_whose_name_is_not_utf8_is_no_class():
-    assert folder_labels(["gr\udcfcn/1.png", "blue/1.png"]) == {"blue/1.png": "blue"}
+def test_a_class_folder_whose_name_is_not_utf8_is_refused():
+    with pytest.raises(DalError) as error:
+        folder_labels(["gr\udcfcn/1.png", "blue/1.png"], "data.test_root")
+    assert str(error.value) == (
+        "data.test_root: expected class folders with names in UTF-8, got 'gr\\udcfcn'. Rename the folder."
+    )
+    assert folder_labels(["blue/gr\udcfcn.png", "gr\udcfcn.png"]) == {"blue/gr\udcfcn.png": "blue"}
 
 
 @pytest.mark.parametrize("folder", ["a\0b", "x" * 5000, "~nobody-of-this-name/x"])
