@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,11 @@ from dal.runtime.refusals import explained
 from dal.runtime.safe_text import spreadsheet_cell
 from dal.scoring.candidates import CandidatesConfig
 
+_IGNORED = {"campaign", "candidates", "compute", "oracle", "prices", "run_dir", "training"} | {
+    f"model.{name}" for name in ("lr", "momentum", "optimizer", "schedule", "weight_decay")
+}
+"""Sections and settings that a ranking does not use."""
+
 
 def rank_command(
     run: str, overrides: Sequence[str] = (), pool: str | None = None, top: int | None = None, output: str | None = None
@@ -39,6 +45,7 @@ def rank_command(
     """
     path = Path(run)
     config = config_to_rank(path, overrides)
+    _warn_about_ignored(overrides)
     # Ranking uses the whole pool and needs no candidates, so a missing features file must not prevent it.
     # It trains nothing, so devices and loggers of another machine must not prevent it either.
     built = replace(build(config), candidates=CandidatesConfig())
@@ -66,6 +73,14 @@ def rank_command(
     console.print(f"{len(ranking):,} images ranked by {name}. First: {', '.join(ranking.ids[:3])}.")
     console.print(f"Ranking: {target}")
     return target
+
+
+def _warn_about_ignored(overrides: Sequence[str]) -> None:
+    """Warn about settings of training and of the campaign, which a ranking does not use."""
+    keys = [text.partition("=")[0].lstrip("+~") for text in overrides]
+    ignored = [key for key in keys if key.partition(".")[0] in _IGNORED or key in _IGNORED]
+    if ignored:
+        warnings.warn(f"{', '.join(ignored)}: dal rank trains nothing and ignores this setting.", stacklevel=3)
 
 
 def enumerate_rows(*columns: Sequence[Any]) -> list[list[Any]]:

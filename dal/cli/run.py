@@ -107,7 +107,7 @@ def _jobs(flags: list[str]) -> int:
             if not equals:
                 value = flags.pop(place + 1) if place + 1 < len(flags) else ""
             del flags[place]
-            if not value.isdecimal():
+            if not (value.isascii() and value.isdecimal() and len(value) < 10):
                 raise bad_value("--jobs", "the number of runs at a time, such as --jobs 2", value)
             jobs = int(value)
     return jobs

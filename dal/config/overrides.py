@@ -18,7 +18,7 @@ from dal.config.folder import config_folder
 from dal.config.schema import ROOT_NAME, register, register_own_file
 from dal.config.values.resolve import resolve
 from dal.config.values.sweeps import sweep_values, swept, value_text
-from dal.config.values.texts import as_typed, quoted_leaf
+from dal.config.values.texts import as_typed, check_digits, quoted_leaf
 from dal.errors import DalError, unknown_choice
 from dal.runs.saved_config import REASONS, current_keys
 
@@ -139,6 +139,7 @@ def quoted(overrides: list[str]) -> list[str]:
     result = []
     for text in overrides:
         key, equals, value = text.partition("=")
+        check_digits(key, value)
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         attempts = [text, f"{key}='{escaped}'"] if equals else [text]
         result.append(as_typed(next((attempt for attempt in attempts if _parses(attempt)), text)))
@@ -250,10 +251,22 @@ def _check_type(groups: list[str], key: str, text: str) -> None:
     except _COMPOSITION_ERRORS as error:
         cause = error.__cause__ or error
         reason, got = _first_line(cause), text.partition("=")[2]
+        if text.startswith("+") and "An item is already at" in str(cause):
+            raise DalError(
+                f"{key}: expected {key}=VALUE without +, because the option exists, got {text!r}."
+            ) from error
         expected = next((words for kind, words in _KINDS.items() if reason.endswith(f"converted to {kind}")), None)
         if expected is None:
             expected, got = "a value of its type", f"{got} ({reason})"
         raise DalError(f"{key}: expected {expected}, got {got}.") from error
+
+
+def check_launcher_name(name: str) -> None:
+    """Raise DalError unless Hydra has a launcher of this name."""
+    with _hydra():
+        names = GlobalHydra.instance().config_loader().get_group_options("hydra/launcher")
+    if name not in names:
+        raise unknown_choice("hydra/launcher", names, name)
 
 
 def _choices(override: Override) -> list[Any]:

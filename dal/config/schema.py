@@ -179,6 +179,10 @@ def build(config: Mapping[str, Any]) -> Built:
     _SEEDS.check("seed", seed)
     if not isinstance(run_dir, str) or not run_dir.strip():
         raise bad_value("run_dir", "the path of a folder", run_dir)
+    try:
+        run_dir.encode()
+    except UnicodeEncodeError as error:  # TensorBoard cannot write to such a path
+        raise bad_value("run_dir", "a path in UTF-8", run_dir) from error
     trainer = config.get("trainer", {})
     if not isinstance(trainer, Mapping):
         raise bad_value("trainer", "options by name", trainer)

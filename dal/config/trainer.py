@@ -58,5 +58,8 @@ def _made(name: str, given: Any) -> Any:
         return instantiate(given)
     except Exception as error:  # whatever the class raises
         cause = error.__cause__ or error
+        if isinstance(cause, ImportError) and str(cause).startswith("Error loading"):  # Hydra's words
+            expected = "a class that Python can import as _target_"
+            raise bad_value(f"trainer.{name}", expected, f"{given['_target_']} ({cause.__cause__ or cause})") from error
         first = (str(cause).strip() or type(cause).__name__).splitlines()[0].rstrip(".")
         raise bad_value(f"trainer.{name}", f"arguments that {given['_target_']} takes", first) from error

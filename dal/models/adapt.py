@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from dal.errors import bad_value
 from dal.models.adapted.batch_form import BatchOf, batch_of
@@ -93,6 +94,7 @@ def adapt(
     """
     if not is_lightning_module(module):
         raise bad_value("module", "a LightningModule", type(module).__name__)
+    _check_shapes_are_known(module)
     if predict is not None and not callable(predict):
         raise bad_value("predict", "a function (module, x) that returns (logits, features)", predict)
     if predict is not None and forward is not None:
@@ -105,6 +107,17 @@ def adapt(
         raise bad_value("forward", "the name of a method, or a function (module, x)", forward)
     name = "" if head is None and predict is not None else head_name(module, head)
     return AdaptedModel(module, name, batch_of(batch), forward, predict)
+
+
+def _check_shapes_are_known(module: nn.Module) -> None:
+    """Raise DalError if a layer has not yet created its weights."""
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    lazy = next((name for name, tensor in tensors if is_lazy(tensor)), None)
+    if lazy is not None:
+        layer = lazy.rpartition(".")[0]
+        kind = type(module.get_submodule(layer)).__name__
+        expected = "layers whose weights have known shapes (run the module on a batch before adapt())"
+        raise bad_value("module", expected, f"{kind} at {layer!r}")
 
 
 def as_adapted(model: object) -> AdaptedModel:

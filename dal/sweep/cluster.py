@@ -17,6 +17,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from dal.config.folder import config_folder
+from dal.config.overrides import check_launcher_name
 from dal.errors import DalError
 from dal.sweep.grid import Cell
 from dal.sweep.process import cell_command, run_to_the_end
@@ -27,8 +28,9 @@ _TASK_NAME = "dal_cell"
 
 
 def check_launcher(name: str) -> None:
-    """Raise DalError if the package of a preset launcher is missing."""
+    """Raise DalError for an unknown launcher, or if the package of a preset is missing."""
     if name not in _PLUGINS:
+        check_launcher_name(name)
         return
     plugin, extra = _PLUGINS[name]
     if not _found(f"hydra_plugins.hydra_{plugin}_launcher"):

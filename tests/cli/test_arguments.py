@@ -6,6 +6,8 @@ import pytest
 
 from dal.cli.arguments import run_and_overrides
 from dal.cli.main import main, parse_command
+from dal.cli.rank import _warn_about_ignored
+from dal.cli.run import run_command
 from dal.errors import DalError
 
 
@@ -99,3 +101,23 @@ def test_compare_takes_renamed_keys_under_their_old_names(monkeypatch):
     with pytest.warns(UserWarning, match="is now called scoring.features_file"), pytest.raises(SystemExit):
         main(["compare", "runs", "--vary", "scoring.embeddings", "--across", "seed"])
     assert given["vary"] == ["scoring.features_file"] and given["across"] == ["seed"]
+
+
+def test_rank_says_which_settings_it_ignores(recwarn):
+    _warn_about_ignored(["acquisition=bald", "model.lr=5", "++training.max_updates=3", "model.dropout=0.1"])
+    (warning,) = recwarn
+    assert str(warning.message) == ("model.lr, training.max_updates: dal rank trains nothing and ignores this setting.")
+    _warn_about_ignored(["acquisition=bald", "scoring.batch_size=8"])
+    assert len(recwarn) == 1
+
+
+@pytest.mark.parametrize("jobs", ["３", "0x3", "9" * 5000])
+def test_jobs_is_a_whole_number_in_ascii_digits(jobs):
+    with pytest.raises(DalError, match=r"^--jobs: expected the number of runs at a time"):
+        run_command(["--multirun", "seed=0,1", "--jobs", jobs])
+
+
+def test_an_unknown_launcher_is_refused_before_a_process_starts(tmp_path):
+    with pytest.raises(DalError, match=r"^hydra/launcher: expected one of basic, .*got 'nope'"):
+        run_command(["--multirun", "seed=0,1", "hydra/launcher=nope", f"run_dir={tmp_path}/r${{seed}}"])
+    assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ from dal.config import overrides as module
 from dal.config.folder import config_folder
 from dal.config.overrides import check_overrides, compose
 from dal.config.schema import build
+from dal.config.trainer import with_objects
 from dal.data.sets.registry import registry as data_sets
 from dal.errors import DalError
 from dal.scoring.candidates import CandidatesConfig
@@ -168,3 +169,25 @@ def test_a_renamed_key_is_taken_under_its_old_name_with_a_warning(monkeypatch):
         cells = expand(["training.batch=8,16", "run_dir=runs/${training.batch_size}"])
     assert [cell.config["training"]["batch_size"] for cell in cells] == [8, 16]
     assert [cell.overrides[0] for cell in cells] == ["training.batch_size=8", "training.batch_size=16"]
+
+
+@pytest.mark.parametrize("text", ["+trainer.sync_batchnorm=true", "+model.lr=0.1"])
+def test_a_plus_in_front_of_an_existing_option_must_go(text):
+    key = text[1:].partition("=")[0]
+    with pytest.raises(DalError) as error:
+        compose([text])
+    assert str(error.value) == f"{key}: expected {key}=VALUE without +, because the option exists, got {text!r}."
+
+
+def test_a_run_dir_that_is_not_utf_8_is_refused():
+    with pytest.raises(DalError, match=r"^run_dir: expected a path in UTF-8, got 'a\\udcff'\.$"):
+        build(compose(["run_dir=a\udcff"]))
+
+
+def test_a_target_that_cannot_be_imported_names_the_cause():
+    with pytest.raises(DalError) as error:
+        with_objects({"logger": {"_target_": "nope.Nope"}})
+    assert str(error.value) == (
+        "trainer.logger: expected a class that Python can import as _target_, got "
+        "\"nope.Nope (No module named 'nope')\"."
+    )

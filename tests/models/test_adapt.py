@@ -138,3 +138,22 @@ def test_the_model_moves_to_the_device_and_back_outside_inference_mode(fails):
     with scoring_view(adapt(module, "fc"), device=torch.device("cpu")):
         pass
     assert moves == []
+
+
+def test_a_layer_with_two_names_is_found_under_both():
+    module = Mine()
+    module.net = nn.Sequential(module.body, module.fc)
+    for head in ("net.1", "fc"):
+        adapted = adapt(module, head)
+        assert adapted.head == head and adapted.head_layer is module.fc
+        with scoring_view(adapted) as view:
+            torch.testing.assert_close(view.logits(X), module(X))
+
+
+def test_a_module_with_lazy_weights_is_refused_until_it_has_run():
+    module = Mine()
+    module.fc = nn.LazyLinear(3)
+    with pytest.raises(DalError, match=r"^module: expected layers whose weights .*, got \"LazyLinear at 'fc'\"\.$"):
+        adapt(module, "fc")
+    module(X)
+    assert adapt(module, "fc").head == "fc"

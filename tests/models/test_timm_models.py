@@ -141,3 +141,17 @@ def test_an_unknown_tag_of_a_known_model_is_an_unknown_name(tag):
 def test_odd_names_are_unknown_names(name):
     with pytest.raises(DalError, match=rf"^backbone: expected one of timm/.*, got 'timm/{name}'"):
         build_backbone(f"timm/{name}", (3, 32, 32))
+
+
+def test_the_image_size_among_the_options_is_the_size_of_the_images():
+    backbone = TimmBackbone("test_vit", (1, 8, 8), options={"img_size": 16, "patch_size": 8})
+    assert backbone.size == 16
+    with pytest.raises(DalError, match=r"^model\.input_size: expected null, or img_size .*\(16\), got 32\.$"):
+        TimmBackbone("test_vit", (1, 8, 8), input_size=32, options={"img_size": 16})
+
+
+@pytest.mark.parametrize("key", ["drop_rate", "drop_path_rate"])
+@pytest.mark.parametrize("value", [5, -0.1, float("nan"), True])
+def test_a_rate_among_the_options_is_a_share(key, value):
+    with pytest.raises(DalError, match=rf"^model\.backbone_options\.{key}: expected a share from 0 to 1, got {value}"):
+        TimmBackbone("resnet10t", (3, 32, 32), options={key: value})

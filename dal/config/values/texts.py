@@ -12,8 +12,10 @@ from hydra.errors import OverrideParseException
 
 from dal.config.schema import RunConfig
 from dal.data.sets.registry import registry as data_sets
+from dal.errors import DalError, bad_value
 
 _TEXTS = {"str", "str | None", "list[str]", "list[str] | None"}
+_MOST_DIGITS = 1000  # Python refuses to convert more than 4300
 _LEAF = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[][,]|[^][,'"]+""")
 
 
@@ -33,6 +35,24 @@ def as_typed(override: str) -> str:
         return override
     in_list = value.lstrip().startswith("[")
     return f"{key}={''.join(quoted_leaf(leaf, in_list) for leaf in leaves)}"
+
+
+def check_digits(key: str, value: str) -> None:
+    """Raise DalError for a number with digits other than 0 to 9, or with too many of them.
+
+    Text settings can contain both.
+
+    >>> check_digits("run_dir", "３０")
+    """
+    name = key.lstrip("+~")
+    for part in re.split(r"""[][(){},:'"]""", value):
+        digits = re.sub(r"[-+._eE]", "", part.strip())
+        if name in _text_keys() or not digits.isdecimal():
+            continue
+        if not digits.isascii():
+            raise bad_value(name, "the digits 0 to 9", value)
+        if len(digits) > _MOST_DIGITS:
+            raise DalError(f"{name}: expected at most {_MOST_DIGITS} digits, got {len(digits)}.")
 
 
 def quoted_leaf(leaf: str, in_list: bool) -> str:

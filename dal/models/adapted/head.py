@@ -17,7 +17,7 @@ def head_name(module: nn.Module, head: str | nn.Module | None) -> str:
 
     Raises DalError if the module has no such layer, or if the layer ends in probabilities instead of logits.
     """
-    layers = {name: layer for name, layer in module.named_modules() if name}
+    layers = {name: layer for name, layer in module.named_modules(remove_duplicate=False) if name}
     if isinstance(head, nn.Module):
         name = next((name for name, layer in layers.items() if layer is head), None)
         if name is None:

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from dal.errors import DalError, bad_value, unknown_choice
 from dal.models.backbones.base import Backbone, features_of_one
 from dal.models.backbones.state_file import load_state, read_state
+from dal.runtime.ranges import share
 
 # dal sets these arguments itself, or they name files or code.
 _OWN = {"pretrained", "num_classes", "in_chans", "features_only", "checkpoint_path", "exportable", "scriptable"}
@@ -54,8 +55,8 @@ class TimmBackbone(Backbone):
     ) -> None:
         super().__init__()
         self.model, cfg = _create(name, weights, input_size, dict(options or {}))
-        fixed = bool(cfg.get("fixed_input_size"))
-        self.size: int | None = input_size or (cfg["input_size"][-1] if fixed else None)
+        own = (options or {}).get("img_size", cfg["input_size"][-1] if cfg.get("fixed_input_size") else None)
+        self.size: int | None = input_size or (None if own is None else int(own))
         self.scale: Tensor | None
         self.shift: Tensor | None
         scale, shift = (None, None) if weights is None or statistics is None else _affine(cfg, statistics)
@@ -118,6 +119,12 @@ def _create(
         if key in _OWN or not isinstance(value, bool | int | float):
             expected = "numbers such as drop_rate and drop_path_rate, and none of " + ", ".join(sorted(_OWN))
             raise bad_value("model.backbone_options", expected, {key: value})
+        if key.endswith("_rate"):
+            share().check(f"model.backbone_options.{key}", value)
+    if input_size is not None and options.get("img_size", input_size) != input_size:
+        raise bad_value(
+            "model.input_size", f"null, or img_size of model.backbone_options ({options['img_size']})", input_size
+        )
     path = None if weights in (None, "DEFAULT") else Path(str(weights))
     if path is not None and path.suffix not in (".pt", ".pth"):
         raise bad_value("weights", "null, DEFAULT or a path ending in .pt or .pth", weights)
@@ -131,7 +138,7 @@ def _create(
             model: nn.Module = timm.create_model(name, pretrained=weights == "DEFAULT", **options)
     except TypeError as error:
         raise bad_value("model.backbone_options", f"arguments of timm/{name}", _why(error)) from error
-    except (OSError, HTTPException, RuntimeError, AssertionError, ValueError) as error:
+    except (OSError, HTTPException, RuntimeError, AssertionError, ArithmeticError, ValueError) as error:
         if weights == "DEFAULT":
             expected = f"a network to download timm/{name} from, or a model with pre-trained weights"
             raise DalError(f"weights: expected {expected}, got {type(error).__name__}: {_why(error)}.") from error

@@ -45,9 +45,11 @@ class TrainMode:
     @contextmanager
     def __call__(self, only: Collection[nn.Module] | None = None, but: Collection[nn.Module] = ()) -> Iterator[None]:
         """Set train mode for layers in ``only`` and not in ``but``."""
+        # Compare identities, because == with a metric of torchmetrics returns a metric, which is true.
+        chosen, others = {id(m) for m in self.modes if only is None} | {id(m) for m in only or ()}, {id(m) for m in but}
         try:
             for m, flag in self.modes.items():
-                m.training = flag and m not in but and (only is None or m in only)
+                m.training = flag and id(m) in chosen and id(m) not in others
             yield
         finally:
             for m in self.modes:

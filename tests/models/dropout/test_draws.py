@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from helpers.own_modules import OwnModule, dense, learner_of, two_rounds
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torchmetrics.classification import MulticlassAccuracy
 
 from dal.acquisition import BADGE, BALD, Margin
 from dal.models import Classifier, adapt
@@ -166,6 +167,14 @@ def test_randomness_that_the_draws_leave_out_is_named():
     (text,) = [str(w.message) for w in said if str(w.message).startswith("model:")]
     assert text.startswith("model: the draws omit randomness of training in MultiheadAttention. Their log-prob")
     assert text.endswith("Set its rate to 0, or use nn.Dropout layers.")
+
+
+def test_metrics_are_not_named_as_randomness():
+    module = OwnModule(Attention(0.5))
+    module.accuracy = MulticlassAccuracy(3)
+    with pytest.warns(UserWarning, match=r"omit randomness of training in MultiheadAttention\. ") as said:
+        learner_of(adapt(module, "net.head"), BALD(num_draws=4))
+    assert not any("MulticlassAccuracy" in str(w.message) for w in said)
 
 
 @pytest.mark.parametrize(
