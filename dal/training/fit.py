@@ -159,7 +159,9 @@ def _plan(setup: TrainingSetup, num_labels: int, most: int, validates: bool) -> 
     config, accumulate = setup.config, setup.trainer_options.get("accumulate_grad_batches") or 1
     num_batches = batches_per_epoch(num_labels, config.batch_size, accumulate)
     every = math.ceil(config.check_every * accumulate / num_batches) if validates else 0
-    return Plan(most, num_batches, accumulate, every)
+    plan = Plan(most, num_batches, accumulate, every)
+    # A round shorter than a check would otherwise have no validation.
+    return replace(plan, validate_every=1) if every > 1 and config.check_every > most else plan
 
 
 def _loaders(
