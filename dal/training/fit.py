@@ -27,6 +27,7 @@ from dal.training.setup import Points, TrainingSetup
 from dal.training.trainer.epochs import EpochData, batches_per_epoch
 from dal.training.trainer.lightning import Plan
 from dal.training.trainer.monitored import check_monitored, runs_validation
+from dal.training.trainer.own_state import reset_module
 from dal.training.trainer.run_trainer import OurCallbacks, run_trainer
 from dal.training.trainer.structure import Structure, first_structure
 from dal.training.trainer.trainer_options import own_options
@@ -94,6 +95,7 @@ def fit(
     """
     config, passes, module = setup.config, setup.passes, setup.passes.model.module
     own_options(setup.trainer_options)
+    reset_module(module)
     if not len(labeled[0]):
         raise bad_value("labeled", "at least one labeled point", 0)
     monitor = _monitor(config, validation is not None)
@@ -157,7 +159,9 @@ def _plan(setup: TrainingSetup, num_labels: int, most: int, validates: bool) -> 
     config, accumulate = setup.config, setup.trainer_options.get("accumulate_grad_batches") or 1
     num_batches = batches_per_epoch(num_labels, config.batch_size, accumulate)
     every = math.ceil(config.check_every * accumulate / num_batches) if validates else 0
-    return Plan(most, num_batches, accumulate, every)
+    plan = Plan(most, num_batches, accumulate, every)
+    # A round shorter than a check would otherwise have no validation.
+    return replace(plan, validate_every=1) if every > 1 and config.check_every > most else plan
 
 
 def _loaders(

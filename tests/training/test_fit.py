@@ -98,13 +98,15 @@ def test_it_learns_and_stops_on_training_accuracy(data):
 
 def test_every_fit_has_a_new_trainer_and_a_new_optimizer(data):
     model = made(Mine)
-    steps = []
+    steps, optimizers, trainers = [], [], []
     for round in range(2):
         fit(model, data, points(data, 0, 20), config=quick(), trainer_options=CPU, round=round)
         steps.append(model.module.trainers[-1].global_step)
-    first, second = model.module.optimizers_made
+        optimizers += model.module.optimizers_made
+        trainers += model.module.trainers
+    first, second = optimizers
     assert first is not second
-    assert model.module.trainers[0] is not model.module.trainers[1]
+    assert trainers[0] is not trainers[1]
     assert steps == [6, 6]
     moments = [o.state[model.module.fc.weight]["momentum_buffer"] for o in (first, second)]
     assert not torch.equal(*moments)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from dal.errors import DalError
+from dal.errors import DalError, bad_value
 from dal.runtime.distributed import rank
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, load, package_of
 from dal.runtime.seeding import isolated_rng
@@ -32,6 +32,21 @@ class _RoundStart(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.after_setup()
+
+
+class _ValidatesOnce(pl.Callback):
+    """Runs validation with the last update if it has not run before in the round."""
+
+    has_run = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.has_run = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.should_stop and not self.has_run:
+            trainer.check_val_every_n_epoch = 1
 
 
 class _PlateauPace(pl.Callback):
@@ -90,6 +105,10 @@ def _fit(trainer: Any, module: Any, loaders: EpochData) -> None:
     try:
         trainer.fit(module, datamodule=loaders)
     except Exception as error:
+        name = error.args[0] if isinstance(error, KeyError) and error.args else None
+        if isinstance(name, str) and name.startswith("val") and name not in trainer.callback_metrics:
+            expected = "a metric that validation has logged, which runs about every training.check_every updates"
+            raise bad_value("trainer.callback_metrics", expected, name) from error
         # Errors of the user's own code keep their traceback.
         if type(error).__name__ == "MisconfigurationException" or "conditioned on metric" in str(error):
             raise DalError(f"trainer: expected options that Lightning accepts, got: {first_line(error)}.") from error
@@ -107,7 +126,16 @@ def _in_order(counter: Any, theirs: Sequence[Any], ours: OurCallbacks, module: A
     kept = [ours.kept] if theirs or any(is_overridden(hook, module) for hook in hooks) else []
     # The cost counter must be first, because the work of other callbacks after a batch is not training.
     before = [counter, *kept, *([] if ours.after_setup is None else [made(_RoundStart, ours.after_setup)])]
-    return [*before, *theirs, ours.count, ours.stopping, made(FiniteLoss), made(_PlateauPace), *ours.average]
+    return [
+        *before,
+        *theirs,
+        ours.count,
+        ours.stopping,
+        made(FiniteLoss),
+        made(_ValidatesOnce),
+        made(_PlateauPace),
+        *ours.average,
+    ]
 
 
 def _loggers(setup: TrainingSetup, given: Any, loggers: list[Any], package: str) -> Any:

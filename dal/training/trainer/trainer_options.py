@@ -11,6 +11,7 @@ from typing import Any
 from dal.errors import DalError, bad_value, unknown_choice
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, is_callback, load, package_of
 from dal.training.trainer.lightning import has, quiet
+from dal.training.trainer.own_state import remember_module
 from dal.training.trainer.user_objects import as_list, is_factory, new_plugins, remember
 
 RESERVED = {
@@ -77,6 +78,10 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
 """Checks for options whose values Lightning checks late or not at all."""
 
 
+_OTHER_WEIGHTS = ("64", "64-true", "bf16-true", "16-true", "transformer-engine", "transformer-engine-float16")
+"""Precisions of Lightning with weights of other types than 32-bit floats."""
+
+
 def check_trainer_options(options: Mapping[str, Any], module: Any = None) -> None:
     """Raise DalError for options that dal controls or the Trainer cannot use.
 
@@ -90,11 +95,14 @@ def check_trainer_options(options: Mapping[str, Any], module: Any = None) -> Non
         if name not in known:
             raise unknown_choice("trainer", sorted(set(known) - RESERVED.keys()), name)
     _check_values(checked)
+    _check_precision(checked)
     _check_objects(checked, package)
     _check_launch(checked)
     if module is not None and not module.automatic_optimization:
         _check_manual(checked)
     remember(as_list(checked.get("callbacks")), module)
+    if module is not None:
+        remember_module(module)
     _construct(trainer_class, checked)
 
 
@@ -116,10 +124,22 @@ def _check_values(options: Mapping[str, Any]) -> None:
             raise bad_value(f"trainer.{name}", expected, options[name])
 
 
+def _check_precision(options: Mapping[str, Any]) -> None:
+    """Raise DalError for a precision that changes the type of the weights, because dal scores 32-bit images."""
+    named = [("precision", options.get("precision"))]
+    named += [("plugins", getattr(plugin, "precision", plugin)) for plugin in as_list(options.get("plugins"))]
+    for name, precision in named:
+        if str(precision) in _OTHER_WEIGHTS:
+            raise bad_value(f"trainer.{name}", "a precision with 32-bit weights: 32, 16-mixed or bf16-mixed", precision)
+
+
 def _check_objects(options: Mapping[str, Any], package: str) -> None:
     for callback in as_list(options.get("callbacks")):
         if not is_callback(callback) and not is_factory(callback):
             raise bad_value("trainer.callbacks", "callbacks, such as EarlyStopping('val_loss')", callback)
+        needy = next((name for name in ("LearningRateMonitor", "DeviceStatsMonitor") if has([callback], name)), None)
+        if needy and options.get("logger") is False:
+            raise bad_value("trainer.logger", f"a logger for {needy}", False)
     for logger in as_list(options.get("logger")):
         if not hasattr(type(logger), "log_metrics") and not is_factory(logger):
             raise bad_value("trainer.logger", "loggers, true or false", logger)

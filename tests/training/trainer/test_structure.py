@@ -87,11 +87,11 @@ def test_layers_that_setup_makes_are_scored_and_made_again(start):
     learner = learner_of(Auxiliary, training=watched(warm_start=start), acquisition=Margin())
     module = learner.model.module
     first = learner.fit()
-    kept = copy.deepcopy(module.state_dict())
+    kept, first_start = copy.deepcopy(module.state_dict()), module.starts
     learner.tell(query := learner.ask(10), learner.data.labels[list(query)].tolist())
     second = learner.fit()
     assert (first.updates, second.updates) == (6, 6)
-    began = module.starts
+    began = [*first_start, *module.starts]
     assert {"second.weight", "late.weight"} < began[0].keys() == began[1].keys()
     for name in began[0]:
         same = torch.equal(kept[name], began[1][name])

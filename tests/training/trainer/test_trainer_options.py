@@ -5,8 +5,9 @@ import pytorch_lightning as pl
 import torch
 from helpers.modules import Mine, Validated, learner_of, settings
 from helpers.toys import toy_data
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import DeviceStatsMonitor, EarlyStopping, LearningRateMonitor
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.plugins.precision import DoublePrecision
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dal import ActiveLearner, adapt, run
@@ -168,7 +169,7 @@ def test_a_scheduler_with_validation_trains():
 
     rows, learner = campaign(Both(), validation_size=10)
     assert [row.updates for row in rows] == [6, 6, 6]
-    assert learner.model.module.calls == 3, "the check calls nothing where there is validation"
+    assert learner.model.module.calls == 1, "each round starts with the attributes of the first"
 
 
 @pytest.mark.parametrize("name", ["val_loss", "valid/acc"])
@@ -196,3 +197,25 @@ def test_a_metric_that_nothing_logs_is_a_sentence():
         DalError, match=r"^trainer: expected options that Lightning accepts, got: Early stopping conditioned"
     ):
         learner_of(Mine, callbacks=[EarlyStopping("los")]).fit()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*(("precision", p) for p in (64, "64", "64-true", "bf16-true", "16-true")), ("plugins", DoublePrecision())],
+)
+def test_a_precision_with_other_weights_is_refused(name, value):
+    expected = rf"^trainer\.{name}: expected a precision with 32-bit weights: 32, 16-mixed or bf16-mixed, got "
+    with pytest.raises(DalError, match=expected):
+        learner_of(Mine, **{name: value})
+
+
+@pytest.mark.parametrize("value", [32, "32", "32-true", "bf16-mixed"])
+def test_a_precision_with_32_bit_weights_is_valid(value):
+    check_trainer_options({"accelerator": "cpu", "precision": value})
+
+
+@pytest.mark.parametrize("monitor", [LearningRateMonitor, DeviceStatsMonitor])
+def test_a_callback_that_needs_a_logger_is_refused_without_one(monitor):
+    expected = rf"^trainer\.logger: expected a logger for {monitor.__name__}, got False\.$"
+    with pytest.raises(DalError, match=expected):
+        learner_of(Mine, callbacks=[monitor()], logger=False)

@@ -1,0 +1,114 @@
+"""Resets the plain attributes of a module for each round.
+
+A module may count batches, or hold a metric, a generator or an optimizer. A resumed run starts with a new module, so
+each round starts from the attributes that the module had when dal first saw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import nn
+
+from dal.runtime.lightning_package import load, package_of
+
+_FIRST = "_dal_first_attributes"
+_UNCHANGING = (type(None), bool, int, float, complex, str, bytes, torch.device, torch.dtype)
+
+
+class _Attributes:
+    """The plain attributes of all parts of a module: no parameters, buffers or submodules."""
+
+    def __init__(self, module: nn.Module) -> None:
+        package = package_of(module)
+        bare = load(package).LightningModule() if package else nn.Module()
+        # Structure restores "forward" and the compiled call.
+        self._framework = {*vars(bare), "forward", "_compiled_call_impl"}
+        found = [(part, self._of(part)) for part in module.modules()]
+        values = [value for _, own in found for value in own.values()]
+        self._stateful = {id(thing): (thing, _state(thing)) for value in values for thing in _stateful(value)}
+        shared = self._shared(module)
+        self._found = [(part, _copied(own, shared)) for part, own in found]
+
+    def restore(self, module: nn.Module) -> None:
+        """Restore these attributes, except those that cannot be copied."""
+        shared = self._shared(module)
+        for part, (first, kept) in self._found:
+            for name, value in self._of(part).items():
+                # Keep hooks that a user sets on the object.
+                if name not in first and name not in kept and not callable(value):
+                    del vars(part)[name]
+            # All attributes share one memo, so that an object in two attributes stays one object.
+            vars(part).update(_copied(first, shared)[0])
+        for thing, state in self._stateful.values():
+            _load(thing, state)
+
+    def _of(self, part: nn.Module) -> dict[str, Any]:
+        return {k: v for k, v in vars(part).items() if k not in self._framework and not k.startswith("_dal_")}
+
+    def _shared(self, module: nn.Module) -> dict[int, Any]:
+        """Return a deepcopy memo with the objects that copies refer to."""
+        trainer = vars(module).get("_trainer")
+        same = [*module.modules(), *module.parameters(), *module.buffers(), *([] if trainer is None else [trainer])]
+        return {id(thing): thing for thing in [*same, *(thing for thing, _ in self._stateful.values())]}
+
+
+def remember_module(module: nn.Module) -> None:
+    """Save the plain attributes of a module at the first call."""
+    if _FIRST not in vars(module):
+        # Store them in the module, because a global table would keep the module alive.
+        setattr(module, _FIRST, _Attributes(module))
+
+
+def reset_module(module: nn.Module) -> None:
+    """Restore the plain attributes that the module had when dal first saw it."""
+    remember_module(module)
+    first: _Attributes = getattr(module, _FIRST)
+    first.restore(module)
+
+
+def _copied(attributes: Mapping[str, Any], memo: dict[int, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Return copies of the attributes, and the names of those that cannot be copied."""
+    made: dict[str, Any] = {}
+    for name, value in attributes.items():
+        if isinstance(value, _UNCHANGING):
+            made[name] = value
+            continue
+        before = dict(memo)
+        try:
+            made[name] = deepcopy(value, memo)
+        except Exception:  # noqa: BLE001  an attribute that cannot be copied stays as it is
+            memo.clear()
+            memo.update(before)
+    return made, attributes.keys() - made.keys()
+
+
+def _stateful(value: Any) -> Iterator[Any]:
+    """Yield the optimizers, schedulers and generators of an attribute, optimizers first."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set):
+        found = [thing for part in value for thing in _stateful(part)]
+        yield from sorted(found, key=lambda thing: not isinstance(thing, torch.optim.Optimizer))
+    elif isinstance(value, torch.optim.Optimizer | torch.Generator):
+        yield value
+    elif isinstance(value, torch.optim.lr_scheduler.LRScheduler):
+        yield value.optimizer
+        yield value
+
+
+def _state(thing: Any) -> Any:
+    return thing.get_state() if isinstance(thing, torch.Generator) else deepcopy(thing.state_dict())
+
+
+def _load(thing: Any, state: Any) -> None:
+    if isinstance(thing, torch.Generator):
+        thing.set_state(state)
+        return
+    if isinstance(thing, torch.optim.Optimizer):
+        # A callback may have added groups, such as those of unfrozen layers.
+        del thing.param_groups[len(state["param_groups"]) :]
+    thing.load_state_dict(deepcopy(state))
