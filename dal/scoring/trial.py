@@ -47,6 +47,12 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
         x = view.prepare(few, data.labels)
         if not is_own:
             check_num_outputs(view.logits(x), data.num_classes, model.head or "predict")
+            if view.has_other_order(x):
+                warnings.warn(
+                    f"model: the output of forward() orders the classes unlike the layer {model.head!r}, whose output "
+                    "dal scores and tests. Name the layer that returns logits as head=, or pass predict=.",
+                    stacklevel=4,
+                )
             _check_head(view, acquisition, x)
         if needs_draws:
             tried = view.draws(x, TRIED_DRAWS)

@@ -110,6 +110,29 @@ class Head:
         return "" if inner is None or not inner[0] else f", perhaps {f'{self.name}.{inner[0]}'!r}"
 
 
+def has_other_order(result: object, out: object) -> bool:
+    """Return whether ``result`` orders the classes of an image unlike the head's output.
+
+    Softmax, sigmoid and similar functions keep the order. For a single output per image, the images are compared.
+    Results of other shapes are not compared.
+
+    >>> logits = torch.tensor([[1.0, 2.0]])
+    >>> has_other_order(logits.softmax(dim=1), logits), has_other_order(-logits, logits)
+    (False, True)
+    """
+    if not isinstance(result, Tensor) or not isinstance(out, Tensor) or not result.is_floating_point():
+        return False
+    if result.ndim not in (1, 2) or result.numel() != out.numel() or len(result) != len(out):
+        return False
+    a, b = (part.double().reshape(len(out), -1) for part in (out, result))
+    if a.shape[1] == 1:
+        a, b = a.view(1, -1), b.view(1, -1)
+    # Rounding can swap outputs that are nearly equal.
+    gaps = [part.unsqueeze(2) - part.unsqueeze(1) for part in (a, b)]
+    signs = [(gap > 1e-3 * gap.abs().amax()).int() - (gap < -1e-3 * gap.abs().amax()).int() for gap in gaps]
+    return bool((signs[0] * signs[1] < 0).any())
+
+
 def _equal(result: Tensor, expected: Tensor) -> bool:
     if result.numel() != expected.numel():
         return False

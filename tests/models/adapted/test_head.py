@@ -1,5 +1,7 @@
 """Common heads work; others are refused by name."""
 
+import warnings
+
 import pytest
 import torch
 from helpers.own_modules import OwnModule, dense, learner_of, noise_data, two_rounds
@@ -8,6 +10,7 @@ from torch import nn
 from dal.acquisition import BADGE, BALD, ALFAMix, Margin
 from dal.errors import DalError
 from dal.models import adapt
+from dal.models.adapted.head import has_other_order
 from dal.models.adapted.scoring_model import scoring_view
 
 
@@ -121,3 +124,47 @@ def test_one_logit_for_three_classes_is_refused():
         DalError, match=r"^model: expected a last layer with 3 outputs, .* got \"1 outputs at 'net.2'\""
     ):
         learner_of(adapt(OwnModule(dense(nn.Linear(6, 1))), "net.2"), Margin())
+
+
+AFTER = {
+    "negated": (lambda z: -z, True),
+    "other classes": (lambda z: z.roll(1, dims=1), True),
+    "scaled": (lambda z: 50 * z, False),
+    "softmax": (lambda z: z.softmax(dim=1), False),
+    "log-softmax": (lambda z: z.log_softmax(dim=1), False),
+    "sigmoid": (lambda z: z.sigmoid(), False),
+    "half precision": (lambda z: z.bfloat16().softmax(dim=1), False),
+    "class": (lambda z: z.argmax(dim=1), False),
+    "nothing": (lambda z: None, False),
+    "a pair": (lambda z: (z, z), False),
+    "embedding": (lambda z: torch.cat([z, -z], dim=1), False),
+}
+
+
+class Changed(nn.Module):
+    def __init__(self, after, outputs=3):
+        super().__init__()
+        self.body, self.after = dense(nn.Dropout(0.5)), after
+        self.fc = nn.Linear(6, outputs)
+
+    def forward(self, x):
+        return self.after(self.fc(self.body(x)))
+
+
+def said_about_the_order(module):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        learner_of(adapt(module, "net.fc"), Margin())
+    return any("orders the classes unlike the layer 'net.fc'" in str(w.message) for w in said)
+
+
+@pytest.mark.parametrize("name", AFTER)
+def test_an_output_that_orders_the_classes_unlike_the_head_is_said(name):
+    after, is_said = AFTER[name]
+    assert said_about_the_order(OwnModule(Changed(after))) is is_said
+
+
+@pytest.mark.parametrize(("after", "other"), [(torch.neg, True), (torch.sigmoid, False), (torch.ravel, False)])
+def test_a_single_output_is_compared_between_images(after, other):
+    out = torch.tensor([[-1.0], [0.5], [2.0]])
+    assert has_other_order(after(out), out) is other
