@@ -299,3 +299,10 @@ def test_bytes_of_any_kind_end_in_labels_or_in_one_sentence(tmp_path_factory, da
             assert set(csv_labels(path, FILES)) <= set(FILES)
         except DalError as error:
             assert len(str(error).splitlines()) == 1
+
+
+def test_a_very_long_id_makes_a_short_error(tmp_path):
+    path = write(tmp_path, f"id,label\n{'x' * 100_000},cat\n")
+    with pytest.raises(DalError, match="got 'xxx") as error:
+        csv_labels(path, FILES)
+    assert len(str(error.value)) < 400 + len(str(path))
