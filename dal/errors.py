@@ -38,7 +38,20 @@ def bad_value(argument: str, expected: str, got: object) -> DalError:
     >>> str(bad_value("query_size", "at least 1", 0))
     'query_size: expected at least 1, got 0.'
     """
-    return DalError(f"{argument}: expected {expected}, got {got!r}.")
+    return DalError(f"{argument}: expected {expected}, got {shortened(got)}.")
+
+
+def shortened(value: object) -> str:
+    """Return the repr of a value, without the middle of a long one.
+
+    >>> len(shortened("x" * 200_000)), shortened("x")
+    (303, "'x'")
+    """
+    text = repr(value)
+    return text if len(text) <= 2 * _HALF else f"{text[:_HALF]}...{text[-_HALF:]}"
+
+
+_HALF = 150
 
 
 _MOST_SHOWN = 40
@@ -53,7 +66,7 @@ def unknown_choice(argument: str, choices: Iterable[str], got: str) -> DalError:
     "acquisition: expected one of badge, bald, got 'blad' (did you mean bald?)."
     """
     names = sorted(choices)
-    near = get_close_matches(got, names, n=1)
+    near = get_close_matches(got[:_HALF], names, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     shown = ", ".join(names if len(names) <= _MOST_SHOWN else [*names[:5], f"... ({len(names)} in all)"])
-    return DalError(f"{argument}: expected one of {shown}, got {got!r}{hint}.")
+    return DalError(f"{argument}: expected one of {shown}, got {shortened(got)}{hint}.")

@@ -19,7 +19,7 @@ from dal.config.schema import ROOT_NAME, register, register_own_file
 from dal.config.values.resolve import resolve
 from dal.config.values.sweeps import sweep_values, swept, value_text
 from dal.config.values.texts import as_typed, check_digits, quoted_leaf
-from dal.errors import DalError, unknown_choice
+from dal.errors import DalError, shortened, unknown_choice
 from dal.runs.saved_config import REASONS, current_keys
 
 GROUPS = ("data", "acquisition", "experiment", "compute", "benchmark")
@@ -161,9 +161,9 @@ def parse(overrides: list[str]) -> list[Override]:
         try:
             parsed += OverridesParser.create().parse_overrides([text])
         except (OverrideParseException, ValueError, RecursionError):
-            raise DalError(f"overrides: expected KEY=VALUE, got {text!r}.") from None
+            raise DalError(f"overrides: expected KEY=VALUE, got {shortened(text)}.") from None
         if not parsed[-1].key_or_group:
-            raise DalError(f"overrides: expected KEY=VALUE, got {text!r}.")
+            raise DalError(f"overrides: expected KEY=VALUE, got {shortened(text)}.")
     return parsed
 
 

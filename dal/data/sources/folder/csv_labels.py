@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from dal.data.sources.folder.csv_text import Row, read_text, rows
 from dal.data.sources.folder.names import composed
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_value, shortened
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _COLUMNS = ("label", "labels")
@@ -156,9 +156,9 @@ def _is_text(label: str) -> bool:
 
 
 def _unknown_id(given: str, known: Collection[str], where: str, explain: Explain) -> DalError:
-    image = composed(PurePosixPath(given).as_posix())
+    image, got = composed(PurePosixPath(given).as_posix()), shortened(given)
     if given and (reason := explain(image)):
-        return DalError(f"data.csv: expected images as ids ({where}), got {given!r}, which is skipped: {reason}.")
+        return DalError(f"data.csv: expected images as ids ({where}), got {got}, which is skipped: {reason}.")
     near = {name.lower(): name for name in known}.get(image.replace("\\", "/").lower())
     hint = f" (did you mean {near!r}?)" if given and near else ""
-    return DalError(f"data.csv: expected existing image files below the root as ids ({where}), got {given!r}{hint}.")
+    return DalError(f"data.csv: expected existing image files below the root as ids ({where}), got {got}{hint}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_value, shortened
 
 # Invisible characters that Unicode does not classify as format characters.
 _BLANK = {"\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u3164", "\uffa0"}
@@ -85,7 +85,7 @@ def check_listed_names(argument: str, classes: Sequence[object]) -> None:
         if not _visible(name):
             raise bad_value(argument, "class names that are not empty", name)
         if name in seen:
-            raise DalError(f"{argument}: expected each class name once, got {name!r} twice.")
+            raise DalError(f"{argument}: expected each class name once, got {shortened(name)} twice.")
         seen.add(name)
     check_distinct(argument, names, listed=names)
 

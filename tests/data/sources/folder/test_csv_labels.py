@@ -310,3 +310,10 @@ def test_semicolons_in_the_column_label_are_a_hint_at_the_column_labels(tmp_path
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(csv_labels(path, ["a.jpg", "b.jpg", "c.jpg"])) == 3
+
+
+def test_a_very_long_id_makes_a_short_error(tmp_path):
+    path = write(tmp_path, f"id,label\n{'x' * 100_000},cat\n")
+    with pytest.raises(DalError, match="got 'xxx") as error:
+        csv_labels(path, FILES)
+    assert len(str(error.value)) < 400 + len(str(path))
