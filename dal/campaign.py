@@ -57,7 +57,7 @@ def run(
     finished round of the records. Raises
     WaitingForAnswers if the oracle has no labels yet; a later call with the same records resumes.
     """
-    campaign = for_task(campaign or CampaignConfig(), learner.data.task)
+    campaign = for_task(campaign or CampaignConfig(), learner.data.task, learner.metrics.numbers)
     test = None if test is None else as_image_data(test, "test", learner.data.classes)
     answerable = torch.zeros(len(learner.data), dtype=torch.bool)
     answerable[oracle.answerable()] = True

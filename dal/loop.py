@@ -89,7 +89,7 @@ class ActiveLearner:
         check_acquisition(acquisition, data)
         self.pool = pool or Pool(len(data), data.num_classes, task=data.task)
         self.pool.check_fits(len(data), data.num_classes, data.task)
-        self.metrics = OwnMetrics(metrics or {}, data.task)
+        self.metrics = OwnMetrics({} if metrics is None else metrics, data.task, data.num_classes)
         self.candidates = candidates_for(candidates, acquisition, len(data))
         self.data, self.acquisition, self.seed, self.initial = data, acquisition, seed, initial
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()

@@ -19,6 +19,7 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from dal.analysis import read_run
 from dal.cli import main
 from dal.config.overrides import check_overrides, compose
 from dal.data import from_dataset
@@ -46,6 +47,7 @@ RUN_IN_A_COPY = (
     "# tests/acquisition/test_mc_entropy.py",
     "# dal/data/sets/my_images.py",
 )
+RUN_WITH_METRICS = ("metrics=metrics",)
 RUN_WITH_LOGGERS = ("import CSVLogger, MLFlowLogger",)
 RUN_ALONE = (
     "bald_scores, k_center_greedy",
@@ -107,7 +109,7 @@ class Logging(MyModule):
 
 
 def test_every_block_of_python_is_run_by_a_test():
-    starts = [*RUN_IN_A_PROJECT, *RUN_IN_A_COPY, *RUN_ALONE, *RUN_WITH_LOGGERS]
+    starts = [*RUN_IN_A_PROJECT, *RUN_IN_A_COPY, *RUN_ALONE, *RUN_WITH_LOGGERS, *RUN_WITH_METRICS]
     assert sorted(block(start) for start in starts) == sorted(b for _, b in blocks("python"))
 
 
@@ -124,10 +126,22 @@ def test_the_lines_for_a_project_of_ones_own(monkeypatch, capsys, tmp_path):
     learner = scope["learner"]
     assert learner.pool.num_labeled == 100 and learner.model.module.steps == 15
     monkeypatch.chdir(tmp_path)
+    scope["test_data"] = from_dataset(dataset, num_classes=10)
     campaign = second.replace("seed=1)", "seed=1, training=TrainingConfig(max_updates=3, min_updates=1))")
     exec(compile(campaign, "README.md", "exec"), scope)
     assert scope["rows"][-1]["num_labeled"] == 60 and (tmp_path / "runs" / "mine" / "selections.csv").exists()
+    assert read_run(tmp_path / "runs" / "mine").label == "badge"
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["20", "40", "60", "80", "100"]
+
+
+def test_the_metrics_of_the_training_guide(monkeypatch, capsys):
+    dataset = TensorDataset(torch.rand(100, 1, 8, 8), torch.arange(100) % 10)
+    data = from_dataset(dataset, num_classes=10)
+    code = block(RUN_WITH_METRICS[0]).replace("metrics=metrics", "metrics=metrics, training=quick")
+    quick = TrainingConfig(max_updates=2, min_updates=1)
+    scope = {"MyModule": MyModule, "data": data, "test_data": data, "quick": quick}
+    exec(compile(code, "README.md", "exec"), scope)
+    assert len(scope["rows"]) == 3 and capsys.readouterr().out.count(",") == 2
 
 
 def test_the_loggers_of_the_training_guide(monkeypatch, tmp_path):

@@ -28,7 +28,7 @@ from dal.runtime.progress import OnProgress, silent
 from dal.runtime.ranges import whole
 from dal.scoring.candidates import CandidatesConfig
 from dal.scoring.config import ScoringConfig
-from dal.stopping import CampaignConfig, largest_query
+from dal.stopping import TARGET_METRICS, CampaignConfig, largest_query
 from dal.training import TrainingConfig
 
 ROOT_NAME = "run"
@@ -195,11 +195,19 @@ def build(config: Mapping[str, Any]) -> Built:
         candidates=_section("candidates", CandidatesConfig, config.get("candidates", {})),
         training=_section("training", TrainingConfig, config.get("training", {})),
         scoring=_section("scoring", ScoringConfig, config.get("scoring", {})),
-        campaign=_section("campaign", CampaignConfig, config.get("campaign", {})),
+        campaign=_campaign(config.get("campaign", {})),
         oracle=_section("oracle", OracleConfig, config.get("oracle", {})),
         prices=_section("prices", PricesConfig, config.get("prices", {})),
         trainer=dict(trainer),
     )
+
+
+def _campaign(values: Any) -> CampaignConfig:
+    """Return the campaign. Its metric is one of a task, because the command line adds no others."""
+    campaign: CampaignConfig = _section("campaign", CampaignConfig, values)
+    if campaign.target_metric not in TARGET_METRICS:
+        raise unknown_choice("campaign.target_metric", TARGET_METRICS, campaign.target_metric)
+    return campaign
 
 
 def _acquisition(chosen: Any) -> Any:

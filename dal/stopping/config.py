@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import ClassVar
 
 from dal.errors import bad_value, unknown_choice
@@ -18,6 +20,14 @@ _TASKS: tuple[Task, ...] = (CLASSIFICATION, MULTI_LABEL)
 def target_metrics(task: Task) -> list[str]:
     """Return the valid values of ``target_metric`` for a task."""
     return [*(on_test(name) for name in task.rule_metrics), f"val_{task.primary_metric}"]
+
+
+def _may_be_own(name: object) -> bool:
+    """Whether a name can be that of a metric of the learner, which only run() knows. A misspelled one is none."""
+    if not isinstance(name, str) or not name.startswith(on_test("")) or name == on_test(""):
+        return False
+    known = {on_test(metric) for task in _TASKS for metric in task.metric_names}
+    return name not in known and not get_close_matches(name, known, cutoff=0.93)
 
 
 TARGET_METRICS = tuple(name for task in _TASKS for name in target_metrics(task))
@@ -69,7 +79,8 @@ class CampaignConfig:
     """Value of target_metric, from 0 to 1, at which the campaign ends; null never ends it."""
     target_metric: str = "test_accuracy"
     """Metric for the target, the plateau and the cost optimum: test_accuracy, test_balanced_accuracy or val_accuracy;
-    with multi-label data test_mean_average_precision, test_f1, test_label_accuracy or val_mean_average_precision."""
+    with multi-label data test_mean_average_precision, test_f1, test_label_accuracy or val_mean_average_precision; in a
+    library also test_NAME of a metric of the learner."""
     plateau_rounds: int | None = None
     """Rounds without a gain of plateau_delta after which the campaign ends; null turns the rule off."""
     plateau_delta: float = 0.001
@@ -90,7 +101,7 @@ class CampaignConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, "campaign.")
-        if self.target_metric not in TARGET_METRICS:
+        if self.target_metric not in TARGET_METRICS and not _may_be_own(self.target_metric):
             raise unknown_choice("campaign.target_metric", TARGET_METRICS, self.target_metric)
         if self.initial not in INITIAL_SETS:
             raise unknown_choice("campaign.initial", INITIAL_SETS, self.initial)
@@ -120,18 +131,18 @@ class CampaignConfig:
             return sys.maxsize  # more than any budget
 
 
-def for_task(config: CampaignConfig, task: Task) -> CampaignConfig:
-    """Return the campaign with a ``target_metric`` that the task has.
+def for_task(config: CampaignConfig, task: Task, own: Sequence[str] = ()) -> CampaignConfig:
+    """Return the campaign with a ``target_metric`` that the task or the learner has.
 
-    For tasks other than classification, the accuracy becomes the primary metric of the task. Raises DalError for a
-    metric that the task does not have, and for a balanced initial set with such a task.
+    ``own`` are the names of the learner's own metrics. For tasks other than classification, the accuracy becomes the
+    primary metric of the task. Raises DalError for another metric, and for a balanced initial set with such a task.
 
     >>> for_task(CampaignConfig(), MULTI_LABEL).target_metric
     'test_mean_average_precision'
     """
     if config.initial == "balanced" and task.name != CLASSIFICATION.name:
         raise bad_value("campaign.initial", f"random with {task.name} data", config.initial)
-    allowed = target_metrics(task)
+    allowed = [*target_metrics(task), *map(on_test, own)]
     if config.target_metric in allowed:
         return config
     split, _, name = config.target_metric.partition("_")
