@@ -124,7 +124,7 @@ def test_the_lines_for_a_project_of_ones_own(monkeypatch, capsys, tmp_path):
     scope = {}
     exec(compile(code, "README.md", "exec"), scope)
     learner = scope["learner"]
-    assert learner.pool.num_labeled == 100 and learner.model.module.steps == 15
+    assert learner.pool.num_labeled == 100 and learner.model.module.steps == 3  # of the last round
     monkeypatch.chdir(tmp_path)
     scope["test_data"] = from_dataset(dataset, num_classes=10)
     campaign = second.replace("seed=1)", "seed=1, training=TrainingConfig(max_updates=3, min_updates=1))")
