@@ -88,11 +88,12 @@ def pair_runs(
         for key in keys:
             if not any(_within(name, presets.get(key, [key])) for name in chain.from_iterable(settings.values())):
                 raise bad_value(argument, "a key of the configuration, such as campaign.query_size", key)
+    named_by = [name for name in across if name in presets]
     vary, across = ([one for key in keys for one in presets.get(key, [key])] for keys in (vary, across))
     # A function has one name in all problems, so that results can be combined.
     named = _name_functions(groups, settings, ("acquisition", *vary))
     problems: dict[str, list[Group]] = defaultdict(list)
-    for group, name in zip(named, _problem_names(groups, settings, across), strict=True):
+    for group, name in zip(named, _problem_names(groups, settings, across, named_by), strict=True):
         problems[name].append(group)
     free = ("acquisition", "data.name", *vary, *across)
     _check_functions(problems)
@@ -122,7 +123,7 @@ def _name_functions(
 
 
 def _problem_names(
-    groups: Sequence[Group], settings: Mapping[int, Mapping[str, str]], across: Sequence[str]
+    groups: Sequence[Group], settings: Mapping[int, Mapping[str, str]], across: Sequence[str], presets: Sequence[str]
 ) -> list[str]:
     own = [{k: v for k, v in settings[id(g)].items() if _within(k, across)} for g in groups]
     names = [""] * len(groups)
@@ -131,7 +132,10 @@ def _problem_names(
         same_data = [own[i] for i in places]
         every = dict.fromkeys(chain.from_iterable(same_data))
         keys = [key for key in every if len({values.get(key) for values in same_data}) > 1]
-        for i, text in zip(places, short_names(same_data, keys), strict=True):
+        heads = [
+            tuple(item for item in row if item[0] in presets) for row in differing_presets([groups[i] for i in places])
+        ]
+        for i, text in zip(places, short_names(same_data, keys, heads), strict=True):
             names[i] = ", ".join(filter(None, [data, text]))
     return names
 

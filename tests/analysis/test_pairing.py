@@ -71,7 +71,12 @@ def test_a_preset_stands_for_the_keys_that_it_sets(make):
     (problem,) = pair_runs(runs, vary=["compute"], presets=presets)
     assert sorted(problem.names) == ["margin, average=0.5", "margin, without average"]
     runs += grid(make, ["badge"], compute="classic") + grid(make, ["badge"], compute="saver", training__average=0.5)
-    assert len(pair_runs(runs, across=["compute"], presets=presets)) == 2
+    problems = pair_runs(runs, across=["compute"], presets=presets)
+    assert [problem.name for problem in problems] == ["digits, average=0.5", "digits, without average"]
+    four = {"compute": [key.replace("__", ".") for key in FOUR]}
+    runs = grid(make, compute="classic") + grid(make, compute="saver", **FOUR)
+    problems = pair_runs(runs, across=["compute"], presets=four)
+    assert [problem.name for problem in problems] == ["digits, compute=classic", "digits, compute=saver"]
     with pytest.raises(DalError, match=r"^vary: expected a key of the configuration, .* got 'experiment'\.$"):
         pair_runs(runs, vary=["experiment"], presets=presets)
 

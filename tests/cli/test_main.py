@@ -198,7 +198,10 @@ def test_a_folder_of_images_from_labels_to_a_ranking_of_new_ones(tmp_path, capsy
         ("trainer.deterministic=abc", "trainer.deterministic: expected true, false or warn, got 'abc'."),
         ("trainer.gradient_clip_val=nan", "trainer.gradient_clip_val: expected a number from 0, or null, got nan."),
         ("+trainer.logger={save_dir:x}", "trainer.logger: expected {_target_: CLASS, ARGUMENT: VALUE, ...}, got {"),
-        ("+trainer.logger={_target_:no.such.Logger}", "trainer.logger: expected a class that Python can import as _target_, "),
+        (
+            "+trainer.logger={_target_:no.such.Logger}",
+            "trainer.logger: expected a class that Python can import as _target_, ",
+        ),
         ("trainer.strategy=foo", "trainer: expected options that Lightning accepts, got: "),
         ("model.dropout=0 model.backbone_dropout=0 acquisition=bald", "Add nn.Dropout"),
     ],
