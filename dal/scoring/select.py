@@ -100,17 +100,10 @@ def _checked(function: AcquisitionFunction, chosen: object, num_points: int, que
     wrong = (positions < 0) | (positions >= num_points)
     if bool(wrong.any()):
         raise bad_value(argument, f"positions from 0 to {num_points - 1}", int(positions[wrong][0]))
-<<<<<<< HEAD
     values, counts = torch.unique(positions, return_counts=True)
     if len(values) < len(positions):
         expected = "distinct positions"
         raise bad_value(argument, expected, f"position {int(values[counts > 1][0])} more than once")
-=======
-    ordered = positions.sort().values
-    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
-    if len(repeated):
-        raise bad_value(argument, "distinct positions", f"position {int(repeated[0])} more than once")
->>>>>>> n1
     return Selection(positions, chosen.scores.cpu())
 
 
