@@ -148,6 +148,10 @@ def lab(image):
 )
 def test_color_modes_and_formats(tmp_path, name, convert, atol):
     convert(COLORS).save(tmp_path / name)
+    try:
+        Image.open(tmp_path / name).load()
+    except OSError:
+        pytest.skip("this version of Pillow cannot read the file that it wrote")
     assert np.abs(np.array(read_both(tmp_path / name)) - [0, 100, 200, 255]).max() <= atol
 
 
