@@ -51,8 +51,17 @@ def shortened(value: object) -> str:
     return text if len(text) <= 2 * _HALF else f"{text[:_HALF]}...{text[-_HALF:]}"
 
 
-_HALF = 150
+def reason(error: BaseException) -> str:
+    """Return the message of another library's error in one line, or its type if it has none.
 
+    >>> reason(ValueError("a\\n  b.")), reason(KeyboardInterrupt())
+    ('a b', 'KeyboardInterrupt')
+    """
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return text if len(text) <= 2 * _HALF else f"{text[:_HALF]}...{text[-_HALF:]}"
+
+
+_HALF = 150
 
 _MOST_SHOWN = 40
 

@@ -25,12 +25,13 @@ from dal.config.overrides import compose
 from dal.config.schema import build
 from dal.data import load
 from dal.data.images import ImageData
+from dal.data.sets import photographs
 from dal.errors import DalError, bad_value
 from dal.models.backbones import Backbone, EfficientNetLite0, TimmBackbone, TorchvisionBackbone, own_input_size
 from dal.runs.files.output import output_file
 
 # Of ImageNet. A timm model of other statistics converts from these.
-STATISTICS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+STATISTICS = photographs.MEAN, photographs.STD
 MEAN, STD = (torch.tensor(x).view(3, 1, 1) for x in STATISTICS)
 
 

@@ -85,7 +85,7 @@ def _imported(file: Path, name: str) -> ModuleType:
     except DalError as error:
         del sys.modules[name]
         raise DalError(f"{file.name}: {error}") from error
-    except Exception as error:
+    except Exception as error:  # the user's code may raise any error
         del sys.modules[name]
         got = f"{type(error).__name__}: {error}"
         raise DalError(f"acquisition: expected a file that can be imported, got {got} in {str(file)!r}.") from error

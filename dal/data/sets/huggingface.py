@@ -11,11 +11,11 @@ import torch
 
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
-from dal.data.sets.torchvision import MEAN, STD, augmentation
+from dal.data.sets.photographs import MEAN, STD, augmentation
 from dal.data.sources.folder.names import check_distinct, check_listed_names, composed
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.split import split_by_id
-from dal.errors import DalError, bad_value, unknown_choice
+from dal.errors import DalError, bad_value, reason, unknown_choice
 from dal.runtime.ranges import Ranges, share, whole
 from dal.tasks.base import UNKNOWN
 
@@ -111,9 +111,8 @@ class HuggingFace(DataConfig):
                 found = datasets.load_dataset(str(path) if path.exists() else self.path, self.config)
         # The library and the network below it raise exceptions of many types.
         except Exception as error:
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
             expected = "a data set that the datasets library can read, or a network to download it"
-            raise DalError(f"data.path: expected {expected}, got {self.path!r} ({reason}).") from error
+            raise DalError(f"data.path: expected {expected}, got {self.path!r} ({reason(error)}).") from error
         return found if isinstance(found, dict) else {self.train_split: found}
 
     def _check_columns(self, table: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
+from dal.data.sets.photographs import MEAN, STD
 from dal.data.sources.folder.csv_labels import csv_label_column, csv_label_sets, csv_labels
 from dal.data.sources.folder.decoding import read_images
 from dal.data.sources.folder.listing import Listing, class_numbers, existing_folder, folder_labels, list_images
@@ -21,8 +22,6 @@ from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
 from dal.tasks.base import UNKNOWN
 
 _SPLITS = {"train", "val", "valid", "validation", "test"}
-# The statistics of ImageNet, which pre-trained backbones expect.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass

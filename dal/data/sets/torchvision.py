@@ -11,18 +11,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import torchvision
 
-from dal.data.augment import Compose, HorizontalFlip, RandomCrop, RandomResizedCrop
-from dal.data.images import Augmentation, ImageData, ImageSplits
+from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
+from dal.data.sets.photographs import MEAN, STD, augmentation
 from dal.data.sources.folder.names import check_distinct
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.torch_labels import known_labels
-from dal.errors import DalError, bad_value, unknown_choice
+from dal.errors import DalError, bad_value, reason, unknown_choice
 from dal.runtime.ranges import Ranges, whole
-
-# The statistics of ImageNet, which pre-trained backbones expect.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_SMALL = 64
 
 
 class Known(NamedTuple):
@@ -146,23 +142,13 @@ class Torchvision(DataConfig):
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> DalError:
-        reason = " ".join(str(error).split()) or type(error).__name__
         if self.download:
             return DalError(
-                f"data.download: fetching {self.dataset} into {self.root} failed ({reason}). Fetch it on a "
+                f"data.download: fetching {self.dataset} into {self.root} failed ({reason(error)}). Fetch it on a "
                 "machine with a network and copy the folder."
             )
         expected = f"the undamaged files of torchvision's {self.dataset} in {self.root} (or data.download=true)"
-        return DalError(f"data.root: expected {expected}, got: {reason}")
-
-
-def augmentation(width: int, flip: bool) -> Augmentation:
-    """Return the random crop for images of this width in pixels.
-
-    ``flip`` adds a horizontal flip.
-    """
-    crop: Augmentation = RandomCrop(padding=4) if width <= _SMALL else RandomResizedCrop(scale=(0.6, 1.0))
-    return Compose([crop, HorizontalFlip()]) if flip else crop
+        return DalError(f"data.root: expected {expected}, got: {reason(error)}.")
 
 
 def _classes(dataset: Any, known: Known) -> list[str]:

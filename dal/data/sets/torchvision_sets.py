@@ -10,7 +10,7 @@ import torch
 
 from dal.data.augment import Compose, HorizontalFlip, RandomCrop
 from dal.data.images import ImageData, ImageSplits, TensorSource
-from dal.errors import DalError
+from dal.errors import DalError, reason
 
 
 def read_cifar(
@@ -45,11 +45,10 @@ def _open(factory: Any, root: str, download: bool, train: bool) -> Any:
     try:
         return factory(root, train=train, download=download)
     except (OSError, RuntimeError, HTTPException) as error:
-        reason = " ".join(str(error).split())
         if download:
             message = (
-                f"data.download: fetching {factory.base_folder} from {factory.url} into {root} failed ({reason}). "
-                f"Fetch {factory.filename} on a machine with a network and unpack it in {root}."
+                f"data.download: fetching {factory.base_folder} from {factory.url} into {root} failed "
+                f"({reason(error)}). Fetch {factory.filename} on a machine with a network and unpack it in {root}."
             )
         else:
             message = (

@@ -12,7 +12,7 @@ from torch import Tensor
 from dal.data.images import ImageSource, TensorSource
 from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress, square
 from dal.data.sources.folder.pixels import levels, to_rgb
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_value, reason
 
 Fetch = Callable[[int], Image.Image]
 """Maps a position in a data set to the decoded image."""
@@ -45,8 +45,7 @@ class ItemSource:
             raise
         # Decoders raise exceptions of any type on damaged bytes.
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise DalError(f"image {index}: expected an image that can be decoded, got {reason}.") from error
+            raise DalError(f"image {index}: expected an image that can be decoded, got {reason(error)}.") from error
         if self._first is None:
             self._first = tuple(pixels.shape)
         if tuple(pixels.shape) != self._first:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from dal.errors import DalError
+from dal.errors import DalError, reason
 
 
 class Backbone(nn.Module, ABC):
@@ -37,9 +37,8 @@ def features_of_one(
             features: Tensor = backbone.eval()(torch.zeros(1, *image_shape))
     except (RuntimeError, AssertionError, ValueError) as error:
         got = f"images of {image_shape[1]} x {image_shape[2]} pixels" if side is None else side
-        why = " ".join(str(error).split())[:200].rstrip(".")
         expected = f"a side in pixels that {name} supports, such as {own}"
-        raise DalError(f"model.input_size: expected {expected}, got {got} ({why}).") from error
+        raise DalError(f"model.input_size: expected {expected}, got {got} ({reason(error)}).") from error
     backbone.train(training)
     return features
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dal.errors import DalError
+from dal.errors import DalError, reason
 
 
 def read_state(path: Path) -> Mapping[str, Any]:
@@ -38,5 +38,4 @@ def load_state(model: nn.Module, state: Mapping[str, Any], name: str) -> None:
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        why = " ".join(str(error).split())
-        raise DalError(f"weights: expected a state dict of {name}, got another one ({why[:200]}).") from error
+        raise DalError(f"weights: expected a state dict of {name}, got another one ({reason(error)}).") from error
