@@ -41,6 +41,15 @@ def bad_value(argument: str, expected: str, got: object) -> DalError:
     return DalError(f"{argument}: expected {expected}, got {shortened(got)}.")
 
 
+def bad_content(argument: str, expected: str, found: str) -> DalError:
+    """Return the error for an argument whose content does not fit. ``found`` describes it in words.
+
+    >>> str(bad_content("data.root", "a folder tree with images", "none in 'photos'"))
+    "data.root: expected a folder tree with images, got none in 'photos'."
+    """
+    return DalError(f"{argument}: expected {expected}, got {found}.")
+
+
 def shortened(value: object) -> str:
     """Return the repr of a value, without the middle of a long one.
 

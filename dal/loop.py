@@ -15,7 +15,7 @@ from dal.acquisition.search.shards import Shard
 from dal.costs.ledger import Ledger
 from dal.data.images import ImageData, known_indices
 from dal.data.sources.torch_dataset import as_image_data
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 from dal.labeling.initial_set import initial_set
 from dal.labeling.pool import Pool
 from dal.labeling.query import Query
@@ -221,7 +221,7 @@ class ActiveLearner:
             raise bad_value("indices", "points without a training label", min(taken))
         validation = (checked.labeled, checked.labels(checked.labeled))
         if len(indices) and not len(self.data.trainable(validation)[0]):
-            raise bad_value("labels", "a class for at least one of the points", f"none for all {len(indices)}")
+            raise bad_content("labels", "a class for at least one of the points", f"none for all {len(indices)}")
         self.pool.exclude(indices)
         self.validation = validation
 

@@ -20,7 +20,7 @@ from dal.acquisition.base import (
 )
 from dal.acquisition.search.clusters import k_means_picks, points_of
 from dal.acquisition.search.numbers import check_finite, check_whole, in_double
-from dal.errors import bad_value
+from dal.errors import bad_content, bad_value
 from dal.runtime.ranges import Range
 
 __all__ = ["ALFAMix", "alfa_mix_select", "class_anchors", "mixed_features"]
@@ -51,7 +51,7 @@ def class_anchors(features: Tensor, labels: Tensor) -> Tensor:
     labels, points = labels.cpu(), features.detach().cpu().double()
     classes = sorted({c for c in labels.tolist() if c >= 0})
     if not classes:
-        raise bad_value("labels", "a class for at least one labeled point", f"none for all {len(labels)}")
+        raise bad_content("labels", "a class for at least one labeled point", f"none for all {len(labels)}")
     return torch.stack([points[labels == c].mean(dim=0) for c in classes])
 
 

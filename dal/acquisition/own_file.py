@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dal.acquisition.base import AcquisitionFunction
 from dal.acquisition.registry import functions_of, registry
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 
 # A separate package name keeps a file called statistics.py from shadowing Python's.
 _PACKAGE = "dal_own_files"
@@ -61,7 +61,7 @@ def load_own_file(path: str | Path) -> OwnFunction:
         raise bad_value("acquisition", expected, [cls.__name__ for cls in found] or "none")
     without = [f.name for f in fields(found[0]) if f.init and f.default is MISSING and f.default_factory is MISSING]
     if without:
-        raise bad_value("acquisition", f"a default for each field of {found[0].__name__}", f"none for {without[0]}")
+        raise bad_content(f"{found[0].__name__}.{without[0]}", "a default value", "none")
     return OwnFunction(name, str(file), digest, found[0])
 
 

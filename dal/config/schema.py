@@ -20,7 +20,7 @@ from dal.costs.prices import PricesConfig
 from dal.data.images import ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.registry import registry as data_sets
-from dal.errors import bad_value, unknown_choice
+from dal.errors import bad_content, bad_value, unknown_choice
 from dal.labeling.oracle import Oracle, OracleConfig
 from dal.loop import ActiveLearner
 from dal.models import Classifier, ModelConfig
@@ -174,7 +174,7 @@ def build(config: Mapping[str, Any]) -> Built:
     config = expand_home(config)
     for key in ("data", "acquisition"):
         if key not in config:
-            raise bad_value(key, "a name", "nothing")
+            raise bad_content(key, "a name", "none")
     seed, run_dir = config.get("seed", 0), config.get("run_dir", "runs")
     _SEEDS.check("seed", seed)
     if not isinstance(run_dir, str) or not run_dir.strip():

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dal.errors import bad_value
+from dal.errors import bad_content, bad_value
 from dal.runtime.safe_text import spreadsheet_cell
 
 ARGUMENT = "scoring.target_points"
@@ -41,7 +41,7 @@ def load_target_points(path: str, ids: Sequence[str]) -> Tensor:
     else:
         found = [line for line in map(str.strip, text.split("\n")) if line]
     if not found:
-        raise bad_value(ARGUMENT, "at least one id", f"none in {path}")
+        raise bad_content(ARGUMENT, "at least one id", f"none in {path!r}")
     # A ranking is for spreadsheets, which see some ids in another spelling.
     places = {str(spreadsheet_cell(name)): place for place, name in enumerate(ids)}
     places |= {name: place for place, name in enumerate(ids)}

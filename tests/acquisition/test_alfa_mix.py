@@ -190,7 +190,7 @@ def test_what_makes_no_sense_is_refused():
             ALFAMix(wrong)
     with pytest.raises(DalError, match="steps: expected a whole number of at least 1, got 0"):
         ALFAMix(steps=0)
-    with pytest.raises(DalError, match="labels: expected a class for at least one labeled point, got 'none for"):
+    with pytest.raises(DalError, match="labels: expected a class for at least one labeled point, got none for"):
         class_anchors(torch.zeros(2, 3), torch.tensor([-2, -2]))
     with pytest.raises(DalError, match=r"labels: expected shape \(2,\), as features, got \(1,\)"):
         class_anchors(torch.zeros(2, 3), torch.tensor([0]))

@@ -183,7 +183,7 @@ def test_it_can_ask_for_the_labels(file, tmp_path, capsys):
         (
             "mine.py",
             CODE.replace(": float = 1.0", ": float"),
-            "a default for each field of Brightness, got 'none for po",
+            "Brightness.po",
         ),
         ("mine.py", CODE.replace("power", "digest"), "no field called name, file or digest, got 'digest'"),
         (

@@ -35,8 +35,8 @@ def test_ids_are_read(text, expected, tmp_path):
     [
         (None, "a file with one id per line, or a CSV file with a column id, got '.*No such file or directory"),
         (b"\xff\xfe\x00", "a file with one id per line, .*not UTF-8"),
-        (b"", "at least one id, got 'none in "),
-        (b"id,label\n", "at least one id, got 'none in "),
+        (b"", "at least one id, got none in "),
+        (b"id,label\n", "at least one id, got none in "),
         (b"a.png\nz.png\n", "ids of the training set, such as 'a.png', got 'z.png'"),
         (b"a.png\n4\na.png\n", "each id once, got 'a.png'"),
     ],

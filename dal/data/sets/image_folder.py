@@ -16,7 +16,7 @@ from dal.data.sources.folder.decoding import read_images
 from dal.data.sources.folder.listing import Listing, class_numbers, existing_folder, folder_labels, list_images
 from dal.data.sources.folder.names import check_class_names, check_distinct, composed
 from dal.data.sources.split import split_by_id
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 from dal.runtime.ranges import Range, Ranges, whole
 from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
 from dal.tasks.base import UNKNOWN
@@ -132,7 +132,7 @@ class ImageFolder(DataConfig):
         found = sorted(names)
         argument = "data.root" if self.csv is None else "data.csv"
         if self.csv is not None and not found:
-            raise bad_value("data.csv", "at least one labeled image", f"only empty labels in {self.csv}")
+            raise bad_content("data.csv", "at least one labeled image", f"only empty labels in {self.csv!r}")
         if self.classes is not None:
             given = check_class_names(self.classes)
             if len(given) < 2 or len(set(given)) < len(given):
@@ -215,7 +215,7 @@ def _some_images(argument: str, root: Path, classes: bool = False, csv: Path | N
         listing.ignore(csv)
     if not listing.files:
         left_out = f" (skipped: {listing.summary()})" if listing.left_out else ""
-        raise bad_value(argument, "a folder tree with images", f"no image in {root}{left_out}")
+        raise bad_content(argument, "a folder tree with images", f"none in {str(root)!r}{left_out}")
     listing.warn(classes)
     return listing
 
@@ -223,5 +223,6 @@ def _some_images(argument: str, root: Path, classes: bool = False, csv: Path | N
 def _test_numbers(test_root: Path, classes: Sequence[str]) -> dict[str, int]:
     names = folder_labels(_some_images("data.test_root", test_root, classes=True).files, "data.test_root")
     if not names:
-        raise bad_value("data.test_root", "class subfolders with images", f"only images without a class in {test_root}")
+        found = f"only images without a class in {str(test_root)!r}"
+        raise bad_content("data.test_root", "class subfolders with images", found)
     return class_numbers("data.test_root", names, classes)

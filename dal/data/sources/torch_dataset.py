@@ -18,7 +18,7 @@ from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
 from dal.data.sources.folder.pixels import dataset_pixels
 from dal.data.sources.items import ItemKeys
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 
 _MAX_CHECKED = 32
 
@@ -95,7 +95,7 @@ def from_dataset(
 
 def _scored(dataset: MapDataset, plain: MapDataset | None) -> MapDataset:
     if len(dataset) == 0:
-        raise bad_value("dataset", "at least one image", "an empty dataset")
+        raise bad_content("dataset", "at least one image", "an empty dataset")
     if plain is not None and len(plain) != len(dataset):
         raise bad_value("plain", f"the same {len(dataset)} points as dataset", f"{len(plain)} points")
     return dataset if plain is None else plain

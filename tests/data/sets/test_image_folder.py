@@ -170,7 +170,7 @@ class TestRefused:
         self.refuse("data.root: expected an existing folder of images, got ''.", "")
         self.refuse("data.root: expected an existing folder of images, got", tmp_path / "none")
         (tmp_path / "empty" / "cat").mkdir(parents=True)
-        self.refuse("data.root: expected a folder tree with images, got 'no image in", tmp_path / "empty")
+        self.refuse("data.root: expected a folder tree with images, got none in", tmp_path / "empty")
 
     def test_one_class_or_none(self, root):
         shutil.rmtree(root / "cat")
@@ -192,7 +192,7 @@ class TestRefused:
             csv=csv(tmp_path, same),
         )
         self.refuse(
-            "data.csv: expected at least one labeled image, got 'only", root, csv=csv(tmp_path, [("dog/1.png", "")])
+            "data.csv: expected at least one labeled image, got only", root, csv=csv(tmp_path, [("dog/1.png", "")])
         )
         empty = csv(tmp_path, [("dog/1.png", "")])
         self.refuse("data.csv: expected at least one labeled image", root, csv=empty, classes=["dog", "cat"])
@@ -315,7 +315,7 @@ def test_only_left_out_files_are_an_error_that_counts_them(tmp_path):
     with pytest.raises(DalError) as error:
         load(config(tmp_path))
     assert str(error.value) == (
-        f"data.root: expected a folder tree with images, got 'no image in {tmp_path} (skipped: .cr2: 1 (cat/1.cr2))'."
+        f"data.root: expected a folder tree with images, got none in {str(tmp_path)!r} (skipped: .cr2: 1 (cat/1.cr2))."
     )
 
 

@@ -200,7 +200,7 @@ class Endless(IterableDataset):
     ("make", "message"),
     [
         (lambda: from_dataset(Endless(), num_classes=2), "dataset: expected a dataset with a length and positions"),
-        (lambda: from_dataset([], num_classes=2), "dataset: expected at least one image, got 'an empty dataset'."),
+        (lambda: from_dataset([], num_classes=2), "dataset: expected at least one image, got an empty dataset."),
         (
             lambda: from_dataset(Toy(), plain=Subset(Toy(), [0, 1])),
             "plain: expected the same 6 points as dataset, got '2 points'.",

@@ -98,7 +98,7 @@ def test_the_answer_is_certain_even_from_a_noisy_oracle(open_set):
 def test_a_learner_is_told_and_needs_a_class_to_fit(open_set):
     one = learner(open_set)
     outside = (open_set.labels == OUT_OF_CLASS).nonzero().flatten().tolist()
-    with pytest.raises(DalError, match="labels: expected a class for at least one of the points, got 'none for all 3'"):
+    with pytest.raises(DalError, match="labels: expected a class for at least one of the points, got none for all 3"):
         one.tell_validation(outside[:3], [OUT_OF_CLASS] * 3)
     one.tell(outside[:5], [OUT_OF_CLASS] * 5)
     with pytest.raises(DalError, match="fit: expected points labeled with a class, got '5 that belong to none"):
