@@ -40,6 +40,7 @@ from dal.training import FitResult, TrainingConfig, fit_round
 from dal.training.setup import Logs, TrainingSetup
 from dal.training.trainer.structure import load_weights
 from dal.training.trainer.trainer_options import check_trainer_options
+from dal.training.trainer.tried import check_training_options
 
 Model = AdaptedModel | Classifier
 
@@ -108,6 +109,7 @@ class ActiveLearner:
         check_trainer_options(self.trainer, self.model.module)
         device = scoring_device(str(self.trainer.get("accelerator") or "auto"))
         self.passes = ModelPass(self.model, self.scoring, device, Ledger(), on_progress)
+        check_training_options(self.setup, len(data))
         try_model(self.model, data, acquisition)
         self._features = FeatureCache()
         self._first_state = {k: v.detach().clone() for k, v in self.model.module.state_dict().items()}

@@ -29,7 +29,7 @@ from dal.training.trainer.lightning import Plan
 from dal.training.trainer.monitored import check_monitored, runs_validation
 from dal.training.trainer.own_state import reset_module
 from dal.training.trainer.run_trainer import OurCallbacks, run_trainer
-from dal.training.trainer.structure import Structure, first_structure
+from dal.training.trainer.structure import Structure, first_structure, load_state
 from dal.training.trainer.trainer_options import own_options
 from dal.training.warm_start import effort
 
@@ -99,13 +99,13 @@ def fit(
     if not len(labeled[0]):
         raise bad_value("labeled", "at least one labeled point", 0)
     monitor = _monitor(config, validation is not None)
-    check_monitored(setup, validation is not None)
+    check_monitored(setup, validation is not None, with_functions=False)
     num_labels = len(labeled[0])
     most = effort(config, num_labels, num_labels, warm=False) if max_updates is None else max_updates
     watched = _watched(validation if validation and monitor.startswith("val_") else labeled, setup.seed, round)
     structure = first_structure(module)
     check = _check(passes, data, watched, structure)
-    validates = validation is not None and runs_validation(module, setup.trainer_options)
+    validates = validation is not None and runs_validation(setup)
     plan = _plan(setup, num_labels, most, validates)
     made = partial(_callback, package_of(module) or PYTORCH_LIGHTNING)
     count, kept = made(UpdateCount, most, plan.accumulate), made(KeptWeights)
@@ -123,7 +123,7 @@ def fit(
         if kept.are_replaced(module):
             stopping.keep(check())
         else:
-            module.load_state_dict(stopping.best_state)
+            load_state(module, stopping.best_state)
     if structure.is_compiled():
         # Scoring needs layers that torch.compile hides. The next round compiles again.
         structure.restore()

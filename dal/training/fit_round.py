@@ -14,7 +14,7 @@ from dal.training.config import TrainingConfig
 from dal.training.fit import FitResult, fit
 from dal.training.setup import Points, TrainingSetup
 from dal.training.trainer.monitored import check_monitored, check_schedulers
-from dal.training.trainer.structure import first_structure
+from dal.training.trainer.structure import first_structure, load_state
 from dal.training.warm_start import effort, starting_state
 
 
@@ -64,7 +64,7 @@ def fit_round(
             shrink=config.shrink,
             perturb=config.perturb,
         )
-        module.load_state_dict(state)
+        load_state(module, state)
 
     after_setup = None
     structure = first_structure(module)
@@ -73,7 +73,7 @@ def fit_round(
     else:
         # The last round's setup() created layers. This round's setup() creates them again, with new weights.
         structure.restore()
-        module.load_state_dict(dict(fresh))
+        load_state(module, fresh)
         if start != "scratch":
             after_setup = partial(_continue, module, previous, load)
     most = effort(config, len(labeled[0]), num_new, warm=start != "scratch")

@@ -21,9 +21,11 @@ class KeptWeights(pl.Callback):
         self._before = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
 
     def are_replaced(self, module: torch.nn.Module) -> bool:
-        """Return whether the module has other weights now."""
+        """Return whether the module has other weights now, or weights with other names, as after pruning."""
         now = module.state_dict()
-        return any(name in now and not _equal(value, now[name]) for name, value in self._before.items())
+        if not self._before:
+            return False
+        return now.keys() != self._before.keys() or any(not _equal(v, now[name]) for name, v in self._before.items())
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

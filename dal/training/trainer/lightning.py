@@ -85,6 +85,12 @@ def has(callbacks: Sequence[Any], kind: str) -> bool:
     return any(isinstance(callback, kinds) for callback in callbacks)
 
 
+def is_overridden(hook: str, module: Any) -> bool:
+    """Return whether the module defines a hook of Lightning."""
+    package = package_of(module) or PYTORCH_LIGHTNING
+    return bool(load(f"{package}.utilities.model_helpers").is_overridden(hook, module))
+
+
 @cache
 def _trainer_for_manual_steps(package: str) -> Any:
     parent: Any = load(package).Trainer

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 
 from dal.errors import DalError, bad_value
 from dal.models.classifier import Classifier
-from dal.runtime.lightning_package import PYTORCH_LIGHTNING, is_callback, load, package_of
-from dal.runtime.seeding import isolated_rng
 from dal.training.setup import TrainingSetup
-from dal.training.trainer.lightning import Plan, new_trainer, quiet
-from dal.training.trainer.user_objects import as_list, new_plugins
+from dal.training.trainer.lightning import is_overridden
+from dal.training.trainer.tried import all_callbacks, configured
 
 
-def runs_validation(module: Any, options: Mapping[str, Any]) -> bool:
+def runs_validation(setup: TrainingSetup) -> bool:
     """Return whether the module's own validation_step runs if there are validation points.
 
     A user's validation_step may log a metric for a scheduler. The Classifier's validation_step only repeats dal's
     check, so it runs only if a callback monitors its metrics.
     """
-    package = package_of(module) or PYTORCH_LIGHTNING
-    if options.get("limit_val_batches") == 0:
+    module = setup.passes.model.module
+    if setup.trainer_options.get("limit_val_batches") == 0 or not is_overridden("validation_step", module):
         return False
-    if not load(f"{package}.utilities.model_helpers").is_overridden("validation_step", module):
-        return False
-    return not isinstance(module, Classifier) or bool(_watching(as_list(options.get("callbacks"))))
+    return not isinstance(module, Classifier) or bool(_watching(all_callbacks(setup)))
 
 
-def check_monitored(setup: TrainingSetup, has_validation: bool) -> None:
-    """Raise DalError if a callback monitors an unavailable validation metric."""
-    module, options = setup.passes.model.module, setup.trainer_options
-    if has_validation and runs_validation(module, options):
+def check_monitored(setup: TrainingSetup, has_validation: bool, with_functions: bool = True) -> None:
+    """Raise DalError if a callback monitors an unavailable validation metric.
+
+    ``with_functions`` includes the callbacks that the functions in ``trainer.callbacks`` create.
+    """
+    watching = _watching(all_callbacks(setup, with_functions))
+    if not watching or (has_validation and runs_validation(setup)):
         return
-    for callback in _watching(as_list(options.get("callbacks"))):
-        raise _nothing_to_watch("trainer.callbacks", type(callback).__name__, callback.monitor, has_validation)
+    place, callback = watching[0]
+    raise _nothing_to_watch(place, type(callback).__name__, callback.monitor, has_validation)
 
 
 def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
@@ -47,10 +45,10 @@ def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
     module = setup.passes.model.module
     if type(module) is Classifier:
         return
-    made = _configured(setup, module)
+    made = configured(setup)
     if made is None and module.automatic_optimization:
         raise bad_value("configure_optimizers", "an optimizer", None)
-    if has_validation and runs_validation(module, setup.trainer_options):
+    if has_validation and runs_validation(setup):
         return
     for scheduler in _schedulers(made):
         watched = scheduler.get("monitor") if isinstance(scheduler, Mapping) else None
@@ -59,8 +57,8 @@ def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
             raise _nothing_to_watch("configure_optimizers", name, watched, has_validation)
 
 
-def _watching(callbacks: Sequence[Any]) -> list[Any]:
-    return [c for c in callbacks if is_callback(c) and _is_validation(getattr(c, "monitor", None))]
+def _watching(callbacks: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    return [(place, callback) for place, callback in callbacks if _is_validation(getattr(callback, "monitor", None))]
 
 
 def _is_validation(metric: Any) -> bool:
@@ -73,23 +71,6 @@ def _nothing_to_watch(argument: str, what: str, metric: Any, has_validation: boo
     return bad_value(
         argument, f"validation points (campaign.validation_size or tell_validation()) for {what}({metric!r})", "none"
     )
-
-
-def _configured(setup: TrainingSetup, module: Any) -> Any:
-    """Return what configure_optimizers() returns, or an empty list if the call fails."""
-    options = {k: v for k, v in setup.trainer_options.items() if k not in ("callbacks", "logger") and v is not None}
-    most = setup.config.max_updates
-    try:
-        with isolated_rng(setup.seed, "schedulers"), quiet():
-            copy = deepcopy(module)
-            copy.trainer = new_trainer(copy, new_plugins(options, 0) | {"logger": False}, [], Plan(most, 1))
-            copy.trainer.strategy.connect(copy)
-            # estimated_stepping_batches reads these attributes.
-            copy.trainer.fit_loop.max_batches = 1
-            copy.trainer.fit_loop.setup_data = lambda: None
-            return copy.configure_optimizers()
-    except Exception:  # noqa: BLE001  whatever the module's own code raises, training will say it
-        return []
 
 
 def _schedulers(made: Any) -> list[Any]:

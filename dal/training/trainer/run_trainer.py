@@ -19,7 +19,7 @@ from dal.training.callbacks.updates import UpdateCount
 from dal.training.early_stopping import FiniteLoss, UpdateStopping
 from dal.training.setup import TrainingSetup
 from dal.training.trainer.epochs import EpochData
-from dal.training.trainer.lightning import Plan, keyboard_interrupt, new_trainer, quiet, termination
+from dal.training.trainer.lightning import Plan, is_overridden, keyboard_interrupt, new_trainer, quiet, termination
 from dal.training.trainer.trainer_options import first_line, own_options
 from dal.training.trainer.user_objects import as_list, continued_loggers, new_callbacks, new_plugins
 
@@ -121,7 +121,6 @@ def _in_order(counter: Any, theirs: Sequence[Any], ours: OurCallbacks, module: A
     def made(cls: Any, *arguments: Any) -> Any:
         return in_package(cls, "Callback", package)(*arguments)
 
-    is_overridden = load(f"{package}.utilities.model_helpers").is_overridden
     hooks = ("configure_callbacks", "on_train_end", "on_fit_end", "teardown")
     kept = [ours.kept] if theirs or any(is_overridden(hook, module) for hook in hooks) else []
     # The cost counter must be first, because the work of other callbacks after a batch is not training.

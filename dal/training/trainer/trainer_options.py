@@ -10,6 +10,7 @@ from typing import Any
 
 from dal.errors import DalError, bad_value, unknown_choice
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, is_callback, load, package_of
+from dal.training.trainer.callback_checks import NEED_LOGGER, check_callback
 from dal.training.trainer.lightning import has, quiet
 from dal.training.trainer.own_state import remember_module
 from dal.training.trainer.user_objects import as_list, is_factory, new_plugins, remember
@@ -89,21 +90,20 @@ def check_trainer_options(options: Mapping[str, Any], module: Any = None) -> Non
     """
     checked = own_options(options)
     package = (module is not None and package_of(module)) or PYTORCH_LIGHTNING
-    trainer_class = load(package).Trainer
-    known = [name for name in inspect.signature(trainer_class.__init__).parameters if name != "self"]
+    known = [name for name in inspect.signature(load(package).Trainer.__init__).parameters if name != "self"]
     for name in checked:
         if name not in known:
             raise unknown_choice("trainer", sorted(set(known) - RESERVED.keys()), name)
     _check_values(checked)
     _check_precision(checked)
-    _check_objects(checked, package)
+    _check_objects(checked, package, module)
     _check_launch(checked)
     if module is not None and not module.automatic_optimization:
         _check_manual(checked)
     remember(as_list(checked.get("callbacks")), module)
     if module is not None:
         remember_module(module)
-    _construct(trainer_class, checked)
+    _construct(package, checked)
 
 
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,11 +133,12 @@ def _check_precision(options: Mapping[str, Any]) -> None:
             raise bad_value(f"trainer.{name}", "a precision with 32-bit weights: 32, 16-mixed or bf16-mixed", precision)
 
 
-def _check_objects(options: Mapping[str, Any], package: str) -> None:
+def _check_objects(options: Mapping[str, Any], package: str, module: Any) -> None:
     for callback in as_list(options.get("callbacks")):
-        if not is_callback(callback) and not is_factory(callback):
-            raise bad_value("trainer.callbacks", "callbacks, such as EarlyStopping('val_loss')", callback)
-        needy = next((name for name in ("LearningRateMonitor", "DeviceStatsMonitor") if has([callback], name)), None)
+        if is_factory(callback):
+            continue
+        check_callback("trainer.callbacks", callback, package, module)
+        needy = next((name for name in NEED_LOGGER if has([callback], name)), None)
         if needy and options.get("logger") is False:
             raise bad_value("trainer.logger", f"a logger for {needy}", False)
     for logger in as_list(options.get("logger")):
@@ -181,20 +182,26 @@ def _check_manual(options: Mapping[str, Any]) -> None:
             raise bad_value(f"trainer.{name}", expected, options[name])
 
 
-def _construct(trainer_class: Any, options: Mapping[str, Any]) -> None:
+def _construct(package: str, options: Mapping[str, Any]) -> None:
     """Raise DalError if the Trainer cannot be created with these options."""
     options = new_plugins(options, round=0)
     callbacks = [callback for callback in as_list(options.pop("callbacks", None)) if is_callback(callback)]
     options["logger"] = False
     try:
         with quiet():
-            trainer_class(
+            trainer = load(package).Trainer(
                 **{"enable_progress_bar": has(callbacks, "ProgressBar")} | options,
                 callbacks=callbacks,
                 enable_checkpointing=has(callbacks, "Checkpoint"),
             )
     except Exception as error:
         raise DalError(f"trainer: expected options that Lightning accepts, got: {first_line(error)}.") from error
+    # The results of a round would stay in the processes that this launcher starts.
+    launchers = load(f"{package}.strategies.launchers.multiprocessing")
+    if isinstance(trainer.strategy.launcher, launchers._MultiProcessingLauncher):
+        given = options.get("strategy", "auto")
+        expected = "a strategy that trains in the process of the learner, such as ddp"
+        raise bad_value("trainer.strategy", expected, given if isinstance(given, str) else type(given).__name__)
 
 
 def first_line(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import partial
+from functools import partial, wraps
 from types import FunctionType, MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -56,23 +56,42 @@ def remember(callbacks: Sequence[Any], module: nn.Module | None) -> None:
 
 
 @contextmanager
-def new_callbacks(callbacks: Sequence[Any], module: nn.Module, round: int) -> Iterator[list[Any]]:
+def new_callbacks(callbacks: Sequence[Any], module: Any, round: int) -> Iterator[list[Any]]:
     """Yield the callbacks of a round in their original state.
 
     The objects stay the same, so that their attributes can be read after the round. A function is called to create a
-    callback.
+    callback. The callbacks that the module's own ``configure_callbacks()`` returns are reset too.
     """
-    remember(callbacks, module)
-    made = [callback if is_callback(callback) else _called(callback, round) for callback in callbacks]
+    made = [callback if is_callback(callback) else made_by(callback, round) for callback in callbacks]
     given = [callback for callback in callbacks if is_callback(callback)]
-    for callback in given:
-        vars(callback).clear()
-        vars(callback).update(_known[callback].copy(module))
+    _reset(given, module)
+    attributes = vars(module)
+    before = {name: attributes[name] for name in ("configure_callbacks",) if name in attributes}
+    configure = module.configure_callbacks
+
+    @wraps(configure)
+    def configure_callbacks() -> Any:
+        found = configure()
+        own = [callback for callback in as_list(found) if is_callback(callback)]
+        _reset(own, module)
+        given.extend(own)
+        return found
+
+    attributes["configure_callbacks"] = configure_callbacks
     try:
         yield made
     finally:
+        del attributes["configure_callbacks"]
+        attributes.update(before)
         for callback in given:
             _known[callback].leave(callback)
+
+
+def _reset(callbacks: Sequence[Any], module: nn.Module) -> None:
+    remember(callbacks, module)
+    for callback in callbacks:
+        vars(callback).clear()
+        vars(callback).update(_known[callback].copy(module))
 
 
 @contextmanager
@@ -81,7 +100,7 @@ def continued_loggers(loggers: Sequence[Any], round: int | None, steps_before: i
 
     Each entry also has the number of the round, except for the final model. A function is called to create a logger.
     """
-    made = [logger if hasattr(logger, "log_metrics") else _called(logger, round) for logger in loggers]
+    made = [logger if hasattr(logger, "log_metrics") else made_by(logger, round) for logger in loggers]
     changed = [logger for logger in made if hasattr(logger, "__dict__")]
     for logger in changed:
         logger.log_metrics = partial(_log_later, logger.log_metrics, round, steps_before)
@@ -100,7 +119,7 @@ def new_plugins(options: Mapping[str, Any], round: int) -> dict[str, Any]:
     made = dict(options)
     for name in set(_COPIED) & made.keys():
         if is_factory(made[name]):
-            made[name] = _called(made[name], round)
+            made[name] = made_by(made[name], round)
             continue
         try:
             made[name] = deepcopy(made[name])
@@ -121,7 +140,7 @@ def is_factory(thing: Any) -> bool:
     return isinstance(thing, FunctionType | MethodType | partial)
 
 
-def _called(factory: Any, round: int | None) -> Any:
+def made_by(factory: Any, round: int | None) -> Any:
     """Call a factory, passing the round if it takes an argument."""
     takes_round = bool(inspect.signature(factory).parameters)
     return factory(round) if takes_round else factory()

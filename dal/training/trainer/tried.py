@@ -1,0 +1,117 @@
+"""Calls a module's configuration hooks on a copy, before a label is bought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+from dal.errors import DalError, bad_value
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, package_of
+from dal.runtime.seeding import isolated_rng
+from dal.training.setup import TrainingSetup
+from dal.training.trainer.callback_checks import check_callback
+from dal.training.trainer.epochs import batches_per_epoch
+from dal.training.trainer.lightning import Plan, has, is_overridden, new_trainer, quiet
+from dal.training.trainer.user_objects import as_list, is_factory, made_by, new_plugins
+
+MIN_ACCUMULATED = 16
+"""Batches per update that any training set allows, so that small sets may repeat images."""
+
+_UNFREEZING = ("on_fit_start", "on_train_start", "on_train_epoch_start", "on_train_batch_start", "configure_callbacks")
+
+
+def check_training_options(setup: TrainingSetup, num_images: int) -> None:
+    """Raise DalError if no round of a learner with ``num_images`` training images can train the module."""
+    _check_accumulation(setup, num_images)
+    _check_trainable(setup)
+
+
+def tried_module(setup: TrainingSetup) -> Any:
+    """Return a copy of the module with a Trainer that does not train."""
+    options = {k: v for k, v in setup.trainer_options.items() if k not in ("callbacks", "logger") and v is not None}
+    copy = deepcopy(setup.passes.model.module)
+    plan = Plan(setup.config.max_updates, 1)
+    copy.trainer = new_trainer(copy, new_plugins(options, 0) | {"logger": False}, [], plan)
+    copy.trainer.strategy.connect(copy)
+    # estimated_stepping_batches reads these attributes.
+    copy.trainer.fit_loop.max_batches = 1
+    copy.trainer.fit_loop.setup_data = lambda: None
+    return copy
+
+
+def configured(setup: TrainingSetup) -> Any:
+    """Return what configure_optimizers() returns, or an empty list if the call fails."""
+    try:
+        with isolated_rng(setup.seed, "schedulers"), quiet():
+            return tried_module(setup).configure_optimizers()
+    except Exception:  # noqa: BLE001  whatever the module's own code raises, training will say it
+        return []
+
+
+def all_callbacks(setup: TrainingSetup, with_functions: bool = True) -> list[tuple[str, Any]]:
+    """Return the callbacks of a round from the Trainer options and the module, each with its argument.
+
+    ``with_functions`` calls the functions that create callbacks. Otherwise, they are left out. Raises DalError for
+    anything that is not a callback.
+    """
+    module = setup.passes.model.module
+    given = as_list(setup.trainer_options.get("callbacks"))
+    kept = [thing for thing in given if with_functions or not is_factory(thing)]
+    given = [made_by(thing, 0) if is_factory(thing) else thing for thing in kept]
+    found = [("trainer.callbacks", callback) for callback in given]
+    found += [("configure_callbacks", callback) for callback in _of_module(setup)]
+    package = package_of(module) or PYTORCH_LIGHTNING
+    for place, callback in found:
+        check_callback(place, callback, package, module)
+    return found
+
+
+def _of_module(setup: TrainingSetup) -> Sequence[Any]:
+    module = setup.passes.model.module
+    if not is_overridden("configure_callbacks", module):
+        return []
+    try:
+        with isolated_rng(setup.seed, "callbacks"), quiet():
+            return as_list(tried_module(setup).configure_callbacks())
+    except Exception:  # noqa: BLE001  whatever the module's own code raises, training will say it
+        return []
+
+
+def _check_accumulation(setup: TrainingSetup, num_images: int) -> None:
+    accumulate = setup.trainer_options.get("accumulate_grad_batches") or 1
+    most = max(batches_per_epoch(num_images, setup.config.batch_size), MIN_ACCUMULATED)
+    if accumulate > most:
+        expected = f"at most {most} batches per update for {num_images} training images"
+        raise bad_value("trainer.accumulate_grad_batches", expected, accumulate)
+
+
+def _check_trainable(setup: TrainingSetup) -> None:
+    """Raise DalError if all parameters are frozen and nothing unfreezes them."""
+    module = setup.passes.model.module
+    if not module.automatic_optimization or any(p.requires_grad for p in module.parameters()):
+        return
+    callbacks = as_list(setup.trainer_options.get("callbacks"))
+    if any(is_overridden(hook, module) for hook in _UNFREEZING) or any(_may_unfreeze(c) for c in callbacks):
+        return
+    try:
+        with isolated_rng(setup.seed, "schedulers"), quiet():
+            copy = tried_module(setup)
+            copy.setup("fit")
+            copy.configure_model()
+            copy.configure_optimizers()
+    except Exception:  # noqa: BLE001  whatever the module's own code raises, training will say it
+        return
+    if not any(p.requires_grad for p in copy.parameters()):
+        raise DalError(
+            "model: expected at least one parameter to train, got only frozen ones. Set requires_grad of the "
+            "parameters that training_step() trains."
+        )
+
+
+def _may_unfreeze(callback: Any) -> bool:
+    package = package_of(callback)
+    is_of_lightning = package is not None and type(callback).__module__.startswith(package)
+    return not is_of_lightning or has([callback], "BaseFinetuning") or has([callback], "LambdaCallback")
+
+
