@@ -10,7 +10,7 @@ from dal.acquisition.base import AcquisitionFunction
 from dal.data.images import ImageData
 from dal.errors import DalError
 from dal.models.adapt import AdaptedModel, check_members, check_outputs
-from dal.models.adapted.head import check_num_outputs
+from dal.models.adapted.head import check_num_outputs, has_other_class, has_other_order
 from dal.models.adapted.scoring_model import NoHeadError, ScoringModel, scoring_view
 from dal.models.adapted.step_trial import check_step
 from dal.models.classifier import Classifier
@@ -47,18 +47,32 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
         x = view.prepare(few, data.labels)
         if not is_own:
             check_num_outputs(view.logits(x), data.num_classes, model.head or "predict")
-            if view.has_other_order(x):
-                warnings.warn(
-                    f"model: the output of forward() orders the classes unlike the layer {model.head!r}, whose output "
-                    "dal scores and tests. Name the layer that returns logits as head=, or pass predict=.",
-                    stacklevel=4,
-                )
+            _check_order(view, x)
             _check_head(view, acquisition, x)
         if needs_draws:
             tried = view.draws(x, TRIED_DRAWS)
             said = unseen_randomness(view.plain_logits, tried, view.modes, x)
             if said is not None:
                 warnings.warn(said, stacklevel=4)
+
+
+def _check_order(view: ScoringModel, x: torch.Tensor) -> None:
+    """Raise DalError if forward() chooses other classes than the head, and warn if only their order differs."""
+    compared = view.compared(x)
+    if compared is None:
+        return
+    head, remedy = view.adapted.head, "Name the layer that returns logits as head=, or pass predict=."
+    if has_other_class(*compared):
+        raise DalError(
+            f"model: expected forward() to choose the classes that the output of the layer {head!r} chooses, got other "
+            f"classes, as after a change of sign. {remedy}"
+        )
+    if has_other_order(*compared):
+        warnings.warn(
+            f"model: the output of forward() orders the classes unlike the layer {head!r}, whose output dal scores "
+            f"and tests. {remedy}",
+            stacklevel=5,
+        )
 
 
 def _check_head(view: ScoringModel, acquisition: AcquisitionFunction, x: torch.Tensor) -> None:

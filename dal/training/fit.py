@@ -13,6 +13,7 @@ import torch
 from dal.data.images import ImageData
 from dal.errors import DalError, bad_value
 from dal.models.classifier import Classifier
+from dal.models.state import load_state
 from dal.runtime.distributed import from_rank_zero
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, package_of
 from dal.runtime.progress import silent
@@ -29,7 +30,7 @@ from dal.training.trainer.lightning import Plan
 from dal.training.trainer.monitored import check_monitored, runs_validation
 from dal.training.trainer.own_state import reset_module
 from dal.training.trainer.run_trainer import OurCallbacks, run_trainer
-from dal.training.trainer.structure import Structure, first_structure, load_state
+from dal.training.trainer.structure import Structure, first_structure
 from dal.training.trainer.trainer_options import own_options
 from dal.training.warm_start import effort
 

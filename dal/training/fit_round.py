@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from dal.data.images import ImageData
 from dal.errors import bad_value
+from dal.models.state import load_state
 from dal.training.config import TrainingConfig
 from dal.training.fit import FitResult, fit
 from dal.training.setup import Points, TrainingSetup
 from dal.training.trainer.monitored import check_monitored, check_schedulers
-from dal.training.trainer.structure import first_structure, load_state
+from dal.training.trainer.structure import first_structure
 from dal.training.warm_start import effort, starting_state
 
 

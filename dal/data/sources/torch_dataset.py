@@ -196,7 +196,17 @@ def _pixels(image: object, index: int) -> Tensor:
         image = image.unsqueeze(0)
     if image.ndim != 3 or not (image.dtype == torch.uint8 or image.is_floating_point()):
         raise bad_value(f"dataset[{index}]", "an image (C, H, W), uint8 or floating point", _kind(image))
+    if _has_channels_last(image):
+        expected = "a tensor (C, H, W), as image.permute(2, 0, 1) gives for (H, W, C)"
+        raise bad_content(f"dataset[{index}]", expected, _kind(image))
     return image
+
+
+def _has_channels_last(image: Tensor) -> bool:
+    """Return whether a tensor looks like (H, W, C) instead of (C, H, W)."""
+    first, second, last = image.shape
+    # Features (D, 1, 1) and signals (D, L, 1) are no images of one channel.
+    return first > 4 and second > 4 and (last in (3, 4) or (last == 1 and first == second))
 
 
 def _kind(image: Tensor) -> str:

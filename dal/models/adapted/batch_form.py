@@ -117,7 +117,7 @@ class Inputs:
 
     def _images(self, x: Tensor, labels: Tensor) -> Tensor:
         batch, sent = self.batch(x.clone(), labels)
-        images = _images_in(batch, _path(self._made(*sent), sent[0]), len(x), self.form)
+        images = _images_in(batch, _path(self._made(*sent), sent[0]), len(x), self.form, self.hooks[-1])
         if len(images) != len(x):
             raise bad_value(self.hooks[-1], f"a batch of {len(x)} images, like its input", len(images))
         return images
@@ -158,7 +158,7 @@ def _path(value: Any, wanted: Tensor) -> tuple[Any, ...] | None:
     return None
 
 
-def _images_in(batch: Any, path: tuple[Any, ...] | None, count: int, form: BatchOf | None) -> Tensor:
+def _images_in(batch: Any, path: tuple[Any, ...] | None, count: int, form: BatchOf | None, hook: str) -> Tensor:
     """Return the images, from their original place or the only candidate tensor."""
     places = [] if path is None else [path]
     places += [(form.image,)] if isinstance(form, NamedBatch) else []
@@ -175,8 +175,9 @@ def _images_in(batch: Any, path: tuple[Any, ...] | None, count: int, form: Batch
         only: Tensor = images[0]
         return only
     raise DalError(
-        f"on_after_batch_transfer: expected a batch with one tensor of {count} images, got {len(images)} in "
-        f"{type(batch).__name__}. Return the images in the same place of the batch."
+        f"{hook}: expected a batch with one tensor of {count} images, got {len(images)} in {type(batch).__name__}. "
+        "Return the images in the same place of the batch. If training needs several views, make them only if "
+        "self.trainer.training."
     )
 
 

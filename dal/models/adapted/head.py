@@ -120,17 +120,39 @@ def has_other_order(result: object, out: object) -> bool:
     >>> has_other_order(logits.softmax(dim=1), logits), has_other_order(-logits, logits)
     (False, True)
     """
+    signs = _signs(result, out)
+    return signs is not None and bool((signs[0] * signs[1] < 0).any())
+
+
+def has_other_class(result: object, out: object) -> bool:
+    """Return whether ``result`` is highest for another class of an image than the head's output.
+
+    It compares like has_other_order().
+
+    >>> logits = torch.tensor([[1.0, 2.0, 3.0]])
+    >>> has_other_class(logits[:, [1, 0, 2]], logits), has_other_class(logits[:, [0, 2, 1]], logits)
+    (False, True)
+    """
+    signs = _signs(result, out)
+    if signs is None:
+        return False
+    is_best = (signs[1] >= 0).all(dim=2)
+    return bool(((signs[0] * signs[1] < 0).any(dim=2) & is_best).any())
+
+
+def _signs(result: object, out: object) -> tuple[Tensor, Tensor] | None:
+    """Return the signs of all clear differences, (N, C, C) for the result and the output."""
     if not isinstance(result, Tensor) or not isinstance(out, Tensor) or not result.is_floating_point():
-        return False
+        return None
     if result.ndim not in (1, 2) or result.numel() != out.numel() or len(result) != len(out):
-        return False
-    a, b = (part.double().reshape(len(out), -1) for part in (out, result))
-    if a.shape[1] == 1:
-        a, b = a.view(1, -1), b.view(1, -1)
+        return None
+    pair = [part.double().reshape(len(out), -1) for part in (result, out)]
+    if pair[0].shape[1] == 1:
+        pair = [part.view(1, -1) for part in pair]
     # Rounding can swap outputs that are nearly equal.
-    gaps = [part.unsqueeze(2) - part.unsqueeze(1) for part in (a, b)]
-    signs = [(gap > 1e-3 * gap.abs().amax()).int() - (gap < -1e-3 * gap.abs().amax()).int() for gap in gaps]
-    return bool((signs[0] * signs[1] < 0).any())
+    gaps = [part.unsqueeze(2) - part.unsqueeze(1) for part in pair]
+    of_result, of_out = ((gap > 1e-3 * gap.abs().amax()).int() - (gap < -1e-3 * gap.abs().amax()).int() for gap in gaps)
+    return of_result, of_out
 
 
 def _equal(result: Tensor, expected: Tensor) -> bool:

@@ -16,7 +16,7 @@ from dal.errors import DalError, bad_value
 from dal.models.adapt import AdaptedModel, check_members
 from dal.models.adapted.batch_form import Inputs
 from dal.models.adapted.evaluating import evaluating
-from dal.models.adapted.head import Head, has_other_order, two_classes
+from dal.models.adapted.head import Head, two_classes
 from dal.models.compiled import CompiledPasses
 from dal.models.dropout.draws import Draws, is_random, set_up_draws
 from dal.models.dropout.rows_alone import RowsAlone
@@ -136,12 +136,12 @@ class ScoringModel:
         """Map (B, ...) images to (B, C) float32 logits, without changing modes."""
         return self._forward(x)[1].float()
 
-    def has_other_order(self, x: Tensor) -> bool:
-        """Return whether the output of forward() orders the classes unlike the head."""
+    def compared(self, x: Tensor) -> tuple[Any, Any] | None:
+        """Return the outputs of forward() and of the head, or None with ``predict`` or several runs of the head."""
         if self._head is None or self.adapted.predict is not None:
-            return False
+            return None
         result, seen = self._run(x)
-        return len(seen) == 1 and has_other_order(result, seen[0][1])
+        return (result, seen[0][1]) if len(seen) == 1 else None
 
     def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self._is_random(x[:4]):

@@ -12,6 +12,7 @@ from dal.acquisition.search.rows import DiskRows, all_rows, check_num_rows
 from dal.data.images import ImageData
 from dal.errors import unknown_choice
 from dal.labeling.pool import Pool
+from dal.models.state import load_state
 from dal.scoring.candidates.base import Known, draw
 from dal.scoring.candidates.exact_neighbors import Embedding, ExactNeighbors, Floats, Neighbors
 from dal.scoring.candidates.faiss_neighbors import FaissNeighbors, check_faiss
@@ -97,8 +98,8 @@ def starting_features(passes: ModelPass, state: Mapping[str, Tensor], data: Imag
     module = passes.model.module
     own = {name: value.detach().clone() for name, value in module.state_dict().items()}
     try:
-        module.load_state_dict(dict(state))
+        load_state(module, state)
         features = passes.features(data, torch.arange(len(data)), charged=charged)
     finally:
-        module.load_state_dict(own)
+        load_state(module, own)
     return all_rows(features).float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from dal.training.callbacks.kept_weights import KeptWeights
 from dal.training.callbacks.updates import UpdateCount
 from dal.training.early_stopping import FiniteLoss, UpdateStopping
 from dal.training.setup import TrainingSetup
+from dal.training.trainer.callback_checks import NEED_LOGGER
 from dal.training.trainer.epochs import EpochData
-from dal.training.trainer.lightning import Plan, is_overridden, keyboard_interrupt, new_trainer, quiet, termination
+from dal.training.trainer.lightning import Plan, has, is_overridden, keyboard_interrupt, new_trainer, quiet, termination
 from dal.training.trainer.trainer_options import first_line, own_options
 from dal.training.trainer.user_objects import as_list, continued_loggers, new_callbacks, new_plugins
 
@@ -89,7 +91,7 @@ def run_trainer(setup: TrainingSetup, loaders: EpochData, plan: Plan, ours: OurC
             stack.enter_context(guard)
         package = package_of(module) or PYTORCH_LIGHTNING
         counter = in_package(TrainingCounter, "Callback", package)(passes.ledger)
-        options["logger"] = _loggers(setup, logger, loggers, package)
+        options["logger"] = _loggers(setup, logger, loggers, theirs, package)
         trainer = new_trainer(module, options, _in_order(counter, theirs, ours, module, package), plan)
         # If the whole module is in eval mode, it was only used for inference, so train all of it. Otherwise, parts in
         # eval mode were frozen on purpose and stay frozen.
@@ -137,10 +139,17 @@ def _in_order(counter: Any, theirs: Sequence[Any], ours: OurCallbacks, module: A
     ]
 
 
-def _loggers(setup: TrainingSetup, given: Any, loggers: list[Any], package: str) -> Any:
+def _loggers(setup: TrainingSetup, given: Any, loggers: list[Any], callbacks: list[Any], package: str) -> Any:
     """Return the user's loggers and dal's. ``logger=False`` turns off both."""
     folder = setup.logs.folder
-    if folder is None or given is False:
+    if folder is not None and given is not False:
+        kind = load(f"{package}.loggers").TensorBoardLogger
+        return [*loggers, kind(save_dir=str(folder.parent), name="", version=folder.name)]
+    needy = next((name for name in NEED_LOGGER if has(callbacks, name)), None)
+    if loggers or given or needy is None:
         return loggers or bool(given)
-    kind = load(f"{package}.loggers").TensorBoardLogger
-    return [*loggers, kind(save_dir=str(folder.parent), name="", version=folder.name)]
+    warnings.warn(
+        f"trainer.logger: {needy} has no logger to write to. Pass one, or a run folder, to keep its values.",
+        stacklevel=2,
+    )
+    return [load(f"{package}.loggers.logger").DummyLogger()]

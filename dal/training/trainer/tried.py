@@ -30,7 +30,7 @@ def check_training_options(setup: TrainingSetup, num_images: int) -> None:
 def tried_module(setup: TrainingSetup) -> Any:
     """Return a copy of the module with a Trainer that does not train."""
     options = {k: v for k, v in setup.trainer_options.items() if k not in ("callbacks", "logger") and v is not None}
-    copy = deepcopy(setup.passes.model.module)
+    copy: Any = deepcopy(setup.passes.model.module)
     plan = Plan(setup.config.max_updates, 1)
     copy.trainer = new_trainer(copy, new_plugins(options, 0) | {"logger": False}, [], plan)
     copy.trainer.strategy.connect(copy)
@@ -113,5 +113,3 @@ def _may_unfreeze(callback: Any) -> bool:
     package = package_of(callback)
     is_of_lightning = package is not None and type(callback).__module__.startswith(package)
     return not is_of_lightning or has([callback], "BaseFinetuning") or has([callback], "LambdaCallback")
-
-
