@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from dal.acquisition.base import AcquisitionFunction
 from dal.data.images import ImageData
-from dal.errors import DalError
+from dal.errors import DalError, reason
 from dal.models.adapt import AdaptedModel, check_members, check_outputs
 from dal.models.adapted.head import check_num_outputs, has_other_class, has_other_order
 from dal.models.adapted.scoring_model import NoHeadError, ScoringModel, scoring_view
@@ -42,11 +44,14 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
     places = torch.arange(TRIED_IMAGES).clamp(max=len(data) - 1)
     few = data.plain(places.tolist()).to(next(iter(model.module.parameters())).device)
     if not is_own:
-        check_step(model, few, data.labels)
+        with _takes(few):
+            check_step(model, few, data.labels)
     with scoring_view(model) as view:
-        x = view.prepare(few, data.labels)
-        if not is_own:
-            check_num_outputs(view.logits(x), data.num_classes, model.head or "predict")
+        with _takes(few):
+            x = view.prepare(few, data.labels)
+            logits = None if is_own else view.logits(x)
+        if logits is not None:
+            check_num_outputs(logits, data.num_classes, model.head or "predict")
             _check_order(view, x)
             _check_head(view, acquisition, x)
         if needs_draws:
@@ -54,6 +59,21 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
             said = unseen_randomness(view.plain_logits, tried, view.modes, x)
             if said is not None:
                 warnings.warn(said, stacklevel=4)
+
+
+@contextmanager
+def _takes(x: torch.Tensor) -> Iterator[None]:
+    """Raise DalError with the shape of the images if the network cannot take them."""
+    try:
+        yield
+    except DalError:
+        raise
+    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+        shape = tuple(x.shape[1:])
+        raise DalError(
+            f"model: expected a network that takes images of shape {shape}, (channels, height, width), got the error: "
+            f"{reason(error)}."
+        ) from error
 
 
 def _check_order(view: ScoringModel, x: torch.Tensor) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from dal.errors import DalError, bad_value
@@ -37,6 +36,13 @@ def check_callback(place: str, callback: Any, package: str, module: Any = None) 
         _check_rate(place, callback, module, is_complete)
 
 
+def check_logger(callback: Any, logger: object) -> None:
+    """Raise DalError if the callback needs a logger and ``logger`` is False."""
+    needy = next((name for name in NEED_LOGGER if has([callback], name)), None)
+    if needy and logger is False:
+        raise bad_value("trainer.logger", f"a logger for {needy}", False)
+
+
 def _check_rate(place: str, callback: Any, module: Any, is_complete: bool) -> None:
     given = getattr(callback, "_attr_name", "")
     names = [given] if given else ["lr", "learning_rate"]
@@ -44,7 +50,3 @@ def _check_rate(place: str, callback: Any, module: Any, is_complete: bool) -> No
     if is_complete and not any(has_attribute(module, name) for name in names):
         expected = f"a module with an attribute {' or '.join(map(repr, names))} for {type(callback).__name__}"
         raise bad_value(place, expected, type(module).__name__)
-    warnings.warn(
-        f"{place}: the costs of a round leave out the batches that {type(callback).__name__} tries before it.",
-        stacklevel=2,
-    )

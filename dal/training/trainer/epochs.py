@@ -70,14 +70,16 @@ class EpochData(RoundData):
     """The loaders of a round, with training epochs of ``num_batches`` batches."""
 
     num_batches = 1
-    _loader: EpochLoader | None = None
+    _loaders: tuple[EpochLoader, ...] = ()
 
     def train_dataloader(self) -> Any:
-        self.close()
-        self._loader = EpochLoader(super().train_dataloader(), self.num_batches)
-        return self._loader
+        # A module may ask for a loader while another one trains it.
+        loader = EpochLoader(super().train_dataloader(), self.num_batches)
+        self._loaders = (*self._loaders, loader)
+        return loader
 
     def close(self) -> None:
-        """End the stream and its workers."""
-        if self._loader is not None:
-            self._loader.close()
+        """End the streams and their workers."""
+        for loader in self._loaders:
+            loader.close()
+        self._loaders = ()

@@ -23,6 +23,7 @@ from dal.training.trainer.callback_checks import NEED_LOGGER
 from dal.training.trainer.epochs import EpochData
 from dal.training.trainer.lightning import Plan, has, is_overridden, keyboard_interrupt, new_trainer, quiet, termination
 from dal.training.trainer.trainer_options import first_line, own_options
+from dal.training.trainer.tried import callbacks_of_module
 from dal.training.trainer.user_objects import as_list, continued_loggers, new_callbacks, new_plugins
 
 
@@ -145,7 +146,8 @@ def _loggers(setup: TrainingSetup, given: Any, loggers: list[Any], callbacks: li
     if folder is not None and given is not False:
         kind = load(f"{package}.loggers").TensorBoardLogger
         return [*loggers, kind(save_dir=str(folder.parent), name="", version=folder.name)]
-    needy = next((name for name in NEED_LOGGER if has(callbacks, name)), None)
+    found = [*callbacks, *callbacks_of_module(setup)]
+    needy = next((name for name in NEED_LOGGER if has(found, name)), None)
     if loggers or given or needy is None:
         return loggers or bool(given)
     warnings.warn(

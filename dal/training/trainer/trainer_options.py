@@ -10,7 +10,7 @@ from typing import Any
 
 from dal.errors import DalError, bad_value, unknown_choice
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, is_callback, load, package_of
-from dal.training.trainer.callback_checks import NEED_LOGGER, check_callback
+from dal.training.trainer.callback_checks import check_callback, check_logger
 from dal.training.trainer.lightning import has, quiet
 from dal.training.trainer.own_state import remember_module
 from dal.training.trainer.user_objects import as_list, is_factory, new_plugins, remember
@@ -138,9 +138,7 @@ def _check_objects(options: Mapping[str, Any], package: str, module: Any) -> Non
         if is_factory(callback):
             continue
         check_callback("trainer.callbacks", callback, package, module)
-        needy = next((name for name in NEED_LOGGER if has([callback], name)), None)
-        if needy and options.get("logger") is False:
-            raise bad_value("trainer.logger", f"a logger for {needy}", False)
+        check_logger(callback, options.get("logger"))
     for logger in as_list(options.get("logger")):
         if not hasattr(type(logger), "log_metrics") and not is_factory(logger):
             raise bad_value("trainer.logger", "loggers, true or false", logger)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
 from dal.errors import DalError, bad_value
-from dal.runtime.lightning_package import PYTORCH_LIGHTNING, package_of
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of
 from dal.runtime.seeding import isolated_rng
 from dal.training.setup import TrainingSetup
-from dal.training.trainer.callback_checks import check_callback
+from dal.training.trainer.callback_checks import check_callback, check_logger
 from dal.training.trainer.epochs import batches_per_epoch
 from dal.training.trainer.lightning import Plan, has, is_overridden, new_trainer, quiet
+from dal.training.trainer.trainer_options import first_line
 from dal.training.trainer.user_objects import as_list, is_factory, made_by, new_plugins
 
 MIN_ACCUMULATED = 16
@@ -24,6 +26,12 @@ _UNFREEZING = ("on_fit_start", "on_train_start", "on_train_epoch_start", "on_tra
 def check_training_options(setup: TrainingSetup, num_images: int) -> None:
     """Raise DalError if no round of a learner with ``num_images`` training images can train the module."""
     _check_accumulation(setup, num_images)
+    for place, callback in all_callbacks(setup, with_functions=False):
+        if has([callback], "LearningRateFinder"):
+            warnings.warn(
+                f"{place}: the costs of a round leave out the batches that {type(callback).__name__} tries before it.",
+                stacklevel=3,
+            )
     _check_trainable(setup)
 
 
@@ -41,12 +49,40 @@ def tried_module(setup: TrainingSetup) -> Any:
 
 
 def configured(setup: TrainingSetup) -> Any:
-    """Return what configure_optimizers() returns, or an empty list if the call fails."""
-    try:
-        with isolated_rng(setup.seed, "schedulers"), quiet():
-            return tried_module(setup).configure_optimizers()
-    except Exception:  # noqa: BLE001  whatever the module's own code raises, training will say it
-        return []
+    """Return what configure_optimizers() returns, or an empty list if the call fails.
+
+    Raises DalError if Lightning rejects the result, or if no optimizer has a parameter of the module.
+    """
+    module: Any = setup.passes.model.module
+    with isolated_rng(setup.seed, "schedulers"), quiet():
+        try:
+            copy = tried_module(setup)
+            made = copy.configure_optimizers()
+        except Exception:  # noqa: BLE001  whatever the module's own code raises, training will say it
+            return []
+        if made is None:
+            return None
+        copy.configure_optimizers = lambda: made
+        optimizer = load(f"{package_of(module) or PYTORCH_LIGHTNING}.core.optimizer")
+        try:
+            optimizers, _ = optimizer._init_optimizers_and_lr_schedulers(copy)
+        except Exception as error:
+            text = f"KeyError: {error}" if isinstance(error, KeyError) else first_line(error)
+            if text.endswith(":"):  # a list of all forms follows
+                text = f"an object of type {type(made).__name__}"
+            raise DalError(
+                f"configure_optimizers: expected optimizers and schedulers that Lightning accepts, got: {text}."
+            ) from error
+    if module.automatic_optimization:
+        _check_optimizers(optimizers, [*module.parameters(), *copy.parameters()])
+    return made
+
+
+def _check_optimizers(optimizers: Sequence[Any], parameters: Sequence[Any]) -> None:
+    known = {id(parameter) for parameter in parameters}
+    groups = [group for optimizer in optimizers for group in getattr(optimizer, "param_groups", [])]
+    if groups and not any(id(parameter) in known for group in groups for parameter in group["params"]):
+        raise DalError("configure_optimizers: expected an optimizer of the module's parameters, got one of others.")
 
 
 def all_callbacks(setup: TrainingSetup, with_functions: bool = True) -> list[tuple[str, Any]]:
@@ -60,14 +96,16 @@ def all_callbacks(setup: TrainingSetup, with_functions: bool = True) -> list[tup
     kept = [thing for thing in given if with_functions or not is_factory(thing)]
     given = [made_by(thing, 0) if is_factory(thing) else thing for thing in kept]
     found = [("trainer.callbacks", callback) for callback in given]
-    found += [("configure_callbacks", callback) for callback in _of_module(setup)]
+    found += [("configure_callbacks", callback) for callback in callbacks_of_module(setup)]
     package = package_of(module) or PYTORCH_LIGHTNING
     for place, callback in found:
         check_callback(place, callback, package, module)
+        check_logger(callback, setup.trainer_options.get("logger"))
     return found
 
 
-def _of_module(setup: TrainingSetup) -> Sequence[Any]:
+def callbacks_of_module(setup: TrainingSetup) -> Sequence[Any]:
+    """Return the callbacks that configure_callbacks() returns for a copy of the module."""
     module = setup.passes.model.module
     if not is_overridden("configure_callbacks", module):
         return []

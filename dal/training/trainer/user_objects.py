@@ -63,6 +63,9 @@ def new_callbacks(callbacks: Sequence[Any], module: Any, round: int) -> Iterator
     callback. The callbacks that the module's own ``configure_callbacks()`` returns are reset too.
     """
     made = [callback if is_callback(callback) else made_by(callback, round) for callback in callbacks]
+    other = next((callback for callback in made if not is_callback(callback)), None)
+    if other is not None:
+        raise bad_value("trainer.callbacks", "a function that creates a callback", other)
     given = [callback for callback in callbacks if is_callback(callback)]
     _reset(given, module)
     attributes = vars(module)
@@ -101,6 +104,9 @@ def continued_loggers(loggers: Sequence[Any], round: int | None, steps_before: i
     Each entry also has the number of the round, except for the final model. A function is called to create a logger.
     """
     made = [logger if hasattr(logger, "log_metrics") else made_by(logger, round) for logger in loggers]
+    other = next((logger for logger in made if not hasattr(logger, "log_metrics")), None)
+    if other is not None:
+        raise bad_value("trainer.logger", "a function that creates a logger", other)
     changed = [logger for logger in made if hasattr(logger, "__dict__")]
     for logger in changed:
         logger.log_metrics = partial(_log_later, logger.log_metrics, round, steps_before)

@@ -269,3 +269,18 @@ def test_given_classes_are_told_apart(classes, message):
     with pytest.raises(DalError, match=f"^classes: expected {message}"):
         from_dataset(dataset, classes=classes)
     assert from_dataset(dataset, classes=["cat", "Cat"]).classes == ["cat", "Cat"]
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (8, 10, 4), (28, 28, 1)])
+def test_a_tensor_with_channels_last_is_refused(shape):
+    items = TensorDataset(torch.zeros(4, *shape), torch.tensor([0, 1, 0, 1]))
+    with pytest.raises(DalError) as error:
+        from_dataset(items, num_classes=2)
+    expected = "dataset[0]: expected a tensor (C, H, W), as image.permute(2, 0, 1) gives for (H, W, C), got float32 "
+    assert str(error.value) == f"{expected}{shape}."
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (13, 8, 8), (4, 8, 3), (64, 1, 1), (12, 100, 1)])
+def test_a_tensor_with_channels_first_is_read(shape):
+    items = TensorDataset(torch.zeros(4, *shape), torch.tensor([0, 1, 0, 1]))
+    assert from_dataset(items, num_classes=2).plain([0]).shape == (1, *shape)

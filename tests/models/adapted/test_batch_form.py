@@ -122,8 +122,45 @@ def test_a_hook_whose_images_cannot_be_told_from_the_rest_is_refused():
         learner_of(adapt(TwoViews(dense()), "net.4"), Margin())
     assert str(error.value) == (
         "on_after_batch_transfer: expected a batch with one tensor of 3 images, got 2 in dict. Return the images in "
-        "the same place of the batch."
+        "the same place of the batch. If training needs several views, make them only if self.trainer.training."
     )
+
+
+def test_views_that_a_hook_makes_only_in_training_train():
+    class Views(OwnModule):
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            x, y = batch
+            return ((x, x.flip(-1)), y) if self.trainer.training else (x, y)
+
+        def training_step(self, batch, batch_idx):
+            (a, b), y = batch
+            return F.cross_entropy(self(a) + self(b), y)
+
+    two_rounds(learner_of(adapt(Views(dense()), "net.4"), Margin()))
+
+
+@pytest.mark.parametrize(
+    ("hook", "views"),
+    [
+        ("on_before_batch_transfer", lambda x: torch.cat([x, x])),
+        ("on_after_batch_transfer", lambda x: (x, x)),
+    ],
+)
+def test_the_refusal_of_views_names_the_hook(hook, views):
+    class Views(OwnModule):
+        pass
+
+    setattr(Views, hook, lambda self, batch, dataloader_idx: (views(batch[0]), batch[1]))
+    with pytest.raises(DalError, match=rf"^{hook}: expected a batch with one tensor of 3 images, got [02] in tuple\. "):
+        learner_of(adapt(Views(dense()), "net.4"), Margin())
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 9), (3, 8, 8)])
+def test_images_that_the_network_cannot_take_are_one_sentence(shape):
+    with pytest.raises(DalError) as error:
+        learner_of(adapt(OwnModule(dense()), "net.4"), Margin(), noise_data(shape=shape))
+    expected = f"model: expected a network that takes images of shape {shape}, (channels, height, width), got the error"
+    assert str(error.value).startswith(expected)
 
 
 @pytest.mark.parametrize("batch", [("image", "label"), lambda x, y: {"image": x, "label": y}])

@@ -1,6 +1,7 @@
 """Common heads work; others are refused by name."""
 
 import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -151,17 +152,44 @@ class Changed(nn.Module):
         return self.after(self.fc(self.body(x)))
 
 
-def said_about_the_order(module):
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        learner_of(adapt(module, "net.fc"), Margin())
-    return any("orders the classes unlike the layer 'net.fc'" in str(w.message) for w in said)
+OTHER_CLASSES = (
+    r"^model: expected forward\(\) to choose the classes that the output of the layer 'net\.fc' chooses, got other "
+    r"classes, as after a change of sign\. Name the layer that returns logits as head=, or pass predict=\.$"
+)
 
 
 @pytest.mark.parametrize("name", AFTER)
-def test_an_output_that_orders_the_classes_unlike_the_head_is_said(name):
-    after, is_said = AFTER[name]
-    assert said_about_the_order(OwnModule(Changed(after))) is is_said
+def test_an_output_that_chooses_other_classes_than_the_head_is_refused(name):
+    after, is_refused = AFTER[name]
+    model = adapt(OwnModule(Changed(after)), "net.fc")
+    with warnings.catch_warnings(), pytest.raises(DalError, match=OTHER_CLASSES) if is_refused else nullcontext():
+        warnings.simplefilter("error")
+        learner_of(model, Margin())
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_change_of_sign_is_refused_for_two_classes_too(outputs):
+    with pytest.raises(DalError, match=OTHER_CLASSES):
+        learner_of(adapt(OwnModule(Changed(torch.neg, outputs)), "net.fc"), Margin(), noise_data(2))
+
+
+def test_a_change_of_sign_with_predict_trains():
+    model = OwnModule(Changed(torch.neg))
+
+    def predict(module, x):
+        features = module.net.body(x)
+        return -module.net.fc(features), features
+
+    two_rounds(learner_of(adapt(model, predict=predict), Margin()))
+
+
+def test_an_output_that_only_orders_the_other_classes_differently_is_said():
+    def swapped(z):
+        order = z.argsort(dim=1)
+        return z.scatter(1, order[:, :2].flip(1), z.gather(1, order[:, :2]))
+
+    with pytest.warns(UserWarning, match=r"^model: the output of forward\(\) orders the classes unlike the layer 'net"):
+        learner_of(adapt(OwnModule(Changed(swapped)), "net.fc"), Margin())
 
 
 @pytest.mark.parametrize(("after", "other"), [(torch.neg, True), (torch.sigmoid, False), (torch.ravel, False)])

@@ -1,0 +1,150 @@
+"""A module that cannot train is refused before a label is bought."""
+
+import pytest
+import torch
+from helpers.modules import Mine, learner_of, rounds
+from pytorch_lightning.strategies import DDPStrategy
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+
+from dal.errors import DalError
+from dal.training.fit_round import check_training
+
+
+@pytest.mark.parametrize("accumulate", [17, 1000])
+def test_an_update_of_more_batches_than_the_training_set_has_is_refused(accumulate):
+    with pytest.raises(DalError) as error:
+        learner_of(Mine, accumulate_grad_batches=accumulate)
+    assert str(error.value) == (
+        "trainer.accumulate_grad_batches: expected at most 16 batches per update for 90 training images, got "
+        f"{accumulate}."
+    )
+
+
+def test_gradients_may_accumulate_over_more_than_the_labels():
+    assert [result.updates for result in rounds(learner_of(Mine, accumulate_grad_batches=16), 2)] == [6, 6]
+
+
+@pytest.mark.parametrize(
+    "strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook", DDPStrategy(start_method="spawn")], ids=str
+)
+def test_a_strategy_that_trains_in_other_processes_is_refused(strategy):
+    given = strategy if isinstance(strategy, str) else "DDPStrategy"
+    with pytest.raises(DalError) as error:
+        learner_of(Mine, strategy=strategy)
+    expected = "trainer.strategy: expected a strategy that trains in the process of the learner, such as ddp, got"
+    assert str(error.value) == f"{expected} {given!r}."
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed", "single_xla", "xla_debug", "single_tpu"])
+def test_a_strategy_for_other_devices_is_one_sentence(strategy):
+    with pytest.raises(DalError, match=r"^trainer: expected options that Lightning accepts, got: .+\.$"):
+        learner_of(Mine, strategy=strategy)
+
+
+class Frozen(Mine):
+    def __init__(self):
+        super().__init__()
+        self.requires_grad_(False)
+
+
+class InSetup(Frozen):
+    def setup(self, stage):
+        self.head.requires_grad_(True)
+
+
+class InOptimizers(Frozen):
+    def configure_optimizers(self):
+        self.head.requires_grad_(True)
+        return super().configure_optimizers()
+
+
+class AtStart(Frozen):
+    def on_train_start(self):
+        self.head.requires_grad_(True)
+
+
+class ByHand(Frozen):
+    """Trains a parameter that is not registered."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+        self.others = [nn.Parameter(torch.zeros(3))]
+
+    def training_step(self, batch, batch_idx):
+        loss = nn.functional.cross_entropy(self(batch[0]) + self.others[0], batch[1])
+        self.optimizers().zero_grad()
+        self.manual_backward(loss)
+        self.optimizers().step()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.others, lr=0.1)
+
+
+def test_a_frozen_module_is_refused_when_the_learner_is_made():
+    with pytest.raises(DalError, match=r"^model: expected at least one parameter to train, got only frozen ones\. "):
+        learner_of(Frozen)
+
+
+@pytest.mark.parametrize("kind", [InSetup, InOptimizers, AtStart])
+def test_a_module_that_unfreezes_itself_trains(kind):
+    assert learner_of(kind).fit().updates == 6
+
+
+def test_a_frozen_module_with_manual_optimization_is_not_refused_when_it_is_made():
+    learner_of(ByHand)
+
+
+def optimizer_of(module):
+    return torch.optim.SGD(module.parameters(), lr=0.1)
+
+
+WRONG = {
+    "plateau without monitor": lambda m, o: {"optimizer": o, "lr_scheduler": ReduceLROnPlateau(o)},
+    "interval": lambda m, o: ([o], [{"scheduler": StepLR(o, 1), "interval": "batch"}]),
+    "key of a scheduler": lambda m, o: ([o], [{"schedular": StepLR(o, 1)}]),
+    "key of an optimizer": lambda m, o: {"optimiser": o},
+    "number": lambda m, o: ([o], [3]),
+    "class": lambda m, o: torch.optim.SGD,
+    "text": lambda m, o: "sgd",
+    "another optimizer's scheduler": lambda m, o: ([o], [StepLR(optimizer_of(m), 1)]),
+    "two optimizers": lambda m, o: [o, optimizer_of(m)],
+    "parameters of another network": lambda m, o: optimizer_of(nn.Linear(2, 2)),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_optimizers_that_cannot_train_are_refused_before_a_label_is_bought(name):
+    class Wrong(Mine):
+        def configure_optimizers(self):
+            return WRONG[name](self, optimizer_of(self))
+
+    with pytest.raises(DalError, match=r"^configure_optimizers: expected [^\n]+[^:]\.$"):
+        check_training(learner_of(Wrong).setup, has_validation=False)
+
+
+class InInit(Mine):
+    def __init__(self):
+        super().__init__()
+        self.made = optimizer_of(self)
+
+    def configure_optimizers(self):
+        return self.made
+
+
+class Captured(Mine):
+    def __init__(self):
+        super().__init__()
+        made = optimizer_of(self)
+        self.make = lambda: made
+
+    def configure_optimizers(self):
+        return self.make()
+
+
+@pytest.mark.parametrize("kind", [InInit, Captured, Mine])
+def test_optimizers_of_the_module_are_accepted(kind):
+    learner = learner_of(kind)
+    check_training(learner.setup, has_validation=False)
+    assert learner.fit().updates == 6
