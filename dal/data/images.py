@@ -84,7 +84,8 @@ class ImageData:
 
     For classification, ``labels`` is (N,) int64 with class numbers, -1 (UNKNOWN) for unknown labels, and -2
     (OUT_OF_CLASS) for images that belong to none of the classes. ``classes`` are the class names. ``set_aside`` maps
-    images that cannot be decoded to the reasons.
+    images that cannot be decoded to the reasons. ``first_frames`` are the ids of images with several frames or pages, of
+    which only the first is used.
 
     Raises DalError if ids repeat, lengths differ, or a label is not a class.
 
@@ -105,6 +106,7 @@ class ImageData:
     augmented_source: AugmentedSource | None = None
     set_aside: Mapping[str, str] = field(default_factory=dict)
     task: Task = CLASSIFICATION
+    first_frames: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         count = len(self.source)

@@ -1,5 +1,6 @@
 import pickle
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -269,3 +270,37 @@ def test_given_classes_are_told_apart(classes, message):
     with pytest.raises(DalError, match=f"^classes: expected {message}"):
         from_dataset(dataset, classes=classes)
     assert from_dataset(dataset, classes=["cat", "Cat"]).classes == ["cat", "Cat"]
+
+
+def test_items_with_several_frames_are_named_once(tmp_path):
+    pages = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    pages[0].save(tmp_path / "two.tiff", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "one.tiff")
+
+    def of(names):
+        return FunctionDataset([(lambda name=name: Image.open(tmp_path / name)) for name in names])
+
+    with pytest.warns(UserWarning) as caught:
+        data = from_dataset(of(["one.tiff", "two.tiff", "one.tiff"]), num_classes=2)
+        assert torch.equal(data.source.batch([0]), data.source.batch([1]))
+    assert [str(one.message) for one in caught if one.category is UserWarning] == [
+        "1 of 3 images that are checked has several frames or pages, of which only the first is used: image 1."
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        data = from_dataset(of(["one.tiff"] + ["one.tiff", "two.tiff"] * 64), num_classes=2)
+    with pytest.warns(UserWarning, match=r"^1 of 2 images that are read has several frames .*: image 2\.$"):
+        data.source.batch([1, 2])
+
+
+class FunctionDataset:
+    """Makes each image when it is asked for."""
+
+    def __init__(self, makers):
+        self.makers, self.targets = makers, [0] * len(makers)
+
+    def __len__(self):
+        return len(self.makers)
+
+    def __getitem__(self, index):
+        return self.makers[index](), 0
