@@ -40,9 +40,9 @@ class ImageFolder(DataConfig):
     move others. With ``test_root``, the class subfolders of that folder are the test set, and root is the pool.
 
     An image that cannot be decoded is not a point. A warning names it, and ``ImageData.set_aside`` contains the reason.
-    Other warnings count the files that are not images, and the images with several frames or pages, of which the first
-    is used and which ``ImageData.first_frames`` contains. The augmentation is a horizontal flip and a random crop of 0.6
-    to 1 of the area.
+    Other warnings count the files that are not images, and the images with several frames or pages, of which only the
+    first is used (see ``ImageData.first_frames``). The augmentation is a horizontal flip and a random crop of 0.6 to 1
+    of the area.
 
     Raises DalError if a folder or the CSV file is missing, empty or malformed, or does not fit the classes. Also raises
     it if two class names look the same, if fewer than two classes are known, if no image is labeled, or if a split

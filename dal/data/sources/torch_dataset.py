@@ -77,8 +77,7 @@ def from_dataset(
     dataset = _checked("dataset", dataset_of(given, split))
     plain = None if plain is None else _checked("plain", dataset_of(plain, split))
     classes, num_classes = classes_of(given, classes, num_classes)
-    scored = DatasetSource(_scored(dataset, plain), keys)
-    trained = None if plain is None else DatasetSource(dataset, keys)
+    scored, trained = _views(dataset, plain, keys)
     names = class_names(dataset, classes, num_classes)
     with _isolated():
         _check_views(scored, trained)
@@ -95,12 +94,15 @@ def from_dataset(
     )
 
 
-def _scored(dataset: MapDataset, plain: MapDataset | None) -> MapDataset:
+def _views(dataset: MapDataset, plain: MapDataset | None, keys: ItemKeys) -> tuple[DatasetSource, DatasetSource | None]:
+    """Return the sources for scoring and, if it has another, for training."""
     if len(dataset) == 0:
         raise bad_content("dataset", "at least one image", "an empty dataset")
-    if plain is not None and len(plain) != len(dataset):
+    if plain is None:
+        return DatasetSource(dataset, keys), None
+    if len(plain) != len(dataset):
         raise bad_value("plain", f"the same {len(dataset)} points as dataset", f"{len(plain)} points")
-    return dataset if plain is None else plain
+    return DatasetSource(plain, keys), DatasetSource(dataset, keys)
 
 
 def as_image_data(data: object, split: str = "train", classes: Sequence[str] | None = None) -> ImageData:

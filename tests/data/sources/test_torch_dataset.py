@@ -288,7 +288,7 @@ def test_items_with_several_frames_are_named_once(tmp_path):
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        data = from_dataset(of(["one.tiff"] + ["one.tiff", "two.tiff"] * 64), num_classes=2)
+        data = from_dataset(of(["one.tiff"] * 2 + ["two.tiff"] + ["one.tiff"] * 200), num_classes=2)
     with pytest.warns(UserWarning, match=r"^1 of 2 images that are read has several frames .*: image 2\.$"):
         data.source.batch([1, 2])
 

@@ -135,8 +135,9 @@ class Readable(NamedTuple):
 def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bool | None = None) -> Readable:
     """Decode every file once, in threads, and set undecodable files aside.
 
-    A warning names the files set aside and the reasons, and another the files with several frames. If ``in_memory`` is True, the pixels are kept as one uint8
-    tensor. If it is False, they are decoded again on each read. None keeps them in memory if they take less than 1 GiB.
+    A warning names the files set aside and the reasons, and another the files with several frames. If ``in_memory`` is
+    True, the pixels are kept as one uint8 tensor. If it is False, they are decoded again on each read. None keeps them
+    in memory if they take less than 1 GiB.
 
     Raises DalError if no file can be decoded or image_size is less than 1.
     """
