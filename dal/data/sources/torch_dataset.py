@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, Subset
 
 from dal.data.images import ImageData
 from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
@@ -171,6 +171,15 @@ class DatasetSource:
     def tell_first_frames(self, found: str) -> None:
         """Warn about images with several frames so far, among those that ``found`` describes."""
         self._first_frames.tell(found)
+
+
+def place_in(dataset: Any) -> tuple[Any, list[int]]:
+    """Return the whole dataset of nested Subsets, and the positions of the points in it."""
+    places = list(range(len(dataset)))
+    while isinstance(dataset, Subset):
+        places = [int(dataset.indices[place]) for place in places]
+        dataset = dataset.dataset
+    return dataset, places
 
 
 @contextmanager

@@ -169,3 +169,11 @@ def test_images_with_several_frames_are_named(tmp_path, in_memory):
     with pytest.warns(UserWarning, match=f"several frames or pages, of which only the first is used: {named}"):
         train, _ = load(HuggingFace(path=str(tmp_path / "set"), **options))
     assert len(train) == 3
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_test_split_of_the_same_rows_is_refused(tmp_path, in_memory):
+    both = datasets.DatasetDict({"train": table([0, 1, 1]), "holdout": table([0, 1, 1])})
+    both.save_to_disk(str(tmp_path))
+    with pytest.raises(DalError, match=r"^data: expected other images in the test set .* the same 3 images in both"):
+        load(HuggingFace(path=str(tmp_path), test_split="holdout", in_memory=in_memory))
