@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dal.data.fingerprint import Fingerprint, Points
+from dal.data.sources.folder.names import check_listed_names
 from dal.errors import bad_value
 from dal.tasks import CLASSIFICATION, Task
 from dal.tasks.base import OUT_OF_CLASS
@@ -89,7 +90,8 @@ class ImageData:
     images that cannot be decoded to the reasons. ``first_frames`` are the ids of images with several frames, of
     which only the first is used.
 
-    Raises DalError if ids repeat, lengths differ, or a label is not a class.
+    Raises DalError if ids or class names repeat, if a class name is empty, if lengths differ, or if a label is not a
+    class.
 
     >>> data = ImageData("toy", TensorSource(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), ["a", "b"],
     ...                  torch.tensor([0, -1]), ["cat", "dog"], mean=[0.5], std=[0.5])
@@ -118,6 +120,7 @@ class ImageData:
             raise bad_value("ids", "each id once", Counter(self.ids).most_common(1)[0][0])
         if len(self.classes) < 2:
             raise bad_value("classes", "at least two classes", list(self.classes))
+        check_listed_names("classes", self.classes)
         self.task.check(self.labels, count, len(self.classes))
 
     def __len__(self) -> int:

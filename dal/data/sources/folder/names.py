@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from dal.errors import DalError, bad_value, shortened
@@ -88,6 +89,21 @@ def check_listed_names(argument: str, classes: Sequence[object]) -> None:
             raise DalError(f"{argument}: expected each class name once, got {shortened(name)} twice.")
         seen.add(name)
     check_distinct(argument, names, listed=names)
+
+
+def distinct_names(classes: Iterable[object], marks: Sequence[str] | None) -> list[str]:
+    """Return the class names of a data set, with a mark after those that repeat.
+
+    The first of several synonyms is the name. ``marks`` identify the classes, and are their numbers by default.
+
+    >>> distinct_names([("crane",), ("crane",), ("tench", "Tinca tinca")], ["n02012849", "n03126707", "n01440764"])
+    ['crane (n02012849)', 'crane (n03126707)', 'tench']
+    """
+    names = [str(one[0]) if isinstance(one, (tuple, list)) and one else str(one) for one in classes]
+    if marks is None or len(marks) != len(names):
+        marks = [str(number) for number in range(len(names))]
+    count = Counter(map(_visible, names))
+    return [f"{n} ({mark})" if n and count[_visible(n)] > 1 else n for n, mark in zip(names, marks, strict=True)]
 
 
 def _visible(name: str) -> str:
