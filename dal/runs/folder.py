@@ -80,7 +80,7 @@ class RunFolder(Records):
             return
         with explained("run_dir", path, "Choose another run_dir."):
             self._check_place()
-        self._acquire()
+            self._acquire()
         try:
             state = self._state_to_resume(config)
             if state is None:
