@@ -11,6 +11,7 @@ import torch
 from dal.costs.ledger import Ledger
 from dal.costs.prices import PricesConfig
 from dal.data.images import ImageData
+from dal.data.overlap import check_test_images
 from dal.data.sources.torch_dataset import as_image_data
 from dal.errors import WaitingForAnswers
 from dal.labeling.oracle import Oracle
@@ -54,11 +55,11 @@ def run(
     ``prices`` are for campaign.cost_optimum.
 
     Raises DalError, before a label is bought, for settings that conflict with each other, with the data or with a
-    finished round of the records. Raises
-    WaitingForAnswers if the oracle has no labels yet; a later call with the same records resumes.
+    finished round of the records, and for a test set of the training images. Raises WaitingForAnswers if the oracle has
+    no labels yet; a later call with the same records resumes.
     """
     campaign = for_task(campaign or CampaignConfig(), learner.data.task, learner.metrics.numbers)
-    test = None if test is None else as_image_data(test, "test", learner.data.classes)
+    test = None if test is None else _test_data(learner, test)
     answerable = torch.zeros(len(learner.data), dtype=torch.bool)
     answerable[oracle.answerable()] = True
     learner.pool.exclude((~answerable).nonzero().flatten().tolist())
@@ -97,6 +98,12 @@ def run(
         records.commit_round(row)
         on_round(records.rows[-1])
     return records.rows
+
+
+def _test_data(learner: ActiveLearner, test: ImageData | object) -> ImageData:
+    data = as_image_data(test, "test", learner.data.classes)
+    check_test_images(learner.data, data)
+    return data
 
 
 def _settings(learner: ActiveLearner, campaign: CampaignConfig) -> dict[str, Any]:

@@ -191,6 +191,7 @@ def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, 
     folder.describe_data(
         {"name": train.name, "classes": list(train.classes), "images": len(train)}
         | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
+        | {"first_frames": list(train.first_frames)}
     )
 
 

@@ -15,8 +15,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from dal.data.fingerprint import Fingerprint, Points
+from dal.data.sources.folder.names import check_listed_names
 from dal.errors import bad_value
 from dal.tasks import CLASSIFICATION, Task
+from dal.tasks.base import OUT_OF_CLASS
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 """Maps (B, C, H, W) images and a CPU generator to images of the same shape and dtype."""
@@ -84,9 +87,11 @@ class ImageData:
 
     For classification, ``labels`` is (N,) int64 with class numbers, -1 (UNKNOWN) for unknown labels, and -2
     (OUT_OF_CLASS) for images that belong to none of the classes. ``classes`` are the class names. ``set_aside`` maps
-    images that cannot be decoded to the reasons.
+    images that cannot be decoded to the reasons. ``first_frames`` are the ids of images with several frames, of
+    which only the first is used.
 
-    Raises DalError if ids repeat, lengths differ, or a label is not a class.
+    Raises DalError if ids or class names repeat, if a class name is empty, if lengths differ, or if a label is not a
+    class.
 
     >>> data = ImageData("toy", TensorSource(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), ["a", "b"],
     ...                  torch.tensor([0, -1]), ["cat", "dog"], mean=[0.5], std=[0.5])
@@ -105,6 +110,7 @@ class ImageData:
     augmented_source: AugmentedSource | None = None
     set_aside: Mapping[str, str] = field(default_factory=dict)
     task: Task = CLASSIFICATION
+    first_frames: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         count = len(self.source)
@@ -114,6 +120,7 @@ class ImageData:
             raise bad_value("ids", "each id once", Counter(self.ids).most_common(1)[0][0])
         if len(self.classes) < 2:
             raise bad_value("classes", "at least two classes", list(self.classes))
+        check_listed_names("classes", self.classes)
         self.task.check(self.labels, count, len(self.classes))
 
     def __len__(self) -> int:
@@ -179,18 +186,35 @@ class ImageData:
         inside = self.task.trainable(labels)
         return indices[inside], labels[inside]
 
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """Return digests that identify the data, separated by hyphens.
 
         They cover the ids (in order) with the classes, the labels, and the content of the images. The last one is
         empty if the source has no digests, like the source of a Dataset.
         """
         names = (text.encode(errors="surrogatepass") + b"\x1f" for text in (*self.classes, "\x1e", *self.ids))
-        return "-".join((_digest(names), _digest([self.labels.numpy(force=True).tobytes()]), self._content()))
+        labels = _digest([self.labels.numpy(force=True).tobytes()])
+        contents = image_digests(self.source, range(len(self)))
+        digests = "-".join((_digest(names), labels, "" if contents is None else _digest(contents)))
+        return Fingerprint(digests, lambda: {"classes": list(self.classes), "train": self._points(contents)})
 
-    def _content(self) -> str:
-        digests = image_digests(self.source, range(len(self)))
-        return "" if digests is None else _digest(digests)
+    def _points(self, contents: Sequence[bytes] | None) -> Points:
+        return {
+            "ids": list(self.ids),
+            "labels": self._labels_in_words(),
+            "digests": None if contents is None else [digest.hex() for digest in contents],
+        }
+
+    def _labels_in_words(self) -> list[str]:
+        known, answers = self.task.known(self.labels).tolist(), self.task.decode(self.labels)
+        words = []
+        for is_known, answer in zip(known, answers, strict=True):
+            if is_known:
+                numbers = answer if isinstance(answer, tuple) else (answer,)
+                words.append(";".join(str(self.classes[number]) for number in numbers) or "none of the classes")
+            else:
+                words.append("none of the classes" if answer == OUT_OF_CLASS else "unlabeled")
+        return words
 
 
 def image_digests(source: ImageSource, indices: Sequence[int]) -> list[bytes] | None:
@@ -249,7 +273,11 @@ class ImageSplits(NamedTuple):
     train: ImageData
     test: ImageData | None
 
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> Fingerprint:
         """Return the training set's fingerprint, followed by a test-set digest."""
-        test = "" if self.test is None else _digest([self.test.fingerprint().encode()])
-        return f"{self.train.fingerprint()}-{test}"
+        train = self.train.fingerprint()
+        if self.test is None:
+            return Fingerprint(f"{train}-", train.points)
+        test = self.test.fingerprint()
+        digests = f"{train}-{_digest([test.encode()])}"
+        return Fingerprint(digests, lambda: train.points() | {"test": test.points()["train"]})

@@ -22,10 +22,12 @@ from torch import Tensor
 
 from dal.errors import DalError
 from dal.runs.environment import environment
-from dal.runs.files.atomic import append_text, save_tensors, truncate, write_text
-from dal.runs.files.committed import check_contents, check_file, hash_file, read_bytes
+from dal.runs.files.atomic import ANY_TEXT, append_text, save_tensors, truncate, write_text
+from dal.runs.files.committed import check_contents, check_file, hash_file, is_file, read_bytes
+from dal.runs.files.points import write_points
 from dal.runs.files.same_data import changed
 from dal.runs.files.state import State, read_state, write_state
+from dal.runs.files.tensorboard import write_scalars
 from dal.runs.journal import Asked, Labeled, csv_lines, finite
 from dal.runs.layout import (
     ANY_SCORES,
@@ -34,6 +36,7 @@ from dal.runs.layout import (
     DATA,
     ENVIRONMENT,
     LOCK,
+    POINTS,
     QUERY,
     ROUNDS,
     SELECTIONS,
@@ -77,11 +80,12 @@ class RunFolder(Records):
             return
         with explained("run_dir", path, "Choose another run_dir."):
             self._check_place()
-        self._acquire()
+            self._acquire()
         try:
             state = self._state_to_resume(config)
             if state is None:
-                self._digests = {CONFIG: write_text(self.path / CONFIG, dump_config(config))}
+                self._digests = write_points(self.path, fingerprint)
+                self._digests[CONFIG] = write_text(self.path / CONFIG, dump_config(config))
                 self._commit()
             else:
                 self._resume(state)
@@ -184,14 +188,25 @@ class RunFolder(Records):
 
         ``facts`` contain the class names in the order of the labels, counts, and the images set aside with reasons.
         """
-        if self._writes:
-            write_text(self.path / DATA, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+        digest = hashlib.sha256(text.encode(errors=ANY_TEXT)).hexdigest()
+        if not self._writes or (self._digests.get(DATA) == digest and self._is_intact(DATA)):
+            return
+        # Without a digest in state.json, a crash between the two writes leaves a file that is not compared.
+        if self._digests.pop(DATA, None) is not None:
+            self._commit()
+        self._digests[DATA] = write_text(self.path / DATA, text)
+        self._commit()
+
+    def _is_intact(self, name: str) -> bool:
+        """Return whether a file has its committed digest, if it has one."""
+        return is_file(self.path / name) and self._digests.get(name) in (None, hash_file(self.path, name))
 
     def follow(self, metric: str, settings: Mapping[str, Any] | None = None) -> None:
         super().follow(metric, settings)
         self._metric = metric
         facts: Any = None
-        if os.path.lexists(self.path / DATA):
+        if self._is_intact(DATA):
             with suppress(ValueError, RecursionError):  # replace a damaged file
                 facts = json.loads(read_bytes(self.path, DATA))
         facts = facts if isinstance(facts, dict) else {}
@@ -227,7 +242,7 @@ class RunFolder(Records):
         super()._start_over()
         if self._writes:
             self._discard()
-            self._digests = {CONFIG: self._digests[CONFIG]}
+            self._digests = {name: digest for name, digest in self._digests.items() if name in (CONFIG, DATA, POINTS)}
             self._bytes, self._scores_file = {}, None
             self._journals = {ROUNDS: hashlib.sha256(), SELECTIONS: hashlib.sha256()}
             self._commit()
@@ -239,6 +254,7 @@ class RunFolder(Records):
         for name, size in self._bytes.items():
             self._journals[name].update(read_bytes(self.path, name, size))
         self._digests = {name: hash_file(self.path, name) for name in self._committed_files()}
+        self._digests |= {name: state["digests"][name] for name in (DATA, POINTS) if name in state.get("digests", {})}
         self._cut_off_leftovers()
 
     def _committed_files(self) -> list[str]:
@@ -252,8 +268,9 @@ class RunFolder(Records):
         return [CONFIG, *(name for name, there in found.items() if there and name is not None)]
 
     def _strangers(self) -> list[str]:
-        ours = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD, f".{STATE}.new"}
-        return sorted(p.name for p in self.path.iterdir() if p.name not in ours and not p.name.startswith(".config"))
+        ours = {CONFIG, DATA, POINTS, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD}
+        begun = (f".{STATE}", f".{POINTS}", ".config")
+        return sorted(p.name for p in self.path.iterdir() if p.name not in ours and not p.name.startswith(begun))
 
     def _append(self, name: str, text: str) -> None:
         self._bytes[name] = append_text(self.path / name, text, at=self._bytes.get(name, 0))
@@ -299,17 +316,4 @@ class RunFolder(Records):
                     self._remove(stray.name)
 
     def _write_tensorboard(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        from torch.utils.tensorboard.writer import SummaryWriter
-
-        folder = self.path / TENSORBOARD / "campaign"
-        if len(rows) == len(self.rows):
-            shutil.rmtree(folder, ignore_errors=True)
-        if not rows:
-            return
-        with explained(path=folder):
-            writer = SummaryWriter(str(folder))
-            for row in rows:
-                for key, value in row.items():
-                    if isinstance(value, int | float) and not isinstance(value, bool):
-                        writer.add_scalar(key, value, row["num_labeled"])
-            writer.close()
+        write_scalars(self.path / TENSORBOARD / "campaign", rows, start_over=len(rows) == len(self.rows))

@@ -13,6 +13,7 @@ STATE = "state.json"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.jsonl"
 DATA = "data.json"
+POINTS = "data_points.json.gz"
 LOCK = ".lock"
 
 TENSORBOARD = "tensorboard"
@@ -29,7 +30,7 @@ SUMMARY = "summary.csv"
 
 ANY_WEIGHTS, ANY_SCORES = "weights_*.pt", "scores_*.pt"
 
-OURS = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD}
+OURS = {CONFIG, DATA, POINTS, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD}
 OURS |= {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS}
 """Files that a run writes, in addition to weights and scores."""
 

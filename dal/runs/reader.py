@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError, bad_value
-from dal.runs.files.committed import check_file, damaged, is_file, is_folder, parsed, read_bytes
+from dal.runs.files.committed import check_file, check_if_committed, damaged, is_file, is_folder, parsed, read_bytes
 from dal.runs.files.state import State, is_count, is_number, read_state
 from dal.runs.final_model import read_final_model
 from dal.runs.journal import Labeled, committed_rounds, read_selections, read_validation
@@ -114,6 +114,7 @@ def read_run(path: str | Path) -> Run:
         raise NoRoundsError(f"run: {str(path)!r} has no finished round yet. Wait for it, or resume it with dal run.")
     config = with_settings(read_config(path / CONFIG), state.get("settings", {}), path)
     check_file(path, CONFIG, state)
+    check_if_committed(path, DATA, state)
     _check_config(path, config)
     rows = tuple(committed_rounds(path, state))
     final, metric = read_final_model(path), _primary_metric(path, state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import torch
 from torch import Tensor
 
 from dal.errors import DalError
-from dal.runs.files.committed import check_file, damaged
+from dal.runs.files.committed import check_file, check_if_committed, damaged
+from dal.runs.files.points import named_changes
 from dal.runs.files.same_data import check_same_data
 from dal.runs.files.state import State, read_state
 from dal.runs.journal import committed_rounds, read_query, read_selections, read_validation
-from dal.runs.layout import CONFIG, ROUNDS, SELECTIONS, weights_file
+from dal.runs.layout import CONFIG, DATA, POINTS, ROUNDS, SELECTIONS, weights_file
 from dal.runs.records import Records
 
 
@@ -22,7 +24,9 @@ def restore(records: Records, folder: Path, state: State, fingerprint: str, labe
 
     Without ``labels``, the labels of the data may have changed. Raises DalError for other data and for a damaged file.
     """
-    check_same_data(folder, str(state["data"]), fingerprint, labels)
+    named = partial(named_changes, folder, state, fingerprint)
+    check_same_data(folder, str(state["data"]), fingerprint, labels, named)
+    check_if_committed(folder, POINTS, state)
     check_file(folder, CONFIG, state)
     records.stage, records.costs = state["stage"], dict(state.get("costs", {}))
     records.settings = dict(state.get("settings", {}))
@@ -45,6 +49,7 @@ def read_run_folder(path: Path, fingerprint: str) -> Records:
     while True:
         state, records = read_state(path), Records()
         try:
+            check_if_committed(path, DATA, state)
             restore(records, path, state, fingerprint, labels=False)
         except DalError:
             # A run that goes on deletes old weights, so the files may belong to a later commit.

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dal.errors import DalError
+from dal.errors import DalError, bad_value
 
 _AGAIN = "then repeat the command"
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -56,6 +56,7 @@ def refusal(error: OSError, argument: str = "file", path: object = None, remedy:
 def explained(argument: str = "file", path: object = None, remedy: str | None = None) -> Iterator[None]:
     """Turn errors of the operating system in the block into RefusedBySystem.
 
+    A path with a NUL character, which no file can have, becomes another DalError.
     An error that an inner block has explained gets this ``remedy`` if the path is not writable.
     """
     try:
@@ -68,3 +69,7 @@ def explained(argument: str = "file", path: object = None, remedy: str | None = 
         raise refusal(refused.cause, argument, path, remedy) from refused.cause
     except OSError as error:
         raise refusal(error, argument, path, remedy) from error
+    except ValueError as error:
+        if "null byte" not in str(error):
+            raise
+        raise bad_value(argument, "a path without a NUL character", str(path)) from error

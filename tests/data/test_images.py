@@ -84,6 +84,13 @@ def test_subset_renumbers_both_views_and_keeps_ids():
             "labels: expected class numbers from 0 to 1, -1 for unknown, or -2 for none of them, got -3.",
         ),
         ({"labels": torch.zeros(4)}, "labels: expected int64 (4,), got 'torch.float32 (4,)'."),
+        ({"classes": ["cat", "cat"]}, "classes: expected each class name once, got 'cat' twice."),
+        ({"classes": ["cat", ""]}, "classes: expected class names that are not empty, got ''."),
+        ({"classes": ["cat", " \u200b"]}, "classes: expected class names that are not empty, got ' \\u200b'."),
+        (
+            {"classes": ["cat", "cat\u200b"]},
+            "classes: expected class names that look different, got 'cat' and 'cat\\u200b'.",
+        ),
         ({"classes": ["cat"]}, "classes: expected at least two classes, got ['cat']."),
     ],
 )
@@ -127,10 +134,11 @@ def test_a_subset_has_the_digests_of_its_images():
 def test_load_makes_the_imbalance_first_and_leaves_the_test_set_alone():
     class Toy(DataConfig):
         def read(self):
-            pixels = torch.zeros(40, 1, 2, 2, dtype=torch.uint8)
+            pixels = torch.zeros(40, 1, 2, 2, dtype=torch.uint8), torch.ones(40, 1, 2, 2, dtype=torch.uint8)
             ids = [f"p{i}" for i in range(40)]
-            whole = ImageData("toy", TensorSource(pixels), ids, torch.arange(40) % 2, ["a", "b"], [0.5], [0.5])
-            return ImageSplits(whole, whole)
+            labels = torch.arange(40) % 2
+            splits = [ImageData("toy", TensorSource(p), ids, labels, ["a", "b"], [0.5], [0.5]) for p in pixels]
+            return ImageSplits(*splits)
 
     train, test = load(Toy(max_train=22, imbalance_factor=10.0))
     assert train.labels.bincount().tolist() == [20, 2]

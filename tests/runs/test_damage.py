@@ -14,6 +14,7 @@ from dal.analysis import read_run, summarize_runs
 from dal.config.saved_run import config_to_rank
 from dal.errors import DalError
 from dal.reports.overview import read_runs
+from dal.runs.files.state import read_state
 from dal.runs.folder import RunFolder
 from dal.runs.journal import Asked
 from dal.runs.restored import read_run_folder
@@ -275,3 +276,54 @@ def test_a_folder_before_digests_resumes_and_then_has_them(whole, tmp_path, monk
     names = {"config.yaml", "rounds.jsonl", "selections.csv", "validation.csv", "weights_001.pt", "scores_002.pt"}
     assert set(json.loads((path / "state.json").read_text())["digests"]) == names
     assert resume(path)[0] == "train"
+
+
+def test_a_changed_class_name_in_the_description_is_noticed_where_it_is_read(tmp_path, monkeypatch):
+    without_slow_parts(monkeypatch)
+    path = write(tmp_path / "run", finished=True)
+    facts = {"name": "toy", "classes": ["cat", "dog"], "images": 9, "set_aside": {}}
+
+    def described():
+        folder = RunFolder(path, CONFIG, DATA)
+        folder.describe_data(facts)
+        folder.close()
+        return (path / "state.json").read_bytes(), (path / "data.json").read_bytes()
+
+    committed = described()
+    whole = contents(read_run_folder(path, DATA))
+    assert json.loads(committed[1])["classes"] == ["cat", "dog"] and "data.json" in read_state(path)["digests"]
+    for damage in (lambda: (path / "data.json").write_bytes(committed[1].replace(b"cat", b"cow")),
+                   lambda: (path / "data.json").unlink()):  # fmt: skip
+        damage()
+        for read in (lambda: read_run(path), lambda: read_run_folder(path, DATA), lambda: read_runs([path], Console())):
+            with pytest.raises(DalError, match=r"data\.json"):
+                read()
+        assert described() == committed
+        assert contents(read_run_folder(path, DATA)) == whole == resume(path)
+
+
+def test_a_description_of_an_older_version_is_not_compared(tmp_path, monkeypatch):
+    without_slow_parts(monkeypatch)
+    path = write(tmp_path / "run", finished=True)
+    (path / "data.json").write_text('{"classes": ["cat", "dog"]}')
+    assert read_run(path).rows and read_run_folder(path, DATA).rows
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+def test_a_crash_while_the_description_changes_leaves_a_folder_that_resumes(tmp_path, monkeypatch, commits):
+    without_slow_parts(monkeypatch)
+    path = write(tmp_path / "run", finished=True)
+    folder = RunFolder(path, CONFIG, DATA)
+    folder.describe_data({"classes": ["cat", "dog"]})
+    commit, left = folder._commit, iter([None] * commits)
+
+    def crash():
+        next(left)
+        commit()
+
+    monkeypatch.setattr(folder, "_commit", crash)
+    with pytest.raises(StopIteration):
+        folder.describe_data({"classes": ["cat", "cow"]})
+    folder.close()
+    assert read_run(path).rows
+    assert resume(path)[0] == "done"

@@ -162,3 +162,8 @@ def test_nan_is_null_in_the_journal(tmp_path, data):
     folder.commit_round({"campaign_stopped": None, "num_labeled": 1, "x": float("nan"), "y": [float("inf"), 1.0]})
     folder.close()
     assert json.loads((tmp_path / "run" / "rounds.jsonl").read_text())["y"] == [None, 1.0]
+
+
+def test_a_folder_with_a_nul_character_in_its_name_is_one_sentence():
+    with pytest.raises(DalError, match=r"^run_dir: expected a path without a NUL character, got 'a\\x00b'\.$"):
+        RunFolder("a\0b", {}, "data")

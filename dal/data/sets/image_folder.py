@@ -40,8 +40,9 @@ class ImageFolder(DataConfig):
     move others. With ``test_root``, the class subfolders of that folder are the test set, and root is the pool.
 
     An image that cannot be decoded is not a point. A warning names it, and ``ImageData.set_aside`` contains the reason.
-    Another warning counts the files that are not images. The augmentation is a horizontal flip and a random crop of 0.6
-    to 1 of the area.
+    Other warnings count the files that are not images, and the images with several frames or pages, of which only the
+    first is used (see ``ImageData.first_frames``). The augmentation is a horizontal flip and a random crop of 0.6 to 1
+    of the area.
 
     Raises DalError if a folder or the CSV file is missing, empty or malformed, or does not fit the classes. Also raises
     it if two class names look the same, if fewer than two classes are known, if no image is labeled, or if a split
@@ -98,6 +99,8 @@ class ImageFolder(DataConfig):
 
     def _csv_path(self) -> Path:
         assert self.csv is not None
+        if "\0" in self.csv:
+            raise bad_value("data.csv", "a path without a NUL character", self.csv)
         return Path(self.csv).expanduser()
 
     def _read_multi_label(self, listing: Listing) -> ImageSplits:
@@ -187,7 +190,7 @@ def _folder_data(
     name: str,
     task: Task = CLASSIFICATION,
 ) -> ImageData:
-    source, readable, set_aside = read_images(root, files, image_size, in_memory)
+    source, readable, set_aside, first_frames = read_images(root, files, image_size, in_memory)
     labels = task.unlabeled(len(readable), len(classes))
     labeled = [place for place, file in enumerate(readable) if file in numbers]
     labels[labeled] = task.encode([numbers[readable[place]] for place in labeled], len(classes))
@@ -201,6 +204,7 @@ def _folder_data(
         std=STD,
         augmentation=Compose([RandomResizedCrop(scale=(0.6, 1.0)), HorizontalFlip()]),
         set_aside=set_aside,
+        first_frames=[composed(file) for file in first_frames],
         task=task,
     )
 

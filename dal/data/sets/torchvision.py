@@ -14,7 +14,7 @@ import torchvision
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.photographs import MEAN, STD, augmentation
-from dal.data.sources.folder.names import check_distinct
+from dal.data.sources.folder.names import distinct_names
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.torch_labels import known_labels
 from dal.errors import DalError, bad_value, reason, unknown_choice
@@ -155,10 +155,8 @@ def _classes(dataset: Any, known: Known) -> list[str]:
     if isinstance(known.classes, int) and known.classes:
         return [str(number) for number in range(known.classes)]
     names = known.classes or getattr(dataset, "classes", None) or list(getattr(dataset, "class_to_idx", ()))
-    # ImageNet's classes are tuples of synonyms.
-    shown = [name if isinstance(name, str) else name[0] for name in names]
-    check_distinct("data.dataset", shown, listed=shown)
-    return shown
+    # ImageNet's classes are tuples of synonyms, and two pairs of classes have one name.
+    return distinct_names(names, getattr(dataset, "wnids", None))
 
 
 def _listed(dataset: Any) -> Any:

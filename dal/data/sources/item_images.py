@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dal.data.images import ImageSource, TensorSource
 from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress, square
+from dal.data.sources.folder.frames import FirstFrames
 from dal.data.sources.folder.pixels import levels, to_rgb
 from dal.errors import DalError, bad_value, reason
 
@@ -22,18 +23,38 @@ class ItemSource:
     """Decodes images on each read, as (B, C, H, W) uint8.
 
     With an ``image_size``, each image is cropped to its center square and resized. Without it, images keep their size,
-    and all must have the size of the first. ``gray`` images have one channel, others three.
+    and all must have the size of the first. ``gray`` images have one channel, others three. A warning names images with
+    several frames, of which only the first is read.
     """
 
     def __init__(self, fetch: Fetch, count: int, image_size: int | None, gray: bool = False) -> None:
         self.fetch, self.count, self.image_size, self.gray = fetch, count, image_size, gray
         self._first: tuple[int, ...] | None = None
+        self._first_frames = FirstFrames()
 
     def __len__(self) -> int:
         return self.count
 
     def batch(self, indices: Sequence[int]) -> Tensor:
-        return torch.stack([self._read(int(index)) for index in indices])
+        images = torch.stack([self._read(int(index)) for index in indices])
+        self._first_frames.tell(f"{len(indices):,} images that are read")
+        return images
+
+    @property
+    def image_bytes(self) -> int:
+        """Size of an image in memory."""
+        return self._read(0).numel()
+
+    def read_all(self) -> Tensor:
+        """Return all images."""
+        first = self._read(0)
+        images = first.new_empty(len(self), *first.shape)
+        with progress(len(self)) as advance:
+            for index in range(len(self)):
+                images[index] = self._read(index)
+                advance(1)
+        self._first_frames.tell(f"{len(self):,} images")
+        return images
 
     def _read(self, index: int) -> Tensor:
         try:
@@ -41,6 +62,7 @@ class ItemSource:
             if not isinstance(image, Image.Image):
                 raise bad_value(f"image {index}", "an image that Pillow decodes", type(image).__name__)
             pixels = self._pixels(image)
+            self._first_frames.note(f"image {index}", image)
         except DalError:
             raise
         # Decoders raise exceptions of any type on damaged bytes.
@@ -70,15 +92,9 @@ def in_memory_if_small(source: ItemSource, in_memory: bool | None) -> ImageSourc
     """
     if len(source) == 0:
         return source
-    first = source.batch([0])
-    if in_memory is False or (in_memory is None and first.numel() * len(source) >= MEMORY_LIMIT_BYTES):
+    if in_memory is False or (in_memory is None and source.image_bytes * len(source) >= MEMORY_LIMIT_BYTES):
         return source
-    images = first.new_empty(len(source), *first.shape[1:])
-    with progress(len(source)) as advance:
-        for index in range(len(source)):
-            images[index] = source.batch([index])[0]
-            advance(1)
-    return TensorSource(images)
+    return TensorSource(source.read_all())
 
 
 def _size(shape: Sequence[int]) -> str:

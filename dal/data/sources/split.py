@@ -29,7 +29,7 @@ def split_by_id(data: ImageData, fraction: float) -> ImageSplits:
         )
     train = data.subset([position for position, chosen in enumerate(in_test) if not chosen])
     test = data.subset([position for position, chosen in enumerate(in_test) if chosen])
-    return ImageSplits(train, replace(test, set_aside={}))
+    return ImageSplits(train, replace(test, set_aside={}, first_frames=()))
 
 
 def _share(name: str) -> float:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, Subset
 
 from dal.data.images import ImageData
 from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
+from dal.data.sources.folder.frames import FirstFrames
 from dal.data.sources.folder.pixels import dataset_pixels
 from dal.data.sources.items import ItemKeys
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
@@ -76,29 +77,32 @@ def from_dataset(
     dataset = _checked("dataset", dataset_of(given, split))
     plain = None if plain is None else _checked("plain", dataset_of(plain, split))
     classes, num_classes = classes_of(given, classes, num_classes)
-    scored = _scored(dataset, plain)
+    scored, trained = _views(dataset, plain, keys)
     names = class_names(dataset, classes, num_classes)
     with _isolated():
-        _check_views(dataset, scored, "dataset" if plain is None else "plain", keys)
-        numbers = known_labels(dataset, labels, scored, keys)
+        _check_views(scored, trained)
+        numbers = known_labels(dataset, labels, scored.dataset, keys)
     return ImageData(
         name=name,
-        source=DatasetSource(scored, keys),
+        source=scored,
         ids=default_ids(dataset) if ids is None else list(ids),
         labels=numbers,
         classes=names,
         mean=mean,
         std=std,
-        augmented_source=None if plain is None else DatasetSource(dataset, keys),
+        augmented_source=trained,
     )
 
 
-def _scored(dataset: MapDataset, plain: MapDataset | None) -> MapDataset:
+def _views(dataset: MapDataset, plain: MapDataset | None, keys: ItemKeys) -> tuple[DatasetSource, DatasetSource | None]:
+    """Return the sources for scoring and, if it has another, for training."""
     if len(dataset) == 0:
         raise bad_content("dataset", "at least one image", "an empty dataset")
-    if plain is not None and len(plain) != len(dataset):
+    if plain is None:
+        return DatasetSource(dataset, keys), None
+    if len(plain) != len(dataset):
         raise bad_value("plain", f"the same {len(dataset)} points as dataset", f"{len(plain)} points")
-    return dataset if plain is None else plain
+    return DatasetSource(plain, keys), DatasetSource(dataset, keys)
 
 
 def as_image_data(data: object, split: str = "train", classes: Sequence[str] | None = None) -> ImageData:
@@ -128,6 +132,7 @@ class DatasetSource:
 
     def __init__(self, dataset: MapDataset, keys: ItemKeys | None = None) -> None:
         self.dataset, self.keys = dataset, keys or ItemKeys()
+        self._first_frames = FirstFrames()
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -143,12 +148,38 @@ class DatasetSource:
         images: list[Tensor] = []
         with _isolated():
             for index, seed in zip(map(int, indices), seeds, strict=True):
-                image = _fetch(self.dataset, index, seed, self.keys)[0]
+                image = self.fetch(index, seed)[0]
                 if images and (image.shape != images[0].shape or image.dtype != images[0].dtype):
                     expected = f"one shape and dtype, {_kind(images[0])} as in image {indices[0]}"
                     raise bad_value("dataset", expected, f"{_kind(image)} of image {index}")
                 images.append(image)
+        self.tell_first_frames(f"{len(images):,} images that are read")
         return torch.stack(images)
+
+    def fetch(self, index: int, seed: int) -> tuple[Tensor, int | None]:
+        """Seed the global CPU generators, and return the image and any label."""
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        # torch.manual_seed would also seed CUDA.
+        torch.default_generator.manual_seed(seed)
+        item = self.dataset[index]
+        image = self.keys.image_of(item, index)
+        pixels = _pixels(image, index)
+        self._first_frames.note(f"image {index}", image)
+        return pixels, item_label(item, index, self.keys)
+
+    def tell_first_frames(self, found: str) -> None:
+        """Warn about images with several frames so far, among those that ``found`` describes."""
+        self._first_frames.tell(found)
+
+
+def place_in(dataset: Any) -> tuple[Any, list[int]]:
+    """Return the whole dataset of nested Subsets, and the positions of the points in it."""
+    places = list(range(len(dataset)))
+    while isinstance(dataset, Subset):
+        places = [int(dataset.indices[place]) for place in places]
+        dataset = dataset.dataset
+    return dataset, places
 
 
 @contextmanager
@@ -164,16 +195,6 @@ def _isolated() -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
         torch.set_rng_state(states[2])
-
-
-def _fetch(dataset: MapDataset, index: int, seed: int, keys: ItemKeys) -> tuple[Tensor, int | None]:
-    """Seed the CPU generators, and return the image and any label."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
-    # torch.manual_seed would also seed CUDA.
-    torch.default_generator.manual_seed(seed)
-    item = dataset[index]
-    return _pixels(keys.image_of(item, index), index), item_label(item, index, keys)
 
 
 def _pixels(image: object, index: int) -> Tensor:
@@ -213,21 +234,23 @@ def _kind(image: Tensor) -> str:
     return f"{str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
 
 
-def _check_views(dataset: MapDataset, scored: MapDataset, argument: str, keys: ItemKeys) -> None:
+def _check_views(scored: DatasetSource, trained: DatasetSource | None) -> None:
     """Reject random transforms while scoring, and views that do not match."""
+    argument = "dataset" if trained is None else "plain"
     count = min(len(scored), _MAX_CHECKED)
     for index in (position * len(scored) // count for position in range(count)):
-        first, label = _fetch(scored, index, 2 * index, keys)
-        second, _ = _fetch(scored, index, 2 * index + 1, keys)
+        first, label = scored.fetch(index, 2 * index)
+        second, _ = scored.fetch(index, 2 * index + 1)
         if first.shape != second.shape or not torch.equal(first.nan_to_num(), second.nan_to_num()):
             raise DalError(
                 f"{argument}: expected the same image each time point {index} is fetched, got two different ones. Pass "
                 "plain=, the same points without random transforms, for scoring."
             )
-        if scored is dataset:
+        if trained is None:
             continue
-        trained, trained_label = _fetch(dataset, index, 0, keys)
-        if _kind(trained) != _kind(first):
-            raise bad_value("plain", f"{_kind(trained)} for point {index} as in dataset", _kind(first))
+        image, trained_label = trained.fetch(index, 0)
+        if _kind(image) != _kind(first):
+            raise bad_value("plain", f"{_kind(image)} for point {index} as in dataset", _kind(first))
         if label is not None and trained_label is not None and trained_label != label:
             raise bad_value("plain", f"label {trained_label} for point {index} as in dataset", label)
+    scored.tell_first_frames(f"{count} images that are checked")

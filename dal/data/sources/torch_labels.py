@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
-from dal.data.sources.folder.names import check_distinct
+from dal.data.sources.folder.names import check_listed_names, distinct_names
 from dal.data.sources.items import ItemKeys, class_of_one_hot, is_vector
 from dal.errors import DalError, bad_value
 from dal.tasks.base import UNKNOWN
@@ -24,14 +24,17 @@ def class_names(dataset: Any, classes: Sequence[str] | None, num_classes: int | 
     """
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
-    own = getattr(dataset, "classes", None)
-    names = [str(name) for name in (own if classes is None else classes) or []]
+    if classes is None:
+        own = getattr(dataset, "classes", None)
+        names = [] if own is None else distinct_names(own, getattr(dataset, "wnids", None))
+    else:
+        names = [str(name) for name in classes]
     if not names and num_classes is None:
         raise DalError(
             "classes: expected the class names or their number, got neither, and the dataset has no attribute classes. "
             "Pass classes= or num_classes= (they are never inferred from labels, which may be hidden)."
         )
-    check_distinct("classes", names, listed=names)
+    check_listed_names("classes", names)
     if num_classes is not None and names and len(names) != num_classes:
         raise bad_value("num_classes", f"{len(names)}, the number of class names", num_classes)
     return names or [str(number) for number in range(num_classes or 0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dal.data.images import ImageSplits
+from dal.data.overlap import check_test_images
 from dal.data.sets.config import DataConfig
 from dal.data.sets.registry import outside_set
 from dal.data.variants.copies import noisy_copies
@@ -18,9 +19,12 @@ def load(config: DataConfig) -> ImageSplits:
 
     Variants apply in the order imbalance, subset, copies, out-of-distribution images.
 
-    Raises DalError if the images cannot be read or a setting does not fit them.
+    Raises DalError if the images cannot be read, if a setting does not fit them, or if both sets are the same images. A
+    warning names test images that are also training images.
     """
     train, test = config.read()
+    if test is not None:
+        check_test_images(train, test)
     if train.task.name != CLASSIFICATION.name:
         _check_variants(config, train.task.name)
     if config.imbalance_factor != 1.0:

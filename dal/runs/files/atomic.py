@@ -44,7 +44,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 def write_text(path: Path, text: str) -> str:
     """Replace the text of the file, and return its digest."""
-    data = text.encode(errors=ANY_TEXT)
+    return write_bytes(path, text.encode(errors=ANY_TEXT))
+
+
+def write_bytes(path: Path, data: bytes) -> str:
+    """Replace the content of the file, and return its digest."""
     with replacing(path) as file:
         file.write(data)
     return hashlib.sha256(data).hexdigest()

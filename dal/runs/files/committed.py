@@ -92,6 +92,15 @@ def check_file(folder: Path, name: str, state: Mapping[str, Any]) -> Path:
     return path
 
 
+def check_if_committed(folder: Path, name: str, state: Mapping[str, Any]) -> None:
+    """Raise DalError for a file with another digest than the commit, if that names one.
+
+    Folders of older versions do not commit every file.
+    """
+    if name in state.get("digests", {}):
+        check_file(folder, name, state)
+
+
 def hash_file(folder: Path, name: str) -> str:
     """Return the digest of a file."""
     try:

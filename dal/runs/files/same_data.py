@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dal.errors import DalError
 
-_IDS, _LABELS, _CONTENT, _TEST = range(4)
+IDS, LABELS, CONTENT, TEST = range(4)
 _CHANGED = {
-    _IDS: "other images (their ids or classes differ)",
-    _LABELS: "other labels of the same images",
-    _CONTENT: "other pixels under the same ids",
-    _TEST: "another test set (its ids, labels or pixels differ)",
+    IDS: "other images (their ids or classes differ)",
+    LABELS: "other labels of the same images",
+    CONTENT: "other pixels under the same ids",
+    TEST: "another test set (its ids, labels or pixels differ)",
 }
 
 
@@ -25,22 +25,36 @@ def changed(before: str, now: str) -> list[str]:
     >>> changed("1f-2b-3c-4d", "1f-9b-3c-4d"), changed("1f", "1f-9b-3c-4d")
     (['other labels of the same images'], [])
     """
-    parts = zip(_CHANGED.values(), before.split("-"), now.split("-"), strict=False)
-    return [words for words, old, new in parts if old and new and old != new]
+    return [_CHANGED[part] for part in _changed(before, now)]
 
 
-def check_same_data(folder: Path, before: str, now: str, labels: bool = True) -> None:
+def _changed(before: str, now: str) -> list[int]:
+    parts = zip(_CHANGED, before.split("-"), now.split("-"), strict=False)
+    return [part for part, old, new in parts if old and new and old != new]
+
+
+def check_same_data(
+    folder: Path, before: str, now: str, labels: bool = True, name_changes: Callable[[], Mapping[int, str]] = dict
+) -> None:
     """Raise DalError if a run cannot resume with this data.
 
-    Without ``labels``, the labels may differ, because a ranking does not read them.
+    Without ``labels``, the labels may differ, because a ranking does not read them. ``name_changes`` returns what
+    differs in each part of the fingerprint, as far as the run records it.
     """
-    allowed = () if labels else (_CHANGED[_LABELS], _CHANGED[_TEST])
-    different = [words for words in changed(before, now) if words not in allowed]
-    if different:
-        raise DalError(
-            f"data: the run in {str(folder)!r} started with {' and '.join(different)}. Restore the data, or choose "
-            "another run_dir."
-        )
+    allowed = () if labels else (LABELS, TEST)
+    different = [part for part in _changed(before, now) if part not in allowed]
+    if not different:
+        return
+    named = name_changes()
+    if any(part in named for part in different):
+        # With other images, the digest of all labels also differs. Only the named parts have changed.
+        words = [f"{_CHANGED[part].partition(' (')[0]} ({named[part]})" for part in different if part in named]
+    else:
+        words = [_CHANGED[part] for part in different]
+    raise DalError(
+        f"data: the run in {str(folder)!r} started with {' and '.join(words)}. Restore the data, or choose another "
+        "run_dir."
+    )
 
 
 def comparable(fingerprints: Sequence[str]) -> list[str]:
@@ -51,5 +65,5 @@ def comparable(fingerprints: Sequence[str]) -> list[str]:
     """
     lengths: defaultdict[str, list[int]] = defaultdict(list)
     for fingerprint in fingerprints:
-        lengths[fingerprint.split("-")[_IDS]].append(fingerprint.count("-") + 1)
-    return ["-".join((parts := f.split("-"))[: min(lengths[parts[_IDS]])]) for f in fingerprints]
+        lengths[fingerprint.split("-")[IDS]].append(fingerprint.count("-") + 1)
+    return ["-".join((parts := f.split("-"))[: min(lengths[parts[IDS]])]) for f in fingerprints]

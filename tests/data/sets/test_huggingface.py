@@ -153,3 +153,27 @@ def test_one_split_is_not_both_and_both_have_the_same_classes(tmp_path):
         load(HuggingFace(path=str(tmp_path)))
     with pytest.raises(DalError, match=r"^data.label: expected one class per image.* got 'image of Image"):
         load(HuggingFace(path=str(tmp_path), label="image"))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_images_with_several_frames_are_named(tmp_path, in_memory):
+    pages = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    pages[0].save(tmp_path / "two.gif", save_all=True, append_images=pages[1:], duration=9)
+    pages[0].save(tmp_path / "one.gif")
+    files = [str(tmp_path / name) for name in ("two.gif", "one.gif", "two.gif")]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    rows = datasets.Dataset.from_dict({"image": files, "label": [0, 1, 0]}, features=features)
+    datasets.DatasetDict({"train": rows}).save_to_disk(str(tmp_path / "set"))
+    options = {"test_split": None, "test_fraction": 0.0, "in_memory": in_memory}
+    named = r"image 0, image 2\.$" if in_memory else r"image 0\.$"
+    with pytest.warns(UserWarning, match=f"several frames or pages, of which only the first is used: {named}"):
+        train, _ = load(HuggingFace(path=str(tmp_path / "set"), **options))
+    assert len(train) == 3
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_test_split_of_the_same_rows_is_refused(tmp_path, in_memory):
+    both = datasets.DatasetDict({"train": table([0, 1, 1]), "holdout": table([0, 1, 1])})
+    both.save_to_disk(str(tmp_path))
+    with pytest.raises(DalError, match=r"^data: expected other images in the test set .* the same 3 images in both"):
+        load(HuggingFace(path=str(tmp_path), test_split="holdout", in_memory=in_memory))

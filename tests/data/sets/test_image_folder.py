@@ -354,3 +354,19 @@ def test_the_home_folder_is_expanded(root, tmp_path, monkeypatch):
     csv(tmp_path, [("dog/1.png", "a"), ("dog/2.png", "b")])
     train, _ = load(config("~/photos", csv="~/labels.csv", test_fraction=0))
     assert len(train) == 61 and int((train.labels >= 0).sum()) == 2
+
+
+def test_a_path_with_a_nul_character_is_one_sentence(root):
+    for name, message in (
+        ("root", "an existing folder"),
+        ("test_root", "an existing folder"),
+        ("csv", "a path without"),
+    ):
+        with pytest.raises(DalError, match=rf"^data\.{name}: expected {message}.* got 'a\\x00b'"):
+            load(ImageFolder(**({"root": str(root)} | {name: "a\0b"})))
+
+
+def test_a_class_folder_without_a_visible_name_is_refused(root):
+    write(root, ["\u200b/70.png"])
+    with pytest.raises(DalError, match=r"^data\.root: expected class names that are not empty, got '\\u200b'"):
+        load(config(root))

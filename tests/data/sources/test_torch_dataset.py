@@ -1,5 +1,6 @@
 import pickle
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -284,3 +285,37 @@ def test_a_tensor_with_channels_last_is_refused(shape):
 def test_a_tensor_with_channels_first_is_read(shape):
     items = TensorDataset(torch.zeros(4, *shape), torch.tensor([0, 1, 0, 1]))
     assert from_dataset(items, num_classes=2).plain([0]).shape == (1, *shape)
+
+
+def test_items_with_several_frames_are_named_once(tmp_path):
+    pages = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    pages[0].save(tmp_path / "two.tiff", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / "one.tiff")
+
+    def of(names):
+        return FunctionDataset([(lambda name=name: Image.open(tmp_path / name)) for name in names])
+
+    with pytest.warns(UserWarning) as caught:
+        data = from_dataset(of(["one.tiff", "two.tiff", "one.tiff"]), num_classes=2)
+        assert torch.equal(data.source.batch([0]), data.source.batch([1]))
+    assert [str(one.message) for one in caught if one.category is UserWarning] == [
+        "1 of 3 images that are checked has several frames or pages, of which only the first is used: image 1."
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        data = from_dataset(of(["one.tiff"] * 2 + ["two.tiff"] + ["one.tiff"] * 200), num_classes=2)
+    with pytest.warns(UserWarning, match=r"^1 of 2 images that are read has several frames .*: image 2\.$"):
+        data.source.batch([1, 2])
+
+
+class FunctionDataset:
+    """Makes each image when it is asked for."""
+
+    def __init__(self, makers):
+        self.makers, self.targets = makers, [0] * len(makers)
+
+    def __len__(self):
+        return len(self.makers)
+
+    def __getitem__(self, index):
+        return self.makers[index](), 0

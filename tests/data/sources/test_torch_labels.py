@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.utils.data import Subset, TensorDataset
 
+from dal.data.sets.torchvision import SETS, _classes
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
 from dal.errors import DalError
 
@@ -120,3 +121,31 @@ def test_item_label():
     assert [item_label(item) for item in (torch.zeros(2), (0,), (0, "cat"), (0, None), (0, torch.zeros(2)))] == [
         None
     ] * 5
+
+
+def test_classes_of_a_known_set_that_have_one_name_are_told_apart():
+    tuples = [("crane",), ("great white shark", "white shark"), ("crane",)]
+    wnids = ["n02012849", "n01484850", "n03126707"]
+    expected = ["crane (n02012849)", "great white shark", "crane (n03126707)"]
+    assert class_names(Toy([0, 1, 2], classes=tuples, wnids=wnids), None, None) == expected
+    assert class_names(Toy([0, 1, 2], classes=["crane", "shark", "crane"]), None, 3) == [
+        "crane (0)",
+        "shark",
+        "crane (2)",
+    ]
+    assert class_names(Toy([0, 1], classes=np.array(["a", "b"])), None, None) == ["a", "b"]
+    assert _classes(Toy([0, 1, 2], classes=tuples, wnids=wnids), SETS["ImageNet"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["crane", "crane"], "each class name once, got 'crane' twice"),
+        (["crane", ""], "class names that are not empty, got ''"),
+        (["crane", "\u3164"], "class names that are not empty"),
+        (["crane", "crane\u200b"], "class names that look different"),
+    ],
+)
+def test_given_names_that_repeat_or_are_empty_are_refused(classes, message):
+    with pytest.raises(DalError, match=f"^classes: expected {message}"):
+        class_names(Toy([0, 1]), classes, None)

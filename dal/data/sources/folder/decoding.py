@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dal.data.images import DIGEST_BYTES, ImageSource, TensorSource
 from dal.data.sources.folder.formats import formats
+from dal.data.sources.folder.frames import has_more_frames, warn_of_frames
 from dal.data.sources.folder.names import is_utf8
 from dal.data.sources.folder.pixels import levels, to_rgb
 from dal.errors import DalError, bad_value
@@ -45,11 +46,11 @@ def decode(path: Path, image_size: int) -> Tensor:
     pixels of an unknown range, or for more than 89 million pixels that cannot be read at a smaller scale.
     """
     with _regular_file(path) as file:
-        return _square(file, path.suffix, image_size, nullcontext())
+        return _square(file, path.suffix, image_size, nullcontext())[0]
 
 
-def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextManager[object]) -> Tensor:
-    """Decode as decode() does.
+def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextManager[object]) -> tuple[Tensor, bool]:
+    """Decode as decode() does, and return whether there are more frames.
 
     Large images acquire ``turn``, so that only one at a time is in memory.
     """
@@ -65,7 +66,7 @@ def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextM
             found = f"{opened.width:,} x {opened.height:,} pixels"
             raise ValueError(f"{found} are more than the limit of {_MAX_PIXELS:,}; make it smaller")
         with turn if pixels > _LARGE_PIXELS else nullcontext():
-            return square(opened, image_size)
+            return square(opened, image_size), has_more_frames(opened)
 
 
 def square(image: Image.Image, image_size: int) -> Tensor:
@@ -120,18 +121,23 @@ class FolderSource:
 
 
 class Readable(NamedTuple):
-    """Decodable images, their paths in order, and reasons for the other paths."""
+    """Decodable images, their paths in order, and reasons for the other paths.
+
+    ``first_frames`` are the paths of images of which only the first frame is read.
+    """
 
     source: ImageSource
     files: list[str]
     set_aside: dict[str, str]
+    first_frames: list[str]
 
 
 def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bool | None = None) -> Readable:
     """Decode every file once, in threads, and set undecodable files aside.
 
-    A warning names the files set aside and the reasons. If ``in_memory`` is True, the pixels are kept as one uint8
-    tensor. If it is False, they are decoded again on each read. None keeps them in memory if they take less than 1 GiB.
+    A warning names the files set aside and the reasons, and another the files with several frames. If ``in_memory`` is
+    True, the pixels are kept as one uint8 tensor. If it is False, they are decoded again on each read. None keeps them
+    in memory if they take less than 1 GiB.
 
     Raises DalError if no file can be decoded or image_size is less than 1.
     """
@@ -143,6 +149,7 @@ def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bo
     kept: list[str] = []
     digests: list[bytes] = []
     set_aside: dict[str, str] = {}
+    first_frames: list[str] = []
     for file, read in _attempts(root, files, image_size):
         if isinstance(read, str):
             set_aside[file.encode(errors="backslashreplace").decode()] = read
@@ -151,6 +158,8 @@ def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bo
             images[len(kept)] = read.image
         kept.append(file)
         digests.append(read.digest)
+        if read.more_frames:
+            first_frames.append(file)
     if set_aside:
         first = "; ".join(f"{file} ({reason})" for file, reason in list(set_aside.items())[:_NAMED])
         more = "; ..." if len(set_aside) > _NAMED else ""
@@ -158,14 +167,16 @@ def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bo
         if not kept:
             raise DalError(f"root: expected images that can be decoded, got {found} that cannot: {first}{more}.")
         warnings.warn(f"{found} cannot be decoded and are set aside: {first}{more}.", stacklevel=2)
+    warn_of_frames(first_frames, f"{len(files)} images in {root}")
     if in_memory:
-        return Readable(TensorSource(images[: len(kept)], digests), kept, set_aside)
-    return Readable(FolderSource(root, kept, image_size, digests), kept, set_aside)
+        return Readable(TensorSource(images[: len(kept)], digests), kept, set_aside, first_frames)
+    return Readable(FolderSource(root, kept, image_size, digests), kept, set_aside, first_frames)
 
 
 class _Read(NamedTuple):
     image: Tensor
     digest: bytes  # of the file
+    more_frames: bool
 
 
 def _attempt(
@@ -179,7 +190,8 @@ def _attempt(
         with _regular_file(path) as opened:
             digest = hashlib.file_digest(cast(Any, opened), _short_digest).digest() if with_digest else b""
             opened.seek(0)
-            return _Read(_square(opened, path.suffix, image_size, turn), digest)
+            image, more_frames = _square(opened, path.suffix, image_size, turn)
+            return _Read(image, digest, more_frames)
     except UnidentifiedImageError:
         return "it is not an image that Pillow can read"
     # Pillow's parsers raise exceptions of any type on damaged bytes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from dal.errors import DalError, bad_value, shortened
@@ -34,7 +35,7 @@ def is_utf8(name: str) -> bool:
 def check_distinct(
     argument: str, names: Iterable[str], listed: Collection[str] = (), where: str = "data.classes"
 ) -> None:
-    """Raise DalError if two names look the same.
+    """Raise DalError if two names look the same, or if a name is invisible.
 
     Names that differ only in invisible characters or spaces are never allowed. Names that differ only in case, in a
     compatibility form such as full width, or in the script of a letter are allowed if ``listed`` contains both.
@@ -48,6 +49,8 @@ def check_distinct(
     loose: dict[str, str] = {}
     for name in sorted(set(names)):
         visible = _visible(name)
+        if not visible:
+            raise bad_value(argument, "class names that are not empty", name)
         if (other := exact.setdefault(visible, name)) != name:
             raise DalError(f"{argument}: expected class names that look different, got {other!a} and {name!a}.")
         other = loose.setdefault(unicodedata.normalize("NFKC", visible).translate(_LATIN).lower(), name)
@@ -72,7 +75,7 @@ def check_class_names(classes: Iterable[object]) -> list[str]:
 
 
 def check_listed_names(argument: str, classes: Sequence[object]) -> None:
-    """Raise DalError for an empty, repeated or look-alike name in a list.
+    """Raise DalError for an invisible, repeated or look-alike name in a list.
 
     >>> check_listed_names("classes", ["cat", "cat"])
     Traceback (most recent call last):
@@ -80,14 +83,25 @@ def check_listed_names(argument: str, classes: Sequence[object]) -> None:
     """
     if isinstance(classes, str):
         raise bad_value(argument, "a list of class names", classes)
-    names, seen = [str(name) for name in classes], set[str]()
-    for name in names:
-        if not _visible(name):
-            raise bad_value(argument, "class names that are not empty", name)
-        if name in seen:
-            raise DalError(f"{argument}: expected each class name once, got {shortened(name)} twice.")
-        seen.add(name)
+    names = [str(name) for name in classes]
     check_distinct(argument, names, listed=names)
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise DalError(f"{argument}: expected each class name once, got {shortened(repeated[0])} twice.")
+
+
+def distinct_names(classes: Iterable[object], marks: Sequence[str] | None) -> list[str]:
+    """Return the class names of a data set, with a mark after those that repeat.
+
+    The first of several synonyms is the name. ``marks`` identify the classes, and are their numbers by default.
+
+    >>> distinct_names([("crane",), ("crane",), ("tench", "Tinca tinca")], ["n02012849", "n03126707", "n01440764"])
+    ['crane (n02012849)', 'crane (n03126707)', 'tench']
+    """
+    names = [str(one[0]) if isinstance(one, (tuple, list)) and one else str(one) for one in classes]
+    if marks is None or len(marks) != len(names):
+        marks = [str(number) for number in range(len(names))]
+    count = Counter(map(_visible, names))
+    return [f"{n} ({mark})" if n and count[_visible(n)] > 1 else n for n, mark in zip(names, marks, strict=True)]
 
 
 def _visible(name: str) -> str:

@@ -1,3 +1,4 @@
+import base64
 import os
 import struct
 import warnings
@@ -157,7 +158,7 @@ FILES = ["0.png", "1.png", "1b cut.jpg", "2.png", "2b empty.png", "3.png", "3b t
 @pytest.mark.parametrize("in_memory", [True, False, None])
 def test_damaged_images_are_set_aside_and_the_rest_stays_in_order(folder, in_memory):
     with pytest.warns(UserWarning, match="are set aside") as caught:
-        source, files, set_aside = read_images(folder, FILES, 4, in_memory)
+        source, files, set_aside, _ = read_images(folder, FILES, 4, in_memory)
     assert files == ["0.png", "1.png", "2.png", "3.png"]
     assert isinstance(source, FolderSource if in_memory is False else TensorSource)
     assert len(source) == 4
@@ -291,3 +292,89 @@ def test_bytes_that_are_no_image_are_not_taken_for_a_format_without_a_signature(
     (tmp_path / "x.tga").rename(tmp_path / "x.jpg")
     with pytest.raises(OSError, match="cannot identify"):
         decode(tmp_path / "x.jpg", 2)
+
+
+def several(path, count=2, size=4, **options):
+    frames = [Image.new("RGB", (size, size), color) for color in (RED, BLUE, GREEN)[:count]]
+    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
+
+
+SEVERAL = {
+    "a.gif": {"duration": 10},
+    "b.png": {"duration": 10},
+    "c.tiff": {},
+    "d.webp": {"duration": 10, "lossless": True},
+}
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_images_with_several_frames_are_counted_and_named(folder, in_memory):
+    for name, options in SEVERAL.items():
+        several(folder / name, **options)
+        several(folder / f"one {name}", count=1)
+    names = ["0.png", *SEVERAL, *(f"one {name}" for name in SEVERAL)]
+    with pytest.warns(UserWarning) as caught:
+        readable = read_images(folder, names, 4, in_memory)
+    assert [str(one.message) for one in caught] == [
+        f"4 of 9 images in {folder} have several frames or pages, of which only the first is used: "
+        "a.gif, b.png, c.tiff, ...."
+    ]
+    assert readable.files == names and readable.first_frames == list(SEVERAL) and readable.set_aside == {}
+    assert torch.equal(readable.source.batch([1]), readable.source.batch([3]))
+
+
+def test_a_photo_with_a_preview_and_a_damaged_second_frame_are_one_picture(folder):
+    several(folder / "photo.mpo")
+    (folder / "photo.mpo").rename(folder / "photo.jpg")
+    several(folder / "cut.gif", size=64, duration=10)
+    whole = (folder / "cut.gif").read_bytes()
+    second = whole.rindex(b"\x21\xf9")
+    (folder / "cut.gif").write_bytes(whole[: second + 4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        readable = read_images(folder, ["0.png", "photo.jpg", "cut.gif"], 4)
+    assert readable.files == ["0.png", "photo.jpg", "cut.gif"] and readable.first_frames == []
+
+
+# Made by heif-enc: quarters(64), and two such images in one file.
+HEIC = (
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAUFtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAAA5waXRtAA"
+    "AAAAABAAAAImlsb2MAAAAAREAAAQABAAAAAAFlAAEAAAAAAAAAQwAAACNpaW5mAAAAAAABAAAAFWluZmUCAAAAAAEAAGh2YzEAAAAAwWlwcnAA"
+    "AACjaXBjbwAAAHdodmNDAQQIAAAAAAAAAAAAHvAA/P/4+AAADwMgAAEAF0ABDAH//wQIAAADAJ44AAADAAAeugJAIQABACpCAQEECAAAAwCeOA"
+    "AAAwAAHpAEECCy3UklNc3AgIGBAAADAAEAAAMAAQgiAAEACEQBwXKGDAIkAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAQcGl4aQAAAAADCAgIAAAA"
+    "FmlwbWEAAAAAAAAAAQABA4ECgwAAAEttZGF0AAAAPygBrwY4Wvz9N/md7///yvXeh/vYOGwlf5cuX//Te7//+AS8sZj+OQoRv6ZYb//x9istQf"
+    "zSJyJ+kvJdfrgVUA=="
+)
+TWO_HEIC = (
+    "AAAAKGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZm1pZjFoZWljbWlhZgAAAgltZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAA"
+    "AAAAAAAA5waXRtAAAAAAABAAAANGlsb2MAAAAAREAAAgABAAAAAAI5AAEAAAAAAAAAQwACAAAAAAJ8AAEAAAAAAAAAQwAAADhpaW5mAAAAAAAC"
+    "AAAAFWluZmUCAAAAAAEAAGh2YzEAAAAAFWluZmUCAAAAAAIAAGh2YzEAAAABYmlwcnAAAAE+aXBjbwAAAHdodmNDAQQIAAAAAAAAAAAAHvAA/P"
+    "/4+AAADwMgAAEAF0ABDAH//wQIAAADAJ44AAADAAAeugJAIQABACpCAQEECAAAAwCeOAAAAwAAHpAEECCy3UklNc3AgIGBAAADAAEAAAMAAQgi"
+    "AAEACEQBwXKGDAIkAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAQcGl4aQAAAAADCAgIAAAAd2h2Y0MBBAgAAAAAAAAAAAAe8AD8//j4AAAPAyAAAQ"
+    "AXQAEMAf//BAgAAAMAnjgAAAMAAB66AkAhAAEAKkIBAQQIAAADAJ44AAADAAAekAQQILLdSSU1zcCAgYEAAAMAAQAAAwABCCIAAQAIRAHBcoYM"
+    "AiQAAAAUaXNwZQAAAAAAAABAAAAAQAAAABBwaXhpAAAAAAMICAgAAAAcaXBtYQAAAAAAAAACAAEDgQKDAAIDhAWGAAAAjm1kYXQAAAA/KAGvBj"
+    "ha/P03+Z3v///K9d6H+9g4bCV/ly5f/9N7v//4BLyxmP45ChG/plhv//H2Ky1B/NInIn6S8l1+uBVQAAAAPygBrwY4Wvz9N/md7///yvXeh/vY"
+    "OGwlf5cuX//Te7//+AS8sZj+OQoRv6ZYb//x9istQfzSJyJ+kvJdfrgVUA=="
+)
+
+
+def test_a_real_heic_file_has_the_pixels_it_was_made_from(tmp_path):
+    pytest.importorskip("pi_heif")
+    (tmp_path / "x.HEIC").write_bytes(base64.b64decode(HEIC))
+    (tmp_path / "y.heic").write_bytes(base64.b64decode(TWO_HEIC))
+    with pytest.warns(UserWarning, match=r"^1 of 2 images in .* has several frames .*: y\.heic\.$"):
+        readable = read_images(tmp_path, ["x.HEIC", "y.heic"], 8)
+    for image in readable.source.batch([0, 1]):
+        expected = torch.tensor([RED, GREEN, BLUE, (255, 255, 255)])
+        torch.testing.assert_close(torch.tensor(corners(image)), expected, rtol=0, atol=3)
+
+
+def test_a_truncated_heic_file_is_set_aside(tmp_path):
+    pytest.importorskip("pi_heif")
+    whole = base64.b64decode(HEIC)
+    for name, size in (("head.heic", 60), ("half.heic", len(whole) // 2), ("tail.heic", len(whole) - 20)):
+        (tmp_path / name).write_bytes(whole[:size])
+    (tmp_path / "whole.heic").write_bytes(whole)
+    with pytest.warns(UserWarning, match="3 of 4 images"):
+        readable = read_images(tmp_path, sorted(path.name for path in tmp_path.iterdir()), 8)
+    assert readable.files == ["whole.heic"] and list(readable.set_aside) == ["half.heic", "head.heic", "tail.heic"]

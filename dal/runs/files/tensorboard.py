@@ -1,0 +1,30 @@
+"""TensorBoard events of a campaign."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dal.runtime.refusals import explained
+
+
+def write_scalars(folder: Path, rows: Sequence[Mapping[str, Any]], start_over: bool) -> None:
+    """Write the numbers of rounds, as functions of the number of labels.
+
+    With ``start_over``, they replace the events in the folder.
+    """
+    from torch.utils.tensorboard.writer import SummaryWriter  # lazy, because it is slow to import
+
+    if start_over:
+        shutil.rmtree(folder, ignore_errors=True)
+    if not rows:
+        return
+    with explained(path=folder):
+        writer = SummaryWriter(str(folder))
+        for row in rows:
+            for key, value in row.items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    writer.add_scalar(key, value, row["num_labeled"])
+        writer.close()
