@@ -14,6 +14,7 @@ from dal.data.images import ImageData, ImageSplits, TensorSource
 from dal.data.sets.config import DataConfig
 from dal.data.sets.idx import read_idx
 from dal.errors import DalError, bad_value
+from dal.runtime.user_paths import exists, user_path
 
 DEFAULT_ROOT = "data/fashion_mnist"
 DEBIAN_ROOT = "/usr/share/datasets/fashion-mnist"
@@ -61,8 +62,8 @@ class FashionMNIST(DataConfig):
     """Whether to download missing files into root."""
 
     def read(self) -> ImageSplits:
-        root = Path(self.root).expanduser()
-        if self.root == DEFAULT_ROOT and not root.exists() and Path(DEBIAN_ROOT).is_dir():
+        root = user_path(self.root)
+        if self.root == DEFAULT_ROOT and not exists(root) and Path(DEBIAN_ROOT).is_dir():
             root = Path(DEBIAN_ROOT)
         if self.download and any(_find(root, name) is None for name in _FILES):
             _download(root)
