@@ -62,7 +62,7 @@ def _node(config: Any, key: str) -> Any:
 def _booleans(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, BooleanNode]]:
     if config._is_none() or config._is_missing() or config._is_interpolation():
         return
-    for name in config:
+    for name in map(str, config):
         node: Any = config._get_node(name)
         if isinstance(node, BooleanNode):
             yield f"{prefix}{name}", node

@@ -43,16 +43,16 @@ def test_null_and_references_go_on():
 
 def test_a_function_with_a_boolean():
     assert build(compose(["acquisition=variation_ratios", "acquisition.votes=no"])).acquisition.votes is False
-    with pytest.raises(DalError, match="acquisition.votes: expected true or false, got 3"):
+    with pytest.raises(DalError, match=r"acquisition\.votes: expected true or false, got 3"):
         compose(["acquisition=variation_ratios", "acquisition.votes=3"])
 
 
 @pytest.mark.parametrize("value", [5, 1, 0, 1.0, "yes", None])
 def test_the_library_takes_booleans_only(value):
-    with pytest.raises(DalError, match="model.freeze_backbone: expected true or false, got"):
+    with pytest.raises(DalError, match=r"model\.freeze_backbone: expected true or false, got"):
         ModelConfig(freeze_backbone=value)
     if value is not None:
-        with pytest.raises(DalError, match="scoring.channels_last: expected true, false or null, got"):
+        with pytest.raises(DalError, match=r"scoring\.channels_last: expected true, false or null, got"):
             ScoringConfig(channels_last=value)
 
 
