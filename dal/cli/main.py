@@ -83,6 +83,9 @@ def _dispatch(arguments: list[str]) -> int:
             from dal.cli.help import help_command
 
             return help_command(arguments[1:])
+        from dal.cli.early import refuse_other_settings
+
+        refuse_other_settings(arguments[1:])
         _say_what_loads()
         from dal.cli.run import run_command
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn.functional import interpolate
 
 from dal.errors import DalError, bad_value, reason, unknown_choice
 from dal.models.backbones.base import Backbone, features_of_one
+from dal.models.backbones.hub import offline_if_unreachable
 from dal.models.backbones.state_file import load_state, read_state
 from dal.runtime.ranges import share
 
@@ -132,7 +134,7 @@ def _create(
     if known.get("fixed_input_size") and input_size is not None:
         options["img_size"] = input_size
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), offline_if_unreachable() if weights == "DEFAULT" else nullcontext():
             # Ignore timm's warnings about its own deprecated names.
             warnings.simplefilter("ignore", UserWarning)
             model: nn.Module = timm.create_model(name, pretrained=weights == "DEFAULT", **options)
