@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from dal.errors import bad_value
+from dal.errors import bad_content, bad_value
 from dal.tasks import CLASSIFICATION, Task
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
@@ -62,7 +62,7 @@ class TensorSource:
 
     def __init__(self, images: Tensor, digests: Sequence[bytes] | None = None) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
-            raise bad_value("images", "a uint8 tensor (N, C, H, W)", f"{images.dtype} {tuple(images.shape)}")
+            raise bad_content("images", "a uint8 tensor (N, C, H, W)", f"{images.dtype} {tuple(images.shape)}")
         self.images, self._digests = images, digests
 
     def __len__(self) -> int:

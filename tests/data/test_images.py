@@ -83,7 +83,7 @@ def test_subset_renumbers_both_views_and_keeps_ids():
             {"labels": torch.tensor([0, 1, -3, 0])},
             "labels: expected class numbers from 0 to 1, -1 for unknown, or -2 for none of them, got -3.",
         ),
-        ({"labels": torch.zeros(4)}, "labels: expected int64 (4,), got 'torch.float32 (4,)'."),
+        ({"labels": torch.zeros(4)}, "labels: expected int64 (4,), got torch.float32 (4,)."),
         ({"classes": ["cat"]}, "classes: expected at least two classes, got ['cat']."),
     ],
 )

@@ -15,7 +15,7 @@ from dal.data.sets.photographs import MEAN, STD, augmentation
 from dal.data.sources.folder.names import check_distinct, check_listed_names, composed
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.split import split_by_id
-from dal.errors import DalError, bad_value, reason, unknown_choice
+from dal.errors import DalError, bad_content, bad_value, reason, unknown_choice
 from dal.runtime.ranges import Ranges, share, whole
 from dal.runtime.user_paths import exists, user_path
 from dal.tasks.base import UNKNOWN
@@ -123,9 +123,9 @@ class HuggingFace(DataConfig):
             if column not in table.features:
                 raise unknown_choice(argument, table.features, column)
         if not isinstance(table.features[self.image], Image):
-            raise bad_value("data.image", "a column of images", f"{self.image} of {table.features[self.image]}")
+            raise bad_content("data.image", "a column of images", f"{self.image} of {table.features[self.image]}")
         if not isinstance(table.features[self.label], ClassLabel | Value):
-            raise bad_value("data.label", _LABELS, f"{self.label} of {table.features[self.label]}")
+            raise bad_content("data.label", _LABELS, f"{self.label} of {table.features[self.label]}")
 
     def _classes(self, tables: list[Any], columns: list[list[Any]]) -> list[str]:
         from datasets import ClassLabel

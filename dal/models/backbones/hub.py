@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -20,7 +21,7 @@ def offline_if_unreachable() -> Iterator[None]:
 
     Its own retries take most of a minute.
     """
-    constants = sys.modules.get("huggingface_hub.constants")
+    constants: Any = sys.modules.get("huggingface_hub.constants")
     if constants is None or constants.HF_HUB_OFFLINE or _is_reachable():
         yield
         return
