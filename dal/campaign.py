@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
 
 from dal.costs.ledger import Ledger
 from dal.costs.prices import PricesConfig
@@ -112,12 +114,19 @@ def _settings(learner: ActiveLearner, campaign: CampaignConfig) -> dict[str, Any
     return {
         "seed": learner.seed,
         "data": {"name": learner.data.name},
+        "model": _network(learner.model.module),
         "acquisition": {"name": acquisition.name, **plain_settings(acquisition)},
         "campaign": plain_settings(campaign),
         "training": plain_settings(learner.training),
         "scoring": plain_settings(learner.scoring),
         "candidates": {"name": type(candidates).__name__, **plain_settings(candidates)},
     }
+
+
+def _network(module: nn.Module) -> dict[str, Any]:
+    """Return what tells reports one network from another."""
+    sizes = [parameter.numel() for parameter in module.parameters() if not is_lazy(parameter)]
+    return {"class": type(module).__name__, "parameters": sum(sizes)}
 
 
 def _buy_validation(learner: ActiveLearner, oracle: Oracle, size: int, records: Records) -> None:

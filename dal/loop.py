@@ -235,7 +235,7 @@ class ActiveLearner:
         labeled, labels = self.data.trainable((self.pool.labeled, self.pool.labels(self.pool.labeled)))
         if not len(labeled):
             if self.pool.num_labeled:
-                raise bad_value("fit", "points labeled with a class", f"{self.pool.num_labeled} that belong to none")
+                raise bad_content("fit", "points labeled with a class", f"{self.pool.num_labeled} that belong to none")
             raise DalError("fit: expected labeled points, got none. Call ask() and tell() first.")
         result = fit_round(
             self.setup,

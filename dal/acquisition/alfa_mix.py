@@ -193,7 +193,7 @@ def _ascent(model: PoolModel, features: Tensor) -> tuple[Tensor, Tensor]:
         z = features.detach().clone().requires_grad_()
         logits = model.head(z)
         if not logits.requires_grad:
-            raise bad_value("head", "a differentiable layer", "one without gradients")
+            raise bad_content("head", "a differentiable layer", "one without gradients")
         check_finite("logits", logits)
         predicted = logits.argmax(dim=1, keepdim=True)
         if logits.shape[1] < 2:

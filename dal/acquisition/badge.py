@@ -26,7 +26,7 @@ from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs, row_blocks, safe_scale
 from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, ready
 from dal.acquisition.search.shards import Shard
-from dal.errors import bad_value
+from dal.errors import bad_content, bad_value
 from dal.runtime.precision import full_precision
 
 __all__ = ["BADGE", "badge_select", "badge_weights"]
@@ -221,7 +221,7 @@ def _check(probs: Rows, features: Rows) -> float:
         if bool(is_bad.any()):
             row = int(is_bad.nonzero()[0])
             found = f"a sum of {float(p[row].sum()):g} and a minimum of {float(p[row].min()):g}"
-            raise bad_value("probs", "rows of probabilities that sum to 1", f"{found} at row {block.start + row}")
+            raise bad_content("probs", "rows of probabilities that sum to 1", f"{found} at row {block.start + row}")
     return check_rows("features", features)
 
 

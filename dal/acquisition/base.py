@@ -16,7 +16,7 @@ from torch import Tensor
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs
 from dal.acquisition.search.rows import Rows
 from dal.acquisition.search.shards import Shard
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 
 __all__ = [
     "AcquisitionFunction",
@@ -280,10 +280,10 @@ def check_dims(argument: str, values: Rows, names: str) -> None:
 
     >>> check_dims("logits", torch.zeros(3), "N, C")
     Traceback (most recent call last):
-    dal.errors.DalError: logits: expected floating-point numbers of shape (N, C), got 'torch.float32 of shape (3,)'.
+    dal.errors.DalError: logits: expected floating-point numbers of shape (N, C), got torch.float32 of shape (3,).
     """
     if not hasattr(values, "is_floating_point"):
         raise bad_value(argument, f"a tensor of shape ({names})", type(values).__name__)
     if values.ndim != len(names.split(",")) or not values.is_floating_point():
         got = f"{values.dtype} of shape {tuple(values.shape)}"
-        raise bad_value(argument, f"floating-point numbers of shape ({names})", got)
+        raise bad_content(argument, f"floating-point numbers of shape ({names})", got)

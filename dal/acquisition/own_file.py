@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import ModuleType
@@ -45,8 +46,12 @@ def load_own_file(path: str | Path) -> OwnFunction:
     Traceback (most recent call last):
     dal.errors.DalError: acquisition: expected an existing Python file, got 'nowhere.py'.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
+    file, exists = Path(path), False
+    # The user of ~USER may be unknown, and the name too long.
+    with suppress(OSError, RuntimeError, ValueError):
+        file = file.expanduser()
+        exists = file.is_file()
+    if not exists:
         raise bad_value("acquisition", "an existing Python file", str(path))
     file, name = file.resolve(), file.stem
     if not name.isidentifier():

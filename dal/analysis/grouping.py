@@ -161,7 +161,8 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
         if one.seed == other.seed:
             raise DalError(
                 f"runs: expected one run per seed with the same settings, got seed {one.seed} in "
-                f"{str(one.path)!r} and in {str(other.path)!r}."
+                f"{str(one.path)!r} and in {str(other.path)!r}. Leave one of them out, or pass RunFolder a "
+                "configuration that tells them apart."
             )
     for run in runs:
         check_curve(run)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from dal.costs.prices import PRICE_NAMES
 from dal.errors import DalError, bad_value
+from dal.runtime.user_paths import exists, is_folder
 
 Takes = Callable[[str], bool]
 """Whether an argument is a value of an option, rather than an argument of the command."""
@@ -32,12 +32,12 @@ def is_price(text: str) -> bool:
     A folder whose name contains ``=`` does not.
     """
     name, equals, _ = text.partition("=")
-    return bool(equals) and (name in PRICE_NAMES or not Path(text).exists())
+    return bool(equals) and (name in PRICE_NAMES or not exists(text))
 
 
 def is_key(text: str) -> bool:
     """Return whether an argument is a configuration key rather than a folder."""
-    return not Path(text).exists()
+    return not exists(text)
 
 
 MANY: Mapping[str, Takes] = {"--prices": is_price, "--target": is_number, "--vary": is_key, "--across": is_key}
@@ -86,7 +86,7 @@ def run_and_overrides(arguments: Sequence[str]) -> tuple[str, list[str]]:
     ('runs/a', ['acquisition=bald', 'seed=1'])
     """
     folders = [a for a in arguments if "=" not in a and not a.startswith("~")]
-    folders = folders or [a for a in arguments if Path(a).is_dir()][:1]
+    folders = folders or [a for a in arguments if is_folder(a)][:1]
     if not folders:
         raise DalError("run: expected a run folder, got none.")
     if len(folders) > 1:

@@ -9,6 +9,7 @@ import threading
 import warnings
 
 from dal.cli.arguments import parse, run_and_overrides
+from dal.cli.failures import explanation
 from dal.runtime.safe_text import visible
 
 _EPILOG = """examples:
@@ -26,8 +27,8 @@ _EPILOG = """examples:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit.
 
-    Exit status: 0 done, 1 a campaign of a sweep failed or the operating system refused, 2 bad input, 3 waiting for
-    labels, 130 interrupted, 143 terminated.
+    Exit status: 0 done, 1 a campaign of a sweep failed, memory ran out or the operating system refused, 2 bad input, 3
+    waiting for labels, 130 interrupted, 143 terminated.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     from dal.errors import DalError, WaitingForAnswers
@@ -49,9 +50,6 @@ def main(arguments: list[str] | None = None) -> None:
     except DalError as error:
         print(f"Error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
-    except MemoryError as error:
-        print(f"Error: expected less memory, got {visible(str(error)) or 'none left'}.", file=sys.stderr)
-        sys.exit(1)
     except BrokenPipeError:
         # The reader, such as head, has closed the pipe. Exit with the status of a program that SIGPIPE ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -61,6 +59,12 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        explained = explanation(error)
+        if explained is None:
+            raise
+        print(f"Error: {visible(explained[0])}", file=sys.stderr)
+        sys.exit(explained[1])
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
@@ -79,6 +83,9 @@ def _dispatch(arguments: list[str]) -> int:
             from dal.cli.help import help_command
 
             return help_command(arguments[1:])
+        from dal.cli.early import refuse_other_settings
+
+        refuse_other_settings(arguments[1:])
         _say_what_loads()
         from dal.cli.run import run_command
 

@@ -24,6 +24,7 @@ from dal.runs.restored import read_run_folder
 from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
 from dal.runtime.safe_text import spreadsheet_cell
+from dal.runtime.user_paths import user_path
 from dal.scoring.candidates import CandidatesConfig
 
 _IGNORED = {"campaign", "candidates", "compute", "oracle", "prices", "run_dir", "training"} | {
@@ -51,7 +52,7 @@ def rank_command(
     built = replace(build(config), candidates=CandidatesConfig())
     built = replace(built, trainer={k: v for k, v in built.trainer.items() if (k, v) == ("accelerator", "cpu")})
     name = config["acquisition"]["name"]
-    target = Path(output).expanduser() if output else path / ranking_file(name)
+    target = user_path(output) if output else path / ranking_file(name)
     file = output_file(target)  # before the slow part
     train = load(built.data).train
     records = read_run_folder(path, train.fingerprint())

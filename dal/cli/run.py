@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import sys
@@ -18,6 +19,8 @@ from rich.console import Console
 from rich.text import Text
 
 from dal.campaign import run
+from dal.cli.failures import explanation
+from dal.cli.flags import check_package, one_sentence, parse_flags
 from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_line
 from dal.config.folder import config_folder
 from dal.config.overrides import check_overrides, compose, quoted, under_current_keys, with_own_files
@@ -28,7 +31,7 @@ from dal.config.values.resolve import resolve
 from dal.costs.prices import PricesConfig
 from dal.data import load
 from dal.data.images import ImageSplits
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 from dal.loop import ActiveLearner
 from dal.reports.overview import report
 from dal.runs.files.state import read_state
@@ -54,7 +57,7 @@ _SETTINGS = [
 ]
 _GRID = ("--multirun", "-m")
 _SHOW = ("--cfg", "-c", "--info", "-i", "--hydra-help")
-_ASK = (*_SHOW, "--config-dir", "-cd", "--config-name", "-cn")
+_ASK = (*_SHOW, "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
 
 
 def run_command(arguments: list[str]) -> int:
@@ -71,31 +74,34 @@ def run_command(arguments: list[str]) -> int:
     overrides = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
     others = [a for a in arguments if a not in overrides]
     if {flag.partition("=")[0] for flag in flags} & set(_ASK):
-        _check_asked(overrides, flags)
+        _check_asked(overrides, parse_flags(others), flags)
         return _with_hydra(overrides, others)
     jobs = _jobs(others)
     ours = [a for a in overrides if not a.lstrip("+~").startswith(("hydra.", "hydra/"))]
     launcher = [a for a in overrides if a.startswith(("hydra/launcher=", "hydra.launcher."))]
     if not set(others) <= set(_GRID) or len(ours) + len(launcher) < len(overrides):
+        parse_flags(others)
         check_overrides([a for a in arguments if not a.startswith("-")])
         return _with_hydra(overrides, others)
     launcher.sort(key=lambda a: not a.startswith("hydra/launcher="))
     if launcher and not launcher[0].startswith("hydra/launcher="):
-        raise bad_value(launcher[0].partition("=")[0], "hydra/launcher=NAME on the same command line", "no launcher")
+        raise bad_content(launcher[0].partition("=")[0], "hydra/launcher=NAME on the same command line", "none")
     return sweep_command(ours, jobs, launcher)
 
 
-def _check_asked(overrides: list[str], flags: list[str]) -> None:
+def _check_asked(overrides: list[str], parsed: argparse.Namespace, flags: list[str]) -> None:
     """Raise DalError if Hydra cannot show a configuration for these overrides."""
-    if any(flag.startswith(("--config", "-cd", "-cn")) for flag in flags):
+    if any(given is not None for given in (parsed.config_dir, parsed.config_name, parsed.config_path)):
         return  # a user's configuration, whose keys dal does not know
-    if set(flags) & set(_GRID):
+    if parsed.multirun:
         shown = [flag for flag in flags if flag.partition("=")[0] in _SHOW]
         if shown:
-            raise bad_value(shown[0], "no --multirun on the same command line", "both")
+            raise bad_content(shown[0], "no --multirun on the same command line", "both")
         check_overrides(overrides)
     else:
-        compose(overrides)
+        config = compose(overrides)
+        if parsed.cfg == "job":
+            check_package(parsed.package, config)
 
 
 def _jobs(flags: list[str]) -> int:
@@ -275,23 +281,31 @@ def _with_hydra(overrides: list[str], flags: list[str]) -> int:
     import hydra
 
     failed: list[str] = []
+    raised: list[Exception] = []
 
     def task(config: DictConfig) -> None:
         resolved = resolve(config)
         try:
             run_campaign(resolved)
         except Exception as error:  # noqa: BLE001  a crash of one run must not stop the others
-            failed.append(f"{resolved['run_dir']}: {error}")
-            if not isinstance(error, DalError):
+            if not set(flags) & set(_GRID):
+                raised.append(error)  # Hydra adds lines to an error that reaches it
+                return
+            explained = (str(error), 2) if isinstance(error, DalError) else explanation(error)
+            if explained is None:
                 traceback.print_exc()
-            print(f"Error: {visible(str(error))}", file=sys.stderr)
+                explained = (str(error), 1)
+            failed.append(f"{resolved['run_dir']}: {explained[0]}")
+            print(f"Error: {visible(explained[0])}", file=sys.stderr)
 
     register()
     # Hydra writes a file about each sweep. Discard it, because the run folders contain the same information and more.
-    with tempfile.TemporaryDirectory() as notes:
+    with tempfile.TemporaryDirectory() as notes, one_sentence():
         settings = [*_SETTINGS, f"hydra.sweep.dir={notes}", "hydra.sweep.subdir=."]
         sys.argv = ["dal run", *settings, *with_own_files(overrides), *flags]
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=ROOT_NAME)(task)()
+    if raised:
+        raise raised[0]
     for line in failed:
         print(f"Failed: {visible(line)}", file=sys.stderr)
     return 1 if failed else 0

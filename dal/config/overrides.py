@@ -8,27 +8,34 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from dal.config.folder import config_folder
 from dal.config.schema import ROOT_NAME, register, register_own_file
-from dal.config.values.resolve import resolve
-from dal.config.values.sweeps import sweep_values, swept, value_text
+from dal.config.values.booleans import check_booleans
+from dal.config.values.grammar import parsed
+from dal.config.values.resolve import VALUE_ERRORS, first_line, resolve
+from dal.config.values.sweeps import sweep_values, swept, value_text, written
 from dal.config.values.texts import as_typed, check_digits, quoted_leaf
 from dal.errors import DalError, shortened, unknown_choice
 from dal.runs.saved_config import REASONS, current_keys
 
 GROUPS = ("data", "acquisition", "experiment", "compute", "benchmark")
 
-# Hydra raises ValueError and TypeError for some malformed overrides.
-_COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError, TypeError, RecursionError)
+_COMPOSITION_ERRORS = (HydraException, *VALUE_ERRORS)
 _PRESETS = ("experiment", "benchmark")  # groups without which a run is complete
 _CHOSEN = {"data.name": "data=NAME", "acquisition.name": "acquisition=NAME", "acquisition.file": "acquisition=FILE"}
-_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+_KINDS = {
+    "converted to Integer": "a whole number",
+    "converted to Float": "a number",
+    "a valid bool": "true or false",
+    "to string:": "a text",
+    "too large to convert to float": "a finite number",
+    "is not Optional": "a value other than null",
+}
+"""Maps parts of OmegaConf's messages to the expected values."""
 
 
 def compose(overrides: list[str]) -> dict[str, Any]:
@@ -40,10 +47,12 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     'runs/digits/bald/seed3'
     """
     overrides = with_own_files(under_current_keys(quoted(overrides)))
-    for override in check_overrides(overrides):
+    checked, config = _checked(overrides)
+    for override in checked:
         if override.is_sweep_override():
             raise DalError(f"{override.key_or_group}: expected one value, got {value_text(override)}. Add --multirun.")
-    return resolve(_compose(overrides))
+    is_complete = all(override.key_or_group in GROUPS or _is_value(override) for override in checked)
+    return resolve(config if is_complete else _compose(overrides))
 
 
 def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
@@ -70,27 +79,35 @@ def check_overrides(overrides: list[str]) -> list[Override]:
 
     For a sweep, check only the first value. Raises DalError for the first error.
     """
-    parsed = parse(with_own_files(overrides))
-    for override in parsed:
+    checked, _ = _checked(overrides)
+    return checked
+
+
+def _checked(overrides: list[str]) -> tuple[list[Override], DictConfig]:
+    """Return the checked overrides, and the configuration without overrides of Hydra's own settings."""
+    checked = parse(with_own_files(overrides))
+    for override in checked:
         _check_form(override)
-    _check_not_removed(parsed)
-    plain = [_first_value(override) for override in parsed]
-    groups = [text for override, text in zip(parsed, plain, strict=True) if override.key_or_group in GROUPS]
+    _check_not_removed(checked)
+    plain = [_first_value(override) for override in checked]
+    groups = [text for override, text in zip(checked, plain, strict=True) if override.key_or_group in GROUPS]
     with _hydra():
         loader = GlobalHydra.instance().config_loader()
-        for override in parsed:
+        for override in checked:
             if override.key_or_group in GROUPS and not override.is_delete():
                 names = loader.get_group_options(override.key_or_group)
                 for choice in _choices(override):
                     if choice not in names:
                         raise unknown_choice(override.key_or_group, names, "null" if choice is None else str(choice))
-    values = [(override, text) for override, text in zip(parsed, plain, strict=True) if _is_value(override)]
+    values = [(override, text) for override, text in zip(checked, plain, strict=True) if _is_value(override)]
     try:
-        _hydra_compose([*groups, *(text for _, text in values)])
+        config = _hydra_compose([*groups, *(text for _, text in values)])
     except _COMPOSITION_ERRORS as error:
         _explain(groups, values)
         raise _does_not_fit(error) from error
-    return parsed
+    for override, _ in values:
+        check_booleans(config, override)
+    return checked, config
 
 
 def with_own_files(overrides: list[str]) -> list[str]:
@@ -142,29 +159,19 @@ def quoted(overrides: list[str]) -> list[str]:
         check_digits(key, value)
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         attempts = [text, f"{key}='{escaped}'"] if equals else [text]
-        result.append(as_typed(next((attempt for attempt in attempts if _parses(attempt)), text)))
+        result.append(as_typed(next((attempt for attempt in attempts if parsed(attempt)), text)))
     return result
-
-
-def _parses(text: str) -> bool:
-    try:
-        OverridesParser.create().parse_overrides([text])
-    except OverrideParseException:
-        return False
-    return True
 
 
 def parse(overrides: list[str]) -> list[Override]:
     """Parse overrides with Hydra's grammar. Raises DalError if that fails."""
-    parsed: list[Override] = []
+    found = []
     for text in overrides:
-        try:
-            parsed += OverridesParser.create().parse_overrides([text])
-        except (OverrideParseException, ValueError, RecursionError):
-            raise DalError(f"overrides: expected KEY=VALUE, got {shortened(text)}.") from None
-        if not parsed[-1].key_or_group:
+        override = parsed(text)
+        if override is None:
             raise DalError(f"overrides: expected KEY=VALUE, got {shortened(text)}.")
-    return parsed
+        found.append(override)
+    return found
 
 
 def _check_form(override: Override) -> None:
@@ -173,20 +180,20 @@ def _check_form(override: Override) -> None:
     if override.is_delete() and key not in _PRESETS and not key.startswith(("trainer.", "hydra")):
         if any(removed.partition("=")[0] == key for removed in REASONS):
             return  # _check_not_removed() reports the reason
-        got = f"{override.input_line!r}. Only ~trainer.NAME can remove an option"
+        got = f"{shortened(override.input_line)}. Only ~trainer.NAME can remove an option"
         raise DalError(f"{key}: expected {key}=VALUE, got {got}.")
     if key in _CHOSEN:
-        raise DalError(f"{key}: expected {_CHOSEN[key]} to choose it, got {override.input_line!r}.")
+        raise DalError(f"{key}: expected {_CHOSEN[key]} to choose it, got {shortened(override.input_line)}.")
 
 
-def _check_not_removed(parsed: list[Override]) -> None:
-    for override in parsed:
+def _check_not_removed(checked: list[Override]) -> None:
+    for override in checked:
         key = str(override.key_or_group)
         is_plain = override.is_choice_sweep() or not override.is_sweep_override()
-        for removed, reason in REASONS.items():
+        for removed, cause in REASONS.items():
             name, _, value = removed.partition("=")
             if key == name and (not value or (is_plain and value in _texts(override))):
-                raise DalError(f"{removed} was removed because {reason}. Leave it out.")
+                raise DalError(f"{removed} was removed because {cause}. Leave it out.")
 
 
 def _compose(overrides: list[str]) -> DictConfig:
@@ -202,7 +209,7 @@ def _hydra_compose(overrides: list[str]) -> DictConfig:
 
 
 def _does_not_fit(error: Exception) -> DalError:
-    return DalError(f"overrides: expected a configuration that fits together, got: {_first_line(error)}")
+    return DalError(f"overrides: expected a configuration that fits together, got: {first_line(error)}.")
 
 
 def _hydra() -> Any:
@@ -250,14 +257,14 @@ def _check_type(groups: list[str], key: str, text: str) -> None:
         _hydra_compose([*groups, text])
     except _COMPOSITION_ERRORS as error:
         cause = error.__cause__ or error
-        reason, got = _first_line(cause), text.partition("=")[2]
+        why, got = first_line(cause), written(text)
         if text.startswith("+") and "An item is already at" in str(cause):
             raise DalError(
-                f"{key}: expected {key}=VALUE without +, because the option exists, got {text!r}."
+                f"{key}: expected {key}=VALUE without +, because the option exists, got {shortened(text)}."
             ) from error
-        expected = next((words for kind, words in _KINDS.items() if reason.endswith(f"converted to {kind}")), None)
+        expected = next((words for part, words in _KINDS.items() if part in why), None)
         if expected is None:
-            expected, got = "a value of its type", f"{got} ({reason})"
+            expected, got = "a value of its type", f"{got} ({why})"
         raise DalError(f"{key}: expected {expected}, got {got}.") from error
 
 
@@ -291,8 +298,3 @@ def _first_value(override: Override) -> str:
         interval: Any = override.value()
         first = str(interval.start)
     return f"{prefix}{override.key_or_group}={first}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -26,6 +26,7 @@ from dal.loop import ActiveLearner
 from dal.models import Classifier, ModelConfig
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.ranges import whole
+from dal.runtime.user_paths import is_file
 from dal.scoring.candidates import CandidatesConfig
 from dal.scoring.config import ScoringConfig
 from dal.stopping import TARGET_METRICS, CampaignConfig, largest_query
@@ -74,8 +75,10 @@ class RunConfig:
 
 
 def register() -> None:
-    """Register RunConfig and the options of its groups with Hydra."""
+    """Register RunConfig and the options of its groups with Hydra, once."""
     store = ConfigStore.instance()
+    if f"{ROOT_NAME}.yaml" in store.repo:
+        return
     store.store(name=ROOT_NAME, node=RunConfig)
     for group in ("experiment", "benchmark"):
         store.store(group=group, name="none", package="_global_", node={})
@@ -223,7 +226,7 @@ def _acquisition(chosen: Any) -> Any:
 def check_unchanged(chosen: Mapping[str, Any]) -> None:
     """Raise DalError if a file differs from its digest, without importing it."""
     path, digest = Path(chosen["file"]), chosen.get("digest")
-    if digest is not None and path.is_file() and (found := file_digest(path)) != digest:
+    if digest is not None and is_file(path) and (found := file_digest(path)) != digest:
         expected = f"{str(path)!r} as it was (digest {digest})"
         raise bad_value("acquisition.file", f"{expected}, or acquisition={path} to use the current version", found)
 

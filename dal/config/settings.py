@@ -24,6 +24,7 @@ from dal.config.source import (
     summary,
 )
 from dal.errors import unknown_choice
+from dal.runtime.user_paths import is_file, user_path
 
 GROUPS = {
     "acquisition": "Acquisition function, which chooses the images to label next, or a Python file that defines one.",
@@ -166,8 +167,8 @@ def _classes(group: str) -> dict[str, Source]:
 
 
 def _own_function(path: str) -> Source | None:
-    file = Path(path).expanduser()
-    classes = subclasses(file, _CLASSES["acquisition"]) if file.is_file() else []
+    file = user_path(path)
+    classes = subclasses(file, _CLASSES["acquisition"]) if is_file(file) else []
     return classes[-1] if classes else None
 
 

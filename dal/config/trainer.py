@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dal.errors import bad_value
+from dal.errors import bad_content, bad_value
 
 TRAINER_OPTIONS: dict[str, tuple[Any, str]] = {
     "accelerator": ("auto", "Hardware to train and score on: auto, cpu, gpu or another that Lightning supports."),
@@ -60,6 +60,8 @@ def _made(name: str, given: Any) -> Any:
         cause = error.__cause__ or error
         if isinstance(cause, ImportError) and str(cause).startswith("Error loading"):  # Hydra's words
             expected = "a class that Python can import as _target_"
-            raise bad_value(f"trainer.{name}", expected, f"{given['_target_']} ({cause.__cause__ or cause})") from error
+            raise bad_content(
+                f"trainer.{name}", expected, f"{given['_target_']} ({cause.__cause__ or cause})"
+            ) from error
         first = (str(cause).strip() or type(cause).__name__).splitlines()[0].rstrip(".")
-        raise bad_value(f"trainer.{name}", f"arguments that {given['_target_']} takes", first) from error
+        raise bad_content(f"trainer.{name}", f"arguments that {given['_target_']} takes", first) from error

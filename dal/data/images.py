@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dal.data.fingerprint import Fingerprint, Points
 from dal.data.sources.folder.names import check_listed_names
-from dal.errors import bad_value
+from dal.errors import bad_content, bad_value
 from dal.tasks import CLASSIFICATION, Task
 from dal.tasks.base import OUT_OF_CLASS
 
@@ -65,7 +65,7 @@ class TensorSource:
 
     def __init__(self, images: Tensor, digests: Sequence[bytes] | None = None) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
-            raise bad_value("images", "a uint8 tensor (N, C, H, W)", f"{images.dtype} {tuple(images.shape)}")
+            raise bad_content("images", "a uint8 tensor (N, C, H, W)", f"{images.dtype} {tuple(images.shape)}")
         self.images, self._digests = images, digests
 
     def __len__(self) -> int:

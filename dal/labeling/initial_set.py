@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dal.data.images import ImageData
-from dal.errors import bad_value, unknown_choice
+from dal.errors import bad_content, bad_value, unknown_choice
 from dal.tasks import CLASSIFICATION
 
 INITIAL_SETS = ("random", "balanced")
@@ -30,7 +30,7 @@ def initial_set(policy: str, candidates: Tensor, data: ImageData, size: int, gen
     labels = data.labels[shuffled]
     known = int((labels >= 0).sum())
     if known < size:
-        raise bad_value("initial", f"random, or {size} points with known labels to balance", f"balanced with {known}")
+        raise bad_content("initial", f"random, or {size} points with known labels to balance", f"balanced with {known}")
     turn = torch.full((len(shuffled),), len(shuffled))
     for label in range(data.num_classes):
         members = (labels == label).nonzero().flatten()

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from dal.errors import bad_value
+from dal.errors import bad_content, bad_value
 from dal.models.adapted.batch_form import BatchOf, batch_of
 from dal.models.adapted.head import head_name
 from dal.models.backbones.base import last_linear
@@ -117,7 +117,7 @@ def _check_shapes_are_known(module: nn.Module) -> None:
         layer = lazy.rpartition(".")[0]
         kind = type(module.get_submodule(layer)).__name__
         expected = "layers whose weights have known shapes (run the module on a batch before adapt())"
-        raise bad_value("module", expected, f"{kind} at {layer!r}")
+        raise bad_content("module", expected, f"{kind} at {layer!r}")
 
 
 def as_adapted(model: object) -> AdaptedModel:
@@ -147,7 +147,7 @@ def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
     is_binary = num_classes == 2 and task.name == CLASSIFICATION.name
     if isinstance(weight, Tensor) and weight.shape[0] not in (num_classes, is_binary):
         expected = f"a last layer with {num_classes} outputs, one for each class of the data"
-        raise bad_value("model", expected, f"{weight.shape[0]} outputs at {model.head!r}")
+        raise bad_content("model", expected, f"{weight.shape[0]} outputs at {model.head!r}")
 
 
 def check_members(module: pl.LightningModule, num_draws: int | None = None) -> None:

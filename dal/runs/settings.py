@@ -55,7 +55,9 @@ def check_same_settings(before: Settings, now: Settings, place: Path | None) -> 
     """
     old, new = dict(flatten(before)), dict(flatten(now))
     for key in new:
-        if key in old and key not in without_effect(new) and old[key] != new[key]:
+        # A module can gain layers in training, and its weights are compared anyway.
+        is_fact = key.startswith("model.")
+        if key in old and not is_fact and key not in without_effect(new) and old[key] != new[key]:
             where, remedy = "these records", "other records"
             if place is not None:
                 where, remedy = f"the run in {str(place)!r}", "another run_dir, or remove the folder"

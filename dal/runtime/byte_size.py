@@ -29,7 +29,7 @@ def parse_bytes(argument: str, text: str | int) -> int:
     """
     match = None if isinstance(text, bool) else _WRITTEN.fullmatch(str(text))
     unit = match[2].lower() if match else ""
-    size = int(float(match[1]) * _UNITS[unit]) if match and unit in _UNITS else 0
+    size = float(match[1]) * _UNITS[unit] if match and unit in _UNITS else 0
     if not 1 <= size <= _MOST:
         raise bad_value(argument, "a size such as 512MiB, 2GB or a number of bytes", text)
-    return size
+    return int(size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
 
@@ -73,6 +73,9 @@ def _as_float(number: Any) -> float:
 
 Ranges = dict[str, Range]
 
+_BOOLEANS: dict[Any, str] = {"bool": "true or false", "bool | None": "true, false or null"}
+"""The annotations of booleans, and the expected values."""
+
 
 def whole(low: int, high: int, *, null: bool = False) -> Range:
     """Return a range of whole numbers."""
@@ -85,9 +88,15 @@ def share(*, null: bool = False, above: bool = False, below: bool = False, noun:
 
 
 def check_ranges(config: Any, prefix: str = "") -> None:
-    """Check the fields of a dataclass against its ``ranges``.
+    """Check the numbers of a dataclass against its ``ranges``, and its booleans.
 
-    ``prefix`` precedes the names of the fields in an error. Raises DalError for the first value out of range.
+    ``prefix`` precedes the names of the fields in an error. Raises DalError for the first value out of range, and for a
+    boolean that is not true or false.
     """
+    for field in fields(config):
+        if field.type in _BOOLEANS:
+            value = getattr(config, field.name)
+            if not isinstance(value, bool) and (value is not None or field.type == "bool"):
+                raise bad_value(f"{prefix}{field.name}", _BOOLEANS[field.type], value)
     for name, allowed in config.ranges.items():
         allowed.check(f"{prefix}{name}", getattr(config, name))

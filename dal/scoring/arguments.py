@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from dal.acquisition.base import AcquisitionFunction, ScoreFunction
 from dal.data.images import ImageData
 from dal.errors import bad_value
+from dal.runtime.user_paths import exists
 from dal.scoring.candidates import AllCandidates, Candidates
 from dal.scoring.config import ScoringConfig
 from dal.scoring.external_features import check_external_features, takes_external_features
@@ -56,7 +56,7 @@ def target_points_for(scoring: ScoringConfig, acquisition: AcquisitionFunction, 
         ("features_file", scoring.features_file, takes_features),
         ("target_points", scoring.target_points, acquisition.uses_target_points),
     ):
-        if path is not None and not is_used and not Path(path).exists():
+        if path is not None and not is_used and not exists(path):
             warnings.warn(
                 f"scoring.{name}: {path!r} does not exist, and {acquisition.name} does not use it.", stacklevel=3
             )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from dal.errors import bad_value
 from dal.runtime.byte_size import parse_bytes
 from dal.runtime.precision import AUTOCAST
 from dal.runtime.ranges import Ranges, check_ranges, whole
+from dal.runtime.user_paths import is_folder
 
 MOST_IMAGES = 2**16
 """Maximum number of images in a tile."""
@@ -58,9 +58,7 @@ class ScoringConfig:
         if self.precision not in AUTOCAST:
             raise bad_value("scoring.precision", f"one of {', '.join(AUTOCAST)}", self.precision)
         _ = self.bytes_allowed
-        if self.disk_folder is not None and not (
-            Path(self.disk_folder).is_dir() and os.access(self.disk_folder, os.W_OK)
-        ):
+        if self.disk_folder is not None and not (is_folder(self.disk_folder) and os.access(self.disk_folder, os.W_OK)):
             raise bad_value("scoring.disk_folder", "an existing, writable folder", self.disk_folder)
 
     @property

@@ -15,7 +15,7 @@ from dal.acquisition.base import AcquisitionFunction, ScoreFunction, Selection, 
 from dal.acquisition.search.flops import counted_work
 from dal.acquisition.search.shards import Shard
 from dal.data.images import ImageData
-from dal.errors import NonFiniteError, bad_value
+from dal.errors import NonFiniteError, bad_content, bad_value
 from dal.models.adapted.scoring_model import NoHeadError, ScoringModel
 from dal.runtime.seeding import derive_seed, generator
 from dal.scoring.external_features import external_features, takes_external_features
@@ -96,14 +96,14 @@ def _checked(function: AcquisitionFunction, chosen: object, num_points: int, que
             raise bad_value(argument, f"{name} of shape ({query_size},), the query size", got)
     positions = chosen.positions.cpu()
     if positions.is_floating_point() or positions.is_complex() or positions.dtype == torch.bool:
-        raise bad_value(argument, "positions that are whole numbers", str(positions.dtype))
+        raise bad_content(argument, "positions that are whole numbers", str(positions.dtype))
     wrong = (positions < 0) | (positions >= num_points)
     if bool(wrong.any()):
         raise bad_value(argument, f"positions from 0 to {num_points - 1}", int(positions[wrong][0]))
     values, counts = torch.unique(positions, return_counts=True)
     if len(values) < len(positions):
         expected = "distinct positions"
-        raise bad_value(argument, expected, f"position {int(values[counts > 1][0])} more than once")
+        raise bad_content(argument, expected, f"position {int(values[counts > 1][0])} more than once")
     return Selection(positions, chosen.scores.cpu())
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 from dal.tasks.base import OUT_OF_CLASS, UNKNOWN, Metrics
 
 
@@ -34,7 +34,7 @@ class Classification:
 
     def check(self, labels: Tensor, num_points: int, num_classes: int) -> None:
         if labels.shape != (num_points,) or labels.dtype != torch.int64:
-            raise bad_value("labels", f"int64 ({num_points},)", f"{labels.dtype} {tuple(labels.shape)}")
+            raise bad_content("labels", f"int64 ({num_points},)", f"{labels.dtype} {tuple(labels.shape)}")
         wrong = (labels < OUT_OF_CLASS) | (labels >= num_classes)
         if bool(wrong.any()):
             expected = f"class numbers from 0 to {num_classes - 1}, -1 for unknown, or -2 for none of them"

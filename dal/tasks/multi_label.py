@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import multilabel_average_precision, multilabel_f1_score
 
-from dal.errors import bad_value
+from dal.errors import bad_content, bad_value
 from dal.tasks.base import UNKNOWN, Metrics
 from dal.tasks.classification import NotALabelError, check_tasks, whole_number
 
@@ -38,7 +38,7 @@ class MultiLabel:
     def check(self, labels: Tensor, num_points: int, num_classes: int) -> None:
         expected = (num_points, num_classes)
         if tuple(labels.shape) != expected or labels.dtype != torch.int64:
-            raise bad_value("labels", f"int64 {expected}", f"{labels.dtype} {tuple(labels.shape)}")
+            raise bad_content("labels", f"int64 {expected}", f"{labels.dtype} {tuple(labels.shape)}")
         unknown = (labels == UNKNOWN).all(dim=1)
         wrong = ~((labels == 0) | (labels == 1)).all(dim=1) & ~unknown
         if bool(wrong.any()):

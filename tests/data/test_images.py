@@ -83,7 +83,7 @@ def test_subset_renumbers_both_views_and_keeps_ids():
             {"labels": torch.tensor([0, 1, -3, 0])},
             "labels: expected class numbers from 0 to 1, -1 for unknown, or -2 for none of them, got -3.",
         ),
-        ({"labels": torch.zeros(4)}, "labels: expected int64 (4,), got 'torch.float32 (4,)'."),
+        ({"labels": torch.zeros(4)}, "labels: expected int64 (4,), got torch.float32 (4,)."),
         ({"classes": ["cat", "cat"]}, "classes: expected each class name once, got 'cat' twice."),
         ({"classes": ["cat", ""]}, "classes: expected class names that are not empty, got ''."),
         ({"classes": ["cat", " \u200b"]}, "classes: expected class names that are not empty, got ' \\u200b'."),

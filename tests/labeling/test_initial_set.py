@@ -61,7 +61,7 @@ def test_balanced_needs_known_labels(data):
     with pytest.raises(DalError) as error:
         draw("balanced", torch.arange(100), data, 99)
     assert str(error.value) == (
-        "initial: expected random, or 99 points with known labels to balance, got 'balanced with 98'."
+        "initial: expected random, or 99 points with known labels to balance, got balanced with 98."
     )
 
 

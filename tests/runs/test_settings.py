@@ -1,16 +1,21 @@
 """The settings that the library records: what a folder of any configuration is called, and what resumes."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.own_modules import OwnModule
+from torch import nn
 
 from dal import ActiveLearner, run
 from dal.acquisition import Margin, PowerBALD, Random
 from dal.analysis import read_run
+from dal.analysis.grouping import group_runs
 from dal.errors import DalError
 from dal.labeling import DatasetOracle
+from dal.models import adapt
 from dal.reports.overview import report
 from dal.runs import Records, RunFolder
 from dal.runs.settings import check_same_settings, with_settings
@@ -111,3 +116,26 @@ def test_before_the_first_round_a_changed_setting_starts_over(tmp_path, data, go
     assert [row["num_labeled"] for row in rows] == [5, 15]
     assert len((tmp_path / "selections.csv").read_text().splitlines()) == 16
     assert go(folder_of(tmp_path, data, {}), campaign=changed) == rows
+
+
+def test_reports_tell_runs_of_two_networks_apart(tmp_path, data, test_data, new_model):
+    for name, width in (("narrow", 4), ("wide", 8)):
+        folder = folder_of(tmp_path / name, data)
+        flat = math.prod(data.image_shape)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(flat, width), nn.ReLU(), nn.Linear(width, data.num_classes))
+        learner = ActiveLearner(adapt(OwnModule(net), head="net.3"), data, Margin(), training=QUICK, seed=1)
+        run(learner, DatasetOracle(data), SIZES, test=test_data, records=folder)
+        folder.close()
+    groups = group_runs([read_run(tmp_path / name) for name in ("narrow", "wide")])
+    assert len(groups) == 2 and all("parameters" in dict(group.all_settings) for group in groups)
+
+
+def test_true_copies_are_refused_with_what_to_do(tmp_path, data, go):
+    for name in ("a", "b"):
+        go(folder_of(tmp_path / name, data))
+    with pytest.raises(DalError, match="Leave one of them out, or pass RunFolder a configuration that"):
+        group_runs([read_run(tmp_path / name) for name in ("a", "b")])
+
+
+def test_a_module_that_gained_layers_resumes():
+    check_same_settings({"model": {"class": "A", "parameters": 1}}, {"model": {"class": "A", "parameters": 9}}, None)

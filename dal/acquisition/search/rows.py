@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.search.numbers import check_finite, in_double, row_blocks
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 
 _DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32, np.dtype(float): torch.float64}
 _MOST_BYTES_A_READ = 2**26
@@ -124,7 +124,7 @@ class DiskRows:
             count = os.preadv(self._file.fileno(), [view[:_MOST_BYTES_A_READ]], at)
             if count == 0:
                 expected = f"{len(self)} rows, as its header declares"
-                raise bad_value(self._argument, expected, f"a shorter file ({self._name})")
+                raise bad_content(self._argument, expected, f"a shorter file ({self._name})")
             view, at = view[count:], at + count
 
 

@@ -7,8 +7,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dal.config.values.booleans import check_references
 from dal.config.values.home import expand_home
-from dal.errors import DalError
+from dal.errors import DalError, reason, shortened
+
+# OmegaConf and Hydra raise Python's own errors for some values.
+VALUE_ERRORS = (OmegaConfBaseException, ValueError, TypeError, ArithmeticError, RecursionError)
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
@@ -21,12 +25,13 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     """
     try:
         resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or "overrides"
-        got = f"{_text(config, key)}{_why(error)}"
-        raise DalError(f"{key}: expected a defined value of the right type, got {got}.") from error
     except RecursionError as error:
         raise DalError("overrides: expected references without cycles, got some that refer to one another.") from error
+    except VALUE_ERRORS as error:
+        key = getattr(error, "full_key", None) or "overrides"
+        got = f"{_text(config, key)} ({first_line(error)})"
+        raise DalError(f"{key}: expected a defined value of the right type, got {got}.") from error
+    check_references(config)
     assert isinstance(resolved, dict)
     made = {str(key): value for key, value in resolved.items()}
     return made | expand_home({key: made[key] for key in ("run_dir",) if key in made})
@@ -38,9 +43,10 @@ def _text(config: DictConfig, key: str) -> str:
     for part in str(key).split("."):
         node = node._get_node(part) if isinstance(node, DictConfig) else None
     written = getattr(node, "_value", lambda: None)()
-    return repr(written) if isinstance(written, str) else "nothing"
+    return shortened(written) if isinstance(written, str) else "nothing"
 
 
-def _why(error: OmegaConfBaseException) -> str:
-    reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else ""
-    return f" ({reason})" if reason else ""
+def first_line(error: BaseException) -> str:
+    """Return the first line of a message of OmegaConf, which the key and the types follow."""
+    line = str(error).strip().partition("\n")[0]
+    return reason(ValueError(line) if line else error)

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 
-from dal.errors import DalError
+from dal.errors import DalError, shortened
 
 MOST_VALUES = 10_000
 """Maximum number of values per sweep, and of cells per grid."""
@@ -45,5 +45,15 @@ def _length(values: RangeSweep) -> float:
 
 
 def value_text(override: Override) -> str:
-    """Return the value of an override as it was written."""
-    return str(override.input_line).partition("=")[2]
+    """Return the value of an override as it was written, for an error."""
+    return written(str(override.input_line))
+
+
+def written(text: str) -> str:
+    """Return the value of KEY=VALUE for an error, in quotes if it is empty, long or not printable.
+
+    >>> written("seed=abc"), written("seed=")
+    ('abc', "''")
+    """
+    value = text.partition("=")[2]
+    return value if value.strip() and value.isprintable() and len(value) <= 300 else shortened(value)

@@ -7,10 +7,9 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
-
 from dal.config.schema import RunConfig
+from dal.config.values.booleans import WORDS
+from dal.config.values.grammar import parsed
 from dal.data.sets.registry import registry as data_sets
 from dal.errors import DalError, bad_value
 
@@ -22,12 +21,15 @@ _LEAF = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[][,]|[^][,'"]+""")
 def as_typed(override: str) -> str:
     """Quote values of text settings that Hydra would parse as another type.
 
-    Hydra parses 1e3 as the number 1000.0 and true as True.
+    Hydra parses 1e3 as the number 1000.0 and true as True. Trainer options have no types, so their words for true and
+    false are replaced.
 
-    >>> as_typed("data.classes=[1e3,true,cat]"), as_typed("seed=1e3")
-    ("data.classes=['1e3','true',cat]", 'seed=1e3')
+    >>> as_typed("data.classes=[1e3,true,cat]"), as_typed("trainer.sync_batchnorm=yes")
+    ("data.classes=['1e3','true',cat]", 'trainer.sync_batchnorm=true')
     """
     key, _, value = override.partition("=")
+    if key.lstrip("+").startswith("trainer.") and value.strip().lower() in WORDS:
+        return f"{key}={str(WORDS[value.strip().lower()]).lower()}"
     if key.lstrip("+") not in _text_keys() or not value or any(c in value for c in "(){}"):
         return override
     leaves = _LEAF.findall(value)
@@ -61,11 +63,11 @@ def quoted_leaf(leaf: str, in_list: bool) -> str:
     Null stays null outside a list.
     """
     text = leaf.strip()
-    try:
-        parsed = OverridesParser.create().parse_overrides([f"key={text}"])[0].value() if text else ""
-    except OverrideParseException:
+    override = parsed(f"key={text}") if text else None
+    if override is None:
         return leaf
-    retyped = isinstance(parsed, (bool, int, float)) or (parsed is None and in_list)
+    value = override.value()
+    retyped = isinstance(value, (bool, int, float)) or (value is None and in_list)
     return leaf.replace(text, f"'{text}'", 1) if retyped else leaf
 
 

@@ -13,7 +13,8 @@ from dal.data.augment import HorizontalFlip
 from dal.data.images import ImageData, ImageSplits, TensorSource
 from dal.data.sets.config import DataConfig
 from dal.data.sets.idx import read_idx
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
+from dal.runtime.user_paths import exists, user_path
 
 DEFAULT_ROOT = "data/fashion_mnist"
 DEBIAN_ROOT = "/usr/share/datasets/fashion-mnist"
@@ -61,8 +62,8 @@ class FashionMNIST(DataConfig):
     """Whether to download missing files into root."""
 
     def read(self) -> ImageSplits:
-        root = Path(self.root).expanduser()
-        if self.root == DEFAULT_ROOT and not root.exists() and Path(DEBIAN_ROOT).is_dir():
+        root = user_path(self.root)
+        if self.root == DEFAULT_ROOT and not exists(root) and Path(DEBIAN_ROOT).is_dir():
             root = Path(DEBIAN_ROOT)
         if self.download and any(_find(root, name) is None for name in _FILES):
             _download(root)
@@ -74,7 +75,7 @@ def _split(root: Path, split: str, prefix: str) -> ImageData:
     label_path = _existing(root, f"{prefix}-labels-idx1-ubyte")
     images, labels = read_idx(image_path, ndim=3), read_idx(label_path, ndim=1)
     if images.shape[1:] != (28, 28):
-        raise bad_value(str(image_path), "images of 28 x 28 pixels", f"{images.shape[1]} x {images.shape[2]}")
+        raise bad_content(str(image_path), "images of 28 x 28 pixels", f"{images.shape[1]} x {images.shape[2]}")
     if len(labels) != len(images):
         raise bad_value(str(label_path), f"one label for each of the {len(images)} images", len(labels))
     if int(labels.max()) >= len(CLASSES):

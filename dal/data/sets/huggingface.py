@@ -15,8 +15,9 @@ from dal.data.sets.photographs import MEAN, STD, augmentation
 from dal.data.sources.folder.names import check_distinct, check_listed_names, composed
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.split import split_by_id
-from dal.errors import DalError, bad_value, reason, unknown_choice
+from dal.errors import DalError, bad_content, bad_value, reason, unknown_choice
 from dal.runtime.ranges import Ranges, share, whole
+from dal.runtime.user_paths import exists, user_path
 from dal.tasks.base import UNKNOWN
 
 _LABELS = "one class per image: a ClassLabel, texts or whole numbers"
@@ -101,14 +102,14 @@ class HuggingFace(DataConfig):
         if int(datasets.__version__.partition(".")[0]) < 4:
             # Older versions run Python files that lie in the folder of a data set.
             raise bad_value("data", "version 4 or newer of the package datasets", datasets.__version__)
-        path = Path(self.path).expanduser()
+        path = user_path(self.path)
         try:
             if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
                 found = datasets.load_from_disk(str(path))
             elif path.suffix in _FORMATS and path.is_file():
                 found = datasets.load_dataset(_FORMATS[path.suffix], data_files=str(path))
             else:
-                found = datasets.load_dataset(str(path) if path.exists() else self.path, self.config)
+                found = datasets.load_dataset(str(path) if exists(path) else self.path, self.config)
         # The library and the network below it raise exceptions of many types.
         except Exception as error:
             expected = "a data set that the datasets library can read, or a network to download it"
@@ -122,9 +123,9 @@ class HuggingFace(DataConfig):
             if column not in table.features:
                 raise unknown_choice(argument, table.features, column)
         if not isinstance(table.features[self.image], Image):
-            raise bad_value("data.image", "a column of images", f"{self.image} of {table.features[self.image]}")
+            raise bad_content("data.image", "a column of images", f"{self.image} of {table.features[self.image]}")
         if not isinstance(table.features[self.label], ClassLabel | Value):
-            raise bad_value("data.label", _LABELS, f"{self.label} of {table.features[self.label]}")
+            raise bad_content("data.label", _LABELS, f"{self.label} of {table.features[self.label]}")
 
     def _classes(self, tables: list[Any], columns: list[list[Any]]) -> list[str]:
         from datasets import ClassLabel

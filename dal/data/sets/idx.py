@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 
 _UINT8 = 0x08
 
@@ -34,11 +34,11 @@ def read_idx(path: Path, ndim: int) -> Tensor:
     if raw[:4] != magic:
         raise bad_value(str(path), f"an IDX file that begins with the bytes {magic.hex()}", raw[:4].hex())
     if len(raw) < header:
-        raise bad_value(str(path), f"a header of {header} bytes", f"{len(raw)} bytes")
+        raise bad_content(str(path), f"a header of {header} bytes", f"{len(raw)} bytes")
     shape = struct.unpack(f">{ndim}I", raw[4:header])
     if len(raw) != header + math.prod(shape):
         expected = f"{math.prod(shape)} values for the shape {shape}"
-        raise bad_value(str(path), expected, f"{len(raw) - header}")
+        raise bad_content(str(path), expected, f"{len(raw) - header}")
     if 0 in shape:
-        raise bad_value(str(path), "at least one value", f"the shape {shape}")
+        raise bad_content(str(path), "at least one value", f"the shape {shape}")
     return torch.frombuffer(bytearray(raw), dtype=torch.uint8, offset=header).view(shape)

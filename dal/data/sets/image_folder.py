@@ -18,6 +18,7 @@ from dal.data.sources.folder.names import check_class_names, check_distinct, com
 from dal.data.sources.split import split_by_id
 from dal.errors import DalError, bad_content, bad_value
 from dal.runtime.ranges import Range, Ranges, whole
+from dal.runtime.user_paths import user_path
 from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
 from dal.tasks.base import UNKNOWN
 
@@ -99,9 +100,7 @@ class ImageFolder(DataConfig):
 
     def _csv_path(self) -> Path:
         assert self.csv is not None
-        if "\0" in self.csv:
-            raise bad_value("data.csv", "a path without a NUL character", self.csv)
-        return Path(self.csv).expanduser()
+        return user_path(self.csv)
 
     def _read_multi_label(self, listing: Listing) -> ImageSplits:
         """Return multi-label images, with classes from the CSV column ``labels``."""

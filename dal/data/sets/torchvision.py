@@ -17,7 +17,7 @@ from dal.data.sets.photographs import MEAN, STD, augmentation
 from dal.data.sources.folder.names import distinct_names
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.torch_labels import known_labels
-from dal.errors import DalError, bad_value, reason, unknown_choice
+from dal.errors import DalError, bad_content, bad_value, reason, unknown_choice
 from dal.runtime.ranges import Ranges, whole
 
 
@@ -105,7 +105,7 @@ class Torchvision(DataConfig):
         classes, of_test = (_classes(dataset, known) for dataset in opened)
         if classes != of_test:
             expected = f"the {len(classes)} classes of the training set in the test set"
-            raise bad_value("data.root", expected, f"{len(of_test)} classes in {self.root}")
+            raise bad_content("data.root", expected, f"{len(of_test)} classes in {self.root}")
         return ImageSplits(
             *(self._split(*pair, known, classes) for pair in zip(("train", "test"), opened, strict=True))
         )

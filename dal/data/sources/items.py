@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal.errors import bad_value
+from dal.errors import bad_content, bad_value
 
 Key = str | int
 
@@ -35,7 +35,7 @@ class ItemKeys:
             return _at(item, self.image, index, "image")
         if isinstance(item, Mapping):
             names = ", ".join(repr(name) for name in item)
-            raise bad_value(f"dataset[{index}]", f"image= and label=, the keys of a dict item ({names})", "neither")
+            raise bad_content(f"dataset[{index}]", f"image= and label=, the keys of a dict item ({names})", "neither")
         return item[0] if isinstance(item, (tuple, list)) else item
 
     def has_label(self, item: Any) -> bool:

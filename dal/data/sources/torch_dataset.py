@@ -101,7 +101,7 @@ def _views(dataset: MapDataset, plain: MapDataset | None, keys: ItemKeys) -> tup
     if plain is None:
         return DatasetSource(dataset, keys), None
     if len(plain) != len(dataset):
-        raise bad_value("plain", f"the same {len(dataset)} points as dataset", f"{len(plain)} points")
+        raise bad_content("plain", f"the same {len(dataset)} points as dataset", f"{len(plain)} points")
     return DatasetSource(plain, keys), DatasetSource(dataset, keys)
 
 
@@ -151,7 +151,7 @@ class DatasetSource:
                 image = self.fetch(index, seed)[0]
                 if images and (image.shape != images[0].shape or image.dtype != images[0].dtype):
                     expected = f"one shape and dtype, {_kind(images[0])} as in image {indices[0]}"
-                    raise bad_value("dataset", expected, f"{_kind(image)} of image {index}")
+                    raise bad_content("dataset", expected, f"{_kind(image)} of image {index}")
                 images.append(image)
         self.tell_first_frames(f"{len(images):,} images that are read")
         return torch.stack(images)
@@ -207,7 +207,7 @@ def _pixels(image: object, index: int) -> Tensor:
             raise DalError(f"dataset[{index}]: expected an image of 8 or 16 bits, got mode {mode}: {error}.") from None
     if isinstance(image, np.ndarray):
         if image.ndim == 3 and image.shape[2] > image.shape[0]:
-            raise bad_value(f"dataset[{index}]", "a NumPy image (H, W, C)", f"an array {image.shape}")
+            raise bad_content(f"dataset[{index}]", "a NumPy image (H, W, C)", f"an array {image.shape}")
         image = torch.from_numpy(np.array(image))
         if image.ndim == 3:
             image = image.permute(2, 0, 1)

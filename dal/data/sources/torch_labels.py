@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 
 from dal.data.sources.folder.names import check_listed_names, distinct_names
 from dal.data.sources.items import ItemKeys, class_of_one_hot, is_vector
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 from dal.tasks.base import UNKNOWN
 
 
@@ -54,7 +54,7 @@ def known_labels(
     listed = _listed_labels(dataset) if labels is None and keys.label is None else None
     values = listed if labels is None else _as_list(labels)
     if values is not None and len(values) != count:
-        raise bad_value(argument, f"one label for each of the {count} points", f"{len(values)} labels")
+        raise bad_content(argument, f"one label for each of the {count} points", f"{len(values)} labels")
     if values is None:
         values = [keys.label_of(read[position], position) for position in range(count)]
     elif labels is None:

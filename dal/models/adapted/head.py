@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from dal.errors import DalError, bad_value, unknown_choice
+from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.models.backbones.base import last_linear
 
 _NO_LOGITS = (nn.Softmax, nn.Softmax2d, nn.Softmin, nn.Sigmoid)
@@ -33,7 +33,7 @@ def head_name(module: nn.Module, head: str | nn.Module | None) -> str:
         key = list(end._modules)[-1]
         last_name, end = f"{last_name}.{key}", end[-1]
     if isinstance(end, _NO_LOGITS):
-        raise bad_value("head", "a layer that ends in logits", f"{type(end).__name__} at {last_name!r}")
+        raise bad_content("head", "a layer that ends in logits", f"{type(end).__name__} at {last_name!r}")
     return name
 
 
@@ -179,4 +179,4 @@ def check_num_outputs(logits: Tensor, num_classes: int, name: str) -> None:
     """Raise DalError unless there is one logit per class."""
     if logits.shape[1] != num_classes:
         expected = f"a last layer with {num_classes} outputs, one for each class of the data"
-        raise bad_value("model", expected, f"{logits.shape[1]} outputs at {name!r}")
+        raise bad_content("model", expected, f"{logits.shape[1]} outputs at {name!r}")

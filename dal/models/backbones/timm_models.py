@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from dal.errors import DalError, bad_value, reason, unknown_choice
+from dal.errors import DalError, bad_content, bad_value, reason, unknown_choice
 from dal.models.backbones.base import Backbone, features_of_one
+from dal.models.backbones.hub import offline_if_unreachable
 from dal.models.backbones.state_file import load_state, read_state
 from dal.runtime.ranges import share
 
@@ -132,17 +134,17 @@ def _create(
     if known.get("fixed_input_size") and input_size is not None:
         options["img_size"] = input_size
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), offline_if_unreachable() if weights == "DEFAULT" else nullcontext():
             # Ignore timm's warnings about its own deprecated names.
             warnings.simplefilter("ignore", UserWarning)
             model: nn.Module = timm.create_model(name, pretrained=weights == "DEFAULT", **options)
     except TypeError as error:
-        raise bad_value("model.backbone_options", f"arguments of timm/{name}", reason(error)) from error
+        raise bad_content("model.backbone_options", f"arguments of timm/{name}", reason(error)) from error
     except (OSError, HTTPException, RuntimeError, AssertionError, ArithmeticError, ValueError) as error:
         if weights == "DEFAULT":
             expected = f"a network to download timm/{name} from, or a model with pre-trained weights"
             raise DalError(f"weights: expected {expected}, got {type(error).__name__}: {reason(error)}.") from error
-        raise bad_value("model.backbone_options", f"arguments of timm/{name}", reason(error)) from error
+        raise bad_content("model.backbone_options", f"arguments of timm/{name}", reason(error)) from error
     if path is not None:
         load_state(model, _without_classifier(read_state(path), model), f"timm/{name}")
     model.reset_classifier(0)  # type: ignore[operator]

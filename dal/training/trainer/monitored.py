@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 from dal.models.classifier import Classifier
 from dal.training.setup import TrainingSetup
 from dal.training.trainer.lightning import is_overridden
@@ -67,7 +67,7 @@ def _is_validation(metric: Any) -> bool:
 
 def _nothing_to_watch(argument: str, what: str, metric: Any, has_validation: bool) -> DalError:
     if has_validation:
-        return bad_value(argument, f"a module with a validation_step for {what}({metric!r})", "none that runs")
+        return bad_content(argument, f"a module with a validation_step for {what}({metric!r})", "none that runs")
     return bad_value(
         argument, f"validation points (campaign.validation_size or tell_validation()) for {what}({metric!r})", "none"
     )

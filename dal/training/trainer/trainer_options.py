@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dal.errors import DalError, bad_value, unknown_choice
+from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, is_callback, load, package_of
 from dal.training.trainer.callback_checks import check_callback, check_logger
 from dal.training.trainer.lightning import has, quiet
@@ -147,7 +147,7 @@ def _check_objects(options: Mapping[str, Any], package: str, module: Any) -> Non
             other = package_of(thing)
             if other not in (None, package):
                 expected = f"an object of {package}, the package of the module"
-                raise bad_value(f"trainer.{name}", expected, f"{type(thing).__name__} of {other}")
+                raise bad_content(f"trainer.{name}", expected, f"{type(thing).__name__} of {other}")
 
 
 def _check_launch(options: Mapping[str, Any]) -> None:

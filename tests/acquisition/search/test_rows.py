@@ -134,7 +134,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path):
     rows = DiskRows(tmp_path / "rows.npy")
     with (tmp_path / "rows.npy").open("rb+") as file:
         file.truncate(200)
-    with pytest.raises(DalError, match=r"path: expected 10 rows, as its header declares, got 'a shorter file"):
+    with pytest.raises(DalError, match=r"path: expected 10 rows, as its header declares, got a shorter file"):
         rows[0:10]
 
 

@@ -80,7 +80,7 @@ def test_missing_files_say_how_to_get_them(tmp_path):
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        (ALL[0], torch.zeros(5, 27, 28, dtype=torch.uint8), "expected images of 28 x 28 pixels, got '27 x 28'."),
+        (ALL[0], torch.zeros(5, 27, 28, dtype=torch.uint8), "expected images of 28 x 28 pixels, got 27 x 28."),
         (ALL[1], torch.zeros(4, dtype=torch.uint8), "expected one label for each of the 5 images, got 4."),
         (ALL[3], torch.tensor([0, 10, 1], dtype=torch.uint8), "expected labels from 0 to 9, got 10."),
     ],

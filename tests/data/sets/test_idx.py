@@ -23,10 +23,10 @@ def test_reads_values_in_order_packed_or_not(tmp_path):
         (b"<html>404</html>", "expected an IDX file that begins with the bytes 00000803, got '3c68746d'."),
         (bytes([0, 0, 8, 1]) + GOOD[4:], "begins with the bytes 00000803, got '00000801'."),
         (bytes([0, 0, 13, 3]) + GOOD[4:], "begins with the bytes 00000803, got '00000d03'."),
-        (GOOD[:9], "expected a header of 16 bytes, got '9 bytes'."),
-        (GOOD[:-1], "expected 12 values for the shape (2, 2, 3), got '11'."),
-        (GOOD + b"x", "expected 12 values for the shape (2, 2, 3), got '13'."),
-        (bytes([0, 0, 8, 3]) + struct.pack(">3I", 0, 2, 3), "expected at least one value, got 'the shape (0, 2, 3)'."),
+        (GOOD[:9], "expected a header of 16 bytes, got 9 bytes."),
+        (GOOD[:-1], "expected 12 values for the shape (2, 2, 3), got 11."),
+        (GOOD + b"x", "expected 12 values for the shape (2, 2, 3), got 13."),
+        (bytes([0, 0, 8, 3]) + struct.pack(">3I", 0, 2, 3), "expected at least one value, got the shape (0, 2, 3)."),
     ],
 )
 def test_damage_is_named(tmp_path, content, message):

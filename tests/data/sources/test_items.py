@@ -48,7 +48,7 @@ def test_images_and_labels_of_an_item(item, keys):
         (
             lambda x, y: {"image": x, "label": y},
             {},
-            "dataset[0]: expected image= and label=, the keys of a dict item ('image', 'label'), got 'neither'.",
+            "dataset[0]: expected image= and label=, the keys of a dict item ('image', 'label'), got neither.",
         ),
         (
             lambda x, y: {"image": x, "label": y},

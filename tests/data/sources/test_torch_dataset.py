@@ -204,7 +204,7 @@ class Endless(IterableDataset):
         (lambda: from_dataset([], num_classes=2), "dataset: expected at least one image, got an empty dataset."),
         (
             lambda: from_dataset(Toy(), plain=Subset(Toy(), [0, 1])),
-            "plain: expected the same 6 points as dataset, got '2 points'.",
+            "plain: expected the same 6 points as dataset, got 2 points.",
         ),
         (
             lambda: from_dataset(Toy(add_noise), plain=Toy()),
@@ -227,7 +227,7 @@ class Endless(IterableDataset):
         (lambda: from_dataset(Subset(Toy(), [0, 0])), "ids: expected each id once, got '000000'."),
         (
             lambda: from_dataset(Toy(lambda image: image.numpy())),
-            "dataset[0]: expected a NumPy image (H, W, C), got 'an array (3, 4, 5)'.",
+            "dataset[0]: expected a NumPy image (H, W, C), got an array (3, 4, 5).",
         ),
         (
             lambda: from_dataset(Toy(lambda image: image.long())),
@@ -251,7 +251,7 @@ def test_images_of_different_sizes_are_named():
     with pytest.raises(DalError) as error:
         data.plain([0, 1])
     assert str(error.value) == (
-        "dataset: expected one shape and dtype, uint8 (3, 4, 4) as in image 0, got 'uint8 (3, 4, 6) of image 1'."
+        "dataset: expected one shape and dtype, uint8 (3, 4, 4) as in image 0, got uint8 (3, 4, 6) of image 1."
     )
 
 

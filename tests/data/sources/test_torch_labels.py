@@ -78,7 +78,7 @@ def test_subsets_of_subsets():
 @pytest.mark.parametrize(
     ("dataset", "labels", "message"),
     [
-        (Toy([1, 0]), [1], "labels: expected one label for each of the 2 points, got '1 labels'."),
+        (Toy([1, 0]), [1], "labels: expected one label for each of the 2 points, got 1 labels."),
         (Toy([1, 0]), [1, 0.5], "labels: expected a class number, None or -1 as the label of point 1, got 0.5."),
         (Toy([1, "cat"]), None, "dataset: expected a class number, None or -1 as the label of point 1, got 'cat'."),
         (

@@ -1,0 +1,57 @@
+"""Flags that Hydra handles: its result, or one sentence."""
+
+import pytest
+
+from dal.cli.main import main
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(["run", *map(str, arguments)])
+    printed = capsys.readouterr()
+    lines = [line for line in printed.err.splitlines() if not line.startswith("Loading")]
+    return caught.value.code or 0, printed.out, lines
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--config-name=nope", "--config-name: expected run, or a file of --config-dir without .yaml, got 'nope'."),
+        ("-cn nope --cfg job", "--config-name: expected run, or a file of --config-dir"),
+        ("--multirun --config-name=nope seed=1,2", "--config-name: expected run, or a file of --config-dir"),
+        ("--config-dir=/nope", "--config-dir: expected an existing folder, got '/nope'."),
+        ("--config-path=/nope", "--config-path: expected an existing folder, got '/nope'."),
+        (
+            "--config-dir",
+            "dal run: expected flags of dal run --hydra-help, got --config-dir/-cd: expected one argument.",
+        ),
+        ("--cfg job --package=nope", "--package: expected a section of the configuration, such as model, got 'nope'."),
+        ("--cfg job -p ..", "--package: expected a section of the configuration"),
+        ("--package model", "--package: expected --cfg on the same command line. Add --cfg job."),
+        ("--resolve", "--resolve: expected --cfg on the same command line. Add --cfg job."),
+        ("--cfg=foo", "dal run: expected flags of dal run --hydra-help, got --cfg/-c: invalid choice: 'foo'"),
+        ("--info=foo", "dal run: expected flags of dal run --hydra-help, got --info/-i: invalid choice: 'foo'"),
+        ("--shell-completion", "dal run: expected flags of dal run --hydra-help, got unrecognized arguments"),
+        ("--experimental-rerun=x", "dal run: expected flags of dal run --hydra-help, got unrecognized arguments"),
+        ("--nope", "dal run: expected flags of dal run --hydra-help, got unrecognized arguments: --nope."),
+        ("--cfg job --multirun seed=1,2", "--cfg: expected no --multirun on the same command line, got both."),
+        ("--run seed=-1", "seed: expected at least 0, got -1."),
+    ],
+)
+def test_a_wrong_flag_is_one_sentence(line, message, capsys):
+    status, out, err = call(capsys, *line.split())
+    assert status == 2 and not out and len(err) == 1 and err[0].startswith(f"Error: {message}"), err
+
+
+def test_flags_that_fit_go_on(capsys, tmp_path):
+    (tmp_path / "mine.yaml").write_text("defaults:\n  - run\n  - _self_\nseed: 7\n")
+    assert "seed: 1\n" in call(capsys, "--cfg", "job", "--resolve", "seed=1")[1]
+    assert "backbone: small_cnn" in call(capsys, "--cfg", "job", "--package", "model")[1]
+    for place in ("--config-dir", "-cd"):
+        assert "seed: 7\n" in call(capsys, "--cfg=job", place, tmp_path, "--config-name", "mine")[1]
+    assert "Flags" in call(capsys, "--hydra-help")[1]
+
+
+def test_a_wrong_key_of_an_own_configuration_is_one_sentence(capsys, tmp_path):
+    status, _, err = call(capsys, f"--config-dir={tmp_path}", "+nope=x")
+    assert status == 2 and len(err) == 1 and "got 'nope'" in err[0]
