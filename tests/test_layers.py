@@ -14,7 +14,7 @@ LAYERS = [
     ["runtime", "tasks"],
     ["costs", "acquisition", "data", "models"],
     ["runs", "labeling"],
-    ["analysis", "scoring"],
+    ["analysis", "people", "scoring"],
     ["reports", "training", "stopping"],
     ["loop"],
     ["campaign", "config"],
