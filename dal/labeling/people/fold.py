@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dal.people.events import (
+from dal.labeling.people.events import (
     ADD,
     ANSWERS,
     LABEL,
