@@ -68,6 +68,7 @@ class Answers:
                     self._start_over()
                 for block in _whole_lines(file, self._size):
                     self._take(block)
+            self._fold.settle()
             return self._fold
 
     def read(self, upto: int | None = None) -> Fold:
@@ -83,6 +84,7 @@ class Answers:
                     self._apply(fold, block if excess <= 0 else b"".join(block.splitlines(keepends=True)[:-excess]))
                     if fold.seq == upto:
                         break
+        fold.settle()
         if upto is not None and fold.seq != upto:
             raise DalError(f"answers: expected {upto} events in {ANSWERS} of {str(self.path)!r}, got {fold.seq}.")
         return fold
@@ -168,10 +170,15 @@ class Answers:
                 truncate(path, self._size)
             raise
         self._take(data)
+        self._fold.settle()
 
     def _refresh_to_write(self) -> None:
         """Read new events under the lock, and cut off a last line that a killed process left."""
-        self.refresh()
+        fold = self.refresh()
+        try:
+            _ = fold.events
+        except ValueError as error:
+            raise self._damaged(self._first_damaged()) from error
         path = self.path / ANSWERS
         if os.path.lexists(path) and path.stat().st_size > self._size:
             truncate(path, self._size)
