@@ -19,13 +19,15 @@ def streams(draw, most=40):
         own = [e.seq for e in events if isinstance(e, Answer) and e.annotator == person]
         if what == "undo" and own:
             target = events[draw(st.sampled_from(own)) - 1]
-            events.append(
-                Answer(seq, event, "undo", target.index, target.id, annotator=person, undoes=target.seq)
-            )
+            events.append(Answer(seq, event, "undo", target.index, target.id, annotator=person, undoes=target.seq))
         elif what == "class":
             kind = draw(st.sampled_from(["add_class", "rename_class", "merge_class", "retire_class"]))
             name, to = draw(st.permutations(NAMES))[:2]
-            events.append(ClassChange(seq, event, kind, name, to if kind[:2] in ("re", "me") and kind != "retire_class" else None, person))
+            events.append(
+                ClassChange(
+                    seq, event, kind, name, to if kind[:2] in ("re", "me") and kind != "retire_class" else None, person
+                )
+            )
             ever |= {name} if kind == "add_class" else {to} if kind == "rename_class" else set()
         else:
             index = draw(st.integers(0, 4))
@@ -93,9 +95,7 @@ def state(classes, events):
     for point in {event.index for event, _ in given}:
         rows = []
         for person in PEOPLE:
-            own = [
-                (e, k) for e, k in given if (e.index, e.annotator) == (point, person) and e.seq not in undone
-            ]
+            own = [(e, k) for e, k in given if (e.index, e.annotator) == (point, person) and e.seq not in undone]
             if own:
                 e, k = own[-1]
                 while k in into:

@@ -6,7 +6,7 @@ import os
 import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import IO
@@ -25,6 +25,7 @@ from dal.runtime.refusals import RefusedBySystem, explained
 
 _BLOCK = 2**17
 _TAIL = 256
+_POLL_SECONDS = 0.002
 
 
 class Answers:
@@ -61,7 +62,10 @@ class Answers:
         with self.mutex:
             if not os.path.lexists(self.path / ANSWERS):
                 if self._size:
-                    self._start_over()
+                    raise DalError(
+                        f"answers: expected {ANSWERS} in {str(self.path)!r}, got no such file. Restore it, or choose "
+                        "another folder."
+                    )
                 return self._fold
             with self._opened() as file:
                 if not self._continues(file):
@@ -125,13 +129,19 @@ class Answers:
 
         Raises DalError as record() does, before anything is written.
         """
-        with self.mutex, explained(path=self.path / ANSWERS), self._lock:
+        with self.mutex, explained(path=self.path / ANSWERS), self._locked():
             self._refresh_to_write()
             found = self._checked(drafts)
             text = "".join(event_line(event) for event, is_new in found if is_new)
             if text:
                 self._append(text)
             return found
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.path.stat()  # the lock would make a folder that is gone
+        with self._lock.acquire(poll_interval=_POLL_SECONDS):
+            yield
 
     def _checked(self, drafts: Sequence[Draft]) -> list[tuple[Event, bool]]:
         """Return the events of drafts, each with whether it is new."""
@@ -185,7 +195,7 @@ class Answers:
             warnings.warn(
                 f"answers: the last line of {ANSWERS} in {str(self.path)!r} was not whole and is removed. "
                 "Its answer was never confirmed.",
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def _start_over(self) -> None:

@@ -160,7 +160,7 @@ def test_names_of_numbers_stay_different():
 def test_a_damaged_line_is_refused_by_both_readers(line):
     for read in (apply_lines, apply_one_by_one):
         fold = Fold(CLASSES)
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             read(fold, event_line(said(1)).encode() + line.encode())
 
 
