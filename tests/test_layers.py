@@ -13,7 +13,8 @@ LAYERS = [
     ["errors"],
     ["runtime", "tasks"],
     ["costs", "acquisition", "data", "models"],
-    ["runs", "labeling"],
+    ["runs"],
+    ["labeling"],
     ["analysis", "scoring"],
     ["reports", "training", "stopping"],
     ["loop"],
@@ -85,7 +86,8 @@ def test_imports_go_downward(module, path):
         ("dal.labeling.pool", "from dal import loop", True),
         ("dal.labeling.pool", "from ..loop import run", True),
         ("dal.labeling.pool", "def f():\n    from dal.loop import run", True),
-        ("dal.labeling.pool", "from dal.runs.folder import RunFolder", True),
+        ("dal.labeling.pool", "from dal.runs.folder import RunFolder", False),
+        ("dal.runs.folder", "from dal.labeling.pool import Pool", True),
         ("dal.labeling.pool", "from .oracle import Oracle", False),
         ("dal.models.adapt", "from dal.data.images import ImageData", True),
         ("dal.models.adapt", "from ..scoring.model_pass import pool_pass", True),
@@ -198,7 +200,7 @@ def test_the_top_of_dal_is_small():
 def test_imports_for_type_checkers_alone_hide_no_circle():
     """Only names that a type checker needs and a start must not wait for stand there."""
     guarded = {path.relative_to(ROOT).as_posix() for _, path in modules() if "TYPE_CHECKING" in path.read_text()}
-    assert guarded <= {"runs/files/atomic.py", "runs/__init__.py"}
+    assert guarded <= {"runs/files/atomic.py", "runs/__init__.py", "data/__init__.py", "labeling/__init__.py"}
 
 
 # Constructors that people call with keywords may take more.
