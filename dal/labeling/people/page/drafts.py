@@ -69,27 +69,18 @@ class Drafts:
             "score_round": None if line is None else line.round,
             "behind": None if line is None or line.kind != "query" else self.behind,
             "suggestion": (line.suggestion or None) if line is not None and shown else None,
-            "undoes": None,
             "source": "page",
         }
 
     def _undo(self, one: Body, fold: Fold) -> dict[str, Any]:
         seq = fold.events[str(one.text("undoes"))]
         target = fold.answer(seq)
-        assert target is not None
         return {
             "event": one.event(),
             "kind": UNDO,
-            "index": target.index,
-            "id": target.id,
-            "label": None,
             "annotator": self.person,
             "at": at(one.seconds("ago")),
-            "seconds": None,
-            "ask": target.ask,
-            "score_round": target.score_round,
-            "behind": None,
-            "suggestion": None,
+            "ask": None if target is None else target.ask,
             "undoes": seq,
             "source": "page",
         }
@@ -120,4 +111,4 @@ def at(ago: float | None = None) -> str:
     The clock of the browser may be wrong, so only differences of it count.
     """
     delay = min(ago or 0.0, _LONGEST_DELAY_SECONDS)
-    return (datetime.now(UTC) - timedelta(seconds=delay)).isoformat(timespec="milliseconds")
+    return (datetime.now(UTC) - timedelta(seconds=delay)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,10 +72,11 @@ class RunFacts:
             return self._facts
         row = rows[-1]
         rho, seq, tested = row.get("rho"), row.get("answers_seq"), row.get("num_test")
+        accuracy = row.get("test_accuracy")
         return replace(
             self._facts,
-            accuracy=row.get("test_accuracy"),
-            num_test=tested if is_count(tested) else 0,
+            accuracy=accuracy if is_number(accuracy) else None,
+            num_test=int(tested) if tested is not None and is_count(tested) else 0,
             rho=rho if is_number(rho) else None,
             answers_seq=seq if is_count(seq) else None,
             round=row.get("round"),
@@ -98,7 +98,7 @@ class RunFacts:
 
 def _stamp(path: Path) -> tuple[int, ...]:
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError:
         return ()
     return found.st_mtime_ns, found.st_size, found.st_ino

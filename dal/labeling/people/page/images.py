@@ -71,7 +71,7 @@ class FolderPictures:
 
     def tag(self, index: int, side: int | None = None) -> str:
         try:
-            found = os.stat(self.root / self.files[index])
+            found = (self.root / self.files[index]).stat()
         except (OSError, ValueError):
             raise PictureError("The file of this image is gone.", is_gone=True) from None
         return _tag(found.st_mtime_ns, found.st_size, found.st_ino, side)

@@ -10,11 +10,15 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from dal.errors import DalError, bad_content, bad_value
 from dal.runtime.refusals import explained
+
+Headers: TypeAlias = "Mapping[str, str] | Message"
+"""The headers of a request. A key that is missing gives None."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
@@ -86,18 +90,18 @@ class Gate:
     def is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(errors="replace"), self.token.encode())
 
-    def refused(self, headers: Mapping[str, str]) -> Refusal | None:
+    def refused(self, headers: Headers) -> Refusal | None:
         """Return why a request is refused: 421 for a wrong Host, and 401 without the cookie."""
         return self.refused_host(headers) or (None if self._has_cookie(headers) else UNKNOWN_TOKEN)
 
-    def refused_host(self, headers: Mapping[str, str]) -> Refusal | None:
+    def refused_host(self, headers: Headers) -> Refusal | None:
         """Refuse a Host that is not ours, which another site may have pointed to this address."""
         given = (headers.get("Host") or "").lower()
         if self._is_ours(given):
             return None
         return Refusal(421, f"host: expected one of {', '.join(self._hosts())}, got {given[:100]!r}.")
 
-    def refused_post(self, headers: Mapping[str, str]) -> Refusal | None:
+    def refused_post(self, headers: Headers) -> Refusal | None:
         """Refuse a POST from another site, or one that a form can send."""
         origin = headers.get("Origin")
         scheme, _, host = (origin or "").partition("://")
@@ -123,7 +127,7 @@ class Gate:
         own = [f"[{self.host}]" if ":" in self.host else self.host] if self._is_single() else []
         return [f"{name}:{self.port}" for name in dict.fromkeys([*own, *names])]
 
-    def _has_cookie(self, headers: Mapping[str, str]) -> bool:
+    def _has_cookie(self, headers: Headers) -> bool:
         for part in (headers.get("Cookie") or "").split(";"):
             name, _, value = part.strip().partition("=")
             if name == self.cookie and self.is_token(value):

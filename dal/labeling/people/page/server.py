@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from dal.errors import DalError, reason
-from dal.labeling.people.page.images import PictureError, Pictures
 from dal.labeling.people.page.body import Body
+from dal.labeling.people.page.images import PictureError, Pictures
 from dal.labeling.people.page.security import HEADERS, Gate, Refusal, check_host, new_token, page_policy, port_taken
 from dal.labeling.people.page.session import LabelingSession
 from dal.runtime.refusals import RefusedBySystem
@@ -209,8 +209,8 @@ class _Handler(BaseHTTPRequestHandler):
         gate, session = self.server.site.gate, self.server.site.session
         refusal = gate.refused(self.headers) or gate.refused_post(self.headers)
         if refusal is not None:
-            self.close_connection = True  # the body is not read
-            return self._refuse(refusal)
+            self._unread(refusal)
+            return None
         body = self._body()
         if body is None:
             return None
@@ -231,12 +231,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> Body | None:
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers:
-            self.close_connection = True
-            return self._refuse(Refusal(411, "body: expected a length."))
+            self._unread(Refusal(411, "body: expected a length."))
+            return None
         if int(length) > _MOST_BODY_BYTES:
-            self.close_connection = True
-            return self._refuse(Refusal(413, f"body: expected at most {_MOST_BODY_BYTES:,} bytes, got {length}."))
+            self._unread(Refusal(413, f"body: expected at most {_MOST_BODY_BYTES:,} bytes, got {length}."))
+            return None
         return Body.parse(self.rfile.read(int(length)))
+
+    def _unread(self, refusal: Refusal) -> None:
+        """Refuse a request whose body is not read, so that nothing else can follow on the connection."""
+        self.close_connection = True
+        self._refuse(refusal)
 
     def _refuse(self, refusal: Refusal) -> None:
         self._send_json(refusal.status, {"error": refusal.sentence})
@@ -244,9 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_json(self, status: int, value: Mapping[str, Any]) -> None:
         self._send(status, json.dumps(value, allow_nan=False).encode(), "application/json")
 
-    def _send(
-        self, status: int, body: bytes, media_type: str | None, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def _send(self, status: int, body: bytes, media_type: str | None, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
         sent = {"Cache-Control": "no-store", **HEADERS, "Content-Length": str(len(body)), **(headers or {})}
         if status in (204, 304):

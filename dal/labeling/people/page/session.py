@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from threading import RLock
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from dal.errors import bad_value
@@ -14,14 +15,14 @@ from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.body import Body
 from dal.labeling.people.page.drafts import Drafts, at
 from dal.labeling.people.page.facts import Facts
+from dal.labeling.people.page.lease_file import LeaseFile
 from dal.labeling.people.page.status import Counts, accuracy_of, classes_of, nothing_to_label, tested
 from dal.labeling.people.page.tabs import Tabs
-from dal.labeling.people.wanted import wanted
+from dal.labeling.people.wanted import behind, wanted
 from dal.runs.asked import AskedLine
 
 MOST_LEASED = 64
 _MOST_RECENT = 100
-_MOST_SCANNED = 200_000
 
 
 class LabelingSession:
@@ -37,10 +38,10 @@ class LabelingSession:
         answers: Answers,
         asked: Callable[[], Sequence[AskedLine]],
         ids: Sequence[str],
-        *,
-        run: str = "run",
         leases: Leases,
-        overlap: int = 1,
+        *,
+        lease_file: Path | None = None,
+        run: str = "run",
         facts: Callable[[], Facts] = Facts,
         budget: int | None = None,
         prefetch: int = 8,
@@ -48,94 +49,92 @@ class LabelingSession:
     ) -> None:
         self.answers, self.ids, self.run, self.budget, self.prefetch = answers, ids, run, budget, prefetch
         self._asked, self._facts, self._clock = asked, facts, clock
-        self._leases, self._overlap = leases, overlap
-        self._counts, self._tabs = Counts(), Tabs(leases.seconds)
+        self._leases, self._tabs, self._counts = leases, Tabs(), Counts()
+        self._file = LeaseFile(lease_file, leases, clock())
         self._lines: dict[int, AskedLine] = {}
         self._tests: list[int] = []
         self._listed: Sequence[AskedLine] | None = None
-        self._lock = RLock()
 
     def lease(self, body: Body) -> dict[str, Any]:
-        """Return images for a tab, best first, and which of those in its hands are still wanted."""
+        """Return images for a tab, best first, and which of the images in its hands are still wanted."""
         person, tab = body.annotator(), body.tab()
         count, have = body.count("count", MOST_LEASED), set(body.counts("have"))
-        with self._lock:
-            self.answers.refresh()
-            now, fold = self._clock(), self.answers.fold
-            open_lines = wanted(self._all_lines(), fold, self._overlap)
+        with self.answers.mutex:
+            now, fold = self._clock(), self.answers.refresh()
+            lines = wanted(self._all_lines(), fold, self._leases.overlap)
+            self._tabs.meet(person, set(self._leases.holds(person, now)) - have, now)
             elsewhere = self._tabs.elsewhere(person, tab, now)
-            held = [line for line in open_lines if line.ask in have - elsewhere]
+            held = [line for line in lines if line.index in have - elsewhere]
             kept = self._leases.take(person, len(held), held, fold, now)
-            free = [line for line in open_lines if line.ask not in have | elsewhere]
+            free = [line for line in lines if line.index not in have | elsewhere]
             taken = self._leases.take(person, count, free, fold, now) if count else []
-            self._tabs.hold(person, tab, [line.ask for line in (*kept, *taken)], now)
-            status = self._status(person)
-            behind = status["ranking"]["behind"]
-            answer = {"items": [self._item(line, behind) for line in taken], "kept": [line.ask for line in kept]}
+            self._tabs.hold(person, tab, [line.index for line in (*kept, *taken)], now)
+            self._file.save()
+            found = {
+                "items": [self._item(line) for line in taken],
+                "kept": [line.index for line in kept],
+                "status": self._status(),
+            }
             if count and not taken and not kept:
-                bought = self._counts.bought
-                answer["nothing"] = nothing_to_label(self._facts(), len(open_lines), bought, self.budget)
-            return {**answer, "status": status}
+                found["nothing"] = nothing_to_label(self._facts(), len(lines), fold.bought, self.budget)
+            return found
 
     def answer(self, body: Body) -> dict[str, Any]:
-        """Record answers and undos in their order. They are on disk when this returns."""
+        """Record answers and undos in their order. They are on the disk when this returns."""
         person, tab, given = body.annotator(), body.tab(), body.bodies("answers")
-        with self._lock:
-            self.answers.refresh()
+        with self.answers.mutex:
+            fold = self.answers.refresh()
             self._all_lines()
             drafts = Drafts(person, self.ids, self._lines, self._behind())
             saved: dict[str, int] = {}
-            for group in drafts.groups(given, self.answers.fold):
+            for group in drafts.groups(given, fold):
                 made = [drafts.draft(one, self.answers.fold) for one in group]
                 for event, _ in self.answers.record_all(made):
                     saved[event.event] = event.seq
                     if isinstance(event, Answer):
                         self._settle(event, person, tab)
-            return {"saved": saved, "status": self._status(person)}
+            self._file.save()
+            return {"saved": saved, "status": self._status()}
 
     def _settle(self, event: Answer, person: str, tab: str) -> None:
         """Give an answered image back, and lease the image of an undo, which the person sees again."""
-        line = self._lines.get(-1 if event.ask is None else event.ask)
-        if line is None:
-            return
-        now = self._clock()
-        if event.kind == UNDO:
-            fold = self.answers.fold
-            open_lines = [one for one in wanted(self._all_lines(), fold, self._overlap) if one.ask == line.ask]
-            self._tabs.hold(person, tab, [one.ask for one in self._leases.take(person, 1, open_lines, fold, now)], now)
-        else:
-            self._leases.release(person, [line.ask])
-            self._tabs.drop(person, [line.ask])
+        if event.kind != UNDO:
+            self._leases.release(person, event.index)
+            return self._tabs.drop(person, [event.index])
+        now, fold = self._clock(), self.answers.fold
+        again = [line for line in wanted(self._all_lines(), fold, self._leases.overlap) if line.index == event.index]
+        return self._tabs.hold(person, tab, [one.index for one in self._leases.take(person, 1, again, fold, now)], now)
 
     def status(self, body: Body) -> dict[str, Any]:
         """Return the numbers, the classes and what the trainer does."""
-        with self._lock:
+        person, tab = body.annotator(), body.tab()
+        with self.answers.mutex:
             self.answers.refresh()
-            return self._status(body.annotator())
+            self._tabs.hold(person, tab, [], self._clock())
+            return self._status()
 
     def recent(self, body: Body) -> dict[str, Any]:
-        """Return a person's last answers that count, newest first. ``before`` is the seq at which to go on."""
+        """Return a person's last answers, newest first. ``before`` is the seq at which to go on."""
         person, count = body.annotator(), body.count("count", _MOST_RECENT)
-        with self._lock:
-            self.answers.refresh()
+        with self.answers.mutex:
+            fold = self.answers.refresh()
             self._all_lines()
-            fold = self.answers.fold
             before = body.optional_count("before") or fold.seq + 1
-            found: list[dict[str, Any]] = []
-            for seq in range(min(before, fold.seq + 1) - 1, max(0, before - _MOST_SCANNED), -1):
-                answer = fold.answer(seq)
-                if answer is None or answer.annotator != person or fold.is_undone(seq):
-                    continue
-                found.append(self._said(answer))
-                if len(found) == count:
-                    break
-            return {"answers": found}
+            earlier = (seq for seq in fold.answers_of(person) if seq < before and not fold.is_undone(seq))
+            seqs = list(islice(earlier, count))
+            if not seqs:
+                return {"answers": []}
+            within, since = set(seqs), seqs[-1] - 1
+            events = {e.seq: e for e in islice(self.answers.events(since), seqs[0] - since) if e.seq in within}
+            return {"answers": [self._said(event) for seq in seqs if isinstance(event := events[seq], Answer)]}
 
     def release(self, body: Body) -> dict[str, Any]:
         """Give the images of a tab back, because it is closed."""
         person, tab = body.annotator(), body.tab()
-        with self._lock:
-            self._leases.release(person, self._tabs.close(person, tab))
+        with self.answers.mutex:
+            for index in self._tabs.close(person, tab):
+                self._leases.release(person, index)
+            self._file.save()
         return {}
 
     def change_class(self, body: Body) -> dict[str, Any]:
@@ -152,9 +151,9 @@ class LabelingSession:
             "at": at(),
             "source": "page",
         }
-        with self._lock:
-            self.answers.record_all([change])
-            return self._status(person)
+        with self.answers.mutex:
+            self.answers.record(change)
+            return self._status()
 
     def _all_lines(self) -> Sequence[AskedLine]:
         lines = self._asked()
@@ -166,18 +165,16 @@ class LabelingSession:
     def _behind(self) -> int | None:
         """Return the number of answers since the ranking on the screen was made."""
         seq = self._facts().answers_seq
-        return None if seq is None else max(0, self.answers.fold.seq - seq)
+        return None if seq is None else behind(self.answers.fold, seq)
 
-    def _item(self, line: AskedLine, behind: int | None) -> dict[str, Any]:
+    def _item(self, line: AskedLine) -> dict[str, Any]:
         return {
             "ask": line.ask,
             "index": line.index,
             "id": line.id,
-            "kind": line.kind,
-            "round": line.round,
+            "purpose": line.kind,
             "suggestion": self._present_name(line.suggestion),
             "confidence": line.confidence,
-            "behind": behind if line.kind == "query" else None,
         }
 
     def _present_name(self, suggestion: str | None) -> str | None:
@@ -185,23 +182,23 @@ class LabelingSession:
 
     def _said(self, answer: Answer) -> dict[str, Any]:
         """Return an answer for the list of the last ones, with the present name of its class."""
+        fold = self.answers.fold
         line = self._lines.get(-1 if answer.ask is None else answer.ask)
-        said = next((one for one in self.answers.fold.said(answer.index) if one.seq == answer.seq), None)
-        name = answer.label if said is None or said.label is None else self.answers.fold.classes.names[said.label]
+        number = None if answer.label is None else fold.classes.merged(fold.labels[answer.seq])
         return {
             "seq": answer.seq,
             "event": answer.event,
             "kind": answer.kind,
-            "label": name,
+            "label": None if number is None else fold.classes.names[number],
             "index": answer.index,
             "id": answer.id,
             "ask": answer.ask,
-            "counts": said is not None,
+            "purpose": None if line is None else line.kind,
             "suggestion": None if line is None else self._present_name(line.suggestion),
             "confidence": None if line is None else line.confidence,
         }
 
-    def _status(self, person: str) -> dict[str, Any]:
+    def _status(self) -> dict[str, Any]:
         fold, facts = self.answers.fold, self._facts()
         self._all_lines()
         self._counts.update(fold)
@@ -209,11 +206,10 @@ class LabelingSession:
             "run": self.run,
             "seq": fold.seq,
             "asked": len(self._lines),
-            "classes": classes_of(fold, self._counts),
-            "bought": self._counts.bought,
+            "classes": classes_of(fold, self._counts.by_class),
+            "bought": fold.bought,
             "budget": self.budget,
-            "mine": self._counts.by_person.get(person, 0),
-            "people": len(self._counts.by_person),
+            "people": len(fold.people),
             "test": tested(fold, self._tests),
             "accuracy": accuracy_of(facts),
             "ranking": {"behind": self._behind(), "rho": facts.rho, "round": facts.round},

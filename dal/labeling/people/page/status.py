@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dal.labeling.people.events import LABEL, NONE, UNREADABLE, UNSURE
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.page.facts import Facts, wilson
 
@@ -14,15 +13,13 @@ _SHARE_OF_TIME = 0.05
 
 
 class Counts:
-    """Counts of answers and of labels for each class.
+    """Counts the labels of each class.
 
-    Counting a journal with many points takes a while, so it happens at most for 5 % of the time.
+    Counting a journal with many points takes a while, so it happens for 5 % of the time at most.
     """
 
     def __init__(self) -> None:
-        self.bought = 0
         self.by_class: dict[int, int] = {}
-        self.by_person: dict[str, int] = {}
         self._seq, self._not_before = -1, 0.0
 
     def update(self, fold: Fold) -> None:
@@ -30,23 +27,19 @@ class Counts:
         begun = time.monotonic()
         if fold.seq == self._seq or begun < self._not_before:
             return
-        self.bought, self.by_class, self.by_person = 0, {}, {}
+        self.by_class, self._seq = {}, fold.seq
         for index in fold.points():
-            decision = fold.decision(index)
-            for one in decision.said:
-                self.by_person[one.annotator] = self.by_person.get(one.annotator, 0) + 1
-                self.bought += one.kind in (LABEL, NONE, UNSURE)
-            if decision.label is not None:
-                self.by_class[decision.label] = self.by_class.get(decision.label, 0) + 1
-        self._seq = fold.seq
+            label = fold.decision(index).label
+            if label is not None:
+                self.by_class[label] = self.by_class.get(label, 0) + 1
         now = time.monotonic()
         self._not_before = now + (now - begun) / _SHARE_OF_TIME
 
 
-def classes_of(fold: Fold, counts: Counts) -> list[dict[str, Any]]:
+def classes_of(fold: Fold, counts: Mapping[int, int]) -> list[dict[str, Any]]:
     """Return the classes that people can choose, with their numbers."""
     return [
-        {"number": number, "name": name, "count": counts.by_class.get(number, 0)}
+        {"number": number, "name": name, "count": counts.get(number, 0)}
         for number, name in enumerate(fold.classes.names)
         if fold.classes.is_offered(number)
     ]
@@ -62,8 +55,7 @@ def accuracy_of(facts: Facts) -> dict[str, Any] | None:
 
 def tested(fold: Fold, test_indices: Sequence[int]) -> dict[str, int]:
     """Return how many images of the test set are answered."""
-    decided = (LABEL, NONE, UNSURE, UNREADABLE)
-    return {"answered": sum(fold.decision(i).status in decided for i in test_indices), "size": len(test_indices)}
+    return {"answered": sum(bool(fold.settled_by(i)) for i in test_indices), "size": len(test_indices)}
 
 
 def nothing_to_label(facts: Facts, wanted: int, bought: int, budget: int | None) -> dict[str, str]:
