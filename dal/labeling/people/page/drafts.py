@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_value, unknown_choice
 from dal.labeling.people.events import ANSWERS, LABEL, UNDO
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.page.body import Body
@@ -61,7 +61,7 @@ class Drafts:
             "kind": kind,
             "index": index,
             "id": self.ids[index],
-            "label": one.text("label") if kind == LABEL else None,
+            "label": one.class_name("label") if kind == LABEL else None,
             "annotator": self.person,
             "at": at(one.seconds("ago")),
             "seconds": one.seconds("seconds"),
@@ -93,7 +93,9 @@ class Drafts:
 
     def _check_label(self, one: Body, fold: Fold) -> None:
         if one.text("kind") == LABEL:
-            one.class_name("label")
+            name = one.class_name("label")
+            if fold.classes.resolved(name) is None:
+                raise unknown_choice("label", fold.classes.offered, name)
 
     def _check_target(self, event: str | None, new: Mapping[str, str], fold: Fold) -> None:
         if event in new and new[str(event)] != UNDO:

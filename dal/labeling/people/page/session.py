@@ -63,7 +63,7 @@ class LabelingSession:
             now, fold = self._clock(), self.answers.refresh()
             lines = wanted(self._all_lines(), fold, self._leases.overlap)
             self._tabs.meet(person, set(self._leases.holds(person, now)) - have, now)
-            elsewhere = self._tabs.elsewhere(person, tab, now)
+            elsewhere = self._tabs.elsewhere(person, tab, have, now)
             held = [line for line in lines if line.index in have - elsewhere]
             kept = self._leases.take(person, len(held), held, fold, now)
             free = [line for line in lines if line.index not in have | elsewhere]

@@ -30,9 +30,10 @@ class Tabs:
         if held := dict.fromkeys(indices, tab):
             self._held.setdefault(person, {}).update(held)
 
-    def elsewhere(self, person: str, tab: str, now: float) -> set[int]:
-        """Return the images in other open tabs of a person."""
-        held = self._held.get(person, {})
+    def elsewhere(self, person: str, tab: str, have: Iterable[int], now: float) -> set[int]:
+        """Return the images in other open tabs of a person. ``have`` are those that the tab claims."""
+        held = self._held.setdefault(person, {})
+        held.update((index, tab) for index in have if held.get(index) == _EARLIER)
         return {index for index, other in held.items() if other != tab and self._closes.get((person, other), 0) > now}
 
     def drop(self, person: str, indices: Iterable[int]) -> None:
