@@ -89,12 +89,14 @@ class Body:
             raise bad_value(name, "text", value)
         return value
 
-    def class_name(self, name: str) -> str:
-        """Return the name of a class, without spaces around it."""
+    def class_name(self, name: str, is_new: bool) -> str:
+        """Return the name of a class. A new one gets no spaces around it."""
         value = self.text(name)
-        if value is None or not is_class_name(value.strip()):
+        if value is not None and is_new:
+            value = value.strip()
+        if value is None or not is_class_name(value):
             raise bad_value(name, "the name of a class, which is not empty and does not begin with =", value)
-        return value.strip()
+        return value
 
     def bodies(self, name: str) -> list[Body]:
         """Return a list of JSON objects."""

@@ -61,7 +61,7 @@ class Drafts:
             "kind": kind,
             "index": index,
             "id": self.ids[index],
-            "label": one.class_name("label") if kind == LABEL else None,
+            "label": one.text("label") if kind == LABEL else None,
             "annotator": self.person,
             "at": at(one.seconds("ago")),
             "seconds": one.seconds("seconds"),
@@ -93,9 +93,9 @@ class Drafts:
 
     def _check_label(self, one: Body, fold: Fold) -> None:
         if one.text("kind") == LABEL:
-            name = one.class_name("label")
-            if fold.classes.resolved(name) is None:
-                raise unknown_choice("label", fold.classes.offered, name)
+            name = one.text("label")
+            if name is None or fold.classes.resolved(name) is None:
+                raise unknown_choice("label", fold.classes.offered, str(name))
 
     def _check_target(self, event: str | None, new: Mapping[str, str], fold: Fold) -> None:
         if event in new and new[str(event)] != UNDO:

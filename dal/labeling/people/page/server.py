@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -81,6 +82,7 @@ class PageServer:
         if self._thread is not None:
             self._http.shutdown()
             self._thread.join()
+        self._http.close_connections()
         self._http.server_close()
 
     def __enter__(self) -> PageServer:
@@ -110,6 +112,7 @@ class _HttpServer(ThreadingHTTPServer):
     site: _Site
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._connections: set[Any] = set()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, handler)
 
@@ -120,6 +123,20 @@ class _HttpServer(ThreadingHTTPServer):
         self.socket.bind(socket_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """Close the connections that browsers keep open."""
+        for connection in tuple(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Do nothing about a browser that closes its connection."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from dal.errors import bad_value
 from dal.labeling.people.answers import Answers
-from dal.labeling.people.events import CLASS_CHANGES, MERGE, RENAME, UNDO, Answer
+from dal.labeling.people.events import ADD, CLASS_CHANGES, MERGE, RENAME, UNDO, Answer
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.body import Body
 from dal.labeling.people.page.drafts import Drafts, at
@@ -145,8 +145,8 @@ class LabelingSession:
         change = {
             "event": body.event(),
             "kind": kind,
-            "name": body.class_name("name"),
-            "to": body.class_name("to") if kind in (RENAME, MERGE) else None,
+            "name": body.class_name("name", is_new=kind == ADD),
+            "to": body.class_name("to", is_new=kind == RENAME) if kind in (RENAME, MERGE) else None,
             "annotator": person,
             "at": at(),
             "source": "page",
