@@ -15,8 +15,11 @@ from dal.acquisition.search.shards import Shard
 from dal.costs.ledger import Ledger
 from dal.data.images import ImageData, known_indices
 from dal.data.sources.torch_dataset import as_image_data
-from dal.errors import DalError, bad_content, bad_value
+from dal.errors import DalError, bad_value
+from dal.labeling.held_out import HeldOut
 from dal.labeling.initial_set import initial_set
+from dal.labeling.people.fold import Fold
+from dal.labeling.people.taking import take
 from dal.labeling.pool import Pool
 from dal.labeling.query import Query
 from dal.models.adapt import AdaptedModel, as_adapted
@@ -95,7 +98,9 @@ class ActiveLearner:
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
         self._targets = target_points_for(self.scoring, acquisition, data)
         self.trainer, self.on_progress, self.logs = dict(trainer or {}), on_progress, Logs()
-        self.validation: tuple[Tensor, Tensor] | None = None
+        self.held_out = HeldOut(self.pool)
+        self.paid: int | None = None
+        """Answers that people were paid for, or None if no answers were taken."""
         self.round = 0
         self.scores: Tensor | None = None
         """(N,) float64: the last score of each point, or NaN. Only kept for candidates that use it."""
@@ -132,9 +137,22 @@ class ActiveLearner:
         return TrainingSetup(self.passes, self.training, self.trainer, self.seed, replace(self.logs, round=self.round))
 
     @property
+    def validation(self) -> tuple[Tensor, Tensor] | None:
+        """Indices and labels of the validation set, or None."""
+        return self.held_out.validation
+
+    @property
+    def test(self) -> tuple[Tensor, Tensor] | None:
+        """Indices and labels of the test set that was bought from the pool, or None."""
+        return self.held_out.test
+
+    @property
     def labels_bought(self) -> int:
-        """Number of training and validation labels."""
-        return self.pool.num_labeled + (0 if self.validation is None else len(self.validation[0]))
+        """Number of labels that were paid: for training, validation and the bought test set.
+
+        Of people's answers, those that say ``unsure`` or ``none`` are paid too.
+        """
+        return self.pool.num_labeled + self.held_out.num_labels if self.paid is None else self.paid
 
     def ask(self, query_size: int) -> Query:
         """Return the ``query_size`` most useful unlabeled points, best first.
@@ -146,9 +164,7 @@ class ActiveLearner:
         """
         check_query_size(query_size, self.pool.num_unlabeled)
         if self.pool.num_labeled == 0:
-            g = generator(self.seed, "initial")
-            indices = initial_set(self.initial, self.pool.unlabeled, self.data, query_size, g)
-            return Query.of(self.data, indices.tolist(), [None] * query_size)
+            return self.ask_initial(query_size)
         with self.ledger.phase("select"), Shard.shared(0).agreed():
             g = generator(self.seed, self.round, "candidates")
             known = Known(self._starting_features, self._scores_before)
@@ -162,6 +178,12 @@ class ActiveLearner:
         self.scores = unknown if self._scores_before is None else self._scores_before.clone()
         self.scores[list(ranked)] = torch.tensor(ranked.scores, dtype=torch.float64)
         return Query.of(self.data, ranked.indices[:query_size], ranked.scores[:query_size])
+
+    def ask_initial(self, query_size: int) -> Query:
+        """Return points that are chosen without a trained model, as the policy ``initial`` says."""
+        g = generator(self.seed, "initial")
+        indices = initial_set(self.initial, self.pool.unlabeled, self.data, query_size, g)
+        return Query.of(self.data, indices.tolist(), [None] * query_size)
 
     def rank(self, top: int | None = None, data: ImageData | None = None) -> Query:
         """Return all unlabeled points, or all points of ``data``, most useful first.
@@ -214,16 +236,55 @@ class ActiveLearner:
 
         Their labels count as bought. Raises DalError as tell() does, and if no point belongs to a class.
         """
-        checked = Pool(self.pool.size, self.pool.num_classes, task=self.data.task)
-        checked.label(indices, labels, 0)
-        taken = set(self.pool.labeled.tolist()) & {int(i) for i in indices}
-        if taken:
-            raise bad_value("indices", "points without a training label", min(taken))
-        validation = (checked.labeled, checked.labels(checked.labeled))
-        if len(indices) and not len(self.data.trainable(validation)[0]):
-            raise bad_content("labels", "a class for at least one of the points", f"none for all {len(indices)}")
-        self.pool.exclude(indices)
-        self.validation = validation
+        self.held_out.tell(self.data, validation=(indices, labels))
+
+    def tell_test(self, indices: Sequence[int], labels: Sequence[int]) -> None:
+        """Move points from the pool to a test set, for test_metrics(). They are never trained on or selected.
+
+        Their labels count as bought. Raises DalError as tell_validation() does.
+        """
+        self.held_out.tell(self.data, test=(indices, labels))
+
+    def hold_out(self, test: Sequence[int] = (), validation: Sequence[int] = ()) -> None:
+        """Keep points for testing and validation, whose labels take() brings.
+
+        They leave the pool. Raises DalError for points that have a label or are held out already.
+        """
+        self.held_out.hold(test, validation)
+
+    def correct(self, index: int, label: int) -> None:
+        """Replace the label of a training point. Raises DalError as Pool.correct() does.
+
+        The next fit() trains on it. It starts a round, as tell() does.
+        """
+        self.pool.correct(index, label)
+        self.begin_round()
+
+    def take(self, answers: Fold, asked: Sequence[int] = ()) -> None:
+        """Make the labels what people's answers say, and start a round if the last one is trained.
+
+        New training labels follow the order of ``asked``, which are the indices that people were asked for. Other new
+        labels follow by their time in the journal. Changed labels are corrected, and labels that were taken back leave.
+        A point of none of the classes gets the label OUT_OF_CLASS. Points that people are unsure of and points without
+        a readable image are no candidates, and a skipped point stays one. Labels of held-out points never train. A
+        class that the model does not have yet counts as none of its classes.
+
+        """
+        self.look_at(answers, asked)
+        self.begin_round()
+
+    def look_at(self, answers: Fold, asked: Sequence[int] = (), *, round: int | None = None) -> None:
+        """Take answers for the next ask(), as take() does, but start no round.
+
+        New labels belong to ``round``, by default the next one to train.
+        """
+        round = self.round + (self._fitted_round == self.round) if round is None else round
+        take(answers, self.pool, self.held_out, round, asked)
+        self.paid = max(self.paid or 0, answers.bought)
+
+    def begin_round(self) -> None:
+        """Start a round if the last one is trained."""
+        self.round += self._fitted_round == self.round
 
     def fit(self) -> FitResult:
         """Train one round on all points labeled with a class.
@@ -260,6 +321,17 @@ class ActiveLearner:
             logits, labels = self._predict(data, indices, "test"), data.labels[indices]
             return Metrics(data.task.metrics(logits, labels) | self.metrics(logits, labels))
 
+    def test_metrics(self) -> Metrics | None:
+        """Return metrics on the test set that was bought from the pool, or None if it has no label of a class."""
+        if self.test is None:
+            return None
+        indices, labels = self.data.trainable(self.test)
+        if not len(indices):
+            return None
+        with self.ledger.phase("test"):
+            logits = self._predict(self.data, indices, "test")
+            return Metrics(self.data.task.metrics(logits, labels) | self.metrics(logits, labels))
+
     def predict(self, indices: Tensor, phase: str = "test") -> Tensor:
         """Return (B, C) float32 logits of training points.
 
@@ -274,17 +346,30 @@ class ActiveLearner:
         return self.passes.logits(seen, indices, phase)
 
     def restore(self, records: Records) -> None:
-        """Restore labels, weights and costs from the records of an interrupted run."""
+        """Restore labels, weights and costs from the records of an interrupted run.
+
+        The labels of people come from their answers instead (see dal.campaign.people).
+        """
         self.round = records.selections[-1].round if records.selections else 0
         for round in range(self.round + 1):
             points = [p for p in records.selections if p.round == round]
             self.pool.label([p.index for p in points], [p.label for p in points], round)
+        if records.test:
+            self.tell_test([p.index for p in records.test], [p.label for p in records.test])
         if records.validation:
             self.tell_validation([p.index for p in records.validation], [p.label for p in records.validation])
-        if records.weights is not None:
+        self.restore_model(records)
+
+    def restore_model(self, records: Records, has_weights: bool = True) -> None:
+        """Restore weights, scores and costs.
+
+        Without ``has_weights``, the weights do not fit the model, because it has more classes. The round then starts
+        from new weights.
+        """
+        if records.weights is not None and has_weights:
             load_weights(self.model.module, records.weights, self.seed)
-            self._fitted_round = len(records.rows) - 1
             self._features.already_counted(self.model)
+            self._fitted_round = len(records.rows) - 1
         self.logs = Logs(steps_before=sum(row.get("updates", 0) for row in records.rows))
         self.scores = self._scores_before = records.scores
         self.ledger = Ledger(records.costs)

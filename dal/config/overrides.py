@@ -28,6 +28,7 @@ GROUPS = ("data", "acquisition", "experiment", "compute", "benchmark")
 _COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError, TypeError, RecursionError)
 _PRESETS = ("experiment", "benchmark")  # groups without which a run is complete
 _CHOSEN = {"data.name": "data=NAME", "acquisition.name": "acquisition=NAME", "acquisition.file": "acquisition=FILE"}
+_SHORT = {"oracle": "oracle.kind"}  # a section with a choice and settings
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
@@ -112,7 +113,10 @@ def with_own_files(overrides: list[str]) -> list[str]:
 
 
 def under_current_keys(overrides: list[str]) -> list[str]:
-    """Replace renamed keys by their current names, with a warning for each.
+    """Replace renamed keys by their current names, with a warning for each, and write short keys out.
+
+    >>> under_current_keys(["oracle=people"])
+    ['oracle.kind=people']
 
     >>> under_current_keys(["+training.batch_size=8"])
     ['+training.batch_size=8']
@@ -121,6 +125,9 @@ def under_current_keys(overrides: list[str]) -> list[str]:
     for text in overrides:
         signed, equals, value = text.partition("=")
         old = signed.lstrip("+~")
+        if signed in _SHORT:
+            result.append(f"{_SHORT[signed]}{equals}{value}")
+            continue
         (new,) = current_keys([old])
         if new != old:
             text = f"{signed.removesuffix(old)}{new}{equals}{value}"

@@ -6,7 +6,18 @@ from __future__ import annotations
 ROUNDS = "rounds.jsonl"
 SELECTIONS = "selections.csv"
 VALIDATION = "validation.csv"
+TEST = "test.csv"
 QUERY = "query.csv"
+
+# What people are asked, what they answer, and the files of the commands for people.
+ASKED = "asked.csv"
+ANSWERS = "answers.jsonl"
+ANSWERS_LOCK = ".answers.lock"
+LEASES = ".leases"
+LABEL_START = "label.json"
+TRAINER = "trainer.json"
+TRAINER_LOG = "trainer.log"
+PEOPLE = {ASKED, ANSWERS, ANSWERS_LOCK, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
 
 # The commit and the inputs of the run.
 STATE = "state.json"
@@ -29,14 +40,14 @@ SUMMARY = "summary.csv"
 
 ANY_WEIGHTS, ANY_SCORES = "weights_*.pt", "scores_*.pt"
 
-OURS = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD}
+OURS = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, TEST, QUERY, ENVIRONMENT, TENSORBOARD, *PEOPLE}
 OURS |= {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS}
 """Files that a run writes, in addition to weights and scores."""
 
 
 # The next step, as recorded in state.json. A query is selected, answered with labels, and trained on.
 SELECT, ANSWER, TRAIN, DONE = "select", "answer", "train", "done"
-ANSWER_VALIDATION = "answer_validation"
+ANSWER_TEST, ANSWER_VALIDATION = "answer_test", "answer_validation"
 
 
 def weights_file(round: int) -> str:
