@@ -13,6 +13,7 @@ from dal.campaign.training_round import Setting, drawn
 from dal.costs.ledger import Ledger
 from dal.data.images import ImageData
 from dal.errors import DalError
+from dal.labeling.people.events import LABEL
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.oracle import People
 from dal.loop import ActiveLearner
@@ -20,6 +21,7 @@ from dal.runs.asked import INITIAL, QUERY, TEST, VALIDATION, AskedLine
 from dal.runs.journal import Labeled
 from dal.runs.layout import TRAIN
 from dal.runs.records import Records
+from dal.stopping import CampaignConfig
 from dal.stopping.stop_set import stop_set
 
 
@@ -41,7 +43,7 @@ class PeopleState:
 
     def __init__(self, learner: ActiveLearner, people: People, setting: Setting) -> None:
         self.people, self.setting = people, setting
-        self._new = self.learner = learner
+        self._given = self.learner = learner
         self._restore()
 
     @property
@@ -83,14 +85,13 @@ class PeopleState:
                 yield _Step(fits[round], round, last)
 
     def _with_classes(self, names: Sequence[str]) -> ActiveLearner:
-        if len(names) == self._new.data.num_classes and self._new is not None:
-            fresh, self._new = self._new, self._new
-            if not fresh.pool.num_labeled and fresh.paid is None:
-                return fresh
+        """Return the given learner if it has this number of classes, or a new one."""
+        if len(names) == self._given.data.num_classes:
+            return self._given
         if self.people.rebuild is None:
             raise DalError(
                 f"classes: expected a learner of the {len(names)} classes {', '.join(names)}, got one of "
-                f"{self._new.data.num_classes}. Make a learner with these classes, and call run() with the same records."
+                f"{self._given.data.num_classes}. Pass People(rebuild=...), which makes it."
             )
         learner: ActiveLearner = self.people.rebuild(names)
         return learner
@@ -170,20 +171,26 @@ class PeopleState:
         Returns False, and commits nothing, if no label is a class yet.
         """
         records, fold = self._records, self.people.fold(seq)
+        if not self._has_class(fold):
+            if not records.rows:
+                return False
+            raise DalError("run: expected a label of a class among the answers, got none. Correct an answer.")
         if len(fold.classes.names) != self.learner.data.num_classes:
             self._replay(fold.classes.names)
             self.learner.restore_model(records, has_weights=False)
         self.learner.round = len(records.rows)
-        asked = [line.index for line in records.asked]
-        self.learner.look_at(fold, asked, round=len(records.rows))
-        pool, data = self.learner.pool, self.learner.data
-        if not len(data.trainable((pool.labeled, pool.labels(pool.labeled)))[0]):
-            if not records.rows:
-                self.learner.round = 0
-                return False
-            raise DalError("run: expected a label of a class among the answers, got none. Correct an answer.")
+        self.learner.look_at(fold, [line.index for line in records.asked], round=len(records.rows))
         records.commit_taken(self._new_labels(len(records.rows)), seq)
         return True
+
+    def _has_class(self, fold: Fold) -> bool:
+        """Return whether a training point has a label of a class."""
+        no_training = set(self.learner.data.unreadable)
+        held_out = self.learner.held_out
+        return any(
+            index not in held_out and index not in no_training and fold.decision(index).status == LABEL
+            for index in fold.points()
+        )
 
     def _new_labels(self, round: int) -> list[Labeled]:
         pool = self.learner.pool
@@ -214,3 +221,15 @@ def suggestions(logits: Tensor, fold: Fold) -> list[tuple[str | None, float | No
         (classes.names[offered[place]], round(value, 4))
         for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     ]
+
+
+def restore_with_people(
+    learner: ActiveLearner, people: People, campaign: CampaignConfig, records: Records
+) -> ActiveLearner:
+    """Return the learner of a run with people as its records and its journal leave it.
+
+    With classes that people added, it is another learner.
+    """
+    people.open()
+    setting = Setting(campaign, records, None, None, lambda row: None, torch.empty(0, dtype=torch.int64))
+    return PeopleState(learner, people, setting).learner

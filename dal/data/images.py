@@ -84,8 +84,8 @@ class ImageData:
 
     For classification, ``labels`` is (N,) int64 with class numbers, -1 (UNKNOWN) for unknown labels, and -2
     (OUT_OF_CLASS) for images that belong to none of the classes. ``classes`` are the class names. ``set_aside`` maps
-    images that cannot be decoded to the reasons. They are usually no points. One whose id is among ``ids`` is a point that
-    no model reads.
+    images that cannot be decoded to the reasons. One whose id is among ``ids`` is a point that no model reads. Others
+    are no points.
 
     Raises DalError if ids repeat, lengths differ, or a label is not a class.
 

@@ -298,7 +298,7 @@ class RunFolder(Records):
             "data": self._fingerprint,
             "digests": self._digests | {name: self._journals[name].hexdigest() for name in self._bytes},
         }
-        known = {"primary_metric": self._metric, "settings": self.settings or None}
+        known: dict[str, Any] = {"primary_metric": self._metric, "settings": self.settings or None}
         if self.asks:
             known |= {"asks": [list(pair) for pair in self.asks], "answers_seq": self.answers_seq or 0}
         else:
