@@ -9,22 +9,22 @@ VALIDATION = "validation.csv"
 TEST = "test.csv"
 QUERY = "query.csv"
 
-# What people are asked, what they answer, and the files of the commands for people.
-ASKED = "asked.csv"
-ANSWERS = "answers.jsonl"
-ANSWERS_LOCK = ".answers.lock"
-LEASES = ".leases"
-LABEL_START = "label.json"
-TRAINER = "trainer.json"
-TRAINER_LOG = "trainer.log"
-PEOPLE = {ASKED, ANSWERS, ANSWERS_LOCK, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
-
 # The commit and the inputs of the run.
 STATE = "state.json"
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.jsonl"
 DATA = "data.json"
 LOCK = ".lock"
+
+# What people are asked and answer, and what `dal label` and its trainer keep.
+ANSWERS = "answers.jsonl"
+ANSWERS_LOCK = ".answers.lock"
+ASKED = "asked.csv"
+LEASES = ".leases"
+LABEL_START = "label.json"
+TRAINER = "trainer.json"
+TRAINER_LOG = "trainer.log"
+PEOPLE = {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
 
 TENSORBOARD = "tensorboard"
 
