@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,8 +32,7 @@ from dal.runtime.seeding import derive_seed, generator
 MEDIAN_SECONDS, SIGMA = 2.5, 0.5
 PAUSES, PAUSE_SECONDS = 0.05, (60.0, 600.0)
 SKIPS, WRONG, LATE = 0.02, 0.01, 20
-MEAN_SECONDS = MEDIAN_SECONDS * math.exp(SIGMA**2 / 2) + PAUSES * sum(PAUSE_SECONDS) / 2
-LEASE_SECONDS = 1800.0
+LEASE_SECONDS = 300.0
 FUNCTIONS: dict[str, AcquisitionFunction] = {"margin": Margin(), "keys": Stochastic("margin"), "random": Random()}
 
 
@@ -55,14 +54,10 @@ class Strategy:
 
 @dataclass(frozen=True)
 class Team:
-    """The number of people, and the labels that arrive on average during one fit and score."""
+    """The number of people, and the seconds of one fit and score."""
 
     annotators: int
-    rho: float
-
-    @property
-    def fit_seconds(self) -> float:
-        return self.rho * MEAN_SECONDS / self.annotators
+    fit_seconds: float
 
 
 @dataclass
@@ -75,7 +70,6 @@ class Outcome:
     stale: list[int] = field(default_factory=list)  # labels between the snapshot of its ranking and itself
     arrived: list[int] = field(default_factory=list)  # of each fit: labels that arrived meanwhile
     idle_share: float = 0.0
-    fold: Fold | None = None
 
 
 @dataclass
@@ -125,7 +119,6 @@ class Campaign:
         for person in self._people:
             self._end_idle(person)
         self._outcome.idle_share = self._idle / (self._now * len(self._people))
-        self._outcome.fold = self._fold
         return self._outcome
 
     # People
@@ -159,6 +152,7 @@ class Campaign:
     def _done(self, person: _Person, skip: float, wrong: float, shift: int) -> None:
         line, person.on_screen = person.on_screen, None
         assert line is not None
+        self._leases.release(person.name, line.index)
         truth = int(self._problem.labels[line.index])
         if skip < SKIPS:
             self._answer(person.name, SKIP, line.index, None, line)
@@ -170,7 +164,7 @@ class Campaign:
                 self._corrections.append((len(self._known) + LATE, person.name, line.index))
             if is_new:
                 self._count_label()
-                if self._round > 0:
+                if line.round > 0:
                     self._outcome.stale.append(len(self._known) - 1 - self._snapshots[line.round])
         while self._corrections and self._corrections[0][0] <= len(self._known):
             _, name, index = self._corrections.pop(0)
@@ -185,7 +179,8 @@ class Campaign:
         self._next(person)
 
     def _put_back(self, person: _Person) -> None:
-        self._leases.release(person.name, [line.index for line in person.in_hand])
+        for line in person.in_hand:
+            self._leases.release(person.name, line.index)
         person.in_hand = []
 
     def _wake(self) -> None:
@@ -208,8 +203,9 @@ class Campaign:
         said = None if label is None else self._problem.classes[label]
         ask = None if line is None else line.ask
         self._fold.apply(Answer(seq, f"e{seq}", kind, index, str(index), said, name, ask=ask))
-        if label is not None:
-            self._known[index] = label
+        decided = self._fold.decision(index)
+        if decided.label is not None:
+            self._known[index] = decided.label
 
     def _count_label(self) -> None:
         self._outcome.seconds.append(self._now)
@@ -272,10 +268,28 @@ class Campaign:
         self._snapshots[self._round] = self._ranked_at
         first = self._lines[-1].ask + 1 if self._lines else 0
         return [
-            AskedLine(first + rank, self._round, rank, index, str(index), 0.0, kind, "", "")
+            AskedLine(first + rank, self._round, rank, index, str(index), kind=kind)
             for rank, index in enumerate(indices)
         ]
 
     def _at(self, seconds: float, act: Callable[[], None]) -> None:
         self._count += 1
         heapq.heappush(self._later, (self._now + seconds, self._count, act))
+
+
+def fit_seconds(annotators: int, rho: float, initial: int, budget: int, seeds: Sequence[int], steps: int = 8) -> float:
+    """Return the seconds of a fit during which ``rho`` labels arrive on average.
+
+    People pause, and fits begin while they are at work, so the mean time of a label does not say it. The seconds come
+    from campaigns with random picks.
+    """
+    labels, nothing = np.zeros(budget + 1000, dtype=np.int64), np.zeros((0, 0))
+    blank = Problem(["a", "b"], labels, labels, nothing, nothing)
+    seconds = rho * MEDIAN_SECONDS / annotators
+    for _ in range(steps):
+        arrived: list[int] = []
+        for seed in seeds:
+            team = Team(annotators, seconds)
+            arrived += Campaign(blank, Strategy("random"), team, seed, initial, budget).run().arrived
+        seconds *= min(3.0, max(1 / 3, rho / max(float(np.mean(arrived)), 0.01)))
+    return seconds

@@ -66,9 +66,7 @@ def problem(name: str, seed: int, pool: int, test: int) -> Problem:
     train, held_out = splits(name)
     assert held_out is not None
     rng = np.random.default_rng(derive_seed(seed, "people"))
-    rows, test_rows = (
-        rng.permutation(len(data))[:count] for data, count in ((train, pool), (held_out, test))
-    )
+    rows, test_rows = (rng.permutation(len(data))[:count] for data, count in ((train, pool), (held_out, test)))
     x, test_x = (
         data.source.batch(chosen.tolist()).flatten(1).double().numpy() / 255
         for data, chosen in ((train, rows), (held_out, test_rows))
