@@ -69,8 +69,8 @@ label is at most 0.5 points below that of the rounds of 20."""
 PARTS = {
     "threshold": "rho at most 5, with more seeds, for the thresholds. `worst_idle` is that of the worst seed. `holds` "
     "says whether the mean is within 0.5 points, and `settled` whether the whole interval is on one side.",
-    "by_rho": "Means over 1, 3 and 10 people, also of the pairs. cells.csv has each number of people, and seeds.csv each "
-    "run.",
+    "by_rho": "Means over 1, 3 and 10 people, also of the pairs. cells.csv has each number of people, and seeds.csv "
+    "each run.",
 }
 
 
