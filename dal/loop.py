@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +16,8 @@ from dal.costs.ledger import Ledger
 from dal.data.images import ImageData, known_indices
 from dal.data.sources.torch_dataset import as_image_data
 from dal.errors import DalError, bad_value
-from dal.labeling.held_out import HeldOut
 from dal.labeling.initial_set import initial_set
-from dal.labeling.people.fold import Fold
-from dal.labeling.people.taking import take
+from dal.labeling.labels import Labels
 from dal.labeling.pool import Pool
 from dal.labeling.query import Query
 from dal.models.adapt import AdaptedModel, as_adapted
@@ -47,7 +45,7 @@ from dal.training.trainer.trainer_options import check_trainer_options
 Model = AdaptedModel | Classifier
 
 
-class ActiveLearner:
+class ActiveLearner(Labels):
     """Runs active learning with one model on one training set.
 
     ``model`` is a Classifier, adapt(module, head=...), or a function without arguments that returns one of them. When a
@@ -90,22 +88,16 @@ class ActiveLearner:
     ) -> None:
         data = as_image_data(data)
         check_acquisition(acquisition, data)
-        self.pool = pool or Pool(len(data), data.num_classes, task=data.task)
-        self.pool.check_fits(len(data), data.num_classes, data.task)
+        super().__init__(data, pool)
         self.metrics = OwnMetrics({} if metrics is None else metrics, data.task, data.num_classes)
         self.candidates = candidates_for(candidates, acquisition, len(data))
-        self.data, self.acquisition, self.seed, self.initial = data, acquisition, seed, initial
+        self.acquisition, self.seed, self.initial = acquisition, seed, initial
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
         self._targets = target_points_for(self.scoring, acquisition, data)
         self.trainer, self.on_progress, self.logs = dict(trainer or {}), on_progress, Logs()
-        self.held_out = HeldOut(self.pool)
-        self.paid: int | None = None
-        """Answers that people were paid for, or None if no answers were taken."""
-        self.round = 0
         self.scores: Tensor | None = None
         """(N,) float64: the last score of each point, or NaN. Only kept for candidates that use it."""
         self._scores_before: Tensor | None = None  # at the start of this round, so that ask() is repeatable
-        self._fitted_round: int | None = None
         # A module is also callable, but is not a function that creates a model.
         is_made = isinstance(model, AdaptedModel | nn.Module) or not callable(model)
         self._make: Any = None if is_made else model
@@ -135,24 +127,6 @@ class ActiveLearner:
     def setup(self) -> TrainingSetup:
         """Model, passes and settings for training."""
         return TrainingSetup(self.passes, self.training, self.trainer, self.seed, replace(self.logs, round=self.round))
-
-    @property
-    def validation(self) -> tuple[Tensor, Tensor] | None:
-        """Indices and labels of the validation set, or None."""
-        return self.held_out.validation
-
-    @property
-    def test(self) -> tuple[Tensor, Tensor] | None:
-        """Indices and labels of the test set that was bought from the pool, or None."""
-        return self.held_out.test
-
-    @property
-    def labels_bought(self) -> int:
-        """Number of labels that were paid: for training, validation and the bought test set.
-
-        Of people's answers, those that say ``unsure`` or ``none`` are paid too.
-        """
-        return self.pool.num_labeled + self.held_out.num_labels if self.paid is None else self.paid
 
     def ask(self, query_size: int) -> Query:
         """Return the ``query_size`` most useful unlabeled points, best first.
@@ -221,70 +195,6 @@ class ActiveLearner:
         )
         indices = candidates[chosen.positions]
         return from_rank_zero(Query.of(data, indices.tolist(), chosen.scores.tolist()))
-
-    def tell(self, indices: Sequence[int], labels: Sequence[int]) -> None:
-        """Record labels for points.
-
-        Raises DalError, and records no label, if one is invalid (see Pool.label).
-        """
-        starts_round = self._fitted_round == self.round
-        self.pool.label(indices, labels, self.round + starts_round)
-        self.round += starts_round
-
-    def tell_validation(self, indices: Sequence[int], labels: Sequence[int]) -> None:
-        """Move points from the pool to the validation set.
-
-        Their labels count as bought. Raises DalError as tell() does, and if no point belongs to a class.
-        """
-        self.held_out.tell(self.data, validation=(indices, labels))
-
-    def tell_test(self, indices: Sequence[int], labels: Sequence[int]) -> None:
-        """Move points from the pool to a test set, for test_metrics(). They are never trained on or selected.
-
-        Their labels count as bought. Raises DalError as tell_validation() does.
-        """
-        self.held_out.tell(self.data, test=(indices, labels))
-
-    def hold_out(self, test: Sequence[int] = (), validation: Sequence[int] = ()) -> None:
-        """Keep points for testing and validation, whose labels take() brings.
-
-        They leave the pool. Raises DalError for points that have a label or are held out already.
-        """
-        self.held_out.hold(test, validation)
-
-    def correct(self, index: int, label: int) -> None:
-        """Replace the label of a training point. Raises DalError as Pool.correct() does.
-
-        The next fit() trains on it. It starts a round, as tell() does.
-        """
-        self.pool.correct(index, label)
-        self.begin_round()
-
-    def take(self, answers: Fold, asked: Sequence[int] = ()) -> None:
-        """Make the labels what people's answers say, and start a round if the last one is trained.
-
-        New training labels follow the order of ``asked``, which are the indices that people were asked for. Other new
-        labels follow by their time in the journal. Changed labels are corrected, and labels that were taken back leave.
-        A point of none of the classes gets the label OUT_OF_CLASS. Points that people are unsure of and points without
-        a readable image are no candidates, and a skipped point stays one. Labels of held-out points never train. A
-        class that the model does not have yet counts as none of its classes.
-
-        """
-        self.look_at(answers, asked)
-        self.begin_round()
-
-    def look_at(self, answers: Fold, asked: Sequence[int] = (), *, round: int | None = None) -> None:
-        """Take answers for the next ask(), as take() does, but start no round.
-
-        New labels belong to ``round``, by default the next one to train.
-        """
-        round = self.round + (self._fitted_round == self.round) if round is None else round
-        take(answers, self.pool, self.held_out, round, asked)
-        self.paid = max(self.paid or 0, answers.bought)
-
-    def begin_round(self) -> None:
-        """Start a round if the last one is trained."""
-        self.round += self._fitted_round == self.round
 
     def fit(self) -> FitResult:
         """Train one round on all points labeled with a class.

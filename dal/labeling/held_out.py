@@ -93,3 +93,13 @@ class HeldOut:
             known = [index for index in order if index in labels]
             values = self._pool.task.encode([labels[index] for index in known], self._pool.num_classes)
             self._points[name] = (torch.tensor(known, dtype=torch.int64), values)
+
+    def correct(self, index: int, label: int) -> None:
+        """Replace the label of a held-out point. Raises DalError for a point without a label and an invalid label."""
+        for name, (indices, labels) in self._points.items():
+            places = (indices == index).nonzero().flatten()
+            if len(places):
+                (value,) = self._checked([index], [label])[1]
+                self._points[name] = (indices, labels.index_fill(0, places, int(value)))
+                return
+        raise bad_value("index", "a labeled point", index)

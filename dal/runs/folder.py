@@ -22,7 +22,7 @@ from torch import Tensor
 from dal.errors import DalError
 from dal.runs.asked import AskedLine, asked_lines
 from dal.runs.environment import environment
-from dal.runs.files.atomic import append_text, save_tensors, truncate, write_text
+from dal.runs.files.atomic import ANY_TEXT, append_text, save_tensors, truncate, write_text
 from dal.runs.files.committed import check_file, hash_file, read_bytes
 from dal.runs.files.same_data import changed
 from dal.runs.files.state import State, read_state, write_state
@@ -128,7 +128,7 @@ class RunFolder(Records):
         super().commit_query(points, costs, scores)
         before = self._keep_scores(scores)
         self._commit_pending()
-        self._remove_scores(before)
+        self._remove(before)
 
     def commit_asked(
         self, lines: Sequence[AskedLine], answers_seq: int, costs: Mapping[str, Any], scores: Tensor | None = None
@@ -139,7 +139,7 @@ class RunFolder(Records):
             before = self._keep_scores(scores)
             self._append(ASKED, asked_lines(lines, header=first))
             self._commit()
-            self._remove_scores(before)
+            self._remove(before)
 
     def commit_taken(self, points: Sequence[Labeled], answers_seq: int) -> None:
         first = not self.selections
@@ -159,10 +159,6 @@ class RunFolder(Records):
             return None
         self._digests.pop(before, None)
         return before
-
-    def _remove_scores(self, name: str | None) -> None:
-        if name is not None:
-            self._remove(name)
 
     def commit_selection(self, points: Sequence[Labeled]) -> None:
         first = not self.selections
@@ -236,8 +232,7 @@ class RunFolder(Records):
 
     def _discard(self) -> None:
         # The answers of people stay: they are labels of the same images.
-        for name in (STATE, SELECTIONS, VALIDATION, TEST, QUERY, ROUNDS, ASKED):
-            self._remove(name)
+        self._remove(STATE, SELECTIONS, VALIDATION, TEST, QUERY, ROUNDS, ASKED)
         shutil.rmtree(self.path / TENSORBOARD, ignore_errors=True)
 
     def _start_over(self) -> None:
@@ -271,11 +266,12 @@ class RunFolder(Records):
 
     def _append(self, name: str, text: str) -> None:
         self._bytes[name] = append_text(self.path / name, text, at=self._bytes.get(name, 0))
-        self._journals[name].update(text.encode())
+        self._journals[name].update(text.encode(errors=ANY_TEXT))
 
-    def _remove(self, name: str) -> None:
-        with explained(path=self.path / name):
-            (self.path / name).unlink(missing_ok=True)
+    def _remove(self, *names: str | None) -> None:
+        for name in filter(None, names):
+            with explained(path=self.path / name):
+                (self.path / name).unlink(missing_ok=True)
 
     def _commit_pending(self) -> None:
         if self._writes:

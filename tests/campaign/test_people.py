@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.labelers import Labelers, until_done
-from helpers.toys import toy_model
 
 from dal import ActiveLearner, run
 from dal.acquisition import Margin
@@ -178,7 +177,7 @@ def test_corrections_and_undone_answers_reach_the_next_model(people):
     with pytest.raises(WaitingForAnswers, match="waiting for 7 labels of round 1"):  # the point is open again
         people.start()
     people.labelers.answer(lines=[line for line in people.labelers.wanted() if line.index != second.index])
-    people.labelers.answer(lines=[line for line in people.labelers.wanted()], kind="unsure")
+    people.labelers.answer(lines=list(people.labelers.wanted()), kind="unsure")
     rows = to_round(people, 1)
     assert rows[1]["num_labeled"] == 8 - 1 + 6
     assert rows[1]["num_corrected"] == 1 and rows[1]["labels_bought"] == 8 + 6
