@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dal.data.images import ImageData
 from dal.labeling.held_out import HeldOut
+from dal.labeling.people.answers import Answers
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.taking import take
 from dal.labeling.pool import Pool
