@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from dal.data.images import ImageData, known_indices
 from dal.data.sources.torch_dataset import as_image_data
 from dal.errors import DalError, bad_content, bad_value
 from dal.labeling.initial_set import initial_set
+from dal.labeling.labels import Labels
 from dal.labeling.pool import Pool
 from dal.labeling.query import Query
 from dal.models.adapt import AdaptedModel, as_adapted
@@ -45,7 +46,7 @@ from dal.training.trainer.tried import check_training_options
 Model = AdaptedModel | Classifier
 
 
-class ActiveLearner:
+class ActiveLearner(Labels):
     """Runs active learning with one model on one training set.
 
     ``model`` is a Classifier, adapt(module, head=...), or a function without arguments that returns one of them. When a
@@ -88,20 +89,16 @@ class ActiveLearner:
     ) -> None:
         data = as_image_data(data)
         check_acquisition(acquisition, data)
-        self.pool = pool or Pool(len(data), data.num_classes, task=data.task)
-        self.pool.check_fits(len(data), data.num_classes, data.task)
+        super().__init__(data, pool)
         self.metrics = OwnMetrics({} if metrics is None else metrics, data.task, data.num_classes)
         self.candidates = candidates_for(candidates, acquisition, len(data))
-        self.data, self.acquisition, self.seed, self.initial = data, acquisition, seed, initial
+        self.acquisition, self.seed, self.initial = acquisition, seed, initial
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
         self._targets = target_points_for(self.scoring, acquisition, data)
         self.trainer, self.on_progress, self.logs = dict(trainer or {}), on_progress, Logs()
-        self.validation: tuple[Tensor, Tensor] | None = None
-        self.round = 0
         self.scores: Tensor | None = None
         """(N,) float64: the last score of each point, or NaN. Only kept for candidates that use it."""
         self._scores_before: Tensor | None = None  # at the start of this round, so that ask() is repeatable
-        self._fitted_round: int | None = None
         # A module is also callable, but is not a function that creates a model.
         is_made = isinstance(model, AdaptedModel | nn.Module) or not callable(model)
         self._make: Any = None if is_made else model
@@ -133,11 +130,6 @@ class ActiveLearner:
         """Model, passes and settings for training."""
         return TrainingSetup(self.passes, self.training, self.trainer, self.seed, replace(self.logs, round=self.round))
 
-    @property
-    def labels_bought(self) -> int:
-        """Number of training and validation labels."""
-        return self.pool.num_labeled + (0 if self.validation is None else len(self.validation[0]))
-
     def ask(self, query_size: int) -> Query:
         """Return the ``query_size`` most useful unlabeled points, best first.
 
@@ -148,9 +140,7 @@ class ActiveLearner:
         """
         check_query_size(query_size, self.pool.num_unlabeled)
         if self.pool.num_labeled == 0:
-            g = generator(self.seed, "initial")
-            indices = initial_set(self.initial, self.pool.unlabeled, self.data, query_size, g)
-            return Query.of(self.data, indices.tolist(), [None] * query_size)
+            return self.ask_initial(query_size)
         with self.ledger.phase("select"), Shard.shared(0).agreed():
             g = generator(self.seed, self.round, "candidates")
             known = Known(self._starting_features, self._scores_before)
@@ -164,6 +154,12 @@ class ActiveLearner:
         self.scores = unknown if self._scores_before is None else self._scores_before.clone()
         self.scores[list(ranked)] = torch.tensor(ranked.scores, dtype=torch.float64)
         return Query.of(self.data, ranked.indices[:query_size], ranked.scores[:query_size])
+
+    def ask_initial(self, query_size: int) -> Query:
+        """Return points that are chosen without a trained model, as the policy ``initial`` says."""
+        g = generator(self.seed, "initial")
+        indices = initial_set(self.initial, self.pool.unlabeled, self.data, query_size, g)
+        return Query.of(self.data, indices.tolist(), [None] * query_size)
 
     def rank(self, top: int | None = None, data: ImageData | None = None) -> Query:
         """Return all unlabeled points, or all points of ``data``, most useful first.
@@ -202,31 +198,6 @@ class ActiveLearner:
         indices = candidates[chosen.positions]
         return from_rank_zero(Query.of(data, indices.tolist(), chosen.scores.tolist()))
 
-    def tell(self, indices: Sequence[int], labels: Sequence[int]) -> None:
-        """Record labels for points.
-
-        Raises DalError, and records no label, if one is invalid (see Pool.label).
-        """
-        starts_round = self._fitted_round == self.round
-        self.pool.label(indices, labels, self.round + starts_round)
-        self.round += starts_round
-
-    def tell_validation(self, indices: Sequence[int], labels: Sequence[int]) -> None:
-        """Move points from the pool to the validation set.
-
-        Their labels count as bought. Raises DalError as tell() does, and if no point belongs to a class.
-        """
-        checked = Pool(self.pool.size, self.pool.num_classes, task=self.data.task)
-        checked.label(indices, labels, 0)
-        taken = set(self.pool.labeled.tolist()) & {int(i) for i in indices}
-        if taken:
-            raise bad_value("indices", "points without a training label", min(taken))
-        validation = (checked.labeled, checked.labels(checked.labeled))
-        if len(indices) and not len(self.data.trainable(validation)[0]):
-            raise bad_content("labels", "a class for at least one of the points", f"none for all {len(indices)}")
-        self.pool.exclude(indices)
-        self.validation = validation
-
     def fit(self) -> FitResult:
         """Train one round on all points labeled with a class.
 
@@ -262,6 +233,17 @@ class ActiveLearner:
             logits, labels = self._predict(data, indices, "test"), data.labels[indices]
             return Metrics(data.task.metrics(logits, labels) | self.metrics(logits, labels))
 
+    def test_metrics(self) -> Metrics | None:
+        """Return metrics on the test set that was bought from the pool, or None if it has no label of a class."""
+        if self.test is None:
+            return None
+        indices, labels = self.data.trainable(self.test)
+        if not len(indices):
+            return None
+        with self.ledger.phase("test"):
+            logits = self._predict(self.data, indices, "test")
+            return Metrics(self.data.task.metrics(logits, labels) | self.metrics(logits, labels))
+
     def predict(self, indices: Tensor, phase: str = "test") -> Tensor:
         """Return (B, C) float32 logits of training points.
 
@@ -276,17 +258,30 @@ class ActiveLearner:
         return self.passes.logits(seen, indices, phase)
 
     def restore(self, records: Records) -> None:
-        """Restore labels, weights and costs from the records of an interrupted run."""
+        """Restore labels, weights and costs from the records of an interrupted run.
+
+        The labels of people come from their answers instead (see dal.campaign.people).
+        """
         self.round = records.selections[-1].round if records.selections else 0
         for round in range(self.round + 1):
             points = [p for p in records.selections if p.round == round]
             self.pool.label([p.index for p in points], [p.label for p in points], round)
+        if records.test:
+            self.tell_test([p.index for p in records.test], [p.label for p in records.test])
         if records.validation:
             self.tell_validation([p.index for p in records.validation], [p.label for p in records.validation])
-        if records.weights is not None:
+        self.restore_model(records)
+
+    def restore_model(self, records: Records, has_weights: bool = True) -> None:
+        """Restore weights, scores and costs.
+
+        Without ``has_weights``, the weights do not fit the model, because it has more classes. The round then starts
+        from new weights.
+        """
+        if records.weights is not None and has_weights:
             load_weights(self.model.module, records.weights, self.seed)
-            self._fitted_round = len(records.rows) - 1
             self._features.already_counted(self.model)
+            self._fitted_round = len(records.rows) - 1
         self.logs = Logs(steps_before=sum(row.get("updates", 0) for row in records.rows))
         self.scores = self._scores_before = records.scores
         self.ledger = Ledger(records.costs)

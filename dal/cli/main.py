@@ -21,6 +21,7 @@ _EPILOG = """examples:
   dal report runs --target 0.95 --prices label=0.1 gpu_hour=2     labels and money to reach an accuracy
   dal compare runs                                          statistics of acquisition functions, and an HTML page
   dal rank runs/digits/margin/seed0 acquisition=bald        what to label next
+  dal replay runs/photos/margin/seed0                       the same picks and weights again, from the answers of people
 """
 
 
@@ -116,6 +117,10 @@ def _dispatch(arguments: list[str]) -> int:
         report(options.runs, options.output, prices=prices, target=options.target)
         return 0
     _say_what_loads()
+    if options.command == "replay":
+        from dal.cli.replay import replay_command
+
+        return replay_command(options.run, options.to)
     from dal.cli.rank import rank_command
 
     run, overrides = run_and_overrides(options.run)
@@ -180,6 +185,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="show the labels and money to reach this test accuracy, such as 0.95 (default: campaign.target)",
     )
+    replay = commands.add_parser("replay", help="make the picks and weights of a run with people again, and compare")
+    replay.add_argument("run", metavar="RUN", help="run folder")
+    replay.add_argument("--to", type=int, metavar="ROUND", help="last round to replay (default: all)")
     _add_compare(commands.add_parser("compare", help="statistics of acquisition functions that share their seeds"))
     return parser
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dal.campaign.people_state import restore_with_people
 from dal.cli.terminal import CampaignProgress
 from dal.config.saved_run import config_to_rank
 from dal.config.schema import build
@@ -17,6 +18,7 @@ from dal.data import load
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.image_folder import unlabeled_folder
 from dal.errors import DalError, bad_value
+from dal.labeling.people.oracle import People
 from dal.runs.files.atomic import write_text
 from dal.runs.files.output import output_file
 from dal.runs.layout import ranking_file
@@ -61,8 +63,12 @@ def rank_command(
     new = None if pool is None else _new_images(config, train, pool)
     console = SafeConsole()
     with CampaignProgress(console) as progress:
-        learner = built.learner(ImageSplits(train, None), progress)
-        learner.restore(records)
+        splits = ImageSplits(train, None)
+        learner, oracle = built.learner(splits, progress), built.oracle_for(splits, progress)
+        if isinstance(oracle, People):
+            learner = restore_with_people(learner, replace(oracle, folder=path), built.campaign, records)
+        else:
+            learner.restore(records)
         ranking = learner.rank(top, new)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -133,7 +133,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     check_trainer_options(built.trainer)
     splits = load(built.data)
     with CampaignProgress(console, built.campaign.budget) as progress, ExitStack() as until_done, termination():
-        learner, oracle = built.learner(splits, progress), built.oracle_for(splits)
+        learner, oracle = built.learner(splits, progress), built.oracle_for(splits, progress)
         metric = splits.train.task.primary_metric
 
         def on_round(row: Round) -> None:

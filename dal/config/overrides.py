@@ -36,6 +36,7 @@ _KINDS = {
     "is not Optional": "a value other than null",
 }
 """Maps parts of OmegaConf's messages to the expected values."""
+_SHORT = {"oracle": "oracle.kind"}  # a section with a choice and settings
 
 
 def compose(overrides: list[str]) -> dict[str, Any]:
@@ -129,7 +130,10 @@ def with_own_files(overrides: list[str]) -> list[str]:
 
 
 def under_current_keys(overrides: list[str]) -> list[str]:
-    """Replace renamed keys by their current names, with a warning for each.
+    """Replace renamed keys by their current names, with a warning for each, and write short keys out.
+
+    >>> under_current_keys(["oracle=people"])
+    ['oracle.kind=people']
 
     >>> under_current_keys(["+training.batch_size=8"])
     ['+training.batch_size=8']
@@ -138,6 +142,9 @@ def under_current_keys(overrides: list[str]) -> list[str]:
     for text in overrides:
         signed, equals, value = text.partition("=")
         old = signed.lstrip("+~")
+        if signed in _SHORT:
+            result.append(f"{_SHORT[signed]}{equals}{value}")
+            continue
         (new,) = current_keys([old])
         if new != old:
             text = f"{signed.removesuffix(old)}{new}{equals}{value}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING as NO_DEFAULT
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dal.data.sets.config import DataConfig
 from dal.data.sets.registry import registry as data_sets
 from dal.errors import bad_content, bad_value, unknown_choice
 from dal.labeling.oracle import Oracle, OracleConfig
+from dal.labeling.people.oracle import People
 from dal.loop import ActiveLearner
 from dal.models import Classifier, ModelConfig
 from dal.runtime.progress import OnProgress, silent
@@ -139,7 +140,8 @@ class Built:
     def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
         """Return the learner. Raises DalError if ``candidates`` does not fit."""
         train, candidates = splits.train, self.candidates.build()
-        candidates.check(len(train), largest_query(self.campaign, int(train.task.answerable(train.labels).sum())))
+        answerable = len(train) if self.has_people else int(train.task.answerable(train.labels).sum())
+        candidates.check(len(train), largest_query(self.campaign, answerable))
 
         def new_model() -> Classifier:
             return self.model.build(train.image_shape, train.num_classes, train.task, train.statistics)
@@ -157,9 +159,20 @@ class Built:
             on_progress=on_progress,
         )
 
-    def oracle_for(self, splits: ImageSplits) -> Oracle:
+    @property
+    def has_people(self) -> bool:
+        """Whether the labels come from people."""
+        return self.oracle.kind == "people"
+
+    def oracle_for(self, splits: ImageSplits, on_progress: OnProgress = silent) -> Oracle | People:
         """Return the oracle for these images."""
-        return self.oracle.build(splits.train, self.seed)
+        if not self.has_people:
+            return self.oracle.build(splits.train, self.seed)
+
+        def rebuild(classes: Sequence[str]) -> ActiveLearner:
+            return self.learner(splits._replace(train=replace(splits.train, classes=list(classes))), on_progress)
+
+        return People(splits.train, Path(self.run_dir), self.oracle, rebuild)
 
 
 def build(config: Mapping[str, Any]) -> Built:
@@ -186,6 +199,7 @@ def build(config: Mapping[str, Any]) -> Built:
         run_dir.encode()
     except UnicodeEncodeError as error:  # TensorBoard cannot write to such a path
         raise bad_value("run_dir", "a path in UTF-8", run_dir) from error
+    _check_labels(config)
     trainer = config.get("trainer", {})
     if not isinstance(trainer, Mapping):
         raise bad_value("trainer", "options by name", trainer)
@@ -203,6 +217,15 @@ def build(config: Mapping[str, Any]) -> Built:
         prices=_section("prices", PricesConfig, config.get("prices", {})),
         trainer=dict(trainer),
     )
+
+
+def _check_labels(config: Mapping[str, Any]) -> None:
+    """Raise DalError for images without labels that nobody labels."""
+    data, oracle = config["data"], config.get("oracle", {})
+    named = isinstance(data, Mapping) and data.get("name") == "unlabeled_folder"
+    if named and not (isinstance(oracle, Mapping) and oracle.get("kind") == "people"):
+        expected = "a data set with labels, or oracle=people for a folder that nobody has labeled"
+        raise bad_value("data", expected, "unlabeled_folder")
 
 
 def _campaign(values: Any) -> CampaignConfig:

@@ -87,8 +87,8 @@ class ImageData:
 
     For classification, ``labels`` is (N,) int64 with class numbers, -1 (UNKNOWN) for unknown labels, and -2
     (OUT_OF_CLASS) for images that belong to none of the classes. ``classes`` are the class names. ``set_aside`` maps
-    images that cannot be decoded to the reasons. ``first_frames`` are the ids of images with several frames, of
-    which only the first is used.
+    images that cannot be decoded to the reasons. One whose id is among ``ids`` is a point that no model reads. Others
+    are no points. ``first_frames`` are the ids of images with several frames, of which only the first is used.
 
     Raises DalError if ids or class names repeat, if a class name is empty, if lengths differ, or if a label is not a
     class.
@@ -129,6 +129,13 @@ class ImageData:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def unreadable(self) -> list[int]:
+        """The points whose images cannot be decoded."""
+        if not self.set_aside:
+            return []
+        return [index for index, image in enumerate(self.ids) if image in self.set_aside]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dal.data.images import ImageData
-from dal.errors import DalError, bad_value
-from dal.runtime.ranges import Ranges, check_ranges, share
+from dal.errors import DalError, bad_value, unknown_choice
+from dal.runtime.ranges import Range, Ranges, check_ranges, share, whole
 from dal.runtime.seeding import generator
 from dal.tasks import CLASSIFICATION
 from dal.tasks.base import OUT_OF_CLASS
@@ -83,17 +83,54 @@ class NoisyOracle(DatasetOracle):
         return (clean + shift) % self.num_classes
 
 
+KINDS = ("dataset", "people")
+
+
 @dataclass
 class OracleConfig:
-    """Configuration of the simulated oracle."""
+    """Configuration of the oracle: the labels of the data set, or people.
 
-    ranges: ClassVar[Ranges] = {"noise": share(noun="a probability")}
+    Only ``kind`` and ``noise`` can change a result. The other settings say when people are asked, which the records of
+    a run contain.
+    """
 
+    ranges: ClassVar[Ranges] = {
+        "noise": share(noun="a probability"),
+        "refit_labels": whole(1, 10**9),
+        "refit_growth": Range(0, 10**6),
+        "max_behind": Range(0, 10**6),
+        "overlap": whole(1, 100),
+        "prefetch": whole(1, 1000),
+        "poll_seconds": Range(0, 3600, above=True),
+    }
+
+    kind: str = "dataset"
+    """Who answers: dataset (its labels, a simulation), or people (dal label, dal ask, dal tell); oracle=people is short
+    for this key."""
     noise: float = 0.0
     """Probability that an answer is wrong: another class, drawn uniformly."""
+    wait: bool = False
+    """Whether a run with people waits for answers and trains whenever enough is new; false ends it with status 3."""
+    refit_labels: int = 1
+    """Smallest number of new labels to train again while people label (oracle.wait)."""
+    refit_growth: float = 0.05
+    """New labels to train again, as a share of the labels that the last training saw (oracle.wait)."""
+    max_behind: float = 0.1
+    """Share of labels that a ranking may not know; with more, people get work that needs no ranking."""
+    overlap: int = 1
+    """Number of people who answer for each point."""
+    prefetch: int = 8
+    """Number of images that a page holds for a person."""
+    poll_seconds: float = 0.5
+    """Seconds between two looks for new answers (oracle.wait)."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "oracle.")
+        if self.kind not in KINDS:
+            raise unknown_choice("oracle", KINDS, self.kind)
+        if self.kind == "people" and self.noise:
+            raise bad_value("oracle.noise", "0 with oracle=people", self.noise)
 
     def build(self, data: ImageData, seed: int) -> Oracle:
+        """Return the simulated oracle."""
         return NoisyOracle(data, self.noise, seed) if self.noise else DatasetOracle(data)

@@ -35,6 +35,8 @@ class Pool:
         self._rounds = torch.full((size,), UNLABELED, dtype=torch.int64)
         self._order: list[int] = []
         self._candidate = torch.ones(size, dtype=torch.bool)
+        self.set_aside: set[int] = set()
+        """Points that are excluded until an answer says otherwise: people are unsure, or cannot see the image."""
         self.exclude(excluded)
 
     def check_fits(self, size: int, num_classes: int, task: Task) -> None:
@@ -97,6 +99,44 @@ class Pool:
         self._rounds[positions] = round
         self._candidate[positions] = False
         self._order.extend(positions)
+
+    def correct(self, index: int, label: Any) -> None:
+        """Replace the label of a labeled point, which keeps its round and its place in the order.
+
+        Raises DalError, and changes nothing, for an unlabeled point and for an invalid label.
+
+        >>> pool = Pool(size=3, num_classes=2)
+        >>> pool.label([1], [0], round=0)
+        >>> pool.correct(1, 1)
+        >>> pool.labels(pool.labeled).tolist()
+        [1]
+        """
+        (position,) = self._check_labeled(index)
+        self._labels[[position]] = self._encoded([position], [label])
+
+    def forget(self, index: int) -> None:
+        """Take the label of a point back, which becomes a candidate again.
+
+        Raises DalError for an unlabeled point.
+        """
+        (position,) = self._check_labeled(index)
+        self._labels[[position]] = self.task.unlabeled(1, self.num_classes)
+        self._rounds[position] = UNLABELED
+        self._candidate[position] = True
+        self._order.remove(position)
+
+    def include(self, index: int) -> None:
+        """Make an excluded point a candidate again. Raises DalError for a labeled point."""
+        (position,) = self._check_indices([index])
+        if self._rounds[position] != UNLABELED:
+            raise DalError(f"index: expected a point without a label, got {position}, which has one.")
+        self._candidate[position] = True
+
+    def _check_labeled(self, index: int) -> list[int]:
+        positions = self._check_indices([index])
+        if self._rounds[positions[0]] == UNLABELED:
+            raise bad_value("index", "a labeled point", positions[0])
+        return positions
 
     def _encoded(self, positions: Sequence[int], labels: Sequence[Any]) -> Tensor:
         try:

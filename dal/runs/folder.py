@@ -7,7 +7,6 @@ a journal.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -17,21 +16,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from torch import Tensor
 
-from dal.errors import DalError
+from dal.runs.asked import AskedLine, asked_lines
 from dal.runs.environment import environment
 from dal.runs.files.atomic import ANY_TEXT, append_text, save_tensors, truncate, write_text
-from dal.runs.files.committed import check_contents, check_file, hash_file, is_file, read_bytes
+from dal.runs.files.committed import hash_file, is_file, read_bytes
 from dal.runs.files.points import write_points
-from dal.runs.files.same_data import changed
 from dal.runs.files.state import State, read_state, write_state
 from dal.runs.files.tensorboard import write_scalars
 from dal.runs.journal import Asked, Labeled, csv_lines, finite
 from dal.runs.layout import (
     ANY_SCORES,
     ANY_WEIGHTS,
+    ASKED,
     CONFIG,
     DATA,
     ENVIRONMENT,
@@ -42,16 +41,18 @@ from dal.runs.layout import (
     SELECTIONS,
     STATE,
     TENSORBOARD,
+    TEST,
     VALIDATION,
     scores_file,
     weights_file,
 )
+from dal.runs.place import acquire, check_place, state_to_resume
 from dal.runs.records import Records, Weights
 from dal.runs.restored import restore
 from dal.runs.round import PRIMARY_METRIC
-from dal.runs.saved_config import Config, check_same_config, dump_config
+from dal.runs.saved_config import Config, dump_config
 from dal.runtime.distributed import is_rank_zero
-from dal.runtime.refusals import explained, refusal
+from dal.runtime.refusals import explained
 
 
 class RunFolder(Records):
@@ -69,7 +70,7 @@ class RunFolder(Records):
         self.query_path = self.path / QUERY
         self._writes = is_rank_zero()
         self._bytes: dict[str, int] = {}
-        self._journals = {ROUNDS: hashlib.sha256(), SELECTIONS: hashlib.sha256()}
+        self._journals = _new_digests()
         self._digests: dict[str, str] = {}  # of the other committed files
         self._metric: str | None = None
         self._scores_file: str | None = None
@@ -79,11 +80,12 @@ class RunFolder(Records):
                 restore(self, self.path, read_state(self.path), fingerprint)
             return
         with explained("run_dir", path, "Choose another run_dir."):
-            self._check_place()
-            self._acquire()
+            check_place(self.path)
+            acquire(self._lock, self.path)
         try:
-            state = self._state_to_resume(config)
+            state = state_to_resume(self.path, config, str(fingerprint))
             if state is None:
+                self._discard()
                 self._digests = write_points(self.path, fingerprint)
                 self._digests[CONFIG] = write_text(self.path / CONFIG, dump_config(config))
                 self._commit()
@@ -95,34 +97,19 @@ class RunFolder(Records):
             self.close()
             raise
 
-    def _check_place(self) -> None:
-        if self.path.is_file():
-            raise DalError(f"run_dir: {str(self.path)!r} is a file. Choose another run_dir.")
-        if not self.path.exists():
-            return
-        if not os.path.lexists(self.path / STATE) and any(self._strangers()):
-            strange = next(iter(self._strangers()))
-            raise DalError(f"run_dir: {str(self.path)!r} is not a run folder but contains {strange!r}. Choose another.")
-        check_contents(self.path)
-
-    def _acquire(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            message = (
-                f"run_dir: {str(self.path)!r} is in use by another process. Wait for it, or choose another run_dir."
-            )
-            raise DalError(message) from None
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
-                raise refusal(error, "run_dir", self.path) from error
-            message = f"run_dir: {str(self.path)!r} is not writable ({error.strerror}). Choose another run_dir."
-            raise DalError(message) from error
-
     def close(self) -> None:
         """Release the folder for other processes."""
         self._lock.release()
+
+    def commit_test_query(self, points: Sequence[Asked]) -> None:
+        super().commit_test_query(points)
+        self._commit_pending()
+
+    def commit_test(self, points: Sequence[Labeled]) -> None:
+        super().commit_test(points)
+        if self._writes:
+            self._digests[TEST] = write_text(self.path / TEST, csv_lines(points, header=True))
+            self._commit_answers()
 
     def commit_validation_query(self, points: Sequence[Asked]) -> None:
         super().commit_validation_query(points)
@@ -141,16 +128,39 @@ class RunFolder(Records):
         scores: Tensor | None = None,
     ) -> None:
         super().commit_query(points, costs, scores)
+        before = self._keep_scores(scores)
+        self._commit_pending()
+        self._remove(before)
+
+    def commit_asked(
+        self, lines: Sequence[AskedLine], answers_seq: int, costs: Mapping[str, Any], scores: Tensor | None = None
+    ) -> None:
+        first = not self.asked
+        super().commit_asked(lines, answers_seq, costs, scores)
+        if self._writes:
+            before = self._keep_scores(scores)
+            self._append(ASKED, asked_lines(lines, header=first))
+            self._commit()
+            self._remove(before)
+
+    def commit_taken(self, points: Sequence[Labeled], answers_seq: int) -> None:
+        first = not self.selections
+        super().commit_taken(points, answers_seq)
+        if self._writes:
+            if points:
+                self._append(SELECTIONS, csv_lines(points, header=first))
+            self._commit()
+
+    def _keep_scores(self, scores: Tensor | None) -> str | None:
+        """Write the scores, and return the name of the file that they replace."""
         before = self._scores_file
         if self._writes and scores is not None:
             self._scores_file = scores_file(len(self.rows))
             self._digests[self._scores_file] = save_tensors(self.path / self._scores_file, {"scores": scores})
-        outdated = self._writes and before is not None and before != self._scores_file
-        if outdated and before is not None:
-            self._digests.pop(before, None)
-        self._commit_pending()
-        if outdated and before is not None:
-            self._remove(before)
+        if before is None or before == self._scores_file or not self._writes:
+            return None
+        self._digests.pop(before, None)
+        return before
 
     def commit_selection(self, points: Sequence[Labeled]) -> None:
         first = not self.selections
@@ -213,29 +223,9 @@ class RunFolder(Records):
         if metric != facts.get("primary_metric", PRIMARY_METRIC):
             self.describe_data({**facts, "primary_metric": metric})
 
-    def _state_to_resume(self, config: Config) -> State | None:
-        """Return the state to resume, or None to start a run.
-
-        A run without a finished round can be replaced by one with another configuration, to correct a setting.
-        """
-        if not os.path.lexists(self.path / STATE):
-            return None
-        state = read_state(self.path)
-        check_file(self.path, CONFIG, state)
-        try:
-            check_same_config(self.path / CONFIG, config)
-        except DalError:
-            if state["rounds"]:
-                raise
-        else:
-            if state["rounds"] or not changed(str(state["data"]), self._fingerprint):
-                return state
-        self._discard()
-        return None
-
     def _discard(self) -> None:
-        for name in (STATE, SELECTIONS, VALIDATION, QUERY, ROUNDS):
-            self._remove(name)
+        # The answers of people stay: they are labels of the same images.
+        self._remove(STATE, SELECTIONS, VALIDATION, TEST, QUERY, ROUNDS, ASKED)
         shutil.rmtree(self.path / TENSORBOARD, ignore_errors=True)
 
     def _start_over(self) -> None:
@@ -244,7 +234,7 @@ class RunFolder(Records):
             self._discard()
             self._digests = {name: digest for name, digest in self._digests.items() if name in (CONFIG, DATA, POINTS)}
             self._bytes, self._scores_file = {}, None
-            self._journals = {ROUNDS: hashlib.sha256(), SELECTIONS: hashlib.sha256()}
+            self._journals = _new_digests()
             self._commit()
 
     def _resume(self, state: State) -> None:
@@ -260,6 +250,7 @@ class RunFolder(Records):
     def _committed_files(self) -> list[str]:
         """Return the names of the committed files other than journals."""
         found = {
+            TEST: bool(self.test),
             VALIDATION: bool(self.validation),
             QUERY: bool(self.pending),
             weights_file(len(self.rows) - 1): bool(self.rows),
@@ -267,18 +258,14 @@ class RunFolder(Records):
         }
         return [CONFIG, *(name for name, there in found.items() if there and name is not None)]
 
-    def _strangers(self) -> list[str]:
-        ours = {CONFIG, DATA, POINTS, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD}
-        begun = (f".{STATE}", f".{POINTS}", ".config")
-        return sorted(p.name for p in self.path.iterdir() if p.name not in ours and not p.name.startswith(begun))
-
     def _append(self, name: str, text: str) -> None:
         self._bytes[name] = append_text(self.path / name, text, at=self._bytes.get(name, 0))
-        self._journals[name].update(text.encode())
+        self._journals[name].update(text.encode(errors=ANY_TEXT))
 
-    def _remove(self, name: str) -> None:
-        with explained(path=self.path / name):
-            (self.path / name).unlink(missing_ok=True)
+    def _remove(self, *names: str | None) -> None:
+        for name in filter(None, names):
+            with explained(path=self.path / name):
+                (self.path / name).unlink(missing_ok=True)
 
     def _commit_pending(self) -> None:
         if self._writes:
@@ -297,23 +284,26 @@ class RunFolder(Records):
             "bytes": self._bytes,
             "costs": self.costs,
             "scores": self._scores_file,
-            "pending": len(self.pending),
             "num_validation": len(self.validation),
             "data": self._fingerprint,
             "digests": self._digests | {name: self._journals[name].hexdigest() for name in self._bytes},
         }
-        known = {"primary_metric": self._metric, "settings": self.settings or None}
+        known: dict[str, Any] = {"primary_metric": self._metric, "settings": self.settings or None}
+        if self.asks:
+            known |= {"asks": [list(pair) for pair in self.asks], "answers_seq": self.answers_seq or 0}
+        else:
+            known |= {"pending": len(self.pending), "num_test": len(self.test) or None}
         write_state(self.path, state | {key: value for key, value in known.items() if value is not None})
 
     def _cut_off_leftovers(self) -> None:
-        for name in (ROUNDS, SELECTIONS):
+        for name in (ROUNDS, SELECTIONS, ASKED):
             truncate(self.path / name, self._bytes.get(name, 0))
-        if not self.pending:
-            self._remove(QUERY)
-        for pattern in (ANY_WEIGHTS, ANY_SCORES):
-            for stray in self.path.glob(pattern):
-                if stray.name not in self._digests:
-                    self._remove(stray.name)
+        found = [stray.name for pattern in (ANY_WEIGHTS, ANY_SCORES) for stray in self.path.glob(pattern)]
+        self._remove(None if self.pending else QUERY, *(name for name in found if name not in self._digests))
 
     def _write_tensorboard(self, rows: Sequence[Mapping[str, Any]]) -> None:
         write_scalars(self.path / TENSORBOARD / "campaign", rows, start_over=len(rows) == len(self.rows))
+
+
+def _new_digests() -> dict[str, Any]:
+    return {name: hashlib.sha256() for name in (ROUNDS, SELECTIONS, ASKED)}

@@ -16,7 +16,7 @@ from dal.costs.phases import Costs
 from dal.errors import DalError
 from dal.runs.files.committed import checked_text, damaged, parsed
 from dal.runs.files.state import State, is_count, is_number
-from dal.runs.layout import DONE, QUERY, ROUNDS, SELECTIONS, STATE, TRAIN, VALIDATION
+from dal.runs.layout import DONE, QUERY, ROUNDS, SELECTIONS, STATE, TEST, TRAIN, VALIDATION
 from dal.runs.round import Round
 
 
@@ -97,7 +97,8 @@ def _no_constant(name: str) -> None:
 
 
 _COUNTS = {"round", "num_labeled", "num_validation", "labels_bought", "num_outside", "updates", "devices"}
-_TEXTS = {"campaign_stopped", "training_stopped", "backbone", "weights"}
+_COUNTS |= {"num_test", "num_unsure", "num_none", "num_corrected", "answers_seq", "behind", "rho"}
+_TEXTS = {"campaign_stopped", "training_stopped", "backbone", "weights", "weights_sha256"}
 _COSTS = tuple(f"{field.name}_" for field in fields(Costs))
 
 
@@ -149,7 +150,9 @@ def read_selections(folder: Path, state: State) -> list[Labeled]:
     points = _labeled(folder, SELECTIONS, committed_text(folder, SELECTIONS, state))
     numbers = [point.round for point in points]
     last = state["rounds"] if state["stage"] == TRAIN else state["rounds"] - 1
-    if points and (numbers != sorted(numbers) or set(numbers) != set(range(last + 1))):
+    # With people, a round can have no new training label, for example after a correction.
+    missing = set() if "answers_seq" in state else set(range(last + 1)) - set(numbers)
+    if points and (numbers != sorted(numbers) or missing or numbers[-1] > last):
         raise damaged(folder, SELECTIONS, "its rounds do not fit those of the run")
     return points
 
@@ -162,6 +165,16 @@ def read_validation(folder: Path, state: State) -> list[Labeled]:
     size: int = state.get("num_validation", 0)
     points = _labeled(folder, VALIDATION, checked_text(folder, VALIDATION, state)) if size else []
     return _counted(folder, VALIDATION, points, size)
+
+
+def read_test(folder: Path, state: State) -> list[Labeled]:
+    """Return the points of test.csv, the test set that was bought from the pool.
+
+    Raises DalError if the number of points differs from that of the run.
+    """
+    size: int = state.get("num_test", 0)
+    points = _labeled(folder, TEST, checked_text(folder, TEST, state)) if size else []
+    return _counted(folder, TEST, points, size)
 
 
 def read_query(folder: Path, state: State) -> list[Asked]:

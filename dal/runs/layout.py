@@ -6,6 +6,7 @@ from __future__ import annotations
 ROUNDS = "rounds.jsonl"
 SELECTIONS = "selections.csv"
 VALIDATION = "validation.csv"
+TEST = "test.csv"
 QUERY = "query.csv"
 
 # The commit and the inputs of the run.
@@ -24,6 +25,7 @@ LEASES = ".leases"
 LABEL_START = "label.json"
 TRAINER = "trainer.json"
 TRAINER_LOG = "trainer.log"
+PEOPLE = {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
 
 TENSORBOARD = "tensorboard"
 
@@ -39,15 +41,14 @@ SUMMARY = "summary.csv"
 
 ANY_WEIGHTS, ANY_SCORES = "weights_*.pt", "scores_*.pt"
 
-OURS = {CONFIG, DATA, POINTS, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD}
+OURS = {CONFIG, DATA, POINTS, LOCK, SELECTIONS, ROUNDS, VALIDATION, TEST, QUERY, ENVIRONMENT, TENSORBOARD, *PEOPLE}
 OURS |= {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS}
-OURS |= {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
 """Files that a run writes, in addition to weights and scores."""
 
 
 # The next step, as recorded in state.json. A query is selected, answered with labels, and trained on.
 SELECT, ANSWER, TRAIN, DONE = "select", "answer", "train", "done"
-ANSWER_VALIDATION = "answer_validation"
+ANSWER_TEST, ANSWER_VALIDATION = "answer_test", "answer_validation"
 
 
 def weights_file(round: int) -> str:

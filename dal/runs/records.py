@@ -4,24 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from dal.errors import DalError
+from dal.runs.asked import AskedLine
 from dal.runs.journal import Asked, Labeled
-from dal.runs.layout import ANSWER, ANSWER_VALIDATION, DONE, SELECT, TRAIN
+from dal.runs.layout import ANSWER, ANSWER_TEST, ANSWER_VALIDATION, DONE, SELECT, TRAIN
 from dal.runs.round import Round
 from dal.runs.settings import check_same_settings
 
 Weights = Mapping[str, Tensor]
 
 
+class Ask(NamedTuple):
+    """A query in asked.csv."""
+
+    first: int
+    """Its first line."""
+    answers_seq: int
+    """Number of answers that the choice saw."""
+    round: int
+    """The round that trains on its labels."""
+
+
 class Records:
     """The state of a campaign in memory. RunFolder stores it on disk.
 
     ``stage`` is the next step: ``select`` points for the next round, ``answer`` the ``pending`` query with labels,
-    ``train`` on them, or ``done``. ``answer_validation`` is ``answer`` for the validation set.
+    ``train`` on them, or ``done``. ``answer_validation`` and ``answer_test`` are ``answer`` for the validation set and
+    the test set.
+
+    With people, ``asked`` has all lines of asked.csv, ``asks`` the queries in it, and ``answers_seq`` is the number of
+    answers that the last round with labels sees.
     """
 
     path: Path | None = None
@@ -36,8 +52,12 @@ class Records:
         self.stage = SELECT
         self.rows: list[Round] = []
         self.selections: list[Labeled] = []
+        self.test: list[Labeled] = []
         self.validation: list[Labeled] = []
         self.pending: list[Asked] = []
+        self.asked: list[AskedLine] = []
+        self.asks: list[Ask] = []
+        self.answers_seq: int | None = None
         self.costs: dict[str, Any] = {}
         self.scores: Tensor | None = None
         self.weights: Weights | None = None
@@ -61,8 +81,18 @@ class Records:
 
     def _start_over(self) -> None:
         """Forget the queries of a run without a finished round."""
-        self.stage, self.selections, self.validation, self.pending = SELECT, [], [], []
+        self.stage, self.selections, self.test, self.validation, self.pending = SELECT, [], [], [], []
+        self.asked, self.asks, self.answers_seq = [], [], None
         self.costs, self.scores = {}, None
+
+    def commit_test_query(self, points: Sequence[Asked]) -> None:
+        """Record the query for the test set."""
+        self.pending, self.stage = list(points), ANSWER_TEST
+
+    def commit_test(self, points: Sequence[Labeled]) -> None:
+        """Record the labels of the pending test points."""
+        self.test = list(points)
+        self.pending, self.stage = [], SELECT
 
     def commit_validation_query(self, points: Sequence[Asked]) -> None:
         """Record the query for the validation set."""
@@ -91,6 +121,20 @@ class Records:
         """Record the labels of the pending query."""
         self.selections.extend(points)
         self.pending, self.stage = [], TRAIN
+
+    def commit_asked(
+        self, lines: Sequence[AskedLine], answers_seq: int, costs: Mapping[str, Any], scores: Tensor | None = None
+    ) -> None:
+        """Record what people are asked next. The choice saw the first ``answers_seq`` answers."""
+        self.asks.append(Ask(len(self.asked), answers_seq, len(self.rows)))
+        self.asked.extend(lines)
+        self.stage, self.costs = ANSWER, dict(costs)
+        self.scores = None if scores is None else scores.clone()
+
+    def commit_taken(self, points: Sequence[Labeled], answers_seq: int) -> None:
+        """Record the new training labels of a round that sees the first ``answers_seq`` answers."""
+        self.selections.extend(points)
+        self.stage, self.answers_seq = TRAIN, answers_seq
 
     def keep_weights(self, weights: Weights) -> None:
         """Store the weights of the round that the next commit_round() ends."""

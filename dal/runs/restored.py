@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from dal.errors import DalError
-from dal.runs.files.committed import check_file, check_if_committed, damaged
+from dal.runs.asked import parse_asked
+from dal.runs.files.committed import check_file, check_if_committed, damaged, parsed
 from dal.runs.files.points import named_changes
 from dal.runs.files.same_data import check_same_data
 from dal.runs.files.state import State, read_state
-from dal.runs.journal import committed_rounds, read_query, read_selections, read_validation
-from dal.runs.layout import CONFIG, DATA, POINTS, ROUNDS, SELECTIONS, weights_file
-from dal.runs.records import Records
+from dal.runs.journal import committed_rounds, committed_text, read_query, read_selections, read_test, read_validation
+from dal.runs.layout import ASKED, CONFIG, DATA, POINTS, ROUNDS, SELECTIONS, TRAIN, weights_file
+from dal.runs.records import Ask, Records
 
 
 def restore(records: Records, folder: Path, state: State, fingerprint: str, labels: bool = True) -> None:
@@ -35,7 +36,14 @@ def restore(records: Records, folder: Path, state: State, fingerprint: str, labe
     records.rows = committed_rounds(folder, state)
     records.selections = read_selections(folder, state)
     records.pending = read_query(folder, state)
+    records.test = read_test(folder, state)
     records.validation = read_validation(folder, state)
+    if "asks" in state:
+        text = committed_text(folder, ASKED, state)
+        records.asked = parsed(folder, ASKED, lambda: parse_asked(text))
+        records.asks = [Ask(*values) for values in state["asks"]]
+        # Before its first fit, a run has seen no answers.
+        records.answers_seq = state["answers_seq"] if records.rows or state["stage"] == TRAIN else None
     if records.rows:
         records.weights = _tensors(folder, weights_file(len(records.rows) - 1), state)
         _check_counts(records, folder)
@@ -60,6 +68,8 @@ def read_run_folder(path: Path, fingerprint: str) -> Records:
 
 
 def _check_counts(records: Records, folder: Path) -> None:
+    if records.asks:
+        return  # labels that people took back are lines of selections.csv too
     last = records.rows[-1]
     bought = sum(point.round < len(records.rows) for point in records.selections)
     if last.get("num_labeled", bought) != bought:

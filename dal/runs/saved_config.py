@@ -19,6 +19,13 @@ FREE = {
     "acquisition.file",
     "benchmark",
     "compute",
+    "oracle.max_behind",
+    "oracle.overlap",
+    "oracle.poll_seconds",
+    "oracle.prefetch",
+    "oracle.refit_growth",
+    "oracle.refit_labels",
+    "oracle.wait",
     "run_dir",
     "scoring.batch_size",
     "scoring.num_workers",
@@ -26,6 +33,9 @@ FREE = {
     "training.num_workers",
 }
 """Keys that cannot change a result, so they may differ on resume. A digest identifies a file."""
+
+ADDED = {"campaign.test_size": 0, "oracle.kind": "dataset"}
+"""Keys that older runs lack, with the value that they had in effect."""
 
 RENAMED: dict[str, str] = {
     "candidates.embeddings": "candidates.features_file",
@@ -206,7 +216,7 @@ def without_effect(config: Config) -> set[str]:
 
 def check_same_config(path: Path, config: Config) -> None:
     """Raise DalError with the first key that differs from the run's."""
-    old, new = dict(flatten(load_config(path))), dict(flatten(config))
+    old, new = ADDED | dict(flatten(load_config(path))), ADDED | dict(flatten(config))
     free = without_effect(new)
     for key in [*new, *old]:
         if key not in free and old.get(key, "nothing") != new.get(key, "nothing"):

@@ -40,8 +40,8 @@ _MOST_LABELS = 2**40
 class CampaignConfig:
     """What a campaign buys, in which portions, and when it ends.
 
-    Sizes are in labels. Validation labels are bought like all others and count towards ``budget``. The rules of the
-    stop set compare the model's predictions on ``stop_set_size`` fixed points, whose labels are not needed.
+    Sizes are in labels. Validation and test labels are bought like all others and count towards ``budget``. The rules
+    of the stop set compare the model's predictions on ``stop_set_size`` fixed points, whose labels are not needed.
     """
 
     ranges: ClassVar[Ranges] = {
@@ -50,6 +50,7 @@ class CampaignConfig:
         "growth": Range(1, sys.float_info.max),
         "budget": whole(1, _MOST_LABELS),
         "validation_size": whole(0, _MOST_LABELS),
+        "test_size": whole(0, _MOST_LABELS),
         "max_rounds": whole(1, 10**6, null=True),
         "target": share(above=True, null=True),
         "plateau_rounds": whole(1, 10**6, null=True),
@@ -70,9 +71,11 @@ class CampaignConfig:
     growth: float = 1.0
     """Factor by which the query size grows each round."""
     budget: int = 1000
-    """Total number of labels to buy, including initial and validation labels."""
+    """Total number of labels to buy, including initial, validation and bought test labels."""
     validation_size: int = 0
     """Validation labels bought at the start, drawn at random; they count towards the budget."""
+    test_size: int = 0
+    """Labels of a random test set that is bought first, if the data has none; they count towards the budget."""
     max_rounds: int | None = None
     """Training rounds after which the campaign ends, including the initial one; null sets no limit."""
     target: float | None = None
@@ -105,9 +108,10 @@ class CampaignConfig:
             raise unknown_choice("campaign.target_metric", TARGET_METRICS, self.target_metric)
         if self.initial not in INITIAL_SETS:
             raise unknown_choice("campaign.initial", INITIAL_SETS, self.initial)
-        if self.initial_size + self.validation_size > self.budget:
-            needed = self.initial_size + self.validation_size
-            raise bad_value("campaign.budget", f"at least the {needed} initial and validation labels", self.budget)
+        needed = self.initial_size + self.held_out_size
+        if needed > self.budget:
+            kinds = "initial, validation and test" if self.test_size else "initial and validation"
+            raise bad_value("campaign.budget", f"at least the {needed} {kinds} labels", self.budget)
         self._check_stop_set()
         if self.cost_optimum and self.max_rounds is not None and self.max_rounds < MIN_ROUNDS_OF_COST:
             expected = f"at least {MIN_ROUNDS_OF_COST}, or null, for campaign.cost_optimum"
@@ -117,6 +121,11 @@ class CampaignConfig:
         for name in ("kappa", "max_change", "max_uncertainty"):
             if getattr(self, name) is not None and not self.stop_set_size:
                 raise bad_value("campaign.stop_set_size", f"at least 1 for campaign.{name}", self.stop_set_size)
+
+    @property
+    def held_out_size(self) -> int:
+        """Labels that are bought and never trained on."""
+        return self.validation_size + self.test_size
 
     def size_of_query(self, round: int) -> int:
         """Return the labels to buy before this round.

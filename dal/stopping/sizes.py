@@ -12,14 +12,15 @@ from dal.stopping.config import CampaignConfig
 def check_sizes(config: CampaignConfig, num_points: int) -> None:
     """Raise DalError if the pool is too small for the configured sizes.
 
-    The pool must hold the validation set, the initial set and the first query.
+    The pool must hold the test set, the validation set, the initial set and the first query.
     """
-    for name, taken in (("validation_size", 0), ("initial_size", config.validation_size)):
+    sizes = (("test_size", 0), ("validation_size", config.test_size), ("initial_size", config.held_out_size))
+    for name, taken in sizes:
         if getattr(config, name) > num_points - taken:
             expected = f"at most the {num_points - taken} points of the pool"
             raise bad_value(f"campaign.{name}", expected, getattr(config, name))
-    left = num_points - config.validation_size - config.initial_size
-    bought = config.validation_size + config.initial_size
+    left = num_points - config.held_out_size - config.initial_size
+    bought = config.held_out_size + config.initial_size
     if left and config.max_rounds != 1 and bought < config.budget and config.query_size > left:
         raise bad_value(
             "campaign.query_size", f"at most the {left} points left after the initial set", config.query_size
@@ -43,7 +44,7 @@ def largest_query(config: CampaignConfig, num_points: int) -> int:
     >>> largest_query(CampaignConfig(initial_size=100, query_size=100, growth=2, budget=600), num_points=1000)
     200
     """
-    bought, largest, round = config.initial_size + config.validation_size, 0, 1
+    bought, largest, round = config.initial_size + config.held_out_size, 0, 1
     while config.max_rounds is None or round < config.max_rounds:
         size = _affordable(config, config.size_of_query(round), bought, num_points - bought)
         if not size:

@@ -78,8 +78,8 @@ class ImageFolder(DataConfig):
 
     def read(self) -> ImageSplits:
         root = existing_folder("data.root", self.root)
-        test_root = None if self.test_root is None else self._separate(root, self.test_root)
-        listing = _some_images("data.root", root, self.csv is None, None if self.csv is None else self._csv_path())
+        test_root = None if self.test_root is None else separate_folder(root, self.test_root)
+        listing = some_images("data.root", root, self.csv is None, None if self.csv is None else self._csv_path())
         splits = {file.split("/", 1)[0] for file in listing.files if file.count("/") > 1}
         if self.csv is None and self.classes is None and "train" in splits <= _SPLITS and len(splits) > 1:
             expected = "class subfolders (splits are given as data.root=.../train data.test_root=.../test)"
@@ -90,12 +90,12 @@ class ImageFolder(DataConfig):
         names = folder_labels(files) if self.csv is None else csv_labels(self._csv_path(), files, listing.reason)
         classes = self._classes(root, set(names.values()))
         numbers = class_numbers("data.root" if self.csv is None else "data.csv", names, classes)
-        test_numbers = None if test_root is None else _test_numbers(test_root, classes)
+        of_test = None if test_root is None else test_numbers(test_root, classes)
         data = self._data(root, files, numbers, classes)
         if bool((data.labels == UNKNOWN).all()):
             raise DalError(f"data.root: expected a labeled image that can be decoded, got none in {root}.")
-        if test_root is not None and test_numbers is not None:
-            return ImageSplits(data, self._data(test_root, list(test_numbers), test_numbers, classes))
+        if test_root is not None and of_test is not None:
+            return ImageSplits(data, self._data(test_root, list(of_test), of_test, classes))
         return split_by_id(data, self.test_fraction)
 
     def _csv_path(self) -> Path:
@@ -116,18 +116,6 @@ class ImageFolder(DataConfig):
                 )
         numbers = {image: tuple(position[name] for name in several) for image, several in names.items()}
         return split_by_id(self._data(listing.root, listing.files, numbers, classes, MULTI_LABEL), self.test_fraction)
-
-    @staticmethod
-    def _separate(root: Path, test_root: str) -> Path:
-        """Return the test folder.
-
-        Raises DalError if one folder contains the other, because the pool would include test images.
-        """
-        folder = existing_folder("data.test_root", test_root)
-        real, real_root = folder.resolve(), root.resolve()
-        if real.is_relative_to(real_root) or real_root.is_relative_to(real):
-            raise bad_value("data.test_root", f"a folder that is not inside the root {root} or around it", test_root)
-        return folder
 
     def _classes(self, root: Path, names: Collection[str]) -> list[str]:
         """Return the given class names, or the names that occur."""
@@ -158,7 +146,7 @@ class ImageFolder(DataConfig):
         task: Task = CLASSIFICATION,
     ) -> ImageData:
         name = root.resolve().name
-        return _folder_data(root, files, numbers, classes, self.image_size, self.in_memory, name, task)
+        return folder_data(root, files, numbers, classes, self.image_size, self.in_memory, name, task)
 
 
 def unlabeled_folder(
@@ -176,10 +164,10 @@ def unlabeled_folder(
     dal.errors.DalError: root: expected an existing folder of images, got 'no/such/folder'.
     """
     folder = existing_folder("root", root)
-    return _folder_data(folder, _some_images("root", folder).files, {}, classes, image_size, in_memory, name)
+    return folder_data(folder, some_images("root", folder).files, {}, classes, image_size, in_memory, name)
 
 
-def _folder_data(
+def folder_data(
     root: Path,
     files: Sequence[str],
     numbers: Mapping[str, Any],
@@ -189,6 +177,7 @@ def _folder_data(
     name: str,
     task: Task = CLASSIFICATION,
 ) -> ImageData:
+    """Return the images of a folder that can be decoded. ``numbers`` are the labels of some of the files."""
     source, readable, set_aside, first_frames = read_images(root, files, image_size, in_memory)
     labels = task.unlabeled(len(readable), len(classes))
     labeled = [place for place, file in enumerate(readable) if file in numbers]
@@ -208,7 +197,19 @@ def _folder_data(
     )
 
 
-def _some_images(argument: str, root: Path, classes: bool = False, csv: Path | None = None) -> Listing:
+def separate_folder(root: Path, test_root: str) -> Path:
+    """Return the test folder.
+
+    Raises DalError if one folder contains the other, because the pool would include test images.
+    """
+    folder = existing_folder("data.test_root", test_root)
+    real, real_root = folder.resolve(), root.resolve()
+    if real.is_relative_to(real_root) or real_root.is_relative_to(real):
+        raise bad_value("data.test_root", f"a folder that is not inside the root {root} or around it", test_root)
+    return folder
+
+
+def some_images(argument: str, root: Path, classes: bool = False, csv: Path | None = None) -> Listing:
     """List the images, and warn about skipped files except the CSV file.
 
     Raises DalError if there is no image.
@@ -223,8 +224,9 @@ def _some_images(argument: str, root: Path, classes: bool = False, csv: Path | N
     return listing
 
 
-def _test_numbers(test_root: Path, classes: Sequence[str]) -> dict[str, int]:
-    names = folder_labels(_some_images("data.test_root", test_root, classes=True).files, "data.test_root")
+def test_numbers(test_root: Path, classes: Sequence[str]) -> dict[str, int]:
+    """Return the class number of each image of a test folder, which has a subfolder per class."""
+    names = folder_labels(some_images("data.test_root", test_root, classes=True).files, "data.test_root")
     if not names:
         found = f"only images without a class in {str(test_root)!r}"
         raise bad_content("data.test_root", "class subfolders with images", found)

@@ -14,11 +14,22 @@ from typing import Any
 from dal.errors import DalError
 from dal.runs.files.atomic import write_text
 from dal.runs.files.committed import damaged, parsed, read_bytes
-from dal.runs.layout import ANSWER, ANSWER_VALIDATION, ASKED, DONE, ROUNDS, SELECT, SELECTIONS, STATE, TRAIN
+from dal.runs.layout import (
+    ANSWER,
+    ANSWER_TEST,
+    ANSWER_VALIDATION,
+    ASKED,
+    DONE,
+    ROUNDS,
+    SELECT,
+    SELECTIONS,
+    STATE,
+    TRAIN,
+)
 
 State = Mapping[str, Any]
 
-_STAGES = (SELECT, ANSWER, TRAIN, DONE, ANSWER_VALIDATION)
+_STAGES = (SELECT, ANSWER, TRAIN, DONE, ANSWER_TEST, ANSWER_VALIDATION)
 _SCORES = re.compile(r"scores_[0-9]{3,18}\.pt")
 
 
@@ -85,9 +96,16 @@ def _is_journal(value: object) -> bool:
     return value in (ROUNDS, SELECTIONS, ASKED)
 
 
+def _is_asks(value: object) -> bool:
+    """Whether a value lists the queries of asked.csv: first line, answers that the choice saw, and round."""
+    if not isinstance(value, list):
+        return False
+    return all(isinstance(pair, list) and len(pair) == 3 and all(map(is_count, pair)) for pair in value)
+
+
 def _is_consistent(state: State) -> bool:
     """Return whether the parts of a commit agree."""
-    asked = state["stage"] in (ANSWER, ANSWER_VALIDATION)
+    asked = state["stage"] in (ANSWER, ANSWER_TEST, ANSWER_VALIDATION)
     if "pending" in state and bool(state["pending"]) != asked:
         return False
     if state["stage"] == DONE and not state["rounds"]:
@@ -104,7 +122,10 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "costs": _is_table(_is_text, lambda value: value is None or is_number(value)),
     "scores": lambda value: value is None or (isinstance(value, str) and _SCORES.fullmatch(value) is not None),
     "pending": is_count,
+    "num_test": is_count,
     "num_validation": is_count,
+    "answers_seq": is_count,
+    "asks": _is_asks,
     "primary_metric": _is_text,
     "settings": _is_settings,
     "digests": _is_table(_is_text, _is_text),

@@ -1,0 +1,117 @@
+"""Labels: what a learner is told, of the pool and of the points that are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from dal.data.images import ImageData
+from dal.labeling.held_out import HeldOut
+from dal.labeling.people.answers import Answers
+from dal.labeling.people.fold import Fold
+from dal.labeling.people.taking import take
+from dal.labeling.pool import Pool
+
+
+class Labels:
+    """The labels of a training set, and the round that they belong to.
+
+    ``pool`` has the training labels and ``held_out`` those for testing and validation.
+    """
+
+    def __init__(self, data: ImageData, pool: Pool | None = None) -> None:
+        self.data = data
+        self.pool = pool or Pool(len(data), data.num_classes, task=data.task)
+        self.pool.check_fits(len(data), data.num_classes, data.task)
+        self.held_out = HeldOut(self.pool)
+        self.paid: int | None = None
+        """Answers that people were paid for, or None if no answers were taken."""
+        self.round = 0
+        self._fitted_round: int | None = None
+
+    @property
+    def validation(self) -> tuple[Tensor, Tensor] | None:
+        """Indices and labels of the validation set, or None."""
+        return self.held_out.validation
+
+    @property
+    def test(self) -> tuple[Tensor, Tensor] | None:
+        """Indices and labels of the test set that was bought from the pool, or None."""
+        return self.held_out.test
+
+    @property
+    def labels_bought(self) -> int:
+        """Number of labels that were paid: for training, validation and the bought test set.
+
+        Of people's answers, those that say ``unsure`` or ``none`` are paid too.
+        """
+        return self.pool.num_labeled + self.held_out.num_labels if self.paid is None else self.paid
+
+    def tell(self, indices: Sequence[int], labels: Sequence[int]) -> None:
+        """Record labels for points.
+
+        Raises DalError, and records no label, if one is invalid (see Pool.label).
+        """
+        starts_round = self._fitted_round == self.round
+        self.pool.label(indices, labels, self.round + starts_round)
+        self.round += starts_round
+
+    def tell_validation(self, indices: Sequence[int], labels: Sequence[int]) -> None:
+        """Move points from the pool to the validation set.
+
+        Their labels count as bought. Raises DalError as tell() does, and if no point belongs to a class.
+        """
+        self.held_out.tell(self.data, validation=(indices, labels))
+
+    def tell_test(self, indices: Sequence[int], labels: Sequence[int]) -> None:
+        """Move points from the pool to a test set, for test_metrics(). They are never trained on or selected.
+
+        Their labels count as bought. Raises DalError as tell_validation() does.
+        """
+        self.held_out.tell(self.data, test=(indices, labels))
+
+    def hold_out(self, test: Sequence[int] = (), validation: Sequence[int] = ()) -> None:
+        """Keep points for testing and validation, whose labels take() brings.
+
+        They leave the pool. Raises DalError for points that have a label or are held out already.
+        """
+        self.held_out.hold(test, validation)
+
+    def correct(self, index: int, label: int) -> None:
+        """Replace the label of a training point or of a held-out point.
+
+        The next fit() trains on it, in a new round as after tell(). Raises DalError for a point without a label and for
+        an invalid label.
+        """
+        if index in self.held_out:
+            self.held_out.correct(index, label)
+        else:
+            self.pool.correct(index, label)
+        self._begin_round()
+
+    def take(self, answers: Answers | Fold, asked: Sequence[int] = ()) -> None:
+        """Make the labels what people's answers say, and start a round if the last one is trained.
+
+        New training labels follow the order of ``asked``, which are the indices that people were asked for. Other new
+        labels follow by their time in the journal. Changed labels are corrected, and labels that were taken back leave.
+        A point of none of the classes gets the label OUT_OF_CLASS. Points that people are unsure of and points without
+        a readable image are no candidates, and a skipped point stays one. Labels of held-out points never train. A
+        class that the model does not have yet counts as none of its classes.
+        """
+        self.look_at(answers, asked)
+        self._begin_round()
+
+    def look_at(self, answers: Answers | Fold, asked: Sequence[int] = (), *, round: int | None = None) -> None:
+        """Take answers for the next ask(), as take() does, but start no round.
+
+        New labels belong to ``round``, by default the next one to train.
+        """
+        fold = answers.refresh() if isinstance(answers, Answers) else answers
+        round = self.round + (self._fitted_round == self.round) if round is None else round
+        take(fold, self.pool, self.held_out, round, asked)
+        # What was paid stays paid, also for an answer that is taken back.
+        self.paid = max(self.paid or 0, fold.bought)
+
+    def _begin_round(self) -> None:
+        self.round += self._fitted_round == self.round

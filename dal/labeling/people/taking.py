@@ -1,0 +1,59 @@
+"""Makes the labels of a pool what people's answers say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dal.labeling.held_out import HeldOut
+from dal.labeling.people.events import LABEL, NONE, UNREADABLE, UNSURE
+from dal.labeling.people.fold import Decision, Fold
+from dal.labeling.pool import Pool
+from dal.tasks.base import OUT_OF_CLASS
+
+
+def take(fold: Fold, pool: Pool, held_out: HeldOut, round: int, asked: Sequence[int] = ()) -> None:
+    """Correct, forget, exclude and label points, so that the pool says what the answers say.
+
+    New labels belong to ``round``. They follow the order of ``asked``, and others follow by their place in the journal.
+    """
+    decisions = {index: fold.decision(index) for index in fold.points() if 0 <= index < pool.size}
+    labels = {
+        index: number
+        for index, decision in decisions.items()
+        if (number := _label(decision, pool.num_classes)) is not None
+    }
+    held_out.set_labels(labels)
+    labeled = set(pool.labeled.tolist())
+    candidates = set(pool.unlabeled.tolist())
+    for index, label in zip(pool.labeled.tolist(), pool.labels(pool.labeled).tolist(), strict=True):
+        if index not in labels:
+            pool.forget(index)
+            candidates.add(index)
+        elif label != labels[index]:
+            pool.correct(index, labels[index])
+    for index, decision in decisions.items():
+        if index in held_out or (index in labeled and index in labels):
+            continue
+        is_out = decision.status in (UNSURE, UNREADABLE)
+        if is_out and index in candidates:
+            pool.exclude([index])
+            pool.set_aside.add(index)
+        elif not is_out and index in pool.set_aside:
+            pool.include(index)
+            pool.set_aside.discard(index)
+            candidates.add(index)
+    place = {index: line for line, index in enumerate(asked)}
+    first = {index: min((one.seq for one in decisions[index].said), default=0) for index in labels}
+    new = [index for index in labels if index not in labeled and index in candidates and index not in held_out]
+    new.sort(key=lambda index: (place.get(index, len(asked)), first[index], index))
+    pool.label(new, [labels[index] for index in new], round)
+
+
+def _label(decision: Decision, num_classes: int) -> int | None:
+    """Return the label of a decided point, or None."""
+    if decision.status == NONE:
+        return OUT_OF_CLASS
+    if decision.status != LABEL or decision.label is None:
+        return None
+    # The model gets a class that was added meanwhile before it trains again.
+    return decision.label if decision.label < num_classes else OUT_OF_CLASS

@@ -1,0 +1,282 @@
+"""A campaign whose labels come from people: the simulation's selections, waiting, corrections, classes, kills."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers.labelers import Labelers, until_done
+
+from dal import ActiveLearner, run
+from dal.acquisition import Margin
+from dal.errors import DalError, WaitingForAnswers
+from dal.labeling.oracle import DatasetOracle, OracleConfig
+from dal.labeling.people.oracle import People
+from dal.models import Classifier
+from dal.models.backbones import SmallCNN
+from dal.runs.asked import read_asked
+from dal.runs.folder import RunFolder
+from dal.runs.layout import ASKED, SELECTIONS
+from dal.stopping import CampaignConfig
+
+SIZES = {"initial_size": 8, "query_size": 6, "budget": 30}
+
+
+class PeopleRun:
+    """One run folder that each start opens with a new learner, as in a new process."""
+
+    def __init__(self, path, data, training, test=None, rebuilds=True, **sizes):
+        self.path, self.data, self.training, self.test = path, data, training, test
+        self.campaign = CampaignConfig(**{**SIZES, **sizes})
+        self.rebuilds, self.config = rebuilds, OracleConfig(kind="people")
+        self.labelers = Labelers(path, data)
+
+    def learner(self, classes=None):
+        data = self.data if classes is None else replace(self.data, classes=list(classes))
+        return ActiveLearner(
+            lambda: Classifier(SmallCNN(1, (8, 8)), num_classes=data.num_classes, lr=3e-3),
+            data,
+            Margin(),
+            training=self.training,
+            seed=3,
+        )
+
+    def start(self, oracle=None):
+        people = People(self.data, self.path, self.config, self.learner if self.rebuilds else None)
+        folder = RunFolder(self.path, {}, self.data.fingerprint())
+        try:
+            return run(self.learner(), oracle or people, self.campaign, test=self.test, records=folder)
+        finally:
+            folder.close()
+
+    def finish(self):
+        return until_done(self.start, self.labelers)
+
+
+@pytest.fixture
+def people(tmp_path, data, quick):
+    tmp_path.joinpath("run").mkdir()
+    return PeopleRun(tmp_path / "run", data, quick)
+
+
+def unlike(row):
+    """The entries of a row that tell the two ways apart: people's facts, times and the pass of suggestions."""
+    times = ("seconds", "peak", "joules", "samples_forward_score", "flops_forward_score", "num_test")
+    facts = {"answers_seq", "behind", "num_unsure", "num_none", "num_corrected", "annotator_seconds", "rho"}
+    return {k: v for k, v in row.items() if not k.startswith(times) and k not in facts | {"weights_sha256"}}
+
+
+@pytest.mark.parametrize("sizes", [{}, {"validation_size": 5, "test_size": 7, "budget": 40}], ids=["plain", "held_out"])
+def test_people_who_answer_at_once_get_the_selections_of_the_simulation(tmp_path, data, quick, sizes):
+    (tmp_path / "people").mkdir()
+    simulated = PeopleRun(tmp_path / "simulated", data, quick, **sizes)
+    expected = simulated.start(DatasetOracle(data))
+    asked = PeopleRun(tmp_path / "people", data, quick, **sizes)
+    rows = asked.finish()
+    assert (asked.path / SELECTIONS).read_bytes() == (simulated.path / SELECTIONS).read_bytes()
+    assert list(map(unlike, rows)) == list(map(unlike, expected))
+    assert [row["labels_bought"] for row in rows] == [row["labels_bought"] for row in expected]
+
+
+def asked(path):
+    return read_asked(path)
+
+
+def sentence(count, people, round=0):
+    path = people.path
+    return (
+        f"run: waiting for {count} labels of round {round}. Run `dal label {path}`, or `dal ask {path}` and "
+        f"`dal tell {path} FILE`, then run the same command again."
+    )
+
+
+def test_a_run_asks_for_all_first_labels_at_once_and_waits(tmp_path, data, quick):
+    (tmp_path / "run").mkdir()
+    people = PeopleRun(tmp_path / "run", data, quick, test_size=5, validation_size=4, budget=40)
+    with pytest.raises(WaitingForAnswers) as waiting:
+        people.start()
+    assert str(waiting.value) == sentence(17, people)
+    lines = asked(people.path)
+    assert [line.kind for line in lines] == ["test"] * 5 + ["validation"] * 4 + ["initial"] * 8
+    assert [line.ask for line in lines] == list(range(17)) and len({line.index for line in lines}) == 17
+    assert all(line.suggestion is None and line.score is None for line in lines)
+    people.labelers.answer(5)
+    before = (people.path / ASKED).read_bytes()
+    with pytest.raises(WaitingForAnswers) as waiting:
+        people.start()
+    assert str(waiting.value) == sentence(12, people), "partial answers stay in the journal"
+    assert (people.path / ASKED).read_bytes() == before
+    people.labelers.answer()
+    with pytest.raises(WaitingForAnswers) as waiting:
+        people.start()
+    assert str(waiting.value) == sentence(6, people, round=1)
+    new = asked(people.path)[17:]
+    assert [(line.kind, line.round, line.rank) for line in new] == [("query", 1, rank) for rank in range(6)]
+    assert all(line.suggestion in data.classes and 1 / 3 <= line.confidence <= 1 for line in new)
+    row = json.loads((people.path / "rounds.jsonl").read_text())
+    assert (row["num_labeled"], row["num_validation"], row["num_test"], row["labels_bought"]) == (8, 4, 5, 17)
+    assert (row["answers_seq"], row["annotator_seconds"]) == (17, 34.0) and len(row["weights_sha256"]) == 64
+    chosen = {line.index for line in new}
+    assert not chosen & {line.index for line in lines}, "held-out points are never selected"
+
+
+def test_a_run_that_is_killed_never_loses_its_lock_to_people(people):
+    with pytest.raises(WaitingForAnswers):
+        people.start()
+    other = RunFolder(people.path, {}, people.data.fingerprint())
+    other.close()
+
+
+def to_round(people, number, **last):
+    """Answer until round ``number`` is trained. The points that it asks for next stay open."""
+    while True:
+        with pytest.raises(WaitingForAnswers):
+            people.start()
+        rows = (
+            (people.path / "rounds.jsonl").read_text().splitlines() if (people.path / "rounds.jsonl").exists() else []
+        )
+        if len(rows) > number:
+            return [json.loads(row) for row in rows]
+        people.labelers.answer()
+
+
+def test_the_four_answers_that_are_no_class_are_four_different_things(people):
+    to_round(people, 0)
+    none, unsure, unreadable, skipped, *rest = people.labelers.wanted()
+    labelers = people.labelers
+    for line, kind in ((none, "none"), (unsure, "unsure"), (unreadable, "unreadable"), (skipped, "skip")):
+        labelers.answer(lines=[line], kind=kind)
+    labelers.answer(lines=rest)
+    with pytest.raises(WaitingForAnswers, match="waiting for 1 label of round 1"):
+        people.start()
+    labelers.answer(lines=[skipped])
+    rows = to_round(people, 1)
+    assert (rows[1]["num_labeled"], rows[1]["num_none"], rows[1]["num_unsure"]) == (12, 1, 1)
+    assert rows[1]["labels_bought"] == 8 + 5, "an unreadable image is not paid, an unsure answer is"
+    lines = (people.path / SELECTIONS).read_text().splitlines()
+    assert [line.split(",")[4] for line in lines if line.split(",")[2] == str(none.index)] == ["-2"]
+    again = {line.index for line in asked(people.path) if line.round == 2}
+    assert not again & {none.index, unsure.index, unreadable.index, skipped.index}
+    labelers.label(unsure.index, "left")  # later, somebody can tell
+    labelers.answer()
+    rows = to_round(people, 2)
+    assert (rows[2]["num_labeled"], rows[2]["num_unsure"]) == (12 + 6 + 1, 0)
+    assert people.start is not None
+
+
+def test_corrections_and_undone_answers_reach_the_next_model(people):
+    rows = to_round(people, 0)
+    first, second = people.labelers.answers.events(0), None
+    first = next(iter(first))
+    wrong = next(name for name in people.data.classes if name != first.label)
+    people.labelers.label(first.index, wrong)
+    second = list(people.labelers.answers.events(0))[1]
+    people.labelers.answers.record(
+        {"kind": "undo", "undoes": second.seq, "index": second.index, "id": second.id, "annotator": "ana"}
+    )
+    with pytest.raises(WaitingForAnswers, match="waiting for 7 labels of round 1"):  # the point is open again
+        people.start()
+    people.labelers.answer(lines=[line for line in people.labelers.wanted() if line.index != second.index])
+    people.labelers.answer(lines=list(people.labelers.wanted()), kind="unsure")
+    rows = to_round(people, 1)
+    assert rows[1]["num_labeled"] == 8 - 1 + 6
+    assert rows[1]["num_corrected"] == 1 and rows[1]["labels_bought"] == 8 + 6
+    learner = restored(people)
+    labels = dict(zip(learner.pool.labeled.tolist(), learner.pool.labels(learner.pool.labeled).tolist(), strict=True))
+    assert labels[first.index] == people.data.classes.index(wrong) and second.index not in labels
+    assert int(learner.pool.rounds(torch.tensor([first.index]))) == 0, "a correction keeps the round"
+
+
+def restored(people):
+    """The learner as the folder leaves it."""
+    from dal.campaign.people_state import restore_with_people
+    from dal.runs.restored import read_run_folder
+
+    records = read_run_folder(people.path, people.data.fingerprint())
+    oracle = People(people.data, people.path, people.config, people.learner)
+    return restore_with_people(people.learner(), oracle, people.campaign, records)
+
+
+def replayed(people, to=None):
+    from dal.campaign.replayed import replay
+    from dal.runs.restored import read_run_folder
+
+    records = read_run_folder(people.path, people.data.fingerprint())
+    oracle = People(people.data, people.path, people.config, people.learner)
+    return replay(people.learner(), oracle, people.campaign, records, to)
+
+
+def test_a_class_that_is_added_midway_gets_a_model_with_one_more_output(people):
+    to_round(people, 1)
+    labelers = people.labelers
+    labelers.change("add_class", "dark")
+    line, *rest = labelers.wanted()
+    labelers.label(line.index, "dark")
+    labelers.answer(lines=rest)
+    rows = to_round(people, 2)
+    assert rows[2]["warm_start"] == "scratch"
+    learner = restored(people)
+    assert learner.data.classes == [*people.data.classes, "dark"] and learner.pool.num_classes == 4
+    assert int(learner.pool.labels(torch.tensor([line.index]))) == 3
+    assert learner.model.module.state_dict()[list(learner.model.module.state_dict())[-1]].shape[0] == 4
+    people.finish()
+    assert replayed(people).difference is None
+
+
+def test_renamed_merged_and_retired_classes_reach_the_labels(people):
+    to_round(people, 0)
+    labelers = people.labelers
+    labelers.change("add_class", "dark")
+    labelers.change("rename_class", "left", "west")
+    labelers.change("merge_class", "top", "bright")
+    names = {"bright": "bright", "left": "west", "top": "bright"}
+    for line in labelers.wanted():
+        labelers.label(line.index, names[people.data.classes[int(people.data.labels[line.index])]])
+    to_round(people, 1)
+    learner = restored(people)
+    assert learner.data.classes == ["bright", "west", "top", "dark"], "numbers keep their meaning"
+    assert set(learner.pool.labels(learner.pool.labeled).tolist()) == {0, 1}
+    suggested = {line.suggestion for line in asked(people.path) if line.round == 2}
+    assert suggested <= {"bright", "west", "dark"}
+    assert replayed(people).difference is None
+
+
+def test_without_a_way_to_rebuild_a_new_class_is_refused_with_a_sentence(people):
+    people.rebuilds = False
+    to_round(people, 0)
+    people.labelers.change("add_class", "dark")
+    people.labelers.answer()
+    with pytest.raises(
+        DalError, match=r"^classes: expected a learner of the 4 classes bright, left, top, dark, got one"
+    ):
+        people.start()
+
+
+def test_more_points_are_asked_while_no_answer_is_a_class(people):
+    with pytest.raises(WaitingForAnswers):
+        people.start()
+    people.labelers.answer(kind="none")
+    with pytest.raises(WaitingForAnswers, match="waiting for 8 labels of round 0"):
+        people.start()
+    lines = asked(people.path)
+    assert [line.kind for line in lines] == ["initial"] * 16 and len({line.index for line in lines}) == 16
+    people.labelers.answer()
+    assert to_round(people, 0)[0]["num_labeled"] == 16
+    people.finish()
+    assert replayed(people).difference is None
+
+
+def test_a_replay_names_the_first_line_that_differs(people):
+    people.finish()
+    found = replayed(people)
+    assert (found.difference, found.rounds, found.asked, found.selected) == (None, 5, 30, 30)
+    assert replayed(people, to=1).rounds == 2
+    journal = people.path / "answers.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    event = json.loads(lines[10])
+    event["label"] = next(name for name in people.data.classes if name != event["label"])
+    lines[10] = json.dumps(event, separators=(",", ":")) + "\n"
+    journal.write_text("".join(lines))
+    difference = replayed(people).difference
+    assert difference.startswith("line 12 of selections.csv: expected 1,2,"), difference
+    assert replayed(people, to=0).difference is None
