@@ -121,7 +121,8 @@ def start_config(overrides: Sequence[str]) -> dict[str, Any]:
     for text in overrides:
         key = text.partition("=")[0]
         if "." in key and not key.startswith(("+", "~")) and key not in found:
-            raise unknown_choice(key.partition(".")[0], [k for k in found if k.startswith(key.partition(".")[0])], key)
+            section, _, name = key.partition(".")
+            raise unknown_choice(section, [k.partition(".")[2] for k in found if k.startswith(f"{section}.")], name)
     config: dict[str, Any] = {}
     wanted = ("data.", "campaign.", "oracle.", "prices.", "seed")
     for key, value in found.items():

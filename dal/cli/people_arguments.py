@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 
@@ -10,7 +9,9 @@ def add_people(commands: Any) -> None:
     """Add `dal label`, `dal ask` and `dal tell` to the subparsers."""
     label = commands.add_parser("label", help="label images on a page while a model trains and chooses the next ones")
     label.usage = "dal label FOLDER --classes NAME,NAME,... [KEY=VALUE ...] [options], or dal label RUN [options]"
-    label.add_argument("paths", nargs="+", metavar="FOLDER KEY=VALUE", help="folder of images, or a run folder; settings")
+    label.add_argument(
+        "paths", nargs="+", metavar="FOLDER KEY=VALUE", help="folder of images, or a run folder; settings"
+    )
     label.add_argument("--classes", metavar="NAME,NAME", help="the classes, to start a run (change them on the page)")
     label.add_argument("--annotator", metavar="NAME", help="your name (default: the page asks)")
     label.add_argument("--port", type=int, default=0, help="port of the page (default: a free one)")
@@ -29,5 +30,3 @@ def add_people(commands: Any) -> None:
     tell.add_argument("--annotator", default="me", metavar="NAME", help="who answers, if the file does not say")
     tell.add_argument("--format", choices=("auto", "csv", "jsonl"), default="auto", help="file format (default: auto)")
     tell.add_argument("--dry-run", action="store_true", help="check the file and record nothing")
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import composed
 from dal.errors import DalError
 from dal.labeling.people.answers import Answers
+from dal.labeling.people.first_asks import first_asks
 from dal.runs.asked import AskedLine, read_asked
 from dal.runs.files.atomic import write_text
 from dal.runs.files.committed import damaged, parsed, read_bytes
-from dal.runs.layout import CONFIG, DATA, LABEL_START, STATE
+from dal.runs.layout import ASKED, CONFIG, DATA, LABEL_START, STATE
 from dal.runs.saved_config import read_config
+from dal.runtime.refusals import explained
 
 UNLABELED = "unlabeled_folder"
 
@@ -32,6 +34,8 @@ class PeopleRun:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._asked: list[AskedLine] | None = None
+        self._asked_stamp: tuple[int, ...] = ()
         self.config: Mapping[str, Any] = self._read()
         kind = self.setting("oracle.kind", "dataset")
         if kind != "people":
@@ -44,7 +48,8 @@ class PeopleRun:
         if os.path.lexists(self.path / CONFIG):
             return read_config(self.path / CONFIG)
         if os.path.lexists(self.path / LABEL_START):
-            return read_start(self.path)["config"]
+            config: Mapping[str, Any] = read_start(self.path)["config"]
+            return config
         raise DalError(f"run: expected a run folder, got {str(self.path)!r}, which has no {CONFIG}.")
 
     def setting(self, key: str, default: Any = None) -> Any:
@@ -94,16 +99,54 @@ class PeopleRun:
         """The journal of answers."""
         return Answers(self.path, self.classes)
 
-    def asked(self) -> list[AskedLine]:
-        """Return everything that people were asked for, in order."""
-        return read_asked(self.path)
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        """The ids of all points, by index."""
+        if self.files is not None:
+            return [composed(file) for file in self.files]
+        by_index = {one.index: one.id for one in self.asked()}
+        return [by_index.get(index, "") for index in range(max(by_index, default=-1) + 1)]
 
-    @property
+    @cached_property
     def indices(self) -> dict[str, int]:
         """The index of each id that people can label."""
-        if self.files is not None:
-            return {composed(file): index for index, file in enumerate(self.files)}
-        return {one.id: one.index for one in self.asked()}
+        return {id: index for index, id in enumerate(self.ids) if id}
+
+    def asked(self) -> list[AskedLine]:
+        """Return everything that people were asked for, in order, and the same list until it changes.
+
+        Before the trainer has asked for anything, these are the points that it will ask for first. Raises DalError for
+        a damaged file.
+        """
+        stamp = _stamp(self.path / ASKED)
+        if self._asked is None or stamp != self._asked_stamp:
+            lines = read_asked(self.path, committed=False)
+            if lines or self._asked is None:
+                self._asked = lines or self._first_asked()
+            self._asked_stamp = stamp
+        return self._asked
+
+    def _first_asked(self) -> list[AskedLine]:
+        if self.files is None or self.setting("campaign.initial", "random") != "random":
+            return []  # the trainer chooses them
+        test, validation, initial = (
+            int(self.setting(f"campaign.{name}", 0)) for name in ("test_size", "validation_size", "initial_size")
+        )
+        seed = int(self.setting("seed", 0))
+        return first_asks(self.ids, seed, test_size=test, validation_size=validation, initial_size=initial)
+
+    def discard_start(self) -> None:
+        """Remove the settings of a run that could not start and has no answers."""
+        with explained(path=self.path):
+            (self.path / LABEL_START).unlink(missing_ok=True)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def write_start(path: Path, overrides: list[str], config: Mapping[str, Any]) -> None:
