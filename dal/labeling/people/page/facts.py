@@ -1,0 +1,104 @@
+"""What the page says about the model: read from the run folder, without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dal.errors import DalError
+from dal.runs.files.state import is_count, is_number, read_state
+from dal.runs.journal import committed_rounds
+from dal.runs.layout import STATE
+
+TRAINER = "trainer.json"
+_Z = 1.959963984540054  # of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The model at present. Values that are not known are None.
+
+    ``rho`` is the number of labels that arrive while the model trains. ``answers_seq`` is the prefix of the journal
+    that the last round saw. ``phase`` and ``error`` are those of the trainer. ``stopped`` is why the campaign ended.
+    """
+
+    accuracy: float | None = None
+    num_test: int = 0
+    rho: float | None = None
+    answers_seq: int | None = None
+    round: int | None = None
+    phase: str | None = None
+    error: str | None = None
+    stopped: str | None = None
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of Wilson for a share of ``count`` points.
+
+    >>> [round(bound, 3) for bound in wilson(0.9, 100)]
+    [0.826, 0.945]
+    """
+    center = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
+    half = _Z / (1 + _Z**2 / count) * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
+    return max(0.0, center - half), min(1.0, center + half)
+
+
+class RunFacts:
+    """Reads the facts of a run folder again whenever its files change."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._seen: tuple[Any, Any] = ((), ())
+        self._facts = Facts()
+
+    def __call__(self) -> Facts:
+        seen = _stamp(self.folder / STATE), _stamp(self.folder / TRAINER)
+        if seen[0] != self._seen[0]:
+            self._facts = self._rounds()
+        if seen[1] != self._seen[1]:
+            self._facts = self._trainer()
+        self._seen = seen
+        return self._facts
+
+    def _rounds(self) -> Facts:
+        try:
+            rows = committed_rounds(self.folder, read_state(self.folder))
+        except DalError:
+            return self._facts  # the trainer is writing at this moment
+        if not rows:
+            return self._facts
+        row = rows[-1]
+        rho, seq, tested = row.get("rho"), row.get("answers_seq"), row.get("num_test")
+        accuracy = row.get("test_accuracy")
+        return replace(
+            self._facts,
+            accuracy=accuracy if is_number(accuracy) else None,
+            num_test=int(tested) if tested is not None and is_count(tested) else 0,
+            rho=rho if is_number(rho) else None,
+            answers_seq=seq if is_count(seq) else None,
+            round=row.get("round"),
+            stopped=row.campaign_stopped,
+        )
+
+    def _trainer(self) -> Facts:
+        try:
+            found = json.loads((self.folder / TRAINER).read_text())
+            phase, error = found.get("phase"), found.get("error")
+        except (OSError, ValueError, AttributeError):
+            return replace(self._facts, phase=None, error=None)
+        return replace(
+            self._facts,
+            phase=phase if isinstance(phase, str) else None,
+            error=error if isinstance(error, str) else None,
+        )
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino

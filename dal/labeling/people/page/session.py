@@ -1,0 +1,218 @@
+"""LabelingSession: what the page asks of a run. It ties the answers, the wanted images and the leases together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dal.errors import bad_value
+from dal.labeling.people.answers import Answers
+from dal.labeling.people.events import CLASS_CHANGES, MERGE, RENAME, UNDO, Answer
+from dal.labeling.people.leases import Leases
+from dal.labeling.people.page.body import Body
+from dal.labeling.people.page.drafts import Drafts, at
+from dal.labeling.people.page.facts import Facts
+from dal.labeling.people.page.lease_file import LeaseFile
+from dal.labeling.people.page.status import Counts, accuracy_of, classes_of, nothing_to_label, tested
+from dal.labeling.people.page.tabs import Tabs
+from dal.labeling.people.wanted import behind, wanted
+from dal.runs.asked import AskedLine
+
+MOST_LEASED = 64
+_MOST_RECENT = 100
+
+
+class LabelingSession:
+    """The state behind the page. Each public method answers one kind of request, and threads may call it at once.
+
+    ``asked`` returns the lines of asked.csv, and the same list until they change. ``facts`` returns what is known
+    about the model. ``run`` identifies the run, so that a browser sends answers to no other. ``ids`` are the images by
+    index. ``clock`` is the time in seconds that leases use.
+    """
+
+    def __init__(
+        self,
+        answers: Answers,
+        asked: Callable[[], Sequence[AskedLine]],
+        ids: Sequence[str],
+        leases: Leases,
+        *,
+        lease_file: Path | None = None,
+        run: str = "run",
+        facts: Callable[[], Facts] = Facts,
+        budget: int | None = None,
+        prefetch: int = 8,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.answers, self.ids, self.run, self.budget, self.prefetch = answers, ids, run, budget, prefetch
+        self._asked, self._facts, self._clock = asked, facts, clock
+        self._leases, self._tabs, self._counts = leases, Tabs(), Counts()
+        self._file = LeaseFile(lease_file, leases, clock())
+        self._lines: dict[int, AskedLine] = {}
+        self._tests: list[int] = []
+        self._listed: Sequence[AskedLine] | None = None
+
+    def lease(self, body: Body) -> dict[str, Any]:
+        """Return images for a tab, best first, and which of the images in its hands are still wanted."""
+        person, tab = body.annotator(), body.tab()
+        count, have = body.count("count", MOST_LEASED), set(body.counts("have"))
+        with self.answers.mutex:
+            now, fold = self._clock(), self.answers.refresh()
+            lines = wanted(self._all_lines(), fold, self._leases.overlap)
+            self._tabs.meet(person, set(self._leases.holds(person, now)) - have, now)
+            elsewhere = self._tabs.elsewhere(person, tab, now)
+            held = [line for line in lines if line.index in have - elsewhere]
+            kept = self._leases.take(person, len(held), held, fold, now)
+            free = [line for line in lines if line.index not in have | elsewhere]
+            taken = self._leases.take(person, count, free, fold, now) if count else []
+            self._tabs.hold(person, tab, [line.index for line in (*kept, *taken)], now)
+            self._file.save()
+            found = {
+                "items": [self._item(line) for line in taken],
+                "kept": [line.index for line in kept],
+                "status": self._status(),
+            }
+            if count and not taken and not kept:
+                found["nothing"] = nothing_to_label(self._facts(), len(lines), fold.bought, self.budget)
+            return found
+
+    def answer(self, body: Body) -> dict[str, Any]:
+        """Record answers and undos in their order. They are on the disk when this returns."""
+        person, tab, given = body.annotator(), body.tab(), body.bodies("answers")
+        with self.answers.mutex:
+            fold = self.answers.refresh()
+            self._all_lines()
+            drafts = Drafts(person, self.ids, self._lines, self._behind())
+            saved: dict[str, int] = {}
+            for group in drafts.groups(given, fold):
+                made = [drafts.draft(one, self.answers.fold) for one in group]
+                for event, _ in self.answers.record_all(made):
+                    saved[event.event] = event.seq
+                    if isinstance(event, Answer):
+                        self._settle(event, person, tab)
+            self._file.save()
+            return {"saved": saved, "status": self._status()}
+
+    def _settle(self, event: Answer, person: str, tab: str) -> None:
+        """Give an answered image back, and lease the image of an undo, which the person sees again."""
+        if event.kind != UNDO:
+            self._leases.release(person, event.index)
+            return self._tabs.drop(person, [event.index])
+        now, fold = self._clock(), self.answers.fold
+        again = [line for line in wanted(self._all_lines(), fold, self._leases.overlap) if line.index == event.index]
+        return self._tabs.hold(person, tab, [one.index for one in self._leases.take(person, 1, again, fold, now)], now)
+
+    def status(self, body: Body) -> dict[str, Any]:
+        """Return the numbers, the classes and what the trainer does."""
+        person, tab = body.annotator(), body.tab()
+        with self.answers.mutex:
+            self.answers.refresh()
+            self._tabs.hold(person, tab, [], self._clock())
+            return self._status()
+
+    def recent(self, body: Body) -> dict[str, Any]:
+        """Return a person's last answers, newest first. ``before`` is the seq at which to go on."""
+        person, count = body.annotator(), body.count("count", _MOST_RECENT)
+        with self.answers.mutex:
+            fold = self.answers.refresh()
+            self._all_lines()
+            before = body.optional_count("before") or fold.seq + 1
+            earlier = (seq for seq in fold.answers_of(person) if seq < before and not fold.is_undone(seq))
+            seqs = list(islice(earlier, count))
+            if not seqs:
+                return {"answers": []}
+            within, since = set(seqs), seqs[-1] - 1
+            events = {e.seq: e for e in islice(self.answers.events(since), seqs[0] - since) if e.seq in within}
+            return {"answers": [self._said(event) for seq in seqs if isinstance(event := events[seq], Answer)]}
+
+    def release(self, body: Body) -> dict[str, Any]:
+        """Give the images of a tab back, because it is closed."""
+        person, tab = body.annotator(), body.tab()
+        with self.answers.mutex:
+            for index in self._tabs.close(person, tab):
+                self._leases.release(person, index)
+            self._file.save()
+        return {}
+
+    def change_class(self, body: Body) -> dict[str, Any]:
+        """Add, rename, merge or retire a class."""
+        person, kind = body.annotator(), body.text("kind")
+        if kind not in CLASS_CHANGES:
+            raise bad_value("kind", f"one of {', '.join(CLASS_CHANGES)}", kind)
+        change = {
+            "event": body.event(),
+            "kind": kind,
+            "name": body.class_name("name"),
+            "to": body.class_name("to") if kind in (RENAME, MERGE) else None,
+            "annotator": person,
+            "at": at(),
+            "source": "page",
+        }
+        with self.answers.mutex:
+            self.answers.record(change)
+            return self._status()
+
+    def _all_lines(self) -> Sequence[AskedLine]:
+        lines = self._asked()
+        if lines is not self._listed:
+            self._listed, self._lines = lines, {line.ask: line for line in lines}
+            self._tests = [line.index for line in lines if line.kind == "test"]
+        return lines
+
+    def _behind(self) -> int | None:
+        """Return the number of answers since the ranking on the screen was made."""
+        seq = self._facts().answers_seq
+        return None if seq is None else behind(self.answers.fold, seq)
+
+    def _item(self, line: AskedLine) -> dict[str, Any]:
+        return {
+            "ask": line.ask,
+            "index": line.index,
+            "id": line.id,
+            "purpose": line.kind,
+            "suggestion": self._present_name(line.suggestion),
+            "confidence": line.confidence,
+        }
+
+    def _present_name(self, suggestion: str | None) -> str | None:
+        return suggestion if suggestion and self.answers.fold.classes.number(suggestion) is not None else None
+
+    def _said(self, answer: Answer) -> dict[str, Any]:
+        """Return an answer for the list of the last ones, with the present name of its class."""
+        fold = self.answers.fold
+        line = self._lines.get(-1 if answer.ask is None else answer.ask)
+        number = None if answer.label is None else fold.classes.merged(fold.labels[answer.seq])
+        return {
+            "seq": answer.seq,
+            "event": answer.event,
+            "kind": answer.kind,
+            "label": None if number is None else fold.classes.names[number],
+            "index": answer.index,
+            "id": answer.id,
+            "ask": answer.ask,
+            "purpose": None if line is None else line.kind,
+            "suggestion": None if line is None else self._present_name(line.suggestion),
+            "confidence": None if line is None else line.confidence,
+        }
+
+    def _status(self) -> dict[str, Any]:
+        fold, facts = self.answers.fold, self._facts()
+        self._all_lines()
+        self._counts.update(fold)
+        return {
+            "run": self.run,
+            "seq": fold.seq,
+            "asked": len(self._lines),
+            "classes": classes_of(fold, self._counts.by_class),
+            "bought": fold.bought,
+            "budget": self.budget,
+            "people": len(fold.people),
+            "test": tested(fold, self._tests),
+            "accuracy": accuracy_of(facts),
+            "ranking": {"behind": self._behind(), "rho": facts.rho, "round": facts.round},
+            "trainer": {"phase": facts.phase, "error": facts.error},
+            "prefetch": self.prefetch,
+        }
