@@ -124,14 +124,14 @@ def start_config(overrides: Sequence[str]) -> dict[str, Any]:
             section, _, name = key.partition(".")
             raise unknown_choice(section, [k.partition(".")[2] for k in found if k.startswith(f"{section}.")], name)
     config: dict[str, Any] = {}
-    wanted = ("data.", "campaign.", "oracle.", "prices.", "seed")
+    kept = ("data.", "campaign.", "oracle.", "prices.", "seed")
     for key, value in found.items():
-        if key.startswith(wanted):
+        if key.startswith(kept):
             *parents, last = key.split(".")
-            section = config
+            place = config
             for parent in parents:
-                section = section.setdefault(parent, {})
-            section[last] = value
+                place = place.setdefault(parent, {})
+            place[last] = value
     config["data"]["name"] = UNLABELED
     config["oracle"]["kind"] = "people"
     return config

@@ -20,6 +20,7 @@ ANSWERS = "answers.jsonl"
 ANSWERS_LOCK = ".answers.lock"
 ASKED = "asked.csv"
 LEASES = ".leases"
+PAGE = ".page.json"
 LABEL_START = "label.json"
 TRAINER = "trainer.json"
 TRAINER_LOG = "trainer.log"
@@ -40,7 +41,7 @@ ANY_WEIGHTS, ANY_SCORES = "weights_*.pt", "scores_*.pt"
 
 OURS = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD}
 OURS |= {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS}
-OURS |= {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
+OURS |= {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, PAGE, LABEL_START, TRAINER, TRAINER_LOG}
 """Files that a run writes, in addition to weights and scores."""
 
 
