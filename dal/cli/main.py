@@ -7,9 +7,12 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Callable
+from typing import NoReturn
 
 from dal.cli.arguments import parse, run_and_overrides
 from dal.cli.failures import explanation
+from dal.cli.people_arguments import add_people
 from dal.runtime.safe_text import visible
 
 _EPILOG = """examples:
@@ -21,7 +24,9 @@ _EPILOG = """examples:
   dal report runs --target 0.95 --prices label=0.1 gpu_hour=2     labels and money to reach an accuracy
   dal compare runs                                          statistics of acquisition functions, and an HTML page
   dal rank runs/digits/margin/seed0 acquisition=bald        what to label next
-  dal replay runs/photos/margin/seed0                       the same picks and weights again, from the answers of people
+  dal label photos --classes cat,dog,bird                   label your images on a page while a model trains
+  dal ask runs/label/photos --output ask.csv                what people are asked, as a file (dal tell takes it back)
+  dal replay runs/label/photos                              the same picks and weights again, from the answers
 """
 
 
@@ -32,6 +37,11 @@ def main(arguments: list[str] | None = None) -> None:
     waiting for labels, 130 interrupted, 143 terminated.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    exit_with(lambda: _dispatch(arguments))
+
+
+def exit_with(command: Callable[[], int]) -> NoReturn:
+    """Run a command, and exit with its status. An error is one sentence on standard error."""
     from dal.errors import DalError, WaitingForAnswers
     from dal.runtime.refusals import RefusedBySystem, refusal
 
@@ -39,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     threading.excepthook = _thread_failed
 
     try:
-        status = _dispatch(arguments)
+        status = command()
         sys.stdout.flush()
         sys.exit(status)
     except WaitingForAnswers as waiting:
@@ -116,6 +126,8 @@ def _dispatch(arguments: list[str]) -> int:
         prices = parse_prices(options.prices) if options.prices else None
         report(options.runs, options.output, prices=prices, target=options.target)
         return 0
+    if options.command in _PEOPLE:
+        return _people(options)
     _say_what_loads()
     if options.command == "replay":
         from dal.cli.replay import replay_command
@@ -125,6 +137,24 @@ def _dispatch(arguments: list[str]) -> int:
 
     run, overrides = run_and_overrides(options.run)
     rank_command(run, overrides, options.pool, options.top, options.output)
+    return 0
+
+
+_PEOPLE = ("ask", "label", "tell")
+
+
+def _people(options: argparse.Namespace) -> int:
+    """Run a command of people who label."""
+    if options.command == "label":
+        from dal.cli.label import label_command
+
+        return label_command(options)
+    from dal.cli.ask import ask_command, tell_command
+
+    if options.command == "ask":
+        ask_command(options.run, options.size, options.format, options.output)
+    else:
+        tell_command(options.run, options.file, options.annotator, options.format, options.dry_run)
     return 0
 
 
@@ -185,10 +215,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="show the labels and money to reach this test accuracy, such as 0.95 (default: campaign.target)",
     )
-    replay = commands.add_parser("replay", help="make the picks and weights of a run with people again, and compare")
-    replay.add_argument("run", metavar="RUN", help="run folder")
-    replay.add_argument("--to", type=int, metavar="ROUND", help="last round to replay (default: all)")
     _add_compare(commands.add_parser("compare", help="statistics of acquisition functions that share their seeds"))
+    add_people(commands)
     return parser
 
 

@@ -22,10 +22,11 @@ ANSWERS = "answers.jsonl"
 ANSWERS_LOCK = ".answers.lock"
 ASKED = "asked.csv"
 LEASES = ".leases"
+PAGE = ".page.json"
 LABEL_START = "label.json"
 TRAINER = "trainer.json"
 TRAINER_LOG = "trainer.log"
-PEOPLE = {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
+PEOPLE = {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, PAGE, LABEL_START, TRAINER, TRAINER_LOG}
 
 TENSORBOARD = "tensorboard"
 

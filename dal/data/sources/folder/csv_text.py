@@ -28,7 +28,7 @@ class Row(NamedTuple):
     cells: list[str]
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, argument: str = "data.csv") -> str:
     """Return the text of a UTF-8 file without its byte-order mark.
 
     Raises DalError if it cannot be read, is not a regular file, has another encoding, or contains a NUL character.
@@ -38,26 +38,26 @@ def read_text(path: Path) -> str:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with open(handle, "rb") as file:  # noqa: PTH123 (a descriptor)
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise _unreadable(path, "a pipe, a device or a folder")
+                raise _unreadable(argument, path, "a pipe, a device or a folder")
             data = file.read()
     except (OSError, ValueError) as error:
         if isinstance(error, DalError):
             raise
-        raise _unreadable(path, str(getattr(error, "strerror", None) or error)) from error
+        raise _unreadable(argument, path, str(getattr(error, "strerror", None) or error)) from error
     for mark, name in _OTHER_ENCODINGS.items():
         if data.startswith(mark):
-            raise _unreadable(path, f"{name}. Save it as UTF-8")
+            raise _unreadable(argument, path, f"{name}. Save it as UTF-8")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = _line(data[: error.start].decode("utf-8-sig"))
-        raise _unreadable(path, f"another encoding (line {line}). Save it as UTF-8") from error
+        raise _unreadable(argument, path, f"another encoding (line {line}). Save it as UTF-8") from error
     if "\0" in text:
-        raise _unreadable(path, f"a NUL character (line {_line(text[: text.index(chr(0))])})")
+        raise _unreadable(argument, path, f"a NUL character (line {_line(text[: text.index(chr(0))])})")
     return text
 
 
-def rows(text: str, delimiter: str, path: Path) -> Iterator[Row]:
+def rows(text: str, delimiter: str, path: Path, argument: str = "data.csv") -> Iterator[Row]:
     """Yield the rows that are not blank.
 
     Quotes follow RFC 4180: a quoted cell begins and ends with a quote, and a quote within it is doubled. Spaces around
@@ -76,7 +76,7 @@ def rows(text: str, delimiter: str, path: Path) -> Iterator[Row]:
             match = cell.match(text, position)
             if match is None:
                 raise DalError(
-                    f"data.csv: expected quotes only around cells, and doubled within them, got another quote (line "
+                    f"{argument}: expected quotes only around cells, and doubled within them, got another quote (line "
                     f"{line} of {path})."
                 )
             inside = match["quoted"]
@@ -91,5 +91,5 @@ def _line(text: str) -> int:
     return len(_BREAK.findall(text)) + 1
 
 
-def _unreadable(path: Path, reason: str) -> DalError:
-    return DalError(f"data.csv: expected a readable CSV file in UTF-8 at {path}, got {reason}.")
+def _unreadable(argument: str, path: Path, reason: str) -> DalError:
+    return DalError(f"{argument}: expected a readable CSV file in UTF-8 at {path}, got {reason}.")

@@ -1,0 +1,54 @@
+"""`dal ask` and `dal tell`: questions and answers as files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dal.errors import bad_value
+from dal.labeling.people.events import is_annotator
+from dal.labeling.people.formats.outgoing import asked_text
+from dal.labeling.people.people_run import PeopleRun
+from dal.labeling.people.telling import tell_file
+from dal.labeling.people.wanted import wanted
+from dal.runs.files.atomic import write_text
+from dal.runs.files.output import output_file
+from dal.runtime.refusals import explained
+from dal.runtime.safe_text import visible
+
+
+def ask_command(run: str, size: int | None, format: str, output: str | None) -> None:
+    """Write the images that people are asked for, best first.
+
+    They are the same until something is told. Raises DalError as PeopleRun does.
+    """
+    if size is not None and size < 1:
+        raise bad_value("--size", "at least 1", size)
+    opened = PeopleRun(run)
+    answers = opened.answers
+    answers.refresh()
+    asked = wanted(opened.asked(), answers.fold, opened.setting("oracle.overlap", 1))[:size]
+    text = asked_text(asked, format)
+    if output is None:
+        sys.stdout.write(text)
+        return
+    target = Path(output).expanduser()
+    file = output_file(target)
+    with explained("output", target, "Choose another file with --output."):
+        write_text(file, text)
+    print(visible(f"{len(asked):,} images to label: {target}. Then: dal tell {run} {target}"))
+
+
+def tell_command(run: str, file: str, annotator: str, format: str, dry_run: bool) -> None:
+    """Record the answers in a file, all or none, and print what is new.
+
+    Raises DalError as tell_file() does.
+    """
+    if not is_annotator(annotator):
+        raise bad_value("--annotator", "1 to 64 letters, digits or ._@-", annotator)
+    opened = PeopleRun(run)
+    path = Path(file).expanduser()
+    result = tell_file(
+        opened.answers, opened.indices, opened.asked(), path, annotator=annotator, format=format, dry_run=dry_run
+    )
+    print(f"{result.sentence()}{' (a dry run: nothing is recorded)' if dry_run else ''}.")

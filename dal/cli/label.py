@@ -1,0 +1,128 @@
+"""`dal label`: a page on which people label, and a trainer beside it."""
+
+from __future__ import annotations
+
+import argparse
+import time
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlencode
+
+from dal.cli.label_start import open_run
+from dal.cli.trainer_child import TrainerChild
+from dal.errors import DalError, bad_value
+from dal.labeling.people.events import is_annotator
+from dal.labeling.people.leases import Leases
+from dal.labeling.people.page.facts import RunFacts
+from dal.labeling.people.page.images import DataPictures, FolderPictures, Pictures
+from dal.labeling.people.page.last_address import LastAddress
+from dal.labeling.people.page.security import new_token, read_token
+from dal.labeling.people.page.server import PageServer
+from dal.labeling.people.page.session import LabelingSession
+from dal.labeling.people.people_run import PeopleRun
+from dal.runs.layout import LEASES
+from dal.runtime.safe_text import visible
+
+_POLL_SECONDS = 0.2
+_LEASE_SECONDS = 300.0
+
+
+def label_command(options: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C, and return the exit status.
+
+    Raises DalError for a run that cannot be started or opened, and for an invalid option.
+    """
+    if options.annotator is not None and not is_annotator(options.annotator):
+        raise bad_value("--annotator", "1 to 64 letters, digits or ._@-", options.annotator)
+    run = open_run(options.paths, options.classes)
+    with _server(run, options) as server:
+        name = {} if options.annotator is None else {"name": options.annotator}
+        address = server.url + (f"&{urlencode(name)}" if name else "")
+        print(visible(f"{run.path}: {_counts(run)}"))
+        print(f"Label at {address}", flush=True)
+        if options.open:
+            webbrowser.open(address)
+        trainer = None if options.no_train else TrainerChild(run.path)
+        try:
+            return _wait(run, trainer)
+        except KeyboardInterrupt:
+            print(f"\nStopped. {_counts(run)} The same command goes on.")
+            return 130
+        finally:
+            if trainer is not None:
+                trainer.stop()
+
+
+def _counts(run: PeopleRun) -> str:
+    bought = run.answers.refresh().bought
+    return f"{bought:,} answer{' is' if bought == 1 else 's are'} saved."
+
+
+def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
+    """Wait for Ctrl-C, and report how the trainer ends."""
+    told = False
+    while True:
+        time.sleep(_POLL_SECONDS)
+        if trainer is None or told or trainer.status is None:
+            continue
+        told = True
+        if trainer.status == 0:
+            print("The model is trained: the campaign has ended. People can still correct answers. Ctrl-C ends the page.")
+            continue
+        if trainer.status == 2 and not run.is_committed and not run.answers.refresh().seq:
+            run.discard_start()
+            raise DalError(trainer.last_words().removesuffix(".") + ".")
+        print(visible(f"The trainer has stopped: {trainer.last_words()} Answers are still saved. See {trainer.log}."))
+
+
+def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:
+    last = LastAddress(run.path)
+    token = None if options.token_file is None else read_token(Path(options.token_file))
+    has_file = token is not None
+    port, known = (options.port, None) if options.port else last.read()
+    token = token or known or new_token()
+    session = _session(run)
+    pictures = _pictures(run)
+    try:
+        server = PageServer(session, pictures, host=options.host, port=port, token=token, has_token_file=has_file)
+    except DalError:
+        if options.port or not port:
+            raise
+        server = PageServer(session, pictures, host=options.host, port=0, token=token, has_token_file=has_file)
+    last.write(server.port, None if has_file else token)
+    return server
+
+
+def _session(run: PeopleRun) -> LabelingSession:
+    return LabelingSession(
+        run.answers,
+        run.asked,
+        run.ids,
+        Leases(_LEASE_SECONDS, run.setting("oracle.overlap", 1)),
+        lease_file=run.path / LEASES,
+        run=str(run.path.resolve()),
+        facts=RunFacts(run.path),
+        budget=run.setting("campaign.budget"),
+        prefetch=run.setting("oracle.prefetch", 8),
+    )
+
+
+def _pictures(run: PeopleRun) -> Pictures:
+    if run.files is not None and run.root is not None:
+        return FolderPictures(run.root, run.files)
+    return DataPictures(len(run.ids), _loader(run))
+
+
+def _loader(run: PeopleRun) -> Callable[[], object]:
+    def load() -> object:
+        # Only data sets that are not folders need PyTorch to show an image.
+        from dal.config.saved_run import config_to_rank
+        from dal.config.schema import build
+        from dal.data import load as load_data
+
+        return load_data(build(config_to_rank(run.path, ())).data).train
+
+    return load
+
+

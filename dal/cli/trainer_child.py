@@ -1,0 +1,61 @@
+"""The trainer that runs beside the page, as a child process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from dal.runs.layout import TRAINER_LOG
+from dal.runtime.refusals import explained
+
+_PATIENCE_SECONDS = 20
+
+
+class TrainerChild:
+    """Starts the trainer of a run, and ends it with the page.
+
+    Its output goes to ``trainer.log`` in the run folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.log = run / TRAINER_LOG
+        with explained(path=self.log):
+            self._output = self.log.open("ab")
+        self._start_of_log = self._output.tell()
+        command = [sys.executable, "-m", "dal.cli.label_trainer", str(run)]
+        # In a group of its own, so that Ctrl-C reaches only the page, which then ends the trainer in order.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, or None while the trainer runs."""
+        return self._process.poll()
+
+    def last_words(self) -> str:
+        """Return the error that the trainer ended with, or its last line of output."""
+        with self.log.open("rb") as file:
+            file.seek(self._start_of_log)
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("Error: ")]
+        return (errors or lines or [f"exit status {self.status}"])[-1].removeprefix("Error: ")
+
+    def stop(self) -> None:
+        """End the trainer, which resumes from its last commit at the next start."""
+        if self.status is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(_PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._output.close()

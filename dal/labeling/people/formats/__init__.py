@@ -1,0 +1,1 @@
+"""Files in which people get questions and give answers."""

@@ -1,0 +1,154 @@
+"""Reads a file of answers: CSV, or one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dal.data.sources.folder.csv_text import Row, read_text, rows
+from dal.errors import DalError, bad_value, shortened
+from dal.labeling.people.events import LABEL, NONE, SKIP, UNREADABLE, UNSURE, is_annotator
+
+FORMATS = ("csv", "jsonl")
+WORDS = {f"={kind}": kind for kind in (NONE, UNSURE, SKIP, UNREADABLE)}
+"""The answers that are no class, as a file writes them."""
+
+_DELIMITERS = (",", ";", "\t")
+_OURS = {"id", "index", "label", "annotator", "seconds"}
+_ASKED = {"rank", "score", "kind", "suggestion", "confidence"}
+"""Columns of the file that `dal ask` writes. They are not answers."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One answer in a file. ``label`` is the name of the class if ``kind`` is ``label``."""
+
+    line: int
+    id: str
+    kind: str
+    label: str | None
+    index: int | None = None
+    annotator: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class ToldFile:
+    """The answers in a file, and the number of its rows without an answer."""
+
+    told: list[Told]
+    unanswered: int
+
+
+def read_told(path: Path, format: str = "auto") -> ToldFile:
+    """Return the answers in a file.
+
+    A CSV file has the columns id and label, and can have index, annotator and seconds. Commas, semicolons or tabs
+    separate them. The columns that `dal ask` adds are ignored. A JSONL file has objects with the same keys. A label is
+    a class, or ``=none``, ``=unsure``, ``=skip`` or ``=unreadable``. A row with an empty label has no answer.
+
+    Raises DalError, with the line, for a malformed file, an unknown column, and a value of the wrong type.
+    """
+    if format not in ("auto", *FORMATS):
+        raise bad_value("--format", "auto, csv or jsonl", format)
+    text = read_text(path, "answers")
+    if format == "jsonl" or (format == "auto" and text.lstrip().startswith("{")):
+        return _of_rows(_json_rows(text, path))
+    return _of_rows(_csv_rows(text, path))
+
+
+def _of_rows(found: list[tuple[int, dict[str, Any]]]) -> ToldFile:
+    told = [_told(line, values) for line, values in found if values.get("label") not in (None, "")]
+    return ToldFile(told, len(found) - len(told))
+
+
+def _told(line: int, values: dict[str, Any]) -> Told:
+    id, label = values.get("id"), values["label"]
+    if not isinstance(id, str) or not id:
+        raise bad_value("id", f"the id of an image (line {line})", id)
+    if not isinstance(label, str):
+        raise bad_value("label", f"a class as text (line {line})", label)
+    if label.startswith("=") and label not in WORDS:
+        raise bad_value("label", f"a class, or one of {', '.join(WORDS)} (line {line})", label)
+    annotator = values.get("annotator") or None
+    if annotator is not None and not is_annotator(annotator):
+        raise bad_value("annotator", f"1 to 64 letters, digits or ._@- (line {line})", annotator)
+    kind = WORDS.get(label, LABEL)
+    name = label if kind == LABEL else None
+    return Told(line, id, kind, name, _index(line, values.get("index")), annotator, _seconds(line, values))
+
+
+def _index(line: int, value: Any) -> int | None:
+    if value in (None, ""):
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise bad_value("index", f"a whole number from 0 (line {line})", value)
+
+
+def _seconds(line: int, values: dict[str, Any]) -> float | None:
+    value = values.get("seconds")
+    if value in (None, ""):
+        return None
+    try:
+        seconds = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise bad_value("seconds", f"a number from 0 (line {line})", value)
+    return seconds
+
+
+def _json_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
+    found = []
+    for line, row in enumerate(text.split("\n"), start=1):
+        if not row.strip():
+            continue
+        try:
+            values = json.loads(row)
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, dict):
+            raise DalError(f"answers: expected one JSON object a line, got {shortened(row)} (line {line} of {path}).")
+        _check_columns(list(values), f"line {line} of {path}")
+        found.append((line, values))
+    return found
+
+
+def _csv_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
+    tables = [_table(text, delimiter, path) for delimiter in _DELIMITERS]
+    fitting = [table for table in tables if {"id", "label"} <= set(table[0].cells)]
+    if not fitting:
+        columns = max((table[0].cells for table in tables), key=len)
+        raise bad_value("answers", f"the columns id and label in {path}", columns)
+    header, *body = fitting[0]
+    _check_columns(header.cells, str(path))
+    found = []
+    for line, cells in body:
+        if len(cells) != len(header.cells):
+            raise DalError(f"answers: expected {len(header.cells)} cells (line {line} of {path}), got {len(cells)}.")
+        found.append((line, dict(zip(header.cells, cells, strict=True))))
+    return found
+
+
+def _table(text: str, delimiter: str, path: Path) -> list[Row]:
+    try:
+        return list(rows(text, delimiter, path, "answers")) or [Row(1, [])]
+    except DalError:
+        if delimiter == _DELIMITERS[0]:
+            raise
+        return [Row(1, [])]
+
+
+def _check_columns(columns: list[str], where: str) -> None:
+    """Raise DalError for an unknown or repeated column, which could be a misspelled one."""
+    for name in columns:
+        if name not in _OURS | _ASKED:
+            raise bad_value("answers", f"only the columns {', '.join(sorted(_OURS))} ({where})", name)
+        if columns.count(name) > 1:
+            raise bad_value("answers", f"each column once ({where})", name)

@@ -1,0 +1,167 @@
+"""The run folder as people use it: its images, classes and settings, without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dal.data.sources.folder.listing import existing_folder, list_images
+from dal.data.sources.folder.names import composed
+from dal.errors import DalError
+from dal.labeling.people.answers import Answers
+from dal.labeling.people.first_asks import first_asks
+from dal.runs.asked import AskedLine, read_asked
+from dal.runs.files.atomic import write_text
+from dal.runs.files.committed import damaged, parsed, read_bytes
+from dal.runs.layout import ASKED, CONFIG, DATA, LABEL_START, STATE
+from dal.runs.saved_config import read_config
+from dal.runtime.refusals import explained
+
+UNLABELED = "unlabeled_folder"
+
+
+class PeopleRun:
+    """A run whose labels come from people.
+
+    ``config`` are the settings of the run. Before the first commit, these are the settings in label.json.
+
+    Raises DalError if the folder is not a run, is damaged, or has another oracle.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._asked: list[AskedLine] | None = None
+        self._asked_stamp: tuple[int, ...] = ()
+        self.config: Mapping[str, Any] = self._read()
+        kind = self.setting("oracle.kind", "dataset")
+        if kind != "people":
+            raise DalError(
+                f"run: expected a run with oracle=people, got oracle={kind} in {str(self.path)!r}. Start one with "
+                "dal label FOLDER --classes NAMES, or dal run oracle=people."
+            )
+
+    def _read(self) -> Mapping[str, Any]:
+        if os.path.lexists(self.path / CONFIG):
+            return read_config(self.path / CONFIG)
+        if os.path.lexists(self.path / LABEL_START):
+            config: Mapping[str, Any] = read_start(self.path)["config"]
+            return config
+        raise DalError(f"run: expected a run folder, got {str(self.path)!r}, which has no {CONFIG}.")
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        """Return the value of a dotted key."""
+        value: Any = self.config
+        for part in key.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                return default
+            value = value[part]
+        return value
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the trainer has written its first commit."""
+        return os.path.lexists(self.path / STATE)
+
+    @property
+    def root(self) -> Path | None:
+        """The folder of the images, or None for another kind of data set."""
+        root = self.setting("data.root")
+        return None if not root else existing_folder("data.root", str(root))
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The classes at the start of the run, by number."""
+        given = self.setting("data.classes")
+        if self.setting("data.name") == UNLABELED and isinstance(given, list):
+            return [composed(str(name).strip()) for name in given]
+        if not os.path.lexists(self.path / DATA):
+            raise DalError(f"run: {str(self.path)!r} has asked for nothing yet. Start it with dal run first.")
+        data = read_bytes(self.path, DATA)
+        facts: Any = parsed(self.path, DATA, lambda: json.loads(data))
+        names = facts.get("classes") if isinstance(facts, dict) else None
+        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise damaged(self.path, DATA, "it has no classes")
+        return names
+
+    @cached_property
+    def files(self) -> list[str] | None:
+        """The path of each image relative to root, by index, or None if the listing does not number the points."""
+        if self.setting("data.name") != UNLABELED or self.root is None:
+            return None
+        return list_images(self.root, "data.root").files
+
+    @cached_property
+    def answers(self) -> Answers:
+        """The journal of answers."""
+        return Answers(self.path, self.classes)
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        """The ids of all points, by index."""
+        if self.files is not None:
+            return [composed(file) for file in self.files]
+        by_index = {one.index: one.id for one in self.asked()}
+        return [by_index.get(index, "") for index in range(max(by_index, default=-1) + 1)]
+
+    @cached_property
+    def indices(self) -> dict[str, int]:
+        """The index of each id that people can label."""
+        return {id: index for index, id in enumerate(self.ids) if id}
+
+    def asked(self) -> list[AskedLine]:
+        """Return everything that people were asked for, in order, and the same list until it changes.
+
+        Before the trainer has asked for anything, these are the points that it will ask for first. Raises DalError for
+        a damaged file.
+        """
+        stamp = _stamp(self.path / ASKED)
+        if self._asked is None or stamp != self._asked_stamp:
+            lines = read_asked(self.path, committed=False)
+            if lines or self._asked is None:
+                self._asked = lines or self._first_asked()
+            self._asked_stamp = stamp
+        return self._asked
+
+    def _first_asked(self) -> list[AskedLine]:
+        if self.files is None or self.setting("campaign.initial", "random") != "random":
+            return []  # the trainer chooses them
+        test, validation, initial = (
+            int(self.setting(f"campaign.{name}", 0)) for name in ("test_size", "validation_size", "initial_size")
+        )
+        seed = int(self.setting("seed", 0))
+        return first_asks(self.ids, seed, test_size=test, validation_size=validation, initial_size=initial)
+
+    def discard_start(self) -> None:
+        """Remove the settings of a run that could not start and has no answers."""
+        with explained(path=self.path):
+            (self.path / LABEL_START).unlink(missing_ok=True)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def write_start(path: Path, overrides: list[str], config: Mapping[str, Any]) -> None:
+    """Write the settings of a new run, from which the trainer starts."""
+    text = json.dumps({"overrides": overrides, "config": config}, indent=1, ensure_ascii=False)
+    write_text(path / LABEL_START, text + "\n")
+
+
+def read_start(path: Path) -> dict[str, Any]:
+    """Return the settings with which `dal label` started a run. Raises DalError for a damaged file."""
+    data = read_bytes(path, LABEL_START)
+    start: Any = parsed(path, LABEL_START, lambda: json.loads(data))
+    is_fine = isinstance(start, dict) and isinstance(start.get("config"), dict)
+    overrides = start.get("overrides") if is_fine else None
+    if not (isinstance(overrides, list) and all(isinstance(one, str) for one in overrides)):
+        raise damaged(path, LABEL_START)
+    found: dict[str, Any] = start
+    return found
