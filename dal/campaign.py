@@ -54,8 +54,7 @@ def run(
     ``prices`` are for campaign.cost_optimum.
 
     Raises DalError, before a label is bought, for settings that conflict with each other, with the data or with a
-    finished round of the records. Raises
-    WaitingForAnswers if the oracle has no labels yet; a later call with the same records resumes.
+    finished round of the records. Raises WaitingForAnswers if the oracle has no labels yet; a later call resumes.
     """
     campaign = for_task(campaign or CampaignConfig(), learner.data.task, learner.metrics.numbers)
     test = None if test is None else as_image_data(test, "test", learner.data.classes)
@@ -68,6 +67,7 @@ def run(
     check_training(learner.setup, has_validation)
     learner.candidates.check(len(learner.data), largest_query(campaign, learner.pool.num_unlabeled))
     learner.initial = campaign.initial
+    learner.check_initial()
     records = records() if callable(records) else records or Records()
     records.follow(learner.data.task.primary_metric, _settings(learner, campaign))
     learner.restore(records)
