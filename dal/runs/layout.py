@@ -15,6 +15,15 @@ ENVIRONMENT = "environment.jsonl"
 DATA = "data.json"
 LOCK = ".lock"
 
+# What people are asked and answer, and what `dal label` and its trainer keep.
+ANSWERS = "answers.jsonl"
+ANSWERS_LOCK = ".answers.lock"
+ASKED = "asked.csv"
+LEASES = ".leases"
+LABEL_START = "label.json"
+TRAINER = "trainer.json"
+TRAINER_LOG = "trainer.log"
+
 TENSORBOARD = "tensorboard"
 
 FINAL_MODEL = "final_model.json"
@@ -31,6 +40,7 @@ ANY_WEIGHTS, ANY_SCORES = "weights_*.pt", "scores_*.pt"
 
 OURS = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD}
 OURS |= {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS}
+OURS |= {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
 """Files that a run writes, in addition to weights and scores."""
 
 

@@ -5,7 +5,6 @@ Because each generator is derived, there is no state that a crash could lose.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,18 +12,9 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from dal.runtime.derived_seed import derive_seed
 
-def derive_seed(seed: int, *key: int | str) -> int:
-    """Return a 63-bit seed that depends on every part of the key.
-
-    The seed is the same on every machine.
-
-    >>> derive_seed(0, 1, "init") == derive_seed(0, 1, "init") != derive_seed(0, 2, "init")
-    True
-    """
-    text = "\x1f".join(str(part) for part in (seed, *key))
-    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
+__all__ = ["derive_seed", "generator", "isolated_rng", "seed_generators"]
 
 
 def generator(seed: int, *key: int | str) -> torch.Generator:

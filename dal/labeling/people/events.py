@@ -21,6 +21,14 @@ _EVENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST_TEXT = 4096
 
 
+class UnexpectedValue(ValueError):
+    """A value that an event cannot have. ``name`` is its key."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"unexpected value of {name}")
+        self.name = name
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a person says of one image, or takes back.
@@ -164,4 +172,4 @@ def _is_text(value: object) -> bool:
 
 def _expect(condition: bool, name: str) -> None:
     if not condition:
-        raise ValueError(f"unexpected value of {name}")
+        raise UnexpectedValue(name)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from dal.labeling.people.classes import Classes
 from dal.labeling.people.events import (
-    ADD,
-    ANSWERS,
     LABEL,
-    MERGE,
     NONE,
-    RENAME,
-    RETIRE,
     SKIP,
     UNDO,
     UNREADABLE,
@@ -21,12 +18,17 @@ from dal.labeling.people.events import (
     ClassChange,
     Event,
 )
+from dal.labeling.people.rows import CODE, KINDS, Rows
+
+__all__ = ["OPEN", "Classes", "Decision", "Fold", "Said"]
 
 OPEN = "open"
 """The status of a point that has no answer that decides."""
 
+_LABEL, _NONE, _SKIP, _UNREADABLE, _UNDO = (CODE[kind] for kind in (LABEL, NONE, SKIP, UNREADABLE, UNDO))
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """The answer of one person for one point that counts at present."""
 
@@ -36,7 +38,7 @@ class Said:
     seq: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What the answers for a point say together.
 
@@ -53,80 +55,11 @@ class Decision:
 _OPEN = Decision(OPEN)
 
 
-class Classes:
-    """The classes by number. A number never changes its meaning and is never used again.
-
-    >>> classes = Classes(["cat", "dog"])
-    >>> classes.apply(ClassChange(1, "a", "rename_class", "dog", "hound"))
-    >>> classes.names, classes.number("hound")
-    (['cat', 'hound'], 1)
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names: list[str] = list(names)
-        """The present name of each number. A merged class keeps its last name."""
-        self._into: dict[int, int] = {}
-        self._retired: set[int] = set()
-
-    @property
-    def offered(self) -> list[str]:
-        """The names that people can choose, in order."""
-        return [name for number, name in enumerate(self.names) if self.is_offered(number)]
-
-    def is_offered(self, number: int) -> bool:
-        return number not in self._into and number not in self._retired
-
-    def number(self, name: str) -> int | None:
-        """Return the number of a class that can be chosen, or None."""
-        for number, own in enumerate(self.names):
-            if own == name and self.is_offered(number):
-                return number
-        return None
-
-    def merged(self, number: int) -> int:
-        """Return the class that now has the labels of a class."""
-        while number in self._into:
-            number = self._into[number]
-        return number
-
-    def refused(self, kind: str, name: str, to: str | None = None) -> str | None:
-        """Return what is expected instead of a change, or None if the change is fine."""
-        if kind == ADD:
-            return None if self.number(name) is None else f"a name that no class has, got {name!r}"
-        if self.number(name) is None:
-            return f"one of {', '.join(self.offered)}, got {name!r}"
-        if kind == RENAME and self.number(str(to)) is not None:
-            return f"a new name that no class has, got {to!r} (merge_class joins two classes)"
-        if kind == MERGE and self.number(str(to)) in (None, self.number(name)):
-            return f"another of {', '.join(self.offered)} as the class to keep, got {to!r}"
-        if kind in (MERGE, RETIRE) and len(self.offered) <= 2:
-            return f"at least two classes to remain, got {kind} of {name!r} with {len(self.offered)}"
-        return None
-
-    def apply(self, change: ClassChange) -> None:
-        """Apply a change that was not refused; ignore any other."""
-        if self.refused(change.kind, change.name, change.to) is not None:
-            return
-        if change.kind == ADD:
-            self.names.append(change.name)
-            return
-        number = self.number(change.name)
-        assert number is not None
-        if change.kind == RENAME:
-            assert change.to is not None
-            self.names[number] = change.to
-        elif change.kind == MERGE:
-            other = self.number(change.to or "")
-            assert other is not None
-            self._into[number] = other
-        else:
-            self._retired.add(number)
-
-
-class Fold:
+class Fold(Rows):
     """The state after the events so far.
 
-    It depends only on the events and their order, never on where the journal was cut into batches.
+    It depends only on the events and their order, never on where the journal was cut into batches. ``find`` returns an
+    event by its seq, so that the fold does not keep the events.
 
     >>> fold = Fold(["cat", "dog"])
     >>> fold.apply(Answer(1, "a", "label", 7, "7.jpg", "dog"))
@@ -134,16 +67,13 @@ class Fold:
     (1, 1, 1)
     """
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(self, classes: Sequence[str], find: Callable[[int], Event] | None = None) -> None:
+        super().__init__()
         self.classes = Classes(classes)
-        self.seq = 0
         self.events: dict[str, int] = {}
         """The seq of each event id."""
-        self._answers: dict[int, Answer] = {}
-        self._numbers: dict[int, int | None] = {}  # the class of a label, as it was numbered when it was given
-        self._undone: set[int] = set()
-        self._undoes: dict[int, int] = {}
-        self._of_point: dict[int, dict[str, list[int]]] = {}
+        self._find = find
+        self._kept: list[Event] = []
 
     @classmethod
     def of(cls, classes: Sequence[str], events: Iterable[Event]) -> Fold:
@@ -154,41 +84,44 @@ class Fold:
         return fold
 
     def apply(self, event: Event) -> None:
-        """Apply the next event. Raises ValueError for a gap or an event whose class or target does not exist."""
-        if event.seq != self.seq + 1:
-            raise ValueError(f"expected event {self.seq + 1}, got {event.seq}")
+        """Apply the next event.
+
+        Raises ValueError, and changes nothing, for a gap, a repeated id, and a class or a target that does not exist.
+        """
+        seq = self.seq + 1
+        if event.seq != seq:
+            raise ValueError(f"expected event {seq}, got {event.seq}")
+        if event.event in self.events:
+            raise ValueError(f"expected a new event id, got {event.event!r}")
         if isinstance(event, ClassChange):
             self.classes.apply(event)
-        elif event.kind == UNDO:
-            assert event.undoes is not None
-            self._undoes[event.seq] = event.undoes
-            self._flip(event.undoes)
+            self.add_row(CODE["class"], -1, -1, event.annotator, math.nan)
         else:
-            number = None if event.label is None else self.classes.number(event.label)
-            if event.kind == LABEL and number is None:
-                raise ValueError(f"expected one of {', '.join(self.classes.offered)}, got {event.label!r}")
-            self._answers[event.seq] = event
-            self._numbers[event.seq] = number
-            self._of_point.setdefault(event.index, {}).setdefault(event.annotator, []).append(event.seq)
-        self.seq = event.seq
-        self.events[event.event] = event.seq
-
-    def _flip(self, seq: int) -> None:
-        """Take an answer back, or, for an undo, give back what it took."""
-        if seq in self._undoes:
-            self._flip(self._undoes[seq])
-        else:
-            self._undone ^= {seq}
+            label = -1
+            if event.label is not None:
+                number = self.classes.resolved(event.label)
+                if number is None:
+                    raise ValueError(f"expected one of {', '.join(self.classes.offered)}, got {event.label!r}")
+                label = number
+            if event.undoes is not None:
+                self.check_target(seq, event.undoes)
+            seconds = math.nan if event.seconds is None else float(event.seconds)
+            self.add_row(CODE[event.kind], event.index, label, event.annotator, seconds)
+            if event.undoes is not None:
+                self.take_back(seq, event.undoes)
+            else:
+                self.link(seq, seq + 1)
+        self.events[event.event] = seq
+        if self._find is None:
+            self._kept.append(event)
 
     def said(self, index: int) -> list[Said]:
         """Return the present answer of each person for a point, in the order of the journal."""
         found = []
-        for annotator, seqs in self._of_point.get(index, {}).items():
-            seq = next((seq for seq in reversed(seqs) if seq not in self._undone), None)
-            if seq is not None:
-                kind, number = self._answers[seq].kind, self._numbers[seq]
-                found.append(Said(annotator, kind, None if number is None else self.classes.merged(number), seq))
-        return sorted(found, key=lambda said: said.seq)
+        for seq in self._present_of_all(index):
+            label = self.classes.merged(self.labels[seq]) if self.kinds[seq] == _LABEL else None
+            found.append(Said(self.people[self.annotators[seq]], KINDS[self.kinds[seq]], label, seq))
+        return found
 
     def decision(self, index: int) -> Decision:
         """Return what the answers for a point say together.
@@ -211,24 +144,58 @@ class Fold:
 
     def points(self) -> Iterator[int]:
         """Yield the points that have ever had an answer, in the order of their first one."""
-        yield from self._of_point
+        yield from self._last
 
-    @property
-    def bought(self) -> int:
-        """Number of answers that are paid: the present label, none or unsure answer of each person and point."""
-        return sum(one.kind in (LABEL, NONE, UNSURE) for index in self._of_point for one in self.said(index))
+    def event(self, seq: int) -> Event:
+        """Return an event by its seq. Raises LookupError for a seq that does not exist."""
+        if not 0 < seq <= self.seq:
+            raise LookupError(f"expected a seq from 1 to {self.seq}, got {seq}")
+        return self._kept[seq - 1] if self._find is None else self._find(seq)
 
     def answer(self, seq: int) -> Answer | None:
         """Return an answer by its seq, or None for another event."""
-        return self._answers.get(seq)
+        event = self.event(seq) if 0 < seq <= self.seq and self.kinds[seq] < _UNDO else None
+        return event if isinstance(event, Answer) else None
 
     def is_undone(self, seq: int) -> bool:
         """Return whether an answer is taken back."""
-        return seq in self._undone
+        return bool(self.undone[seq])
+
+    def kind(self, seq: int) -> str:
+        """Return the kind of an event, or ``class`` for a change of the classes."""
+        return KINDS[self.kinds[seq]]
+
+    def settled_by(self, index: int) -> set[str]:
+        """Return the people whose present answer for a point is any but ``skip``."""
+        found = self._present_of_all(index) if index in self._last else ()
+        return {self.people[self.annotators[seq]] for seq in found if self.kinds[seq] != _SKIP}
+
+    def is_unreadable(self, index: int) -> bool:
+        """Return whether somebody's present answer for a point is ``unreadable``."""
+        return index in self._last and any(self.kinds[s] == _UNREADABLE for s in self._present_of_all(index))
+
+    def skipped_at(self, index: int, annotator: str) -> int | None:
+        """Return the seq of a person's answer for a point if it is ``skip``, or None."""
+        seq = self._present(self._last.get(index, 0), self._person.get(annotator, -1))
+        return seq if seq and self.kinds[seq] == _SKIP else None
 
     def skipped_by(self, index: int) -> set[str]:
         """Return the people whose present answer for a point is ``skip``."""
         return {one.annotator for one in self.said(index) if one.kind == SKIP}
 
+    def answers_of(self, annotator: str) -> Iterator[int]:
+        """Yield the seqs of a person's answers, the last first, with those that are taken back or replaced."""
+        number = self._person.get(annotator)
+        seq = 0 if number is None else self._last_of_person[number]
+        while seq:
+            yield seq
+            seq = self._before_of_person[seq]
 
-assert set(ANSWERS) == {LABEL, NONE, UNSURE, SKIP, UNREADABLE}
+    def is_present(self, seq: int) -> bool:
+        """Return whether an answer counts: not taken back, and the person's last one for the point."""
+        return self._present(self._last.get(self.indices[seq], 0), self.annotators[seq]) == seq
+
+    def labels_after(self, seq: int, upto: int | None = None) -> int:
+        """Return the number of ``label`` and ``none`` answers after an event, also of those replaced since then."""
+        part = self.kinds[seq + 1 : None if upto is None else upto + 1]
+        return part.count(_LABEL) + part.count(_NONE)

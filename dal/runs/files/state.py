@@ -14,7 +14,7 @@ from typing import Any
 from dal.errors import DalError
 from dal.runs.files.atomic import write_text
 from dal.runs.files.committed import damaged, parsed, read_bytes
-from dal.runs.layout import ANSWER, ANSWER_VALIDATION, DONE, ROUNDS, SELECT, SELECTIONS, STATE, TRAIN
+from dal.runs.layout import ANSWER, ANSWER_VALIDATION, ASKED, DONE, ROUNDS, SELECT, SELECTIONS, STATE, TRAIN
 
 State = Mapping[str, Any]
 
@@ -82,7 +82,7 @@ def _is_settings(value: object) -> bool:
 
 
 def _is_journal(value: object) -> bool:
-    return value in (ROUNDS, SELECTIONS)
+    return value in (ROUNDS, SELECTIONS, ASKED)
 
 
 def _is_consistent(state: State) -> bool:
