@@ -48,7 +48,7 @@ def round_costs(run: Run, prices: PricesConfig | None = None) -> dict[str, Float
     FLOPs are NaN if a round does not count them.
     """
     bought = np.diff(run.labels_bought, prepend=0).tolist()
-    people = np.diff([row.annotator_seconds or 0.0 for row in run.rows], prepend=0).tolist()
+    people = [row.annotator_seconds or 0.0 for row in run.rows]
     costs: dict[str, list[float]] = {
         **{name: [row.cost(phases).total_flops for row in run.rows] for name, phases in PHASES.items()},
         "flops_total": [row.method.total_flops for row in run.rows],

@@ -159,10 +159,11 @@ def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> 
         counts = (labels, updates, total.samples_forward, total.samples_backward)
         table.add_row(name, *(_count(n) if n else "" for n in counts), *(cells[column] for column in columns))
 
-    last, updates = _last(rows), sum(row.updates for row in rows)
+    # The row of a final model lacks the test labels.
+    last, updates = max(rows, key=lambda row: row.labels_bought), sum(row.updates for row in rows)
     for name, count in _answers(last).items():
         add(name, (), count)
-    seconds = last.annotator_seconds or 0
+    seconds = sum(row.annotator_seconds or 0 for row in rows)
     if seconds:
         add(f"people {_hours(seconds)}", (), people=seconds)
     every = list(dict.fromkeys(phase for of_row in costs for phase in of_row))
@@ -193,11 +194,6 @@ def _table(columns: Mapping[str, str]) -> Table:
     for title in ("labels", "updates", "images\nforward", "images\nbackward", *columns.values()):
         table.add_column(title, justify="right", no_wrap=True)
     return table
-
-
-def _last(rows: Sequence[Round]) -> Round:
-    """Return the row with all labels. The row of a final model lacks those of people."""
-    return max(rows, key=lambda row: (row.labels_bought, row.annotator_seconds or 0))
 
 
 def _answers(row: Round) -> dict[str, int]:

@@ -24,8 +24,8 @@ class Round(dict[str, Any]):
 
     - ``round``: its number. Round 0 trains on the initial set
     - ``num_labeled``, ``num_validation``: labels for training and for validation. ``labels_bought``: their sum
-    - ``num_test``: test labels that people gave. ``annotator_seconds``: seconds of people for all answers so far, if
-      they were measured
+    - ``num_test``: test labels that people gave. ``annotator_seconds``: their seconds for the answers since the
+      round before
     - ``num_outside``: labels spent on images outside all classes, if the data has such images
     - ``test_NAME``: metrics on the test set, one key per metric, if the data has a test set
     - ``val_NAME``: metrics on the validation set, if the run has one
@@ -76,7 +76,7 @@ class Round(dict[str, Any]):
 
     @property
     def annotator_seconds(self) -> float | None:
-        """Seconds of people for all answers up to this round, or None if nobody measured them."""
+        """Seconds of people for the answers since the round before, or None if nobody measured them."""
         seconds = self.get("annotator_seconds")
         return None if seconds is None else float(seconds)
 

@@ -30,8 +30,8 @@ def next_round_cost(rows: Sequence[Round], query_size: int, prices: PricesConfig
     """
     recent = rows[1:][-ROUNDS_OF_COMPUTE:]
     compute = [prices.compute(row.method, row.devices) for row in recent]
-    timed = [row.annotator_seconds / row.labels_bought for row in rows[-1:] if row.annotator_seconds]
-    people = query_size * sum(timed)
+    seconds = sum(row.annotator_seconds or 0 for row in rows)
+    people = query_size * seconds / rows[-1].labels_bought if seconds else 0
     return prices.cost(labels=query_size, people_seconds=people) + (float(np.mean(compute)) if compute else 0.0)
 
 

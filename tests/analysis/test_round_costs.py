@@ -31,7 +31,7 @@ def test_costs_of_rounds_by_hand(make, synthetic):
 
 
 def test_the_time_of_people_is_paid_in_the_round_that_took_it(make):
-    run = make([0.4, 0.6], labels=[10, 30], extra=lambda i: {"annotator_seconds": [60.0, 150.0][i]})
+    run = make([0.4, 0.6], labels=[10, 30], extra=lambda i: {"annotator_seconds": [60.0, 90.0][i]})
     np.testing.assert_allclose(round_costs(run, PricesConfig(label_hour=60))["money"], [1, 1.5])
     np.testing.assert_allclose(round_costs(run, PricesConfig(label_hour=60, label=1))["money"], [11, 21.5])
     assert round_costs(make([0.4]), PricesConfig(label_hour=60))["money"].tolist() == [0]

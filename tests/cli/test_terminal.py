@@ -190,7 +190,7 @@ def test_every_label_that_people_gave_has_its_line():
 
 
 def test_the_time_of_people_has_its_line_and_is_no_wall_time():
-    rows = [BOUGHT | {"annotator_seconds": 60.0}, BOUGHT | {"annotator_seconds": 720.0, "seconds_train": 3.0}]
+    rows = [BOUGHT | {"annotator_seconds": 60.0}, BOUGHT | {"annotator_seconds": 660.0, "seconds_train": 3.0}]
     text = printed(rows, PricesConfig(label_hour=30))
     lines = cells(text)
     assert lines["people"] == ["0.2", "h", "6.00"]

@@ -79,7 +79,7 @@ def test_a_flat_curve_is_worth_next_to_nothing():
 
 
 def test_the_next_labels_take_people_as_long_as_those_so_far():
-    rows = [Round(labels_bought=20, annotator_seconds=60.0), Round(labels_bought=50, annotator_seconds=100.0)]
+    rows = [Round(labels_bought=20, annotator_seconds=60.0), Round(labels_bought=50, annotator_seconds=40.0)]
     assert next_round_cost(rows, 30, PricesConfig(label_hour=60)) == pytest.approx(30 * 2 / 60)
     assert next_round_cost(rows, 30, PricesConfig(label_hour=60, label=1)) == pytest.approx(31)
     assert next_round_cost([Round(labels_bought=20)], 30, PricesConfig(label_hour=60)) == 0
