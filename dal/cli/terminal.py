@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 
@@ -14,6 +13,7 @@ from rich.table import Table
 from dal.costs.phases import Costs, total_costs
 from dal.costs.prices import BILL, PricesConfig, human
 from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
+from dal.runs.wilson import in_percent
 from dal.runtime.safe_text import visible
 
 STOPPED = {
@@ -115,15 +115,6 @@ def change_sentence(first: Round, last: Round, metric: str = PRIMARY_METRIC) -> 
 def _with_interval(row: Round, metric: str) -> str:
     interval = row.test_interval(metric)
     return f"{row[on_test(metric)]:.1%}" + ("" if interval is None else f" ({in_percent(interval)})")
-
-
-def in_percent(interval: tuple[float, float]) -> str:
-    """Return an interval of shares in whole percent, widened rather than narrowed.
-
-    >>> in_percent((0.8377, 0.9519))
-    '83-96'
-    """
-    return f"{math.floor(100 * interval[0])}-{math.ceil(100 * interval[1])}"
 
 
 def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> Table:

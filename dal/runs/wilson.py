@@ -39,3 +39,12 @@ def wilson_interval(successes: int, trials: int, level: float = LEVEL) -> tuple[
     low = 0.0 if successes == 0 else center - half
     high = 1.0 if successes == trials else center + half
     return low, high
+
+
+def in_percent(interval: tuple[float, float]) -> str:
+    """Return an interval of shares in whole percent, widened rather than narrowed.
+
+    >>> in_percent((0.8377, 0.9519))
+    '83-96'
+    """
+    return f"{math.floor(100 * interval[0])}-{math.ceil(100 * interval[1])}"
