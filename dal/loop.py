@@ -16,7 +16,6 @@ from dal.costs.ledger import Ledger
 from dal.data.images import ImageData, known_indices
 from dal.data.sources.torch_dataset import as_image_data
 from dal.errors import DalError, bad_content, bad_value
-from dal.labeling.initial_set import initial_set
 from dal.labeling.labels import Labels
 from dal.labeling.pool import Pool
 from dal.labeling.query import Query
@@ -31,6 +30,7 @@ from dal.scoring.candidates import Candidates, Known, starting_features
 from dal.scoring.config import ScoringConfig
 from dal.scoring.external_features import takes_external_features
 from dal.scoring.feature_cache import FeatureCache, takes_features
+from dal.scoring.initial_features import check_initial_features, initial_points
 from dal.scoring.model_pass import ModelPass
 from dal.scoring.select import KnownPoints, select_points
 from dal.scoring.target_points import unlabeled_targets
@@ -157,9 +157,14 @@ class ActiveLearner(Labels):
 
     def ask_initial(self, query_size: int) -> Query:
         """Return points that are chosen without a trained model, as the policy ``initial`` says."""
-        g = generator(self.seed, "initial")
-        indices = initial_set(self.initial, self.pool.unlabeled, self.data, query_size, g)
-        return Query.of(self.data, indices.tolist(), [None] * query_size)
+        self.check_initial()
+        points = (self.data, self.pool.unlabeled)
+        indices = initial_points(self.passes, self.initial, points, self._seen, query_size, self.seed)
+        return from_rank_zero(Query.of(self.data, indices.tolist(), [None] * query_size))
+
+    def check_initial(self) -> None:
+        """Raise DalError if the policy ``initial`` needs features that do not exist before training."""
+        check_initial_features(self.initial, self.scoring, len(self.data), self._first_state, self._make, self.seed)
 
     def rank(self, top: int | None = None, data: ImageData | None = None) -> Query:
         """Return all unlabeled points, or all points of ``data``, most useful first.
@@ -175,28 +180,20 @@ class ActiveLearner(Labels):
     def _choose(self, data: ImageData, candidates: Tensor, query_size: int) -> Query:
         if self.acquisition.needs_pass and self._fitted_round is None:
             raise DalError("ask: expected fit() before the second ask(), got labels but no trained model.")
-        if (
-            data is not self.data
-            and self.scoring.features_file is not None
-            and takes_external_features(self.acquisition)
-        ):
+        if data is not self.data and self.scoring.features_file and takes_external_features(self.acquisition):
             expected = "null for images outside the training set, which have no row in the file"
             raise bad_value("scoring.features_file", expected, self.scoring.features_file)
         reads_labeled = self.acquisition.uses_labeled_points or self.acquisition.learns_from_labels
         labeled = self.pool.labeled if reads_labeled else self.pool.labeled[:0]
         # With other data, cached features of the training set would only serve the labeled points.
-        seen = own = self.data
-        if data is not self.data:
-            seen = data
-        elif self.acquisition.needs_pass:
-            seen = own = self._seen(data)
+        own = self._seen(self.data) if self.acquisition.needs_pass and data is self.data else self.data
+        seen = own if data is self.data else data
         targets = unlabeled_targets(self._targets, self.pool.unlabeled)
         known = KnownPoints(own, labeled, self.pool.labels(labeled), targets)
         chosen = select_points(
             self.passes, self.acquisition, (seen, candidates), known, query_size, seed=self.seed, round=self.round
         )
-        indices = candidates[chosen.positions]
-        return from_rank_zero(Query.of(data, indices.tolist(), chosen.scores.tolist()))
+        return from_rank_zero(Query.of(data, candidates[chosen.positions].tolist(), chosen.scores.tolist()))
 
     def fit(self) -> FitResult:
         """Train one round on all points labeled with a class.
@@ -280,11 +277,12 @@ class ActiveLearner(Labels):
         """
         if records.weights is not None and has_weights:
             load_weights(self.model.module, records.weights, self.seed)
-            self._features.already_counted(self.model)
             self._fitted_round = len(records.rows) - 1
         self.logs = Logs(steps_before=sum(row.get("updates", 0) for row in records.rows))
         self.scores = self._scores_before = records.scores
         self.ledger = Ledger(records.costs)
+        if records.weights is not None or self.ledger.costs.get("embed"):  # the latter for the initial set
+            self._features.already_counted(self.model)
 
     def _seen(self, data: ImageData, phase: str = "embed") -> ImageData:
         """Return the images, or their features if the backbone is frozen."""
@@ -293,7 +291,6 @@ class ActiveLearner(Labels):
         return self._features.view(self.passes, data, phase)
 
     def _new_model(self, round: int) -> AdaptedModel:
-        assert self._make is not None
         with isolated_rng(self.seed, round, "init"):
             return as_adapted(self._make())
 
@@ -310,5 +307,4 @@ class ActiveLearner(Labels):
         data = self._seen(self.data)
         # A resumed run computes them again without counting them twice.
         with self.ledger.phase("embed"):
-            is_first = self.round == 0 and data is self.data
-            return starting_features(self.passes, self._first_state, data, charged=is_first)
+            return starting_features(self.passes, self._first_state, data, self.round == 0 and data is self.data)

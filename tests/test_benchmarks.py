@@ -110,6 +110,21 @@ def test_the_guide_lists_every_script_with_a_command_for_users():
     assert own - {"fashion"} == listed
 
 
+def test_initial_sets_are_summed_up_against_random():
+    script = imported("initial_sets")
+    rows = [
+        {"seed": seed, "policy": policy, "labels": size, "accuracy": 0.5 + gain + 0.1 * seed, "classes": 8 + seed}
+        for seed in (0, 1)
+        for policy, gain in (("random", 0.0), ("typiclust", 0.2), ("kmeans", 0.1))
+        for size in script.SIZES
+    ]
+    found = {(line["note"], line["labels"]): line for line in script.summary(rows)}
+    assert len(found) == 9
+    assert found["typiclust", 20]["minus random, points"] == "+20.0 ± 0.0"
+    assert found["random", 50]["accuracy %"].startswith("55.0 ± ")
+    assert found["kmeans", 100]["classes found"] == "8.5 of 10"
+
+
 def test_every_override_of_compute_saving_is_accepted():
     module, campaigns = imported("compute_variants"), imported("campaigns")
     left = dict.fromkeys(campaigns.chosen("bald:num_draws=5"))

@@ -29,7 +29,7 @@ def with_final_model(line: dict[str, Any], group: Group, prices: PricesConfig | 
         "seconds_train": [row.cost(["train"]).seconds for row in known],
         "seconds_total": [row.cost().seconds for row in known],
         "seconds_method": [row.method.seconds for row in known],
-        "money_total": [money(row, 0, prices) for row in known],
+        "money_total": [money(row, 0, 0, prices) for row in known],
     }
     values = [row.get(on_test(group.metric)) for row in known]
     reached = float(np.mean([np.nan if value is None else value for value in values]))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dal.analysis.statistics.curves import mean_and_interval
 from dal.analysis.variant_names import UNSET, Variant, variant_names
 from dal.errors import DalError
 from dal.runs.files.same_data import comparable
@@ -50,21 +51,47 @@ class Group:
         return self.runs[0].primary_metric
 
     @property
+    def mean_curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(T,) means over seeds and half widths of their t intervals, NaN for rounds that a run did not test."""
+        means, half_widths = np.full((2, len(self.labels)), np.nan)
+        known = ~np.isnan(self.accuracy).any(axis=0)
+        means[known], half_widths[known] = mean_and_interval(self.accuracy[:, known])
+        return means, half_widths
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the primary metric of a round is known."""
+        return not bool(np.isnan(self.accuracy).all())
+
+    @property
+    def test_intervals(self) -> NDArray[np.float64] | None:
+        """(2, T) ends of the 95 % Wilson interval of one run on test labels that people gave, or None."""
+        if len(self.runs) > 1:
+            return None
+        nothing = (np.nan, np.nan)
+        ends = [row.test_interval(self.metric) or nothing for row in self.runs[0].rows[: len(self.labels)]]
+        found = np.array(ends, dtype=np.float64).T
+        return None if np.isnan(found).all() else found
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """(S,) in the order of ``accuracy``."""
         return tuple(run.seed for run in self.runs)
 
 
-def group_runs(runs: Iterable[Run]) -> list[Group]:
+def group_runs(runs: Iterable[Run], untested: bool = False) -> list[Group]:
     """Group runs that differ only in their seed.
 
     Keys that cannot change a result, such as prices, may also differ. Groups are sorted by data set, then by mean final
-    accuracy, highest first. Raises DalError for no runs, for a duplicate seed in a group (its copies are not
-    independent), and for a run without its primary metric on a test set.
+    accuracy, highest first. With ``untested``, the accuracy of a round without a test set is NaN. Raises DalError for
+    no runs, for a duplicate seed in a group (its copies are not independent), and otherwise for a run without its
+    primary metric on a test set.
     """
     members: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
     runs = list(runs)
     # Runs of older versions know less of their data.
+    for run in runs if not untested else ():
+        check_curve(run)
     for run, fingerprint in zip(runs, comparable([run.fingerprint for run in runs]), strict=True):
         run = run if run.fingerprint == fingerprint else replace(run, fingerprint=fingerprint)
         members[frozenset(settings_of(run).items())].append(run)
@@ -74,7 +101,12 @@ def group_runs(runs: Iterable[Run]) -> list[Group]:
     groups = [
         _group(sorted(group, key=lambda run: run.seed), dict(settings), shown) for settings, group in members.items()
     ]
-    return sorted(_named(groups), key=lambda group: (group.data, -group.accuracy[:, -1].mean(), group.name))
+    return sorted(_named(groups), key=lambda group: (group.data, -_last_accuracy(group), group.name))
+
+
+def _last_accuracy(group: Group) -> float:
+    """Return the mean accuracy after the last round, or -1 if it is not known."""
+    return float(np.nan_to_num(group.accuracy[:, -1].mean(), nan=-1.0))
 
 
 def _named(groups: Sequence[Group]) -> list[Group]:
@@ -164,8 +196,6 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
                 f"{str(one.path)!r} and in {str(other.path)!r}. Leave one of them out, or pass RunFolder a "
                 "configuration that tells them apart."
             )
-    for run in runs:
-        check_curve(run)
     data, acquisition = runs[0].data, runs[0].label
     keys = shown[settings["data.name"], settings["acquisition.name"]]
     all_settings = tuple((short_key(key, keys), plain_value(settings.get(key))) for key in keys)

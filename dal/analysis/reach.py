@@ -9,7 +9,7 @@ import numpy as np
 
 from dal.analysis.grouping import Group
 from dal.analysis.round_costs import mean_costs
-from dal.analysis.statistics.curves import labels_to_reach, mean_and_interval
+from dal.analysis.statistics.curves import labels_to_reach
 from dal.costs.forecast import MIN_POINTS, fit_learning_curve
 from dal.costs.prices import PricesConfig
 from dal.runs.round import on_test
@@ -56,12 +56,16 @@ def reach(group: Group, target: float, prices: PricesConfig | None = None) -> Re
     target). Otherwise, a curve fitted to the means forecasts them (see dal.costs.forecast, which needs at least 3
     rounds). No forecast is below the labels already bought.
 
-    Money is the cost of the mean run up to that point. Beyond the last round, a label costs its price and the mean
-    compute per label of the last 3 rounds. This underestimates the cost if every round trains on all labels from
-    scratch, since such rounds become more expensive.
+    Without any accuracy, all values are NaN. Money is the cost of the mean run up to that point. Beyond the last round,
+    a label costs its price and the mean compute per label of the last 3 rounds. This underestimates the cost if every
+    round trains on all labels from scratch, since such rounds become more expensive.
     """
-    mean, half_width = mean_and_interval(group.accuracy)
-    x = group.labels.astype(np.float64)
+    mean, half_width = group.mean_curve
+    known = ~np.isnan(mean)
+    if not known.any():
+        return Reach()
+    # The first rounds have no accuracy if people label the test set meanwhile.
+    mean, half_width, x = mean[known], half_width[known], group.labels[known].astype(np.float64)
     labels = labels_to_reach(x, mean, target)
     forecast = labels is None
     if labels is not None:

@@ -43,16 +43,17 @@ def round_costs(run: Run, prices: PricesConfig | None = None) -> dict[str, Float
     - ``flops_test``: testing
     - ``flops_total``: everything except testing, which measures the method but is not part of it
     - ``seconds``: wall time, without testing
-    - ``money``: labels, devices and energy, without testing; NaN without prices
+    - ``money``: labels, people, devices and energy, without testing; NaN without prices
 
     FLOPs are NaN if a round does not count them.
     """
     bought = np.diff(run.labels_bought, prepend=0).tolist()
+    people = [row.annotator_seconds or 0.0 for row in run.rows]
     costs: dict[str, list[float]] = {
         **{name: [row.cost(phases).total_flops for row in run.rows] for name, phases in PHASES.items()},
         "flops_total": [row.method.total_flops for row in run.rows],
         "seconds": [row.method.seconds for row in run.rows],
-        "money": [money(row, labels, prices) for row, labels in zip(run.rows, bought, strict=True)],
+        "money": [money(*spent, prices) for spent in zip(run.rows, bought, people, strict=True)],
     }
     if not all(row.counts_flops for row in run.rows):
         costs |= {name: [math.nan] * len(run.rows) for name in (*PHASES, "flops_total")}
@@ -69,14 +70,14 @@ def mean_costs(group: Group, prices: PricesConfig | None = None) -> dict[str, Fl
     return {name: np.mean([costs[name][: len(group.labels)].cumsum() for costs in runs], axis=0) for name in runs[0]}
 
 
-def money(row: Round, labels: float, prices: PricesConfig | None) -> float:
-    """Return the price of labels and of a row's costs without testing.
+def money(row: Round, labels: float, people_seconds: float, prices: PricesConfig | None) -> float:
+    """Return the price of labels, of the time of people, and of a row's costs without testing.
 
     It is NaN without prices.
     """
     if prices is None or not prices.known:
         return math.nan
-    return prices.cost(labels=labels) + prices.compute(row.method, row.devices)
+    return prices.cost(labels=labels, people_seconds=people_seconds) + prices.compute(row.method, row.devices)
 
 
 def _prices(config: Mapping[str, Any]) -> PricesConfig:

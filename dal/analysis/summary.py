@@ -20,7 +20,7 @@ BASELINE = "random"
 
 
 def summarize_runs(
-    runs: Iterable[Run], prices: PricesConfig | None = None, target: float | None = None
+    runs: Iterable[Run], prices: PricesConfig | None = None, target: float | None = None, untested: bool = False
 ) -> pd.DataFrame:
     """Return summary statistics, one row per group of runs.
 
@@ -41,22 +41,24 @@ def summarize_runs(
     - ``flops_train`` (validation included), ``flops_score`` (selecting and embedding included), ``flops_test``: means
       per run; ``flops_total`` is everything except testing, which measures the method but is not part of it. NaN if a
       run does not count them
-    - ``money_total``: the same for labels, devices and energy at ``prices``; NaN without. ``currency``
+    - ``test_accuracy_low``, ``test_accuracy_high``, ``num_test``: only if people labeled the test set of one run: the
+      95 % Wilson interval, and the number of these labels
+    - ``money_total``: the same for labels, people, devices and energy at ``prices``; NaN without. ``currency``
     - ``target``: ``target``, or else the target of the campaign; NaN without a target
     - ``labels_to_target``, ``money_to_target``, each with ``..._low`` and ``..._high``: see reach(); infinite if it is
       never reached, NaN if unknown. ``forecast``: whether it is not reached yet
     - ``final_backbone``, ``final_test_accuracy``: of the final model. All sums include its cost
     - ``note``: set if a group is limited to the rounds that all its runs have, or has unfinished runs
 
-    Raises DalError as group_runs does.
+    With ``untested``, the accuracies of runs without a test set are NaN. Raises DalError as group_runs does.
     """
-    groups = group_runs(runs)
+    groups = group_runs(runs, untested)
     return pd.DataFrame([_line(group, _baseline(group, groups), prices, target) for group in groups])
 
 
 def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, target: float | None) -> dict[str, object]:
     metric = on_test(group.metric)
-    final, final_interval = mean_and_interval(group.accuracy[:, -1])
+    final, final_interval = (values[-1] for values in group.mean_curve)
     area, area_interval = _area(group)
     difference, difference_interval, pairs, note = _difference(group, baseline)
     spent = {name: float(values[-1]) for name, values in mean_costs(group, prices).items()}
@@ -101,11 +103,20 @@ def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, tar
         f"final_{metric}": np.nan,
         "note": "; ".join(filter(None, [group.note, note])),
     }
-    return with_final_model(line, group, prices)
+    return with_final_model(line | _of_bought_test_set(group), group, prices)
+
+
+def _of_bought_test_set(group: Group) -> dict[str, object]:
+    intervals, metric = group.test_intervals, on_test(group.metric)
+    if intervals is None or np.isnan(intervals[:, -1]).any():
+        return {}
+    low, high = map(float, intervals[:, -1])
+    tested = group.runs[0].rows[len(group.labels) - 1].num_test
+    return {f"{metric}_low": low, f"{metric}_high": high, "num_test": tested}
 
 
 def _area(group: Group) -> tuple[float, float]:
-    if len(group.labels) < 2:
+    if len(group.labels) < 2 or np.isnan(group.accuracy).any():
         return np.nan, np.nan
     mean, half_width = mean_and_interval(_areas(group, group.seeds, len(group.labels)))
     return float(mean), float(half_width)
@@ -130,7 +141,7 @@ def _difference(group: Group, baseline: Group | None) -> tuple[float, float, int
 
     Returns the mean, half width, number of pairs, and a note on runs left out.
     """
-    if baseline is None:
+    if baseline is None or any(np.isnan(one.accuracy).any() for one in (group, baseline)):
         return np.nan, np.nan, 0, ""
     seeds = sorted(set(group.seeds) & set(baseline.seeds))
     num_rounds = num_common_rounds([group.labels.tolist(), baseline.labels.tolist()])

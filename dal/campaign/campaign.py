@@ -65,6 +65,7 @@ def run(
     learner.pool.exclude((~answerable).nonzero().flatten().tolist())
     _check(learner, campaign, test, prices)
     learner.initial = campaign.initial
+    learner.check_initial()
     records = records() if callable(records) else records or Records()
     records.follow(learner.data.task.primary_metric, _settings(learner, campaign))
     setting = Setting(campaign, records, test, prices, on_round, followed=torch.empty(0, dtype=torch.int64))

@@ -68,7 +68,9 @@ def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
             continue
         told = True
         if trainer.status == 0:
-            print("The model is trained: the campaign has ended. People can still correct answers. Ctrl-C ends the page.")
+            print(
+                "The campaign has ended, and the model is trained. Ctrl-C ends the page."
+            )
             continue
         if trainer.status == 2 and not run.is_committed and not run.answers.refresh().seq:
             run.discard_start()
@@ -124,5 +126,3 @@ def _loader(run: PeopleRun) -> Callable[[], object]:
         return load_data(build(config_to_rank(run.path, ())).data).train
 
     return load
-
-

@@ -141,8 +141,8 @@ def _say_what_differs(path: Path, before: Sequence[str], now: Sequence[str]) -> 
     for old, new in zip([*before, ""], [*now, ""], strict=False):
         if old != new:
             key = (new or old).partition("=")[0]
+            first, given = (text.partition("=")[2] or "nothing" for text in (old, new))
             raise DalError(
-                f"{key}: expected {old.partition('=')[2] or 'nothing'}, as at the start of the run in {str(path)!r}, got "
-                f"{new.partition('=')[2] or 'nothing'}. Choose another run with run_dir=FOLDER, or change classes on the "
-                "page."
+                f"{key}: expected {first}, as at the start of the run in {str(path)!r}, got {given}. Choose another "
+                "run with run_dir=FOLDER, or change the classes on the page."
             )

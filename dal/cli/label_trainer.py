@@ -41,10 +41,8 @@ def _config(path: Path) -> dict[str, Any]:
     from dal.config.overrides import compose
     from dal.config.saved_run import config_to_rank
 
-    if os.path.lexists(path / STATE):
-        config = config_to_rank(path, [])
-    else:
-        config = compose(read_start(path)["overrides"])
+    is_committed = os.path.lexists(path / STATE)
+    config = config_to_rank(path, []) if is_committed else compose(read_start(path)["overrides"])
     return {**config, "run_dir": str(path), "oracle": {**config["oracle"], "wait": True}}
 
 

@@ -207,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         metavar="NAME=NUMBER",
-        help="label=, gpu_hour=, kwh= and currency=, for all runs (default: the prices in the configurations)",
+        help="label=, label_hour=, gpu_hour=, kwh= and currency=, for all runs (default: those of the configurations)",
     )
     report.add_argument(
         "--target",

@@ -21,7 +21,7 @@ from rich.text import Text
 from dal.campaign import run
 from dal.cli.failures import explanation
 from dal.cli.flags import check_package, one_sentence, parse_flags
-from dal.cli.terminal import STOPPED, CampaignProgress, closing_table, round_line
+from dal.cli.terminal import STOPPED, CampaignProgress, change_sentence, closing_table, round_line
 from dal.config.folder import config_folder
 from dal.config.overrides import check_overrides, compose, quoted, under_current_keys, with_own_files
 from dal.config.schema import ROOT_NAME, Built, build, register
@@ -234,14 +234,13 @@ def _close(
     prices: PricesConfig,
     metric: str,
 ) -> None:
-    first, last, key = rows[0], rows[-1], on_test(metric)
+    last, key = rows[-1], on_test(metric)
     console.print(f"\nDone, because {STOPPED[last['campaign_stopped']]}.")
-    if key in last and len(rows) > 1:
-        verb = "rose" if last[key] > first[key] else "did not rise: it changed"
-        console.print(
-            f"Test {in_words(metric)} {verb} from {first[key]:.1%} with {first.labels_bought:,} labels to "
-            f"{last[key]:.1%} with {last.labels_bought:,}.\n"
-        )
+    tested = [row for row in rows if key in row]
+    if len(tested) > 1:
+        console.print(f"{change_sentence(tested[0], tested[-1], metric)}\n")
+    elif not tested:
+        console.print(f"The {in_words(metric)} is not known, because the run has no test set.\n")
     # The costs of a campaign include those of its final model.
     console.print(closing_table(rows if final is None else [*rows, final], prices))
     files = ": rounds.jsonl, selections.csv, config.yaml, tensorboard."

@@ -13,6 +13,7 @@ from rich.table import Table
 from dal.costs.phases import Costs, total_costs
 from dal.costs.prices import BILL, PricesConfig, human
 from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
+from dal.runs.wilson import in_percent
 from dal.runtime.safe_text import visible
 
 STOPPED = {
@@ -74,23 +75,53 @@ class CampaignProgress:
 def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
     """Return a summary of a round in at most 80 columns.
 
-    The FLOPs exclude the test pass.
+    The FLOPs exclude the test pass. An accuracy on a test set that people labeled has its 95 % interval.
 
     >>> row = {"round": 2, "labels_bought": 60, "updates": 300, "test_accuracy": 0.9123, "seconds_train": 1.0}
     >>> round_line(Round(row, seconds_score=0.25, flops_forward_train=10**12))
     'round   2     60 labels  test accuracy 91.2 %    300 updates  1.0 TFLOP    1.2 s'
     """
     reached = row.get(on_test(metric))
+    interval = row.test_interval(metric)
     tested = "" if reached is None else f"  test {in_words(metric)} {100 * reached:4.1f} %"
+    if interval is not None:
+        tested = f"  test {100 * row[on_test(metric)]:4.1f} % ({in_percent(interval)})"
     flops = f"  {human(row.method.total_flops, digits=2) + 'FLOP':>9}" if row.counts_flops else ""
     counts = f"round {row.round:3d} {row.labels_bought:6d} labels{tested}  {row.updates:5d} updates"
     return f"{counts}{flops}  {_seconds(row.cost().seconds):>5} s"
 
 
+def change_sentence(first: Round, last: Round, metric: str = PRIMARY_METRIC) -> str:
+    """Return a sentence about the metric of two rounds on the test set.
+
+    On a test set that people labeled, it contains the 95 % interval of each accuracy.
+
+    >>> rounds = [Round(labels_bought=n, test_accuracy=a, num_test=100) for n, a in ((120, 0.6), (300, 0.91))]
+    >>> change_sentence(*rounds).split(". In ")[0]
+    'Test accuracy rose from 60.0% (50-70) with 120 labels to 91.0% (83-96) with 300'
+    """
+    key = on_test(metric)
+    verb = "rose" if last[key] > first[key] else "did not rise: it changed"
+    one, other = (_with_interval(row, metric) for row in (first, last))
+    sentence = (
+        f"Test {in_words(metric)} {verb} from {one} with {first.labels_bought:,} labels to {other} with "
+        f"{last.labels_bought:,}."
+    )
+    if last.test_interval(metric) is None:
+        return sentence
+    return f"{sentence} In brackets: 95 % interval in percent, from {last.num_test:,} test labels."
+
+
+def _with_interval(row: Round, metric: str) -> str:
+    interval = row.test_interval(metric)
+    return f"{row[on_test(metric)]:.1%}" + ("" if interval is None else f" ({in_percent(interval)})")
+
+
 def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> Table:
     """Return a table of all costs, with one line per phase.
 
-    The last lines are totals with and without testing. ``rows`` are the rows of the journal, at least one. The
+    The last lines are totals with and without testing. The time of people has its own line and is not part of the
+    seconds, which are wall time. ``rows`` are the rows of the journal, at least one. The
     table shows FLOPs if all rows count them, energy if it was measured, and money if ``prices`` has a price. It omits
     phases without costs. Seconds are wall time, and money is summed over all devices.
     """
@@ -105,6 +136,42 @@ def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> 
     whole = _sum(costs)
     shown = {"flops": all(row.counts_flops for row in rows), "energy": bool(whole.joules), "money": prices.known}
     columns = {name: title for name, title in columns.items() if shown.get(name, True)}
+    table = _table(columns)
+
+    def add(name: str, phases: Collection[str], labels: int = 0, updates: int = 0, people: float = 0) -> None:
+        total = _sum(costs, phases)
+        money = prices.cost(labels=labels, people_seconds=people) + _compute(rows, phases, prices)
+        cells = {
+            "flops": human(total.total_flops).strip() if total.total_flops else "",
+            "seconds": _seconds(total.seconds) if phases else "",
+            "energy": _energy(total.joules or 0),
+            "money": _money(money),
+        }
+        counts = (labels, updates, total.samples_forward, total.samples_backward)
+        table.add_row(name, *(_count(n) if n else "" for n in counts), *(cells[column] for column in columns))
+
+    # The row of a final model lacks the test labels.
+    last, updates = max(rows, key=lambda row: row.labels_bought), sum(row.updates for row in rows)
+    for name, count in _answers(last).items():
+        add(name, (), count)
+    seconds = sum(row.annotator_seconds or 0 for row in rows)
+    if seconds:
+        add(f"people {_hours(seconds)}", (), people=seconds)
+    every = list(dict.fromkeys(phase for of_row in costs for phase in of_row))
+    named = [phase for phases in BILL.values() for phase in phases]
+    for name, phases in (BILL | {phase: (phase,) for phase in every if phase not in named}).items():
+        if name != "testing" and _sum(costs, phases):
+            add(name, phases, updates=updates if name == "training" else 0)
+    table.add_section()
+    if _sum(costs, BILL["testing"]):
+        add("without tests", [p for p in every if p not in BILL["testing"]], last.labels_bought, updates, seconds)
+        add("testing", BILL["testing"])
+    add("total", every, last.labels_bought, updates, seconds)
+    table.rows[-1].style = "bold"
+    return table
+
+
+def _table(columns: Mapping[str, str]) -> Table:
     table = Table(
         title="What it cost",
         title_justify="left",
@@ -117,36 +184,15 @@ def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> 
     table.add_column("", no_wrap=True)
     for title in ("labels", "updates", "images\nforward", "images\nbackward", *columns.values()):
         table.add_column(title, justify="right", no_wrap=True)
-
-    def add(name: str, phases: Collection[str], labels: int = 0, updates: int = 0, style: str | None = None) -> None:
-        total = _sum(costs, phases)
-        money = prices.cost(labels=labels) + _compute(rows, phases, prices)
-        cells = {
-            "flops": human(total.total_flops).strip() if total.total_flops else "",
-            "seconds": _seconds(total.seconds) if phases else "",
-            "energy": _energy(total.joules or 0),
-            "money": _money(money),
-        }
-        counts = (labels, updates, total.samples_forward, total.samples_backward)
-        table.add_row(
-            name, *(_count(n) if n else "" for n in counts), *(cells[column] for column in columns), style=style
-        )
-
-    last, updates = rows[-1], sum(row.updates for row in rows)
-    add("training set", (), last.labels_bought - last.num_validation)
-    if last.num_validation:
-        add("validation set", (), last.num_validation)
-    every = list(dict.fromkeys(phase for of_row in costs for phase in of_row))
-    named = [phase for phases in BILL.values() for phase in phases]
-    for name, phases in (BILL | {phase: (phase,) for phase in every if phase not in named}).items():
-        if name != "testing" and _sum(costs, phases):
-            add(name, phases, updates=updates if name == "training" else 0)
-    table.add_section()
-    if _sum(costs, BILL["testing"]):
-        add("without tests", [p for p in every if p not in BILL["testing"]], last.labels_bought, updates)
-        add("testing", BILL["testing"])
-    add("total", every, last.labels_bought, updates, style="bold")
     return table
+
+
+def _answers(row: Round) -> dict[str, int]:
+    """Return the labels of each set, by the name of its line."""
+    sets = {"training set": row.num_labeled, "validation set": row.num_validation, "test set": row.num_test}
+    # People also answer that they cannot tell, and give second opinions.
+    sets["other answers"] = row.labels_bought - sum(sets.values())
+    return {name: count for name, count in sets.items() if count > 0 or name == "training set"}
 
 
 def _sum(costs: Sequence[Mapping[str, Costs]], phases: Collection[str] | None = None) -> Costs:
@@ -163,6 +209,10 @@ def _count(count: int) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:,.1f}" if seconds < 999.95 else f"{seconds:,.0f}"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.1f} h" if seconds >= 360 else f"{seconds / 60:.1f} min"
 
 
 def _energy(joules: float) -> str:

@@ -1,4 +1,4 @@
-"""Prices of labels, compute hours and energy."""
+"""Prices of labels, hours of people, compute hours and energy."""
 
 from __future__ import annotations
 
@@ -27,18 +27,22 @@ BILL = {
 class PricesConfig:
     """Prices in ``currency``.
 
-    A null price adds nothing. If all prices are null, reports show no money.
+    A null price adds nothing. All others add up: with a ``label`` and a ``label_hour`` price, a label costs its price
+    and the time that people spend on it. If all prices are null, reports show no money.
 
     >>> PricesConfig(label=0.1, gpu_hour=2.0).cost(labels=100, seconds=1800)
     11.0
     """
 
     ranges: ClassVar[Ranges] = dict.fromkeys(
-        ("label", "gpu_hour", "kwh", "accuracy_point"), Range(0, 10**12, null=True)
+        ("label", "label_hour", "gpu_hour", "kwh", "accuracy_point"), Range(0, 10**12, null=True)
     )
 
     label: float | None = None
     """Price of one training or validation label; null leaves labels out of the bill."""
+    label_hour: float | None = None
+    """Price of one hour of the people who label, for runs that measure it; it adds to the price of a label; null leaves
+    hours out of the bill."""
     gpu_hour: float | None = None
     """Price of one device for an hour; null leaves compute out of the bill."""
     kwh: float | None = None
@@ -54,12 +58,21 @@ class PricesConfig:
     @property
     def known(self) -> bool:
         """Whether anything has a price."""
-        return any(price is not None for price in (self.label, self.gpu_hour, self.kwh))
+        return any(price is not None for price in (self.label, self.label_hour, self.gpu_hour, self.kwh))
 
-    def cost(self, *, labels: float = 0, seconds: float = 0, devices: int = 1, joules: float = 0) -> float:
-        """Return the price of labels, seconds on all devices, and joules."""
+    def cost(
+        self,
+        *,
+        labels: float = 0,
+        people_seconds: float = 0,
+        seconds: float = 0,
+        devices: int = 1,
+        joules: float = 0,
+    ) -> float:
+        """Return the price of labels, seconds of people, seconds on all devices, and joules."""
+        bought = labels * (self.label or 0) + people_seconds / 3600 * (self.label_hour or 0)
         hours = seconds * devices / 3600
-        return labels * (self.label or 0) + hours * (self.gpu_hour or 0) + joules / 3.6e6 * (self.kwh or 0)
+        return bought + hours * (self.gpu_hour or 0) + joules / 3.6e6 * (self.kwh or 0)
 
     def compute(self, costs: Costs, devices: int = 1) -> float:
         """Return the price of the seconds on all devices and the joules."""
@@ -76,7 +89,7 @@ def parse_prices(settings: Sequence[str]) -> PricesConfig:
     Raises DalError for unknown names and invalid numbers.
 
     >>> parse_prices(["label=0.1", "gpu_hour=2", "currency=EUR"])
-    PricesConfig(label=0.1, gpu_hour=2.0, kwh=None, accuracy_point=None, currency='EUR')
+    PricesConfig(label=0.1, label_hour=None, gpu_hour=2.0, kwh=None, accuracy_point=None, currency='EUR')
     """
     given: dict[str, Any] = {}
     for setting in settings:

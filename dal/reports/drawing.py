@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from dal.analysis.grouping import Group
-from dal.analysis.statistics.curves import mean_and_interval
+from dal.analysis.grouping import Group, group_runs
 from dal.analysis.summary import BASELINE
 from dal.errors import bad_value
 from dal.runs.files.atomic import replacing
 from dal.runs.files.output import output_file
+from dal.runs.reader import Run
 from dal.runs.round import in_words
 from dal.runtime.safe_text import figure_text
 
@@ -48,11 +48,12 @@ def save(figure: Figure, path: Path) -> None:
 def draw_curves(axes: Axes, groups: Sequence[Group], x: Sequence[ArrayLike], styles: Styles) -> None:
     """Draw one line per group: the mean primary metric in percent.
 
-    Groups with two or more seeds have a band, the 95 % t interval over seeds. ``x`` has (T,) positions per group.
+    Groups with two or more seeds have a band, the 95 % t interval over seeds. A single run on test labels that people
+    gave has the Wilson interval as its band. ``x`` has (T,) positions per group.
     """
     alpha = min(0.15, 0.6 / len(groups))  # many overlapping bands would hide the lines
     for group, at in zip(groups, x, strict=True):  # in legend order: best last accuracy first
-        mean, half_width = (100 * a for a in mean_and_interval(group.accuracy))
+        mean, half_width = (100 * a for a in group.mean_curve)
         style = styles[group.name]
         every = max(1, len(group.labels) // 20)
         order = 2 if group.acquisition == BASELINE else 3
@@ -60,6 +61,8 @@ def draw_curves(axes: Axes, groups: Sequence[Group], x: Sequence[ArrayLike], sty
         if len(group.runs) > 1:
             low, high = mean - half_width, mean + half_width
             axes.fill_between(at, low, high, color=style["color"], alpha=alpha, linewidth=0, zorder=1)
+        elif (ends := group.test_intervals) is not None:
+            axes.fill_between(at, *(100 * ends), color=style["color"], alpha=alpha, linewidth=0, zorder=1)
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -72,7 +75,7 @@ def limits(groups: Sequence[Group]) -> tuple[float, float]:
     most a quarter on each side, and stay near 0 to 100.
     """
     values = np.concatenate([100 * group.accuracy.ravel() for group in groups])
-    low, high = float(values.min()), float(values.max())
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
     span = max(high - low, 1.0)
     return max(low - span / 4, -1.0), min(high + span / 4, 101.0)
 
@@ -94,7 +97,20 @@ def title_of(groups: Sequence[Group]) -> str:
     seeds = f"{counts[0]} seed{'s' if counts[-1] > 1 else ''}"
     if len(counts) > 1:
         seeds = f"{counts[0]} to {counts[-1]} seeds"
-    return f"{figure_text(groups[0].data)}, {seeds}{', band: 95 % interval of the mean' if counts[-1] > 1 else ''}"
+    band = ", band: 95 % interval of the mean" if counts[-1] > 1 else ""
+    if any(group.test_intervals is not None for group in groups):
+        band = f"{band} or of the test labels" if band else ", band: 95 % interval of the test labels"
+    return f"{figure_text(groups[0].data)}, {seeds}{band}"
+
+
+def tested_groups(runs: Iterable[Run]) -> list[Group]:
+    """Group runs, without the groups whose accuracy is not known.
+
+    Raises DalError as group_runs does if none is left.
+    """
+    runs = list(runs)
+    groups = [group for group in group_runs(runs, untested=True) if group.is_tested]
+    return groups or group_runs(runs)
 
 
 def styles_of(groups: Sequence[Group]) -> Styles:

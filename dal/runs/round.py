@@ -7,6 +7,7 @@ from typing import Any
 
 from dal.costs.phases import Costs, counts_flops, parse_costs, total_costs
 from dal.costs.prices import BILL
+from dal.runs.wilson import wilson_interval
 
 PRIMARY_METRIC = "accuracy"
 """The metric that rules and reports use, unless the data of a run has another one."""
@@ -23,6 +24,8 @@ class Round(dict[str, Any]):
 
     - ``round``: its number. Round 0 trains on the initial set
     - ``num_labeled``, ``num_validation``: labels for training and for validation. ``labels_bought``: their sum
+    - ``num_test``: test labels that people gave. ``annotator_seconds``: their seconds for the answers since the
+      round before
     - ``num_outside``: labels spent on images outside all classes, if the data has such images
     - ``test_NAME``: metrics on the test set, one key per metric, if the data has a test set
     - ``val_NAME``: metrics on the validation set, if the run has one
@@ -61,10 +64,38 @@ class Round(dict[str, Any]):
         return int(self.get("num_validation") or 0)
 
     @property
+    def num_test(self) -> int:
+        """Test labels that people gave. Labels that come with the data are not counted."""
+        return int(self.get("num_test") or 0)
+
+    @property
     def num_labeled(self) -> int:
         """Training labels."""
         known = self.get("num_labeled")
-        return self.labels_bought - self.num_validation if known is None else int(known)
+        return self.labels_bought - self.num_validation - self.num_test if known is None else int(known)
+
+    @property
+    def annotator_seconds(self) -> float | None:
+        """Seconds of people for the answers since the round before, or None if nobody measured them."""
+        seconds = self.get("annotator_seconds")
+        return None if seconds is None else float(seconds)
+
+    def test_interval(self, metric: str = PRIMARY_METRIC) -> tuple[float, float] | None:
+        """Return the 95 % Wilson interval of the accuracy on a test set that people labeled.
+
+        Returns None without such a test set, and for a metric that is no share of correct answers.
+
+        >>> low, high = Round({"test_accuracy": 0.91, "num_test": 100}).test_interval()
+        >>> round(low, 4), round(high, 4)
+        (0.8377, 0.9519)
+        """
+        accuracy = self.get(on_test(metric))
+        if metric != PRIMARY_METRIC or accuracy is None or not self.num_test:
+            return None
+        # Labels outside the classes are bought, but not tested. The confusion matrix has those that are tested.
+        matrix = self.get("test_confusion_matrix")
+        tested = sum(map(sum, matrix)) if matrix else self.num_test
+        return wilson_interval(round(accuracy * tested), tested)
 
     @property
     def updates(self) -> int:

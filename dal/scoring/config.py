@@ -46,8 +46,8 @@ class ScoringConfig:
     channels_last: bool | None = None
     """Whether to store images in channels-last layout; null uses it on CPUs and in reduced precision."""
     features_file: str | None = None
-    """A .npy file (N, D) of features that distance-based functions use instead of the network's; null uses the
-    network's."""
+    """A .npy file (N, D) of features that distance-based functions and campaign.initial use instead of the network's;
+    null uses the network's."""
     target_points: str | None = None
     """File with the ids of the target images of epig; null draws them from the pool."""
     compile: bool = False

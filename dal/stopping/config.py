@@ -65,7 +65,8 @@ class CampaignConfig:
     initial_size: int = 100
     """Training labels bought before the first round."""
     initial: str = "random"
-    """How the initial labels are drawn: random, or balanced (classes take turns)."""
+    """How the initial points are chosen: random; balanced (classes take turns, for simulations only); typiclust or
+    kmeans, on the features of pre-trained model.weights or of scoring.features_file."""
     query_size: int = 100
     """Labels that the first query buys."""
     growth: float = 1.0

@@ -19,9 +19,10 @@ ROUNDS_OF_COMPUTE = 3
 
 
 def next_round_cost(rows: Sequence[Round], query_size: int, prices: PricesConfig) -> float:
-    """Return the cost of the next round, which includes labels and compute.
+    """Return the cost of the next round, which includes labels, the time of people, and compute.
 
-    The compute is the mean of the last 3 rounds. The first round is excluded because it scores no pool.
+    The compute is the mean of the last 3 rounds. The first round is excluded because it scores no pool. A label takes
+    people the mean time of all labels so far.
 
     >>> rows = [Round({"seconds_train": s, "devices": 2}) for s in (9.0, 1800.0, 3600.0)]
     >>> next_round_cost(rows, 100, PricesConfig(label=0.1, gpu_hour=2.0))
@@ -29,7 +30,9 @@ def next_round_cost(rows: Sequence[Round], query_size: int, prices: PricesConfig
     """
     recent = rows[1:][-ROUNDS_OF_COMPUTE:]
     compute = [prices.compute(row.method, row.devices) for row in recent]
-    return prices.cost(labels=query_size) + (float(np.mean(compute)) if compute else 0.0)
+    seconds = sum(row.annotator_seconds or 0 for row in rows)
+    people = query_size * seconds / rows[-1].labels_bought if seconds else 0
+    return prices.cost(labels=query_size, people_seconds=people) + (float(np.mean(compute)) if compute else 0.0)
 
 
 def next_round_worth(rows: Sequence[Round], accuracy: Sequence[float], query_size: int, prices: PricesConfig) -> float:

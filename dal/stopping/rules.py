@@ -110,7 +110,9 @@ def _check_prices(prices: PricesConfig | None) -> PricesConfig:
     if prices is None or prices.accuracy_point is None:
         raise bad_value("prices.accuracy_point", "a price for campaign.cost_optimum", None)
     if not prices.known:
-        raise DalError("prices: expected a label, gpu_hour or kwh price for campaign.cost_optimum, got none.")
+        raise DalError(
+            "prices: expected a label, label_hour, gpu_hour or kwh price for campaign.cost_optimum, got none."
+        )
     return prices
 
 

@@ -30,6 +30,13 @@ def test_costs_of_rounds_by_hand(make, synthetic):
     np.testing.assert_allclose(costs["money"], [5 + 2 * 0.0275 + 0.1, 10 + 2 * 0.0375 + 0.1])
 
 
+def test_the_time_of_people_is_paid_in_the_round_that_took_it(make):
+    run = make([0.4, 0.6], labels=[10, 30], extra=lambda i: {"annotator_seconds": [60.0, 90.0][i]})
+    np.testing.assert_allclose(round_costs(run, PricesConfig(label_hour=60))["money"], [1, 1.5])
+    np.testing.assert_allclose(round_costs(run, PricesConfig(label_hour=60, label=1))["money"], [11, 21.5])
+    assert round_costs(make([0.4]), PricesConfig(label_hour=60))["money"].tolist() == [0]
+
+
 def test_a_run_that_counts_no_flops_or_not_in_all_rounds_has_none(make, synthetic):
     for extra in (None, lambda i: synthetic.flops_of(i) if i else {}):
         costs = round_costs(make([0.4, 0.6], extra=extra))

@@ -1,7 +1,7 @@
 import pytest
 from rich.console import Console
 
-from dal.cli.terminal import STOPPED, closing_table, round_line
+from dal.cli.terminal import STOPPED, change_sentence, closing_table, round_line
 from dal.costs.prices import PricesConfig
 from dal.runs.round import Round
 
@@ -44,7 +44,7 @@ def printed(rows, prices=None, width=80):
 
 def cells(text):
     """The words of each line, by its name."""
-    known = ("training set", "validation set", "without tests", "stop set")
+    known = ("training set", "validation set", "test set", "other answers", "without tests", "stop set")
     lines = {}
     for line in text.splitlines():
         name = next((k for k in known if line.strip().startswith(k)), line.strip().split(" ")[0])
@@ -151,3 +151,49 @@ def test_every_reason_to_stop_has_a_sentence():
     reasons = re.findall(r'^        "(\w+)": lambda', inspect.getsource(reason_to_stop), re.MULTILINE)
     assert len(reasons) >= 8
     assert set(reasons) <= set(STOPPED)
+
+
+BOUGHT = {"round": 2, "num_labeled": 50, "num_test": 100, "labels_bought": 150, "updates": 300, "test_accuracy": 0.9}
+
+
+def test_an_accuracy_on_a_test_set_that_people_labeled_has_its_interval():
+    row = Round(BOUGHT, flops_forward_train=10**12, seconds_train=999.0)
+    assert "  test 90.0 % (82-95)  " in round_line(row)
+    assert len(round_line(row)) <= 80
+    # 90 of 100 labels have a class, so 81 of 90 are right; the interval is wider.
+    matrix = [[45, 5], [4, 36]]
+    assert "(82-95)" in round_line(Round(row, test_confusion_matrix=matrix))
+    assert "(59-99)" in round_line(Round(row, test_confusion_matrix=[[5, 1], [0, 4]]))
+    # Labels that come with the data have no interval, and neither has another metric.
+    assert "test accuracy 90.0 %" in round_line(Round(row, num_test=0))
+    assert "test loss 90.0 %" in round_line(Round(row, test_loss=0.9), "loss")
+
+
+def test_the_closing_sentence_says_how_sure_it_is():
+    first = Round(BOUGHT, test_accuracy=0.6, labels_bought=120)
+    assert change_sentence(first, Round(BOUGHT)) == (
+        "Test accuracy rose from 60.0% (50-70) with 120 labels to 90.0% (82-95) with 150. In brackets: 95 % interval "
+        "in percent, from 100 test labels."
+    )
+    ordinary = [Round(test_accuracy=a, labels_bought=n) for a, n in ((0.5, 20), (0.4, 1000))]
+    assert change_sentence(*ordinary) == (
+        "Test accuracy did not rise: it changed from 50.0% with 20 labels to 40.0% with 1,000."
+    )
+
+
+def test_every_label_that_people_gave_has_its_line():
+    lines = cells(printed([BOUGHT | {"labels_bought": 153}], PricesConfig(label=0.5)))
+    assert lines["training set"] == ["50", "25.00"]
+    assert lines["test set"] == ["100", "50.00"]
+    assert lines["other answers"] == ["3", "1.50"]
+    assert lines["total"] == ["153", "300", "76.50"]
+
+
+def test_the_time_of_people_has_its_line_and_is_no_wall_time():
+    rows = [BOUGHT | {"annotator_seconds": 60.0}, BOUGHT | {"annotator_seconds": 660.0, "seconds_train": 3.0}]
+    text = printed(rows, PricesConfig(label_hour=30))
+    lines = cells(text)
+    assert lines["people"] == ["0.2", "h", "6.00"]
+    assert lines["total"] == ["150", "600", "3.0", "6.00"]
+    assert "people 1.5 min" in printed([BOUGHT | {"annotator_seconds": 90.0}])
+    assert "people" not in printed([BOUGHT])

@@ -130,7 +130,7 @@ def test_the_first_of_several_wrong_overrides_is_named(overrides, message):
         ),
         ("campaign.budget=5", "campaign.budget: expected at least the 20 initial and validation labels, got 5"),
         ("campaign.query_size=0", "campaign.query_size: expected at least 1, got 0"),
-        ("campaign.initial=best", "campaign.initial: expected one of balanced, random, got 'best'"),
+        ("campaign.initial=best", "campaign.initial: expected one of balanced, kmeans, random, typiclust, got 'best'"),
         ("scoring.precision=8", "scoring.precision: expected one of"),
         ("candidates.kind=some", "candidates.kind: expected one of all, neighbors, random, stale, got 'some'"),
         ("candidates.index=annoy", "candidates.index: expected one of exact, faiss, got 'annoy'"),

@@ -14,12 +14,23 @@ def test_money_by_hand():
     assert not PricesConfig(accuracy_point=5.0).known
 
 
+def test_the_time_of_people_adds_to_the_price_of_a_label():
+    assert PricesConfig(label_hour=30).cost(labels=10, people_seconds=60) == pytest.approx(0.5)
+    assert PricesConfig(label_hour=30, label=0.1).cost(labels=10, people_seconds=60) == pytest.approx(0.5 + 1)
+    assert PricesConfig(label=0.1).cost(labels=10, people_seconds=60) == pytest.approx(1)
+    assert PricesConfig(label_hour=0).known
+    assert parse_prices(["label_hour=30"]) == PricesConfig(label_hour=30.0)
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         (["runs"], "prices: expected NAME=NUMBER, such as label=0.1, got 'runs'."),
         (["label="], "prices: expected NAME=NUMBER, such as label=0.1, got 'label='."),
-        (["labels=1"], "prices: expected one of currency, gpu_hour, kwh, label, got 'labels' (did you mean label?)."),
+        (
+            ["labels=1"],
+            "prices: expected one of currency, gpu_hour, kwh, label, label_hour, got 'labels' (did you mean label?).",
+        ),
         (["label=cheap"], "prices.label: expected a number from 0, got 'cheap'."),
         (["label=-1"], "prices.label: expected a number from 0, or null, got -1.0."),
         (["label=nan"], "prices.label: expected a number from 0, or null, got nan."),

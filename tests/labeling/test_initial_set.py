@@ -68,3 +68,9 @@ def test_balanced_needs_known_labels(data):
 def test_unknown_policy(data):
     with pytest.raises(DalError, match=r"^initial: expected one of balanced, random, got 'rnd'"):
         draw("rnd", torch.arange(100), data, 9)
+
+
+@pytest.mark.parametrize("policy", ["typiclust", "kmeans"])
+def test_policies_that_need_features_are_chosen_elsewhere(data, policy):
+    with pytest.raises(DalError, match=f"initial: expected one of balanced, random, got '{policy}'"):
+        draw(policy, torch.arange(100), data, 3)

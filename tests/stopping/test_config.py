@@ -49,7 +49,10 @@ def test_a_metric_that_cannot_be_a_target(metric):
         ),
         ({"max_rounds": 0}, "campaign.max_rounds: expected at least 1, or null, got 0."),
         ({"plateau_rounds": 0}, "campaign.plateau_rounds: expected at least 1, or null, got 0."),
-        ({"initial": "balance"}, "campaign.initial: expected one of balanced, random, got 'balance' (did you mean"),
+        (
+            {"initial": "balance"},
+            "campaign.initial: expected one of balanced, kmeans, random, typiclust, got 'balance' (did you mean",
+        ),
         (
             {"initial_size": 90, "validation_size": 20, "budget": 100},
             "campaign.budget: expected at least the 110 initial and validation labels, got 100.",

@@ -76,3 +76,10 @@ def test_it_waits_for_four_rounds_and_leaves_the_end_to_the_limits():
 def test_a_flat_curve_is_worth_next_to_nothing():
     flat = [Round(row, test_accuracy=0.8 + 0.001 * (-1) ** i) for i, row in enumerate(rows(10))]
     assert reason_to_stop(CAMPAIGN, flat, 5000, PricesConfig(label=0.01, accuracy_point=1)) == "cost_optimum"
+
+
+def test_the_next_labels_take_people_as_long_as_those_so_far():
+    rows = [Round(labels_bought=20, annotator_seconds=60.0), Round(labels_bought=50, annotator_seconds=40.0)]
+    assert next_round_cost(rows, 30, PricesConfig(label_hour=60)) == pytest.approx(30 * 2 / 60)
+    assert next_round_cost(rows, 30, PricesConfig(label_hour=60, label=1)) == pytest.approx(31)
+    assert next_round_cost([Round(labels_bought=20)], 30, PricesConfig(label_hour=60)) == 0

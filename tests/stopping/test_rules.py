@@ -170,7 +170,7 @@ def test_no_metric_is_needed_where_nothing_ends_on_it():
         (PricesConfig(label=1), "prices.accuracy_point: expected a price for campaign.cost_optimum, got None."),
         (
             PricesConfig(accuracy_point=1),
-            "prices: expected a label, gpu_hour or kwh price for campaign.cost_optimum, got none.",
+            "prices: expected a label, label_hour, gpu_hour or kwh price for campaign.cost_optimum, got none.",
         ),
     ],
 )

@@ -143,7 +143,7 @@ class PeopleRun:
 
 def _stamp(path: Path) -> tuple[int, ...]:
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError:
         return ()
     return found.st_mtime_ns, found.st_size, found.st_ino

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from dal import __version__
 from dal.analysis.comparison import Comparison, compare_problems
+from dal.analysis.grouping import check_curve
 from dal.analysis.pairing import Problem, pair_runs
 from dal.reports.comparison.figure import comparison_figure
 from dal.reports.comparison.files import csv_tables, output_folder
@@ -22,6 +23,7 @@ from dal.reports.overview import OTHER_OUTPUT, read_runs
 from dal.reports.spreadsheet import spreadsheet_csv
 from dal.runs.files.atomic import write_text
 from dal.runs.files.output import output_file
+from dal.runs.reader import Run
 from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
 from dal.runtime.safe_text import visible
@@ -52,7 +54,7 @@ def compare(
     written in these cases.
     """
     console = console or SafeConsole()
-    runs = read_runs(paths, console, check=lambda run: run.points)
+    runs = read_runs(paths, console, check=_check)
     problems = pair_runs(runs, **pairing)
     folder = output_folder([run.path for run in runs], output)
     comparison = compare_problems(problems, targets=targets, baseline=baseline)
@@ -69,6 +71,12 @@ def compare(
     sentence = f"Page: {written[0]}. Its tables, numbers and figures are in the same folder."
     console.print(visible(sentence), markup=False, highlight=False, soft_wrap=True)
     return written
+
+
+def _check(run: Run) -> None:
+    """Raise DalError for a run that cannot be compared."""
+    check_curve(run)
+    _ = run.points
 
 
 def _write(folder: Path, comparison: Comparison, sentences: Sequence[str]) -> list[Path]:

@@ -7,15 +7,17 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from rich.console import Console
 
 from dal.analysis import NoRoundsError, Run, common_prices, find_runs, read_run, summarize_runs
-from dal.analysis.grouping import check_curve
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError, bad_value
 from dal.reports.overview.bills import bills_figure, plot_bills
 from dal.reports.overview.learning_curve import learning_curve_figure, plot_learning_curves
-from dal.reports.overview.sentences import target_sentences
+from dal.reports.overview.people import hours_sentence, print_people
+from dal.reports.overview.sentences import target_sentences, unknown_sentences
 from dal.reports.overview.table import summary_table, write_csv
 from dal.runs.files.committed import is_folder
 from dal.runs.files.output import output_file
@@ -52,9 +54,10 @@ def report(
 ) -> list[Path]:
     """Print a summary of runs, and write learning_curve.png, bills.png and summary.csv.
 
-    Returns the paths written. ``paths`` are run folders, or folders that contain runs at any depth. Runs without a
-    finished round are ignored, with a message. The function creates ``output``, by default the run folder itself or the
-    folder that contains all runs.
+    For a run that people label, it also prints numbers on their answers. Without any test set, the accuracy is not
+    known, and only summary.csv is written. Returns the paths written. ``paths`` are run folders, or folders that
+    contain runs at any depth. Runs without a finished round are ignored, with a message. The function creates
+    ``output``, by default the run folder itself or the folder that contains all runs.
 
     ``prices`` apply to all runs, and default to those of the configurations if these agree. ``target``, from 0 to 1, is
     the value of the primary metric for which labels and money are measured or forecast; it defaults to the campaign's.
@@ -74,22 +77,33 @@ def report(
         raise bad_value("output", "a folder", str(folder))
     if prices is None:
         prices = _common_prices(runs, console)
-    summary = summarize_runs(runs, prices, target)
+    summary = summarize_runs(runs, prices, target, untested=True)
     # Write the files before printing, because a reader such as head may end the printing.
-    picture, bills, table = (folder / name for name in (LEARNING_CURVE, BILLS, SUMMARY))
-    for file in (picture, bills, table):
+    written = _write(folder, runs, summary, prices)
+    console.print(summary_table(summary))
+    for part in print_people(runs, prices):
+        console.print(visible(part) if isinstance(part, str) else part, markup=False, highlight=False, soft_wrap=True)
+    sentences = [*unknown_sentences(runs), *target_sentences(summary), hours_sentence(runs, prices)]
+    files = " ".join(f"{name}: {path}." for name, path in written.items())
+    for sentence in (*filter(None, sentences), files):
+        console.print(visible(sentence), markup=False, highlight=False, soft_wrap=True)
+    return [*written.values()]
+
+
+def _write(folder: Path, runs: Sequence[Run], summary: pd.DataFrame, prices: PricesConfig | None) -> dict[str, Path]:
+    """Write the files, and return their paths by the names that a sentence gives them."""
+    tested = any(not np.isnan(run.curve).all() for run in runs)
+    pictures = {"Learning curve": folder / LEARNING_CURVE, "Bills": folder / BILLS} if tested else {}
+    files = {**pictures, "Numbers": folder / SUMMARY}
+    for file in files.values():
         output_file(file)  # before any of them is written
     with explained("output", folder, OTHER_OUTPUT):
         folder.mkdir(parents=True, exist_ok=True)
-        plot_learning_curves(runs, picture)
-        plot_bills(runs, bills, prices)
-        write_csv(summary, table)
-    console.print(summary_table(summary))
-    for sentence in target_sentences(summary):
-        console.print(visible(sentence), markup=False, highlight=False, soft_wrap=True)
-    sentence = f"Learning curve: {picture}. Bills: {bills}. Numbers: {table}."
-    console.print(visible(sentence), markup=False, highlight=False, soft_wrap=True)
-    return [picture, bills, table]
+        if tested:
+            plot_learning_curves(runs, files["Learning curve"])
+            plot_bills(runs, files["Bills"], prices)
+        write_csv(summary, files["Numbers"])
+    return files
 
 
 def _common_prices(runs: Sequence[Run], console: Console) -> PricesConfig | None:
@@ -106,15 +120,14 @@ def read_runs(
 ) -> list[Run]:
     """Read the runs in the folders.
 
-    A run without a finished round is ignored, with a message. So is a damaged run, one without a test set, or one that
-    ``check`` refuses, with a message on standard error. Raises the first error if no run is left.
+    A run without a finished round is ignored, with a message. So is a damaged run, or one that ``check`` refuses, with
+    a message on standard error. Raises the first error if no run is left.
     """
     runs: list[Run] = []
     problems: list[tuple[Path, DalError]] = []
     for path in find_runs(paths):
         try:
             run = read_run(path)
-            check_curve(run)
             check(run)
         except DalError as error:  # one bad folder must not prevent the report of the others
             problems.append((path, error))

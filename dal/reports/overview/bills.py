@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from dal.analysis.grouping import Group, group_runs
+from dal.analysis.grouping import Group
 from dal.analysis.round_costs import mean_costs
 from dal.costs.prices import PricesConfig, human
-from dal.reports.drawing import Styles, draw_curves, limit, metric_label, save, styles_of, title_of
+from dal.reports.drawing import Styles, draw_curves, limit, metric_label, save, styles_of, tested_groups, title_of
 from dal.runs.reader import Run
 from dal.runtime.safe_text import figure_text
 
@@ -41,12 +41,12 @@ def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Fig
 
     Each data set has a row of panels. Lines are means over seeds in percent, and bands are 95 % t intervals. Costs
     exclude testing. They differ between seeds, so each point is at the mean cost up to its round, without
-    interpolation. Groups that do not count FLOPs have no line in that panel. The panel of FLOPs is missing if no group
-    counts them, and the panel of money is missing without ``prices``.
+    interpolation. Groups without a test set are left out. Groups that do not count FLOPs have no line in that panel.
+    The panel of FLOPs is missing if no group counts them, and the panel of money is missing without ``prices``.
 
     Raises DalError as group_runs does.
     """
-    groups = group_runs(runs)
+    groups = tested_groups(runs)
     styles = styles_of(groups)
     spent = {id(group): _spent(group, prices) for group in groups}
     bills = [bill for bill in _labels_of(prices) if any(_is_known(spent[id(group)][bill]) for group in groups)]

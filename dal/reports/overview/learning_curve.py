@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dal.analysis.grouping import Group, group_runs
-from dal.reports.drawing import Styles, draw_curves, limit, metric_label, save, styles_of, title_of
+from dal.analysis.grouping import Group
+from dal.reports.drawing import Styles, draw_curves, limit, metric_label, save, styles_of, tested_groups, title_of
 from dal.runs.reader import Run
 from dal.runtime.safe_text import figure_text
 
@@ -37,10 +37,11 @@ def learning_curve_figure(runs: Iterable[Run]) -> Figure:
     """Draw the mean primary metric in percent against labels bought.
 
     Each data set has a panel, and each group a line. Groups with two or more seeds have a band, the 95 % t interval.
+    A run on test labels that people gave has their Wilson interval. Groups without a test set are left out.
 
     Raises DalError as group_runs does.
     """
-    groups = group_runs(runs)
+    groups = tested_groups(runs)
     return curves_figure(groups, [f"{group.data}, {group.name}: {group.note}." for group in groups if group.note])
 
 
@@ -83,7 +84,11 @@ def _legend(axes: Axes, groups: Sequence[Group]) -> None:
         bottom, top = axes.get_ylim()
         middle = np.mean(axes.get_xlim())
         lowest = min(
-            (100 * group.accuracy[:, group.labels >= middle].min() for group in groups if group.labels[-1] >= middle),
+            (
+                100 * np.nanmin(group.accuracy[:, group.labels >= middle])
+                for group in groups
+                if group.labels[-1] >= middle
+            ),
             default=bottom,
         )
         free = lowest > bottom + 0.07 * (len(groups) + 1) * (top - bottom)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
+
+from dal.analysis.grouping import group_runs
+from dal.runs.reader import Run
+from dal.runs.round import in_words
 
 _MANY = 1e9  # labels; a larger forecast is not printed as a number
 
@@ -20,6 +26,33 @@ def target_sentences(summary: pd.DataFrame) -> list[str]:
     digits, margin: 95 % is forecast for 812 labels (95 % interval: 640 to never) and 81.20 USD (64.00 to never).
     """
     return [_sentence(line) for _, line in summary.iterrows() if not math.isnan(line["target"])]
+
+
+def unknown_sentences(runs: Iterable[Run]) -> list[str]:
+    """Return a sentence per group of runs whose accuracy is not known.
+
+    It also says what is known without labels: how far the last two models agree on the stop set.
+    """
+    sentences = []
+    for group in group_runs(runs, untested=True):
+        if group.is_tested:
+            continue
+        name = ", ".join(filter(None, [group.data, group.acquisition, group.settings]))
+        rounds = f"{len(group.labels)} round{'s' if len(group.labels) > 1 else ''}, {group.labels[-1]:,} labels"
+        shares = [share for run in group.runs if (share := _agreement(run)) is not None]
+        agree = f" The last two models agree on {np.mean(shares):.1%} of the stop set." if shares else ""
+        sentences.append(
+            f"{name}: the {in_words(group.metric)} is not known, because the run has no test set ({rounds}).{agree}"
+        )
+    return sentences
+
+
+def _agreement(run: Run) -> float | None:
+    """Return the share of the stop set on which the last two models agree, or None."""
+    one, *others = (np.asarray(row.get("stop_predictions") or []) for row in run.rows[-2:])
+    if not others or not len(one) or one.shape != others[0].shape:
+        return None
+    return float((one == others[0]).mean())
 
 
 def _sentence(line: pd.Series) -> str:

@@ -16,12 +16,14 @@ from dal.reports.spreadsheet import spreadsheet_csv
 from dal.runs.files.atomic import write_text
 from dal.runs.files.output import output_file
 from dal.runs.round import in_words, on_test
+from dal.runs.wilson import in_percent
 from dal.runtime.safe_text import visible
 
 _CAPTION = (
     "Means over seeds ± half the width of their 95 % t interval. {title}: on the test set after the last round. Area: "
     "mean {metric} along the learning curve. Δ random: area minus that of random, seed by seed, same settings. "
 )
+_BOUGHT = "In brackets: 95 % Wilson interval from the test labels that people gave. "
 _COSTS = "Costs are of a run: "
 _SECONDS = "seconds of training; of scoring and selecting."
 _FLOPS = "FLOPs of training and validating; of scoring and selecting; seconds and FLOPs without testing."
@@ -50,6 +52,8 @@ def summary_table(summary: pd.DataFrame) -> Stack:
     money = _MONEY if summary["money_total"].notna().any() else ""
     metric = " or ".join(map(in_words, summary["metric"].unique()))
     caption = _CAPTION.format(title=metric.capitalize(), metric=metric)
+    if "num_test" in summary:
+        caption += _BOUGHT
     return Stack(*tables, Text(f"{caption}{_COSTS}{costs}{money}", style="dim"))
 
 
@@ -84,7 +88,7 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
             Text("\n".join(map(visible, filter(None, [line["acquisition"], *line["settings"].split(", ")])))),
             str(line["seeds"]),
             f"{line['labels']:,}",
-            _percent(line, on_test(line["metric"])),
+            _accuracy(line),
             _percent(line, "area"),
             _percent(line, "area_minus_random", sign="+"),
             *_costs(line, has_flops),
@@ -95,6 +99,13 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
     if notes:
         table.caption = Text("\n".join(notes))
     return table
+
+
+def _accuracy(line: pd.Series) -> str:
+    """Return the metric on the test set in percent, with the interval of test labels that people gave."""
+    metric = on_test(line["metric"])
+    low, high = (line.get(f"{metric}_{end}", math.nan) for end in ("low", "high"))
+    return _percent(line, metric) + ("" if math.isnan(low) else f" ({in_percent((low, high))})")
 
 
 def _percent(line: pd.Series, column: str, sign: str = "") -> str:

@@ -1,0 +1,127 @@
+"""Numbers on the people who label, from their answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dal.costs.prices import PricesConfig
+from dal.errors import DalError
+from dal.labeling.people.answers import Answers
+from dal.labeling.people.events import ANSWERS, LABEL, NONE, UNSURE
+from dal.labeling.people.fold import Fold
+from dal.labeling.people.rows import KINDS
+from dal.runs.files.committed import damaged, is_file, parsed, read_bytes
+from dal.runs.layout import ANSWERS as ANSWERS_FILE
+from dal.runs.layout import DATA
+from dal.runs.reader import Run
+
+PAID = (LABEL, NONE, UNSURE)
+DAL = "dal"
+"""The name under which dal records that an image is unreadable."""
+
+
+@dataclass(frozen=True)
+class PersonLine:
+    """What a person answered.
+
+    ``kinds`` counts the present answers of each kind, without those that the person took back or replaced. The times
+    are in seconds: the median of an answer, and the sum over all answers, including those. NaN without measured times.
+    ``money`` is the price of the paid answers and of the time, and NaN without prices.
+    """
+
+    name: str
+    kinds: dict[str, int]
+    median: float
+    seconds: float
+    money: float
+
+
+@dataclass(frozen=True)
+class ClassLine:
+    """The present labels of a class, and their median seconds (NaN if they were not measured)."""
+
+    name: str
+    labels: int
+    median: float
+
+
+def answers_of(run: Run) -> Fold | None:
+    """Return the state of all answers of a run, or None if nobody has answered.
+
+    Raises DalError if a file is damaged.
+    """
+    if not is_file(run.path / ANSWERS_FILE):
+        return None
+    return Answers(run.path, _first_classes(run)).refresh()
+
+
+def people_lines(fold: Fold, prices: PricesConfig | None = None) -> list[PersonLine]:
+    """Return a line per person, in the order of their first answers."""
+    lines = []
+    for number, name in enumerate(fold.people):
+        rows = [seq for seq in range(1, fold.seq + 1) if fold.annotators[seq] == number]
+        present = [KINDS[fold.kinds[seq]] for seq in rows if fold.is_present(seq)]
+        kinds = {kind: present.count(kind) for kind in ANSWERS}
+        times = [fold.seconds[seq] for seq in rows if not math.isnan(fold.seconds[seq])]
+        if name == DAL or not any(KINDS[fold.kinds[seq]] in ANSWERS for seq in rows):
+            continue
+        money = math.nan
+        if prices is not None and prices.known:
+            money = prices.cost(labels=sum(kinds[kind] for kind in PAID), people_seconds=math.fsum(times))
+        lines.append(PersonLine(name, kinds, _median(times), math.fsum(times) if times else math.nan, money))
+    return lines
+
+
+def class_lines(fold: Fold) -> list[ClassLine]:
+    """Return a line per class that has labels or can be chosen, in the order of the numbers.
+
+    A label of a merged class counts for the class that has it now.
+    """
+    times: dict[int, list[float]] = {
+        number: [] for number in range(len(fold.classes.names)) if fold.classes.is_offered(number)
+    }
+    for seq in range(1, fold.seq + 1):
+        if KINDS[fold.kinds[seq]] == LABEL and fold.is_present(seq):
+            times.setdefault(fold.classes.merged(fold.labels[seq]), []).append(fold.seconds[seq])
+    names = fold.classes.names
+    return [
+        ClassLine(names[number], len(found), _median([one for one in found if not math.isnan(one)]))
+        for number, found in sorted(times.items())
+    ]
+
+
+def agreement(fold: Fold) -> tuple[int, float] | None:
+    """Return the number of points with two or more opinions, and the mean share that agrees with the majority.
+
+    Opinions are labels and ``none``. Returns None without such points.
+    """
+    shares = []
+    for index in fold.points():
+        decision = fold.decision(index)
+        if sum(one.kind in (LABEL, NONE) for one in decision.said) > 1:
+            shares.append(decision.agreement)
+    return (len(shares), float(np.mean(shares))) if shares else None
+
+
+def _median(times: Sequence[float]) -> float:
+    return float(np.median(times)) if len(times) else math.nan
+
+
+def _first_classes(run: Run) -> list[str]:
+    """Return the classes with which the run started."""
+    given = run.config["data"].get("classes")
+    if isinstance(given, list) and given:
+        return [str(name).strip() for name in given]
+    if not is_file(run.path / DATA):
+        raise DalError(f"run: expected {DATA} in {str(run.path)!r}, got none. Resume the run to write it again.")
+    facts: Any = parsed(run.path, DATA, lambda: json.loads(read_bytes(run.path, DATA)))
+    names = facts.get("classes") if isinstance(facts, dict) else None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise damaged(run.path, DATA, "it has no classes")
+    return names
