@@ -34,12 +34,12 @@ from dal.runs.layout import (
     DATA,
     ENVIRONMENT,
     LOCK,
-    PEOPLE,
     QUERY,
     ROUNDS,
     SELECTIONS,
     STATE,
     TENSORBOARD,
+    UNCOMMITTED,
     VALIDATION,
     scores_file,
     weights_file,
@@ -253,18 +253,7 @@ class RunFolder(Records):
         return [CONFIG, *(name for name, there in found.items() if there and name is not None)]
 
     def _strangers(self) -> list[str]:
-        ours = {
-            CONFIG,
-            DATA,
-            LOCK,
-            SELECTIONS,
-            ROUNDS,
-            VALIDATION,
-            QUERY,
-            ENVIRONMENT,
-            TENSORBOARD,
-            f".{STATE}.new",
-        } | PEOPLE
+        ours = {*UNCOMMITTED, f".{STATE}.new"}
         return sorted(p.name for p in self.path.iterdir() if p.name not in ours and not p.name.startswith(".config"))
 
     def _append(self, name: str, text: str) -> None:
