@@ -68,9 +68,7 @@ def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
             continue
         told = True
         if trainer.status == 0:
-            print(
-                "The campaign has ended, and the model is trained. Ctrl-C ends the page."
-            )
+            print("The campaign has ended, and the model is trained. Ctrl-C ends the page.")
             continue
         if trainer.status == 2 and not run.is_committed and not run.answers.refresh().seq:
             run.discard_start()

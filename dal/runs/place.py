@@ -12,21 +12,7 @@ from dal.errors import DalError
 from dal.runs.files.committed import check_contents, check_file
 from dal.runs.files.same_data import changed
 from dal.runs.files.state import State, read_state
-from dal.runs.layout import (
-    CONFIG,
-    DATA,
-    ENVIRONMENT,
-    LOCK,
-    PEOPLE,
-    POINTS,
-    QUERY,
-    ROUNDS,
-    SELECTIONS,
-    STATE,
-    TENSORBOARD,
-    TEST,
-    VALIDATION,
-)
+from dal.runs.layout import CONFIG, PEOPLE, POINTS, STATE, UNCOMMITTED
 from dal.runs.saved_config import Config, check_same_config
 from dal.runtime.refusals import refusal
 
@@ -44,9 +30,8 @@ def check_place(folder: Path) -> None:
 
 
 def _strangers(folder: Path) -> list[str]:
-    ours = {CONFIG, DATA, POINTS, LOCK, SELECTIONS, ROUNDS, VALIDATION, TEST, QUERY, ENVIRONMENT, TENSORBOARD, *PEOPLE}
     temporary = (f".{STATE}", f".{POINTS}", ".config", *(f".{name}.new" for name in PEOPLE))
-    return sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.startswith(temporary))
+    return sorted(p.name for p in folder.iterdir() if p.name not in UNCOMMITTED and not p.name.startswith(temporary))
 
 
 def acquire(lock: FileLock, folder: Path) -> None:

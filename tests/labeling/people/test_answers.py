@@ -2,12 +2,14 @@
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 import warnings
 from pathlib import Path
 
 import pytest
-from helpers import answer_writer, processes
+from helpers import answer_writer
 from helpers.answer_streams import of_fold, streams
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -184,7 +186,7 @@ def test_a_last_line_that_is_not_whole_is_cut_off_and_said_once(quick, tmp_path,
     warnings.simplefilter("always")
     Answers(tmp_path, CLASSES).record_all([draft(1), draft(2)])
     whole = b"".join(lines(tmp_path))
-    for size in range(1, len(lines(tmp_path)[0])):
+    for size in range(1, len(lines(tmp_path)[0]), 9):
         (tmp_path / "answers.jsonl").write_bytes(whole + lines(tmp_path)[0][:size])
         answers = Answers(tmp_path, CLASSES)
         assert answers.refresh().seq == answers.read().seq == 2
@@ -278,6 +280,25 @@ def test_a_failed_flush_confirms_nothing(tmp_path, monkeypatch):
     assert [event.index for event in _events(tmp_path)] == [0, 2]
 
 
+def test_a_confirmed_fold_waits_for_a_write_in_progress(tmp_path, monkeypatch):
+    answers, other = Answers(tmp_path, CLASSES), Answers(tmp_path, CLASSES)
+    answers.record(draft(0))
+    seen = []
+
+    def full(path, text, at=None):
+        Path(path).write_text(Path(path).read_text() + text)
+        seen.append(other.refresh().seq)
+        reader.start()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    reader = threading.Thread(target=lambda: seen.append(Answers(tmp_path, CLASSES).refresh_confirmed().seq))
+    monkeypatch.setattr(module, "append_text", full)
+    with pytest.raises(RefusedBySystem):
+        answers.record(draft(1))
+    reader.join()
+    assert seen == [2, 1]
+
+
 def test_threads_of_one_process_share_the_journal(quick, tmp_path):
     answers = Answers(tmp_path, CLASSES)
 
@@ -305,10 +326,14 @@ def test_two_objects_that_take_turns_agree(quick, tmp_path):
 
 def test_processes_that_are_killed_lose_and_repeat_nothing(tmp_path):
     people, count, lives = ["ana", "bo", "cy"], 40, 8
-    commands = [[answer_writer.__file__, tmp_path, name, count, lives, seed] for seed, name in enumerate(people)]
-    done = processes.run_together(commands)
-    assert [one.returncode for one in done] == [0, 0, 0], [one.stderr for one in done]
-    assert sum(int(one.stdout) for one in done) >= 18
+    # Fresh interpreters: they need no PyTorch, so they start faster than those of helpers.processes.
+    command = [sys.executable, answer_writer.__file__, str(tmp_path)]
+    started = [
+        subprocess.Popen([*command, name, str(count), str(lives), str(seed)], stdout=subprocess.PIPE, text=True)
+        for seed, name in enumerate(people)
+    ]
+    kills = [int(process.communicate()[0]) for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0] and sum(kills) >= 18
     events = _events(tmp_path)
     assert [event.seq for event in events] == list(range(1, 3 * count + 1))
     expected = {f"{name}-{number}" for name in people for number in range(count)}

@@ -20,7 +20,7 @@ def undo(seq, target, person="ana", index=0):
     return said(seq, person, None, index, "undo", target)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(streams(), st.data())
 def test_every_way_to_read_gives_the_slow_reference(events, data):
     expected = state(CLASSES, events)
@@ -41,7 +41,7 @@ def test_every_way_to_read_gives_the_slow_reference(events, data):
     assert of_fold(fold) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(streams(), st.data())
 def test_an_undo_of_an_undo_restores_the_state(events, data):
     fold = Fold.of(CLASSES, events)
