@@ -55,7 +55,7 @@ class RunFacts:
         self._facts = Facts()
 
     def __call__(self) -> Facts:
-        seen = _stamp(self.folder / STATE), _stamp(self.folder / TRAINER)
+        seen = stamp(self.folder / STATE), stamp(self.folder / TRAINER)
         if seen[0] != self._seen[0]:
             self._facts = self._rounds()
         if seen[1] != self._seen[1]:
@@ -96,7 +96,8 @@ class RunFacts:
         )
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return what differs after a file is written again, and () for one that does not exist."""
     try:
         found = path.stat()
     except OSError:

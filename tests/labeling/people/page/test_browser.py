@@ -126,7 +126,7 @@ def test_keys_alone_give_the_journal_of_the_same_answers_by_the_api(context, tmp
         def usual(index):
             if index % 9 == 4:
                 return say(index, kind=("none", "unsure")[index % 2])
-            return say(index, kind="label", label="cat dog bird".split()[index % 3])
+            return say(index, kind="label", label=["cat", "dog", "bird"][index % 3])
 
         for index in range(COUNT):
             if index == 7:
@@ -255,7 +255,13 @@ def test_answers_that_are_not_saved_survive_a_reload(context, tmp_path):
         page.press("u")
         page.saved()
     kinds = [(event["kind"], event["index"], event["label"]) for event in site.journal()]
-    assert kinds == [("label", 0, "cat"), ("undo", 0, None), ("label", 0, "dog"), ("label", 1, "bird"), ("undo", 1, None)]
+    assert kinds == [
+        ("label", 0, "cat"),
+        ("undo", 0, None),
+        ("label", 0, "dog"),
+        ("label", 1, "bird"),
+        ("undo", 1, None),
+    ]
 
 
 def test_the_page_stops_after_fifty_answers_that_are_not_saved(context, tmp_path):
@@ -303,7 +309,11 @@ def test_names_are_text_and_no_request_leaves(context, tmp_path):
         assert page.complaints == []
         assert page.tab.title() == "dal: label"
     assert shown[:3] == HOSTILE[:3]
-    assert shown[3:] == ["two\\nlines\\t'quoted'.jpg", "bytes\\udcff\\udcfe.jpg", "\\u202egpj.\N{HEBREW LETTER ALEF}.jpg"]
+    assert shown[3:] == [
+        "two\\nlines\\t'quoted'.jpg",
+        "bytes\\udcff\\udcfe.jpg",
+        "\\u202egpj.\N{HEBREW LETTER ALEF}.jpg",
+    ]
     assert names == [*classes[:3], "a\\u202eb"]
     assert [event["id"] for event in site.journal()] == HOSTILE
 

@@ -163,7 +163,7 @@ def test_other_hosts_than_loopback_need_a_token_file(host, loopback):
     assert is_loopback(host) == loopback
     check_host(host, has_token_file=True)
     if not loopback:
-        with pytest.raises(DalError, match="^host: expected a loopback address"):
+        with pytest.raises(DalError, match=r"^host: expected a loopback address"):
             check_host(host, has_token_file=False)
 
 
@@ -180,7 +180,7 @@ def test_a_token_file_needs_a_long_token(tmp_path):
     path.write_text(f" {TOKEN}\n")
     assert read_token(path) == TOKEN
     path.write_text("short")
-    with pytest.raises(DalError, match="^token_file: expected 16 to 256 of"):
+    with pytest.raises(DalError, match=r"^token_file: expected 16 to 256 of"):
         read_token(path)
     with pytest.raises(DalError, match=r"token_file: .* cannot be used"):
         read_token(tmp_path / "none")
