@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from dal.runs.journal import committed_rounds
 from dal.runs.layout import STATE
 
 TRAINER = "trainer.json"
-_Z = 1.959963984540054  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -33,17 +31,6 @@ class Facts:
     phase: str | None = None
     error: str | None = None
     stopped: str | None = None
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of Wilson for a share of ``count`` points.
-
-    >>> [round(bound, 3) for bound in wilson(0.9, 100)]
-    [0.826, 0.945]
-    """
-    center = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
-    half = _Z / (1 + _Z**2 / count) * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return max(0.0, center - half), min(1.0, center + half)
 
 
 class RunFacts:
