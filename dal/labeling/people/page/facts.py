@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from dal.runs.journal import committed_rounds
 from dal.runs.layout import STATE
 
 TRAINER = "trainer.json"
-_Z = 1.959963984540054  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,6 @@ class Facts:
     stopped: str | None = None
 
 
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of Wilson for a share of ``count`` points.
-
-    >>> [round(bound, 3) for bound in wilson(0.9, 100)]
-    [0.826, 0.945]
-    """
-    center = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
-    half = _Z / (1 + _Z**2 / count) * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return max(0.0, center - half), min(1.0, center + half)
-
-
 class RunFacts:
     """Reads the facts of a run folder again whenever its files change."""
 
@@ -55,7 +42,7 @@ class RunFacts:
         self._facts = Facts()
 
     def __call__(self) -> Facts:
-        seen = _stamp(self.folder / STATE), _stamp(self.folder / TRAINER)
+        seen = stamp(self.folder / STATE), stamp(self.folder / TRAINER)
         if seen[0] != self._seen[0]:
             self._facts = self._rounds()
         if seen[1] != self._seen[1]:
@@ -96,7 +83,8 @@ class RunFacts:
         )
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return what differs after a file is written again, and () for one that does not exist."""
     try:
         found = path.stat()
     except OSError:

@@ -41,9 +41,14 @@ def read_token(path: str | Path) -> str:
     """Return the token in a file. Raises DalError for one that is short or does not fit into a URL."""
     with explained("token_file", path):
         text = Path(path).read_text(errors="replace").strip()
-    if not _TOKEN.fullmatch(text):
+    if not is_token_text(text):
         raise bad_content("token_file", "16 to 256 of A-Z a-z 0-9 . _ ~ -", "other text")
     return text
+
+
+def is_token_text(value: object) -> bool:
+    """Return whether a value can be a token."""
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
 def is_loopback(host: str) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dal.labeling.people.fold import Fold
-from dal.labeling.people.page.facts import Facts, wilson
+from dal.labeling.people.page.facts import Facts
+from dal.runs.wilson import wilson_interval
 
 _SHARE_OF_TIME = 0.05
 
@@ -49,7 +50,7 @@ def accuracy_of(facts: Facts) -> dict[str, Any] | None:
     """Return the accuracy on the test set with its interval, or None if it is not known."""
     if facts.accuracy is None or facts.num_test < 1:
         return None
-    low, high = wilson(facts.accuracy, facts.num_test)
+    low, high = wilson_interval(round(facts.accuracy * facts.num_test), facts.num_test)
     return {"value": facts.accuracy, "low": low, "high": high, "count": facts.num_test}
 
 
