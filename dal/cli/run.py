@@ -258,8 +258,10 @@ def _advise(console: Console, config: Mapping[str, Any], path: Path, overrides: 
     if any(a.startswith("run_dir=") for a in overrides):
         kept.append(f"run_dir={path}-{other}")
     together = path.parent.parent if path.name == f"seed{config['seed']}" else path.parent
-    advice = {
-        shlex.join(["dal", "run", f"acquisition={other}", *kept]): "the same campaign with another function",
+    again = {shlex.join(["dal", "run", f"acquisition={other}", *kept]): "the same campaign with another function"}
+    if config.get("oracle", {}).get("kind") == "people":  # they would label everything once more
+        again = {shlex.join(["dal", "replay", str(path)]): "the same picks and weights again, from the answers"}
+    advice = again | {
         shlex.join(["dal", "report", str(together)]): "all learning curves in one figure",
         shlex.join(["dal", "rank", str(path)]): "the rest of the pool, most useful first",
         "dal run --help": "all settings",

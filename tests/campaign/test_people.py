@@ -1,6 +1,7 @@
 """A campaign whose labels come from people: the simulation's selections, waiting, corrections, classes, kills."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -9,14 +10,19 @@ from helpers.labelers import Labelers, until_done
 
 from dal import ActiveLearner, run
 from dal.acquisition import Margin
+from dal.campaign.people_state import restore_with_people
+from dal.campaign.replayed import replay
 from dal.errors import DalError, WaitingForAnswers
 from dal.labeling.oracle import DatasetOracle, OracleConfig
+from dal.labeling.people.first_asks import first_asks
 from dal.labeling.people.oracle import People
 from dal.models import Classifier
 from dal.models.backbones import SmallCNN
 from dal.runs.asked import read_asked
 from dal.runs.folder import RunFolder
 from dal.runs.layout import ASKED, SELECTIONS
+from dal.runs.restored import read_run_folder
+from dal.runtime.progress import silent
 from dal.stopping import CampaignConfig
 
 SIZES = {"initial_size": 8, "query_size": 6, "budget": 30}
@@ -29,7 +35,7 @@ class PeopleRun:
         self.path, self.data, self.training, self.test = path, data, training, test
         self.campaign = CampaignConfig(**{**SIZES, **sizes})
         self.rebuilds, self.config = rebuilds, OracleConfig(kind="people")
-        self.labelers = Labelers(path, data)
+        self.labelers, self.on_progress = Labelers(path, data), silent
 
     def learner(self, classes=None):
         data = self.data if classes is None else replace(self.data, classes=list(classes))
@@ -39,6 +45,7 @@ class PeopleRun:
             Margin(),
             training=self.training,
             seed=3,
+            on_progress=self.on_progress,
         )
 
     def start(self, oracle=None):
@@ -100,6 +107,7 @@ def test_a_run_asks_for_all_first_labels_at_once_and_waits(tmp_path, data, quick
     assert [line.kind for line in lines] == ["test"] * 5 + ["validation"] * 4 + ["initial"] * 8
     assert [line.ask for line in lines] == list(range(17)) and len({line.index for line in lines}) == 17
     assert all(line.suggestion is None and line.score is None for line in lines)
+    assert lines == first_asks(data.ids, 3, test_size=5, validation_size=4, initial_size=8), "what a page shows first"
     people.labelers.answer(5)
     before = (people.path / ASKED).read_bytes()
     with pytest.raises(WaitingForAnswers) as waiting:
@@ -161,7 +169,6 @@ def test_the_four_answers_that_are_no_class_are_four_different_things(people):
     labelers.answer()
     rows = to_round(people, 2)
     assert (rows[2]["num_labeled"], rows[2]["num_unsure"]) == (12 + 6 + 1, 0)
-    assert people.start is not None
 
 
 def test_corrections_and_undone_answers_reach_the_next_model(people):
@@ -189,18 +196,12 @@ def test_corrections_and_undone_answers_reach_the_next_model(people):
 
 def restored(people):
     """The learner as the folder leaves it."""
-    from dal.campaign.people_state import restore_with_people
-    from dal.runs.restored import read_run_folder
-
     records = read_run_folder(people.path, people.data.fingerprint())
     oracle = People(people.data, people.path, people.config, people.learner)
     return restore_with_people(people.learner(), oracle, people.campaign, records)
 
 
 def replayed(people, to=None):
-    from dal.campaign.replayed import replay
-    from dal.runs.restored import read_run_folder
-
     records = read_run_folder(people.path, people.data.fingerprint())
     oracle = People(people.data, people.path, people.config, people.learner)
     return replay(people.learner(), oracle, people.campaign, records, to)
@@ -280,3 +281,77 @@ def test_a_replay_names_the_first_line_that_differs(people):
     difference = replayed(people).difference
     assert difference.startswith("line 12 of selections.csv: expected 1,2,"), difference
     assert replayed(people, to=0).difference is None
+
+
+class Schedule:
+    """People who answer now and then: while the run waits, trains and scores. They also correct, undo and skip."""
+
+    def __init__(self, people, seed, monkeypatch, adds_class=False):
+        self.people, self.random, self.adds_class, self.turns = people, random.Random(seed), adds_class, 0
+        people.config = OracleConfig(kind="people", wait=True, refit_labels=3, refit_growth=0.0, prefetch=2)
+        people.on_progress = lambda phase, done, total: self.random.random() < 0.02 and self.turn()
+        monkeypatch.setattr("dal.campaign.people.time.sleep", lambda seconds: self.turn())
+
+    def turn(self):
+        self.turns += 1
+        assert self.turns < 2000
+        labelers = self.people.labelers
+        for line in labelers.wanted()[: self.random.randint(1, 3)]:
+            kind = self.random.choices(("label", "none", "unsure", "skip", "unreadable"), (90, 3, 3, 3, 1))[0]
+            labelers.answer(lines=[line], kind=kind)
+        labels = [event for event in labelers.answers.events() if event.kind == "label"]
+        if labels and self.random.random() < 0.1:
+            event = self.random.choice(labels)
+            labelers.label(event.index, self.random.choice(self.people.data.classes))
+        if labels and self.random.random() < 0.1:
+            event = self.random.choice(labels)
+            labelers.answers.record(
+                {"kind": "undo", "undoes": event.seq, "index": event.index, "id": event.id, "annotator": "ana"}
+            )
+        if self.adds_class and len(labels) > 15:
+            self.adds_class = False
+            labelers.change("add_class", "dark")
+            labelers.label(labels[-1].index, "dark")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_random_schedule_of_answers_is_replayed_bit_by_bit(people, monkeypatch, seed):
+    Schedule(people, seed, monkeypatch, adds_class=seed == 1)
+    rows = people.start()
+    assert rows[-1]["campaign_stopped"] == "budget" and rows[-1]["labels_bought"] >= 30
+    assert len(rows) >= 4 and sum(row["rho"] for row in rows) > 0, "labels arrived while it trained"
+    found = replayed(people)
+    assert (found.difference, found.rounds) == (None, len(rows))
+    assert found.asked == len(asked(people.path))
+    told = json.loads((people.path / "trainer.json").read_text())
+    assert (told["phase"], told["round"], told["error"]) == ("stopped", len(rows), None)
+
+
+def test_training_starts_before_the_test_set_is_complete_unless_a_rule_needs_it(tmp_path, data, quick, monkeypatch):
+    for name, sizes, expected in (("free", {}, 0), ("ruled", {"target": 1.0}, 6)):
+        (tmp_path / name).mkdir()
+        people = PeopleRun(tmp_path / name, data, quick, test_size=6, budget=40, max_rounds=2, **sizes)
+        people.config = OracleConfig(kind="people", wait=True)
+
+        def answer(seconds, people=people):
+            lines = people.labelers.wanted()
+            people.labelers.answer(lines=[line for line in lines if line.kind != "test"] or lines)
+
+        monkeypatch.setattr("dal.campaign.people.time.sleep", answer)
+        rows = people.start()
+        assert rows[0]["num_test"] == expected
+        assert ("test_accuracy" in rows[0]) == (name == "ruled")
+
+
+def test_images_that_cannot_be_decoded_are_answered_by_dal_and_never_trained(tmp_path, quick, data):
+    (tmp_path / "run").mkdir()
+    broken = replace(data, set_aside={data.ids[i]: "cut off" for i in range(0, 90, 3)})
+    people = PeopleRun(tmp_path / "run", broken, quick)
+    with pytest.raises(WaitingForAnswers):
+        people.start()
+    lines = asked(people.path)
+    assert any(line.index % 3 == 0 for line in lines) and all(line.index % 3 for line in people.labelers.wanted())
+    people.finish()
+    assert all(line.index % 3 for line in asked(people.path)[8:])
+    assert {event.annotator for event in people.labelers.answers.events() if event.kind == "unreadable"} == {"dal"}
+    assert replayed(people).difference is None
