@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -84,10 +85,11 @@ class Sizes:
     test: int = 2000
     initial: int = 20
     budget: int = 300
+    fit_seeds: int = 10
     curve: tuple[int, ...] = (20, 30, 40, 50, 60, 80, 100, 130, 160, 200, 250, 300)
 
 
-QUICK = Sizes((1, 3), (1, 20), 300, 200, 20, 60, (20, 40, 60))
+QUICK = Sizes((1, 3), (1, 20), 300, 200, 20, 60, 2, (20, 40, 60))
 
 
 def main() -> int:
@@ -101,11 +103,12 @@ def main() -> int:
     sizes, seeds, more = (QUICK, 2, 1) if options.quick else (Sizes(), options.seeds, options.more_seeds)
     facts = facts_now(seeds=seeds, seeds_of_thresholds=seeds + more)
     teams = list(product(sizes.annotators, sizes.rhos))
-    with ProcessPoolExecutor(options.jobs) as jobs:
-        seconds = dict(zip(teams, jobs.map(partial(one_fit, sizes), teams), strict=True))
+    with ProcessPoolExecutor(options.jobs) if options.jobs > 1 else nullcontext() as jobs:
+        each = jobs.map if jobs else map
+        seconds = dict(zip(teams, each(partial(one_fit, sizes), teams), strict=True))
         facts["fit_seconds"] = {f"{k} people, rho {rho}": round(s, 2) for (k, rho), s in seconds.items()}
         cells = [(data, seed, seed < seeds) for seed in range(seeds + more) for data in SETS]
-        runs = [run for found in jobs.map(partial(campaigns, sizes, seconds), cells) for run in found]
+        runs = [run for found in each(partial(campaigns, sizes, seconds), cells) for run in found]
     target = dated(options.results or (QUICK_RESULTS if options.quick else RESULTS), "people")
     write(target, pd.DataFrame(runs), seeds, facts)
     print(f"Written: {target}")
@@ -114,11 +117,11 @@ def main() -> int:
 
 def one_fit(sizes: Sizes, team: tuple[int, int]) -> float:
     """Return the seconds of a fit of this team, from other seeds than those of the runs."""
-    return fit_seconds(*team, sizes.initial, sizes.budget, range(1000, 1010))
+    return fit_seconds(*team, sizes.initial, sizes.budget, range(1000, 1000 + sizes.fit_seeds))
 
 
 def campaigns(sizes: Sizes, seconds: dict[tuple[int, int], float], cell: tuple[str, int, bool]) -> list[Row]:
-    """Return a row per campaign of a data set and a seed; without ``all``, only those of the thresholds."""
+    """Return a row per campaign of a data set and a seed; without ``everything``, only those of the thresholds."""
     data, seed, everything = cell
     rows = []
     with limited_to(1):

@@ -277,7 +277,7 @@ class Campaign:
         heapq.heappush(self._later, (self._now + seconds, self._count, act))
 
 
-def fit_seconds(annotators: int, rho: float, initial: int, budget: int, seeds: Sequence[int], steps: int = 8) -> float:
+def fit_seconds(annotators: int, rho: float, initial: int, budget: int, seeds: Sequence[int], steps: int = 6) -> float:
     """Return the seconds of a fit during which ``rho`` labels arrive on average.
 
     People pause, and fits begin while they are at work, so the mean time of a label does not say it. The seconds come
