@@ -39,6 +39,7 @@ from dal.runs.layout import (
     SELECTIONS,
     STATE,
     TENSORBOARD,
+    UNCOMMITTED,
     VALIDATION,
     scores_file,
     weights_file,
@@ -252,7 +253,7 @@ class RunFolder(Records):
         return [CONFIG, *(name for name, there in found.items() if there and name is not None)]
 
     def _strangers(self) -> list[str]:
-        ours = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD, f".{STATE}.new"}
+        ours = {*UNCOMMITTED, f".{STATE}.new"}
         return sorted(p.name for p in self.path.iterdir() if p.name not in ours and not p.name.startswith(".config"))
 
     def _append(self, name: str, text: str) -> None:

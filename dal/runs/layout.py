@@ -38,9 +38,13 @@ SUMMARY = "summary.csv"
 
 ANY_WEIGHTS, ANY_SCORES = "weights_*.pt", "scores_*.pt"
 
-OURS = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD}
-OURS |= {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS}
-OURS |= {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
+PEOPLE = {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
+"""Files of a run whose labels people give. Some are there before the run starts."""
+
+UNCOMMITTED = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, QUERY, ENVIRONMENT, TENSORBOARD, *PEOPLE}
+"""Files that a folder without a commit can have."""
+
+OURS = {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS, *UNCOMMITTED}
 """Files that a run writes, in addition to weights and scores."""
 
 

@@ -75,6 +75,14 @@ class Answers:
             self._fold.settle()
             return self._fold
 
+    def refresh_confirmed(self) -> Fold:
+        """Read new events as refresh() does, after any write in progress.
+
+        A write that fails is taken back, so only this fold has no event that can still disappear.
+        """
+        with self.mutex, explained(path=self.path / ANSWERS), self._locked():
+            return self.refresh()
+
     def read(self, upto: int | None = None) -> Fold:
         """Return a new fold of the first ``upto`` events, by default of all.
 

@@ -209,8 +209,3 @@ class Fold(Rows):
     def is_present(self, seq: int) -> bool:
         """Return whether an answer counts: not taken back, and the person's last one for the point."""
         return self._present(self._last.get(self.indices[seq], 0), self.annotators[seq]) == seq
-
-    def labels_after(self, seq: int, upto: int | None = None) -> int:
-        """Return the number of ``label`` and ``none`` answers after an event, also of those replaced since then."""
-        part = self.kinds[seq + 1 : None if upto is None else upto + 1]
-        return part.count(_LABEL) + part.count(_NONE)

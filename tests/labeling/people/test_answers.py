@@ -280,6 +280,25 @@ def test_a_failed_flush_confirms_nothing(tmp_path, monkeypatch):
     assert [event.index for event in _events(tmp_path)] == [0, 2]
 
 
+def test_a_confirmed_fold_waits_for_a_write_in_progress(tmp_path, monkeypatch):
+    answers, other = Answers(tmp_path, CLASSES), Answers(tmp_path, CLASSES)
+    answers.record(draft(0))
+    seen = []
+
+    def full(path, text, at=None):
+        Path(path).write_text(Path(path).read_text() + text)
+        seen.append(other.refresh().seq)
+        reader.start()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    reader = threading.Thread(target=lambda: seen.append(Answers(tmp_path, CLASSES).refresh_confirmed().seq))
+    monkeypatch.setattr(module, "append_text", full)
+    with pytest.raises(RefusedBySystem):
+        answers.record(draft(1))
+    reader.join()
+    assert seen == [2, 1]
+
+
 def test_threads_of_one_process_share_the_journal(quick, tmp_path):
     answers = Answers(tmp_path, CLASSES)
 

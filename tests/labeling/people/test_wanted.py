@@ -40,7 +40,7 @@ def test_every_answer_but_a_skip_settles_a_point():
 def test_labels_after_a_ranking_are_counted():
     fold = fold_of(("a", "label", 1, "cat"), ("a", "skip", 2), ("a", "none", 3), ("b", "label", 1, "dog"))
     assert [behind(fold, seq) for seq in range(5)] == [3, 2, 2, 1, 0]
-    assert fold.labels_after(0, upto=3) == 2
+    assert behind(fold, 0, upto=3) == 2 and behind(fold, 0, held_out={1}) == 1
 
 
 def test_seconds_by_person_and_class():
