@@ -67,12 +67,13 @@ class _PeopleCampaign:
     def _ask(self) -> None:
         records = self.setting.records
         self._tell_phase("scoring")
-        seq = from_rank_zero(self.people.seq) if records.asks else 0
+        is_first = not records.asks
+        seq = 0 if is_first else from_rank_zero(self.people.seq)
         self.state.look(seq)
         lines = self.state.lines(self._query_size())
         records.commit_asked(lines, seq, self.state.learner.ledger.row(), self.state.learner.scores)
         self.people.give_up(lines)
-        self.arrived_before = self._arrived_since(seq)
+        self.arrived_before = 0 if is_first else self._arrived_since(seq)
 
     def _query_size(self) -> int:
         """Return the size of the next query, 0 if the budget or the pool is exhausted."""

@@ -14,6 +14,7 @@ from dal.costs.ledger import Ledger
 from dal.data.images import ImageData
 from dal.errors import DalError
 from dal.labeling.people.events import LABEL
+from dal.labeling.people.first_asks import spare_points
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.oracle import People
 from dal.loop import ActiveLearner
@@ -151,11 +152,20 @@ class PeopleState:
                 points += [(kind, index, None) for index in chosen]
                 learner.pool.exclude(chosen)
                 held += chosen
-        points += [(INITIAL, index, None) for index in learner.ask_initial(campaign.initial_size)]
-        assert len(before) >= len(points)
+        size, spare = campaign.initial_size, self._spare(len(before) - len(points), len(held))
+        chosen = list(learner.ask_initial(size + spare))
+        points += [(INITIAL, index, None) for index in chosen[:size]]
+        points += [(QUERY, index, None) for index in chosen[size:]]
         lines = self._numbered(points)
         self._hold_out(lines)
         return lines
+
+    def _spare(self, left: int, held: int) -> int:
+        """Return the number of further random points, which people label while the first model trains."""
+        campaign = self.setting.campaign
+        if not self.people.config.wait or campaign.initial != "random":
+            return 0
+        return spare_points(campaign.initial_size, campaign.query_size, campaign.budget - held, left)
 
     def _numbered(self, points: Sequence[tuple[str, int, float | None]]) -> list[AskedLine]:
         records, ranks = self._records, dict[str, int]()

@@ -57,8 +57,8 @@ class People:
 
     @property
     def seq(self) -> int:
-        """Number of events so far."""
-        self.answers.refresh()
+        """Number of events so far, all of which are on the disk."""
+        self.answers.refresh_confirmed()
         return self.answers.fold.seq
 
     def fold(self, seq: int | None = None) -> Fold:

@@ -13,7 +13,7 @@ from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import composed
 from dal.errors import DalError
 from dal.labeling.people.answers import Answers
-from dal.labeling.people.first_asks import first_asks
+from dal.labeling.people.first_asks import first_asks, spare_points
 from dal.runs.asked import AskedLine, read_asked
 from dal.runs.files.atomic import write_text
 from dal.runs.files.committed import damaged, parsed, read_bytes
@@ -132,8 +132,16 @@ class PeopleRun:
         test, validation, initial = (
             int(self.setting(f"campaign.{name}", 0)) for name in ("test_size", "validation_size", "initial_size")
         )
-        seed = int(self.setting("seed", 0))
-        return first_asks(self.ids, seed, test_size=test, validation_size=validation, initial_size=initial)
+        query_size, budget = (int(self.setting(f"campaign.{name}", 0)) for name in ("query_size", "budget"))
+        held = test + validation
+        return first_asks(
+            self.ids,
+            int(self.setting("seed", 0)),
+            test_size=test,
+            validation_size=validation,
+            initial_size=initial,
+            spare=spare_points(initial, query_size, budget - held, len(self.ids) - held),
+        )
 
     def discard_start(self) -> None:
         """Remove the settings of a run that could not start and has no answers."""
