@@ -12,9 +12,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted([ROOT / "README.md", *ROOT.glob("dal/*/README.md"), *ROOT.glob("configs/README.md")])
-PUBLIC = ["dal", *(f"dal.{name}" for name in (
-    "acquisition", "analysis", "campaign", "costs", "data", "labeling", "models", "runs", "scoring", "stopping", "tasks", "training"
-))]  # fmt: skip
+_ROOMS = [
+    "acquisition",
+    "analysis",
+    "campaign",
+    "costs",
+    "data",
+    "labeling",
+    "models",
+    "runs",
+    "scoring",
+    "stopping",
+    "tasks",
+    "training",
+]
+PUBLIC = ["dal", *(f"dal.{name}" for name in _ROOMS)]
 # Rooms of the program itself. Their commands are public, their Python names are not.
 PRIVATE = {"cli", "config", "reports", "runtime", "sweep"}
 # For authors of acquisition functions and data sets: whole modules are public.
