@@ -110,7 +110,7 @@ def test_keys_alone_give_the_journal_of_the_same_answers_by_the_api(context, tmp
                     page.press("2")
             page.press("nt"[index % 2] if index % 9 == 4 else "123"[index % 3], "end" if index == last else "changes")
         page.saved()
-        assert page.text("#note b") == "Nothing to label now: the model chooses the next images."
+        page.tab.wait_for_selector("#note b:text-is('Nothing to label now: the model chooses the next images.')")
         assert page.complaints == []
 
     other = site_of(tmp_path / "api", count=COUNT)
