@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(410 if error.is_gone else 422, {"error": str(error)})
         except DalError as error:
             self._send_json(400, {"error": str(error)})
-        except OSError:
+        except (ConnectionError, TimeoutError):
             self.close_connection = True  # the browser has closed the connection, or is silent
         except Exception as error:
             logging.getLogger(__name__).exception("The page server failed.")

@@ -201,12 +201,11 @@ class LabelingSession:
     def _status(self) -> dict[str, Any]:
         fold, facts = self.answers.fold, self._facts()
         self._all_lines()
-        self._counts.update(fold)
         return {
             "run": self.run,
             "seq": fold.seq,
             "asked": len(self._lines),
-            "classes": classes_of(fold, self._counts.by_class),
+            "classes": classes_of(fold, self._counts.of(fold)),
             "bought": fold.bought,
             "budget": self.budget,
             "people": len(fold.people),

@@ -11,6 +11,7 @@ import pytest
 from helpers.label_page import Client, lines_of, site_of
 
 from dal.labeling.people.page.facts import Facts
+from dal.runs.asked import AskedLine
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (the extra dev)")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -109,7 +110,7 @@ def test_keys_alone_give_the_journal_of_the_same_answers_by_the_api(context, tmp
                     page.press("2")
             page.press("nt"[index % 2] if index % 9 == 4 else "123"[index % 3], "end" if index == last else "changes")
         page.saved()
-        assert page.text("#note b") == "Nothing to label now: the model chooses the next images."
+        page.tab.wait_for_selector("#note b:text-is('Nothing to label now: the model chooses the next images.')")
         assert page.complaints == []
 
     other = site_of(tmp_path / "api", count=COUNT)
@@ -382,6 +383,22 @@ def test_classes_are_managed_on_the_page(context, tmp_path):
         ("retire_class", "bird", None, None),
         ("label", None, None, "cow"),
     ]
+
+
+def test_a_new_ranking_leaves_the_image_on_the_screen(context, tmp_path):
+    site = site_of(tmp_path, count=12)
+    site.lines = lines_of(site.ids[:8])
+    with site.serve() as server:
+        page = Page(context, server)
+        page.press("1")
+        page.saved()
+        new = [AskedLine(8 + rank, 1, rank, index, site.ids[index]) for rank, index in enumerate((11, 10, 9, 8))]
+        with page.tab.expect_response("**/api/lease"):
+            site.lines = [*site.lines, *new]
+        page.tab.wait_for_timeout(300)
+        seen = [page.press("1") for _ in range(4)]
+        page.saved()
+    assert seen == [1, 11, 10, 9]
 
 
 def test_the_name_is_asked_once(context, tmp_path):

@@ -1,11 +1,15 @@
 """The calls of the page: leases, answers, undo, the last answers, classes and the status."""
 
 import threading
+from random import Random
 
 import pytest
 from helpers.label_page import Client, label, lines_of, site_of
 
+from dal.labeling.people.events import Answer, ClassChange
+from dal.labeling.people.fold import Fold
 from dal.labeling.people.page.facts import Facts
+from dal.labeling.people.page.status import Counts
 from dal.runs.asked import AskedLine
 
 
@@ -302,3 +306,22 @@ def test_a_full_disk_acknowledges_nothing(site, monkeypatch):
         assert "No space left on device" in found["error"]
         monkeypatch.undo()
         assert client.answer(label("e1", 0, "cat"))[1]["saved"] == {"e1": 1}
+
+
+def test_labels_are_counted_from_the_new_events_as_from_all():
+    random = Random(0)
+    fold, counts = Fold(["cat", "dog", "bird"]), Counts()
+    for seq in range(1, 400):
+        person, index = random.choice("ab"), random.randrange(30)
+        kind = random.choice(["label", "label", "none", "skip", "undo"])
+        if seq == 200:
+            fold.apply(ClassChange(seq, "merge", "merge_class", "dog", "cat"))
+        elif kind == "undo" and (own := list(fold.answers_of(person))):
+            target = fold.answer(random.choice(own))
+            fold.apply(Answer(seq, f"e{seq}", "undo", target.index, "x", annotator=person, undoes=target.seq))
+        else:
+            name = random.choice(["cat", "bird"]) if kind == "label" else None
+            fold.apply(Answer(seq, f"e{seq}", "skip" if kind == "undo" else kind, index, "x", name, person))
+        if seq % 3 == 0:
+            found = {number: count for number, count in counts.of(fold).items() if count}
+            assert found == {number: count for number, count in Counts().of(fold).items() if count}
