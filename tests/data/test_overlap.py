@@ -18,6 +18,7 @@ from dal.errors import DalError
 from dal.labeling.oracle import DatasetOracle
 from dal.loop import ActiveLearner
 from dal.stopping import CampaignConfig
+from dal.training import TrainingConfig
 
 SAME = r"^data: expected other images in the test set than in the training set, got the same {} images in both\."
 
@@ -100,7 +101,7 @@ def learner_of(data):
     return ActiveLearner(toy_model, data, Random())
 
 
-def test_run_refuses_the_training_set_as_test_set():
+def test_run_warns_of_the_training_set_as_test_set():
     class Both(pl.LightningDataModule):
         num_classes = 3
 
