@@ -221,7 +221,7 @@ def test_stopping_rules_replays_finished_runs(monkeypatch, tmp_path, capsys):
 @pytest.fixture
 def tiny(monkeypatch, tmp_path):
     """Settings of the whole experiment that train for a moment, on noise."""
-    use_small_fashion(monkeypatch, tmp_path, train=60)
+    use_small_fashion(monkeypatch, tmp_path, train=61)
     monkeypatch.chdir(tmp_path)
     contenders = imported("experiment_contenders")
     return contenders.Settings(pool=40, initial=10, query=5, rounds=1, epochs=1, batch_size=10, draws=2)

@@ -148,7 +148,7 @@ def test_model_with_other_classes_is_refused(data):
     from dal import Classifier
     from dal.models.backbones import SmallCNN
 
-    with pytest.raises(DalError, match=r"model: expected a last layer with 3 outputs.* got .4 outputs at"):
+    with pytest.raises(DalError, match=r"model: expected a last layer with 3 outputs.* got 4 outputs at"):
         ActiveLearner(Classifier(SmallCNN(1, (8, 8)), num_classes=4), data, Margin())
 
 

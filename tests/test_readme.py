@@ -126,7 +126,7 @@ def test_the_lines_for_a_project_of_ones_own(monkeypatch, capsys, tmp_path):
     learner = scope["learner"]
     assert learner.pool.num_labeled == 100 and learner.model.module.steps == 3  # of the last round
     monkeypatch.chdir(tmp_path)
-    scope["test_data"] = from_dataset(dataset, num_classes=10)
+    scope["test_data"] = from_dataset(TensorDataset(1 - dataset.tensors[0], dataset.tensors[1]), num_classes=10)
     campaign = second.replace("seed=1)", "seed=1, training=TrainingConfig(max_updates=3, min_updates=1))")
     exec(compile(campaign, "README.md", "exec"), scope)
     assert scope["rows"][-1]["num_labeled"] == 60 and (tmp_path / "runs" / "mine" / "selections.csv").exists()

@@ -55,8 +55,8 @@ def run(
     ``prices`` are for campaign.cost_optimum.
 
     Raises DalError, before a label is bought, for settings that conflict with each other, with the data or with a
-    finished round of the records, and for a test set of the training images. Raises WaitingForAnswers if the oracle has
-    no labels yet; a later call with the same records resumes.
+    finished round of the records. Raises WaitingForAnswers if the oracle has no labels yet; a later call with the same
+    records resumes. A warning counts and names test images that are also training images.
     """
     campaign = for_task(campaign or CampaignConfig(), learner.data.task, learner.metrics.numbers)
     test = None if test is None else _test_data(learner, test)
@@ -90,7 +90,7 @@ def run(
 
 def _test_data(learner: ActiveLearner, test: ImageData | object) -> ImageData:
     data = as_image_data(test, "test", learner.data.classes)
-    check_test_images(learner.data, data)
+    check_test_images(learner.data, data, refuse=False)
     return data
 
 

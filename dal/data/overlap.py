@@ -17,22 +17,22 @@ _COMPARED = 32
 _NAMED = 3
 
 
-def check_test_images(train: ImageData, test: ImageData) -> None:
+def check_test_images(train: ImageData, test: ImageData, refuse: bool = True) -> None:
     """Warn about test images that are also in the training set.
 
     Digests identify the images. Subsets of one Dataset are compared by position. Other sources without digests are only
     compared if both have the same size: up to 32 images at the same positions.
 
-    Raises DalError if the test set consists of the training images.
+    Raises DalError if the test set consists of the training images. Without ``refuse``, this is a warning too.
     """
     keys = _keys(train, test)
-    if keys is None:
-        if _look_the_same(train, test):
-            raise _same(len(test))
+    in_train, in_test = keys or ((), ())
+    same = _look_the_same(train, test) if keys is None else Counter(in_train) == Counter(in_test)
+    if same and refuse:
+        raise DalError(_same(len(test)) + " Choose another test set.")
+    if same:
+        warnings.warn(_same(len(test)) + " Test results are too good.", stacklevel=1)
         return
-    in_train, in_test = keys
-    if len(in_train) == len(in_test) and Counter(in_train) == Counter(in_test):
-        raise _same(len(test))
     place = {key: position for position, key in reversed(list(enumerate(in_train)))}
     pairs = [(position, place[key]) for position, key in enumerate(in_test) if key in place]
     if pairs:
@@ -45,11 +45,9 @@ def check_test_images(train: ImageData, test: ImageData) -> None:
         )
 
 
-def _same(count: int) -> DalError:
-    return DalError(
-        f"data: expected other images in the test set than in the training set, got the same {count:,} images in both. "
-        "Choose another test set."
-    )
+def _same(count: int) -> str:
+    expected = "other images in the test set than in the training set"
+    return f"data: expected {expected}, got the same {count:,} images in both."
 
 
 def _keys(train: ImageData, test: ImageData) -> tuple[Sequence[Hashable], Sequence[Hashable]] | None:

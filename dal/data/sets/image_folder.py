@@ -100,6 +100,8 @@ class ImageFolder(DataConfig):
 
     def _csv_path(self) -> Path:
         assert self.csv is not None
+        if "\0" in self.csv:
+            raise bad_value("data.csv", "a path without a NUL character", self.csv)
         return user_path(self.csv)
 
     def _read_multi_label(self, listing: Listing) -> ImageSplits:

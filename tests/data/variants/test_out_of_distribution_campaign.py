@@ -101,7 +101,7 @@ def test_a_learner_is_told_and_needs_a_class_to_fit(open_set):
     with pytest.raises(DalError, match="labels: expected a class for at least one of the points, got none for all 3"):
         one.tell_validation(outside[:3], [OUT_OF_CLASS] * 3)
     one.tell(outside[:5], [OUT_OF_CLASS] * 5)
-    with pytest.raises(DalError, match="fit: expected points labeled with a class, got '5 that belong to none"):
+    with pytest.raises(DalError, match="fit: expected points labeled with a class, got 5 that belong to none"):
         one.fit()
     assert one.labels_bought == 5 and not set(one.pool.unlabeled.tolist()) & set(outside[:5])
 
