@@ -24,7 +24,7 @@ from dal.acquisition.stochastic import Stochastic
 from dal.labeling.people.events import LABEL, SKIP, Answer
 from dal.labeling.people.fold import OPEN, Fold
 from dal.labeling.people.leases import Leases
-from dal.labeling.people.refit import labels_to_refit, measured_rho, queue_size, refit_due, too_old
+from dal.labeling.people.refit import labels_to_refit, measured_rho, queue_size, refit_due
 from dal.labeling.people.wanted import wanted
 from dal.runs.asked import AskedLine
 from dal.runtime.seeding import derive_seed, generator
@@ -293,3 +293,8 @@ def fit_seconds(annotators: int, rho: float, initial: int, budget: int, seeds: S
             arrived += Campaign(blank, Strategy("random"), team, seed, initial, budget).run().arrived
         seconds *= min(3.0, max(1 / 3, rho / max(float(np.mean(arrived)), 0.01)))
     return seconds
+
+
+def too_old(behind: int, labeled: int, max_behind: float) -> bool:
+    """Return whether a ranking misses more than this share of the labels. dal has no such rule: it gained nothing."""
+    return behind > max(1.0, max_behind * labeled)

@@ -98,7 +98,6 @@ class OracleConfig:
         "noise": share(noun="a probability"),
         "refit_labels": whole(1, 10**9),
         "refit_growth": Range(0, 10**6),
-        "max_behind": Range(0, 10**6),
         "overlap": whole(1, 100),
         "prefetch": whole(1, 1000),
         "poll_seconds": Range(0, 3600, above=True),
@@ -115,8 +114,6 @@ class OracleConfig:
     """Smallest number of new labels to train again while people label (oracle.wait)."""
     refit_growth: float = 0.05
     """New labels to train again, as a share of the labels that the last training saw (oracle.wait)."""
-    max_behind: float = 0.1
-    """Share of labels that a ranking may not know; with more, people get work that needs no ranking."""
     overlap: int = 1
     """Number of people who answer for each point."""
     prefetch: int = 8

@@ -19,7 +19,6 @@ FREE = {
     "acquisition.file",
     "benchmark",
     "compute",
-    "oracle.max_behind",
     "oracle.overlap",
     "oracle.poll_seconds",
     "oracle.prefetch",

@@ -188,6 +188,5 @@ def test_a_target_that_cannot_be_imported_names_the_cause():
     with pytest.raises(DalError) as error:
         with_objects({"logger": {"_target_": "nope.Nope"}})
     assert str(error.value) == (
-        "trainer.logger: expected a class that Python can import as _target_, got "
-        "nope.Nope (No module named 'nope')."
+        "trainer.logger: expected a class that Python can import as _target_, got nope.Nope (No module named 'nope')."
     )

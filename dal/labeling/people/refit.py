@@ -1,4 +1,4 @@
-"""When to refit while people label, how many points to queue, and when a ranking is too old."""
+"""When to refit while people label, and how many points to queue."""
 
 from __future__ import annotations
 
@@ -65,15 +65,3 @@ def queue_size(rho: float, annotators: int, prefetch: int, left: int, to_refit: 
     """
     wanted = math.ceil(2 * max(rho, to_refit) - _TOLERANCE) + annotators * prefetch
     return min(left, max(1, wanted))
-
-
-def too_old(behind: int, labeled: int, max_behind: float = 0.1) -> bool:
-    """Return whether a ranking is too old to choose points by.
-
-    ``behind`` is the number of labels since the snapshot of the ranking, and ``labeled`` that of all labels. A ranking
-    that has seen all labels but one is never too old.
-
-    >>> too_old(30, 300), too_old(31, 300), too_old(1, 5)
-    (False, True, False)
-    """
-    return behind > max(1.0, max_behind * labeled + _TOLERANCE)

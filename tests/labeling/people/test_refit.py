@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dal.labeling.people.refit import labels_to_refit, measured_rho, queue_size, refit_due, too_old
+from dal.labeling.people.refit import labels_to_refit, measured_rho, queue_size, refit_due
 
 
 def test_the_rules_need_no_torch():
@@ -72,20 +72,3 @@ def test_the_queue_is_never_shorter_than_what_makes_the_next_refit_due(labeled, 
     to_refit = labels_to_refit(labeled, 1, growth)
     size = queue_size(rho=0, annotators=1, prefetch=0, left=10**6, to_refit=to_refit)
     assert refit_due(size, labeled, 1, growth)
-
-
-@pytest.mark.parametrize(
-    ("behind", "labeled", "most", "old"),
-    [
-        (0, 0, 0.1, False),
-        (1, 5, 0.1, False),  # one label behind is never too old
-        (2, 5, 0.1, True),
-        (30, 300, 0.1, False),
-        (31, 300, 0.1, True),
-        (7, 100, 0.07, False),
-        (1000, 1000, math.inf, False),
-        (2, 1000, 0.0, True),
-    ],
-)
-def test_a_ranking_is_too_old_by_its_share_of_labels(behind, labeled, most, old):
-    assert too_old(behind, labeled, most) is old
