@@ -14,10 +14,10 @@ from dal.cli.trainer_child import TrainerChild
 from dal.errors import DalError, bad_value
 from dal.labeling.people.events import is_annotator
 from dal.labeling.people.leases import Leases
+from dal.labeling.people.page.address import Address, last_address, remember_address
 from dal.labeling.people.page.facts import RunFacts
 from dal.labeling.people.page.images import DataPictures, FolderPictures, Pictures
-from dal.labeling.people.page.last_address import LastAddress
-from dal.labeling.people.page.security import new_token, read_token
+from dal.labeling.people.page.security import read_token
 from dal.labeling.people.page.server import PageServer
 from dal.labeling.people.page.session import LabelingSession
 from dal.labeling.people.people_run import PeopleRun
@@ -77,20 +77,23 @@ def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
 
 
 def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:
-    last = LastAddress(run.path)
-    token = None if options.token_file is None else read_token(Path(options.token_file))
-    has_file = token is not None
-    port, known = (options.port, None) if options.port else last.read()
-    token = token or known or new_token()
-    session = _session(run)
-    pictures = _pictures(run)
+    """Return a server at the last address of the run, if it is free, so that open pages go on."""
+    last = last_address(run.path)
+    token = last.token if options.token_file is None else read_token(Path(options.token_file))
+    session, pictures = _session(run), _pictures(run)
+
+    def at(port: int) -> PageServer:
+        has_file = options.token_file is not None
+        return PageServer(session, pictures, host=options.host, port=port, token=token, has_token_file=has_file)
+
     try:
-        server = PageServer(session, pictures, host=options.host, port=port, token=token, has_token_file=has_file)
+        server = at(options.port or last.port)
     except DalError:
-        if options.port or not port:
+        if options.port or not last.port:
             raise
-        server = PageServer(session, pictures, host=options.host, port=0, token=token, has_token_file=has_file)
-    last.write(server.port, None if has_file else token)
+        server = at(0)
+    # A token that the user keeps in a file is not copied.
+    remember_address(run.path, Address(server.port, last.token))
     return server
 
 

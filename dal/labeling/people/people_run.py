@@ -14,10 +14,11 @@ from dal.data.sources.folder.names import composed
 from dal.errors import DalError
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.first_asks import first_asks, spare_points
-from dal.runs.asked import AskedLine, read_asked
+from dal.labeling.people.page.asked_file import AskedFile
+from dal.runs.asked import AskedLine
 from dal.runs.files.atomic import write_text
 from dal.runs.files.committed import damaged, parsed, read_bytes
-from dal.runs.layout import ASKED, CONFIG, DATA, LABEL_START, STATE
+from dal.runs.layout import CONFIG, DATA, LABEL_START, STATE
 from dal.runs.saved_config import read_config
 from dal.runtime.refusals import explained
 
@@ -34,8 +35,6 @@ class PeopleRun:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._asked: list[AskedLine] | None = None
-        self._asked_stamp: tuple[int, ...] = ()
         self.config: Mapping[str, Any] = self._read()
         kind = self.setting("oracle.kind", "dataset")
         if kind != "people":
@@ -112,19 +111,13 @@ class PeopleRun:
         """The index of each id that people can label."""
         return {id: index for index, id in enumerate(self.ids) if id}
 
-    def asked(self) -> list[AskedLine]:
-        """Return everything that people were asked for, in order, and the same list until it changes.
+    @cached_property
+    def asked(self) -> AskedFile:
+        """Returns everything that people were asked for, in order.
 
-        Before the trainer has asked for anything, these are the points that it will ask for first. Raises DalError for
-        a damaged file.
+        Before the trainer has asked for anything, these are the points that it will ask for first.
         """
-        stamp = _stamp(self.path / ASKED)
-        if self._asked is None or stamp != self._asked_stamp:
-            lines = read_asked(self.path, committed=False)
-            if lines or self._asked is None:
-                self._asked = lines or self._first_asked()
-            self._asked_stamp = stamp
-        return self._asked
+        return AskedFile(self.path, self._first_asked())
 
     def _first_asked(self) -> list[AskedLine]:
         if self.files is None or self.setting("campaign.initial", "random") != "random":
@@ -147,14 +140,6 @@ class PeopleRun:
         """Remove the settings of a run that could not start and has no answers."""
         with explained(path=self.path):
             (self.path / LABEL_START).unlink(missing_ok=True)
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def write_start(path: Path, overrides: list[str], config: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """The rules for labels that arrive while the model trains."""
 
-import math
 import subprocess
 import sys
 

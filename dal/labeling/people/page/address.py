@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dal.labeling.people.page.security import is_token_text, new_token
-
-PAGE = ".page.json"
+from dal.runs.layout import PAGE
 
 
 class Address(NamedTuple):

@@ -7,10 +7,11 @@ from importlib.resources import files
 
 import pytest
 
-from dal.labeling.people.page.address import PAGE, Address, last_address, remember_address
+from dal.labeling.people.page.address import Address, last_address, remember_address
 from dal.labeling.people.page.asked_file import AskedFile
 from dal.labeling.people.page.facts import Facts, RunFacts
 from dal.runs.asked import AskedLine
+from dal.runs.layout import PAGE
 
 
 def test_a_folder_without_a_run_has_no_facts(tmp_path):
@@ -22,10 +23,10 @@ def test_the_facts_are_those_of_the_last_round(tmp_path, synthetic):
         tmp_path / "run",
         [0.5, 0.8],
         stopped=None,
-        extra=lambda i: {"rho": 3.5 * i, "answers_seq": 10 * i, "num_test": 40},
+        extra=lambda i: {"rho": 3 * i, "answers_seq": 10 * i, "num_test": 40},
     )
     facts = RunFacts(run)
-    assert facts() == Facts(accuracy=0.8, num_test=40, rho=3.5, answers_seq=10, round=1)
+    assert facts() == Facts(accuracy=0.8, num_test=40, rho=3, answers_seq=10, round=1)
     (run / "trainer.json").write_text(json.dumps({"phase": "training", "round": 2, "pid": 1, "error": None}))
     assert (facts().phase, facts().accuracy) == ("training", 0.8)
     (run / "trainer.json").write_text(json.dumps({"phase": "stopped", "error": "loss: got nan."}))
