@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dal.labeling.people.events import is_annotator, is_count
 from dal.labeling.people.fold import Fold
@@ -59,6 +59,10 @@ class Leases:
     def holds(self, person: str, now: float) -> list[int]:
         """Return the points that a person holds."""
         return [index for index in self._until if self._holds(person, index, now)]
+
+    def held(self, indices: Iterable[int], now: float) -> int:
+        """Return how many answers for these points are in somebody's hands."""
+        return sum(end > now for index in indices for end in self._until.get(index, {}).values())
 
     def lines(self) -> str:
         """Return the changes since the last call, as lines for the file of leases."""

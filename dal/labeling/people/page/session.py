@@ -59,6 +59,7 @@ class LabelingSession:
         """Return images for a tab, best first, and which of the images in its hands are still wanted."""
         person, tab = body.annotator(), body.tab()
         count, have = body.count("count", MOST_LEASED), set(body.counts("have"))
+        wants = bool(count)
         with self.answers.mutex:
             now, fold = self._clock(), self.answers.refresh()
             lines = wanted(self._all_lines(), fold, self._leases.overlap)
@@ -67,6 +68,7 @@ class LabelingSession:
             held = [line for line in lines if line.index in have - elsewhere]
             kept = self._leases.take(person, len(held), held, fold, now)
             free = [line for line in lines if line.index not in have | elsewhere]
+            count = min(count, self._affordable(person, lines, kept, now))
             taken = self._leases.take(person, count, free, fold, now) if count else []
             self._tabs.hold(person, tab, [line.index for line in (*kept, *taken)], now)
             self._file.save()
@@ -75,9 +77,18 @@ class LabelingSession:
                 "kept": [line.index for line in kept],
                 "status": self._status(),
             }
-            if count and not taken and not kept:
+            if wants and not taken and not kept:
                 found["nothing"] = nothing_to_label(self._facts(), len(lines), fold.bought, self.budget)
             return found
+
+    def _affordable(self, person: str, lines: Sequence[AskedLine], kept: Sequence[AskedLine], now: float) -> int:
+        """Return how many images the rest of the budget allows a person besides those that all have in their hands."""
+        if self.budget is None:
+            return MOST_LEASED
+        # The images that the person took before a reload of the page come first, so they are not in other hands.
+        again = {line.index for line in lines} & set(self._leases.holds(person, now)) - {line.index for line in kept}
+        in_hands = self._leases.held((line.index for line in lines), now) - len(again)
+        return max(0, self.budget - self.answers.fold.bought - in_hands)
 
     def answer(self, body: Body) -> dict[str, Any]:
         """Record answers and undos in their order. They are on the disk when this returns."""

@@ -325,3 +325,13 @@ def test_labels_are_counted_from_the_new_events_as_from_all():
         if seq % 3 == 0:
             found = {number: count for number, count in counts.of(fold).items() if count}
             assert found == {number: count for number, count in Counts().of(fold).items() if count}
+
+
+def test_no_more_images_are_handed_out_than_the_budget_allows(tmp_path):
+    with site_of(tmp_path, count=20, budget=6).serve() as server:
+        assert Client(server).lease(4)[0] == [0, 1, 2, 3]
+        other = Client(server, "bo")
+        assert other.lease(4)[0] == [4, 5]
+        assert Client(server, "cy").lease(4)[0] == []
+        other.post("release")
+        assert Client(server, "cy").lease(4)[0] == [4, 5]
