@@ -85,7 +85,8 @@ class RunFolder(Records):
         try:
             state = state_to_resume(self.path, config, str(fingerprint))
             if state is None:
-                self._discard()
+                if os.path.lexists(self.path / STATE):
+                    self._discard()
                 self._digests = write_points(self.path, fingerprint)
                 self._digests[CONFIG] = write_text(self.path / CONFIG, dump_config(config))
                 self._commit()
