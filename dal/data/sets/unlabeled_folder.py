@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -45,7 +45,7 @@ class UnlabeledFolder(DataConfig):
 
     root: str = ""
     """Folder of the images, with any subfolders."""
-    classes: list[str] = field(default_factory=list)
+    classes: list[str] | None = None
     """Class names that people choose from, in order, such as [cat,dog]."""
     image_size: int = 64
     """Side length in pixels to which images are cropped and resized."""
@@ -56,23 +56,16 @@ class UnlabeledFolder(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Hydra makes the configuration without values first.
-        if self.classes:
-            self.classes = check_class_names(self.classes)
-            if len(self.classes) < 2:
-                raise bad_value("data.classes", "at least two class names, such as [cat,dog]", list(self.classes))
-            check_listed_names("data.classes", self.classes)
-            for name in self.classes:
-                if name.startswith("="):
-                    raise bad_value("data.classes", "names that do not begin with = (as =none and =skip do)", name)
+        if self.classes is not None:  # Hydra makes the configuration without values first
+            self.classes = _checked_names(self.classes)
+
+    def read(self) -> ImageSplits:
+        if self.classes is None:
+            raise bad_value("data.classes", "at least two class names, such as [cat,dog]", None)
         for shared in fields(DataConfig):
             if getattr(self, shared.name) != shared.default and shared.name != "copy_noise":
                 expected = f"{shared.default} with data=unlabeled_folder".replace("None", "null")
                 raise bad_value(f"data.{shared.name}", expected, getattr(self, shared.name))
-
-    def read(self) -> ImageSplits:
-        if len(self.classes) < 2:
-            raise bad_value("data.classes", "at least two class names, such as [cat,dog]", list(self.classes))
         root = existing_folder("data.root", self.root)
         test_root = None if self.test_root is None else separate_folder(root, self.test_root)
         files = some_images("data.root", root).files
@@ -128,6 +121,17 @@ class WithGaps:
             return None
         rest = iter(found)
         return [bytes(DIGEST_BYTES) if self.places[int(index)] is None else next(rest) for index in indices]
+
+
+def _checked_names(classes: Sequence[object]) -> list[str]:
+    names = check_class_names(classes)
+    if len(names) < 2:
+        raise bad_value("data.classes", "at least two class names, such as [cat,dog]", list(classes))
+    check_listed_names("data.classes", names)
+    for name in names:
+        if name.startswith("="):
+            raise bad_value("data.classes", "names that do not begin with = (as =none and =skip do)", name)
+    return names
 
 
 def _escaped(file: str) -> str:
