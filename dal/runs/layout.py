@@ -24,7 +24,6 @@ LEASES = ".leases"
 LABEL_START = "label.json"
 TRAINER = "trainer.json"
 TRAINER_LOG = "trainer.log"
-PEOPLE = {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
 
 TENSORBOARD = "tensorboard"
 
@@ -40,8 +39,13 @@ SUMMARY = "summary.csv"
 
 ANY_WEIGHTS, ANY_SCORES = "weights_*.pt", "scores_*.pt"
 
-OURS = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, TEST, QUERY, ENVIRONMENT, TENSORBOARD, *PEOPLE}
-OURS |= {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS}
+PEOPLE = {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, LABEL_START, TRAINER, TRAINER_LOG}
+"""Files of a run whose labels people give. Some are there before the run starts."""
+
+UNCOMMITTED = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, TEST, QUERY, ENVIRONMENT, TENSORBOARD, *PEOPLE}
+"""Files that a folder without a commit can have."""
+
+OURS = {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS, *UNCOMMITTED}
 """Files that a run writes, in addition to weights and scores."""
 
 

@@ -10,20 +10,7 @@ from filelock import FileLock, Timeout
 
 from dal.errors import DalError
 from dal.runs.files.committed import check_contents
-from dal.runs.layout import (
-    CONFIG,
-    DATA,
-    ENVIRONMENT,
-    LOCK,
-    PEOPLE,
-    QUERY,
-    ROUNDS,
-    SELECTIONS,
-    STATE,
-    TENSORBOARD,
-    TEST,
-    VALIDATION,
-)
+from dal.runs.layout import PEOPLE, STATE, UNCOMMITTED
 from dal.runtime.refusals import refusal
 
 
@@ -40,9 +27,8 @@ def check_place(folder: Path) -> None:
 
 
 def _strangers(folder: Path) -> list[str]:
-    ours = {CONFIG, DATA, LOCK, SELECTIONS, ROUNDS, VALIDATION, TEST, QUERY, ENVIRONMENT, TENSORBOARD, *PEOPLE}
     temporary = (f".{STATE}.new", ".config", *(f".{name}.new" for name in PEOPLE))
-    return sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.startswith(temporary))
+    return sorted(p.name for p in folder.iterdir() if p.name not in UNCOMMITTED and not p.name.startswith(temporary))
 
 
 def acquire(lock: FileLock, folder: Path) -> None:

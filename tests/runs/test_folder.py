@@ -13,6 +13,7 @@ from dal.acquisition import Margin
 from dal.errors import DalError
 from dal.labeling.oracle import DatasetOracle
 from dal.runs.folder import RunFolder
+from dal.runs.layout import PEOPLE
 from dal.runs.restored import read_run_folder
 from dal.stopping import CampaignConfig
 
@@ -108,6 +109,13 @@ def test_prices_may_change_unless_the_campaign_goes_by_them(tmp_path, data):
 def test_other_images_are_refused(finished, data):
     with pytest.raises(DalError, match=r"data: the run in .* started with other images"):
         RunFolder(finished, CONFIG, data.subset(range(80)).fingerprint())
+
+
+def test_a_run_starts_in_a_folder_where_people_have_answered(tmp_path, data):
+    for name in PEOPLE:
+        (tmp_path / name).write_text("theirs")
+    RunFolder(tmp_path, CONFIG, data.fingerprint()).close()
+    assert all((tmp_path / name).read_text() == "theirs" for name in PEOPLE)
 
 
 def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path, data):

@@ -6,7 +6,7 @@ import os
 import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import IO
@@ -25,6 +25,7 @@ from dal.runtime.refusals import RefusedBySystem, explained
 
 _BLOCK = 2**17
 _TAIL = 256
+_POLL_SECONDS = 0.002
 
 
 class Answers:
@@ -61,14 +62,26 @@ class Answers:
         with self.mutex:
             if not os.path.lexists(self.path / ANSWERS):
                 if self._size:
-                    self._start_over()
+                    raise DalError(
+                        f"answers: expected {ANSWERS} in {str(self.path)!r}, got no such file. Restore it, or choose "
+                        "another folder."
+                    )
                 return self._fold
             with self._opened() as file:
                 if not self._continues(file):
                     self._start_over()
                 for block in _whole_lines(file, self._size):
                     self._take(block)
+            self._fold.settle()
             return self._fold
+
+    def refresh_confirmed(self) -> Fold:
+        """Read new events as refresh() does, after any write in progress.
+
+        A write that fails is taken back, so only this fold has no event that can still disappear.
+        """
+        with self.mutex, explained(path=self.path / ANSWERS), self._locked():
+            return self.refresh()
 
     def read(self, upto: int | None = None) -> Fold:
         """Return a new fold of the first ``upto`` events, by default of all.
@@ -83,6 +96,7 @@ class Answers:
                     self._apply(fold, block if excess <= 0 else b"".join(block.splitlines(keepends=True)[:-excess]))
                     if fold.seq == upto:
                         break
+        fold.settle()
         if upto is not None and fold.seq != upto:
             raise DalError(f"answers: expected {upto} events in {ANSWERS} of {str(self.path)!r}, got {fold.seq}.")
         return fold
@@ -123,13 +137,19 @@ class Answers:
 
         Raises DalError as record() does, before anything is written.
         """
-        with self.mutex, explained(path=self.path / ANSWERS), self._lock:
+        with self.mutex, explained(path=self.path / ANSWERS), self._locked():
             self._refresh_to_write()
             found = self._checked(drafts)
             text = "".join(event_line(event) for event, is_new in found if is_new)
             if text:
                 self._append(text)
             return found
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.path.stat()  # the lock would make a folder that is gone
+        with self._lock.acquire(poll_interval=_POLL_SECONDS):
+            yield
 
     def _checked(self, drafts: Sequence[Draft]) -> list[tuple[Event, bool]]:
         """Return the events of drafts, each with whether it is new."""
@@ -168,17 +188,22 @@ class Answers:
                 truncate(path, self._size)
             raise
         self._take(data)
+        self._fold.settle()
 
     def _refresh_to_write(self) -> None:
         """Read new events under the lock, and cut off a last line that a killed process left."""
-        self.refresh()
+        fold = self.refresh()
+        try:
+            _ = fold.events
+        except ValueError as error:
+            raise self._damaged(self._first_damaged()) from error
         path = self.path / ANSWERS
         if os.path.lexists(path) and path.stat().st_size > self._size:
             truncate(path, self._size)
             warnings.warn(
                 f"answers: the last line of {ANSWERS} in {str(self.path)!r} was not whole and is removed. "
                 "Its answer was never confirmed.",
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def _start_over(self) -> None:

@@ -10,9 +10,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from dal.labeling.people.events import LABEL, UNDO, is_class_name, parse_event
+from dal.labeling.people.events import LABEL, UNDO, UnexpectedValue, is_class_name, parse_event
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.rows import CODE, KINDS
 
@@ -33,7 +34,7 @@ _UNDO = CODE[UNDO]
 
 
 def apply_lines(fold: Fold, data: bytes) -> None:
-    """Apply the next whole lines of the journal.
+    """Apply the next whole lines of the journal, up to a call of fold.settle().
 
     Raises ValueError for a line that is damaged or does not fit. The fold is then of no further use.
     """
@@ -44,7 +45,7 @@ def apply_lines(fold: Fold, data: bytes) -> None:
         if odd > start:
             _apply_usual(fold, rows[start:odd])
         if odd < len(rows):
-            fold.apply(parse_event(rows[odd][-1]))
+            fold.add(parse_event(rows[odd][-1]))
         start = odd + 1
 
 
@@ -59,10 +60,9 @@ def _apply_usual(fold: Fold, rows: Sequence[_Match]) -> None:
     seqs, events, kinds, indices, labels, annotators, seconds, suggestions, undoes, _ = zip(*rows, strict=True)
     first, stop = fold.seq + 1, fold.seq + 1 + len(rows)
     _expect(list(map(int, seqs)) == list(range(first, stop)), "seq")
-    known = len(fold.events)
-    fold.events.update(zip(events, range(first, stop), strict=True))
-    _expect(len(fold.events) == known + len(rows), "event")
-    _expect(all(map(_is_suggestion, set(suggestions))), "suggestion")
+    fold.add_ids(events)
+    for suggestion in set(suggestions):
+        _class_name(suggestion)
     codes = bytes(map(CODE.__getitem__, kinds))
     targets = [(first + place, int(target)) for place, target in enumerate(undoes) if target]
     _expect(codes.count(_UNDO) == len(targets), "undoes")
@@ -76,10 +76,7 @@ def _apply_usual(fold: Fold, rows: Sequence[_Match]) -> None:
     )
     for seq, target in targets:
         _expect(fold.kinds[seq] == _UNDO, "undoes")
-        fold.link(first, seq)
-        fold.take_back(seq, target)
-        first = seq + 1
-    fold.link(first, stop)
+        fold.add_target(seq, target)
 
 
 class _Cached(dict[Any, Any]):
@@ -95,19 +92,22 @@ class _Cached(dict[Any, Any]):
 
 def _number(fold: Fold, kind: str, text: str) -> int:
     """Return the class of a label as a line has it, or -1 for another kind of answer."""
-    label = json.loads(text)
+    label = _class_name(text)
     _expect((kind == LABEL) == (label is not None), "label")
-    if label is None:
-        return -1
-    number = fold.classes.resolved(label)
-    _expect(is_class_name(label) and number is not None, "label")
-    return number if number is not None else -1
+    number = -1 if label is None else fold.classes.resolved(label)
+    if number is None:
+        raise UnexpectedValue("label")
+    return number
 
 
-def _is_suggestion(text: str) -> bool:
-    return text == "null" or is_class_name(json.loads(text))
+@lru_cache(maxsize=2**14)
+def _class_name(text: str) -> str | None:
+    """Return the name of a class as a line has it. Raises ValueError for a name that no class can have."""
+    name: str | None = json.loads(text)
+    _expect(name is None or is_class_name(name), "label")
+    return name
 
 
 def _expect(condition: bool, name: str) -> None:
     if not condition:
-        raise ValueError(f"unexpected value of {name}")
+        raise UnexpectedValue(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dal.labeling.people.classes import Classes
@@ -70,8 +70,9 @@ class Fold(Rows):
     def __init__(self, classes: Sequence[str], find: Callable[[int], Event] | None = None) -> None:
         super().__init__()
         self.classes = Classes(classes)
-        self.events: dict[str, int] = {}
-        """The seq of each event id."""
+        self._ids: dict[str, int] = {}
+        self._new_ids: list[tuple[int, Sequence[str]]] = []  # not in the dict yet, with the seq of the first
+        self._num_ids = 0
         self._find = find
         self._kept: list[Event] = []
 
@@ -88,32 +89,47 @@ class Fold(Rows):
 
         Raises ValueError, and changes nothing, for a gap, a repeated id, and a class or a target that does not exist.
         """
+        if event.event in self.events:
+            raise ValueError(f"expected a new event id, got {event.event!r}")
+        self.add(event)
+        self.settle()
+
+    def add(self, event: Event) -> None:
+        """Add the next event, up to a call of settle()."""
         seq = self.seq + 1
         if event.seq != seq:
             raise ValueError(f"expected event {seq}, got {event.seq}")
-        if event.event in self.events:
-            raise ValueError(f"expected a new event id, got {event.event!r}")
         if isinstance(event, ClassChange):
             self.classes.apply(event)
             self.add_row(CODE["class"], -1, -1, event.annotator, math.nan)
         else:
-            label = -1
-            if event.label is not None:
-                number = self.classes.resolved(event.label)
-                if number is None:
-                    raise ValueError(f"expected one of {', '.join(self.classes.offered)}, got {event.label!r}")
-                label = number
+            number = None if event.label is None else self.classes.resolved(event.label)
+            if event.label is not None and number is None:
+                raise ValueError(f"expected one of {', '.join(self.classes.offered)}, got {event.label!r}")
             if event.undoes is not None:
                 self.check_target(seq, event.undoes)
             seconds = math.nan if event.seconds is None else float(event.seconds)
-            self.add_row(CODE[event.kind], event.index, label, event.annotator, seconds)
+            self.add_row(CODE[event.kind], event.index, -1 if number is None else number, event.annotator, seconds)
             if event.undoes is not None:
-                self.take_back(seq, event.undoes)
-            else:
-                self.link(seq, seq + 1)
-        self.events[event.event] = seq
+                self.add_target(seq, event.undoes)
+        self.add_ids((event.event,))
         if self._find is None:
             self._kept.append(event)
+
+    def add_ids(self, ids: Sequence[str]) -> None:
+        """Add the ids of the last events."""
+        self._new_ids.append((self._num_ids + 1, ids))
+        self._num_ids += len(ids)
+
+    @property
+    def events(self) -> Mapping[str, int]:
+        """The seq of each event id. Raises ValueError for an id that two events have."""
+        for first, ids in self._new_ids:
+            self._ids.update(zip(ids, range(first, first + len(ids)), strict=True))
+        self._new_ids.clear()
+        if len(self._ids) != self._num_ids:
+            raise ValueError("expected different event ids")
+        return self._ids
 
     def said(self, index: int) -> list[Said]:
         """Return the present answer of each person for a point, in the order of the journal."""
@@ -144,7 +160,7 @@ class Fold(Rows):
 
     def points(self) -> Iterator[int]:
         """Yield the points that have ever had an answer, in the order of their first one."""
-        yield from self._last
+        yield from dict.fromkeys(index for index, kind in zip(self.indices, self.kinds, strict=True) if kind < _UNDO)
 
     def event(self, seq: int) -> Event:
         """Return an event by its seq. Raises LookupError for a seq that does not exist."""
@@ -186,16 +202,10 @@ class Fold(Rows):
     def answers_of(self, annotator: str) -> Iterator[int]:
         """Yield the seqs of a person's answers, the last first, with those that are taken back or replaced."""
         number = self._person.get(annotator)
-        seq = 0 if number is None else self._last_of_person[number]
-        while seq:
-            yield seq
-            seq = self._before_of_person[seq]
+        for seq in range(self.seq, 0, -1):
+            if self.annotators[seq] == number and self.kinds[seq] < _UNDO:
+                yield seq
 
     def is_present(self, seq: int) -> bool:
         """Return whether an answer counts: not taken back, and the person's last one for the point."""
         return self._present(self._last.get(self.indices[seq], 0), self.annotators[seq]) == seq
-
-    def labels_after(self, seq: int, upto: int | None = None) -> int:
-        """Return the number of ``label`` and ``none`` answers after an event, also of those replaced since then."""
-        part = self.kinds[seq + 1 : None if upto is None else upto + 1]
-        return part.count(_LABEL) + part.count(_NONE)

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Iterable
 
 from dal.labeling.people.events import ANSWERS, LABEL, NONE, UNDO, UNSURE
+from dal.labeling.people.linked import linked
 
 KINDS = (*ANSWERS, UNDO, "class")
 """Kinds by the code that a fold keeps. All changes of classes have the last one."""
@@ -19,8 +20,7 @@ _CLASS = CODE["class"]
 class Rows:
     """A row for each event, by its seq. Row 0 stands for no event.
 
-    The rows of a point are linked, the last first, and so are those of a person. A row takes a few numbers, so that a
-    million events fit in memory.
+    The rows of a point are linked, the last first. A row takes a few numbers, so that a million events fit in memory.
     """
 
     def __init__(self) -> None:
@@ -34,9 +34,11 @@ class Rows:
         self.kinds, self.undone = bytearray([_CLASS]), bytearray(1)
         self.indices, self.labels, self.annotators = array("q", [-1]), array("q", [-1]), array("q", [-1])
         self.seconds = array("d", [math.nan])
-        self._before, self._before_of_person = array("q", [0]), array("q", [0])  # the answer before
+        self._before = array("q", [0])  # the answer before for the same point
         self._last: dict[int, int] = {}  # by point
-        self._last_of_person: list[int] = []
+        self.targets: dict[int, int] = {}
+        """The seq that each undo takes back."""
+        self._settled = 1
         self._takes_back: dict[int, int] = {}  # the answer that an undo event takes or gives back
         self._last_undo: dict[int, int] = {}  # by answer
 
@@ -57,7 +59,7 @@ class Rows:
         annotators: Iterable[int],
         seconds: Iterable[float],
     ) -> None:
-        """Add the rows of the next events, which link() and take_back() then apply."""
+        """Add the rows of the next events, which settle() then applies."""
         self.kinds += kinds
         self.indices.extend(indices)
         self.labels.extend(labels)
@@ -66,7 +68,12 @@ class Rows:
         none = bytes(len(kinds))
         self.undone += none
         self._before.frombytes(none * self._before.itemsize)
-        self._before_of_person.frombytes(none * self._before.itemsize)
+
+    def add_target(self, seq: int, target: int) -> None:
+        """Add the target of an undo. Raises ValueError for one that it cannot have."""
+        self.check_target(seq, target)
+        self.targets[seq] = target
+        self.indices[seq] = self.indices[target]
 
     def person_number(self, annotator: str) -> int:
         """Return the number of a person, also of a new one."""
@@ -74,50 +81,63 @@ class Rows:
         if number is None:
             number = self._person[annotator] = len(self.people)
             self.people.append(annotator)
-            self._last_of_person.append(0)
         return number
 
-    def link(self, first: int, stop: int) -> None:
-        """Link the answers of the rows from ``first`` to ``stop`` to those before them, and count them."""
-        kinds, indices, annotators = self.kinds, self.indices, self.annotators
-        last, last_of_person = self._last, self._last_of_person
-        bought = 0
-        for seq in range(first, stop):
-            index, person = indices[seq], annotators[seq]
-            before = last.get(index, 0)
-            if before:
-                self._before[seq] = before
-                own = self._present(before, person)
-                if own:
-                    self.corrected += 1
-                    bought -= kinds[own] in _PAID
-            last[index] = seq
-            self._before_of_person[seq] = last_of_person[person]
-            last_of_person[person] = seq
-            bought += kinds[seq] in _PAID
-        self.bought += bought
+    def check_target(self, seq: int, target: int) -> None:
+        """Raise ValueError if an undo event cannot have this target."""
+        if not 0 < target < seq or self.kinds[target] == _CLASS:
+            raise ValueError(f"expected an answer or an undo to take back, got event {target}")
 
-    def take_back(self, seq: int, target: int) -> None:
-        """Apply an undo: take an answer back, or, for the last undo of an answer, give it back.
+    def settle(self, many: int = 20_000) -> None:
+        """Link and count the rows since the last call. From ``many`` rows on, NumPy does so for all rows at once."""
+        first, self._settled = self._settled, len(self.kinds)
+        if self._settled - first >= many:
+            for seq in self._undos_from(first):
+                self._take_back(seq, self.targets[seq])
+            self._before, self._last, self.bought, self.corrected = linked(
+                self.kinds, self.undone, self.indices, self.annotators
+            )
+            return
+        for seq in range(first, self._settled):
+            if self.kinds[seq] < CODE[UNDO]:
+                self._link(seq)
+            elif self.kinds[seq] == CODE[UNDO]:
+                self._undo(seq)
+
+    def _undos_from(self, first: int) -> list[int]:
+        return [seq for seq in self.targets if seq >= first]
+
+    def _link(self, seq: int) -> None:
+        """Link an answer to the one before it for the same point, and count it."""
+        index = self.indices[seq]
+        before = self._before[seq] = self._last.get(index, 0)
+        own = self._present(before, self.annotators[seq])
+        self.corrected += own > 0
+        self.bought += (self.kinds[seq] in _PAID) - (self.kinds[own] in _PAID)
+        self._last[index] = seq
+
+    def _undo(self, seq: int) -> None:
+        """Apply an undo, and count what it changes."""
+        index, person = self.indices[seq], self.annotators[self._answer_of(self.targets[seq])]
+        answers, paid = self._live(index, person)
+        self._take_back(seq, self.targets[seq])
+        now, now_paid = self._live(index, person)
+        self.corrected += max(0, now - 1) - max(0, answers - 1)
+        self.bought += now_paid - paid
+
+    def _take_back(self, seq: int, target: int) -> None:
+        """Take an answer back, or, for the last undo of an answer, give it back.
 
         An undo of what is taken back already changes nothing.
         """
-        self.check_target(seq, target)
-        answer = self._takes_back.get(target, target)
+        answer = self._answer_of(target)
         self._takes_back[seq] = answer
-        if self.is_taken_back(target):
-            return
-        self._last_undo[answer] = seq
-        index, person = self.indices[answer], self.annotators[answer]
-        paid_before = self.kinds[self._present(self._last[index], person)] in _PAID
-        self.corrected -= self._replaced(index, person)
-        self.undone[answer] ^= 1
-        self.corrected += self._replaced(index, person)
-        self.bought += (self.kinds[self._present(self._last[index], person)] in _PAID) - paid_before
+        if not self.is_taken_back(target):
+            self._last_undo[answer] = seq
+            self.undone[answer] ^= 1
 
-    def check_target(self, seq: int, target: int) -> None:
-        if not 0 < target < seq or self.kinds[target] == _CLASS:
-            raise ValueError(f"expected an answer or an undo to take back, got event {target}")
+    def _answer_of(self, seq: int) -> int:
+        return self._takes_back.get(seq, seq)
 
     def is_taken_back(self, seq: int) -> bool:
         """Return whether an answer or an undo does not count at present."""
@@ -139,9 +159,11 @@ class Rows:
             seq = self._before[seq]
         return [*found.values()][::-1]
 
-    def _replaced(self, index: int, person: int) -> int:
-        seq, count = self._last[index], 0
+    def _live(self, index: int, person: int) -> tuple[int, bool]:
+        """Return how many answers of a person are not taken back, and whether the last of them is paid."""
+        seq = present = self._present(self._last[index], person)
+        count = 0
         while seq:
             count += self.annotators[seq] == person and not self.undone[seq]
             seq = self._before[seq]
-        return max(0, count - 1)
+        return count, self.kinds[present] in _PAID

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from dal.labeling.people.events import LABEL, NONE
 from dal.labeling.people.fold import Fold
 from dal.runs.asked import KINDS, QUERY, AskedLine
 
@@ -34,9 +35,12 @@ def needs(fold: Fold, index: int, overlap: int = 1) -> int:
     return 0 if fold.is_unreadable(index) else max(0, overlap - len(settled))
 
 
-def behind(fold: Fold, seq: int) -> int:
-    """Return the number of answers after event ``seq`` that a model does not know.
+def behind(fold: Fold, seq: int, upto: int | None = None, held_out: Collection[int] = ()) -> int:
+    """Return the number of labels after event ``seq``, up to ``upto``, for points that are not held out.
 
-    These are the labels, also of none of the classes.
+    These are the ``label`` and ``none`` answers, also those that are taken back or replaced since then.
     """
-    return fold.labels_after(seq)
+    stop = fold.seq if upto is None else upto
+    return sum(
+        fold.kind(one) in (LABEL, NONE) and fold.indices[one] not in held_out for one in range(seq + 1, stop + 1)
+    )
