@@ -12,7 +12,7 @@ from torch import Tensor
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.images import DIGEST_BYTES, ImageData, ImageSource, ImageSplits, image_digests
 from dal.data.sets.config import DataConfig
-from dal.data.sets.image_folder import folder_data, separate_folder, some_images, test_numbers
+from dal.data.sets.image_folder import folder_data, separate_folder, some_images, numbers_of_test_set
 from dal.data.sets.photographs import MEAN, STD
 from dal.data.sources.folder.decoding import read_images
 from dal.data.sources.folder.listing import existing_folder
@@ -46,7 +46,7 @@ class UnlabeledFolder(DataConfig):
     root: str = ""
     """Folder of the images, with any subfolders."""
     classes: list[str] | None = None
-    """Class names that people choose from, in order, such as [cat,dog]."""
+    """Class names that people choose from, in order, such as [cat,dog]; null is no choice."""
     image_size: int = 64
     """Side length in pixels to which images are cropped and resized."""
     test_root: str | None = None
@@ -69,7 +69,7 @@ class UnlabeledFolder(DataConfig):
         root = existing_folder("data.root", self.root)
         test_root = None if self.test_root is None else separate_folder(root, self.test_root)
         files = some_images("data.root", root).files
-        of_test = None if test_root is None else test_numbers(test_root, self.classes)
+        of_test = None if test_root is None else numbers_of_test_set(test_root, self.classes)
         source, readable, reasons = read_images(root, files, self.image_size, self.in_memory)
         place = {file: position for position, file in enumerate(readable)}
         train = ImageData(
