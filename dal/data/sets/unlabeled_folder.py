@@ -12,7 +12,7 @@ from torch import Tensor
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.images import DIGEST_BYTES, ImageData, ImageSource, ImageSplits, image_digests
 from dal.data.sets.config import DataConfig
-from dal.data.sets.image_folder import folder_data, separate_folder, some_images, numbers_of_test_set
+from dal.data.sets.image_folder import folder_data, numbers_of_test_set, separate_folder, some_images
 from dal.data.sets.photographs import MEAN, STD
 from dal.data.sources.folder.decoding import read_images
 from dal.data.sources.folder.listing import existing_folder
