@@ -36,7 +36,8 @@ def run_with_people(learner: ActiveLearner, people: People, setting: Setting) ->
     """
     if setting.campaign.initial == "balanced":
         raise DalError(
-            "campaign.initial: expected random with oracle=people, because balanced reads labels, got 'balanced'."
+            "campaign.initial: expected random, typiclust or kmeans with oracle=people, got 'balanced', which reads "
+            "labels."
         )
     people.open()
     return _PeopleCampaign(people, setting, PeopleState(learner, people, setting)).run()

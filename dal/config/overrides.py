@@ -112,7 +112,10 @@ def _checked(overrides: list[str]) -> tuple[list[Override], DictConfig]:
 
 
 def with_own_files(overrides: list[str]) -> list[str]:
-    """Register the Python files named in overrides, and replace paths by names.
+    """Register the Python files named in overrides, and replace paths by names. Short keys are written out.
+
+    >>> with_own_files(["oracle=people"])
+    ['oracle.kind=people']
 
     ``acquisition=random,my/function.py`` becomes ``acquisition=random,function``. Raises DalError for a file that does
     not define exactly one acquisition function.
@@ -125,15 +128,12 @@ def with_own_files(overrides: list[str]) -> list[str]:
             # A file can be called nan.py or null.py.
             names = (quoted_leaf(register_own_file(c), True) if c.endswith(".py") else c for c in _texts(override))
             text = f"{key}={','.join(names)}"
-        result.append(text)
+        result.append(f"{_SHORT[key]}={value}" if key in _SHORT else text)
     return result
 
 
 def under_current_keys(overrides: list[str]) -> list[str]:
-    """Replace renamed keys by their current names, with a warning for each, and write short keys out.
-
-    >>> under_current_keys(["oracle=people"])
-    ['oracle.kind=people']
+    """Replace renamed keys by their current names, with a warning for each.
 
     >>> under_current_keys(["+training.batch_size=8"])
     ['+training.batch_size=8']
@@ -142,9 +142,6 @@ def under_current_keys(overrides: list[str]) -> list[str]:
     for text in overrides:
         signed, equals, value = text.partition("=")
         old = signed.lstrip("+~")
-        if signed in _SHORT:
-            result.append(f"{_SHORT[signed]}{equals}{value}")
-            continue
         (new,) = current_keys([old])
         if new != old:
             text = f"{signed.removesuffix(old)}{new}{equals}{value}"

@@ -20,6 +20,7 @@ from dal.costs.prices import PricesConfig
 from dal.data.images import ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.registry import registry as data_sets
+from dal.data.sets.unlabeled_folder import UnlabeledFolder
 from dal.errors import bad_content, bad_value, unknown_choice
 from dal.labeling.oracle import Oracle, OracleConfig
 from dal.labeling.people.oracle import People
@@ -199,33 +200,28 @@ def build(config: Mapping[str, Any]) -> Built:
         run_dir.encode()
     except UnicodeEncodeError as error:  # TensorBoard cannot write to such a path
         raise bad_value("run_dir", "a path in UTF-8", run_dir) from error
-    _check_labels(config)
+    oracle: OracleConfig = _section("oracle", OracleConfig, config.get("oracle", {}))
+    data: DataConfig = _named("data", data_sets(), config["data"])
+    if isinstance(data, UnlabeledFolder) and oracle.kind != "people":
+        expected = "a data set with labels, or oracle=people for a folder that nobody has labeled"
+        raise bad_value("data", expected, "unlabeled_folder")
     trainer = config.get("trainer", {})
     if not isinstance(trainer, Mapping):
         raise bad_value("trainer", "options by name", trainer)
     return Built(
         seed=seed,
         run_dir=run_dir,
-        data=_named("data", data_sets(), config["data"]),
+        data=data,
         model=_section("model", ModelConfig, config.get("model", {})),
         acquisition=_acquisition(config["acquisition"]),
         candidates=_section("candidates", CandidatesConfig, config.get("candidates", {})),
         training=_section("training", TrainingConfig, config.get("training", {})),
         scoring=_section("scoring", ScoringConfig, config.get("scoring", {})),
         campaign=_campaign(config.get("campaign", {})),
-        oracle=_section("oracle", OracleConfig, config.get("oracle", {})),
+        oracle=oracle,
         prices=_section("prices", PricesConfig, config.get("prices", {})),
         trainer=dict(trainer),
     )
-
-
-def _check_labels(config: Mapping[str, Any]) -> None:
-    """Raise DalError for images without labels that nobody labels."""
-    data, oracle = config["data"], config.get("oracle", {})
-    named = isinstance(data, Mapping) and data.get("name") == "unlabeled_folder"
-    if named and not (isinstance(oracle, Mapping) and oracle.get("kind") == "people"):
-        expected = "a data set with labels, or oracle=people for a folder that nobody has labeled"
-        raise bad_value("data", expected, "unlabeled_folder")
 
 
 def _campaign(values: Any) -> CampaignConfig:

@@ -23,9 +23,9 @@ class Round(dict[str, Any]):
     Keys, in the order of the file:
 
     - ``round``: its number. Round 0 trains on the initial set
-    - ``num_labeled``, ``num_validation``: labels for training and for validation. ``labels_bought``: their sum
-    - ``num_test``: test labels that people gave. ``annotator_seconds``: their seconds for the answers since the
-      round before
+    - ``num_labeled``, ``num_validation``: labels for training and for validation. ``num_test``: those of a bought test
+      set. ``labels_bought``: their sum, or with people the number of their paid answers
+    - ``annotator_seconds``: the seconds of people for the answers since the round before
     - ``num_outside``: labels spent on images outside all classes, if the data has such images
     - ``test_NAME``: metrics on the test set, one key per metric, if the data has a test set
     - ``val_NAME``: metrics on the validation set, if the run has one
@@ -40,6 +40,11 @@ class Round(dict[str, Any]):
       ``flops_draws_PHASE``, ``flops_select``, ``seconds_PHASE``, ``joules_PHASE``: see dal.costs.phases
     - ``peak_memory_bytes``: the peak memory of a phase
     - ``devices``: number of devices
+    - ``answers_seq``: with people, the number of events that the round sees. ``behind``: those that can change a label
+      since the previous round. ``rho``: those that arrive while this round is chosen, trained and tested
+    - ``num_unsure``, ``num_none``, ``num_corrected``: points that people cannot tell, points of none of the classes,
+      and answers that a later one replaces. ``annotator_seconds``: of the answers since the previous round
+    - ``weights_sha256``: with people, the digest of the weights
     - ``campaign_stopped``: why the campaign ends after this round, or None
 
     The row of a final model starts with ``backbone`` and ``weights``, and lacks ``round``, ``warm_start`` and

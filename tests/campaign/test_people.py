@@ -355,3 +355,22 @@ def test_images_that_cannot_be_decoded_are_answered_by_dal_and_never_trained(tmp
     assert all(line.index % 3 for line in asked(people.path)[8:])
     assert {event.annotator for event in people.labelers.answers.events() if event.kind == "unreadable"} == {"dal"}
     assert replayed(people).difference is None
+
+
+def test_a_simulation_buys_a_test_set_only_where_the_data_has_none(tmp_path, data, test_data, quick):
+    simulated = PeopleRun(tmp_path / "run", data, quick, test=test_data, test_size=5)
+    with pytest.raises(
+        DalError, match=r"^campaign\.test_size: expected 0, because the data has a test set of 60 images"
+    ):
+        simulated.start(DatasetOracle(data))
+    assert not (tmp_path / "run" / "state.json").exists() or not (tmp_path / "run" / SELECTIONS).exists()
+    with pytest.raises(DalError, match=r"^campaign\.budget: expected at least the 34 initial, validation and test"):
+        CampaignConfig(initial_size=20, validation_size=4, test_size=10, budget=30)
+    with pytest.raises(DalError, match=r"^campaign\.validation_size: expected at most the 0 points of the pool"):
+        run(simulated.learner(), DatasetOracle(data), CampaignConfig(test_size=90, validation_size=1, initial_size=1))
+
+
+def test_people_are_never_asked_for_a_balanced_set(people):
+    people.campaign = replace(people.campaign, initial="balanced")
+    with pytest.raises(DalError, match=r"^campaign\.initial: expected random"):
+        people.start()

@@ -88,3 +88,38 @@ def test_excluding_leaves_labels_alone(pool):
 def test_a_pool_of_nothing_is_refused():
     with pytest.raises(DalError, match=r"^size: expected at least one point, got 0\.$"):
         Pool(0, 2)
+
+
+def test_a_corrected_label_keeps_its_round_and_its_place(pool):
+    pool.correct(2, 1)
+    assert state(pool)[0] == [7, 2] and pool.labels(pool.labeled).tolist() == [0, 1]
+    assert pool.rounds(pool.labeled).tolist() == [0, 0]
+
+
+def test_a_forgotten_point_is_a_candidate_again(pool):
+    pool.forget(7)
+    assert pool.labeled.tolist() == [2] and 7 in pool.unlabeled.tolist()
+    pool.label([7], [1], round=1)
+    assert pool.labeled.tolist() == [2, 7] and pool.rounds(pool.labeled).tolist() == [0, 1]
+
+
+def test_an_excluded_point_can_be_included_again(pool):
+    pool.include(9)
+    assert 9 in pool.unlabeled.tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda pool: pool.correct(3, 1), "index: expected a labeled point, got 3"),
+        (lambda pool: pool.correct(7, 5), "labels: expected a class from 0 to 2"),
+        (lambda pool: pool.forget(9), "index: expected a labeled point, got 9"),
+        (lambda pool: pool.include(7), "index: expected a point without a label, got 7"),
+        (lambda pool: pool.correct(10, 0), "indices: expected positions from 0 to 9, got 10"),
+    ],
+)
+def test_a_change_that_does_not_fit_changes_nothing(pool, change, sentence):
+    before = state(pool)
+    with pytest.raises(DalError, match=sentence):
+        change(pool)
+    assert state(pool) == before

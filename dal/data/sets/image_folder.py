@@ -90,7 +90,7 @@ class ImageFolder(DataConfig):
         names = folder_labels(files) if self.csv is None else csv_labels(self._csv_path(), files, listing.reason)
         classes = self._classes(root, set(names.values()))
         numbers = class_numbers("data.root" if self.csv is None else "data.csv", names, classes)
-        of_test = None if test_root is None else test_numbers(test_root, classes)
+        of_test = None if test_root is None else numbers_of_test_set(test_root, classes)
         data = self._data(root, files, numbers, classes)
         if bool((data.labels == UNKNOWN).all()):
             raise DalError(f"data.root: expected a labeled image that can be decoded, got none in {root}.")
@@ -226,7 +226,7 @@ def some_images(argument: str, root: Path, classes: bool = False, csv: Path | No
     return listing
 
 
-def test_numbers(test_root: Path, classes: Sequence[str]) -> dict[str, int]:
+def numbers_of_test_set(test_root: Path, classes: Sequence[str]) -> dict[str, int]:
     """Return the class number of each image of a test folder, which has a subfolder per class."""
     names = folder_labels(some_images("data.test_root", test_root, classes=True).files, "data.test_root")
     if not names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.images import DIGEST_BYTES, ImageData, ImageSource, ImageSplits, image_digests
 from dal.data.sets.config import DataConfig
-from dal.data.sets.image_folder import folder_data, separate_folder, some_images, test_numbers
+from dal.data.sets.image_folder import folder_data, numbers_of_test_set, separate_folder, some_images
 from dal.data.sets.photographs import MEAN, STD
 from dal.data.sources.folder.decoding import read_images
 from dal.data.sources.folder.listing import existing_folder
@@ -45,8 +45,8 @@ class UnlabeledFolder(DataConfig):
 
     root: str = ""
     """Folder of the images, with any subfolders."""
-    classes: list[str] = field(default_factory=list)
-    """Class names that people choose from, in order, such as [cat,dog]."""
+    classes: list[str] | None = None
+    """Class names that people choose from, in order, such as [cat,dog]; null is no choice."""
     image_size: int = 64
     """Side length in pixels to which images are cropped and resized."""
     test_root: str | None = None
@@ -56,27 +56,20 @@ class UnlabeledFolder(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Hydra makes the configuration without values first.
-        if self.classes:
-            self.classes = check_class_names(self.classes)
-            if len(self.classes) < 2:
-                raise bad_value("data.classes", "at least two class names, such as [cat,dog]", list(self.classes))
-            check_listed_names("data.classes", self.classes)
-            for name in self.classes:
-                if name.startswith("="):
-                    raise bad_value("data.classes", "names that do not begin with = (as =none and =skip do)", name)
+        if self.classes is not None:  # Hydra makes the configuration without values first
+            self.classes = _checked_names(self.classes)
+
+    def read(self) -> ImageSplits:
+        if self.classes is None:
+            raise bad_value("data.classes", "at least two class names, such as [cat,dog]", None)
         for shared in fields(DataConfig):
             if getattr(self, shared.name) != shared.default and shared.name != "copy_noise":
                 expected = f"{shared.default} with data=unlabeled_folder".replace("None", "null")
                 raise bad_value(f"data.{shared.name}", expected, getattr(self, shared.name))
-
-    def read(self) -> ImageSplits:
-        if len(self.classes) < 2:
-            raise bad_value("data.classes", "at least two class names, such as [cat,dog]", list(self.classes))
         root = existing_folder("data.root", self.root)
         test_root = None if self.test_root is None else separate_folder(root, self.test_root)
         files = some_images("data.root", root).files
-        of_test = None if test_root is None else test_numbers(test_root, self.classes)
+        of_test = None if test_root is None else numbers_of_test_set(test_root, self.classes)
         source, readable, reasons, first_frames = read_images(root, files, self.image_size, self.in_memory)
         place = {file: position for position, file in enumerate(readable)}
         train = ImageData(
@@ -129,6 +122,17 @@ class WithGaps:
             return None
         rest = iter(found)
         return [bytes(DIGEST_BYTES) if self.places[int(index)] is None else next(rest) for index in indices]
+
+
+def _checked_names(classes: Sequence[object]) -> list[str]:
+    names = check_class_names(classes)
+    if len(names) < 2:
+        raise bad_value("data.classes", "at least two class names, such as [cat,dog]", list(classes))
+    check_listed_names("data.classes", names)
+    for name in names:
+        if name.startswith("="):
+            raise bad_value("data.classes", "names that do not begin with = (as =none and =skip do)", name)
+    return names
 
 
 def _escaped(file: str) -> str:
