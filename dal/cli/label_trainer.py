@@ -33,7 +33,9 @@ def train(run: str) -> int:
 
 def _end_with_the_page() -> None:
     """Terminate this process when the page ends, however it ends. The operating system then closes the pipe."""
-    sys.stdin.buffer.read()
+    # sys.stdin would hold a lock while it reads, with which Python cannot end.
+    while os.read(0, 1024):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
