@@ -138,10 +138,11 @@ def start_config(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _say_what_differs(path: Path, before: Sequence[str], now: Sequence[str]) -> None:
-    for old, new in zip([*before, ""], [*now, ""], strict=False):
-        if old != new:
-            key = (new or old).partition("=")[0]
-            first, given = (text.partition("=")[2] or "nothing" for text in (old, new))
+    """Raise DalError for the first key with another value. The order of the keys has no meaning."""
+    old, new = (dict(text.partition("=")[::2] for text in texts) for texts in (before, now))
+    for key in dict.fromkeys([*new, *old]):
+        if old.get(key) != new.get(key):
+            first, given = (values.get(key) or "nothing" for values in (old, new))
             raise DalError(
                 f"{key}: expected {first}, as at the start of the run in {str(path)!r}, got {given}. Choose another "
                 "run with run_dir=FOLDER, or change the classes on the page."

@@ -17,7 +17,6 @@ from dal.labeling.people.people_run import read_start
 from dal.runs.layout import LOCK, STATE
 
 _PATIENCE_SECONDS = 60
-_STDIN = 0
 
 
 def train(run: str) -> int:
@@ -34,8 +33,8 @@ def train(run: str) -> int:
 
 def _end_with_the_page() -> None:
     """Terminate this process when the page ends, however it ends. The operating system then closes the pipe."""
-    # A read of sys.stdin would hold its lock at the end of the interpreter.
-    while os.read(_STDIN, 1):
+    # sys.stdin would hold a lock while it reads, with which Python cannot end.
+    while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
