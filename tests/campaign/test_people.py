@@ -289,7 +289,7 @@ class Schedule:
     def __init__(self, people, seed, monkeypatch, adds_class=False):
         self.people, self.random, self.adds_class, self.turns = people, random.Random(seed), adds_class, 0
         people.config = OracleConfig(kind="people", wait=True, refit_labels=3, refit_growth=0.0, prefetch=2)
-        people.on_progress = lambda phase, done, total: self.random.random() < 0.02 and self.turn()
+        people.on_progress = lambda phase, done, total: self.random.random() < 0.05 and self.turn()
         monkeypatch.setattr("dal.campaign.people.time.sleep", lambda seconds: self.turn())
 
     def turn(self):
