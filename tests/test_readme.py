@@ -19,6 +19,8 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from dal import ActiveLearner, adapt
+from dal.acquisition import Margin
 from dal.analysis import read_run
 from dal.cli import main
 from dal.config.overrides import check_overrides, compose
@@ -48,6 +50,7 @@ RUN_IN_A_COPY = (
     "# dal/data/sets/my_images.py",
 )
 RUN_WITH_METRICS = ("metrics=metrics",)
+RUN_WITH_PEOPLE = ("import Answers", "import People")
 RUN_WITH_LOGGERS = ("import CSVLogger, MLFlowLogger",)
 RUN_ALONE = (
     "bald_scores, k_center_greedy",
@@ -109,7 +112,7 @@ class Logging(MyModule):
 
 
 def test_every_block_of_python_is_run_by_a_test():
-    starts = [*RUN_IN_A_PROJECT, *RUN_IN_A_COPY, *RUN_ALONE, *RUN_WITH_LOGGERS, *RUN_WITH_METRICS]
+    starts = [*RUN_IN_A_PROJECT, *RUN_IN_A_COPY, *RUN_ALONE, *RUN_WITH_LOGGERS, *RUN_WITH_METRICS, *RUN_WITH_PEOPLE]
     assert sorted(block(start) for start in starts) == sorted(b for _, b in blocks("python"))
 
 
@@ -142,6 +145,26 @@ def test_the_metrics_of_the_training_guide(monkeypatch, capsys):
     scope = {"MyModule": MyModule, "data": data, "test_data": data, "quick": quick}
     exec(compile(code, "README.md", "exec"), scope)
     assert len(scope["rows"]) == 3 and capsys.readouterr().out.count(",") == 2
+
+
+def test_the_labels_of_people_in_the_labeling_guide(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_run").mkdir()
+    dataset = TensorDataset(torch.rand(60, 1, 8, 8), torch.arange(60) % 10)
+    data = from_dataset(dataset, num_classes=10, labels=[-1] * 60)
+
+    def learner():
+        training = TrainingConfig(max_updates=2, min_updates=1)
+        return ActiveLearner(adapt(MyModule(), head="model.fc"), data, Margin(), training=training)
+
+    scope = {"data": data, "learner": learner()}
+    exec(compile(block(RUN_WITH_PEOPLE[0]), "README.md", "exec"), scope)
+    pool = scope["learner"].pool
+    assert capsys.readouterr().out == "2 3\n" and pool.num_labeled == 1 and pool.num_unlabeled == 58
+    exec(compile(block(RUN_WITH_PEOPLE[1]), "README.md", "exec"), scope | {"learner": learner()})
+    assert "waiting for 15 labels of round 0" in capsys.readouterr().out
+    assert main.main(["ask", "runs/people"]) == 0
+    assert capsys.readouterr().out.count("\n") == 16
 
 
 def test_the_loggers_of_the_training_guide(monkeypatch, tmp_path):

@@ -84,12 +84,19 @@ def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:
     token = token or known or new_token()
     session = _session(run)
     pictures = _pictures(run)
+    names = [name.lower() for name in options.server_name]
+
+    def serve(port: int) -> PageServer:
+        return PageServer(
+            session, pictures, host=options.host, port=port, token=token, has_token_file=has_file, names=names
+        )
+
     try:
-        server = PageServer(session, pictures, host=options.host, port=port, token=token, has_token_file=has_file)
+        server = serve(port)
     except DalError:
         if options.port or not port:
             raise
-        server = PageServer(session, pictures, host=options.host, port=0, token=token, has_token_file=has_file)
+        server = serve(0)
     last.write(server.port, None if has_file else token)
     return server
 
