@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted([ROOT / "README.md", *ROOT.glob("dal/*/README.md"), *ROOT.glob("configs/README.md")])
 PUBLIC = ["dal", *(f"dal.{name}" for name in (
-    "acquisition", "analysis", "campaign", "costs", "data", "labeling", "models", "runs", "scoring", "stopping", "tasks", "training"
+    "acquisition", "analysis", "campaign", "costs", "data", "labeling", "models", "runs", "scoring", "stopping",
+    "tasks", "training",
 ))]  # fmt: skip
 # Rooms of the program itself. Their commands are public, their Python names are not.
 PRIVATE = {"cli", "config", "reports", "runtime", "sweep"}
