@@ -19,9 +19,12 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from dal import ActiveLearner, adapt
+from dal.acquisition import Margin
 from dal.analysis import read_run
 from dal.cli import main
-from dal.config.overrides import check_overrides, compose
+from dal.cli.ask import ask_command
+from dal.config.overrides import check_overrides, compose, under_current_keys
 from dal.data import from_dataset
 from dal.data.sets.registry import registry as data_sets
 from dal.training import TrainingConfig
@@ -41,13 +44,14 @@ SECTIONS = ("training", "campaign", "model", "scoring", "candidates", "prices", 
 PLUGINS = ("hydra/launcher=", "hydra.launcher.")
 
 # Each block of Python and how a test runs it: by the first words that only it has.
-RUN_IN_A_PROJECT = ("from my_project import", "RunFolder(")
+RUN_IN_A_PROJECT = ("from my_project import", 'RunFolder("runs/mine"')
 RUN_IN_A_COPY = (
     "# dal/acquisition/mc_entropy.py",
     "# tests/acquisition/test_mc_entropy.py",
     "# dal/data/sets/my_images.py",
 )
 RUN_WITH_METRICS = ("metrics=metrics",)
+RUN_WITH_PEOPLE = ("import Answers", "import People")
 RUN_WITH_LOGGERS = ("import CSVLogger, MLFlowLogger",)
 RUN_ALONE = (
     "bald_scores, k_center_greedy",
@@ -109,7 +113,7 @@ class Logging(MyModule):
 
 
 def test_every_block_of_python_is_run_by_a_test():
-    starts = [*RUN_IN_A_PROJECT, *RUN_IN_A_COPY, *RUN_ALONE, *RUN_WITH_LOGGERS, *RUN_WITH_METRICS]
+    starts = [*RUN_IN_A_PROJECT, *RUN_IN_A_COPY, *RUN_ALONE, *RUN_WITH_LOGGERS, *RUN_WITH_METRICS, *RUN_WITH_PEOPLE]
     assert sorted(block(start) for start in starts) == sorted(b for _, b in blocks("python"))
 
 
@@ -126,7 +130,8 @@ def test_the_lines_for_a_project_of_ones_own(monkeypatch, capsys, tmp_path):
     learner = scope["learner"]
     assert learner.pool.num_labeled == 100 and learner.model.module.steps == 3  # of the last round
     monkeypatch.chdir(tmp_path)
-    scope["test_data"] = from_dataset(TensorDataset(1 - dataset.tensors[0], dataset.tensors[1]), num_classes=10)
+    others = TensorDataset(torch.rand(50, 1, 8, 8, generator=g), torch.arange(50) % 10)
+    scope["test_data"] = from_dataset(others, num_classes=10)
     campaign = second.replace("seed=1)", "seed=1, training=TrainingConfig(max_updates=3, min_updates=1))")
     exec(compile(campaign, "README.md", "exec"), scope)
     assert scope["rows"][-1]["num_labeled"] == 60 and (tmp_path / "runs" / "mine" / "selections.csv").exists()
@@ -139,9 +144,30 @@ def test_the_metrics_of_the_training_guide(monkeypatch, capsys):
     data = from_dataset(dataset, num_classes=10)
     code = block(RUN_WITH_METRICS[0]).replace("metrics=metrics", "metrics=metrics, training=quick")
     quick = TrainingConfig(max_updates=2, min_updates=1)
-    scope = {"MyModule": MyModule, "data": data, "test_data": data, "quick": quick}
+    test_data = from_dataset(TensorDataset(torch.rand(50, 1, 8, 8), torch.arange(50) % 10), num_classes=10)
+    scope = {"MyModule": MyModule, "data": data, "test_data": test_data, "quick": quick}
     exec(compile(code, "README.md", "exec"), scope)
     assert len(scope["rows"]) == 3 and capsys.readouterr().out.count(",") == 2
+
+
+def test_the_labels_of_people_in_the_labeling_guide(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_run").mkdir()
+    dataset = TensorDataset(torch.rand(60, 1, 8, 8), torch.arange(60) % 10)
+    data = from_dataset(dataset, num_classes=10, labels=[-1] * 60)
+
+    def learner():
+        training = TrainingConfig(max_updates=2, min_updates=1)
+        return ActiveLearner(adapt(MyModule(), head="model.fc"), data, Margin(), training=training)
+
+    scope = {"data": data, "learner": learner()}
+    exec(compile(block(RUN_WITH_PEOPLE[0]), "README.md", "exec"), scope)
+    pool = scope["learner"].pool
+    assert capsys.readouterr().out == "2 3\n" and pool.num_labeled == 1 and pool.num_unlabeled == 58
+    exec(compile(block(RUN_WITH_PEOPLE[1]), "README.md", "exec"), scope | {"learner": learner()})
+    assert "waiting for 15 labels of round 0" in capsys.readouterr().out
+    ask_command("runs/people", None, "csv", None)
+    assert capsys.readouterr().out.count("\n") == 16
 
 
 def test_the_loggers_of_the_training_guide(monkeypatch, tmp_path):
@@ -255,7 +281,7 @@ def test_commands_are_accepted(words, monkeypatch, tmp_path):
     assert set(settings) - set(overrides) <= {"--multirun", "--jobs", "2", "--help"}
     # The data set of the guide is run by a test of its own.
     if "data=my_images" not in overrides:
-        check_overrides(overrides)
+        check_overrides(under_current_keys(overrides))
 
 
 @pytest.mark.parametrize("name", READMES)
@@ -264,7 +290,7 @@ def test_settings_that_it_names_exist(name):
     known = {f"{section}.{key}" for section in SECTIONS for key in config[section]}
     known |= {f"data.{key}" for options in data_sets().values() for key in options.__dataclass_fields__}
     named = re.findall(rf"`\+?((?:{'|'.join((*SECTIONS, 'data'))})\.\w+)(?:=[^`]*)?`", READMES[name])
-    files = {"data.json", "data.root"}
+    files = {"data.json", "data.root", "trainer.json", "trainer.log"}
     assert set(named) - known - files - {"trainer.detect_anomaly"} == set()
 
 

@@ -81,10 +81,13 @@ def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:
     last = last_address(run.path)
     token = last.token if options.token_file is None else read_token(Path(options.token_file))
     session, pictures = _session(run), _pictures(run)
+    names = [name.lower() for name in options.server_name]
 
     def at(port: int) -> PageServer:
         has_file = options.token_file is not None
-        return PageServer(session, pictures, host=options.host, port=port, token=token, has_token_file=has_file)
+        return PageServer(
+            session, pictures, host=options.host, port=port, token=token, has_token_file=has_file, names=names
+        )
 
     try:
         server = at(options.port or last.port)

@@ -134,6 +134,8 @@ def start_config(overrides: Sequence[str]) -> dict[str, Any]:
             place[last] = value
     config["data"]["name"] = UNLABELED
     config["oracle"]["kind"] = "people"
+    if config["campaign"]["initial"] == "balanced":
+        raise bad_value("campaign.initial", "random, typiclust or kmeans, which read no label", "balanced")
     return config
 
 

@@ -5,16 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dal.labeling.oracle import DatasetOracle, NoisyOracle, Oracle, OracleConfig
+    from dal.labeling.people.answers import Answers
+    from dal.labeling.people.oracle import People
     from dal.labeling.pool import Pool
     from dal.labeling.query import Query
 
-__all__ = ["DatasetOracle", "NoisyOracle", "Oracle", "OracleConfig", "Pool", "Query"]
+__all__ = ["Answers", "DatasetOracle", "NoisyOracle", "Oracle", "OracleConfig", "People", "Pool", "Query"]
 
 _HOMES = {
+    "Answers": "dal.labeling.people.answers",
     "DatasetOracle": "dal.labeling.oracle",
     "NoisyOracle": "dal.labeling.oracle",
     "Oracle": "dal.labeling.oracle",
     "OracleConfig": "dal.labeling.oracle",
+    "People": "dal.labeling.people.oracle",
     "Pool": "dal.labeling.pool",
     "Query": "dal.labeling.query",
 }
