@@ -107,9 +107,10 @@ def _create(path: Path, root: Path, overrides: list[str]) -> None:
         left_out = f" (skipped: {listing.summary()})" if listing.left_out else ""
         raise bad_content("data.root", "a folder tree with images", f"none in {str(root)!r}{left_out}")
     listing.warn(classes=False)
+    config = start_config(overrides)
     with explained("run_dir", path, "Choose another run_dir."):
         path.mkdir(parents=True, exist_ok=True)
-        write_start(path, overrides, start_config(overrides))
+        write_start(path, overrides, config)
 
 
 def start_config(overrides: Sequence[str]) -> dict[str, Any]:
