@@ -26,7 +26,7 @@ class HeldOut:
     """
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self.pool = pool
         self._order: dict[str, list[int]] = {}
         self._points: dict[str, Points] = {}
 
@@ -56,13 +56,13 @@ class HeldOut:
             points = self._checked(indices, labels)
             if len(indices) and not len(data.trainable(points)[0]):
                 raise bad_content("labels", "a class for at least one of the points", f"none for all {len(indices)}")
-            self._pool.exclude(indices)
+            self.pool.exclude(indices)
             self._order[name], self._points[name] = points[0].tolist(), points
 
     def _checked(self, indices: Sequence[int], labels: Sequence[int]) -> Points:
-        checked = Pool(self._pool.size, self._pool.num_classes, task=self._pool.task)
+        checked = Pool(self.pool.size, self.pool.num_classes, task=self.pool.task)
         checked.label(indices, labels, 0)
-        taken = set(self._pool.labeled.tolist()) & {int(i) for i in indices}
+        taken = set(self.pool.labeled.tolist()) & {int(i) for i in indices}
         if taken:
             raise bad_value("indices", "points without a training label", min(taken))
         return checked.labeled, checked.labels(checked.labeled)
@@ -78,10 +78,10 @@ class HeldOut:
         twice |= {index for index in both if index in self}
         if twice:
             raise bad_value("indices", "points that are not held out yet", min(twice))
-        taken = set(self._pool.labeled.tolist()) & set(both)
+        taken = set(self.pool.labeled.tolist()) & set(both)
         if taken:
             raise bad_value("indices", "points without a training label", min(taken))
-        self._pool.exclude(both)
+        self.pool.exclude(both)
         for name, indices in wanted.items():
             if indices:
                 self._order[name] = indices
@@ -91,7 +91,7 @@ class HeldOut:
         """Make ``labels`` those of the held-out points. Other points of the mapping are ignored."""
         for name, order in self._order.items():
             known = [index for index in order if index in labels]
-            values = self._pool.task.encode([labels[index] for index in known], self._pool.num_classes)
+            values = self.pool.task.encode([labels[index] for index in known], self.pool.num_classes)
             self._points[name] = (torch.tensor(known, dtype=torch.int64), values)
 
     def correct(self, index: int, label: int) -> None:

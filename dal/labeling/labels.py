@@ -22,13 +22,23 @@ class Labels:
 
     def __init__(self, data: ImageData, pool: Pool | None = None) -> None:
         self.data = data
-        self.pool = pool or Pool(len(data), data.num_classes, task=data.task)
-        self.pool.check_fits(len(data), data.num_classes, data.task)
-        self.held_out = HeldOut(self.pool)
+        pool = pool or Pool(len(data), data.num_classes, task=data.task)
+        pool.check_fits(len(data), data.num_classes, data.task)
+        self.held_out = HeldOut(pool)
         self.paid: int | None = None
         """Answers that people were paid for, or None if no answers were taken."""
         self.round = 0
         self._fitted_round: int | None = None
+
+    @property
+    def pool(self) -> Pool:
+        """The labeled and unlabeled training points."""
+        return self.held_out.pool
+
+    @pool.setter
+    def pool(self, pool: Pool) -> None:
+        pool.check_fits(len(self.data), self.data.num_classes, self.data.task)
+        self.held_out.pool = pool
 
     @property
     def validation(self) -> tuple[Tensor, Tensor] | None:
