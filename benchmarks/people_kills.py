@@ -50,13 +50,13 @@ SMALL_MODEL = [
 ANSWERS = ("label", "none", "unsure")
 HANG_SECONDS = 600
 ABOUT = (
-    "`dal label` is killed at random moments while four people answer through the page's API. All counts in the columns "
-    "lost, twice, gaps and refused must be 0."
+    "`dal label` is killed at random moments while four people answer through the API of the page. All counts in the "
+    "columns lost, twice, gaps and refused must be 0."
 )
 PARTS = {
     "kills": "One row for each kind of kill.",
-    "journal": "The journal after all kills, and what `dal replay` says. `1:5000` stands for 5,000 images with the answers "
-    "of one person.",
+    "journal": "The journal after all kills, and what `dal replay` says. `1:5000` stands for 5,000 images with the "
+    "answers of one person.",
     "load": "Ten people with 200 answers each on average, at once and without kills.",
 }
 
@@ -73,6 +73,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="write below runs/")
     parser.add_argument("--results", type=Path, help="folder of the results (default: benchmarks/results)")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for a command in the background
     folder = record.dated(
         options.results or (record.QUICK_RESULTS if options.quick else record.RESULTS), "people_kills"
     )
@@ -376,8 +377,8 @@ def at_the_end(run: Path, clients: Sequence[Client], team: Team, torn: int) -> R
     people: dict[int, set[str]] = {}
     for event in events:
         people.setdefault(event["index"], set()).add(event["annotator"])
-    with (run / "asked.csv").open() if (run / "asked.csv").exists() else open(os.devnull) as file:
-        asks = [int(line.partition(",")[0]) for line in file if line[0].isdigit()]
+    lines = (run / "asked.csv").read_text().splitlines() if (run / "asked.csv").exists() else []
+    asks = [int(line.partition(",")[0]) for line in lines if line[:1].isdigit()]
     return {
         "torn": torn,
         "acknowledged": len(saved),
