@@ -13,10 +13,11 @@ from dal.data.sources.folder.names import check_class_names, check_listed_names
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.labeling.people.events import is_class_name
 from dal.labeling.people.people_run import UNLABELED, PeopleRun, read_start, write_start
-from dal.runs.layout import CONFIG, LABEL_START, STATE
+from dal.runs.layout import CONFIG, LABEL_START, STATE, UNCOMMITTED
 from dal.runtime.refusals import explained
 
 RUNS = Path("runs") / "label"
+_FIXED = 4  # overrides of start_overrides() that come before those of the user
 _CONTROLLED = ("data.root", "data.classes", "data", "oracle", "oracle.kind", "oracle.wait", "experiment")
 
 
@@ -57,7 +58,10 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
     if known:
         before = read_start(path)["overrides"]
         if classes is not None and before != all_overrides:
-            _say_what_differs(path, before, all_overrides)
+            if before[:_FIXED] != all_overrides[:_FIXED] or os.path.lexists(path / STATE):
+                _say_what_differs(path, before, all_overrides)
+            # Nothing is trained yet, so that a setting can be corrected.
+            write_start(path, all_overrides, start_config(all_overrides))
         if classes is None and overrides:
             raise bad_value("dal label", f"no settings, because the run in {str(path)!r} has its own", overrides[0])
     return PeopleRun(path)
@@ -98,7 +102,7 @@ def _run_dir(root: Path, overrides: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _create(path: Path, root: Path, overrides: list[str]) -> None:
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(entry.name not in UNCOMMITTED for entry in path.iterdir()):
         raise DalError(f"run_dir: {str(path)!r} is not a run folder and not empty. Choose another with run_dir=FOLDER.")
     if path.resolve().is_relative_to(root.resolve()):
         raise bad_value("run_dir", f"a folder outside of the images in {str(root)!r}", str(path))

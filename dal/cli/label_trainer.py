@@ -33,7 +33,9 @@ def train(run: str) -> int:
 
 def _end_with_the_page() -> None:
     """Terminate this process when the page ends, however it ends. The operating system then closes the pipe."""
-    sys.stdin.buffer.read()
+    # Not sys.stdin, whose lock would abort this process at its own end.
+    while os.read(0, 1):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
