@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import time
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 from urllib.parse import urlencode
+
+from filelock import FileLock, Timeout
 
 from dal.cli.label_start import open_run
 from dal.cli.trainer_child import TrainerChild
@@ -21,22 +26,28 @@ from dal.labeling.people.page.security import read_token
 from dal.labeling.people.page.server import PageServer
 from dal.labeling.people.page.session import LabelingSession
 from dal.labeling.people.people_run import PeopleRun
-from dal.runs.layout import LEASES
+from dal.runs.layout import LEASES, PAGE_LOCK
+from dal.runtime.refusals import explained
 from dal.runtime.safe_text import visible
 
 _POLL_SECONDS = 0.2
 _LEASE_SECONDS = 300.0
+_INTERRUPTED, _TERMINATED = 130, 143
+
+
+class _Terminated(BaseException):
+    """SIGTERM."""
 
 
 def label_command(options: argparse.Namespace) -> int:
-    """Serve the page until Ctrl-C, and return the exit status.
+    """Serve the page until Ctrl-C or SIGTERM, and return the exit status.
 
     Raises DalError for a run that cannot be started or opened, and for an invalid option.
     """
     if options.annotator is not None and not is_annotator(options.annotator):
         raise bad_value("--annotator", "1 to 64 letters, digits or ._@-", options.annotator)
     run = open_run(options.paths, options.classes)
-    with _server(run, options) as server:
+    with _alone(run), _termination(), _server(run, options) as server:
         name = {} if options.annotator is None else {"name": options.annotator}
         address = server.url + (f"&{urlencode(name)}" if name else "")
         print(visible(f"{run.path}: {_counts(run)}"))
@@ -46,12 +57,45 @@ def label_command(options: argparse.Namespace) -> int:
         trainer = None if options.no_train else TrainerChild(run.path)
         try:
             return _wait(run, trainer)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, _Terminated) as stop:
             print(f"\nStopped. {_counts(run)} The same command goes on.")
-            return 130
+            return _INTERRUPTED if isinstance(stop, KeyboardInterrupt) else _TERMINATED
         finally:
             if trainer is not None:
                 trainer.stop()
+
+
+@contextmanager
+def _alone(run: PeopleRun) -> Iterator[None]:
+    """Raise DalError if another process serves the page of the run, because each would hand out the same images."""
+    lock = FileLock(run.path / PAGE_LOCK)
+    with explained(path=run.path / PAGE_LOCK):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            port, _ = LastAddress(run.path).read()
+            place = f" at port {port}" if port else ""
+            raise DalError(
+                f"run: another process serves the page of {str(run.path)!r}{place}. Open that page, or end the process."
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Raise _Terminated on SIGTERM, so that the trainer ends in order."""
+
+    def terminate(number: int, frame: Any) -> NoReturn:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _counts(run: PeopleRun) -> str:
@@ -68,12 +112,15 @@ def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
             continue
         told = True
         if trainer.status == 0:
-            print("The campaign has ended, and the model is trained. Ctrl-C ends the page.")
+            print("The campaign has ended, and the model is trained. Ctrl-C ends the page.", flush=True)
             continue
         if trainer.status == 2 and not run.is_committed and not run.answers.refresh().seq:
             run.discard_start()
             raise DalError(trainer.last_words().removesuffix(".") + ".")
-        print(visible(f"The trainer has stopped: {trainer.last_words()} Answers are still saved. See {trainer.log}."))
+        words = trainer.last_words()
+        trainer.tell_phase("stopped", words)
+        sentence = f"The trainer has stopped: {words} Answers are still saved. See {trainer.log}."
+        print(visible(sentence), flush=True)
 
 
 def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:

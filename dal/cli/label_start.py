@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from dal.data.sources.folder.names import check_class_names, check_listed_names
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.labeling.people.events import is_class_name
 from dal.labeling.people.people_run import UNLABELED, PeopleRun, read_start, write_start
-from dal.runs.layout import CONFIG, LABEL_START, STATE
+from dal.runs.layout import CONFIG, LABEL_START, STATE, UNCOMMITTED
 from dal.runtime.refusals import explained
 
 RUNS = Path("runs") / "label"
+_FIXED = 4  # overrides of start_overrides() that come before those of the user
 _CONTROLLED = ("data.root", "data.classes", "data", "oracle", "oracle.kind", "oracle.wait", "experiment")
 
 
@@ -53,11 +54,14 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
         names = class_list(classes)
         all_overrides = start_overrides(root, names, overrides)
         if not known:
-            _create(path, root, all_overrides)
+            _create(path, root, all_overrides, start_config(root, names, overrides))
     if known:
         before = read_start(path)["overrides"]
         if classes is not None and before != all_overrides:
-            _say_what_differs(path, before, all_overrides)
+            if before[:_FIXED] != all_overrides[:_FIXED] or os.path.lexists(path / STATE):
+                _say_what_differs(path, before, all_overrides)
+            # Nothing is trained yet, so that a setting can be corrected.
+            write_start(path, all_overrides, start_config(root, names, overrides))
         if classes is None and overrides:
             raise bad_value("dal label", f"no settings, because the run in {str(path)!r} has its own", overrides[0])
     return PeopleRun(path)
@@ -81,6 +85,9 @@ def class_list(text: str) -> list[str]:
 
 def start_overrides(root: Path, classes: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """Return the overrides from which the trainer composes its configuration."""
+    for key, text in (("data.root", str(root.resolve())), *(("--classes", name) for name in classes)):
+        if "${" in text:
+            raise bad_value(key, "a name without ${", text)
     quoted = ",".join(_quoted(name) for name in classes)
     root_text = _quoted(str(root.resolve()))
     return ["experiment=label", f"data.root={root_text}", f"data.classes=[{quoted}]", "oracle=people", *overrides]
@@ -97,8 +104,8 @@ def _run_dir(root: Path, overrides: Sequence[str]) -> tuple[str, list[str]]:
     return (given[-1] if given else str(RUNS / (root.resolve().name or "images"))), rest
 
 
-def _create(path: Path, root: Path, overrides: list[str]) -> None:
-    if path.is_dir() and any(path.iterdir()):
+def _create(path: Path, root: Path, overrides: list[str], config: Mapping[str, Any]) -> None:
+    if path.is_dir() and any(entry.name not in UNCOMMITTED for entry in path.iterdir()):
         raise DalError(f"run_dir: {str(path)!r} is not a run folder and not empty. Choose another with run_dir=FOLDER.")
     if path.resolve().is_relative_to(root.resolve()):
         raise bad_value("run_dir", f"a folder outside of the images in {str(root)!r}", str(path))
@@ -113,12 +120,13 @@ def _create(path: Path, root: Path, overrides: list[str]) -> None:
         write_start(path, overrides, config)
 
 
-def start_config(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of a run that the page needs, from its overrides.
+def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of a run that the page needs.
 
     Raises DalError for an unknown key. The trainer checks the values.
     """
-    found = {setting.key: setting.value for section in sections(overrides) for setting in section.settings}
+    chosen = ["experiment=label", "oracle=people", *overrides]
+    found = {setting.key: setting.value for section in sections(chosen) for setting in section.settings}
     for text in overrides:
         key = text.partition("=")[0]
         if "." in key and not key.startswith(("+", "~")) and key not in found:
@@ -133,7 +141,7 @@ def start_config(overrides: Sequence[str]) -> dict[str, Any]:
             for parent in parents:
                 place = place.setdefault(parent, {})
             place[last] = value
-    config["data"]["name"] = UNLABELED
+    config["data"] |= {"name": UNLABELED, "root": str(root.resolve()), "classes": list(classes)}
     config["oracle"]["kind"] = "people"
     if config["campaign"]["initial"] == "balanced":
         raise bad_value("campaign.initial", "random, typiclust or kmeans, which read no label", "balanced")

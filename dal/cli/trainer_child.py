@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from dal.runs.layout import TRAINER_LOG
+from dal.runs.files.atomic import write_text
+from dal.runs.layout import TRAINER, TRAINER_LOG
 from dal.runtime.refusals import explained
 
 _PATIENCE_SECONDS = 20
@@ -21,6 +23,7 @@ class TrainerChild:
     """
 
     def __init__(self, run: Path) -> None:
+        self.run = run
         self.log = run / TRAINER_LOG
         with explained(path=self.log):
             self._output = self.log.open("ab")
@@ -35,14 +38,22 @@ class TrainerChild:
             start_new_session=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
+        self.tell_phase("starting")
 
     @property
     def status(self) -> int | None:
         """The exit status, or None while the trainer runs."""
         return self._process.poll()
 
+    def tell_phase(self, phase: str, error: str | None = None) -> None:
+        """Write what the page says about the trainer, before the trainer does so itself and after it has ended."""
+        now = {"phase": phase, "round": None, "pid": self._process.pid, "error": error}
+        write_text(self.run / TRAINER, json.dumps(now) + "\n")
+
     def last_words(self) -> str:
-        """Return the error that the trainer ended with, or its last line of output."""
+        """Return the error that the trainer ended with, the signal that killed it, or its last line of output."""
+        if self.status is not None and self.status < 0:
+            return f"{signal.Signals(-self.status).name} has ended it. The same command starts it again."
         with self.log.open("rb") as file:
             file.seek(self._start_of_log)
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
 import ipaddress
 import re
 import secrets
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
@@ -184,6 +186,8 @@ HEADERS = {
 """Headers of every answer."""
 
 
-def port_taken(port: int, error: OSError) -> DalError:
-    """Return the error for a port that cannot be used."""
+def port_taken(host: str, port: int, error: OSError) -> DalError:
+    """Return the error for a port or a host that cannot be used."""
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return bad_content("host", "an address of this machine", f"{host!r} ({error.strerror})")
     return bad_value("port", "a free port (0 chooses one)", f"{port}: {error.strerror}")

@@ -55,7 +55,7 @@ class PageServer:
         try:
             self._http = _HttpServer((host, port), _Handler)
         except (OSError, OverflowError) as error:
-            raise port_taken(port, error if isinstance(error, OSError) else OSError(0, str(error))) from error
+            raise port_taken(host, port, error if isinstance(error, OSError) else OSError(0, str(error))) from error
         self.port = int(self._http.server_address[1])
         self.gate = Gate(token or new_token(), host, self.port, tuple(names))
         self._http.site = _Site(session, pictures, self.gate)

@@ -1,0 +1,102 @@
+"""How `dal label` finds or starts its run folder."""
+
+import json
+
+import pytest
+from helpers.label_command import make_photos
+
+from dal.cli.label_start import class_list, open_run, start_config, start_overrides
+from dal.config.overrides import compose
+from dal.errors import DalError
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return make_photos(tmp_path / "photos", 8)
+
+
+def refused(*arguments):
+    with pytest.raises(DalError) as caught:
+        open_run(*arguments)
+    return str(caught.value)
+
+
+def test_the_same_arguments_find_the_same_run(photos):
+    first = open_run([str(photos), "seed=3"], "cat,dog")
+    assert str(first.path) == "runs/label/photos" and first.classes == ["cat", "dog"] and len(first.ids) == 8
+    start = (first.path / "label.json").read_bytes()
+    for again in (
+        open_run([str(photos), "seed=3"], "cat, dog"),
+        open_run(["photos", "seed=3"], "cat,dog"),
+        open_run([str(photos)], None),
+        open_run([str(first.path)], None),
+    ):
+        assert again.path == first.path and again.setting("seed") == 3
+    assert (first.path / "label.json").read_bytes() == start
+    assert first.asked() and first.asked() == open_run(["photos"], None).asked()
+
+
+def test_other_classes_are_refused_with_the_remedy(photos):
+    open_run([str(photos)], "cat,dog")
+    sentence = refused([str(photos)], "cat,dog,bird")
+    assert "data.classes: expected ['cat','dog'], as at the start of the run" in sentence
+    assert "change the classes on the page" in sentence
+    assert open_run([str(photos), "run_dir=other"], "cat,dog,bird").classes == ["cat", "dog", "bird"]
+
+
+def test_other_settings_are_refused_once_the_trainer_has_committed(photos):
+    run = open_run([str(photos), "seed=1"], "cat,dog")
+    (run.path / "state.json").write_text("{}")
+    assert refused([str(photos), "seed=2"], "cat,dog").startswith("seed: expected 1, as at the start of the run")
+    assert refused([str(photos)], "cat,dog").startswith("seed: expected 1, as at the start of the run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "classes", "expected"),
+    [
+        (["photos"], None, "--classes: expected the names of the classes, such as --classes cat,dog, got none."),
+        (["photos"], "cat", "--classes: expected at least two names, separated by commas, got 'cat'."),
+        (["photos"], "cat,=none", "--classes: expected printable names that do not begin with =, got '=none'."),
+        (["photos"], "cat,do\x07g", "--classes: expected printable names"),
+        (["photos"], "cat,cat", "cat"),
+        (["photos"], "cat,${dog}", "--classes: expected a name without ${, got '${dog}'."),
+        (["photos", "seed=1", "empty"], "cat,dog", "dal label: expected one folder of images, or one run folder"),
+        (["seed=1"], "cat,dog", "dal label: expected one folder of images, or one run folder, got 'none'."),
+        (["missing"], "cat,dog", "missing"),
+        (["photos/00-cat.png"], "cat,dog", "00-cat.png"),
+        (["empty"], "cat,dog", "data.root: expected a folder tree with images, got none in 'empty'."),
+        (["texts"], "cat,dog", "data.root: expected a folder tree with images, got none in 'texts' (skipped: "),
+        (["photos", "run_dir=photos/run"], "cat,dog", "run_dir: expected a folder outside of the images in 'photos'"),
+        (["photos", "run_dir=photos"], "cat,dog", "run_dir: 'photos' is not a run folder and not empty."),
+        (["photos", "run_dir=texts"], "cat,dog", "run_dir: 'texts' is not a run folder and not empty."),
+        (["photos", "data.root=x"], "cat,dog", "data.root: expected no value, because dal label sets it"),
+        (["photos", "oracle.wait=false"], "cat,dog", "oracle.wait: expected no value, because dal label sets it"),
+        (["photos", "campaign.bugdet=9"], "cat,dog", "budget"),
+        (["photos", "no.such=9"], "cat,dog", "no"),
+    ],
+)
+def test_bad_arguments_are_one_sentence_and_leave_no_run(arguments, classes, expected, photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("text")
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert expected in refused(arguments, classes)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
+
+
+@pytest.mark.parametrize("name", ["it's", 'a "b"', "a\\b", "[x]", "a=b", "ä ö", "true", "null", "7", "{a: b}"])
+def test_class_names_reach_the_configuration_of_the_trainer(name, photos):
+    classes = class_list(f"{name},other")
+    overrides = start_overrides(photos, classes, ["campaign.budget=12"])
+    config = compose(overrides)
+    assert config["data"]["classes"] == [name, "other"]
+    assert start_config(photos, classes, [])["data"]["classes"] == open_run([str(photos)], f"{name},other").classes
+    assert config["data"]["root"] == str(photos) and config["campaign"]["budget"] == 12
+
+
+def test_a_damaged_start_is_one_sentence(photos):
+    run = open_run([str(photos)], "cat,dog")
+    for text in ("", "{}", json.dumps({"overrides": "x", "config": {}}), "[1]"):
+        (run.path / "label.json").write_text(text)
+        assert "label.json" in refused([str(photos)], "cat,dog")
