@@ -14,7 +14,7 @@ from dal.cli.trainer_child import TrainerChild
 from dal.errors import DalError, bad_value
 from dal.labeling.people.events import is_annotator
 from dal.labeling.people.leases import Leases
-from dal.labeling.people.page.address import Address, last_address, remember_address
+from dal.labeling.people.page.address import Address, last_address, only_page, remember_address
 from dal.labeling.people.page.facts import RunFacts
 from dal.labeling.people.page.images import DataPictures, FolderPictures, Pictures
 from dal.labeling.people.page.security import read_token
@@ -36,7 +36,7 @@ def label_command(options: argparse.Namespace) -> int:
     if options.annotator is not None and not is_annotator(options.annotator):
         raise bad_value("--annotator", "1 to 64 letters, digits or ._@-", options.annotator)
     run = open_run(options.paths, options.classes)
-    with _server(run, options) as server:
+    with only_page(run.path), _server(run, options) as server:
         name = {} if options.annotator is None else {"name": options.annotator}
         address = server.url + (f"&{urlencode(name)}" if name else "")
         print(visible(f"{run.path}: {_counts(run)}"))
@@ -73,6 +73,7 @@ def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
         if trainer.status == 2 and not run.is_committed and not run.answers.refresh().seq:
             run.discard_start()
             raise DalError(trainer.last_words().removesuffix(".") + ".")
+        trainer.tell_page()
         print(visible(f"The trainer has stopped: {trainer.last_words()} Answers are still saved. See {trainer.log}."))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from dal.data.sources.folder.names import check_class_names, check_listed_names
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.labeling.people.events import is_class_name
 from dal.labeling.people.people_run import UNLABELED, PeopleRun, read_start, write_start
-from dal.runs.layout import CONFIG, LABEL_START, STATE
+from dal.runs.layout import ANSWERS, CONFIG, LABEL_START, STATE
 from dal.runtime.refusals import explained
 
 RUNS = Path("runs") / "label"
@@ -52,14 +53,13 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
     if classes is not None:
         names = class_list(classes)
         all_overrides = start_overrides(root, names, overrides)
-        if not known:
+        if known:
+            _check_same(path, read_start(path)["overrides"], all_overrides)
+        # Without an answer and a commit, nothing depends on the images at the first start.
+        if not known or not any(os.path.lexists(path / name) for name in (ANSWERS, STATE)):
             _create(path, root, all_overrides)
-    if known:
-        before = read_start(path)["overrides"]
-        if classes is not None and before != all_overrides:
-            _say_what_differs(path, before, all_overrides)
-        if classes is None and overrides:
-            raise bad_value("dal label", f"no settings, because the run in {str(path)!r} has its own", overrides[0])
+    elif overrides:
+        raise bad_value("dal label", f"no settings, because the run in {str(path)!r} has its own", overrides[0])
     return PeopleRun(path)
 
 
@@ -98,7 +98,8 @@ def _run_dir(root: Path, overrides: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _create(path: Path, root: Path, overrides: list[str]) -> None:
-    if path.is_dir() and any(path.iterdir()):
+    is_new = not os.path.lexists(path / LABEL_START)
+    if is_new and path.is_dir() and any(path.iterdir()):
         raise DalError(f"run_dir: {str(path)!r} is not a run folder and not empty. Choose another with run_dir=FOLDER.")
     if path.resolve().is_relative_to(root.resolve()):
         raise bad_value("run_dir", f"a folder outside of the images in {str(root)!r}", str(path))
@@ -109,7 +110,7 @@ def _create(path: Path, root: Path, overrides: list[str]) -> None:
     listing.warn(classes=False)
     with explained("run_dir", path, "Choose another run_dir."):
         path.mkdir(parents=True, exist_ok=True)
-        write_start(path, overrides, start_config(overrides))
+        write_start(path, overrides, start_config(overrides), listing.files)
 
 
 def start_config(overrides: Sequence[str]) -> dict[str, Any]:
@@ -137,12 +138,14 @@ def start_config(overrides: Sequence[str]) -> dict[str, Any]:
     return config
 
 
-def _say_what_differs(path: Path, before: Sequence[str], now: Sequence[str]) -> None:
-    for old, new in zip([*before, ""], [*now, ""], strict=False):
-        if old != new:
-            key = (new or old).partition("=")[0]
-            first, given = (text.partition("=")[2] or "nothing" for text in (old, new))
+def _check_same(path: Path, before: Sequence[str], now: Sequence[str]) -> None:
+    """Raise DalError for the first setting that differs. The order of settings does not matter."""
+    old, new = (dict(text.split("=", 1) if "=" in text else (text, "") for text in texts) for texts in (before, now))
+    for key in dict.fromkeys([*new, *old]):
+        if old.get(key) != new.get(key):
+            hint = " Change classes on its page." if key == "data.classes" else ""
+            first, given = (texts.get(key) or "nothing" for texts in (old, new))
             raise DalError(
                 f"{key}: expected {first}, as at the start of the run in {str(path)!r}, got {given}. Choose another "
-                "run with run_dir=FOLDER, or change the classes on the page."
+                f"run with run_dir=FOLDER, or go on with dal label {shlex.quote(str(path))}.{hint}"
             )

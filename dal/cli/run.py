@@ -191,7 +191,9 @@ def _in_use(folder: RunFolder, console: Console) -> Iterator[None]:
 def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, folder: RunFolder) -> None:
     """Describe the data on the console and in the folder."""
     train, test = splits
-    tested = "no test set" if test is None else f"{len(test):,} test images"
+    bought = config["campaign"]["test_size"]
+    tested = f"{len(test):,} test images" if test is not None else "no test set"
+    tested = f"{bought:,} of them for the test" if bought and test is None else tested
     about = f" on {config['data']['name']}: {len(train):,} images in the pool, {tested}, {_names(train.classes)}"
     console.print(Text.assemble((config["acquisition"]["name"], "bold"), visible(about)))
     folder.describe_data(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from dal.runs.layout import TRAINER_LOG
-from dal.runtime.refusals import explained
+from dal.runs.files.atomic import write_text
+from dal.runs.layout import TRAINER, TRAINER_LOG
+from dal.runtime.refusals import RefusedBySystem, explained
 
 _PATIENCE_SECONDS = 20
 
@@ -48,6 +51,12 @@ class TrainerChild:
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("Error: ")]
         return (errors or lines or [f"exit status {self.status}"])[-1].removeprefix("Error: ")
+
+    def tell_page(self) -> None:
+        """Write the error to trainer.json, because a trainer that fails early has not."""
+        stopped = {"phase": "stopped", "round": None, "pid": self._process.pid, "error": self.last_words()}
+        with suppress(RefusedBySystem):
+            write_text(self.log.parent / TRAINER, json.dumps(stopped) + "\n")
 
     def stop(self) -> None:
         """End the trainer, which resumes from its last commit at the next start."""

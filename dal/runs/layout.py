@@ -23,6 +23,7 @@ ANSWERS_LOCK = ".answers.lock"
 ASKED = "asked.csv"
 LEASES = ".leases"
 PAGE = ".page.json"
+PAGE_LOCK = ".page.lock"
 LABEL_START = "label.json"
 TRAINER = "trainer.json"
 TRAINER_LOG = "trainer.log"
@@ -40,7 +41,7 @@ SUMMARY = "summary.csv"
 
 ANY_WEIGHTS, ANY_SCORES = "weights_*.pt", "scores_*.pt"
 
-PEOPLE = {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, PAGE, LABEL_START, TRAINER, TRAINER_LOG}
+PEOPLE = {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, PAGE, PAGE_LOCK, LABEL_START, TRAINER, TRAINER_LOG}
 """Files of a run whose labels people give. Some are there before the run starts."""
 
 UNCOMMITTED = {CONFIG, DATA, POINTS, LOCK, SELECTIONS, ROUNDS, VALIDATION, TEST, QUERY, ENVIRONMENT, TENSORBOARD}
