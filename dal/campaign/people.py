@@ -116,8 +116,9 @@ class _PeopleCampaign:
         if not people.config.wait:
             return None
         if not records.rows:
-            first = {line.kind for line in open_lines} - ({QUERY} if self._tests() else {QUERY, TEST})
-            return None if first else seq
+            # A skipped point comes back to the people who skipped it. Meanwhile, the first model does not wait for it.
+            first = {line.kind for line in open_lines if not people.fold().skipped_by(line.index)}
+            return None if first - ({QUERY} if self._tests() else {QUERY, TEST}) else seq
         new = people.new_answers(records.answers_seq or 0)
         config, spent = people.config, people.fold().bought >= self.setting.campaign.budget
         labeled = self.state.learner.pool.num_labeled

@@ -12,22 +12,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
-from filelock import FileLock, Timeout
-
 from dal.cli.label_start import open_run
 from dal.cli.trainer_child import TrainerChild
 from dal.errors import DalError, bad_value
 from dal.labeling.people.events import is_annotator
 from dal.labeling.people.leases import Leases
-from dal.labeling.people.page.address import Address, last_address, remember_address
+from dal.labeling.people.page.address import Address, last_address, only_page, remember_address
 from dal.labeling.people.page.facts import RunFacts
 from dal.labeling.people.page.images import DataPictures, FolderPictures, Pictures
 from dal.labeling.people.page.security import read_token
 from dal.labeling.people.page.server import PageServer
 from dal.labeling.people.page.session import LabelingSession
 from dal.labeling.people.people_run import PeopleRun
-from dal.runs.layout import LEASES, PAGE_LOCK
-from dal.runtime.refusals import explained
+from dal.runs.layout import LEASES
 from dal.runtime.safe_text import visible
 
 _POLL_SECONDS = 0.2
@@ -47,7 +44,7 @@ def label_command(options: argparse.Namespace) -> int:
     if options.annotator is not None and not is_annotator(options.annotator):
         raise bad_value("--annotator", "1 to 64 letters, digits or ._@-", options.annotator)
     run = open_run(options.paths, options.classes)
-    with _alone(run), _termination(), _server(run, options) as server:
+    with only_page(run.path), _termination(), _server(run, options) as server:
         name = {} if options.annotator is None else {"name": options.annotator}
         address = server.url + (f"&{urlencode(name)}" if name else "")
         print(visible(f"{run.path}: {_counts(run)}"))
@@ -63,25 +60,6 @@ def label_command(options: argparse.Namespace) -> int:
         finally:
             if trainer is not None:
                 trainer.stop()
-
-
-@contextmanager
-def _alone(run: PeopleRun) -> Iterator[None]:
-    """Raise DalError if another process serves the page of the run, because each would hand out the same images."""
-    lock = FileLock(run.path / PAGE_LOCK)
-    with explained(path=run.path / PAGE_LOCK):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            port, _ = LastAddress(run.path).read()
-            place = f" at port {port}" if port else ""
-            raise DalError(
-                f"run: another process serves the page of {str(run.path)!r}{place}. Open that page, or end the process."
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import check_class_names, check_listed_names
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.labeling.people.events import is_class_name
-from dal.labeling.people.people_run import UNLABELED, PeopleRun, read_start, write_start
-from dal.runs.layout import CONFIG, LABEL_START, STATE, UNCOMMITTED
+from dal.labeling.people.people_run import UNLABELED, PeopleRun, images_digest, read_start, write_start
+from dal.runs.layout import ANSWERS, CONFIG, LABEL_START, STATE, UNCOMMITTED
 from dal.runtime.refusals import explained
 
 RUNS = Path("runs") / "label"
@@ -53,17 +54,19 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
     if classes is not None:
         names = class_list(classes)
         all_overrides = start_overrides(root, names, overrides)
-        if not known:
-            _create(path, root, all_overrides, start_config(root, names, overrides))
-    if known:
-        before = read_start(path)["overrides"]
-        if classes is not None and before != all_overrides:
-            if before[:_FIXED] != all_overrides[:_FIXED] or os.path.lexists(path / STATE):
-                _say_what_differs(path, before, all_overrides)
+        config = start_config(root, names, overrides)
+        is_committed = os.path.lexists(path / STATE)
+        before: dict[str, Any] = read_start(path) if known else {"overrides": all_overrides}
+        if is_committed or before["overrides"][:_FIXED] != all_overrides[:_FIXED]:
+            _check_same(path, before["overrides"], all_overrides)
+        # Without an answer and a commit, nothing depends on the images at the first start.
+        if not known or not (is_committed or os.path.lexists(path / ANSWERS)):
+            _create(path, root, all_overrides, config)
+        elif before["overrides"] != all_overrides:
             # Nothing is trained yet, so that a setting can be corrected.
-            write_start(path, all_overrides, start_config(root, names, overrides))
-        if classes is None and overrides:
-            raise bad_value("dal label", f"no settings, because the run in {str(path)!r} has its own", overrides[0])
+            write_start(path, all_overrides, config, before.get("images"))
+    elif overrides:
+        raise bad_value("dal label", f"no settings, because the run in {str(path)!r} has its own", overrides[0])
     return PeopleRun(path)
 
 
@@ -114,10 +117,9 @@ def _create(path: Path, root: Path, overrides: list[str], config: Mapping[str, A
         left_out = f" (skipped: {listing.summary()})" if listing.left_out else ""
         raise bad_content("data.root", "a folder tree with images", f"none in {str(root)!r}{left_out}")
     listing.warn(classes=False)
-    config = start_config(overrides)
     with explained("run_dir", path, "Choose another run_dir."):
         path.mkdir(parents=True, exist_ok=True)
-        write_start(path, overrides, config)
+        write_start(path, overrides, config, images_digest(listing.files))
 
 
 def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
@@ -148,13 +150,14 @@ def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -
     return config
 
 
-def _say_what_differs(path: Path, before: Sequence[str], now: Sequence[str]) -> None:
-    """Raise DalError for the first key with another value. The order of the keys has no meaning."""
+def _check_same(path: Path, before: Sequence[str], now: Sequence[str]) -> None:
+    """Raise DalError for the first setting that differs. The order of settings does not matter."""
     old, new = (dict(text.partition("=")[::2] for text in texts) for texts in (before, now))
     for key in dict.fromkeys([*new, *old]):
         if old.get(key) != new.get(key):
-            first, given = (values.get(key) or "nothing" for values in (old, new))
+            hint = " Change classes on its page." if key == "data.classes" else ""
+            first, given = (texts.get(key) or "nothing" for texts in (old, new))
             raise DalError(
                 f"{key}: expected {first}, as at the start of the run in {str(path)!r}, got {given}. Choose another "
-                "run with run_dir=FOLDER, or change the classes on the page."
+                f"run with run_dir=FOLDER, or go on with dal label {shlex.quote(str(path))}.{hint}"
             )

@@ -343,6 +343,24 @@ def test_training_starts_before_the_test_set_is_complete_unless_a_rule_needs_it(
         assert ("test_accuracy" in rows[0]) == (name == "ruled")
 
 
+def test_the_first_model_does_not_wait_for_a_skipped_point(people, monkeypatch):
+    people.config = OracleConfig(kind="people", wait=True)
+    skipped = []
+
+    def answer(seconds):
+        lines = people.labelers.wanted()
+        if lines and not skipped:
+            skipped.append(people.labelers.answer(lines=lines[:1], kind="skip")[0].index)
+        people.labelers.answer(lines=[line for line in lines if line.kind == "initial" and line.index not in skipped])
+        if (people.path / "rounds.jsonl").exists():
+            people.labelers.answer()
+
+    monkeypatch.setattr("dal.campaign.people.time.sleep", answer)
+    rows = people.start()
+    assert rows[0]["num_labeled"] == SIZES["initial_size"] - 1
+    assert replayed(people).rounds == len(rows)
+
+
 def test_images_that_cannot_be_decoded_are_answered_by_dal_and_never_trained(tmp_path, quick, data):
     (tmp_path / "run").mkdir()
     broken = replace(data, set_aside={data.ids[i]: "cut off" for i in range(0, 90, 3)})

@@ -1,9 +1,9 @@
 """`dal label`: the page, its trainer, and how both end."""
 
 import json
-import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 from helpers import processes
@@ -76,7 +76,7 @@ def test_a_run_has_one_page_at_a_time(photos, capsys, monkeypatch):
 
     told = []
     assert beside(capsys, monkeypatch, work, photos, *CLASSES, "--no-train")[0] == 130
-    assert "another process serves the page of 'runs/label/photos' at port " in told[0]
+    assert "the page of 'runs/label/photos' is already open on port " in told[0]
 
 
 def test_the_name_of_the_person_is_in_the_address(photos, capsys, monkeypatch):
@@ -217,7 +217,7 @@ def test_a_killed_page_takes_its_trainer_along_and_the_next_one_trains_to_the_en
         assert len(answer_all(client, 10)) == 10
         trainer = json.loads((run / "trainer.json").read_text())["pid"]
         page.send_signal(signal.SIGKILL)
-        processes.wait_for(lambda: not os.path.exists(f"/proc/{trainer}") or "Z" in state_of(trainer))
+        processes.wait_for(lambda: not Path(f"/proc/{trainer}").exists() or "Z" in state_of(trainer))
         page.wait()
     with Labeling(*start, cwd=tmp_path) as page:
         client = client_of(page.address())
@@ -232,7 +232,6 @@ def test_a_killed_page_takes_its_trainer_along_and_the_next_one_trains_to_the_en
 
 def state_of(process):
     try:
-        with open(f"/proc/{process}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "Z"

@@ -51,7 +51,8 @@ def test_the_same_settings_in_another_order_go_on(photos):
     ],
 )
 def test_other_settings_are_an_error_with_the_key_that_differs(photos, settings, message):
-    open_run([photos, "campaign.budget=50", "seed=3"], "cat,dog")
+    run = open_run([photos, "campaign.budget=50", "seed=3"], "cat,dog")
+    (run.path / "state.json").write_text("{}")
     with pytest.raises(DalError, match=message):
         open_run([photos, *settings], "cat,dog")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from dal.labeling.people.page.asked_file import AskedFile
 from dal.runs.asked import AskedLine
 from dal.runs.files.atomic import write_text
 from dal.runs.files.committed import damaged, parsed, read_bytes
+from dal.runs.files.points import committed_ids
+from dal.runs.files.state import read_state
 from dal.runs.layout import CONFIG, DATA, LABEL_START, STATE
 from dal.runs.saved_config import read_config
 from dal.runtime.refusals import explained
@@ -88,10 +91,20 @@ class PeopleRun:
 
     @cached_property
     def files(self) -> list[str] | None:
-        """The path of each image relative to root, by index, or None if the listing does not number the points."""
+        """The path of each image relative to root, by index, or None if the listing does not number the points.
+
+        The images are those that the run started with, although the folder may have others now. Raises DalError if the
+        run has no commit that says which.
+        """
         if self.setting("data.name") != UNLABELED or self.root is None:
             return None
-        return list_images(self.root, "data.root").files
+        files = list_images(self.root, "data.root").files
+        ids = committed_ids(self.path, read_state(self.path)) if self.is_committed else None
+        if ids is not None:
+            by_id = {composed(file): file for file in files}
+            return [by_id.get(id, id) for id in ids]
+        check_images(self.path, self.root, files)
+        return files
 
     @cached_property
     def answers(self) -> Answers:
@@ -142,9 +155,27 @@ class PeopleRun:
             (self.path / LABEL_START).unlink(missing_ok=True)
 
 
-def write_start(path: Path, overrides: list[str], config: Mapping[str, Any]) -> None:
-    """Write the settings of a new run, from which the trainer starts."""
-    text = json.dumps({"overrides": overrides, "config": config}, indent=1, ensure_ascii=False)
+def check_images(path: Path, root: Path, files: Sequence[str]) -> None:
+    """Raise DalError if the images are not those with which `dal label` started a run without a commit."""
+    if not os.path.lexists(path / LABEL_START):
+        return
+    first, now = read_start(path).get("images"), images_digest(files)
+    if first is not None and first != now:
+        raise DalError(
+            f"data: expected the images of the start of the run {str(path)!r} in {str(root)!r}, got others. Restore "
+            "them, or choose another run with run_dir=FOLDER."
+        )
+
+
+def images_digest(files: Iterable[str]) -> str:
+    """Return a digest of the paths of images."""
+    text = "\0".join(map(composed, files))
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def write_start(path: Path, overrides: list[str], config: Mapping[str, Any], images: str | None) -> None:
+    """Write the settings of a new run, from which the trainer starts, and a digest of its images."""
+    text = json.dumps({"overrides": overrides, "config": config, "images": images}, indent=1, ensure_ascii=False)
     write_text(path / LABEL_START, text + "\n")
 
 

@@ -40,6 +40,17 @@ def _points_of(fingerprint: str) -> _Points | None:
     return None if points is None else points()
 
 
+def committed_ids(folder: Path, state: Mapping[str, Any]) -> list[str] | None:
+    """Return the ids of the pool by index, or None if the run is of an older version.
+
+    Raises DalError for a damaged file.
+    """
+    if POINTS not in state.get("digests", {}):
+        return None
+    ids: list[str] = _read(folder, state)["train"]["ids"]
+    return ids
+
+
 def named_changes(folder: Path, state: Mapping[str, Any], now: str) -> dict[int, str]:
     """Describe what differs in each part of the fingerprint, with the first names.
 

@@ -88,6 +88,12 @@ def test_two_people_can_answer_for_the_same_image_in_one_file(tell):
     assert tell("id,label,annotator\na.jpg,cat,ana\na.jpg,dog,bo\n").new == 2
 
 
+def test_two_people_can_send_equal_files(tell):
+    text = "id,label\na.jpg,dog\n"
+    assert [tell(text, annotator=name).new for name in ("ana", "bo", "ana", "bo")] == [1, 1, 0, 0]
+    assert [one.annotator for one in tell.answers.read().said(0)] == ["ana", "bo"]
+
+
 def test_a_dry_run_records_nothing(tell):
     assert tell("id,label\na.jpg,cat\n", dry_run=True).new == 1
     assert list(tell.answers.events()) == []

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock, Timeout
+
+from dal.errors import DalError
 from dal.labeling.people.page.security import is_token_text, new_token
-from dal.runs.layout import PAGE
+from dal.runs.layout import PAGE, PAGE_LOCK
+from dal.runtime.refusals import refusal
 
 
 class Address(NamedTuple):
@@ -40,3 +45,27 @@ def remember_address(folder: Path, address: Address) -> None:
         handle = os.open(folder / PAGE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(handle, "w") as file:  # noqa: PTH123 (a descriptor)
             file.write(json.dumps(address._asdict()))
+
+
+@contextmanager
+def only_page(folder: Path) -> Iterator[None]:
+    """Hold the lock of the page of a run. Leases are in one server, so a second one would give images out twice.
+
+    Raises DalError if another server has the lock. The operating system frees the lock of a killed process.
+    """
+    lock = FileLock(folder / PAGE_LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        port = last_address(folder).port
+        where = f" on port {port}" if port else ""
+        raise DalError(
+            f"run: the page of {str(folder)!r} is already open{where}, with another dal label. Use that page, or end "
+            "the other command first."
+        ) from None
+    except OSError as error:
+        raise refusal(error, "run", folder) from error
+    try:
+        yield
+    finally:
+        lock.release()

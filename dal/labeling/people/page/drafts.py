@@ -51,6 +51,9 @@ class Drafts:
         index = one.count("index", 2**53 - 1)
         if index >= len(self.ids):
             raise bad_value("index", f"an image of the run, from 0 to {len(self.ids) - 1}", index)
+        given = one.text("id")
+        if given not in (None, self.ids[index]):
+            raise bad_value("id", f"{self.ids[index]!r}, the image with index {index}", given)
         ask = one.optional_count("ask")
         line = None if ask is None else self.lines.get(ask)
         if line is not None and line.index != index:

@@ -7,7 +7,8 @@ from importlib.resources import files
 
 import pytest
 
-from dal.labeling.people.page.address import Address, last_address, remember_address
+from dal.errors import DalError
+from dal.labeling.people.page.address import Address, last_address, only_page, remember_address
 from dal.labeling.people.page.asked_file import AskedFile
 from dal.labeling.people.page.facts import Facts, RunFacts
 from dal.runs.asked import AskedLine
@@ -68,6 +69,14 @@ def test_a_damaged_address_gives_a_new_one(tmp_path, text):
     (tmp_path / PAGE).write_text(text)
     port, token = last_address(tmp_path)
     assert (port, len(token) > 40) == (0, True)
+
+
+def test_a_run_has_one_page_at_a_time(tmp_path):
+    remember_address(tmp_path, Address(4321, "a-token-of-the-last-server"))
+    with only_page(tmp_path), pytest.raises(DalError, match="already open on port 4321"), only_page(tmp_path):
+        pass
+    with only_page(tmp_path):
+        pass
 
 
 def test_the_page_is_one_file_of_the_package():
