@@ -5,6 +5,7 @@ import json
 import pytest
 from helpers.label_command import answer_all, beside, call
 
+from dal.cli.main import main
 from dal.config.overrides import compose
 from dal.config.schema import build
 from dal.data import load
@@ -31,16 +32,12 @@ def digits():
 def simulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated") / "margin" / "seed0"
     with pytest.raises(SystemExit) as caught:
-        from dal.cli.main import main
-
         main(["run", *SETTINGS, f"run_dir={folder}"])
     assert not caught.value.code
     return folder
 
 
-def test_answers_through_the_page_give_the_selections_of_a_simulation(
-    simulated, digits, tmp_path, capsys, monkeypatch
-):
+def test_answers_through_the_page_give_the_selections_of_a_simulation(simulated, digits, tmp_path, capsys, monkeypatch):
     run = tmp_path / "people" / "seed0"
     start = ["run", *SETTINGS, "oracle=people", f"run_dir={run}"]
     for _ in range(10):
