@@ -9,6 +9,7 @@ from dal.cli.main import main
 from dal.config.overrides import compose
 from dal.config.schema import build
 from dal.data import load
+from dal.labeling.people.people_run import PeopleRun
 
 SETTINGS = [
     "campaign.initial_size=10",
@@ -55,6 +56,7 @@ def test_answers_through_the_page_give_the_selections_of_a_simulation(simulated,
         assert beside(capsys, monkeypatch, work, run, "--no-train")[0] == 130
         assert answered
     assert status == 0, errors
+    assert list(PeopleRun(run).ids) == digits.ids, "a page that is up knows the points of later queries"
     assert (run / "selections.csv").read_bytes() == (simulated / "selections.csv").read_bytes()
 
     status, output, errors = call(capsys, "report", run)

@@ -17,6 +17,8 @@ from dal.labeling.people.first_asks import first_asks, spare_points
 from dal.runs.asked import AskedLine, read_asked
 from dal.runs.files.atomic import write_text
 from dal.runs.files.committed import damaged, parsed, read_bytes
+from dal.runs.files.points import committed_ids
+from dal.runs.files.state import read_state
 from dal.runs.layout import ASKED, CONFIG, DATA, LABEL_START, STATE
 from dal.runs.saved_config import read_config
 from dal.runtime.refusals import explained
@@ -35,7 +37,7 @@ class PeopleRun:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._asked: list[AskedLine] | None = None
-        self._asked_stamp: tuple[int, ...] = ()
+        self._asked_stamp: tuple[tuple[int, ...], ...] = ()
         self.config: Mapping[str, Any] = self._read()
         kind = self.setting("oracle.kind", "dataset")
         if kind != "people":
@@ -104,6 +106,9 @@ class PeopleRun:
         """The ids of all points, by index."""
         if self.files is not None:
             return [composed(file) for file in self.files]
+        known = committed_ids(self.path, read_state(self.path)) if self.is_committed else None
+        if known is not None:
+            return known
         by_index = {one.index: one.id for one in self.asked()}
         return [by_index.get(index, "") for index in range(max(by_index, default=-1) + 1)]
 
@@ -115,13 +120,14 @@ class PeopleRun:
     def asked(self) -> list[AskedLine]:
         """Return everything that people were asked for, in order, and the same list until it changes.
 
-        Before the trainer has asked for anything, these are the points that it will ask for first. Raises DalError for
+        Only lines that state.json commits count, because a killed trainer asks again after the others. Before the
+        trainer has committed anything, these are the points that it will ask for first. Raises DalError for
         a damaged file.
         """
-        stamp = _stamp(self.path / ASKED)
+        stamp = _stamp(self.path / ASKED), _stamp(self.path / STATE)
         if self._asked is None or stamp != self._asked_stamp:
-            lines = read_asked(self.path, committed=False)
-            if lines or self._asked is None:
+            lines = read_asked(self.path)
+            if self._asked is None or (lines and lines != self._asked):
                 self._asked = lines or self._first_asked()
             self._asked_stamp = stamp
         return self._asked

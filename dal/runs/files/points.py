@@ -51,6 +51,17 @@ def named_changes(folder: Path, state: Mapping[str, Any], now: str) -> dict[int,
     return differences(_read(folder, state), points)
 
 
+def committed_ids(folder: Path, state: Mapping[str, Any]) -> list[str] | None:
+    """Return the ids of the pool by index, or None if the run has not written them.
+
+    Raises DalError for a damaged file.
+    """
+    if POINTS not in state.get("digests", {}):
+        return None
+    ids: list[str] = _read(folder, state)["train"]["ids"]
+    return ids
+
+
 def _read(folder: Path, state: Mapping[str, Any]) -> _Points:
     check_file(folder, POINTS, state)
     packed = read_bytes(folder, POINTS)

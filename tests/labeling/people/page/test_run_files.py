@@ -7,10 +7,8 @@ from importlib.resources import files
 
 import pytest
 
-from dal.labeling.people.page.address import PAGE, Address, last_address, remember_address
-from dal.labeling.people.page.asked_file import AskedFile
 from dal.labeling.people.page.facts import Facts, RunFacts
-from dal.runs.asked import AskedLine
+from dal.labeling.people.page.last_address import LastAddress
 
 
 def test_a_folder_without_a_run_has_no_facts(tmp_path):
@@ -22,10 +20,10 @@ def test_the_facts_are_those_of_the_last_round(tmp_path, synthetic):
         tmp_path / "run",
         [0.5, 0.8],
         stopped=None,
-        extra=lambda i: {"rho": 3.5 * i, "answers_seq": 10 * i, "num_test": 40},
+        extra=lambda i: {"rho": 3 * i, "answers_seq": 10 * i, "num_test": 40},
     )
     facts = RunFacts(run)
-    assert facts() == Facts(accuracy=0.8, num_test=40, rho=3.5, answers_seq=10, round=1)
+    assert facts() == Facts(accuracy=0.8, num_test=40, rho=3, answers_seq=10, round=1)
     (run / "trainer.json").write_text(json.dumps({"phase": "training", "round": 2, "pid": 1, "error": None}))
     assert (facts().phase, facts().accuracy) == ("training", 0.8)
     (run / "trainer.json").write_text(json.dumps({"phase": "stopped", "error": "loss: got nan."}))
@@ -42,31 +40,29 @@ def test_a_round_that_is_being_written_changes_no_facts(tmp_path, synthetic):
     assert facts().accuracy == 0.5
 
 
-def test_the_first_lines_stand_in_until_the_trainer_commits(tmp_path):
-    first = [AskedLine(0, 0, 0, 3, "3.jpg", kind="test")]
-    asked = AskedFile(tmp_path, first)
-    assert asked() == first
-    assert asked() is asked()
+@pytest.mark.parametrize("token", ["a-token-of-the-last-server", None])
+def test_a_server_that_starts_again_has_the_same_address(token, tmp_path):
+    last = LastAddress(tmp_path)
+    assert last.read() == (0, None)
+    last.write(4321, token)
+    last.write(4321, token)
+    assert LastAddress(tmp_path).read() == (4321, token)
+    assert last.path.stat().st_mode & 0o077 == 0
 
 
-def test_a_server_that_starts_again_has_the_same_address(tmp_path):
-    assert last_address(tmp_path).port == 0
-    address = Address(4321, "a-token-of-the-last-server")
-    remember_address(tmp_path, address)
-    remember_address(tmp_path, address)
-    assert last_address(tmp_path) == address
-    assert (tmp_path / PAGE).stat().st_mode & 0o077 == 0
-    remember_address(tmp_path / "none", address)
+@pytest.mark.parametrize("text", ["", "[]", '{"port": 0}', '{"port": "x", "token": "a-token-of-the-last-server"}'])
+def test_a_damaged_address_counts_as_none(tmp_path, text):
+    last = LastAddress(tmp_path)
+    last.path.write_text(text)
+    last.path.chmod(0o600)
+    assert last.read() == (0, None)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", '{"port": 0}', '{"port": "x", "token": "a-token-of-the-last-server"}', '{"port": 5, "token": ""}'],
-)
-def test_a_damaged_address_gives_a_new_one(tmp_path, text):
-    (tmp_path / PAGE).write_text(text)
-    port, token = last_address(tmp_path)
-    assert (port, len(token) > 40) == (0, True)
+def test_an_address_that_others_could_have_written_counts_as_none(tmp_path):
+    last = LastAddress(tmp_path)
+    last.write(4321, "a-token-of-the-last-server")
+    last.path.chmod(0o644)
+    assert last.read() == (0, None)
 
 
 def test_the_page_is_one_file_of_the_package():
@@ -78,7 +74,7 @@ def test_the_page_is_one_file_of_the_package():
 def test_the_server_starts_without_torch_and_pandas():
     """dal label shows an image before PyTorch is imported."""
     code = (
-        "import sys; import dal.labeling.people.page.server, dal.labeling.people.page.asked_file, "
-        "dal.labeling.people.page.address; print({'torch', 'pandas', 'hydra', 'scipy'} & set(sys.modules))"
+        "import sys; import dal.labeling.people.page.server, dal.labeling.people.people_run, "
+        "dal.labeling.people.page.last_address; print({'torch', 'pandas', 'hydra', 'scipy'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
