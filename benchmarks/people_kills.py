@@ -54,7 +54,8 @@ ABOUT = (
     "columns lost, twice, gaps and refused must be 0."
 )
 PARTS = {
-    "kills": "One row for each kind of kill.",
+    "kills": "One row for each kind of kill. Those of the last column come up to 2.5 s after the trainer begins to "
+    "train or rank.",
     "journal": "The journal after all kills, and what `dal replay` says. `1:5000` stands for 5,000 images with the "
     "answers of one person.",
     "load": "Ten people with 200 answers each on average, at once and without kills.",

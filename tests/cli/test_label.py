@@ -3,11 +3,17 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from helpers import processes
 from helpers.label_command import SMALL, Labeling, answer_all, beside, call, client_of, make_photos
+
+from dal.cli import trainer_child
+from dal.cli.ask import tell_command
+from dal.cli.main import main
 
 CLASSES = ("--classes", "cat,dog")
 
@@ -68,8 +74,6 @@ def test_sigterm_ends_the_page_in_order(photos, capsys, monkeypatch):
 def test_a_run_has_one_page_at_a_time(photos, capsys, monkeypatch):
     def work(client):
         with pytest.raises(SystemExit) as caught:
-            from dal.cli.main import main
-
             main(["label", str(photos), *CLASSES, "--no-train"])
         assert caught.value.code == 2
         told.append(capsys.readouterr().err)
@@ -127,8 +131,6 @@ def test_another_host_works_with_a_token_file(photos, tmp_path, capsys, monkeypa
 
 
 def test_answers_told_by_file_are_seen_by_the_page(photos, tmp_path, capsys, monkeypatch):
-    from dal.cli.ask import tell_command
-
     def work(client):
         _, found = client.lease(4)
         first, second = found["items"][:2]
@@ -152,9 +154,6 @@ def test_the_page_is_up_without_pytorch(photos, tmp_path):
         "print(sorted({'torch', 'torchvision', 'pandas', 'lightning', 'pytorch_lightning', 'hydra', 'omegaconf', "
         "'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)))\n"
     )
-    import subprocess
-    import sys
-
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.splitlines()[-2:] == ["130", "[]"], done.stdout + done.stderr
 
@@ -200,12 +199,9 @@ def test_the_page_goes_on_without_its_trainer_and_says_so(code, expected, photos
 
 def end_trainer(monkeypatch, code):
     """Let dal label start this code in place of its trainer."""
-    from dal.cli import trainer_child
-
     real = trainer_child.subprocess.Popen
-    python = trainer_child.sys.executable
     monkeypatch.setattr(
-        trainer_child.subprocess, "Popen", lambda command, **options: real([python, "-c", code], **options)
+        trainer_child.subprocess, "Popen", lambda command, **options: real([sys.executable, "-c", code], **options)
     )
 
 

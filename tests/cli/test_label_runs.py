@@ -5,9 +5,11 @@ import json
 import pytest
 from helpers.label_command import answer_all, beside, call
 
+from dal.cli.main import main
 from dal.config.overrides import compose
 from dal.config.schema import build
 from dal.data import load
+from dal.labeling.people.people_run import PeopleRun
 
 SETTINGS = [
     "campaign.initial_size=10",
@@ -31,8 +33,6 @@ def digits():
 def simulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated") / "margin" / "seed0"
     with pytest.raises(SystemExit) as caught:
-        from dal.cli.main import main
-
         main(["run", *SETTINGS, f"run_dir={folder}"])
     assert not caught.value.code
     return folder
@@ -56,6 +56,7 @@ def test_answers_through_the_page_give_the_selections_of_a_simulation(simulated,
         assert beside(capsys, monkeypatch, work, run, "--no-train")[0] == 130
         assert answered
     assert status == 0, errors
+    assert list(PeopleRun(run).ids) == digits.ids, "a page that is up knows the points of later queries"
     assert (run / "selections.csv").read_bytes() == (simulated / "selections.csv").read_bytes()
 
     status, output, errors = call(capsys, "report", run)

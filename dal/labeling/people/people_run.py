@@ -116,6 +116,9 @@ class PeopleRun:
         """The ids of all points, by index."""
         if self.files is not None:
             return [composed(file) for file in self.files]
+        known = committed_ids(self.path, read_state(self.path)) if self.is_committed else None
+        if known is not None:
+            return known
         by_index = {one.index: one.id for one in self.asked()}
         return [by_index.get(index, "") for index in range(max(by_index, default=-1) + 1)]
 
