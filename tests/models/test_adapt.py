@@ -1,8 +1,13 @@
+import copy
+
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from helpers.own_modules import OwnModule, dense, learner_of, two_rounds
+
+from dal.acquisition import BALD, Margin
 from dal.errors import DalError
 from dal.models import Classifier, adapt
 from dal.models.adapt import AdaptedModel, as_adapted
@@ -157,3 +162,22 @@ def test_a_module_with_lazy_weights_is_refused_until_it_has_run():
         adapt(module, "fc")
     module(X)
     assert adapt(module, "fc").head == "fc"
+
+
+class Shifted(OwnModule):
+    in_place = False
+
+    def forward(self, x):
+        x = x.sub_(0.5) if self.in_place else x - 0.5
+        return self.net(nn.functional.dropout(x, 0.3, training=self.training))
+
+
+@pytest.mark.parametrize("function", [Margin(), BALD(num_draws=4)], ids=["margin", "bald"])
+@pytest.mark.filterwarnings("error:.*random in eval mode")
+def test_a_forward_that_changes_its_images_in_place_scores_as_one_that_does_not(function):
+    picks, net = [], dense(nn.ReLU(), nn.Linear(6, 3))
+    for in_place in (False, True):
+        module = type("Own", (Shifted,), {"in_place": in_place})(copy.deepcopy(net))
+        picks.append(two_rounds(learner_of(adapt(module, head="net.3"), function)))
+    assert picks[0].indices == picks[1].indices
+    assert picks[0].scores == pytest.approx(picks[1].scores, abs=1e-6)

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
     ModelPruning,
+    OnExceptionCheckpoint,
 )
 
 from dal import run
@@ -23,8 +24,7 @@ from dal.stopping import CampaignConfig
 
 def campaign(kind, validation_size=0, **trainer):
     """A campaign of three rounds, which buys no label if it is refused."""
-    learner = learner_of(kind, training=settings(max_updates=12), **trainer)
-    learner.pool = type(learner.pool)(len(learner.data), 3)
+    learner = learner_of(kind, training=settings(max_updates=12), num_labels=0, **trainer)
     bought = []
 
     class Oracle(DatasetOracle):
@@ -174,3 +174,10 @@ def test_the_module_keeps_its_own_hook():
     learner.fit()
     assert learner.model.module.configure_callbacks is own
     assert torch.is_grad_enabled()
+
+
+def test_a_checkpoint_that_lightning_would_resume_in_another_round_is_refused(tmp_path):
+    with pytest.raises(
+        DalError, match=r"^trainer\.callbacks: OnExceptionCheckpoint resumes the checkpoint of another "
+    ):
+        learner_of(Mine, callbacks=[OnExceptionCheckpoint(tmp_path)])
