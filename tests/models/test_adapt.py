@@ -3,9 +3,8 @@ import copy
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch import nn
-
 from helpers.own_modules import OwnModule, dense, learner_of, two_rounds
+from torch import nn
 
 from dal.acquisition import BALD, Margin
 from dal.errors import DalError
