@@ -180,3 +180,40 @@ def test_a_forward_that_changes_its_images_in_place_scores_as_one_that_does_not(
         picks.append(two_rounds(learner_of(adapt(module, head="net.3"), function)))
     assert picks[0].indices == picks[1].indices
     assert picks[0].scores == pytest.approx(picks[1].scores, abs=1e-6)
+
+
+class WithoutBody(OwnModule):
+    def state_dict(self, *args, **named):
+        return {name: value for name, value in super().state_dict(*args, **named).items() if "net.1" not in name}
+
+
+class Renamed(OwnModule):
+    def __init__(self, net):
+        super().__init__(net)
+        self._register_state_dict_hook(lambda m, state, *_: {k.replace("net.", "body."): v for k, v in state.items()})
+
+
+class WithNotes(OwnModule):
+    def get_extra_state(self):
+        return {"epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (WithoutBody, r"state_dict\(\) to have each parameter .* got no 'net.1.weight'"),
+        (Renamed, r"state_dict\(\) to have each parameter .* got no 'net.1.weight'"),
+        (WithNotes, r"only tensors in state_dict\(\), got dict at '_extra_state'"),
+    ],
+)
+def test_a_state_dict_from_which_no_round_can_start_is_refused(kind, message):
+    with pytest.raises(DalError, match=f"^module: expected {message}"):
+        adapt(kind(dense()), head="net.4")
+
+
+def test_weights_under_two_names_and_buffers_that_are_not_stored_are_no_gap():
+    module = OwnModule(dense())
+    module.same = module.net[4]
+    module.register_buffer("cache", torch.zeros(3), persistent=False)
+    module.register_buffer("table", torch.zeros(3))
+    assert adapt(module, head="net.4").head == "net.4"
