@@ -95,6 +95,7 @@ def adapt(
     if not is_lightning_module(module):
         raise bad_value("module", "a LightningModule", type(module).__name__)
     _check_shapes_are_known(module)
+    _check_state(module)
     if predict is not None and not callable(predict):
         raise bad_value("predict", "a function (module, x) that returns (logits, features)", predict)
     if predict is not None and forward is not None:
@@ -118,6 +119,25 @@ def _check_shapes_are_known(module: nn.Module) -> None:
         kind = type(module.get_submodule(layer)).__name__
         expected = "layers whose weights have known shapes (run the module on a batch before adapt())"
         raise bad_content("module", expected, f"{kind} at {layer!r}")
+
+
+def _check_state(module: nn.Module) -> None:
+    """Raise DalError if state_dict() lacks weights or has something else, because each round starts from it."""
+    state = module.state_dict()
+    buffers = {
+        f"{name}.{buffer}" if name else buffer
+        for name, part in module.named_modules()
+        for buffer, value in part._buffers.items()
+        if value is not None and buffer not in part._non_persistent_buffers_set
+    }
+    names = [*(name for name, _ in module.named_parameters()), *sorted(buffers)]
+    missing = next((name for name in names if name not in state), None)
+    if missing is not None:
+        expected = "state_dict() to have each parameter and buffer under its name (on_save_checkpoint() can drop some)"
+        raise bad_content("module", expected, f"no {missing!r}")
+    other = next((name for name, value in state.items() if not isinstance(value, Tensor)), None)
+    if other is not None:
+        raise bad_content("module", "only tensors in state_dict()", f"{type(state[other]).__name__} at {other!r}")
 
 
 def as_adapted(model: object) -> AdaptedModel:

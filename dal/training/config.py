@@ -31,7 +31,7 @@ class TrainingConfig:
     """
 
     ranges: ClassVar[Ranges] = {
-        "batch_size": whole(1, 2**16),
+        "batch_size": whole(2, 2**16),  # BatchNorm cannot train on a single image
         "min_updates": whole(0, 10**9),
         "max_updates": whole(1, 10**9),
         "updates_per_label": Range(0, 10**6, above=True, null=True),
@@ -45,7 +45,7 @@ class TrainingConfig:
     }
 
     batch_size: int = 64
-    """Images per update, summed over all devices."""
+    """Images per update, at least 2, summed over all devices."""
     min_updates: int = 100
     """Minimum number of optimizer updates per round, also for early stopping and updates_per_label."""
     max_updates: int = 1000

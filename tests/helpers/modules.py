@@ -49,7 +49,7 @@ def settings(**changes):
     return TrainingConfig(**(six | changes))
 
 
-def learner_of(module, *, data=None, training=None, acquisition=None, head="head", **trainer):
+def learner_of(module, *, data=None, training=None, acquisition=None, head="head", num_labels=20, **trainer):
     """A learner on 20 labels of 90 images, seeds fixed."""
     data = data or toy_data()
     if isinstance(module, type):
@@ -63,7 +63,8 @@ def learner_of(module, *, data=None, training=None, acquisition=None, head="head
         trainer={"accelerator": "cpu"} | trainer,
         seed=1,
     )
-    learner.tell(range(20), data.labels[:20].tolist())
+    if num_labels:
+        learner.tell(range(num_labels), data.labels[:num_labels].tolist())
     return learner
 
 

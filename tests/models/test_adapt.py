@@ -1,8 +1,12 @@
+import copy
+
 import pytest
 import pytorch_lightning as pl
 import torch
+from helpers.own_modules import OwnModule, dense, learner_of, two_rounds
 from torch import nn
 
+from dal.acquisition import BALD, Margin
 from dal.errors import DalError
 from dal.models import Classifier, adapt
 from dal.models.adapt import AdaptedModel, as_adapted
@@ -157,3 +161,59 @@ def test_a_module_with_lazy_weights_is_refused_until_it_has_run():
         adapt(module, "fc")
     module(X)
     assert adapt(module, "fc").head == "fc"
+
+
+class Shifted(OwnModule):
+    in_place = False
+
+    def forward(self, x):
+        x = x.sub_(0.5) if self.in_place else x - 0.5
+        return self.net(nn.functional.dropout(x, 0.3, training=self.training))
+
+
+@pytest.mark.parametrize("function", [Margin(), BALD(num_draws=4)], ids=["margin", "bald"])
+@pytest.mark.filterwarnings("error:.*random in eval mode")
+def test_a_forward_that_changes_its_images_in_place_scores_as_one_that_does_not(function):
+    picks, net = [], dense(nn.ReLU(), nn.Linear(6, 3))
+    for in_place in (False, True):
+        module = type("Own", (Shifted,), {"in_place": in_place})(copy.deepcopy(net))
+        picks.append(two_rounds(learner_of(adapt(module, head="net.3"), function)))
+    assert picks[0].indices == picks[1].indices
+    assert picks[0].scores == pytest.approx(picks[1].scores, abs=1e-6)
+
+
+class WithoutBody(OwnModule):
+    def state_dict(self, *args, **named):
+        return {name: value for name, value in super().state_dict(*args, **named).items() if "net.1" not in name}
+
+
+class Renamed(OwnModule):
+    def __init__(self, net):
+        super().__init__(net)
+        self._register_state_dict_hook(lambda m, state, *_: {k.replace("net.", "body."): v for k, v in state.items()})
+
+
+class WithNotes(OwnModule):
+    def get_extra_state(self):
+        return {"epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (WithoutBody, r"state_dict\(\) to have each parameter .* got no 'net.1.weight'"),
+        (Renamed, r"state_dict\(\) to have each parameter .* got no 'net.1.weight'"),
+        (WithNotes, r"only tensors in state_dict\(\), got dict at '_extra_state'"),
+    ],
+)
+def test_a_state_dict_from_which_no_round_can_start_is_refused(kind, message):
+    with pytest.raises(DalError, match=f"^module: expected {message}"):
+        adapt(kind(dense()), head="net.4")
+
+
+def test_weights_under_two_names_and_buffers_that_are_not_stored_are_no_gap():
+    module = OwnModule(dense())
+    module.same = module.net[4]
+    module.register_buffer("cache", torch.zeros(3), persistent=False)
+    module.register_buffer("table", torch.zeros(3))
+    assert adapt(module, head="net.4").head == "net.4"

@@ -118,7 +118,7 @@ def test_a_loss_that_is_nan_is_never_the_best():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 0}, "training.batch_size: expected at least 1, got 0."),
+        ({"batch_size": 1}, "training.batch_size: expected at least 2, got 1."),
         ({"max_updates": 0}, "training.max_updates: expected at least 1, got 0."),
         ({"patience": 0}, "training.patience: expected at least 1, got 0."),
         ({"check_every": 0}, "training.check_every: expected at least 1, got 0."),

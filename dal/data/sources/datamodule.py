@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import default_collate, default_convert
+from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, default_collate, default_convert
 
 from dal.data.sources.folder.names import check_listed_names
 from dal.errors import DalError, bad_value, unknown_choice
@@ -16,6 +17,7 @@ from dal.runtime.seeding import isolated_rng
 
 _STAGES = {"train": "fit", "val": "fit", "test": "test"}
 _HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+_PLAIN_SAMPLERS = (type(None), BatchSampler, RandomSampler, SequentialSampler)
 _LIGHTNING = ("pytorch_lightning.", "lightning.pytorch.")
 
 
@@ -57,9 +59,22 @@ def dataset_of(datamodule: Any, split: str) -> Any:
     if not hasattr(loader, "dataset"):
         expected = f"one DataLoader from {split}_dataloader() of {name}"
         raise bad_value("dataset", expected, None if loader is None else type(loader).__name__)
+    _warn_of_sampler(loader, name, split)
     collate = getattr(loader, "collate_fn", default_collate)
     standard = (default_collate, default_convert)
     return loader.dataset if collate in standard else CollatedDataset(loader.dataset, collate)
+
+
+def _warn_of_sampler(loader: Any, name: str, split: str) -> None:
+    """Warn about a sampler that chooses or repeats points, because dal reads the dataset without it."""
+    samplers = [getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
+    unused = next((sampler for sampler in samplers if type(sampler) not in _PLAIN_SAMPLERS), None)
+    if unused is not None:
+        warnings.warn(
+            f"dataset: {type(unused).__name__} in {split}_dataloader() of {name} is not used. All "
+            f"{len(loader.dataset):,} points of its dataset are read. To choose points, use torch.utils.data.Subset.",
+            stacklevel=4,
+        )
 
 
 def _loader(datamodule: Any, split: str) -> Any:

@@ -28,6 +28,9 @@ from dal.runtime.seeding import isolated_rng
 _random: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 """Whether a module is random in eval mode."""
 
+_overwrites: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+"""Whether a module changes its input images in place."""
+
 
 class NoHeadError(DalError):
     """A function changes the features, but the head is unknown."""
@@ -56,6 +59,7 @@ class ScoringModel:
         self._draws: tuple[int, Draws] | None = None
         self._runs_eagerly = False
         self._is_checked = False
+        self._copies = _overwrites.get(self.module, False)
 
     @property
     def is_wide(self) -> bool:
@@ -140,7 +144,7 @@ class ScoringModel:
         """Return the outputs of forward() and of the head, or None with ``predict`` or several runs of the head."""
         if self._head is None or self.adapted.predict is not None:
             return None
-        result, seen = self._run(x)
+        result, seen = self._run(x.clone() if self._copies else x)
         return (result, seen[0][1]) if len(seen) == 1 else None
 
     def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,7 +156,7 @@ class ScoringModel:
         """Return whether the module is random in eval mode (checked once)."""
         if self.module not in _random:
             with full_precision(few.device):
-                _random[self.module] = is_random(self._forward, few)
+                _random[self.module] = is_random(self._on_copy, few)
             if _random[self.module]:
                 warnings.warn(
                     "model: forward() is random in eval mode, for example due to dropout without "
@@ -161,7 +165,18 @@ class ScoringModel:
                 )
         return _random[self.module]
 
+    def _on_copy(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the module on a copy of the images, and note whether it changes them."""
+        given = x.clone()
+        result = self._forward(given)
+        if not torch.equal(given, x):
+            # Draws and other passes over the same images need them unchanged.
+            self._copies = _overwrites[self.module] = True
+        return result
+
     def _forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if self._copies:
+            x = x.clone()
         if self.adapted.predict is not None:
             return predicted(self.adapted.predict(self.module, x), len(x))
         assert self._head is not None

@@ -1,23 +1,28 @@
-"""Checks whether training_step takes a batch form, without training."""
+"""Checks whether training_step takes a batch form and returns a loss, without training."""
 
 from __future__ import annotations
 
 import copy
 import re
+import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from dal.errors import DalError
+from dal.errors import DalError, bad_content, bad_value
 from dal.models.adapt import AdaptedModel
 from dal.models.adapted.batch_form import Inputs
 from dal.models.adapted.evaluating import NoTrainer, evaluating
 from dal.runtime.seeding import isolated_rng
 
-_WRONG_FORM = re.compile(r"values to unpack|indices must be|index out of range|has no attribute|not subscriptable")
+_UNPACKING = re.compile(r"values to unpack")
+_WRONG_TYPE = re.compile(r"(\w+)' object is not subscriptable|^(\w+) (?:indices must be|index out of range)")
+
+_FORM_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class _Reached(Exception):
@@ -33,37 +38,86 @@ class _Stop(Tensor):
 
 
 def check_step(model: AdaptedModel, x: Tensor, labels: Tensor) -> None:
-    """Raise DalError if training_step cannot unpack a batch of this form.
+    """Raise DalError if training_step cannot take a batch of this form, or returns no loss.
 
-    A copy of the module runs until it uses a tensor of the batch. Other errors are ignored and surface in training.
+    A copy of the module runs until it uses a tensor of the batch. It then runs to the end, unless it uses manual
+    optimization or batch hooks. Other errors are ignored and surface in training.
     """
     try:
         module = copy.deepcopy(model.module)
     except Exception as error:  # noqa: BLE001  what cannot be copied is tried when it trains
         del error
         return
+    labels = labels.new_zeros(len(x), *labels.shape[1:])
     module.eval()
     inputs = Inputs(module, model.batch)
-    with isolated_rng(0, "trial"), torch.no_grad(), evaluating(module):
-        batch, _ = inputs.batch(x, labels.new_zeros(len(x), *labels.shape[1:]))
-        batch = tree_map(lambda leaf: leaf.as_subclass(_Stop) if isinstance(leaf, Tensor) else leaf, batch)
-        module.train()
-        try:
-            module.training_step(batch, 0)
-        except _Reached:
-            return
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            # What a module reads from its Trainer is there only when it trains.
-            if type(NoTrainer()).__name__ in str(error) or not _is_of_form(error, batch):
+    with isolated_rng(0, "trial"), evaluating(module):
+        with torch.no_grad():
+            batch, _ = inputs.batch(x, labels)
+            if not _reaches_tensors(module, batch):
                 return
-            kind = type(batch).__name__
-            got = f"KeyError: {error}" if isinstance(error, KeyError) else str(error)
-            raise DalError(
-                f"batch: expected a batch that training_step of {type(module).__name__} takes, got a {kind} and the "
-                f"error {got!r}. Pass batch= to adapt(), either a function (x, y) or the names of a dict."
-            ) from error
-        except Exception as error:  # noqa: BLE001  such as one for want of a Trainer
-            del error
+        # Batch hooks may return another form in training.
+        if module.automatic_optimization and not inputs.hooks:
+            vars(module).update(dict.fromkeys(("log", "log_dict"), _ignored))
+            eagerly = "torch._dynamo" in sys.modules
+            with torch.enable_grad(), torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
+                _check_loss(module, batch)
+
+
+def _reaches_tensors(module: Any, batch: Any) -> bool:
+    """Return whether training_step uses a tensor of the batch before any other error."""
+    watched = tree_map(lambda leaf: leaf.as_subclass(_Stop) if isinstance(leaf, Tensor) else leaf, batch)
+    module.train()
+    try:
+        module.training_step(watched, 0)
+    except _Reached:
+        return True
+    except _FORM_ERRORS as error:
+        _raise_if_of_form(error, module, watched)
+    except Exception as error:  # noqa: BLE001  such as one for want of a Trainer
+        del error
+    return False
+
+
+def _check_loss(module: Any, batch: Any) -> None:
+    """Raise DalError unless training_step returns a loss."""
+    try:
+        result = module.training_step(batch, 0)
+    except _FORM_ERRORS as error:
+        _raise_if_of_form(error, module, batch)
+        return
+    except Exception as error:  # noqa: BLE001  such as one for want of a Trainer
+        del error
+        return
+    if isinstance(result, Mapping):
+        if "loss" not in result:
+            raise bad_value("training_step", "a dict with a loss under 'loss'", sorted(map(str, result)))
+        result = result["loss"]
+    if result is None:  # the step of this batch is skipped
+        return
+    if not isinstance(result, Tensor):
+        raise bad_content("training_step", "a loss as a tensor", type(result).__name__)
+    if result.numel() != 1:
+        raise bad_content("training_step", "a loss of one number", f"a tensor of shape {tuple(result.shape)}")
+    # A hook may unfreeze frozen parameters later.
+    if not result.requires_grad and all(p.requires_grad for p in module.parameters()):
+        raise bad_content("training_step", "a loss with a gradient", "one that is detached from the parameters")
+
+
+def _ignored(*args: Any, **named: Any) -> None:
+    """Stand in for log(), which needs a Trainer."""
+
+
+def _raise_if_of_form(error: Exception, module: Any, batch: Any) -> None:
+    # What a module reads from its Trainer is there only when it trains.
+    if type(NoTrainer()).__name__ in str(error) or not _is_of_form(error, batch):
+        return
+    kind = type(batch).__name__
+    got = f"KeyError: {error}" if isinstance(error, KeyError) else str(error)
+    raise DalError(
+        f"batch: expected a batch that training_step of {type(module).__name__} takes, got a {kind} and the error "
+        f"{got!r}. Pass batch= to adapt(), either a function (x, y) or the names of a dict."
+    ) from error
 
 
 def _is_of_form(error: Exception, batch: Any) -> bool:
@@ -75,4 +129,15 @@ def _is_of_form(error: Exception, batch: Any) -> bool:
         return False
     if isinstance(error, KeyError):
         return isinstance(batch, Mapping) and error.args[0] not in batch
-    return _WRONG_FORM.search(str(error)) is not None
+    if isinstance(error, AttributeError):
+        return any(error.obj is part for part in (batch, *_parts(batch)))
+    # Another object of the module, such as one that setup() creates, may be the cause.
+    found = _WRONG_TYPE.search(str(error))
+    names = {type(part).__name__ for part in (batch, *_parts(batch))}
+    return _UNPACKING.search(str(error)) is not None or (found is not None and (found[1] or found[2]) in names)
+
+
+def _parts(batch: Any) -> list[Any]:
+    if isinstance(batch, Mapping):
+        return list(batch.values())
+    return list(batch) if isinstance(batch, (tuple, list)) else []

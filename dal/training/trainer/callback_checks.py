@@ -24,6 +24,9 @@ def check_callback(place: str, callback: Any, package: str, module: Any = None) 
         raise bad_value(place, f"an object of {package}, the package of the module", f"{name} of {other}")
     if has([callback], "BatchSizeFinder"):
         raise DalError(f"{place}: {name} changes the batch size, which dal controls. Set training.batch_size instead.")
+    if has([callback], "OnExceptionCheckpoint"):
+        # Lightning starts the next round from this file, or from the last file of ModelCheckpoint.
+        raise DalError(f"{place}: {name} loads the checkpoint of another round. Remove it; a run folder resumes a run.")
     if has([callback], "ModelPruning") and not getattr(callback, "_make_pruning_permanent", True):
         raise bad_value(place, f"{name} with make_pruning_permanent=True, because dal stores plain weights", False)
     if module is None:

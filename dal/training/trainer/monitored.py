@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +12,8 @@ from dal.models.classifier import Classifier
 from dal.training.setup import TrainingSetup
 from dal.training.trainer.lightning import is_overridden
 from dal.training.trainer.tried import all_callbacks, configured
+
+_VALIDATION = re.compile(r"(?<![a-z])(val|valid|validation|dev)(?![a-z])")
 
 
 def runs_validation(setup: TrainingSetup) -> bool:
@@ -29,11 +33,22 @@ def check_monitored(setup: TrainingSetup, has_validation: bool, with_functions: 
 
     ``with_functions`` includes the callbacks that the functions in ``trainer.callbacks`` create.
     """
+    if has_validation:
+        _check_step(setup)
     watching = _watching(all_callbacks(setup, with_functions))
     if not watching or (has_validation and runs_validation(setup)):
         return
     place, callback = watching[0]
     raise _nothing_to_watch(place, type(callback).__name__, callback.monitor, has_validation)
+
+
+def _check_step(setup: TrainingSetup) -> None:
+    """Raise DalError if validation_step needs the number of a loader, because a round has one."""
+    step = inspect.signature(setup.passes.model.module.validation_step).parameters
+    number = step.get("dataloader_idx")
+    if number is not None and number.default is inspect.Parameter.empty and runs_validation(setup):
+        expected = "dataloader_idx with a default value, because a round has one validation loader"
+        raise bad_content("validation_step", expected, "none")
 
 
 def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
@@ -62,7 +77,8 @@ def _watching(callbacks: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
 
 
 def _is_validation(metric: Any) -> bool:
-    return isinstance(metric, str) and metric.startswith("val")
+    """Return whether this is a metric of validation by its name, such as ``val_loss`` or ``loss/val``."""
+    return isinstance(metric, str) and (metric.startswith("val") or _VALIDATION.search(metric.lower()) is not None)
 
 
 def _nothing_to_watch(argument: str, what: str, metric: Any, has_validation: bool) -> DalError:

@@ -112,6 +112,9 @@ def _fit(trainer: Any, module: Any, loaders: EpochData) -> None:
         if isinstance(name, str) and name.startswith("val") and name not in trainer.callback_metrics:
             expected = "a metric that validation has logged, which runs about every training.check_every updates"
             raise bad_value("trainer.callback_metrics", expected, name) from error
+        if isinstance(error, ValueError) and str(error).startswith("Tried to step"):  # OneCycleLR
+            expected = "a scheduler for all steps of a round, such as self.trainer.estimated_stepping_batches updates"
+            raise DalError(f"configure_optimizers: expected {expected}, got: {first_line(error)}.") from error
         # Errors of the user's own code keep their traceback.
         if type(error).__name__ == "MisconfigurationException" or "conditioned on metric" in str(error):
             raise DalError(f"trainer: expected options that Lightning accepts, got: {first_line(error)}.") from error

@@ -33,6 +33,15 @@ def check_training_options(setup: TrainingSetup, num_images: int) -> None:
                 stacklevel=3,
             )
     _check_trainable(setup)
+    module = setup.passes.model.module
+    loaders = [f"{name}()" for name in ("train_dataloader", "val_dataloader") if is_overridden(name, module)]
+    if loaders:
+        warnings.warn(
+            f"model: dal makes the loaders of a round, and does not use {' and '.join(loaders)} of {type(module).__name__}. "
+            "Their samplers, batch sizes and collate functions have no effect. Set training.batch_size, and pass batch= "
+            "to adapt().",
+            stacklevel=3,
+        )
 
 
 def tried_module(setup: TrainingSetup) -> Any:

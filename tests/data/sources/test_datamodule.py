@@ -1,11 +1,20 @@
 """A LightningDataModule in the place of datasets."""
 
+import warnings
+
 import lightning.pytorch
 import pytest
 import pytorch_lightning
 import torch
 from helpers.own_modules import OwnModule, dense, learner_of
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset, random_split
+from torch.utils.data import (
+    DataLoader,
+    IterableDataset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+    random_split,
+)
 
 from dal import run
 from dal.acquisition import Margin
@@ -120,3 +129,18 @@ def test_hooks_belong_to_the_module():
     expected = "a LightningDataModule without on_after_batch_transfer, which belongs in the LightningModule"
     with pytest.raises(DalError, match=rf"^dataset: expected {expected}, got 'Hooked'\.$"):
         from_dataset(Hooked(), num_classes=3)
+
+
+@pytest.mark.parametrize("sampler", [SubsetRandomSampler(range(5)), WeightedRandomSampler([1.0] * 24, 24)])
+def test_a_sampler_that_is_not_used_is_named(sampler):
+    with pytest.warns(
+        UserWarning, match=rf"^dataset: {type(sampler).__name__} in train_dataloader\(\) of Mine is not used"
+    ):
+        assert len(from_dataset(datamodule(train=lambda part: DataLoader(part, sampler=sampler)))) == 24
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_plain_order_needs_no_warning(shuffle):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_dataset(datamodule(train=lambda part: DataLoader(part, 8, shuffle=shuffle, drop_last=True)))

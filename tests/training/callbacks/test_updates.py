@@ -203,8 +203,7 @@ def test_learning_rate_zero_frozen_parts_and_copied_parameters_are_training(kind
 
 @pytest.mark.parametrize("validation", [0, 5])
 def test_a_module_without_an_optimizer_is_refused_before_a_label_is_bought(validation):
-    learner = learner_of(WithoutOptimizer)
-    learner.pool = type(learner.pool)(len(learner.data), 3)
+    learner = learner_of(WithoutOptimizer, num_labels=0)
     oracle = DatasetOracle(learner.data)
     config = CampaignConfig(initial_size=10, query_size=10, budget=30, validation_size=validation)
     with pytest.raises(DalError, match=r"^configure_optimizers: expected an optimizer, got None\.$"):

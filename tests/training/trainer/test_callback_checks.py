@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
     ModelPruning,
+    OnExceptionCheckpoint,
 )
 
 from dal import run
@@ -23,8 +24,7 @@ from dal.stopping import CampaignConfig
 
 def campaign(kind, validation_size=0, **trainer):
     """A campaign of three rounds, which buys no label if it is refused."""
-    learner = learner_of(kind, training=settings(max_updates=12), **trainer)
-    learner.pool = type(learner.pool)(len(learner.data), 3)
+    learner = learner_of(kind, training=settings(max_updates=12), num_labels=0, **trainer)
     bought = []
 
     class Oracle(DatasetOracle):
@@ -174,3 +174,31 @@ def test_the_module_keeps_its_own_hook():
     learner.fit()
     assert learner.model.module.configure_callbacks is own
     assert torch.is_grad_enabled()
+
+
+def test_a_checkpoint_that_lightning_would_resume_in_another_round_is_refused(tmp_path):
+    with pytest.raises(DalError, match=r"^trainer\.callbacks: OnExceptionCheckpoint loads the checkpoint of "):
+        learner_of(Mine, callbacks=[OnExceptionCheckpoint(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    "metric", ["val_loss", "loss/val", "metrics/valid_acc", "Validation loss", "avg_val_loss", "dev_f1"]
+)
+def test_validation_metrics_are_known_by_any_common_name(metric):
+    with pytest.raises(DalError, match=r"^trainer\.callbacks: expected validation points .* got 'none'\.$"):
+        campaign(Validated, callbacks=[EarlyStopping(metric)])
+
+
+@pytest.mark.parametrize("metric", ["train_loss", "interval", "revalued", "devices"])
+def test_other_names_are_no_validation_metrics(metric):
+    assert campaign(Mine, callbacks=[EarlyStopping(metric, strict=False)]) == [12, 12, 12]
+
+
+def test_a_validation_step_of_several_loaders_is_refused_before_a_label_is_bought():
+    class Several(Mine):
+        def validation_step(self, batch, batch_idx, dataloader_idx):
+            self.log("val_loss", 0.0)
+
+    with pytest.raises(DalError, match=r"^validation_step: expected dataloader_idx with a default value"):
+        campaign(Several, validation_size=5)
+    assert campaign(Several) == [12, 12, 12]

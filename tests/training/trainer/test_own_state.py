@@ -46,8 +46,7 @@ class Killed(BaseException):
 
 
 def campaign(kind, folder, stop_after=None):
-    learner = learner_of(kind)
-    learner.pool = type(learner.pool)(len(learner.data), 3)
+    learner = learner_of(kind, num_labels=0)
     fit = learner.fit
 
     def fit_or_stop(*args, **kwargs):

@@ -5,7 +5,7 @@ import torch
 from helpers.modules import Mine, learner_of, rounds
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
 from dal.errors import DalError
 from dal.training.fit_round import check_training
@@ -148,3 +148,27 @@ def test_optimizers_of_the_module_are_accepted(kind):
     learner = learner_of(kind)
     check_training(learner.setup, has_validation=False)
     assert learner.fit().updates == 6
+
+
+def test_loaders_of_the_module_are_not_used_and_a_warning_says_so():
+    class WithLoaders(Mine):
+        def train_dataloader(self):
+            raise AssertionError("not called")
+
+        val_dataloader = train_dataloader
+
+    with pytest.warns(
+        UserWarning, match=r"^model: train_dataloader\(\) and val_dataloader\(\) of WithLoaders are not used"
+    ):
+        assert learner_of(WithLoaders).fit().updates == 6
+
+
+def test_a_scheduler_with_fewer_steps_than_the_round_is_one_sentence():
+    class Short(Mine):
+        def configure_optimizers(self):
+            optimizer = super().configure_optimizers()
+            schedule = OneCycleLR(optimizer, 0.1, total_steps=3)
+            return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    with pytest.raises(DalError, match=r"^configure_optimizers: expected a scheduler for all .* total steps is 3\.$"):
+        learner_of(Short).fit()

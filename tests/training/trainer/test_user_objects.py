@@ -126,8 +126,7 @@ def test_a_function_makes_a_logger_for_each_round():
 
 
 def campaign(tmp_path, data=None, **trainer):
-    learner = learner_of(Mine, **trainer)
-    learner.pool = type(learner.pool)(len(learner.data), 3)
+    learner = learner_of(Mine, num_labels=0, **trainer)
     folder = RunFolder(tmp_path / "run", {"seed": 1}, learner.data.fingerprint())
     config = CampaignConfig(initial_size=10, query_size=10, budget=30)
     try:

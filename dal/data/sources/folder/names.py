@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dal.errors import DalError, bad_value, shortened
 
 # Invisible characters that Unicode does not classify as format characters.
-_BLANK = {"\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u3164", "\uffa0"}
+_BLANK = {"\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u2800", "\u3164", "\uffa0"}
 # Cyrillic and Greek letters that look like Latin ones.
 _LATIN = str.maketrans("АВЕКМНОРСТУХІЅЈаеорсухіѕјΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABEKMHOPCTYXISJaeopcyxisjABEZHIKMNOPTYXo")
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 _ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
+_UNUSED_ALPHA = {"BMP", "CUR", "DDS", "DIB", "ICO", "TGA"}  # formats whose writers often leave alpha at 0
 _KEYED = {"1", "L", "P", "RGB"}  # modes in which one color can be transparent
 _BAND_PIXELS = 2**20
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
@@ -26,6 +27,8 @@ class Levels(NamedTuple):
     """Whether 0 is white."""
     key: Any = None
     """The transparent color as a pixel value, or in Pillow's form for a palette."""
+    is_opaque: bool = False
+    """Whether to ignore alpha, because it is 0 everywhere in a format where it is often unused."""
 
 
 def levels(image: Image.Image) -> Levels:
@@ -43,7 +46,7 @@ def levels(image: Image.Image) -> Levels:
         raise ValueError("signed pixels have no known range; convert them to unsigned 8 or 16 bits")
     key = image.info.get("transparency")
     if not image.mode.startswith("I"):
-        return Levels(key=_key_of_8_bits(image, key))
+        return Levels(key=_key_of_8_bits(image, key), is_opaque=_has_unused_alpha(image))
     highest = 65535
     if image.mode == "I" and image.format not in ("PNG", "PPM"):
         low, high = cast(tuple[int, int], image.getextrema())
@@ -113,6 +116,12 @@ def _key_of_8_bits(image: Image.Image, key: Any) -> Any:
     return key
 
 
+def _has_unused_alpha(image: Image.Image) -> bool:
+    if image.format not in _UNUSED_ALPHA or image.mode not in ("LA", "RGBA"):
+        return False
+    return image.getchannel("A").getextrema() == (0, 0)
+
+
 def _band_to_rgb(image: Image.Image, values: Levels) -> Image.Image:
     if values.highest is not None:
         wide = np.asarray(image).astype(np.int64)
@@ -121,6 +130,8 @@ def _band_to_rgb(image: Image.Image, values: Levels) -> Image.Image:
         if values.key is not None:
             gray[wide == values.key] = 255
         return Image.fromarray(gray).convert("RGB")
+    if values.is_opaque:
+        return image.convert("RGB")
     palette_alpha = image.mode == "P" and image.palette is not None and image.palette.mode.endswith("A")
     if image.mode in _ALPHA or palette_alpha or values.key is not None:
         if values.key is not None:

@@ -34,7 +34,7 @@ def test_names_that_differ_in_case_or_look_alike_letters_pass_only_if_listed(fir
     check_distinct("root", [first, second], listed=[second, first])
 
 
-@pytest.mark.parametrize("name", ["", " ", "\u200b", "\u3164\u00a0"])
+@pytest.mark.parametrize("name", ["", " ", "\u200b", "\u3164\u00a0", "\u2800"])
 def test_a_name_that_shows_nothing_is_refused(name):
     with pytest.raises(DalError, match=r"^root: expected class names that are not empty, got "):
         check_distinct("root", ["cat", name])

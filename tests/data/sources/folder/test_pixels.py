@@ -188,3 +188,22 @@ def test_exif_rotation_applies_to_an_opened_image_but_not_to_a_processed_one(tmp
     Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).save(tmp_path / "x.png", exif=exif)
     assert read_both(tmp_path / "x.png") == [15, 14, 13, 12]
     assert dataset_pixels(Image.open(tmp_path / "x.png").copy())[0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("suffix", ["tga", "ico", "dds"])
+def test_alpha_that_is_0_everywhere_is_ignored_where_writers_leave_it_unused(tmp_path, suffix):
+    image = Image.new("RGBA", (16, 16), (200, 100, 50, 0))
+    image.save(tmp_path / f"unused.{suffix}")
+    assert decode(tmp_path / f"unused.{suffix}", 8)[:, 4, 4].tolist() == [200, 100, 50]
+    assert dataset_pixels(Image.open(tmp_path / f"unused.{suffix}"))[4, 4].tolist() == [200, 100, 50]
+    image.putpixel((15, 15), (0, 0, 0, 255))
+    image.save(tmp_path / f"used.{suffix}")
+    assert decode(tmp_path / f"used.{suffix}", 16)[:, 4, 4].tolist() == [255, 255, 255]
+
+
+def test_a_bitmap_with_an_empty_alpha_channel_keeps_its_colors(tmp_path):
+    size, masks = 16 * 16 * 4, struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, 16, 16, 1, 32, 3, size, 2835, 2835, 0, 0) + masks + bytes(52)
+    start = struct.pack("<2sIHHI", b"BM", 122 + size, 0, 0, 122)
+    (tmp_path / "unused.bmp").write_bytes(start + header + bytes([50, 100, 200, 0]) * 256)
+    assert decode(tmp_path / "unused.bmp", 8)[:, 4, 4].tolist() == [200, 100, 50]
