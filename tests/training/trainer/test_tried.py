@@ -26,7 +26,9 @@ def test_gradients_may_accumulate_over_more_than_the_labels():
 
 
 @pytest.mark.parametrize(
-    "strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook", DDPStrategy(start_method="spawn")], ids=str
+    "strategy",
+    ["ddp_spawn", "ddp_fork", "ddp_notebook", DDPStrategy(start_method="spawn")],
+    ids=["ddp_spawn", "ddp_fork", "ddp_notebook", "object"],
 )
 def test_a_strategy_that_trains_in_other_processes_is_refused(strategy):
     given = strategy if isinstance(strategy, str) else "DDPStrategy"
