@@ -412,7 +412,7 @@ def load(folder: Path, answers: int) -> list[Row]:
         root, run = folder / f"digits{overlap}", folder / f"run{overlap}"
         count = 10 * answers // overlap
         make_digits(root, count)
-        settings = [*SMALL_MODEL[:2], f"campaign.initial_size={count}", f"campaign.budget={count}"]
+        settings = [*SMALL_MODEL[:2], f"campaign.initial_size={count}", f"campaign.budget={count * overlap}"]
         settings += [f"oracle.overlap={overlap}", f"run_dir={run}", "--no-train"]
         server = Server([str(root), "--classes", ",".join(DIGITS), *settings], folder / "output.txt")
         team = Team(DIGITS, 0.0)

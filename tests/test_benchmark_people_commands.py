@@ -14,15 +14,15 @@ def tables(script, monkeypatch, folder, *arguments):
 
 
 def test_killed_pages_lose_no_answer_and_ten_people_label_no_image_twice(tmp_path, monkeypatch):
-    arguments = ("--kills", 5, "--images", 400, "--answers", 8, "--no-train")
+    arguments = ("--kills", 3, "--images", 200, "--answers", 4, "--no-train")
     found = tables("people_kills", monkeypatch, tmp_path, *arguments)
-    assert found["kills"]["kills"].sum() == 5
+    assert found["kills"]["kills"].sum() == 3
     journal = found["journal"].iloc[0]
     assert journal["acknowledged"] > 0 and journal["torn"] > 0
     for name in ("lost", "events twice", "images twice", "handed twice", "gaps", "refused"):
         assert journal[name] == 0 and found["load"][name].eq(0).all(), name
-    assert found["load"]["acknowledged"].eq(80).all()
-    assert list(found["load"]["people"]) == ["1:80", "2:40"]
+    assert found["load"]["acknowledged"].eq(40).all()
+    assert list(found["load"]["people"]) == ["1:40", "2:20"]
 
 
 def test_the_start_and_the_fold_are_measured(tmp_path, monkeypatch):

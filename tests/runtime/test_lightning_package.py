@@ -77,7 +77,7 @@ def test_manual_optimization_works():
             lightning,
             "logger",
             CSVLogger("."),
-            "an object of lightning.pytorch, the package of the module, got 'CSVLogg",
+            "an object of lightning.pytorch, the package of the module, got CSVLogg",
         ),
         (
             lightning,

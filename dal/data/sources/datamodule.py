@@ -69,7 +69,7 @@ def _warn_of_sampler(loader: Any, name: str, split: str) -> None:
     """Warn about a sampler that chooses or repeats points, because dal reads the dataset without it."""
     samplers = [getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
     unused = next((sampler for sampler in samplers if type(sampler) not in _PLAIN_SAMPLERS), None)
-    if unused is not None:
+    if unused is not None and hasattr(loader.dataset, "__len__"):  # other datasets are refused later
         warnings.warn(
             f"dataset: {type(unused).__name__} in {split}_dataloader() of {name} is not used. All "
             f"{len(loader.dataset):,} points of its dataset are read. To choose points, use torch.utils.data.Subset.",
