@@ -74,7 +74,12 @@ def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
             run.discard_start()
             raise DalError(trainer.last_words().removesuffix(".") + ".")
         trainer.tell_page()
-        print(visible(f"The trainer has stopped: {trainer.last_words()} Answers are still saved. See {trainer.log}."))
+        print(
+            visible(
+                f"The trainer has stopped: {trainer.last_words()} Answers are still saved. "
+                f"Ctrl-C and the same command start it again. See {trainer.log}."
+            )
+        )
 
 
 def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:

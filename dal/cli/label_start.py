@@ -57,7 +57,7 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
             _check_same(path, read_start(path)["overrides"], all_overrides)
         # Without an answer and a commit, nothing depends on the images at the first start.
         if not known or not any(os.path.lexists(path / name) for name in (ANSWERS, STATE)):
-            _create(path, root, all_overrides)
+            _create(path, root, names, all_overrides)
     elif overrides:
         raise bad_value("dal label", f"no settings, because the run in {str(path)!r} has its own", overrides[0])
     return PeopleRun(path)
@@ -75,6 +75,8 @@ def class_list(text: str) -> list[str]:
     for name in names:
         if not is_class_name(name) or not name.isprintable():
             raise bad_value("--classes", "printable names that do not begin with =", name)
+        if "${" in name:  # an interpolation in the settings
+            raise bad_value("--classes", "names without ${", name)
     check_listed_names("--classes", names)
     return names
 
@@ -97,7 +99,7 @@ def _run_dir(root: Path, overrides: Sequence[str]) -> tuple[str, list[str]]:
     return (given[-1] if given else str(RUNS / (root.resolve().name or "images"))), rest
 
 
-def _create(path: Path, root: Path, overrides: list[str]) -> None:
+def _create(path: Path, root: Path, names: Sequence[str], overrides: list[str]) -> None:
     is_new = not os.path.lexists(path / LABEL_START)
     if is_new and path.is_dir() and any(path.iterdir()):
         raise DalError(f"run_dir: {str(path)!r} is not a run folder and not empty. Choose another with run_dir=FOLDER.")
@@ -110,7 +112,10 @@ def _create(path: Path, root: Path, overrides: list[str]) -> None:
     listing.warn(classes=False)
     with explained("run_dir", path, "Choose another run_dir."):
         path.mkdir(parents=True, exist_ok=True)
-        write_start(path, overrides, start_config(overrides), listing.files)
+        config = start_config(overrides)
+        # The quotes of an override are for its parser.
+        config["data"] |= {"root": str(root.resolve()), "classes": list(names)}
+        write_start(path, overrides, config, listing.files)
 
 
 def start_config(overrides: Sequence[str]) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def start_config(overrides: Sequence[str]) -> dict[str, Any]:
 
 def _check_same(path: Path, before: Sequence[str], now: Sequence[str]) -> None:
     """Raise DalError for the first setting that differs. The order of settings does not matter."""
-    old, new = (dict(text.split("=", 1) if "=" in text else (text, "") for text in texts) for texts in (before, now))
+    old, new = ({text.partition("=")[0]: text.partition("=")[2] for text in texts} for texts in (before, now))
     for key in dict.fromkeys([*new, *old]):
         if old.get(key) != new.get(key):
             hint = " Change classes on its page." if key == "data.classes" else ""

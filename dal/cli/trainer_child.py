@@ -45,11 +45,14 @@ class TrainerChild:
         return self._process.poll()
 
     def last_words(self) -> str:
-        """Return the error that the trainer ended with, or its last line of output."""
+        """Return the error that the trainer ended with, the signal that killed it, or its last line of output."""
         with self.log.open("rb") as file:
             file.seek(self._start_of_log)
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("Error: ")]
+        if not errors and (self.status or 0) < 0:
+            name = signal.strsignal(-(self.status or 0)) or f"signal {-(self.status or 0)}"
+            return f"it was killed ({name}), perhaps because memory was short."
         return (errors or lines or [f"exit status {self.status}"])[-1].removeprefix("Error: ")
 
     def tell_page(self) -> None:

@@ -3,7 +3,9 @@
 import pytest
 
 from dal.cli.label_start import open_run
+from dal.config.overrides import compose
 from dal.errors import DalError
+from dal.labeling.people.people_run import read_start
 from dal.runs.files.points import write_points
 
 
@@ -58,3 +60,16 @@ def test_images_that_appear_later_move_no_index(start, tmp_path, monkeypatch):
     (run.path / "state.json").touch()
     (tmp_path / "photos" / "a.jpg").unlink()
     assert start().files == start().ids == ["A.jpg", "a.jpg"], "a path that is gone keeps its index"
+
+
+@pytest.mark.parametrize("name", ["baker's", "a\"b'c", "a\\", "a\\'b", "a\\b", "null", "<b>x</b>", "$5", "[x]", "é: 1"])
+def test_the_page_and_the_trainer_read_the_same_names(start, name):
+    run = start(classes=f"{name},dog")
+    composed = compose(read_start(run.path)["overrides"])["data"]
+    assert run.classes == list(composed["classes"]) == [name, "dog"]
+    assert str(run.root) == composed["root"]
+
+
+def test_a_name_that_the_settings_would_replace_is_refused(start):
+    with pytest.raises(DalError, match=r"--classes: expected names without \$\{, got '\$\{x\}'."):
+        start(classes="${x},dog")

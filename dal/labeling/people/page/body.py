@@ -94,6 +94,8 @@ class Body:
         value = self.text(name)
         if value is not None and is_new:
             value = value.strip()
+        if value is not None and is_new and not value.isprintable():
+            raise bad_value(name, "a name of printable characters", value)
         if value is None or not is_class_name(value):
             raise bad_value(name, "the name of a class, which is not empty and does not begin with =", value)
         return value

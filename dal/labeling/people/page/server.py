@@ -179,6 +179,17 @@ class _Handler(BaseHTTPRequestHandler):
             logging.getLogger(__name__).exception("The page server failed.")
             self._send_json(500, {"error": f"The server failed: {type(error).__name__}: {reason(error)}."})
 
+    def parse_request(self) -> bool:
+        """Parse the first lines of a request. Refuse an address that is none, such as one with an open bracket."""
+        if not super().parse_request():
+            return False
+        try:
+            urlsplit(self.path)
+        except ValueError:
+            self.send_error(400, "Bad address")
+            return False
+        return True
+
     def _get(self) -> None:
         site, parts = self.server.site, urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}

@@ -1,6 +1,7 @@
 """Requests that the page's server refuses."""
 
 import json
+import socket
 
 import pytest
 from helpers.label_page import TOKEN, Client, label, site_of
@@ -81,6 +82,13 @@ def test_a_form_is_refused(client, kind):
 )
 def test_images_have_no_paths(client, path):
     assert client.request("GET", path)[0] == 404
+
+
+def test_an_address_that_is_none_is_refused_without_a_traceback(client, caplog):
+    with socket.create_connection(("127.0.0.1", client.server.port)) as raw:
+        raw.sendall(b"GET http://[bad/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert raw.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert not caplog.records
 
 
 def test_an_unknown_call_is_refused(client):

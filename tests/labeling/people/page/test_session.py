@@ -209,6 +209,14 @@ def test_classes_change_midway(site):
         assert client.post("classes", event="c7", kind="drop", name="cow")[0] == 400
 
 
+@pytest.mark.parametrize("name", ["x\ny", "\ud800", "\u202egpj"])
+def test_a_new_class_has_a_name_that_can_be_printed(site, name):
+    with site.serve() as server:
+        for values in ({"kind": "add_class", "name": name}, {"kind": "rename_class", "name": "cat", "to": name}):
+            status, found = Client(server).post("classes", event="e1", **values)
+            assert (status, "expected a name of printable characters" in found["error"]) == (400, True)
+
+
 def test_the_status_says_what_is_known_of_the_model(tmp_path):
     lines = [*lines_of(["000.jpg", "001.jpg"], kind="test"), AskedLine(2, 1, 0, 2, "002.jpg")]
     site = site_of(tmp_path, lines=lines, budget=20)
