@@ -82,6 +82,8 @@ def class_list(text: str) -> list[str]:
     for name in names:
         if not is_class_name(name) or not name.isprintable():
             raise bad_value("--classes", "printable names that do not begin with =", name)
+        if "${" in name:  # an interpolation in the settings
+            raise bad_value("--classes", "names without ${", name)
     check_listed_names("--classes", names)
     return names
 
