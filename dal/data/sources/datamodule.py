@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, default_collate, default_convert
+from torch.utils.data import (
+    BatchSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+    default_convert,
+)
 
 from dal.data.sources.folder.names import check_listed_names
 from dal.errors import DalError, bad_value, unknown_choice
@@ -67,12 +74,14 @@ def dataset_of(datamodule: Any, split: str) -> Any:
 
 def _warn_of_sampler(loader: Any, name: str, split: str) -> None:
     """Warn about a sampler that chooses or repeats points, because dal reads the dataset without it."""
+    if isinstance(loader.dataset, IterableDataset):  # an error later
+        return
     samplers = [getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
     unused = next((sampler for sampler in samplers if type(sampler) not in _PLAIN_SAMPLERS), None)
     if unused is not None and hasattr(loader.dataset, "__len__"):  # other datasets are refused later
         warnings.warn(
-            f"dataset: {type(unused).__name__} in {split}_dataloader() of {name} is not used. All "
-            f"{len(loader.dataset):,} points of its dataset are read. To choose points, use torch.utils.data.Subset.",
+            f"dataset: {type(unused).__name__} in {split}_dataloader() of {name} is not used. All points of its "
+            "dataset are read. To choose points, use torch.utils.data.Subset.",
             stacklevel=4,
         )
 

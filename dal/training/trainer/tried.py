@@ -37,7 +37,7 @@ def check_training_options(setup: TrainingSetup, num_images: int) -> None:
     loaders = [f"{name}()" for name in ("train_dataloader", "val_dataloader") if is_overridden(name, module)]
     if loaders:
         warnings.warn(
-            f"model: dal makes the loaders of a round, and does not use {' and '.join(loaders)} of "
+            f"model: dal creates the loaders of a round, and does not use {' and '.join(loaders)} of "
             f"{type(module).__name__}. Their samplers, batch sizes and collate functions have no effect. Set "
             "training.batch_size, and pass batch= to adapt().",
             stacklevel=3,

@@ -159,7 +159,8 @@ def test_loaders_of_the_module_are_not_used_and_a_warning_says_so():
 
         val_dataloader = train_dataloader
 
-    with pytest.warns(UserWarning, match=r"does not use train_dataloader\(\) and val_dataloader\(\) of WithLoaders\."):
+    expected = r"^model: dal creates .* does not use train_dataloader\(\) and val_dataloader\(\) of WithLoaders\. "
+    with pytest.warns(UserWarning, match=expected):
         assert learner_of(WithLoaders).fit().updates == 6
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +14,9 @@ from dal.errors import DalError, bad_value, shortened
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _COLUMNS = ("label", "labels")
+
+_MISSING = {"<na>", "?", "n/a", "na", "nan", "none", "null"}
+"""Texts, in lower case, that other programs write for a missing value."""
 
 Explain = Callable[[str], str | None]
 """Maps a path to the reason why the file is not an image of the data, or None."""
@@ -131,7 +134,18 @@ def _cells(path: Path, column: str, files: Collection[str], explain: Explain) ->
             raise bad_value("data.csv", f"a label on one line without control characters ({where})", row[at_label])
         if row[at_label]:
             cells[image] = row[at_label]
+    _warn_of_missing(cells, path)
     return cells
+
+
+def _warn_of_missing(cells: Mapping[str, str], path: Path) -> None:
+    found = [label for label in cells.values() if label.lower() in _MISSING]
+    if found:
+        warnings.warn(
+            f"data.csv: {found[0]!r} is read as a class in {path} ({len(found):,} such labels). If the label is "
+            "missing, leave the cell empty.",
+            stacklevel=5,
+        )
 
 
 def _whole(row: list[str], width: int, at_id: int, where: str) -> list[str]:
