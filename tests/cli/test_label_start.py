@@ -60,7 +60,7 @@ def test_other_settings_are_refused_once_the_trainer_has_committed(photos):
         (["photos"], "cat,=none", "--classes: expected printable names that do not begin with =, got '=none'."),
         (["photos"], "cat,do\x07g", "--classes: expected printable names"),
         (["photos"], "cat,cat", "cat"),
-        (["photos"], "cat,${dog}", "--classes: expected a name without ${, got '${dog}'."),
+        (["photos"], "cat,${dog}", "--classes: expected names without ${, got '${dog}'."),
         (["photos", "seed=1", "empty"], "cat,dog", "dal label: expected one folder of images, or one run folder"),
         (["seed=1"], "cat,dog", "dal label: expected one folder of images, or one run folder, got 'none'."),
         (["missing"], "cat,dog", "missing"),
