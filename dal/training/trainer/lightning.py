@@ -19,6 +19,7 @@ from typing import Any
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of
 from dal.training.trainer.user_objects import as_list
 
+_LATER_SECONDS = 0.05
 TERMINATED = 143
 """The exit status that a shell reports for a process that SIGTERM ends."""
 
@@ -169,17 +170,22 @@ def keyboard_interrupt() -> Iterator[None]:
 
 @contextmanager
 def termination() -> Iterator[None]:
-    """End the process with status 143 on SIGTERM.
+    """End the process with status 143 on SIGTERM, and raise KeyboardInterrupt on SIGINT.
 
     Lightning ends training at the next batch with status 0, as if the process had finished. In a SLURM job, SIGUSR1
     also asks SLURM to start the job again.
     """
     ours: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        handlers: dict[int, Any] = {signal.SIGTERM: _terminated, signal.SIGUSR1: _requeued}
+        handlers: dict[int, Any] = {
+            signal.SIGTERM: _terminated,
+            signal.SIGUSR1: _requeued,
+            signal.SIGINT: _interrupted,
+        }
         for number, handler in handlers.items():
-            needed = number == signal.SIGTERM or "SLURM_JOB_ID" in os.environ
-            if needed and signal.getsignal(number) is signal.SIG_DFL:
+            needed = number != signal.SIGUSR1 or "SLURM_JOB_ID" in os.environ
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            if needed and signal.getsignal(number) is default:
                 ours[number] = signal.signal(number, handler)
     try:
         yield
@@ -194,7 +200,25 @@ def termination() -> Iterator[None]:
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
+    if not _comes_again(number, frame):
+        raise SystemExit(TERMINATED)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    if not _comes_again(number, frame):
+        raise KeyboardInterrupt
+
+
+def _comes_again(number: int, frame: FrameType | None) -> bool:
+    """Send a signal again if it came in a finalizer, because Python ignores the exceptions of finalizers."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            later = threading.Timer(_LATER_SECONDS, os.kill, (os.getpid(), number))
+            later.daemon = True
+            later.start()
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _requeued(number: int, frame: FrameType | None) -> None:

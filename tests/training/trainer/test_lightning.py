@@ -2,12 +2,13 @@
 
 import os
 import signal
+import time
 
 import pytest
 from helpers.modules import Mine, learner_of
 
 from dal.training.trainer import lightning
-from dal.training.trainer.lightning import keyboard_interrupt
+from dal.training.trainer.lightning import keyboard_interrupt, termination
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), RuntimeError("half a teardown"), AttributeError("no loop yet")])
@@ -100,3 +101,21 @@ def test_a_slurm_job_is_requeued_without_a_checkpoint_of_lightnings_own(slurm, t
 def test_sigterm_in_a_slurm_job_requeues_nothing(slurm):
     ends_with_143(Signals)
     assert slurm == []
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_in_a_finalizer_ends_the_run_too(number, raised):
+    class Finalized:
+        def __del__(self):
+            os.kill(os.getpid(), number)
+            sum(range(10_000))  # Python handles the signal here, and would ignore the exception
+
+    def wait():
+        del held[:]
+        for _ in range(3000):  # long enough for the signal to come again
+            time.sleep(0.01)
+
+    held = [Finalized()]
+    with pytest.raises(raised), termination():
+        wait()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
