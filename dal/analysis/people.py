@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from dal.costs.prices import PricesConfig
-from dal.errors import DalError
 from dal.labeling.people.answers import Answers
-from dal.labeling.people.events import ANSWERS, LABEL, NONE, UNSURE
+from dal.labeling.people.events import ANSWERS, DAL, LABEL, NONE, UNSURE
 from dal.labeling.people.fold import Fold
+from dal.labeling.people.people_run import first_classes
 from dal.labeling.people.rows import KINDS
-from dal.runs.files.committed import damaged, is_file, parsed, read_bytes
+from dal.runs.files.committed import is_file
 from dal.runs.layout import ANSWERS as ANSWERS_FILE
-from dal.runs.layout import DATA
 from dal.runs.reader import Run
 
 PAID = (LABEL, NONE, UNSURE)
-DAL = "dal"
-"""The name under which dal records that an image is unreadable."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ def answers_of(run: Run) -> Fold | None:
     """
     if not is_file(run.path / ANSWERS_FILE):
         return None
-    return Answers(run.path, _first_classes(run)).refresh()
+    return Answers(run.path, first_classes(run.path, run.config)).refresh()
 
 
 def people_lines(fold: Fold, prices: PricesConfig | None = None) -> list[PersonLine]:
@@ -111,17 +106,3 @@ def agreement(fold: Fold) -> tuple[int, float] | None:
 
 def _median(times: Sequence[float]) -> float:
     return float(np.median(times)) if len(times) else math.nan
-
-
-def _first_classes(run: Run) -> list[str]:
-    """Return the classes with which the run started."""
-    given = run.config["data"].get("classes")
-    if isinstance(given, list) and given:
-        return [str(name).strip() for name in given]
-    if not is_file(run.path / DATA):
-        raise DalError(f"run: expected {DATA} in {str(run.path)!r}, got none. Resume the run to write it again.")
-    facts: Any = parsed(run.path, DATA, lambda: json.loads(read_bytes(run.path, DATA)))
-    names = facts.get("classes") if isinstance(facts, dict) else None
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise damaged(run.path, DATA, "it has no classes")
-    return names

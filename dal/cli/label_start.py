@@ -90,12 +90,11 @@ def class_list(text: str) -> list[str]:
 
 def start_overrides(root: Path, classes: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """Return the overrides from which the trainer composes its configuration."""
-    for key, text in (("data.root", str(root.resolve())), *(("--classes", name) for name in classes)):
-        if "${" in text:
-            raise bad_value(key, "a name without ${", text)
+    folder = str(root.resolve())
+    if "${" in folder:  # an interpolation in the settings
+        raise bad_value("data.root", "a path without ${", folder)
     quoted = ",".join(_quoted(name) for name in classes)
-    root_text = _quoted(str(root.resolve()))
-    return ["experiment=label", f"data.root={root_text}", f"data.classes=[{quoted}]", "oracle=people", *overrides]
+    return ["experiment=label", f"data.root={_quoted(folder)}", f"data.classes=[{quoted}]", "oracle=people", *overrides]
 
 
 def _quoted(text: str) -> str:

@@ -14,7 +14,9 @@ ANSWERS = (LABEL, NONE, UNSURE, SKIP, UNREADABLE)
 UNDO = "undo"
 ADD, RENAME, MERGE, RETIRE = "add_class", "rename_class", "merge_class", "retire_class"
 CLASS_CHANGES = (ADD, RENAME, MERGE, RETIRE)
-SOURCES = ("page", "file", "library", "dal")
+DAL = "dal"
+"""The name under which dal itself answers, for images that cannot be decoded."""
+SOURCES = ("page", "file", "library", DAL)
 
 _ANNOTATOR = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _EVENT = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -15,7 +15,7 @@ from dal.data.images import ImageData
 from dal.errors import bad_value
 from dal.labeling.oracle import OracleConfig
 from dal.labeling.people.answers import Answers
-from dal.labeling.people.events import MERGE, NONE, SKIP, UNREADABLE, UNSURE, Answer
+from dal.labeling.people.events import DAL, MERGE, NONE, SKIP, UNREADABLE, UNSURE, Answer
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.wanted import wanted
 from dal.runs.asked import AskedLine
@@ -76,7 +76,7 @@ class People:
     def annotators(self) -> int:
         """Return the number of people among the last answers, at least 1."""
         recent = self.answers.events(max(0, self.answers.fold.seq - _RECENT))
-        return max(1, len({event.annotator for event in recent if event.source != "dal"}))
+        return max(1, len({event.annotator for event in recent if event.source != DAL}))
 
     def give_up(self, lines: Sequence[AskedLine]) -> None:
         """Answer ``unreadable`` for asked points whose images cannot be decoded, so that nobody waits for them."""
@@ -85,7 +85,7 @@ class People:
             if line.index in unreadable:
                 self.answers.record(
                     {"event": f"dal-unreadable-{line.index}", "kind": UNREADABLE, "index": line.index, "id": line.id}
-                    | {"annotator": "dal", "ask": line.ask, "source": "dal"}
+                    | {"annotator": DAL, "ask": line.ask, "source": DAL}
                 )
 
     def facts(self, seq: int, since: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from dal.runs.files.atomic import write_text
 from dal.runs.files.committed import damaged, parsed, read_bytes
 from dal.runs.files.points import committed_ids
 from dal.runs.files.state import read_state
-from dal.runs.layout import CONFIG, DATA, LABEL_START, STATE
+from dal.runs.layout import ANSWERS, CONFIG, DATA, LABEL_START, STATE
 from dal.runs.saved_config import read_config
 from dal.runtime.refusals import explained
 
@@ -77,17 +77,7 @@ class PeopleRun:
     @cached_property
     def classes(self) -> list[str]:
         """The classes at the start of the run, by number."""
-        given = self.setting("data.classes")
-        if self.setting("data.name") == UNLABELED and isinstance(given, list):
-            return [composed(str(name).strip()) for name in given]
-        if not os.path.lexists(self.path / DATA):
-            raise DalError(f"run: {str(self.path)!r} has asked for nothing yet. Start it with dal run first.")
-        data = read_bytes(self.path, DATA)
-        facts: Any = parsed(self.path, DATA, lambda: json.loads(data))
-        names = facts.get("classes") if isinstance(facts, dict) else None
-        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-            raise damaged(self.path, DATA, "it has no classes")
-        return names
+        return first_classes(self.path, self.config)
 
     @cached_property
     def files(self) -> list[str] | None:
@@ -108,8 +98,21 @@ class PeopleRun:
 
     @cached_property
     def answers(self) -> Answers:
-        """The journal of answers."""
-        return Answers(self.path, self.classes)
+        """The journal of answers.
+
+        Raises DalError if it lacks events that the trainer has seen, as after a copy of an older file.
+        """
+        answers = Answers(self.path, self.classes)
+        if self.is_committed:
+            state = read_state(self.path)
+            seen = max([state.get("answers_seq", 0), *(ask[1] for ask in state.get("asks", []))])
+            there = answers.refresh().seq
+            if there < seen:
+                raise DalError(
+                    f"answers: expected at least {seen:,} events in {ANSWERS} of {str(self.path)!r}, as the run has "
+                    f"seen, got {there:,}. Restore it, or choose another folder."
+                )
+        return answers
 
     @cached_property
     def ids(self) -> Sequence[str]:
@@ -156,6 +159,21 @@ class PeopleRun:
         """Remove the settings of a run that could not start and has no answers."""
         with explained(path=self.path):
             (self.path / LABEL_START).unlink(missing_ok=True)
+
+
+def first_classes(folder: Path, config: Mapping[str, Any]) -> list[str]:
+    """Return the classes with which a run started, by number. Raises DalError if data.json is missing or damaged."""
+    given = config["data"].get("classes")
+    if isinstance(given, list) and given:
+        return [composed(str(name).strip()) for name in given]
+    if not os.path.lexists(folder / DATA):
+        raise DalError(f"run: {str(folder)!r} has asked for nothing yet. Start it with dal run first.")
+    data = read_bytes(folder, DATA)
+    facts: Any = parsed(folder, DATA, lambda: json.loads(data))
+    names = facts.get("classes") if isinstance(facts, dict) else None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise damaged(folder, DATA, "it has no classes")
+    return names
 
 
 def check_images(path: Path, root: Path, files: Sequence[str]) -> None:

@@ -1,7 +1,6 @@
-"""What still needs an answer, and counts of the answers."""
+"""What still needs an answer, and how old a ranking is."""
 
-from dal.labeling.people.counts import answers_by_kind, last_answers, progress, timings, to_undo, total_seconds
-from dal.labeling.people.events import Answer, ClassChange
+from dal.labeling.people.events import Answer
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.wanted import behind, needs, wanted
 from dal.runs.asked import AskedLine
@@ -43,40 +42,9 @@ def test_labels_after_a_ranking_are_counted():
     assert behind(fold, 0, upto=3) == 2 and behind(fold, 0, held_out={1}) == 1
 
 
-def test_seconds_by_person_and_class():
-    fold = fold_of(
-        ("a", "label", 1, "cat", 2.0), ("a", "label", 2, "cat", 4.0), ("a", "label", 3, "cat", 60.0),
-        ("a", "label", 3, "dog"), ("b", "none", 1, None, 1.5), ("a", "undo", 1, None, 9.0, 1),
-    )  # fmt: skip
-    fold.apply(ClassChange(7, "m", "merge_class", "dog", "cat"))
-    found = {(one.annotator, one.kind, one.label): (one.answers, one.seconds, one.total) for one in timings(fold)}
-    assert found == {("a", "label", 0): (4, 4.0, 66.0), ("b", "none", None): (1, 1.5, 1.5)}
-    assert [one.answers for one in timings(fold, since=4)] == [1]
-    assert total_seconds(fold) == 76.5 and total_seconds(fold, since=2, upto=5) == 61.5
-
-
-def test_counts_leave_out_what_is_replaced_or_taken_back():
+def test_answers_that_are_replaced_or_taken_back_are_not_paid():
     fold = fold_of(
         ("a", "label", 1, "cat"), ("a", "none", 1), ("b", "unsure", 1), ("a", "skip", 2), ("a", "unreadable", 3),
         ("a", "undo", 3, None, None, 5),
     )  # fmt: skip
-    assert answers_by_kind(fold) == {"label": 0, "none": 1, "unsure": 1, "skip": 1, "unreadable": 0}
     assert (fold.corrected, fold.bought) == (1, 2)
-
-
-def test_the_last_answers_of_a_person():
-    fold = fold_of(
-        ("a", "label", 1, "cat"), ("b", "label", 1, "dog"), ("a", "label", 1, "bird"), ("a", "label", 2, "dog"),
-        ("a", "undo", 2, None, None, 4),
-    )  # fmt: skip
-    found = [(one.seq, one.label, one.is_undone, one.is_present) for one in last_answers(fold, "a", 9)]
-    assert found == [(4, 1, True, False), (3, 2, False, True), (1, 0, False, False)]
-    assert [one.seq for one in last_answers(fold, "a", 1)] == [4] and last_answers(fold, "nobody", 3) == []
-    assert (to_undo(fold, "a"), to_undo(fold, "b"), to_undo(fold, "nobody")) == (3, 2, None)
-
-
-def test_progress_by_kind():
-    fold = fold_of(("a", "label", 1, "cat"), ("a", "label", 4, "cat"))
-    expected = {"initial": (0, 1), "test": (1, 1), "validation": (0, 1), "query": (1, 3)}
-    assert progress(asked(), fold) == expected
-    assert progress(asked(), fold, overlap=2)["test"] == (0, 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from dal.errors import bad_value
 from dal.labeling.people.answers import Answers
-from dal.labeling.people.events import ADD, CLASS_CHANGES, MERGE, RENAME, UNDO, Answer
+from dal.labeling.people.events import ADD, CLASS_CHANGES, DAL, MERGE, RENAME, UNDO, Answer
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.body import Body
 from dal.labeling.people.page.drafts import Drafts, at
@@ -219,7 +219,7 @@ class LabelingSession:
             "classes": classes_of(fold, self._counts.of(fold)),
             "bought": fold.bought,
             "budget": self.budget,
-            "people": len(fold.people),
+            "people": sum(name != DAL for name in fold.people),
             "test": tested(fold, self._tests),
             "accuracy": accuracy_of(facts),
             "ranking": {"behind": self._behind(), "rho": facts.rho, "round": facts.round},
