@@ -163,7 +163,8 @@ class PeopleRun:
 
 def first_classes(folder: Path, config: Mapping[str, Any]) -> list[str]:
     """Return the classes with which a run started, by number. Raises DalError if data.json is missing or damaged."""
-    given = config["data"].get("classes")
+    data_settings = config.get("data")
+    given = data_settings.get("classes") if isinstance(data_settings, Mapping) else None
     if isinstance(given, list) and given:
         return [composed(str(name).strip()) for name in given]
     if not os.path.lexists(folder / DATA):
