@@ -392,3 +392,15 @@ def test_people_are_never_asked_for_a_balanced_set(people):
     people.campaign = replace(people.campaign, initial="balanced")
     with pytest.raises(DalError, match=r"^campaign\.initial: expected random"):
         people.start()
+
+
+def test_a_run_that_waits_asks_for_spare_points_and_counts_no_earlier_answer_as_arrived(people, monkeypatch):
+    people.config = OracleConfig(kind="people", wait=True)
+    for index in range(5):
+        people.labelers.label(index, people.data.classes[int(people.data.labels[index])])
+    monkeypatch.setattr("dal.campaign.people.time.sleep", lambda seconds: people.labelers.answer())
+    rows = people.start()
+    assert [row["rho"] for row in rows] == [0] * len(rows), "nobody answers while it trains"
+    first = [line for line in asked(people.path) if line.round == 0]
+    assert [line.kind for line in first] == ["initial"] * 8 + ["query"] * 6
+    assert first == first_asks(people.data.ids, 3, initial_size=8, spare=6), "the page shows these before the trainer"
