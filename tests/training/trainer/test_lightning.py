@@ -59,10 +59,14 @@ def ends_with_143(kind):
 @pytest.fixture
 def no_handlers():
     """As in a new process, whatever other tests have left."""
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    new = {
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGUSR1: signal.SIG_DFL,
+        signal.SIGINT: signal.default_int_handler,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in new.items()}
     yield
-    for number, handler in zip(numbers, before, strict=True):
+    for number, handler in before.items():
         signal.signal(number, handler)
 
 
@@ -104,7 +108,7 @@ def test_sigterm_in_a_slurm_job_requeues_nothing(slurm):
 
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-def test_a_signal_in_a_finalizer_ends_the_run_too(number, raised):
+def test_a_signal_in_a_finalizer_ends_the_run_too(number, raised, no_handlers):
     class Finalized:
         def __del__(self):
             os.kill(os.getpid(), number)
