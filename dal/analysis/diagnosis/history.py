@@ -154,12 +154,12 @@ class History:
     @cached_property
     def tested(self) -> NDArray[np.bool_]:
         """(R, T) whether the round tested the point."""
-        return self.test_predicted != NOT_TESTED
+        return np.asarray(self.test_predicted != NOT_TESTED, dtype=np.bool_)
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
         """(R, T) whether the prediction is right; False where the point was not tested."""
-        return self.tested & (self.test_predicted == self.test_label)
+        return np.asarray(self.tested & (self.test_predicted == self.test_label), dtype=np.bool_)
 
     @cached_property
     def recorded(self) -> Ints:
