@@ -134,7 +134,18 @@ def test_what_acquisition_may_not_import_would_be_caught(line):
 
 def test_analysis_and_reports_read_folders_without_torch():
     """Reports are made on machines that have no torch, and at once."""
-    names = ("committed", "final_model", "journal", "layout", "reader", "round", "saved_config", "state", "wilson")
+    names = (
+        "committed",
+        "dynamics",
+        "final_model",
+        "journal",
+        "layout",
+        "reader",
+        "round",
+        "saved_config",
+        "state",
+        "wilson",
+    )
     runs = [f"dal.runs.{name}" for name in names]
     light = ("dal.errors", "dal.runtime.refusals", "dal.costs.phases", "dal.costs.prices", *runs)
     rooms = ("dal.analysis", "dal.reports", *light)

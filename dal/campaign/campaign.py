@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from dal.campaign.diagnosed import Recorder
 from dal.campaign.people import run_with_people
 from dal.campaign.training_round import Setting, drawn, train_round
 from dal.costs.ledger import Ledger
@@ -20,6 +21,7 @@ from dal.errors import WaitingForAnswers, bad_value
 from dal.labeling.oracle import Oracle
 from dal.labeling.people.oracle import People
 from dal.loop import ActiveLearner
+from dal.runs.diagnosis import DiagnosisConfig
 from dal.runs.journal import Asked, Labeled
 from dal.runs.layout import ANSWER, ANSWER_TEST, ANSWER_VALIDATION, DONE, SELECT
 from dal.runs.records import Records
@@ -47,12 +49,13 @@ def run(
     records: Records | Callable[[], Records] | None = None,
     prices: PricesConfig | None = None,
     on_round: Callable[[Round], None] = lambda row: None,
+    diagnosis: DiagnosisConfig | None = None,
 ) -> list[Round]:
     """Buy labels, train and test until a stopping rule of ``campaign`` applies.
 
     Returns the rows of the journal. With the records of an interrupted run, the campaign resumes and gives the same
     results. ``records`` can also be a function that opens them, which is called after all settings are checked.
-    ``prices`` are for campaign.cost_optimum.
+    ``prices`` are for campaign.cost_optimum. Records in a folder include those for diagnosis, as ``diagnosis`` says.
 
     Raises DalError, before a label is bought, for settings that conflict with each other, with the data or with a
     finished round of the records. Raises WaitingForAnswers if the oracle has no labels yet; a later call with the same
@@ -68,7 +71,9 @@ def run(
     learner.check_initial()
     records = records() if callable(records) else records or Records()
     records.follow(learner.data.task.primary_metric, _settings(learner, campaign))
-    setting = Setting(campaign, records, test, prices, on_round, followed=torch.empty(0, dtype=torch.int64))
+    nobody = torch.empty(0, dtype=torch.int64)
+    recorder = Recorder(diagnosis or DiagnosisConfig(), records)
+    setting = Setting(campaign, records, test, prices, on_round, followed=nobody, recorder=recorder)
     if isinstance(oracle, People):
         return run_with_people(learner, oracle, setting)
     learner.restore(records)
@@ -79,7 +84,7 @@ def run(
     setting.followed = stop_set(learner.pool, campaign.stop_set_size, learner.seed)
     while records.stage != DONE:
         if records.stage == SELECT:
-            _ask(learner, campaign, records)
+            _ask(learner, setting)
         if records.stage == ANSWER:
             answers = _answers(oracle, records)
             learner.tell([point.index for point in records.pending], answers)
@@ -151,10 +156,12 @@ def _drawn_lines(learner: ActiveLearner, size: int, purpose: str) -> list[Asked]
     return _lines(0, chosen, [learner.data.ids[i] for i in chosen], [None] * len(chosen))
 
 
-def _ask(learner: ActiveLearner, campaign: CampaignConfig, records: Records) -> None:
+def _ask(learner: ActiveLearner, setting: Setting) -> None:
+    campaign, records = setting.campaign, setting.records
     learner.ledger = Ledger()
     size = next_query_size(campaign, records.rows, learner.labels_bought, learner.pool.num_unlabeled)
-    query = learner.ask(size)
+    with setting.recorder.asking(learner):
+        query = learner.ask(size)
     lines = _lines(len(records.rows), query.indices, query.ids, query.scores)
     records.commit_query(lines, learner.ledger.row(), learner.scores)
 

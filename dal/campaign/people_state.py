@@ -127,7 +127,8 @@ class PeopleState:
             return self._numbered([(INITIAL, index, None) for index in learner.ask_initial(min(size, left))])
         if not size:
             return []
-        query = learner.ask(size)
+        with self.setting.recorder.asking(learner):
+            query = learner.ask(size)
         fold = self.people.fold(self._seen)
         suggested = suggestions(learner.predict(torch.tensor(query.indices), "score"), fold)
         lines = self._numbered([(QUERY, index, score) for index, score in zip(query, query.scores, strict=True)])

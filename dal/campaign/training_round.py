@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dal.campaign.diagnosed import Recorder
 from dal.costs.prices import PricesConfig
 from dal.data.images import ImageData
 from dal.loop import ActiveLearner
@@ -33,6 +34,8 @@ class Setting:
     on_round: Callable[[Round], None]
     followed: Tensor
     """Indices of the stop set."""
+    recorder: Recorder = field(default_factory=Recorder)
+    """What rounds record for diagnosis."""
 
 
 def train_round(learner: ActiveLearner, setting: Setting, facts: Callable[[], Mapping[str, Any]] = dict) -> None:
@@ -40,14 +43,17 @@ def train_round(learner: ActiveLearner, setting: Setting, facts: Callable[[], Ma
 
     ``facts`` returns further entries of the row, after the round is tested.
     """
-    records = setting.records
+    records, recorder = setting.records, setting.recorder
     learner.logs = replace(learner.logs, folder=records.training_logs(learner.round))
+    recorder.before_fit(learner)
     result = learner.fit()
-    found = _tested(learner, setting.test)
-    if learner.validation is not None and not result.monitor.startswith("val_"):
-        found |= _validated(learner)
-    if len(setting.followed):
-        found |= stop_set_facts(learner.predict(setting.followed, "stop"), learner.data.task)
+    with recorder.testing(learner, setting.test, setting.followed):
+        found = _tested(learner, setting.test)
+        if learner.validation is not None and not result.monitor.startswith("val_"):
+            found |= _validated(learner)
+        if len(setting.followed):
+            found |= stop_set_facts(learner.predict(setting.followed, "stop"), learner.data.task)
+    recorder.keep(learner, result, setting.followed)
     with learner.ledger.phase("checkpoint"):
         records.keep_weights(learner.model.module.state_dict())
     row = _row(learner, result, found)

@@ -160,6 +160,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
             records=open_folder,
             prices=built.prices,
             on_round=on_round,
+            diagnosis=built.diagnosis,
         )
         final = _final_model(built, learner, splits)
     if is_rank_zero():

@@ -36,7 +36,7 @@ _KINDS = {
     "is not Optional": "a value other than null",
 }
 """Maps parts of OmegaConf's messages to the expected values."""
-_SHORT = {"oracle": "oracle.kind"}  # a section with a choice and settings
+_SHORT = {"oracle": "oracle.kind", "diagnosis": "diagnosis.record"}  # sections with a choice and settings
 
 
 def compose(overrides: list[str]) -> dict[str, Any]:

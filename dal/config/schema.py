@@ -26,6 +26,7 @@ from dal.labeling.oracle import Oracle, OracleConfig
 from dal.labeling.people.oracle import People
 from dal.loop import ActiveLearner
 from dal.models import Classifier, ModelConfig
+from dal.runs.diagnosis import DiagnosisConfig
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.ranges import whole
 from dal.runtime.user_paths import is_file
@@ -73,6 +74,7 @@ class RunConfig:
     campaign: CampaignConfig = field(default_factory=CampaignConfig)
     oracle: OracleConfig = field(default_factory=OracleConfig)
     prices: PricesConfig = field(default_factory=PricesConfig)
+    diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
     trainer: dict[str, Any] = field(default_factory=trainer_defaults)
 
 
@@ -136,6 +138,7 @@ class Built:
     campaign: CampaignConfig
     oracle: OracleConfig
     prices: PricesConfig
+    diagnosis: DiagnosisConfig
     trainer: dict[str, Any]
 
     def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
@@ -220,6 +223,7 @@ def build(config: Mapping[str, Any]) -> Built:
         campaign=_campaign(config.get("campaign", {})),
         oracle=oracle,
         prices=_section("prices", PricesConfig, config.get("prices", {})),
+        diagnosis=_section("diagnosis", DiagnosisConfig, config.get("diagnosis", {})),
         trainer=dict(trainer),
     )
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-PHASES = ("embed", "score", "select", "train", "validate", "test", "stop", "checkpoint")
+PHASES = ("embed", "score", "select", "train", "validate", "test", "stop", "checkpoint", "diagnose")
 """Computing features once, the pass over the pool, selection, training, validation checks, testing, the pass over the
-stop set, and writing weights."""
+stop set, writing weights, and what the records for diagnosis add."""
 
 _FORWARD = tuple(phase for phase in PHASES if phase not in ("select", "checkpoint"))
 
@@ -18,7 +18,7 @@ _ALWAYS: Mapping[str, tuple[str, ...]] = {
     "flops_forward": _FORWARD,
     "flops_backward": ("train",),
     "flops_draws": ("score",),
-    "flops": ("select",),
+    "flops": ("select", "diagnose"),
 }
 """The counts of a row, in the order of their keys, and the phases that record them even if they are 0."""
 

@@ -19,8 +19,12 @@ BILL = {
     "stop set": ("stop",),
     "checkpoints": ("checkpoint",),
     "testing": ("test",),
+    "diagnosing": ("diagnose",),
 }
-"""The names of phases in a bill. Testing is a cost, but it measures the method and is not part of it."""
+"""The names of phases in a bill."""
+
+MEASURING = (*BILL["testing"], *BILL["diagnosing"])
+"""Phases that measure the method. They are costs of a run, but no part of the method."""
 
 
 @dataclass

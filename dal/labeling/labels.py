@@ -58,6 +58,11 @@ class Labels:
         """
         return self.pool.num_labeled + self.held_out.num_labels if self.paid is None else self.paid
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the model is trained on labels."""
+        return self._fitted_round is not None
+
     def tell(self, indices: Sequence[int], labels: Sequence[int]) -> None:
         """Record labels for points.
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dal.errors import DalError
+from dal.runs.files.atomic import write_bytes
 from dal.runs.files.committed import check_if_committed, damaged, read_bytes
 from dal.runs.files.state import State
+from dal.runs.layout import ANY_DYNAMICS, ANY_FEATURES
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -18,6 +23,8 @@ MOST_CLASSES = 20
 """Up to this number of classes, all log-probabilities of a test point are recorded, and else those of its TOP classes.
 """
 TOP = 5
+FROM_TEST, FROM_POOL = 0, 1
+"""Whether test points are of the data's test set, or bought from the pool."""
 
 
 def dynamics_file(round: int) -> str:
@@ -57,3 +64,33 @@ def read_arrays(folder: Path, name: str, state: State) -> dict[str, NDArray[np.g
             return {key: file[key] for key in file.files}
     except Exception as error:  # zipfile and NumPy raise many types
         raise damaged(folder, name, type(error).__name__) from error
+
+
+def is_dynamics(name: str) -> bool:
+    """Return whether a file of this name has records for diagnosis.
+
+    >>> is_dynamics("dynamics_004.npz"), is_dynamics("features_004.npz"), is_dynamics("features_of_mine.npz")
+    (True, True, False)
+    """
+    return fnmatch(name, ANY_DYNAMICS) or fnmatch(name, ANY_FEATURES)
+
+
+def write_dynamics(folder: Path, round: int, dynamics: Arrays, features: Arrays) -> dict[str, str]:
+    """Write the records of a round, and return the digests of the files by their names."""
+    files = {dynamics_file(round): dynamics, features_file(round): features}
+    return {name: write_bytes(folder / name, packed(arrays)) for name, arrays in files.items()}
+
+
+def read_dynamics(folder: Path, round: int, state: State) -> tuple[Arrays, Arrays] | None:
+    """Return the records and the features of a round, or None if the commit has none.
+
+    A run goes on without files that are damaged, and a warning says so.
+    """
+    names = dynamics_file(round), features_file(round)
+    if not all(name in state.get("digests", {}) for name in names):
+        return None
+    try:
+        return read_arrays(folder, names[0], state), read_arrays(folder, names[1], state)
+    except DalError as error:
+        warnings.warn(f"diagnosis: the next round is not compared with the one before. {error}", stacklevel=2)
+        return None

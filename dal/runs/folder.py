@@ -20,6 +20,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from dal.runs.asked import AskedLine, asked_lines
+from dal.runs.dynamics import Arrays, features_file, is_dynamics, read_dynamics, write_dynamics
 from dal.runs.environment import environment
 from dal.runs.files.atomic import ANY_TEXT, append_text, save_tensors, truncate, write_text
 from dal.runs.files.committed import hash_file, is_file, read_bytes
@@ -28,13 +29,12 @@ from dal.runs.files.state import State, read_state, write_state
 from dal.runs.files.tensorboard import write_scalars
 from dal.runs.journal import Asked, Labeled, csv_lines, finite
 from dal.runs.layout import (
-    ANY_SCORES,
-    ANY_WEIGHTS,
     ASKED,
     CONFIG,
     DATA,
     ENVIRONMENT,
     LOCK,
+    OF_ROUNDS,
     POINTS,
     QUERY,
     ROUNDS,
@@ -48,7 +48,7 @@ from dal.runs.layout import (
 )
 from dal.runs.place import acquire, check_place, state_to_resume
 from dal.runs.records import Records, Weights
-from dal.runs.restored import restore
+from dal.runs.restored import restore, to_restore
 from dal.runs.round import PRIMARY_METRIC
 from dal.runs.saved_config import Config, dump_config
 from dal.runtime.distributed import is_rank_zero
@@ -176,16 +176,24 @@ class RunFolder(Records):
             name = weights_file(len(self.rows))
             self._digests[name] = save_tensors(self.path / name, dict(self._kept))
 
+    def keep_dynamics(self, dynamics: Arrays, features: Arrays) -> None:
+        if self._writes:
+            self._digests |= write_dynamics(self.path, len(self.rows), dynamics, features)
+
+    def previous_dynamics(self) -> tuple[Arrays, Arrays] | None:
+        return read_dynamics(self.path, len(self.rows) - 1, {"digests": self._digests})
+
     def commit_round(self, row: Mapping[str, Any]) -> None:
         super().commit_round(row)
         if not self._writes:
             return
         self._append(ROUNDS, json.dumps(finite(row), allow_nan=False) + "\n")
-        if len(self.rows) > 1:
-            self._digests.pop(weights_file(len(self.rows) - 2), None)
+        replaced = [weights_file(len(self.rows) - 2)] if len(self.rows) > 1 else []
+        if features_file(len(self.rows) - 1) in self._digests:
+            replaced += [features_file(round) for round in range(len(self.rows) - 1)]
+        replaced = [name for name in replaced if self._digests.pop(name, None) is not None]
         self._commit()
-        if len(self.rows) > 1:
-            self._remove(weights_file(len(self.rows) - 2))
+        self._remove(*replaced)
         self._write_tensorboard(self.rows[-1:])
 
     def training_logs(self, round: int) -> Path:
@@ -227,6 +235,7 @@ class RunFolder(Records):
     def _discard(self) -> None:
         # The answers of people stay: they are labels of the same images.
         self._remove(STATE, SELECTIONS, VALIDATION, TEST, QUERY, ROUNDS, ASKED)
+        self._remove_strays()
         shutil.rmtree(self.path / TENSORBOARD, ignore_errors=True)
 
     def _start_over(self) -> None:
@@ -245,7 +254,8 @@ class RunFolder(Records):
         for name, size in self._bytes.items():
             self._journals[name].update(read_bytes(self.path, name, size))
         self._digests = {name: hash_file(self.path, name) for name in self._committed_files()}
-        self._digests |= {name: state["digests"][name] for name in (DATA, POINTS) if name in state.get("digests", {})}
+        digests = state.get("digests", {})
+        self._digests |= {name: digests[name] for name in digests if name in (DATA, POINTS) or is_dynamics(name)}
         self._cut_off_leftovers()
 
     def _committed_files(self) -> list[str]:
@@ -280,27 +290,24 @@ class RunFolder(Records):
 
     def _commit(self) -> None:
         state = {
-            "stage": self.stage,
-            "rounds": len(self.rows),
             "bytes": self._bytes,
-            "costs": self.costs,
             "scores": self._scores_file,
-            "num_validation": len(self.validation),
             "data": self._fingerprint,
             "digests": self._digests | {name: self._journals[name].hexdigest() for name in self._bytes},
         }
-        known: dict[str, Any] = {"primary_metric": self._metric, "settings": self.settings or None}
-        if self.asks:
-            known |= {"asks": [list(pair) for pair in self.asks], "answers_seq": self.answers_seq or 0}
-        else:
-            known |= {"pending": len(self.pending), "num_test": len(self.test) or None}
-        write_state(self.path, state | {key: value for key, value in known.items() if value is not None})
+        metric = {} if self._metric is None else {"primary_metric": self._metric}
+        write_state(self.path, to_restore(self) | state | metric)
 
     def _cut_off_leftovers(self) -> None:
         for name in (ROUNDS, SELECTIONS, ASKED):
             truncate(self.path / name, self._bytes.get(name, 0))
-        found = [stray.name for pattern in (ANY_WEIGHTS, ANY_SCORES) for stray in self.path.glob(pattern)]
-        self._remove(None if self.pending else QUERY, *(name for name in found if name not in self._digests))
+        self._remove(None if self.pending else QUERY)
+        self._remove_strays()
+
+    def _remove_strays(self) -> None:
+        """Remove files of rounds that no commit names."""
+        found = [stray.name for pattern in OF_ROUNDS for stray in self.path.glob(pattern)]
+        self._remove(*(name for name in found if name not in self._digests))
 
     def _write_tensorboard(self, rows: Sequence[Mapping[str, Any]]) -> None:
         write_scalars(self.path / TENSORBOARD / "campaign", rows, start_over=len(rows) == len(self.rows))

@@ -40,6 +40,9 @@ BILLS = "bills.png"
 SUMMARY = "summary.csv"
 
 ANY_WEIGHTS, ANY_SCORES = "weights_*.pt", "scores_*.pt"
+ANY_DYNAMICS, ANY_FEATURES = "dynamics_[0-9]*.npz", "features_[0-9]*.npz"
+OF_ROUNDS = (ANY_WEIGHTS, ANY_SCORES, ANY_DYNAMICS, ANY_FEATURES)
+"""Patterns of the files of single rounds."""
 
 PEOPLE = {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, PAGE, PAGE_LOCK, LABEL_START, TRAINER, TRAINER_LOG}
 """Files of a run whose labels people give. Some are there before the run starts."""
@@ -49,7 +52,7 @@ UNCOMMITTED |= PEOPLE
 """Files that a folder without a commit can have."""
 
 OURS = {STATE, FINAL_MODEL, FINAL_MODEL_WEIGHTS, *UNCOMMITTED}
-"""Files that a run writes, in addition to weights and scores."""
+"""Files that a run writes, in addition to those of single rounds (OF_ROUNDS)."""
 
 
 # The next step, as recorded in state.json. A query is selected, answered with labels, and trained on.

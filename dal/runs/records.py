@@ -10,12 +10,15 @@ from torch import Tensor
 
 from dal.errors import DalError
 from dal.runs.asked import AskedLine
+from dal.runs.dynamics import Arrays
 from dal.runs.journal import Asked, Labeled
 from dal.runs.layout import ANSWER, ANSWER_TEST, ANSWER_VALIDATION, DONE, SELECT, TRAIN
 from dal.runs.round import Round
 from dal.runs.settings import check_same_settings
 
 Weights = Mapping[str, Tensor]
+PoolSeen = Mapping[str, Any]
+"""What the pending round records of the pool: ``counts`` and ``probabilities`` by class, and its ``size``."""
 
 
 class Ask(NamedTuple):
@@ -62,6 +65,7 @@ class Records:
         self.scores: Tensor | None = None
         self.weights: Weights | None = None
         self._kept: Weights = {}
+        self.pool_seen: PoolSeen | None = None
         self.settings: dict[str, Any] = {}
 
     def follow(self, metric: str, settings: Mapping[str, Any] | None = None) -> None:
@@ -83,7 +87,7 @@ class Records:
         """Forget the queries of a run without a finished round."""
         self.stage, self.selections, self.test, self.validation, self.pending = SELECT, [], [], [], []
         self.asked, self.asks, self.answers_seq = [], [], None
-        self.costs, self.scores = {}, None
+        self.costs, self.scores, self.pool_seen = {}, None, None
 
     def commit_test_query(self, points: Sequence[Asked]) -> None:
         """Record the query for the test set."""
@@ -102,6 +106,10 @@ class Records:
         """Record the labels of the pending validation points."""
         self.validation = list(points)
         self.pending, self.stage = [], SELECT
+
+    def keep_pool(self, seen: PoolSeen | None) -> None:
+        """Store what the model says about the pool, for the query that the next commit records."""
+        self.pool_seen = seen
 
     def commit_query(
         self,
@@ -140,11 +148,18 @@ class Records:
         """Store the weights of the round that the next commit_round() ends."""
         self._kept = {name: value.detach().to("cpu", copy=True) for name, value in weights.items()}
 
+    def keep_dynamics(self, dynamics: Arrays, features: Arrays) -> None:
+        """Store the records for diagnosis of the round that the next commit_round() ends. In memory, there are none."""
+
+    def previous_dynamics(self) -> tuple[Arrays, Arrays] | None:
+        """Return the records for diagnosis and the features of the last round, or None if it has none."""
+        return None
+
     def commit_round(self, row: Mapping[str, Any]) -> None:
         """Record a trained and tested round."""
         self.rows.append(Round(row))
         self.weights, self._kept = self._kept, {}
-        self.costs = {}
+        self.costs, self.pool_seen = {}, None
         self.stage = SELECT if self.rows[-1].campaign_stopped is None else DONE
 
     def training_logs(self, round: int) -> Path | None:

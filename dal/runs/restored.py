@@ -31,6 +31,7 @@ def restore(records: Records, folder: Path, state: State, fingerprint: str, labe
     check_file(folder, CONFIG, state)
     records.stage, records.costs = state["stage"], dict(state.get("costs", {}))
     records.settings = dict(state.get("settings", {}))
+    records.pool_seen = state.get("pool_seen")
     if state.get("scores"):
         records.scores = _scores(folder, state)
     records.rows = committed_rounds(folder, state)
@@ -47,6 +48,22 @@ def restore(records: Records, folder: Path, state: State, fingerprint: str, labe
     if records.rows:
         records.weights = _tensors(folder, weights_file(len(records.rows) - 1), state)
         _check_counts(records, folder)
+
+
+def to_restore(records: Records) -> dict[str, Any]:
+    """Return what a commit states of the records beside its files."""
+    state: dict[str, Any] = {
+        "stage": records.stage,
+        "rounds": len(records.rows),
+        "costs": records.costs,
+        "num_validation": len(records.validation),
+    }
+    known: dict[str, Any] = {"settings": records.settings or None, "pool_seen": records.pool_seen}
+    if records.asks:
+        known |= {"asks": [list(pair) for pair in records.asks], "answers_seq": records.answers_seq or 0}
+    else:
+        known |= {"pending": len(records.pending), "num_test": len(records.test) or None}
+    return state | {key: value for key, value in known.items() if value is not None}
 
 
 def read_run_folder(path: Path, fingerprint: str) -> Records:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from dal.costs.phases import Costs, counts_flops, parse_costs, total_costs
-from dal.costs.prices import BILL
+from dal.costs.prices import MEASURING
 from dal.runs.wilson import wilson_interval
 
 PRIMARY_METRIC = "accuracy"
@@ -133,8 +133,8 @@ class Round(dict[str, Any]):
 
     @property
     def method(self) -> Costs:
-        """The costs without testing, which only measures the method."""
-        return total_costs({phase: costs for phase, costs in self.costs.items() if phase not in BILL["testing"]})
+        """The costs without testing and diagnosing, which only measure the method."""
+        return total_costs({phase: costs for phase, costs in self.costs.items() if phase not in MEASURING})
 
     @property
     def counts_flops(self) -> bool:

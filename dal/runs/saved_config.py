@@ -19,6 +19,8 @@ FREE = {
     "acquisition.file",
     "benchmark",
     "compute",
+    "diagnosis.checks",
+    "diagnosis.record",
     "oracle.overlap",
     "oracle.poll_seconds",
     "oracle.prefetch",

@@ -30,6 +30,7 @@ from dal.runtime.precision import forward_precision
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import isolated_rng
 from dal.scoring.config import ScoringConfig
+from dal.scoring.observer import Following, Observer
 from dal.scoring.prefetch import prefetched, to_device
 from dal.scoring.row_buffer import RowBuffer
 from dal.scoring.row_store import Kept, RowStore
@@ -78,6 +79,8 @@ class ModelPass:
     device: torch.device | None = None
     ledger: Ledger = field(default_factory=Ledger)
     on_progress: OnProgress = silent
+    observer: Observer = field(default_factory=Observer)
+    """What records a campaign keeps of passes."""
 
     def run(
         self,
@@ -131,8 +134,9 @@ class ModelPass:
         """
         if not len(indices):
             raise bad_value(phase, "at least one labeled point", 0)
-        kept = self.run(data, indices, lambda view, x: {"logits": view.logits(x)}, phase, charge=Charge("logits"))
-        return all_rows(kept["logits"])
+        # With recorded rows, the pass computes the same logits in tiles of the same size.
+        reduce: Reduce = self.observer.of_phase.get(phase, lambda view, x: {"logits": view.logits(x)})
+        return all_rows(self.run(data, indices, reduce, phase, charge=Charge("logits"))["logits"])
 
     def features(
         self,
@@ -227,6 +231,8 @@ class _TiledPass:
         tiles = to_device(cut(iter(loader), size), device)
         with prefetched(tiles) if self.prefetches(device) else nullcontext(tiles) as source:
             for tile in source:
+                if isinstance(self.reduce, Following):
+                    self.reduce.at(done, tile.valid)
                 try:
                     images = self.view.prepare(tile.arrived(), self.data.labels)
                     reduced = self.reduce(self.view, self.layout(images))
@@ -235,6 +241,8 @@ class _TiledPass:
                 rows.append({name: part[: tile.valid] for name, part in reduced.items()})
                 done += tile.valid
                 self.passes.on_progress(self.phase, done, len(self.indices))
+        if isinstance(self.reduce, Following):
+            self.reduce.at_end()
         return rows.finish()
 
     def prefetches(self, device: torch.device) -> bool:

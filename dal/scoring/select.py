@@ -20,6 +20,7 @@ from dal.models.adapted.scoring_model import NoHeadError, ScoringModel
 from dal.runtime.seeding import derive_seed, generator
 from dal.scoring.external_features import external_features, takes_external_features
 from dal.scoring.model_pass import Charge, ModelPass
+from dal.scoring.observer import PredictedClasses, Seen
 from dal.scoring.row_store import Kept, RowStore
 
 Points = tuple[ImageData, Tensor]
@@ -69,7 +70,9 @@ def select_points(
         with pool_shard.agreed():
             if acquisition.learns_from_labels:
                 acquisition = acquisition.with_labeled(seen, known.labels)
-            _, pool = reader.read(acquisition, candidates, pool_shard)
+            counted = PredictedClasses() if passes.observer.counts_candidates else None
+            _, pool = reader.read(acquisition, candidates, pool_shard, counted)
+        passes.observer.seen = None if counted is None else _of_all(counted, pool_shard)
         if acquisition.uses_target_points and known.target_points is not None:
             shard = Shard.shared(len(known.target_points))
             with shard.agreed():
@@ -82,6 +85,17 @@ def select_points(
         flops = pool_shard.total_of(torch.tensor(float(work.flops), dtype=torch.float64))
     ledger.add("select", flops=int(flops))
     return chosen
+
+
+def _of_all(counted: PredictedClasses, shard: Shard) -> Seen | None:
+    """Return the predicted classes of all processes, or None if some points have no prediction."""
+    counts, sums = counted.counts.double(), counted.probabilities
+    part = torch.cat([torch.tensor([counted.num_points], dtype=torch.float64), counts, sums])
+    # A process without points reads one to learn the shapes.
+    total = shard.total_of(part if shard.size else torch.zeros_like(part))
+    if int(total[0]) != shard.total:
+        return None
+    return Seen(shard.total, total[1 : 1 + len(sums)].long(), total[1 + len(sums) :])
 
 
 def _checked(function: AcquisitionFunction, chosen: object, num_points: int, query_size: int) -> Selection:
@@ -113,8 +127,10 @@ class _Reader:
     def __init__(self, passes: ModelPass, seed: int) -> None:
         self._passes, self._seed = passes, seed
 
-    def read(self, function: AcquisitionFunction, points: Points, shard: Shard) -> tuple[Kept, Kept]:
-        """Return the summary of this shard, and the same with external features."""
+    def read(
+        self, function: AcquisitionFunction, points: Points, shard: Shard, counted: PredictedClasses | None = None
+    ) -> tuple[Kept, Kept]:
+        """Return the summary of this shard, and the same with external features. ``counted`` sees the pass."""
         data, indices = points
         # A process with an empty shard reads one point to learn the shapes.
         share = indices[shard.span] if shard.size else indices[:1]
@@ -124,7 +140,9 @@ class _Reader:
         if given is not None and function.keeps == ("features",):
             own: Kept = {"features": given}
         else:
-            own = summarize_points(self._passes, function, (data, share), seed=self._seed, num_images=len(indices))
+            own = summarize_points(
+                self._passes, function, (data, share), seed=self._seed, num_images=len(indices), counted=counted
+            )
         own = own if shard.size else {name: part[:0] for name, part in own.items()}
         return own, own if given is None else own | {"features": given[: shard.size]}
 
@@ -136,12 +154,13 @@ def summarize_points(
     *,
     seed: int = 0,
     num_images: int | None = None,
+    counted: PredictedClasses | None = None,
 ) -> Kept:
     """Return the summary that the acquisition function needs of these points.
 
     RowStore decides whether the rows are in main memory, on a GPU, or on disk. A function that needs no pass gets empty
     rows at no cost. The pass is charged to the phase ``score`` for ``num_images`` images, counted over all processes;
-    None counts those read by this process.
+    None counts those read by this process. ``counted`` counts the predicted classes.
     """
     data, indices = points
     if not acquisition.needs_pass or not len(indices):
@@ -159,7 +178,7 @@ def summarize_points(
         return passes.run(
             data,
             indices,
-            summarize,
+            summarize if counted is None else counted.around(summarize),
             seed=seed,
             charge=Charge(what, num_images),
             new_store=lambda num_rows, device: RowStore(num_rows, config.bytes_allowed, device, config.disk_folder),

@@ -81,9 +81,11 @@ def test_counts_add_up_and_missing_ones_are_zero():
         "flops_forward_validate": 0,
         "flops_forward_test": 0,
         "flops_forward_stop": 0,
+        "flops_forward_diagnose": 0,
         "flops_backward_train": 0,
         "flops_draws_score": 60,
         "flops_select": 9,
+        "flops_diagnose": 0,
     }
     assert {k for k in row if k.startswith("seconds")} == {f"seconds_{phase}" for phase in PHASES}
 

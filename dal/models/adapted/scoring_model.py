@@ -55,6 +55,9 @@ class ScoringModel:
         self._inputs = Inputs(adapted.module, adapted.batch)
         self._head = Head(adapted.head_layer, adapted.head) if adapted.head else None
         self._predicted: tuple[Tensor, Tensor] | None = None
+        self.keeps_draws = False
+        """Whether last_probabilities() also knows those of mc_log_probs()."""
+        self._drawn: Tensor | None = None
         self._alone = RowsAlone(self._forward)
         self._draws: tuple[int, Draws] | None = None
         self._runs_eagerly = False
@@ -65,6 +68,11 @@ class ScoringModel:
     def is_wide(self) -> bool:
         """Whether the current pass runs on a batch of several draws."""
         return self._draws is not None and self._draws[1].is_wide
+
+    @property
+    def runs_rows_alone(self) -> bool:
+        """Whether a plain pass runs each image alone, because the module is random in eval mode."""
+        return _random.get(self.module, False)
 
     @property
     def draws_globally(self) -> bool:
@@ -99,11 +107,33 @@ class ScoringModel:
         _, logits = self._plain(x)
         return logits.float()
 
+    def outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, ...) images to (B, D) features and the (B, C) float32 logits of the same pass."""
+        features, logits = self._plain(x)
+        return features, logits.float()
+
+    def last_probabilities(self) -> Tensor | None:
+        """Return the (B, C) float64 probabilities of the last features() or mc_log_probs(), and forget both.
+
+        Those of draws are means. None if neither has run.
+        """
+        predicted, drawn = self._predicted, self._drawn
+        self._predicted = self._drawn = None
+        if predicted is not None:
+            return predicted[1].detach().double().softmax(dim=1)
+        return None if drawn is None else drawn.detach().exp().mean(dim=1).double()
+
     def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
         """Map (B, ...) images to (B, K, C) log-probabilities in nats.
 
         The draws of an ensemble are its members.
         """
+        drawn = self._mc_log_probs(x, num_draws)
+        if self.keeps_draws:
+            self._drawn = drawn
+        return drawn
+
+    def _mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
         if isinstance(self.module, DeepEnsemble):
             check_members(self.module, num_draws)
             members = self.module.member_log_probs

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from dal.errors import DalError
 from dal.runs.files.atomic import ANY_TEXT
-from dal.runs.layout import ANY_SCORES, ANY_WEIGHTS, OURS, TENSORBOARD
+from dal.runs.layout import OF_ROUNDS, OURS, TENSORBOARD
 
 MOST_BYTES = 2**28
 """Maximum size of a file that is read into memory. Real files have some kilobytes."""
@@ -175,7 +175,7 @@ def is_ours(name: str) -> bool:
     (True, True, False)
     """
     plain = name.removeprefix(".").removesuffix(".new") if name.endswith(".new") else name
-    return plain in OURS or any(fnmatch(plain, pattern) for pattern in (ANY_WEIGHTS, ANY_SCORES))
+    return plain in OURS or any(fnmatch(plain, pattern) for pattern in OF_ROUNDS)
 
 
 def _names(folder: Path) -> Iterable[str]:

@@ -45,10 +45,16 @@ def committed_ids(folder: Path, state: Mapping[str, Any]) -> list[str] | None:
 
     Raises DalError for a damaged file.
     """
-    if POINTS not in state.get("digests", {}):
-        return None
-    ids: list[str] = _read(folder, state)["train"]["ids"]
-    return ids
+    points = committed_points(folder, state)
+    return None if points is None else list(points["train"]["ids"])
+
+
+def committed_points(folder: Path, state: Mapping[str, Any]) -> _Points | None:
+    """Return the class names, and the ids, labels and digests of each split, or None in a run of an older version.
+
+    Raises DalError for a damaged file.
+    """
+    return _read(folder, state) if POINTS in state.get("digests", {}) else None
 
 
 def named_changes(folder: Path, state: Mapping[str, Any], now: str) -> dict[int, str]:

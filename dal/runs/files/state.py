@@ -103,6 +103,16 @@ def _is_asks(value: object) -> bool:
     return all(isinstance(pair, list) and len(pair) == 3 and all(map(is_count, pair)) for pair in value)
 
 
+def _is_pool_seen(value: object) -> bool:
+    """Whether a value counts the predicted classes of a pool, and sums their probabilities."""
+    if not isinstance(value, dict) or not is_count(value.get("size")):
+        return False
+    counts, sums = value.get("counts"), value.get("probabilities")
+    if not isinstance(counts, list) or not isinstance(sums, list) or len(counts) != len(sums):
+        return False
+    return all(map(is_count, counts)) and all(is_number(one) and one >= 0 for one in sums)
+
+
 def _is_consistent(state: State) -> bool:
     """Return whether the parts of a commit agree."""
     asked = state["stage"] in (ANSWER, ANSWER_TEST, ANSWER_VALIDATION)
@@ -128,5 +138,6 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "asks": _is_asks,
     "primary_metric": _is_text,
     "settings": _is_settings,
+    "pool_seen": _is_pool_seen,
     "digests": _is_table(_is_text, _is_text),
 }
