@@ -13,6 +13,8 @@ from dal.analysis.diagnosis.history import Floats, History, Ints
 from dal.analysis.diagnosis.thresholds import CONFUSION_LEVEL
 from dal.analysis.statistics.confusion_rows import confusion_counts, row_changes, row_intervals, row_shares
 
+COLUMNS = ["count", "share", "low", "high", "change", "change_low", "change_high", "changed"]
+
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
@@ -80,28 +82,27 @@ def change_between(history: History, before: int, after: int) -> ConfusionChange
 def confusion_table(history: History) -> pd.DataFrame:
     """Return one row per round and cell that is not empty, or that changed since the round with records before.
 
-    Columns: round, class, predicted, count, share, low, high, change, change_low, change_high, changed. The changes of
-    the first round are NaN.
+    Columns: round, class, predicted, and COLUMNS. The changes of the first round are NaN.
     """
     tables = []
     previous = None
     for matrix in confusions(history):
         shown = matrix.counts > 0
-        columns = {"count": matrix.counts, "share": matrix.share, "low": matrix.low, "high": matrix.high}
-        if previous is None:
-            unknown = np.full(matrix.share.shape, np.nan)
-            flags = np.zeros(shown.shape, dtype=np.bool_)
-            columns |= {"change": unknown, "change_low": unknown, "change_high": unknown, "changed": flags}
-        else:
+        unknown = np.full(matrix.share.shape, np.nan)
+        change, low, high, changed = unknown, unknown, unknown, np.zeros(shown.shape, dtype=np.bool_)
+        if previous is not None:
             since = change_between(history, previous, matrix.round)
-            shown |= since.changed
-            columns |= {"change": since.change, "change_low": since.low, "change_high": since.high}
-            columns |= {"changed": since.changed}
-        cell = np.nonzero(shown)
-        place = {"round": matrix.round, "class": cell[0], "predicted": cell[1]}
-        tables.append(pd.DataFrame(place | {name: values[cell] for name, values in columns.items()}))
+            change, low, high, changed = since.change, since.low, since.high, since.changed
+        cell = np.nonzero(shown | changed)
+        table = pd.DataFrame({"round": matrix.round, "class": cell[0], "predicted": cell[1]})
+        values = (matrix.counts, matrix.share, matrix.low, matrix.high, change, low, high, changed)
+        tables.append(table.assign(**{name: value[cell] for name, value in zip(COLUMNS, values, strict=True)}))
         previous = matrix.round
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return (
+        pd.concat(tables, ignore_index=True)
+        if tables
+        else pd.DataFrame(columns=["round", "class", "predicted", *COLUMNS])
+    )
 
 
 def counts_of(history: History, round: int) -> Ints:

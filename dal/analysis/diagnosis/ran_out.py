@@ -166,10 +166,9 @@ def _why_unknown(history: History, round: int, numbers: list[int]) -> str:
     if not round or not history.tested[round - 1].any():
         return f"The round before round {round} has no test predictions, so its pool cannot be judged."
     if counts.sum() < least_points(history.num_classes):
-        return (
-            f"{counted(int(counts.sum()), 'point')} of the pool are too few to say: "
-            f"{least_points(history.num_classes)} are needed for a share of {percent(least_share(history.num_classes))}."
-        )
+        needed, share = least_points(history.num_classes), percent(least_share(history.num_classes))
+        points = counted(int(counts.sum()), "point")
+        return f"{points} of the pool are too few to say: {needed:,} are needed for a share of {share}."
     names = listed([history.classes[number] for number in numbers])
     return (
         f"It cannot be told for {names}: on the test set, the lower 95 % limit of the recall is below "

@@ -48,7 +48,7 @@ def detect(history: History) -> Detected:
     findings = [_finding(history, row, len(rows)) for row in rows if row["stalled"]]
     candidates = [row for row in rows if _lags(row) and not row["stalled"]]
     open_ones = [history.classes[int(row["class"])] for row in candidates if row["p"] >= STALL_ALPHA]
-    silenced = ()
+    silenced: tuple[str, ...] = ()
     if open_ones:
         silenced = (
             f"{listed(open_ones)}: worse than the median class and without new labels, but too few test images to rule "
@@ -78,14 +78,11 @@ def _of_span(history: History, since: int, round: int) -> pd.DataFrame:
     label = history.test_label[common]
     before, after = history.right[since, common], history.right[round, common]
 
-    def count(
-        which: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-        return np.bincount(label[which], minlength=num)
-
     tested = np.bincount(label, minlength=num)
     known = np.flatnonzero(tested)
-    gains, losses, wrong = (count(which)[known] for which in (after & ~before, before & ~after, ~after))
+    gains, losses, wrong = (
+        np.bincount(label[which], minlength=num)[known] for which in (after & ~before, before & ~after, ~after)
+    )
     tested = tested[known]
     error = wrong / tested
     start = int(history.labels_bought[since])
@@ -126,12 +123,13 @@ def _finding(history: History, row: dict[str, float], looks: int) -> Finding:
     pool = pool_table(history)
     here = pool[(pool["class"] == number) & (pool["round"] == round) & pool["claim"].isin([RAN_OUT, FEW])]
     reason = f", and less than {percent(least_share(history.num_classes))} of the pool is {name}" if len(here) else ""
+    images = counted(int(row["tested"]), "test image")
+    labels = counted(int(history.labels_bought[round] - history.labels_bought[since]), "new label")
     sentence = (
-        f"{name} has not improved from round {since} to {round}: {percent(row['error'])} of its "
-        f"{counted(int(row['tested']), 'test image')} are wrong, against {percent(row['median_error'])} of the median "
-        f"class; the gain is at most {percent(max(row['gain_high'], 0.0))} (upper 95 % limit; exact test of a gain: {p_value(row['p'])}; "
-        f"{counted(looks, 'class', 'classes')} were looked at). None of the "
-        f"{counted(int(history.labels_bought[round] - history.labels_bought[since]), 'new label')} is of {name}{reason}."
+        f"{name} has not improved from round {since} to {round}: {percent(row['error'])} of its {images} are wrong, "
+        f"against {percent(row['median_error'])} of the median class, and the gain is at most "
+        f"{percent(max(row['gain_high'], 0.0))} (upper 95 % limit; exact test of a gain: {p_value(row['p'])}; "
+        f"{counted(looks, 'class', 'classes')} were looked at). None of the {labels} is of {name}{reason}."
     )
     numbers = {key: row[key] for key in ("error", "median_error", "gain", "gain_high", "p", "growth")}
     return Finding(KEY, sentence, 1.0 + row["error"] / 2, (number,), round, numbers=numbers)

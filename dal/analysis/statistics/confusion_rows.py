@@ -40,7 +40,8 @@ def row_shares(counts: ArrayLike) -> Floats:
     """
     table = np.asarray(counts, dtype=np.float64)
     total = table.sum(axis=1, keepdims=True)
-    return np.divide(table, total, out=np.full_like(table, np.nan), where=total > 0)
+    share = np.divide(table, total, out=np.full_like(table, np.nan), where=total > 0)
+    return np.asarray(share, dtype=np.float64)
 
 
 def row_intervals(counts: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]:

@@ -42,7 +42,7 @@ def share_draws(
         return found
     rows = generator.standard_gamma(table[tested] + 0.5 / num_classes, size=(draws, len(tested), num_classes))
     rows /= rows.sum(axis=2, keepdims=True)
-    total = int(round(counts.sum()))
+    total = round(float(counts.sum()))
     mixture = generator.multinomial(total, counts / counts.sum(), size=draws)[:, tested] / total
     found[:, tested] = _solve(rows[:, :, tested].transpose(0, 2, 1), mixture)
     return found
