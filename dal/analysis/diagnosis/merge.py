@@ -127,7 +127,7 @@ def _finding(history: History, pair: Pair, looks: Sequence[Look]) -> Finding:
     fit = pair.fit if pair.fit >= MERGE_FIT else first.fit
     sentence = (
         f"This network does not tell {names} apart (AUC {pair.auc:.2f}, at most {pair.high:.2f}, on {pair.tested[0]} "
-        f"and {pair.tested[1]} test images; {counted(len(looks[-1]), 'pair')} were looked at; so since round {since}), "
+        f"and {pair.tested[1]} test images; {counted(len(looks[-1]), 'pair')} were looked at; since round {since}), "
         f"though both gained labels and it fits its labels otherwise ({percent(fit)}). Either the images do not "
         "differ, or the labels do not, or it needs a better network or larger images. If they were one class, the "
         f"accuracy of round {pair.round} would be {percent(merged)} in place of {percent(accuracy)}."

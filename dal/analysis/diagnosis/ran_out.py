@@ -49,8 +49,12 @@ def detect(history: History) -> Detected:
     unknown = [int(number) for number in latest.loc[latest["claim"] == UNKNOWN, "class"]]
     reason = _why_unknown(history, last, unknown)
     none_known = len(unknown) == history.num_classes
-    quiet = f"In round {last}, the pool had not run out of any class that can be judged."
     limit = percent(least_share(history.num_classes))
+    quiet = f"In round {last}, no class that can be judged is seen to be below {limit} of the pool."
+    is_open = (latest["claim"] == NONE) & (latest["low"] < least_share(history.num_classes))
+    if is_open.any():
+        names = listed([history.classes[int(number)] for number in latest.loc[is_open, "class"]])
+        quiet += f" The limits leave it open for {names}."
     return Detected(
         KEY,
         TITLE,

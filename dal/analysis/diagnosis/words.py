@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 MOST_NAMES = 8
@@ -46,7 +47,5 @@ def p_value(p: float) -> str:
     """
     if p < 1e-6:
         return "p < 0.000001"
-    for decimals in range(2, 8):
-        if round(p, decimals) > 0:
-            return f"p = {p:.{decimals}f}"
-    raise AssertionError(p)
+    decimals = max(-math.floor(math.log10(p)), 2)
+    return f"p = {p:.{decimals}f}"

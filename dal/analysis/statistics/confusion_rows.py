@@ -45,21 +45,23 @@ def row_shares(counts: ArrayLike) -> Floats:
 
 
 def row_intervals(counts: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """Return the two ends of the interval of each cell's share of its row.
+    """Return the two ends of Jeffreys' interval of each cell's share of its row.
 
-    counts: (K, C). The posterior of a row is Dirichlet(counts + 1/2), so that of a cell is a beta distribution. Without
-    points in a row, its intervals are those of the prior.
+    counts: (K, C). Each cell stands against the rest of its row: its posterior is Beta(cell + 1/2, rest + 1/2). A prior
+    count of 1/2 for each of C cells, Dirichlet(counts + 1/2), would move the shares of a row with fewer images than
+    classes far from what was seen. An empty cell starts at 0, and a full row ends at 1. Rows without points get 0 to 1.
 
-    >>> low, high = row_intervals([[45, 5]])
+    >>> low, high = row_intervals([[45, 5], [0, 0]])
     >>> low.round(2).tolist(), high.round(2).tolist()
-    ([[0.79, 0.04]], [[0.96, 0.21]])
+    ([[0.79, 0.04], [0.0, 0.0]], [[0.96, 0.21], [1.0, 1.0]])
     """
     table = np.asarray(counts, dtype=np.float64)
     if table.ndim != 2 or (table < 0).any():
         raise bad_value("counts", "a table of counts", table.tolist())
-    here = table + PRIOR
-    rest = np.maximum(here.sum(axis=1, keepdims=True) - here, PRIOR)
-    return stats.beta.ppf((1 - level) / 2, here, rest), stats.beta.ppf((1 + level) / 2, here, rest)
+    rest = table.sum(axis=1, keepdims=True) - table
+    low = stats.beta.ppf((1 - level) / 2, table + PRIOR, rest + PRIOR)
+    high = stats.beta.ppf((1 + level) / 2, table + PRIOR, rest + PRIOR)
+    return np.where(table == 0, 0.0, low), np.where(rest == 0, 1.0, high)
 
 
 def row_changes(
