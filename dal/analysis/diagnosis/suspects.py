@@ -1,0 +1,175 @@
+"""Labels worth a second look: those that a readout, fitted without them, finds least probable."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.history import Floats, History, Ints
+from dal.analysis.diagnosis.readout import readout
+from dal.analysis.diagnosis.thresholds import (
+    SUSPECT_ACCURACY,
+    SUSPECT_FAST_SHARE,
+    SUSPECT_FOLDS,
+    SUSPECT_ISSUES,
+    SUSPECT_MOST,
+    SUSPECT_RESAMPLES,
+    SUSPECT_SHARE,
+    SUSPECT_SLOW,
+    SUSPECT_SLOW_P,
+)
+from dal.analysis.diagnosis.trajectories import trajectories
+from dal.analysis.diagnosis.words import counted, percent
+from dal.analysis.statistics.label_errors import estimated_errors
+from dal.analysis.statistics.logistic import fit_head
+
+KEY = "suspects"
+TITLE = "Labels worth a second look"
+LIMIT = (
+    "Hard, rare and wrong labels look alike. An error that is made every time looks right and is not found this way; "
+    "see the classes that were lost."
+)
+
+
+def detect(history: History) -> Detected:
+    """Rank labels by their probability out of fold, and show some if wrong labels are likely among them.
+
+    Two guards open the gallery: the lower 95 % limit of the estimated number of wrong labels, by a bootstrap of the
+    labeled points, or labels that a model that fits and predicts well was slow to fit.
+    """
+    found = readout(history)
+    if isinstance(found, str):
+        return _unknown(found)
+    told = found.trained.label
+    judged = np.flatnonzero(np.bincount(told, minlength=history.num_classes) >= SUSPECT_FOLDS)
+    if len(judged) < 2:
+        return _unknown(f"Fewer than two classes have {SUSPECT_FOLDS} labels.")
+    rows = np.flatnonzero(np.isin(told, judged))
+    place = np.searchsorted(judged, told[rows])
+    probabilities = _out_of_fold(found.labeled[rows], place, len(judged))
+    p_told = probabilities[np.arange(len(rows)), place]
+    ranking = _ranking(history, found.trained.index[rows], judged, place, probabilities)
+    estimate, low = _wrong_labels(place, probabilities)
+    slow = _slow_labels(history, p_told, rows)
+    likely = max(math.ceil(estimate) if low > SUSPECT_ISSUES else 0, slow if slow >= SUSPECT_SLOW else 0)
+    shown = ranking.head(min(likely, max(SUSPECT_MOST, math.floor(SUSPECT_SHARE * len(rows)))))
+    silenced = []
+    if not likely and (estimate >= 1 or slow):
+        silenced.append(
+            f"{estimate:.0f} of {len(rows)} labels are estimated to be wrong (95 % lower limit {max(low, 0):.0f}), and "
+            f"{slow} were fitted slowly: too few to show any."
+        )
+    if len(rows) < len(told):
+        silenced.append(
+            f"{len(told) - len(rows)} labels were not judged: their classes have fewer than {SUSPECT_FOLDS} labels."
+        )
+    return Detected(
+        KEY,
+        TITLE,
+        (_finding(shown, estimate, low, slow, len(rows)),) if len(shown) else (),
+        f"No label stands out, of {len(rows)}. An error that is made every time is not found this way.",
+        _method(len(rows)),
+        silenced=tuple(silenced),
+        tables={"suspects": shown, "ranking": ranking},
+    )
+
+
+def _unknown(reason: str) -> Detected:
+    return Detected(KEY, TITLE, (), reason, "Self-confidence out of fold.", unknown=True)
+
+
+def _out_of_fold(features: Floats, labels: Ints, num_classes: int) -> Floats:
+    """Return (n, C) probabilities of each point by heads fitted without its fold. Folds have equal shares of classes."""
+    order = np.random.default_rng(0).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    fold = np.empty(len(labels), dtype=np.int64)
+    fold[order] = np.arange(len(labels)) % SUSPECT_FOLDS
+    probabilities = np.empty((len(labels), num_classes))
+    for number in range(SUSPECT_FOLDS):
+        out = fold == number
+        head = fit_head(features[~out], labels[~out], num_classes)
+        probabilities[out] = np.exp(head.log_probs(features[out]))
+    return probabilities
+
+
+def _wrong_labels(labels: Ints, probabilities: Floats) -> tuple[float, float]:
+    """Return the estimated number of wrong labels and its one-sided 95 % lower limit."""
+    generator = np.random.default_rng(0)
+    estimates = [
+        estimated_errors(labels[rows], probabilities[rows])
+        for rows in generator.integers(len(labels), size=(SUSPECT_RESAMPLES, len(labels)))
+    ]
+    return estimated_errors(labels, probabilities), float(np.quantile(estimates, 0.05))
+
+
+def _slow_labels(history: History, p_told: Floats, rows: Ints) -> int:
+    """Return how many labels the model was slow to fit and the readout contradicts.
+
+    It is 0 where slow labels say nothing: without a test set or with a low accuracy, with rounds that start from
+    scratch or are too short to fit new labels.
+    """
+    if not len(history.recorded) or history.starts[-1] == "scratch":
+        return 0
+    last = history.recorded[-1]
+    accuracy = history.right[last].sum() / history.tested[last].sum()
+    seen = trajectories(history)
+    fast = float(np.mean(seen.first > 0.5))
+    if accuracy < SUSPECT_ACCURACY or fast < SUSPECT_FAST_SHARE:
+        return 0
+    return int(((p_told < 0.5) & (seen.mean[rows] < SUSPECT_SLOW_P)).sum())
+
+
+def _ranking(history: History, index: Ints, judged: Ints, place: Ints, probabilities: Floats) -> pd.DataFrame:
+    """Return all judged labels, the least probable first, each with the most probable other class."""
+    points = np.arange(len(place))
+    others = probabilities.copy()
+    others[points, place] = -1
+    p_told = probabilities[points, place]
+    order = np.argsort(p_told, kind="stable")
+    return pd.DataFrame(
+        {
+            "index": index[order],
+            "id": [history.train_ids.get(int(i), str(int(i))) for i in index[order]],
+            "told": judged[place][order],
+            "suggested": judged[others.argmax(axis=1)][order],
+            "p_told": p_told[order],
+            "rank": np.arange(1, len(order) + 1),
+        }
+    )
+
+
+def _finding(shown: pd.DataFrame, estimate: float, low: float, slow: int, labels: int) -> Finding:
+    reasons = []
+    if low > SUSPECT_ISSUES:
+        reasons.append(f"{estimate:.0f} of {labels} labels are estimated to be wrong (95 % lower limit {low:.0f})")
+    if slow >= SUSPECT_SLOW:
+        reasons.append(f"the model was slow to fit {slow} of {labels} labels that a readout without them contradicts")
+    verb = "is" if len(shown) == 1 else "are"
+    sentence = (
+        f"{counted(len(shown), 'label')} {verb} worth a second look, most suspicious first: {', and '.join(reasons)}. "
+        f"{LIMIT}"
+    )
+    return Finding(
+        KEY,
+        sentence,
+        1.5,
+        tuple(sorted({int(told) for told in shown["told"]})),
+        points=tuple(int(index) for index in shown["index"]),
+        numbers={"shown": len(shown), "labels": labels, "estimated": estimate, "lower_limit": low, "slow": slow},
+    )
+
+
+def _method(labels: int) -> str:
+    return (
+        f"Self-confidence: the probability of the told class by multinomial logistic regression (L2, C = 0.1) on the "
+        f"last-layer features of {labels} labeled points, in {SUSPECT_FOLDS} folds without the point's own. The "
+        f"features have seen the labels. Shown if the estimated number of wrong labels (confident learning, "
+        f"{SUSPECT_RESAMPLES} bootstrap samples) has a 95 % lower limit above {SUSPECT_ISSUES:.0f}, or if at least "
+        f"{SUSPECT_SLOW} labels with a probability below 0.5 had a mean probability below {SUSPECT_SLOW_P} since they "
+        f"were bought; the latter only in runs that continue from the last weights, with a test accuracy of at least "
+        f"{percent(SUSPECT_ACCURACY)} and {percent(SUSPECT_FAST_SHARE)} of the labels fitted in their first round. At "
+        f"most {SUSPECT_MOST} labels, or {percent(SUSPECT_SHARE)} if that is more. {LIMIT}"
+    )
