@@ -31,10 +31,8 @@ DEEP_LEVEL = 0.05
 DEEP_LAYERS = 2
 """Layers that must follow the last one that adds something."""
 DEEP_LEAST_POINTS = 100
-"""Thresholds of the detectors. The benchmark of the diagnosis states what they find and how often they are wrong."""
 
 # --- classes: learned, confusion, merge, ran out, stall, association ---
-"""Thresholds of the detectors. The benchmark of the diagnosis states what they find and how often they are wrong."""
 
 # --- labels and queries: forgetting, suspects, information, queries, collect ---
 DATA_MAP_ROUNDS = 4
