@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from dal.analysis.diagnosis import association, learned, merge, ran_out, stall
+from dal.analysis.diagnosis import (
+    association,
+    capacity,
+    forgetting,
+    learned,
+    merge,
+    onset,
+    queries,
+    ran_out,
+    stability,
+    stall,
+    suspects,
+)
 from dal.analysis.diagnosis.finding import Detected
 from dal.analysis.diagnosis.history import History
 
@@ -16,6 +28,12 @@ DETECTORS: Mapping[str, Callable[[History], Detected]] = MappingProxyType(
         ran_out.KEY: ran_out.detect,
         stall.KEY: stall.detect,
         association.KEY: association.detect,
+        'forgetting': forgetting.detect,
+        'suspects': suspects.detect,
+        'queries': queries.detect,
+        'onset': onset.detect,
+        'capacity': capacity.detect,
+        'stability': stability.detect,
     }
 )
 
