@@ -148,12 +148,17 @@ def test_a_small_pool_cannot_tell():
 
 
 def test_the_model_of_the_round_before_must_have_been_tested():
-    history = simulated_history(3, steady(), gone=(4, 5))
-    predicted = history.test_predicted.copy()
-    predicted[6] = NOT_TESTED
-    found = detect(replace(history, test_predicted=predicted))
-    assert found.unknown
-    assert found.quiet == "The round before round 7 has no test predictions, so its pool cannot be judged."
+    said = "The round before round 7 has no test predictions, so its pool cannot be judged."
+    for gone in (None, (4, 5)):
+        history = simulated_history(3, steady(), gone=gone)
+        predicted = history.test_predicted.copy()
+        predicted[6] = NOT_TESTED
+        found = detect(replace(history, test_predicted=predicted))
+        # What the rounds before said stands.
+        assert [finding.numbers["round"] for finding in found.findings] == ([6] if gone else [])
+        assert found.unknown == (gone is None)
+        assert found.quiet == said
+        assert found.silenced == ((said,) if gone else ())
 
 
 def test_rounds_without_a_pool_are_left_out():
