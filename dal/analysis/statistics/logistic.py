@@ -33,9 +33,7 @@ def standardized(train: Floats, *others: Floats) -> list[Floats]:
     clean = [np.nan_to_num(np.asarray(x, np.float64), posinf=most, neginf=-most) for x in (train, *others)]
     center, scale = clean[0].mean(axis=0), clean[0].std(axis=0)
     varies = scale > 1e-6 * np.maximum(np.abs(center), 1e-6)
-    scaled = [
-        np.hstack([(x[:, varies] - center[varies]) / scale[varies], np.ones((len(x), 1))]) for x in clean
-    ]
+    scaled = [np.hstack([(x[:, varies] - center[varies]) / scale[varies], np.ones((len(x), 1))]) for x in clean]
     if scaled[0].shape[1] <= len(train):
         return scaled
     axes = np.linalg.qr(scaled[0].T)[0]
@@ -95,7 +93,7 @@ def newton_step(features: Floats, labels: Ints, head: Head, strength: float = ST
     """Return the head after one Newton step towards the minimum for these points.
 
     features: (n, E), labels: (n,). Starting from the head of all labels, one step is close to the head without a few of
-    them. Conjugate gradients solve for the step with products of the Hessian, whose (E C)² entries do not fit in memory.
+    them. Conjugate gradients solve for the step with products of the Hessian, which is never formed.
     """
     probabilities = np.exp(head.log_probs(features))
     errors = probabilities.copy()
