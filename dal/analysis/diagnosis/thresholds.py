@@ -132,7 +132,7 @@ COLLECT_POINTS = 4
 COLLECT_RESAMPLES = 400
 COLLECT_CONFIDENCE = 0.8
 """Confidence of the intervals of expected gains."""
-COLLECT_LEAST = 0.02
+COLLECT_LEAST = 0.03
 """The least expected gain of recall, above the median class's, of a class that is named."""
 COLLECT_ALPHA = 0.05
 """Level for naming a class, divided by the number of classes."""
