@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from dal.analysis.diagnosis import association, learned, merge, ran_out, stall
+from dal.analysis.diagnosis import (
+    association,
+    capacity,
+    collect,
+    forgetting,
+    information,
+    learned,
+    merge,
+    onset,
+    queries,
+    ran_out,
+    stability,
+    stall,
+    suspects,
+)
 from dal.analysis.diagnosis.finding import Detected
 from dal.analysis.diagnosis.history import History
 
@@ -13,9 +27,17 @@ DETECTORS: Mapping[str, Callable[[History], Detected]] = MappingProxyType(
     {
         learned.KEY: learned.detect,
         merge.KEY: merge.detect,
+        information.KEY: information.detect,
+        queries.KEY: queries.detect,
+        association.KEY: association.detect,
         ran_out.KEY: ran_out.detect,
         stall.KEY: stall.detect,
-        association.KEY: association.detect,
+        onset.KEY: onset.detect,
+        stability.KEY: stability.detect,
+        capacity.KEY: capacity.detect,
+        forgetting.KEY: forgetting.detect,
+        suspects.KEY: suspects.detect,
+        collect.KEY: collect.detect,
     }
 )
 
