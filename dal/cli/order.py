@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -110,9 +111,9 @@ def _ease(path: Path, run: LabelsOfRun, console: SafeConsole) -> NDArray[np.floa
         console.print("Easy first and hard first are left out: no round has records for diagnosis.")
         return None
     sums: dict[int, list[float]] = {}
-    for trained in history.trained:
-        for index, value in zip(*(([], []) if trained is None else (trained.index, trained.log_prob)), strict=True):
-            sums.setdefault(int(index), []).append(float(np.exp(value)))
+    for trained in filter(None, history.trained):
+        for index, value in zip(trained.index.tolist(), trained.log_prob.tolist(), strict=True):
+            sums.setdefault(index, []).append(math.exp(value))
     return np.array([np.mean(sums.get(index, [0.5])) for index in run.indices])
 
 

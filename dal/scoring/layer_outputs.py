@@ -39,6 +39,7 @@ class LayerOutputs:
         self.widths: dict[str, int] = {}
         """The number of channels of each layer."""
         self._outputs: dict[str, list[Tensor]] = {}
+        self._layers: dict[str, nn.Module] | None = None
 
     def outputs(self, name: str) -> Tensor:
         """Return the (u, width) float32 outputs of a layer, on the CPU."""
@@ -47,13 +48,11 @@ class LayerOutputs:
     @contextmanager
     def of(self, view: ScoringModel, rows: Tensor, num_images: int) -> Iterator[None]:
         """Record the outputs for these rows of the batch of images that runs inside the block."""
-        if not len(rows) or view.compiled is not None or view.runs_rows_alone or _is_compiled(view.module):
+        layers = self._recorded(view) if len(rows) else {}
+        if not layers:
             yield
             return
         found: dict[str, Tensor] = {}
-        layers = layers_with_weights(view.module)
-        if self.names is not None:
-            layers = {name: layers[name] for name in self.names}
         handles = [
             layer.register_forward_hook(partial(self._see, found, name, (rows, num_images)))
             for name, layer in layers.items()
@@ -64,6 +63,12 @@ class LayerOutputs:
             for handle in handles:
                 handle.remove()
         self._add(found)
+
+    def _recorded(self, view: ScoringModel) -> dict[str, nn.Module]:
+        if self._layers is None:
+            compiled = view.compiled is not None or view.runs_rows_alone or _is_compiled(view.module)
+            self._layers = {} if compiled else layers_with_weights(view.module)
+        return self._layers
 
     def _see(
         self,
@@ -87,8 +92,9 @@ class LayerOutputs:
         if self.names is None:
             self.names = _spaced(list(found))
             self._outputs = {name: [] for name in self.names}
-        for name in [name for name in self.names if name not in found]:  # a layer that runs for some batches only
-            self.names.remove(name)
+        self.names = [name for name in self.names if name in found]  # a layer may run for some batches only
+        assert self._layers is not None
+        self._layers = {name: self._layers[name] for name in self.names}
         for name in self.names:
             out = found[name]
             if out.shape[1] > MOST_CHANNELS:

@@ -92,8 +92,9 @@ class RecordedRows(Following):
 
     def _in_tile(self, rows: Tensor, x: Tensor) -> Tensor:
         assert self.first is not None
-        start, end = torch.searchsorted(rows, torch.tensor([self.first, self.first + self.valid])).tolist()
-        return (rows[start:end] - self.first).to(x.device)
+        first, places = self.first, rows.numpy()
+        start, end = places.searchsorted(first), places.searchsorted(first + self.valid)
+        return (rows[start:end] - first).to(x.device)
 
 
 class PredictedClasses(Following):

@@ -74,6 +74,7 @@ def test_counts_add_up_and_missing_ones_are_zero():
         "samples_forward_validate": 0,
         "samples_forward_test": 0,
         "samples_forward_stop": 0,
+        "samples_forward_diagnose": 0,
         "samples_backward_train": 1,
         "flops_forward_embed": 0,
         "flops_forward_score": 100,

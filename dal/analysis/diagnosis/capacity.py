@@ -25,6 +25,7 @@ from dal.analysis.diagnosis.thresholds import (
 )
 from dal.analysis.statistics.proportions import paired_change
 
+KEY = "capacity"
 TITLE = "Capacity of the network"
 
 
@@ -51,7 +52,7 @@ def detect(history: History) -> Detected:
         nothing = [] if len(open_questions) == 2 else ["No sign that the network is too narrow or too deep was seen."]
         quiet = " ".join([*nothing, *open_questions])
     unknown = not findings and len(open_questions) == 2
-    return Detected("capacity", TITLE, tuple(findings), quiet, method, unknown, tuple(silenced), tables)
+    return Detected(KEY, TITLE, tuple(findings), quiet, method, unknown, tuple(silenced), tables)
 
 
 def fit_by_round(history: History) -> pd.DataFrame:
@@ -96,7 +97,7 @@ def _narrow(history: History, fit: pd.DataFrame) -> tuple[list[Finding], list[st
         "of twice the width, trained on the same labels, would tell."
     )
     numbers = {"accuracy": accuracy, "effective_rank": rank, "width": width, "share": share}
-    return [Finding("capacity", sentence, weight=1 - accuracy, numbers=numbers)], [], []
+    return [Finding(KEY, sentence, weight=1 - accuracy, numbers=numbers)], [], []
 
 
 def _suspicious(history: History) -> float:
@@ -199,4 +200,4 @@ def _tail(hidden: pd.DataFrame, at: int, limit: float, pairs: int) -> Finding:
         "limit": limit,
         "later_layers": len(tail),
     }
-    return Finding("capacity", sentence, weight=0.01 * len(tail), numbers=numbers)
+    return Finding(KEY, sentence, weight=0.01 * len(tail), numbers=numbers)

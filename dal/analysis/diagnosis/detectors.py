@@ -8,7 +8,9 @@ from types import MappingProxyType
 from dal.analysis.diagnosis import (
     association,
     capacity,
+    collect,
     forgetting,
+    information,
     learned,
     merge,
     onset,
@@ -25,15 +27,17 @@ DETECTORS: Mapping[str, Callable[[History], Detected]] = MappingProxyType(
     {
         learned.KEY: learned.detect,
         merge.KEY: merge.detect,
+        information.KEY: information.detect,
+        queries.KEY: queries.detect,
+        association.KEY: association.detect,
         ran_out.KEY: ran_out.detect,
         stall.KEY: stall.detect,
-        association.KEY: association.detect,
-        'forgetting': forgetting.detect,
-        'suspects': suspects.detect,
-        'queries': queries.detect,
-        'onset': onset.detect,
-        'capacity': capacity.detect,
-        'stability': stability.detect,
+        onset.KEY: onset.detect,
+        stability.KEY: stability.detect,
+        capacity.KEY: capacity.detect,
+        forgetting.KEY: forgetting.detect,
+        suspects.KEY: suspects.detect,
+        collect.KEY: collect.detect,
     }
 )
 

@@ -17,6 +17,7 @@ from dal.analysis.diagnosis.history import Checks, Floats, History
 from dal.analysis.diagnosis.thresholds import ONSET_ALPHA, ONSET_LEAST_POINTS
 from dal.analysis.statistics.mcnemar import exact_mcnemar
 
+KEY = "onset"
 TITLE = "Onset of overfitting"
 NO_CHECKS = (
     "Whether training overfits within a round cannot be told: no round was checked while it trained. Set "
@@ -60,15 +61,15 @@ def detect(history: History) -> Detected:
                 f"Whether training overfits within a round cannot be told: it has {points} held-out points and needs "
                 f"{ONSET_LEAST_POINTS}, with at least two checks."
             )
-        return Detected("onset", TITLE, (), quiet, method, unknown=True, tables=tables)
+        return Detected(KEY, TITLE, (), quiet, method, unknown=True, tables=tables)
     onsets = [onset_of(number, checks) for number, checks in usable]
     tables["onsets"] = pd.DataFrame(onsets, columns=Onset._fields)
     level = ONSET_ALPHA / len(usable)
     called = [onset for onset in onsets if onset.p < level and onset.nats > 0]
     if not called:
         quiet = f"No overfitting within a round was seen in {len(usable)} rounds with checks."
-        return Detected("onset", TITLE, (), quiet, method, tables=tables)
-    return Detected("onset", TITLE, (_finding(called, len(usable)),), "", method, tables=tables)
+        return Detected(KEY, TITLE, (), quiet, method, tables=tables)
+    return Detected(KEY, TITLE, (_finding(called, len(usable)),), "", method, tables=tables)
 
 
 def onset_of(number: int, checks: Checks) -> Onset:
@@ -116,7 +117,7 @@ def _finding(called: list[Onset], looks: int) -> Finding:
         f"{last.last:,} (in both halves of the points, p = {last.p:.2g}), and {accuracy}. This was seen in "
         f"{len(called)} of {looks} rounds with checks."
     )
-    return Finding("onset", sentence, weight=last.nats, round=last.round, numbers=last._asdict())
+    return Finding(KEY, sentence, weight=last.nats, round=last.round, numbers=last._asdict())
 
 
 def _curves(checked: list[tuple[int, Checks]]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from dal.analysis.diagnosis.thresholds import (
     QUERY_NEWTON_LABELS,
     QUERY_NULL_SETS,
 )
+from dal.analysis.diagnosis.words import counted, listed
 from dal.analysis.statistics.logistic import Head, fit_head, newton_step
 from dal.analysis.statistics.paired_tests import holm
 
@@ -60,15 +61,16 @@ def detect(history: History) -> Detected:
         for row, by_class in zip(_rows(summary), effect, strict=True)
         if _is_harmful(row)
     ]
-    findings += [_benefit(row, len(rounds)) for row in _rows(summary) if _is_beneficial(row)]
     few = len(rounds) < QUERY_LEAST
+    if few:
+        quiet = f"{len(rounds)} queries are too few to say which one did harm: {QUERY_LEAST} are needed."
+    else:
+        quiet = f"No query did harm that stands out, of {len(rounds)}.{_helpful(summary)}"
     return Detected(
         KEY,
         TITLE,
         tuple(sorted(findings, key=lambda finding: -finding.weight)),
-        f"No query stands out, of {len(rounds)}."
-        if not few
-        else f"{len(rounds)} queries are too few to say which one is harmful: {QUERY_LEAST} are needed.",
+        quiet,
         _method(found, len(rounds)),
         unknown=few and not findings,
         tables={"effect": _matrix(effect, rounds), "rounds": summary},
@@ -144,8 +146,7 @@ def _is_beneficial(row: dict[str, float]) -> bool:
 
 
 def _name(row: dict[str, float]) -> str:
-    labels = "1 label" if row["labels"] == 1 else f"{int(row['labels'])} labels"
-    return f"the {labels} of round {int(row['round'])}"
+    return f"the {counted(int(row['labels']), 'label')} of round {int(row['round'])}"
 
 
 def _harm(history: History, row: dict[str, float], most: float, looks: int) -> Finding:
@@ -159,14 +160,14 @@ def _harm(history: History, row: dict[str, float], most: float, looks: int) -> F
     return Finding(KEY, sentence, 2.0, (worst,), int(row["round"]), numbers=numbers)
 
 
-def _benefit(row: dict[str, float], looks: int) -> Finding:
-    sentence = (
-        f"Given the final features, {_name(row)} helped more than random labels: a readout without them has a loss "
-        f"on the test set that is {-row['mean']:.3f} nats higher, and without as many random labels of the run "
-        f"{-row['random']:.3f} (p = {row['p_benefit']:.2g} after Holm; {looks} queries were looked at)."
+def _helpful(summary: pd.DataFrame) -> str:
+    rounds = [f"{int(row['round'])}" for row in _rows(summary) if _is_beneficial(row)]
+    if not rounds:
+        return ""
+    return (
+        f" Given the final features, the labels of {'round' if len(rounds) == 1 else 'rounds'} {listed(rounds)} helped "
+        f"the readout more than as many random labels of the run (Holm, {QUERY_ALPHA:.0%})."
     )
-    numbers = {"loss_change": row["mean"], "random": row["random"], "p": row["p_benefit"], "looks": looks}
-    return Finding(KEY, sentence, 0.2, (), int(row["round"]), numbers=numbers)
 
 
 def _matrix(effect: Floats, rounds: Ints) -> pd.DataFrame:

@@ -42,16 +42,18 @@ def detect(history: History) -> Detected:
         return _unknown(reason, {"pool": table})
     last = looked[-1]
     latest = table[table["round"] == last]
-    findings = [
-        _finding(history, table, int(number), looked)
-        for number in latest.loc[latest["claim"].isin([RAN_OUT, FEW]), "class"]
-    ]
+    spans = {number: span for number in range(history.num_classes) if (span := _claimed(history, table, number))}
+    findings = [_finding(history, table, number, span, looked) for number, span in spans.items()]
     unknown = [int(number) for number in latest.loc[latest["claim"] == UNKNOWN, "class"]]
     reason = _why_unknown(history, last, unknown)
     none_known = len(unknown) == history.num_classes
     limit = percent(least_share(history.num_classes))
     quiet = f"In round {last}, no class that can be judged is seen to be below {limit} of the pool."
-    is_open = (latest["claim"] == NONE) & (latest["low"] < least_share(history.num_classes))
+    is_open = (
+        (latest["claim"] == NONE)
+        & ~latest["class"].isin(list(spans))
+        & (latest["low"] < least_share(history.num_classes))
+    )
     if is_open.any():
         names = listed([history.classes[int(number)] for number in latest.loc[is_open, "class"]])
         quiet += f" The limits leave it open for {names}."
@@ -64,7 +66,7 @@ def detect(history: History) -> Detected:
         f"both. A claim needs a one-sided upper {percent(RAN_OUT_LEVEL)} limit below {limit} and a lower limit of "
         f"recall of {percent(RAN_OUT_RECALL)}; {history.num_classes} classes were looked at in "
         f"{counted(len(looked), 'round')}, each limit on its own.",
-        unknown=none_known,
+        unknown=none_known and not findings,
         silenced=(reason,) if reason and findings else (),
         tables={"pool": table},
     )
@@ -136,28 +138,43 @@ def _recall_low(history: History, round: int) -> Floats:
     return wilson_lower(np.diag(confusion), confusion.sum(axis=1))
 
 
-def _finding(history: History, table: pd.DataFrame, number: int, looked: list[int]) -> Finding:
-    rows = table[table["class"] == number].set_index("round")
-    claimed = rows["claim"].isin([RAN_OUT, FEW])
-    since = looked[-1]
-    for round in reversed(looked):
-        if not claimed[round]:
-            break
-        since = round
-    name, last, high = history.classes[number], looked[-1], float(rows["high"].to_numpy()[-1])
+def _claimed(history: History, table: pd.DataFrame, number: int) -> tuple[int, int] | None:
+    """Return the first and the last look that claim a class is gone, without a look that contradicts them later.
+
+    A pool only shrinks, so a claim holds in later looks that cannot tell, such as those of a model that forgot the
+    class. A single claim counts in the last look only.
+    """
+    rows = table[table["class"] == number]
+    claimed: list[int] = []
+    for round, low, claim in zip(rows["round"], rows["low"], rows["claim"], strict=True):
+        if claim in (RAN_OUT, FEW):
+            claimed.append(int(round))
+        elif claim == NONE and low >= least_share(history.num_classes):
+            claimed = []
+    last = int(rows["round"].iloc[-1])
+    return (claimed[0], claimed[-1]) if len(claimed) > 1 or claimed == [last] else None
+
+
+def _finding(history: History, table: pd.DataFrame, number: int, span: tuple[int, int], looked: list[int]) -> Finding:
+    since, last = span
+    name = history.classes[number]
+    high = float(table.loc[(table["class"] == number) & (table["round"] == last), "high"].to_numpy()[0])
     labels = history.new_labels[:, number]
     bought = np.flatnonzero(labels)
-    most = f"at most {max(math.ceil(1000 * high), 1) / 10:.1f} % of the pool"
+    pool = "the pool" if last == looked[-1] else f"the pool of round {last}"
+    most = f"at most {max(math.ceil(1000 * high), 1) / 10:.1f} % of {pool}"
     when = "since the first look, that of" if since == looked[0] else "since"
     end = f"is {name} ({when} round {since}; upper {percent(RAN_OUT_LEVEL)} limit, each class and round on its own)."
     if not len(bought):
         sentence = f"No label of {name} was bought, and {most} {end}"
-    elif bought[-1] < last:
+    elif bought[-1] < looked[-1]:
         sentence = f"No label of {name} was bought after round {bought[-1]}, and {most} {end}"
     else:
         sentence = f"{most[0].upper()}{most[1:]} {end} {counted(int(labels.sum()), 'label')} of it were bought."
     if labels.sum() == 1:
         sentence = sentence.replace("of it were bought", "of it was bought")
+    if last < looked[-1]:
+        sentence += " Later rounds cannot tell."
     numbers = {"high": high, "since": since, "round": last, "labels": int(labels.sum())}
     return Finding(KEY, sentence, 1.2, (number,), since, numbers=numbers)
 

@@ -14,6 +14,7 @@ from dal.analysis.diagnosis.history import Floats, History
 from dal.analysis.diagnosis.thresholds import FROZEN_CHANGE, JUMP_FIRST_ROUND, JUMP_LEVEL, JUMP_RATIO
 from dal.runs.wilson import wilson_interval
 
+KEY = "stability"
 TITLE = "Stability of the network"
 
 
@@ -38,10 +39,10 @@ def detect(history: History) -> Detected:
             f"{len(rounds)} rounds can be compared with the round before, and 3 are needed. Rounds that start from "
             "scratch cannot be compared."
         )
-        return Detected("stability", TITLE, (), quiet, method, unknown=True, tables=tables)
+        return Detected(KEY, TITLE, (), quiet, method, unknown=True, tables=tables)
     findings = (*_jumps(layers, churn), *_frozen(layers))
     quiet = "" if findings else f"No layer jumped or stood still in {len(rounds)} rounds."
-    return Detected("stability", TITLE, findings, quiet, method, tables=tables)
+    return Detected(KEY, TITLE, findings, quiet, method, tables=tables)
 
 
 def churn_of(history: History) -> pd.DataFrame:
@@ -121,7 +122,7 @@ def _jumps(layers: pd.DataFrame, churn: pd.DataFrame) -> list[Finding]:
         )
         numbers: dict[str, float | int | str] = {"layer": name, "depth": depth, "change": change}
         numbers |= {"ratio": float(ratio), "churn": share}
-        findings.append(Finding("stability", sentence, weight=float(ratio), round=number, numbers=numbers))
+        findings.append(Finding(KEY, sentence, weight=float(ratio), round=number, numbers=numbers))
     return findings
 
 
@@ -149,7 +150,7 @@ def _frozen(layers: pd.DataFrame) -> list[Finding]:
         f"{layer} changed by less than {FROZEN_CHANGE:g} of {'its' if len(names) == 1 else 'their'} norm in each of "
         f"{rounds} rounds."
     )
-    return [Finding("stability", sentence, weight=0.0, numbers={"layers": len(names), "rounds": rounds})]
+    return [Finding(KEY, sentence, weight=0.0, numbers={"layers": len(names), "rounds": rounds})]
 
 
 def effective_rank(values: Floats) -> float:

@@ -82,7 +82,7 @@ def _unknown(reason: str) -> Detected:
 
 
 def _out_of_fold(features: Floats, labels: Ints, num_classes: int) -> Floats:
-    """Return (n, C) probabilities of each point by heads fitted without its fold, in which all classes have equal shares."""
+    """Return (n, C) probabilities of each point by heads fitted without its fold. Folds are stratified."""
     order = np.random.default_rng(0).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     fold = np.empty(len(labels), dtype=np.int64)

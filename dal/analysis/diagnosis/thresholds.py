@@ -32,11 +32,11 @@ DEEP_LAYERS = 2
 """Layers that must follow the last one that adds something."""
 DEEP_LEAST_POINTS = 100
 
-# --- classes: learned, confusion, merge, ran out, stall, association ---
-
 # --- labels and queries: forgetting, suspects, information, queries, collect ---
 DATA_MAP_ROUNDS = 4
 """A point has a place on the data map after this many rounds: a standard deviation of fewer says little."""
+
+# --- classes: learned, confusion, merge, ran out, stall, association ---
 LEARNED_RECALL = 0.8
 """A class is learned where Wilson's one-sided 95 % limit of its recall reaches this share in two rounds in a row."""
 REFERENCE_ROUNDS = 4
@@ -132,7 +132,7 @@ COLLECT_POINTS = 4
 COLLECT_RESAMPLES = 400
 COLLECT_CONFIDENCE = 0.8
 """Confidence of the intervals of expected gains."""
-COLLECT_LEAST = 0.02
+COLLECT_LEAST = 0.03
 """The least expected gain of recall, above the median class's, of a class that is named."""
 COLLECT_ALPHA = 0.05
 """Level for naming a class, divided by the number of classes."""

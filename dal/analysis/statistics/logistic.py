@@ -92,9 +92,8 @@ def fit_head(
 def newton_step(features: Floats, labels: Ints, head: Head, strength: float = STRENGTH) -> Head:
     """Return the head after one Newton step towards the minimum for these points.
 
-    features: (n, E), labels: (n,). Starting from the head of all labels, one step is close to the head without a few
-    of them. Conjugate gradients solve for the step with products of the Hessian, whose (E C)² entries
-    do not fit in memory.
+    features: (n, E), labels: (n,). Starting from the head of all labels, one step is close to the head without a few of
+    them. Conjugate gradients solve for the step with products of the Hessian, which is never formed.
     """
     probabilities = np.exp(head.log_probs(features))
     errors = probabilities.copy()

@@ -74,6 +74,24 @@ def test_a_class_that_is_still_bought_is_not_said_to_be_over():
     assert found.findings[0].sentence.endswith(f"{labels[:, 4].sum()} labels of it were bought.")
 
 
+def test_a_class_that_was_gone_stays_gone_when_the_model_forgets_it():
+    recall = steady()
+    recall[6:, 4] = 0.4
+    found = detect(simulated_history(3, recall, gone=(4, 4), probabilities=False))
+    assert set(found.tables["pool"].query("`class` == 4 and round == 7")["claim"]) == {"unknown"}
+    assert [finding.numbers["round"] for finding in found.findings] == [6]
+    assert "of the pool of round 6 is class 4 (since round 4;" in found.findings[0].sentence
+    assert found.findings[0].sentence.endswith("Later rounds cannot tell.")
+
+
+def test_a_class_that_comes_back_is_no_longer_said_to_be_gone():
+    history = simulated_history(3, steady(), gone=(4, 4), probabilities=False)
+    pool = [*history.pool[:-1], simulated_history(3, steady(), probabilities=False).pool[-1]]
+    found = detect(replace(history, pool=pool))
+    assert len(claims(found)) == 3
+    assert found.findings == ()
+
+
 def test_a_class_without_labels_did_not_run_out_but_is_few():
     history = simulated_history(3, steady(), gone=(4, 0), probabilities=False)
     # The first labels are of every class.
@@ -130,12 +148,17 @@ def test_a_small_pool_cannot_tell():
 
 
 def test_the_model_of_the_round_before_must_have_been_tested():
-    history = simulated_history(3, steady(), gone=(4, 5))
-    predicted = history.test_predicted.copy()
-    predicted[6] = NOT_TESTED
-    found = detect(replace(history, test_predicted=predicted))
-    assert found.unknown
-    assert found.quiet == "The round before round 7 has no test predictions, so its pool cannot be judged."
+    said = "The round before round 7 has no test predictions, so its pool cannot be judged."
+    for gone in (None, (4, 5)):
+        history = simulated_history(3, steady(), gone=gone)
+        predicted = history.test_predicted.copy()
+        predicted[6] = NOT_TESTED
+        found = detect(replace(history, test_predicted=predicted))
+        # What the rounds before said stands.
+        assert [finding.numbers["round"] for finding in found.findings] == ([6] if gone else [])
+        assert found.unknown == (gone is None)
+        assert found.quiet == said
+        assert found.silenced == ((said,) if gone else ())
 
 
 def test_rounds_without_a_pool_are_left_out():
