@@ -16,7 +16,7 @@ def test_the_head_is_that_of_scikit_learn():
     (train,) = standardized(x)
     expected = LogisticRegression(C=0.1, fit_intercept=False, tol=1e-9, max_iter=2000).fit(train, y)
     found = fit_head(train, y, 3).log_probs(train)
-    assert found == pytest.approx(expected.predict_log_proba(train), abs=1e-5)
+    assert found == pytest.approx(expected.predict_log_proba(train), abs=1e-4)
 
 
 def test_the_start_does_not_matter():
