@@ -52,10 +52,10 @@ def test_the_interval_has_the_true_gain():
     labels = np.full((5, 5), 8)
     truth = 0.9 * (41**-0.5 - 81**-0.5)
     inside = 0
-    for seed in range(20):
+    for seed in range(8):
         table = collect.detect(with_errors(labels, seed=seed, images=200)).tables["collect"]
         inside += ((table["low"] <= truth) & (truth <= table["high"])).sum()
-    assert inside >= 65  # 80 of 100 are expected; classes of a run share their exponent
+    assert inside >= 24  # 32 of 40 are expected; classes of a run share their exponent
 
 
 def test_what_the_pool_has_left_decides_between_label_and_collect():
