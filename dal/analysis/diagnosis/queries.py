@@ -198,6 +198,6 @@ def _method(found: Readout, looks: int) -> str:
         f"{refit} without each of {looks} queries; loss on {len(found.test_label)} test points. Above 0, the labels "
         f"harm the class. Harm: mean over classes above 0, and {QUERY_HARM_Z} robust standard deviations above the "
         f"other queries. Harm and benefit: t-tests against {QUERY_NULL_SETS} random sets of as many labels, Holm over "
-        f"queries at {QUERY_ALPHA:.0%}. The features were made with all queries: this is what the labels do to the readout, not "
-        "what the images did to the features."
+        f"queries at {QUERY_ALPHA:.0%}. The features were made with all queries: this is what the labels do to the "
+        "readout, not what the images did to the features."
     )
