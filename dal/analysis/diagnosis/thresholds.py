@@ -125,9 +125,9 @@ QUERY_HARM_Z = 3.5
 QUERY_LEAST = 6
 """Fewer queries give no spread to compare a query with."""
 QUERY_NULL_SETS = 20
-"""Random sets of labels that a query's benefit is compared with."""
+"""Random sets of labels that a query is compared with."""
 QUERY_ALPHA = 0.05
-"""Level of the benefits of all queries together (Holm)."""
+"""Level of the harm, and of the benefit, of all queries together (Holm)."""
 QUERY_NEWTON_LABELS = 20_000
 """With more labels, one Newton step replaces the refit without a query."""
 COLLECT_POINTS = 4
