@@ -17,7 +17,7 @@ from dal.analysis.diagnosis.thresholds import (
     QUERY_NEWTON_LABELS,
     QUERY_NULL_SETS,
 )
-from dal.analysis.diagnosis.words import counted, listed
+from dal.analysis.diagnosis.words import counted, listed, p_value
 from dal.analysis.statistics.logistic import Head, fit_head, newton_step
 from dal.analysis.statistics.paired_tests import holm
 
@@ -29,7 +29,8 @@ def detect(history: History) -> Detected:
     """Leave the labels of each query out of a fit of the last layer, and compare the losses on the test set.
 
     A query is harmful if the mean loss over classes is lower without it, and by far more than without the other
-    queries: robust z >= QUERY_HARM_Z. A query is beneficial if the loss rises by more than without random labels.
+    queries, robust z >= QUERY_HARM_Z, and than without random labels. A query is beneficial if the loss rises by more
+    than without random labels.
     """
     found = readout(history)
     if isinstance(found, str):
@@ -44,6 +45,7 @@ def detect(history: History) -> Detected:
     known = np.isfinite(effect).any(axis=0)
     mean, null_mean = effect[:, known].mean(axis=1), null[..., known].mean(axis=-1)
     labels = np.array([(found.trained.bought == round).sum() for round in rounds])
+    benefit = _benefit_p_values(mean, null_mean)
     summary = pd.DataFrame(
         {
             "round": rounds,
@@ -53,7 +55,8 @@ def detect(history: History) -> Detected:
             "best_class": np.nanargmin(effect, axis=1),
             "worst_class": np.nanargmax(effect, axis=1),
             "random": null_mean.mean(axis=1),
-            "p_benefit": holm(_benefit_p_values(mean, null_mean)),
+            "p_benefit": holm(benefit),
+            "p_harm": holm(1 - benefit),
         }
     )
     findings = [
@@ -138,7 +141,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
 
 
 def _is_harmful(row: dict[str, float]) -> bool:
-    return bool(row["mean"] > 0 and row["z"] >= QUERY_HARM_Z)
+    return bool(row["mean"] > 0 and row["z"] >= QUERY_HARM_Z and row["p_harm"] < QUERY_ALPHA)
 
 
 def _is_beneficial(row: dict[str, float]) -> bool:
@@ -153,10 +156,17 @@ def _harm(history: History, row: dict[str, float], most: float, looks: int) -> F
     worst = int(row["worst_class"])
     sentence = (
         f"Given the final features, {_name(row)} do harm: a readout without them has a loss on the test set that is "
-        f"{row['mean']:.3f} nats lower, as a mean over classes (robust z {row['z']:.1f}; {looks} queries were looked "
-        f"at). The most, {most:.3f} nats, is on {history.classes[worst]}."
+        f"{row['mean']:.3f} nats lower, as a mean over classes (robust z {row['z']:.1f}; {p_value(row['p_harm'])} "
+        f"against random labels after Holm; {looks} queries were looked at). The most, {most:.3f} "
+        f"nats, is on {history.classes[worst]}."
     )
-    numbers = {"loss_change": row["mean"], "z": row["z"], "looks": looks, "labels": int(row["labels"])}
+    numbers = {
+        "loss_change": row["mean"],
+        "z": row["z"],
+        "p": row["p_harm"],
+        "looks": looks,
+        "labels": int(row["labels"]),
+    }
     return Finding(KEY, sentence, 2.0, (worst,), int(row["round"]), numbers=numbers)
 
 
@@ -187,7 +197,7 @@ def _method(found: Readout, looks: int) -> str:
         f"Multinomial logistic regression (L2, C = 0.1) on the standardized last-layer features of the last round; "
         f"{refit} without each of {looks} queries; loss on {len(found.test_label)} test points. Above 0, the labels "
         f"harm the class. Harm: mean over classes above 0, and {QUERY_HARM_Z} robust standard deviations above the "
-        f"other queries. Benefit: t-test against {QUERY_NULL_SETS} random sets of as many labels, Holm over queries at "
-        f"{QUERY_ALPHA:.0%}. The features were made with all queries: this is what the labels do to the readout, not "
-        "what the images did to the features."
+        f"other queries. Harm and benefit: t-tests against {QUERY_NULL_SETS} random sets of as many labels, Holm over "
+        f"queries at {QUERY_ALPHA:.0%}. The features were made with all queries: this is what the labels do to the "
+        "readout, not what the images did to the features."
     )

@@ -21,17 +21,18 @@ TITLE = "Stability of the network"
 def detect(history: History) -> Detected:
     """Find layers that jump in one round, and layers that never change.
 
-    A jump is a change of more than ``JUMP_RATIO`` times the median of the layer's other rounds, with a churn above the
-    binomial limit of the other rounds' churn.
+    A jump is a change of more than ``JUMP_RATIO`` times that of each of the two rounds before and after, with a churn
+    above the binomial limit of the other rounds' churn.
     """
     churn = churn_of(history)
     layers = _layers(history)
     tables = {"layers": layers, "churn": churn}
     rounds = sorted(layers.loc[layers["change"].notna(), "round"].unique()) if len(layers) else []
     method = (
-        f"A jump is a relative change above {JUMP_RATIO:g} times the median of the same layer in the other rounds, "
-        f"from round {JUMP_FIRST_ROUND} on, with a churn above the {100 * (1 - JUMP_LEVEL):g} % binomial limit of the "
-        f"median churn. A layer is frozen in effect if it changes by less than {FROZEN_CHANGE:g} in each round."
+        f"A jump is a relative change above {JUMP_RATIO:g} times that of the same layer in each of the two rounds "
+        f"before and after, from round {JUMP_FIRST_ROUND} on, with a churn above the {100 * (1 - JUMP_LEVEL):g} % binomial "
+        f"limit of the median churn. A layer is frozen in effect if it changes by less than {FROZEN_CHANGE:g} in each "
+        "round."
     )
     if len(rounds) < 3:
         quiet = (
@@ -104,7 +105,8 @@ def _jumps(layers: pd.DataFrame, churn: pd.DataFrame) -> list[Finding]:
         of_layer = known[known["depth"] == depth]
         changes = of_layer["change"].to_numpy()
         for at, (number, change) in enumerate(zip(of_layer["round"], changes, strict=True)):
-            usual = float(np.median(np.delete(changes, at)))
+            near = np.delete(changes[max(at - 2, 0) : at + 3], min(at, 2))
+            usual = float(near.max()) if len(near) else 0.0
             if number >= JUMP_FIRST_ROUND and change > JUMP_RATIO * usual > 0 and _churns(churn, number):
                 found.append((change / usual, int(number), depth, str(of_layer["layer"].iloc[at]), float(change)))
     findings = []
@@ -113,12 +115,11 @@ def _jumps(layers: pd.DataFrame, churn: pd.DataFrame) -> list[Finding]:
         ratio, _, depth, name, change = max(one for one in found if one[1] == number)
         share = float(churn.loc[churn["round"] == number, "share"].iloc[0])
         others = sum(one[1] == number for one in found) - 1
-        more = f" ({others} other layer{'' if others == 1 else 's'} changed by more than {JUMP_RATIO:g} times)" * bool(
-            others
-        )
+        more = f" ({others} other layer{'' if others == 1 else 's'} jumped too)" * bool(others)
         sentence = (
             f"In round {number}, the weights of layer {name} changed by {100 * change:.0f} % of their norm, "
-            f"{ratio:.0f} times as much as in a usual round{more}, and {100 * share:.1f} % of the predictions changed."
+            f"{ratio:.1f} times as much as in any of the two rounds before and after{more}, and {100 * share:.1f} % of the "
+            "predictions changed."
         )
         numbers: dict[str, float | int | str] = {"layer": name, "depth": depth, "change": change}
         numbers |= {"ratio": float(ratio), "churn": share}

@@ -52,14 +52,22 @@ def detect(history: History) -> Detected:
     probabilities = _out_of_fold(found.labeled[rows], place, len(judged))
     p_told = probabilities[np.arange(len(rows)), place]
     ranking = _ranking(history, found.trained.index[rows], judged, place, probabilities)
-    estimate, low = _wrong_labels(place, probabilities)
+    tested = np.flatnonzero(np.isin(found.test_label, judged))
+    if not len(tested):
+        reason = (
+            "Without a test set, wrong labels cannot be told from hard ones. The ranking of all labels is in the CSV."
+        )
+        return _unknown(reason, {"ranking": ranking})
+    full = fit_head(found.labeled[rows], place, len(judged))
+    test_place = np.searchsorted(judged, found.test_label[tested])
+    estimate, low = _wrong_labels(place, probabilities, test_place, np.exp(full.log_probs(found.test[tested])))
     slow = _slow_labels(history, p_told, rows)
     likely = max(math.ceil(estimate) if low > SUSPECT_ISSUES else 0, slow if slow >= SUSPECT_SLOW else 0)
     shown = ranking.head(min(likely, max(SUSPECT_MOST, math.floor(SUSPECT_SHARE * len(rows)))))
     silenced = []
     if not likely and (estimate >= 1 or slow):
         silenced.append(
-            f"{estimate:.0f} of {len(rows)} labels are estimated to be wrong (95 % lower limit {max(low, 0):.0f}), and "
+            f"{estimate:.0f} of {len(rows)} labels are estimated to be wrong (95 % lower limit {low:.0f}), and "
             f"{slow} were fitted slowly: too few to show any."
         )
     if len(rows) < len(told):
@@ -77,8 +85,8 @@ def detect(history: History) -> Detected:
     )
 
 
-def _unknown(reason: str) -> Detected:
-    return Detected(KEY, TITLE, (), reason, "Self-confidence out of fold.", unknown=True)
+def _unknown(reason: str, tables: dict[str, pd.DataFrame] | None = None) -> Detected:
+    return Detected(KEY, TITLE, (), reason, "Self-confidence out of fold.", unknown=True, tables=tables or {})
 
 
 def _out_of_fold(features: Floats, labels: Ints, num_classes: int) -> Floats:
@@ -95,14 +103,27 @@ def _out_of_fold(features: Floats, labels: Ints, num_classes: int) -> Floats:
     return probabilities
 
 
-def _wrong_labels(labels: Ints, probabilities: Floats) -> tuple[float, float]:
-    """Return the estimated number of wrong labels and its one-sided 95 % lower limit."""
+def _wrong_labels(
+    labels: Ints, probabilities: Floats, test_label: Ints, test_probabilities: Floats
+) -> tuple[float, float]:
+    """Return the estimated number of wrong labels and its one-sided 95 % lower limit.
+
+    Points between two classes look like errors, also in a test set without errors. Their share in the test set is taken
+    off.
+    """
     generator = np.random.default_rng(0)
+    hard = len(labels) / len(test_label)
     estimates = [
         estimated_errors(labels[rows], probabilities[rows])
-        for rows in generator.integers(len(labels), size=(SUSPECT_RESAMPLES, len(labels)))
+        - hard * estimated_errors(test_label[others], test_probabilities[others])
+        for rows, others in zip(
+            generator.integers(len(labels), size=(SUSPECT_RESAMPLES, len(labels))),
+            generator.integers(len(test_label), size=(SUSPECT_RESAMPLES, len(test_label))),
+            strict=True,
+        )
     ]
-    return estimated_errors(labels, probabilities), float(np.quantile(estimates, 0.05))
+    estimate = estimated_errors(labels, probabilities) - hard * estimated_errors(test_label, test_probabilities)
+    return max(estimate, 0.0), max(float(np.quantile(estimates, 0.05)), 0.0)
 
 
 def _slow_labels(history: History, p_told: Floats, rows: Ints) -> int:
@@ -167,7 +188,8 @@ def _method(labels: int) -> str:
         f"Self-confidence: the probability of the told class by multinomial logistic regression (L2, C = 0.1) on the "
         f"last-layer features of {labels} labeled points, in {SUSPECT_FOLDS} folds without the point's own. The "
         f"features have seen the labels. Shown if the estimated number of wrong labels (confident learning, "
-        f"{SUSPECT_RESAMPLES} bootstrap samples) has a 95 % lower limit above {SUSPECT_ISSUES:.0f}, or if at least "
+        f"less the share of such points in the test set, {SUSPECT_RESAMPLES} bootstrap samples) has a 95 % lower limit "
+        f"above {SUSPECT_ISSUES:.0f}, or if at least "
         f"{SUSPECT_SLOW} labels with a probability below 0.5 had a mean probability below {SUSPECT_SLOW_P} since they "
         f"were bought; the latter only in runs that continue from the last weights, with a test accuracy of at least "
         f"{percent(SUSPECT_ACCURACY)} and {percent(SUSPECT_FAST_SHARE)} of the labels fitted in their first round. At "

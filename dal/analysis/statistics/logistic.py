@@ -64,7 +64,7 @@ def fit_head(
     ``start`` speeds the fit up. The objective is strictly convex, so that the result does not depend on it.
 
     >>> head = fit_head(np.array([[-1.0], [1.0]]), np.array([0, 1]), 2)
-    >>> head.log_probs(np.array([[2.0]])).argmax()
+    >>> int(head.log_probs(np.array([[2.0]])).argmax())
     1
     """
     rows = np.arange(len(labels))
