@@ -18,6 +18,7 @@ from dal.analysis.diagnosis.thresholds import (
     DEEP_LEAST_POINTS,
     DEEP_LEVEL,
     FLAT_SLOPE,
+    NARROW_ERRORS,
     NARROW_FIT,
     NARROW_LEAST_LABELS,
     NARROW_RANK,
@@ -37,7 +38,7 @@ def detect(history: History) -> Detected:
         f"Too narrow: in each of the last {NARROW_ROUNDS} rounds, accuracy below {NARROW_FIT:g} on labels that "
         f"{NARROW_ROUNDS} rounds or more trained on, and features with an effective rank (arXiv:2210.02885) above "
         f"{NARROW_RANK:g} of their number. Added layers: a ridge readout of a layer's outputs, and for each later "
-        f"layer an upper limit of its gain below {100 * DEEP_GAIN:g} point at {DEEP_LEVEL:g} over all pairs."
+        f"layer a one-sided {100 * (1 - DEEP_LEVEL):g} % upper limit of its gain below {100 * DEEP_GAIN:g} points."
     )
     findings, open_questions, silenced = [], [], []
     narrow, why_not, kept_back = _narrow(history, fit)
@@ -87,8 +88,8 @@ def _narrow(history: History, fit: pd.DataFrame) -> tuple[list[Finding], list[st
     seen = f"it predicts {100 * accuracy:.0f} % of the labels that it trained on for {NARROW_ROUNDS} rounds or more"
     if share <= NARROW_RANK:
         return [], [], [f"Too narrow: {seen}, but its features use only {100 * share:.0f} % of {width} dimensions."]
-    if (wrong := _suspicious(history)) >= 0.05:
-        return [], [], [f"Too narrow: {seen}, but {100 * wrong:.0f} % of the labels contradict a sure model."]
+    if (blamed := _wrong_labels(history, 1 - accuracy)) is not None:
+        return [], [], [f"Too narrow: {seen}, but {blamed}."]
     if (checks := _last_checks(history)) is not None and not is_flat(checks):
         return [], [], [f"Too narrow: {seen}, but the loss still falls at the end of the round."]
     sentence = (
@@ -100,12 +101,19 @@ def _narrow(history: History, fit: pd.DataFrame) -> tuple[list[Finding], list[st
     return [Finding(KEY, sentence, weight=1 - accuracy, numbers=numbers)], [], []
 
 
-def _suspicious(history: History) -> float:
-    """Return the share of labels that the last model contradicts with a probability of at least 0.9."""
+def _wrong_labels(history: History, error: float) -> str | None:
+    """Return what speaks for wrong labels rather than for a narrow network, or None."""
+    if len(history.recorded):
+        last = history.recorded[-1]
+        of_test = 1 - float(history.right[last].sum() / history.tested[last].sum())
+        if error > NARROW_ERRORS * of_test:
+            return f"it has only {100 * of_test:.0f} % errors on the test set, so that the labels may be wrong"
+        return None
     trained: Trained | None = next((one for one in reversed(history.trained) if one is not None), None)
     if trained is None or not len(trained.label):
-        return 0.0
-    return float(((trained.predicted != trained.label) & (trained.log_prob < np.log(0.1))).mean())
+        return None
+    sure = float(((trained.predicted != trained.label) & (trained.log_prob < np.log(0.1))).mean())
+    return f"{100 * sure:.0f} % of the labels contradict a sure model" if sure >= 0.05 else None
 
 
 def _last_checks(history: History) -> Checks | None:

@@ -30,9 +30,9 @@ def detect(history: History) -> Detected:
     rounds = sorted(layers.loc[layers["change"].notna(), "round"].unique()) if len(layers) else []
     method = (
         f"A jump is a relative change above {JUMP_RATIO:g} times that of the same layer in each of the two rounds "
-        f"before and after, from round {JUMP_FIRST_ROUND} on, with a churn above the {100 * (1 - JUMP_LEVEL):g} % binomial "
-        f"limit of the median churn. A layer is frozen in effect if it changes by less than {FROZEN_CHANGE:g} in each "
-        "round."
+        f"before and after, from round {JUMP_FIRST_ROUND} on, with a churn above the "
+        f"{100 * (1 - JUMP_LEVEL):g} % binomial limit of the median churn. A layer is frozen in effect if it changes by "
+        f"less than {FROZEN_CHANGE:g} in each round."
     )
     if len(rounds) < 3:
         quiet = (
@@ -117,9 +117,9 @@ def _jumps(layers: pd.DataFrame, churn: pd.DataFrame) -> list[Finding]:
         others = sum(one[1] == number for one in found) - 1
         more = f" ({others} other layer{'' if others == 1 else 's'} jumped too)" * bool(others)
         sentence = (
-            f"In round {number}, the weights of layer {name} changed by {100 * change:.0f} % of their norm, "
-            f"{ratio:.1f} times as much as in any of the two rounds before and after{more}, and {100 * share:.1f} % of the "
-            "predictions changed."
+            f"In round {number}, the weights of layer {name} changed by {100 * change:.0f} % of their norm. That is "
+            f"{ratio:.1f} times as much as in any of the two rounds before and after{more}. In the same round, "
+            f"{100 * share:.1f} % of the predictions changed."
         )
         numbers: dict[str, float | int | str] = {"layer": name, "depth": depth, "change": change}
         numbers |= {"ratio": float(ratio), "churn": share}

@@ -190,8 +190,16 @@ class TestCapacity:
         found = capacity.detect(with_features(0.8, 4))
         assert found.findings == () and "use only" in found.silenced[0]
 
-    def test_labels_that_contradict_a_sure_model_silence_it(self):
+    def test_labels_that_contradict_a_good_model_silence_it(self):
         run = with_features(0.8, 16)
+        run.test_predicted[-1] = run.test_label
+        found = capacity.detect(run)
+        assert found.findings == () and "0 % errors on the test set" in found.silenced[0]
+
+    def test_without_a_test_set_labels_that_contradict_a_sure_model_silence_it(self):
+        run = with_features(0.8, 16)
+        run.test_predicted[:] = -1
+        assert capacity.detect(run).findings
         run.trained[-1].log_prob[:] = -5
         found = capacity.detect(run)
         assert found.findings == () and "contradict" in found.silenced[0]
