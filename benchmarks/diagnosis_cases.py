@@ -151,12 +151,17 @@ def clean(name: str, seed: int) -> Problem:
 
 
 def twins(name: str, seed: int, share: float = 1.0) -> Problem:
-    """Half of one class is called another, whose own images leave (all, or this share of the class)."""
+    """A random half of one class is called another, whose own images leave (all, or this share of the class).
+
+    The halves are random, because digits are in the order of their writers.
+    """
     a, b = _two_classes(seed)
+    g = torch.Generator().manual_seed(seed)
     parts = []
     for data in splits_of(name, seed):
         labels = data.labels.clone()
-        own, other = (labels == b).nonzero().flatten(), (labels == a).nonzero().flatten()
+        own, other = ((labels == number).nonzero().flatten() for number in (b, a))
+        own, other = (found[torch.randperm(len(found), generator=g)] for found in (own, other))
         moved = other[: len(other) // 2]
         kept = own[: len(own) - round(share * len(own))]
         if share < 1:
@@ -227,17 +232,29 @@ def poison(name: str, seed: int) -> Problem:
     return Problem(train, test, oracle, {"poison": POISONED}, hook=hook)
 
 
+class NewLayer(DatasetOracle):
+    """An oracle at whose answers in one round a layer gets new weights, so that the round trains on from there."""
+
+    learner: ActiveLearner | None = None
+
+    def __call__(self, indices: Sequence[int]) -> list[Any]:
+        if self.learner is not None and self.learner.round == NEW_LAYER - 1 and self.learner.pool.num_labeled:
+            layer: Any = self.learner.model.module.get_submodule("backbone.layers.3")
+            with torch.random.fork_rng():
+                torch.manual_seed(NEW_LAYER)
+                layer.reset_parameters()
+        return super().__call__(indices)
+
+
 def new_layer(name: str, seed: int) -> Problem:
-    """The second convolution gets new weights before round NEW_LAYER."""
+    """The second convolution gets new weights before the training of round NEW_LAYER."""
+    problem = clean(name, seed)
+    oracle = NewLayer(problem.train)
 
     def hook(learner: ActiveLearner, round: int) -> None:
-        if round == NEW_LAYER - 1:
-            layer: Any = learner.model.module.get_submodule("backbone.layers.3")
-            with torch.random.fork_rng():
-                torch.manual_seed(seed)
-                layer.reset_parameters()
+        oracle.learner = learner
 
-    return replace(clean(name, seed), truth={"jump": NEW_LAYER, "layer": "backbone.layers.3"}, hook=hook)
+    return replace(problem, oracle=oracle, truth={"jump": NEW_LAYER, "layer": "backbone.layers.3"}, hook=hook)
 
 
 def width(name: str, seed: int, channels: int) -> Problem:
