@@ -1,0 +1,152 @@
+"""The section of the confusion matrix: any round, the difference from another round, and the images behind a cell."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dal.reports.explanation.drawing import Spec
+from dal.reports.explanation.elements import absent, figure_element, paragraph, verdicts
+from dal.reports.explanation.merge_card import CURVES, examples, merge_cards, merge_findings, pairs_figure
+from dal.reports.explanation.sprite import Sprite
+from dal.reports.explanation.view import Section, View
+from dal.reports.offline.markup import escape
+
+KEY, TITLE = "confusion", "Which classes are confused"
+DETECTORS = ("merge",)
+
+EXAMPLES = 6
+"""Most images behind a cell."""
+
+
+def confusion_section(view: View) -> Section:
+    """Return the section."""
+    results = view.of(*DETECTORS)
+    parts, figures, style = [verdicts(results), paragraph(view.left_out, "caption")], {}, ""
+    if len(view.history.recorded):
+        points = _wrong_points(view)
+        sprite = view.test_sprite(KEY, points)
+        parts.append(_controls(view))
+        figures["matrix"] = _matrix(view, points, sprite)
+        style = "" if sprite is None else sprite.style
+        if sprite is None and view.facts.no_images:
+            parts.append(paragraph(view.facts.no_images, "caption"))
+        parts.append(merge_cards(view, sprite))
+    else:
+        sentence = "There are no test predictions, so there is no confusion matrix."
+        parts.append(absent("Confusion matrix by round", sentence))
+    table = view.table("merge", "pair_curves", CURVES)
+    if table is not None:
+        title = "How well the network tells pairs apart"
+        caption = (
+            "AUC of the difference of the two logits on the test images of both classes: 0.5 is chance, 1 is perfect. "
+            "Bands are intervals, of the pairs of findings or else of the first pair. Below the dotted line, a pair can "
+            "be a finding."
+        )
+        parts.append(figure_element("pairs", title, caption))
+        figures["pairs"] = pairs_figure(view, table)
+    return Section(KEY, TITLE, [part for part in parts if part], figures, style)
+
+
+def _wrong_points(view: View) -> list[int]:
+    """Return the test points that some round got wrong: those of the last round first, then the most often wrong.
+
+    The images of the merge cards come before all of them.
+    """
+    history = view.history
+    cards = [
+        at for one, other in (finding.classes for finding in merge_findings(view))
+        for at in (*examples(view, one, other), *examples(view, other, one))
+    ]  # fmt: skip
+    shown = np.isin(history.test_label, view.classes)
+    wrong = history.tested & ~history.right & shown
+    often = wrong.sum(axis=0)
+    last = wrong[history.recorded[-1]]
+    ranked = np.lexsort((np.arange(len(often)), -often, ~last))
+    return list(dict.fromkeys([*cards, *(int(at) for at in ranked if often[at])]))
+
+
+def _controls(view: View) -> str:
+    """Return the matrix with its slider and lists."""
+    rounds = view.history.recorded.tolist()
+    options = "".join(f'<option value="{i}">round {at}</option>' for i, at in enumerate(rounds))
+    names = "".join(f'<option value="{i}">{view.name(number)}</option>' for i, number in enumerate(view.classes))
+    caption = (
+        "Each row is a class, and its cells are shares of its test images. Difference: cells whose 95 % interval of the "
+        "change contains 0 are pale (Jeffreys intervals of the cells, as if the two rounds had separate test images, "
+        "which is cautious). Choose a cell to see the errors in it."
+    )
+    last = len(rounds) - 1
+    return (
+        "<figure><h3>Confusion matrix by round</h3>"
+        '<div class="controls"><label for="matrix-round">Round</label>'
+        f'<input type="range" id="matrix-round" min="0" max="{last}" value="{last}">'
+        '<output for="matrix-round" id="matrix-said"></output>'
+        f'<label for="matrix-other">Difference from</label><select id="matrix-other"><option value="">none</option>'
+        f"{options}</select></div>"
+        '<div class="figure" id="matrix"></div>'
+        f'<div class="controls"><label for="matrix-true">Images of</label><select id="matrix-true">{names}</select>'
+        f'<label for="matrix-predicted">that the model calls</label><select id="matrix-predicted">{names}</select></div>'
+        '<div id="matrix-images" class="strip" aria-live="polite"></div>'
+        f'<p class="caption">{escape(caption)}</p></figure>'
+    )
+
+
+def _matrix(view: View, points: list[int], sprite: Sprite | None) -> Spec:
+    """Return counts and examples of each round, which the page's script draws."""
+    history = view.history
+    place = np.full(history.num_classes, -1, np.int64)
+    place[view.classes] = np.arange(len(view.classes))
+    rank = np.full(len(history.test_label), len(points), np.int64)
+    rank[points] = np.arange(len(points))
+    rounds, ids, tiles = [], {}, {}
+    for at in history.recorded.tolist():
+        tested = np.flatnonzero(history.tested[at] & (place[history.test_label] >= 0))
+        counts = np.zeros((len(view.classes), history.num_classes), np.int64)
+        np.add.at(counts, (place[history.test_label[tested]], history.test_predicted[at, tested]), 1)
+        examples = _examples(history.test_label, history.test_predicted[at], place, tested[np.argsort(rank[tested])])
+        for position in {one for found in examples.values() for one in found}:
+            ids[position] = escape(view.test_id(position))
+            offset = None if sprite is None else sprite.offset(int(history.test_index[position]))
+            if offset is not None:
+                tiles[position] = offset
+        rounds.append(
+            {
+                "round": at,
+                "labels": int(view.facts.labels[at]) if at < len(view.facts.labels) else None,
+                "counts": _sparse(counts[:, view.classes]),
+                "totals": counts.sum(axis=1).tolist(),
+                "examples": examples,
+            }
+        )
+    return {
+        "matrix": rounds,
+        "classes": [view.name(number) for number in view.classes],
+        "short": [view.short(number) for number in view.classes],
+        "cells": history.num_classes,
+        "ids": ids,
+        "tiles": tiles,
+        "most": EXAMPLES,
+        "description": f"Confusion matrix of {len(view.classes)} classes",
+    }
+
+
+def _sparse(counts: NDArray[np.int64]) -> list[list[int]]:
+    """Return row, column and count of the cells that are not 0."""
+    rows, columns = np.nonzero(counts)
+    return np.stack([rows, columns, counts[rows, columns]], axis=1).tolist()  # type: ignore[no-any-return]
+
+
+def _examples(
+    label: NDArray[np.int64], predicted: NDArray[np.int64], place: NDArray[np.int64], tested: NDArray[np.int64]
+) -> dict[str, list[int]]:
+    """Return up to EXAMPLES wrong points of each cell by ``row,column``, in the order of ``tested``."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for position in tested[label[tested] != predicted[tested]].tolist():
+        column = place[predicted[position]]
+        cell = found[f"{place[label[position]]},{column}"] if column >= 0 else []
+        if len(cell) < EXAMPLES:
+            cell.append(position)
+    return dict(found)
