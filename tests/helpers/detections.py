@@ -26,7 +26,8 @@ def detected_of(history, unknown=False):
     """Return a result of every detector. With ``unknown``, all of them cannot tell."""
     if unknown:
         return [
-            Detected(key, title, (), "The run has too few rounds.", "None.", unknown=True) for key, title in TITLES.items()
+            Detected(key, title, (), "The run has too few rounds.", "None.", unknown=True)
+            for key, title in TITLES.items()
         ]
     tables = {
         "learned": {"changes": _changes(history)},
@@ -45,8 +46,8 @@ def detected_of(history, unknown=False):
         "learned": [
             Finding(
                 "learned",
-                f"In round {max(last - 3, 1)} the model got 21 of the 50 test images of {names[1]} wrong that it had had "
-                "right and 1 the other way (p = 0.00001; 110 were looked at). Retraining on the same labels may give "
+                f"In round {max(last - 3, 1)} the model got 21 of the 50 test images of {names[1]} wrong that it had "
+                "had right and 1 the other way (p = 0.00001; 110 were looked at). Retraining on the same labels may give "
                 "another picture.",
                 3.0,
                 (1,),
@@ -65,8 +66,8 @@ def detected_of(history, unknown=False):
         "merge": [
             Finding(
                 "merge",
-                f"This network does not tell {names[0]} and {names[1]} apart (AUC 0.62, at most 0.74), though both gained "
-                "labels and it fits its labels otherwise. Either the images do not differ, or the labels do not, or it "
+                f"This network does not tell {names[0]} and {names[1]} apart (AUC 0.62, at most 0.74), though both "
+                "gained labels and it fits its labels otherwise. Either the images do not differ, or the labels do not, or it "
                 "needs a better network or larger images. Look at these twelve.",
                 2.5,
                 (0, 1),
@@ -115,11 +116,19 @@ def _pairs(history):
     pairs = [(0, 1)] if history.num_classes == 2 else [(0, 1), (1, 2)]
     return pd.concat(
         [
-            pd.DataFrame({"class_a": a, "class_b": b, "round": x, "auc": auc + a / 10, "low": auc + a / 10 - 0.1,
-                          "high": np.minimum(auc + a / 10 + 0.1, 1)})
+            pd.DataFrame(
+                {
+                    "class_a": a,
+                    "class_b": b,
+                    "round": x,
+                    "auc": auc + a / 10,
+                    "low": auc + a / 10 - 0.1,
+                    "high": np.minimum(auc + a / 10 + 0.1, 1),
+                }
+            )
             for a, b in pairs
         ]
-    )  # fmt: skip
+    )
 
 
 def _merged():
@@ -137,9 +146,15 @@ def _effect(history):
 def _churn(history):
     share = 0.3 * np.exp(-np.arange(1, history.num_rounds) / 4)
     return pd.DataFrame(
-        {"round": np.arange(1, history.num_rounds), "of": "stop", "points": 200, "share": share, "low": share * 0.8,
-         "high": share * 1.2}
-    )  # fmt: skip
+        {
+            "round": np.arange(1, history.num_rounds),
+            "of": "stop",
+            "points": 200,
+            "share": share,
+            "low": share * 0.8,
+            "high": share * 1.2,
+        }
+    )
 
 
 def _probes(history):
@@ -152,8 +167,11 @@ def _points(history):
     trained = history.trained[-1]
     rows = []
     for index, label in zip(trained.index, trained.label, strict=True):
-        seen = [(one.predicted[at] == label, one.log_prob[at])
-                for one in history.trained for at in np.flatnonzero(one.index == index)]  # fmt: skip
+        seen = [
+            (one.predicted[at] == label, one.log_prob[at])
+            for one in history.trained
+            for at in np.flatnonzero(one.index == index)
+        ]
         right, prob = np.array([r for r, _ in seen]), np.exp([p for _, p in seen])
         forgotten = int((right[:-1] & ~right[1:]).sum())
         rows.append((index, label, forgotten, prob.mean(), prob.std(), right.mean(), len(right)))
@@ -165,9 +183,13 @@ def _suspects(history):
     trained = history.trained[-1]
     worst = np.argsort(trained.log_prob)[:5]
     return pd.DataFrame(
-        {"index": trained.index[worst], "told": trained.label[worst], "suggested": trained.predicted[worst],
-         "p_told": np.exp(trained.log_prob[worst])}
-    )  # fmt: skip
+        {
+            "index": trained.index[worst],
+            "told": trained.label[worst],
+            "suggested": trained.predicted[worst],
+            "p_told": np.exp(trained.log_prob[worst]),
+        }
+    )
 
 
 def _collect(history):
@@ -175,6 +197,14 @@ def _collect(history):
     recall = [last[history.of_class(k)].mean() for k in range(history.num_classes)]
     order = np.argsort(recall)
     return pd.DataFrame(
-        {"class": order, "labels": history.new_labels.sum(0)[order], "recall": np.array(recall)[order], "low": 0.02,
-         "high": 0.09, "pool_low": 0.01, "pool_high": 0.03, "advice": "ask"}
-    )  # fmt: skip
+        {
+            "class": order,
+            "labels": history.new_labels.sum(0)[order],
+            "recall": np.array(recall)[order],
+            "low": 0.02,
+            "high": 0.09,
+            "pool_low": 0.01,
+            "pool_high": 0.03,
+            "advice": "ask",
+        }
+    )

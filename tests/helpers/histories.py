@@ -104,9 +104,7 @@ def _trained(plan, new, rng):
         before = np.where((bought[seen] == at) & (at > 0), -np.log1p(np.exp(-rng.normal(0, 1.5, seen.sum()))), np.nan)
         told = label[seen]
         predicted = np.where(margin > 0, told, (told + 1) % plan.classes)
-        entries.append(
-            Trained(index[seen], told, bought[seen], predicted, -np.log1p(np.exp(-margin)), margin, before)
-        )
+        entries.append(Trained(index[seen], told, bought[seen], predicted, -np.log1p(np.exp(-margin)), margin, before))
     return entries, index
 
 
@@ -128,9 +126,13 @@ def _layers(plan, at, rng):
     width = 16 * 2 ** np.minimum(depth // 2, 3)
     names = [f"features.{3 * i}" for i in range(plan.layers - 1)] + ["head"]
     return Layers(
-        names, 10 + depth.astype(float), change if at else nothing, cka if at else nothing,
-        width * np.linspace(0.7, 0.3, plan.layers), width,
-    )  # fmt: skip
+        names,
+        10 + depth.astype(float),
+        change if at else nothing,
+        cka if at else nothing,
+        width * np.linspace(0.7, 0.3, plan.layers),
+        width,
+    )
 
 
 def _checks(at, rng):
@@ -142,9 +144,13 @@ def _checks(at, rng):
         return np.maximum(mean[:, None] + rng.normal(0, 0.1, (len(mean), count)), 0)
 
     return Checks(
-        updates, "validation", points(held_out, 30), rng.random((len(updates), 30)) < 0.8, points(labeled, 20),
+        updates,
+        "validation",
+        points(held_out, 30),
+        rng.random((len(updates), 30)) < 0.8,
+        points(labeled, 20),
         rng.random((len(updates), 20)) < 0.95,
-    )  # fmt: skip
+    )
 
 
 def _stop(plan, at, rng):
@@ -160,7 +166,12 @@ def _features(plan, label, trained, rng):
     names = [f"features.{3 * i}" for i in range(plan.layers)]
     noise = np.linspace(4, 1, max(plan.layers, 1))
     return LastFeatures(
-        test, np.arange(len(label)), labeled, names,
-        [test + rng.normal(0, s, test.shape) for s in noise[: plan.layers]], np.arange(len(label)),
-        [labeled + rng.normal(0, s, labeled.shape) for s in noise[: plan.layers]], np.arange(len(labeled)),
-    )  # fmt: skip
+        test,
+        np.arange(len(label)),
+        labeled,
+        names,
+        [test + rng.normal(0, s, test.shape) for s in noise[: plan.layers]],
+        np.arange(len(label)),
+        [labeled + rng.normal(0, s, labeled.shape) for s in noise[: plan.layers]],
+        np.arange(len(labeled)),
+    )

@@ -14,11 +14,11 @@ from dal.analysis.diagnosis.detectors import all_detected
 from dal.analysis.diagnosis.finding import Detected
 from dal.analysis.diagnosis.read import read_history
 from dal.errors import bad_value
+from dal.reports.comparison.terminal import say
 from dal.reports.explanation.facts import Facts, facts_of
 from dal.reports.explanation.headlines import Headlines, headlines
 from dal.reports.explanation.page import page
 from dal.reports.explanation.view import ImageOf
-from dal.reports.comparison.terminal import say
 from dal.reports.overview import OTHER_OUTPUT
 from dal.reports.spreadsheet import spreadsheet_csv
 from dal.runs.files.atomic import write_text
@@ -29,7 +29,7 @@ from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
 from dal.runtime.safe_text import visible
 
-__all__ = ["Facts", "Headlines", "ImageOf", "explain", "headlines", "page"]
+__all__ = ["PAGE", "Facts", "Headlines", "ImageOf", "explain", "headlines", "output_folder", "page"]
 
 FOLDER, PAGE = "explain", "report.html"
 
@@ -55,7 +55,7 @@ def explain(
     console = console or SafeConsole()
     path = Path(run)
     read = read_run(path)
-    folder = _output_folder(path, output)
+    folder = output_folder(path, output)
     history = read_history(path)
     detected = all_detected(history)
     facts = facts_of(read, no_images)
@@ -90,7 +90,7 @@ def print_headlines(console: Console, facts: Facts, said: Headlines) -> None:
 
 def findings_table(detected: Sequence[Detected]) -> pd.DataFrame:
     """Return one row per finding, and one per detector without findings."""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for one in detected:
         for finding in one.findings:
             numbers = "; ".join(f"{name}={value}" for name, value in finding.numbers.items())
@@ -107,7 +107,11 @@ def _tables(detected: Sequence[Detected]) -> dict[str, pd.DataFrame]:
     return {f"{one.detector}_{name}.csv": table for one in detected for name, table in one.tables.items()}
 
 
-def _output_folder(run: Path, output: str | Path | None) -> Path:
+def output_folder(run: Path, output: str | Path | None) -> Path:
+    """Return the folder of the page: by default ``explain`` in the run folder.
+
+    Raises DalError if it is a file, the run folder itself, or inside another run folder.
+    """
     folder = run / FOLDER if output is None else Path(output)
     if os.path.lexists(folder) and not is_folder(folder):
         raise bad_value("output", "a folder", str(folder))

@@ -6,8 +6,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dal.reports.explanation.drawing import COLORS, Spec, axis, band, color_bar, figure, heat, line, rounds_axis
-from dal.reports.explanation.drawing import row_height
+from dal.reports.explanation.drawing import (
+    COLORS,
+    Spec,
+    axis,
+    band,
+    color_bar,
+    figure,
+    heat,
+    line,
+    rounds_axis,
+    row_height,
+)
 from dal.reports.explanation.elements import absent, figure_element, paragraph, verdicts
 from dal.reports.explanation.view import Section, View
 from dal.runs.wilson import wilson_interval
@@ -27,9 +37,9 @@ FEW = 20
 _NAMED = len(COLORS)
 
 _SYMBOLS = {
-    "learned": ("learned", "circle-open", 12, "--ring"),
-    "regained": ("learned again", "circle-open-dot", 12, "--ring"),
-    "lost": ("lost", "x-thin-open", 11, "--cross"),
+    "learned": ("learned", "circle", "white"),
+    "regained": ("learned again", "circle-dot", "white"),
+    "lost": ("lost", "x", "--cross"),
 }
 
 
@@ -48,7 +58,7 @@ def classes_section(view: View) -> Section:
         parts.append(absent("Recall of each class by round", _no_tests(view)))
     named = named_classes(view)
     if view.history.new_labels.any():
-        parts.append(figure_element("bought", "Labels bought by class, in the same columns", _named_caption(view, named)))
+        parts.append(figure_element("bought", "Labels bought by class, in the same columns", _named_caption(view)))
         figures["bought"] = _bought(view, named)
     else:
         parts.append(absent("Labels bought by class", "The run has no record of the labels of its queries."))
@@ -82,7 +92,7 @@ def order(view: View) -> list[int]:
     learned: dict[int, int] = {}
     if events is not None:
         first = events[events["event"] == "learned"].groupby("class")["round"].min()
-        learned = {int(number): int(at) for number, at in first.items()}
+        learned = dict(zip(first.index.astype(int), first.astype(int), strict=True))
     never = view.history.num_rounds
     last = view.recall[view.history.recorded[-1]]
 
@@ -108,12 +118,19 @@ def _recall(view: View) -> Spec:
     rows = list(range(len(classes)))
     traces = [
         heat(
-            100 * recall, rounds, rows, text=text, hoverinfo="text", colorscale="--sequential", zmin=0, zmax=100,
+            100 * recall,
+            rounds,
+            rows,
+            text=text,
+            hoverinfo="text",
+            colorscale="--sequential",
+            zmin=0,
+            zmax=100,
             colorbar=color_bar("Recall (%)"),
         ),
         *_hatched(counts, rows),
         *_events(view, classes),
-    ]  # fmt: skip
+    ]
     height = row_height(len(classes)) * len(classes)
     return figure(
         traces,
@@ -147,10 +164,15 @@ def _hatched(counts: NDArray[np.int64], rows: list[int]) -> list[Spec]:
     marker = {"symbol": "line-ne-open", "size": 9, "line": {"width": 1, "color": "--strokes"}, "color": "--strokes"}
     return [
         {
-            "type": "scatter", "mode": "markers", "name": f"fewer than {FEW} test images", "hoverinfo": "skip",
-            "x": [x for x, _ in few], "y": [y for _, y in few], "marker": marker,
+            "type": "scatter",
+            "mode": "markers",
+            "name": f"fewer than {FEW} test images",
+            "hoverinfo": "skip",
+            "x": [x for x, _ in few],
+            "y": [y for _, y in few],
+            "marker": marker,
         }
-    ]  # fmt: skip
+    ]
 
 
 def _events(view: View, classes: list[int]) -> list[Spec]:
@@ -159,24 +181,30 @@ def _events(view: View, classes: list[int]) -> list[Spec]:
         return []
     place = {number: row for row, number in enumerate(classes)}
     traces = []
-    for event, (name, symbol, size, color) in _SYMBOLS.items():
+    size = 12 if len(classes) <= 40 else 8
+    for event, (name, symbol, color) in _SYMBOLS.items():
         rows = events[(events["event"] == event) & events["class"].isin(classes)]
         if len(rows):
-            marker = {"symbol": symbol, "size": size, "color": color, "line": {"width": 2.5, "color": color}}
+            border = {"width": 1.2, "color": "white"} if event == "lost" else {"width": 2, "color": "--border"}
+            marker = {"symbol": symbol, "size": size, "color": color, "line": border}
             traces.append(
                 {
-                    "type": "scatter", "mode": "markers", "name": name, "hoverinfo": "skip", "marker": marker,
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": name,
+                    "hoverinfo": "skip",
+                    "marker": marker,
                     "x": rows["round"].astype(int).tolist(),
                     "y": [place[int(number)] for number in rows["class"]],
                 }
-            )  # fmt: skip
+            )
     return traces
 
 
-def _named_caption(view: View, named: list[int]) -> str:
-    if len(named) == view.history.num_classes:
+def _named_caption(view: View) -> str:
+    if view.history.num_classes <= _NAMED:
         return ""
-    return f"{len(named)} classes have a color: those of findings, then those with the lowest recall."
+    return f"{_NAMED} classes have a color: those of findings, then those with the lowest recall."
 
 
 def _bought(view: View, named: list[int]) -> Spec:
@@ -187,17 +215,20 @@ def _bought(view: View, named: list[int]) -> Spec:
         bars.append((f"{new.shape[1] - len(named)} other classes", others, "--other"))
     traces = [
         {
-            "type": "bar", "name": name, "x": rounds, "y": counts.tolist(), "marker": {"color": color},
+            "type": "bar",
+            "name": name,
+            "x": rounds,
+            "y": counts.tolist(),
+            "marker": {"color": color},
             "hovertemplate": "Round %{x}: %{y} labels<extra>%{fullData.name}</extra>",
         }
         for name, counts, color in bars
-    ]  # fmt: skip
+    ]
     return figure(
         traces,
         280,
         "Bars of the labels bought by class and round",
         barmode="stack",
-        legend={"traceorder": "normal"},
         xaxis=rounds_axis(view),
         yaxis=axis("Labels bought"),
         align="rounds",

@@ -42,8 +42,8 @@ def confusion_section(view: View) -> Section:
         title = "How well the network tells pairs apart"
         caption = (
             "AUC of the difference of the two logits on the test images of both classes: 0.5 is chance, 1 is perfect. "
-            "Bands are intervals, of the pairs of findings or else of the first pair. Below the dotted line, a pair can "
-            "be a finding."
+            "Bands are intervals, of the pairs of findings or else of the first pair. Below the dotted line, a pair "
+            "can be a finding."
         )
         parts.append(figure_element("pairs", title, caption))
         figures["pairs"] = pairs_figure(view, table)
@@ -57,9 +57,10 @@ def _wrong_points(view: View) -> list[int]:
     """
     history = view.history
     cards = [
-        at for one, other in (finding.classes for finding in merge_findings(view))
+        at
+        for one, other in (finding.classes for finding in merge_findings(view))
         for at in (*examples(view, one, other), *examples(view, other, one))
-    ]  # fmt: skip
+    ]
     shown = np.isin(history.test_label, view.classes)
     wrong = history.tested & ~history.right & shown
     often = wrong.sum(axis=0)
@@ -74,9 +75,9 @@ def _controls(view: View) -> str:
     options = "".join(f'<option value="{i}">round {at}</option>' for i, at in enumerate(rounds))
     names = "".join(f'<option value="{i}">{view.name(number)}</option>' for i, number in enumerate(view.classes))
     caption = (
-        "Each row is a class, and its cells are shares of its test images. Difference: cells whose 95 % interval of the "
-        "change contains 0 are pale (Jeffreys intervals of the cells, as if the two rounds had separate test images, "
-        "which is cautious). Choose a cell to see the errors in it."
+        "Each row is a class, and its cells are shares of its test images. Difference: cells whose 95 % interval of "
+        "the change contains 0 are pale (Jeffreys intervals of the cells, as if the two rounds had separate test "
+        "images, which is cautious). Choose a cell to see the errors in it."
     )
     last = len(rounds) - 1
     return (
@@ -88,7 +89,8 @@ def _controls(view: View) -> str:
         f"{options}</select></div>"
         '<div class="figure" id="matrix"></div>'
         f'<div class="controls"><label for="matrix-true">Images of</label><select id="matrix-true">{names}</select>'
-        f'<label for="matrix-predicted">that the model calls</label><select id="matrix-predicted">{names}</select></div>'
+        '<label for="matrix-predicted">that the model calls</label>'
+        f'<select id="matrix-predicted">{names}</select></div>'
         '<div id="matrix-images" class="strip" aria-live="polite"></div>'
         f'<p class="caption">{escape(caption)}</p></figure>'
     )

@@ -34,10 +34,10 @@ def numbers(values: ArrayLike, digits: int = 4) -> list[Any]:
 def figure(traces: Sequence[Spec], height: int, description: str, /, **layout: Any) -> Spec:
     """Return a figure. ``description`` is its text for screen readers.
 
-    ``align`` gives it the left and right ends of all figures by round. ``multiples`` is its number of panels.
+    ``align`` gives it the left and right ends of all figures by round. ``multiples`` is its number of panels. The page
+    shows a key of all traces with a name, unless ``key`` is False.
     """
-    ours = {key: layout.pop(key) for key in ("align", "multiples") if key in layout}
-    layout.setdefault("showlegend", sum(trace.get("showlegend", True) and "name" in trace for trace in traces) > 1)
+    ours: Spec = {key: layout.pop(key) for key in ("align", "multiples", "key") if key in layout}
     return {"data": list(traces), "layout": {"height": height, **layout}, "description": description, **ours}
 
 
@@ -55,7 +55,7 @@ def rounds_axis(view: View, **more: Any) -> Spec:
         "title": {"text": "Round, with labels bought"},
         "tickvals": ticks,
         "ticktext": [view.columns[at] for at in ticks],
-        "range": [-0.5, count - 0.5],
+        "range": [-0.5, max(count, 4) - 0.5],
         "zeroline": False,
         "showgrid": False,
         "tickangle": 0,
@@ -65,7 +65,16 @@ def rounds_axis(view: View, **more: Any) -> Spec:
 
 def heat(z: ArrayLike, x: Sequence[Any], y: Sequence[Any], /, **more: Any) -> Spec:
     """Return a heat map. NaN is empty."""
-    return {"type": "heatmap", "showlegend": False, "z": numbers(z), "x": list(x), "y": list(y), "xgap": 1, "ygap": 1, **more}
+    return {
+        "type": "heatmap",
+        "showlegend": False,
+        "z": numbers(z),
+        "x": list(x),
+        "y": list(y),
+        "xgap": 1,
+        "ygap": 1,
+        **more,
+    }
 
 
 def color_bar(title: str, **more: Any) -> Spec:
@@ -98,10 +107,10 @@ def band(x: Sequence[Any], low: ArrayLike, high: ArrayLike, at: int = 0, /, **mo
     }
 
 
-def row_height(rows: int, least: int = 12, most: int = 24, room: int = 480) -> int:
+def row_height(rows: int, least: int = 12, most: int = 30, room: int = 480) -> int:
     """Return the pixels of a row of a heat map.
 
     >>> row_height(10), row_height(100)
-    (24, 12)
+    (30, 12)
     """
     return max(least, min(most, room // max(rows, 1)))

@@ -21,15 +21,15 @@ def absent(title: str, sentence: str) -> str:
 
 def paragraph(sentence: str, kind: str = "") -> str:
     """Return a paragraph, or nothing for an empty sentence."""
-    return f'<p{f" class={kind}" if kind else ""}>{escape(sentence)}</p>' if sentence else ""
+    return f"<p{f' class={kind}' if kind else ''}>{escape(sentence)}</p>" if sentence else ""
 
 
 def verdicts(results: Iterable[Detected]) -> str:
     """Return what the detectors of a section say, with the strongest finding first."""
     lines = []
     for one in results:
-        for finding in sorted(one.findings, key=lambda finding: -finding.weight):
-            lines.append(_verdict("found", "Found", escape(finding.sentence)))
+        ranked = sorted(one.findings, key=lambda finding: -finding.weight)
+        lines += [_verdict("found", "Found", escape(finding.sentence)) for finding in ranked]
         if not one.findings:
             kind, word = ("unknown", "Cannot be told") if one.unknown else ("quiet", "Nothing found")
             lines.append(_verdict(kind, word, f"<b>{escape(one.title)}</b>: {escape(one.quiet)}"))

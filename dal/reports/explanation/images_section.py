@@ -18,8 +18,8 @@ DETECTORS = ("forgetting", "suspects")
 
 POINTS = ("index", "label", "forgotten", "mean", "deviation", "correct", "rounds")
 """Columns of the table ``points`` of the detector ``forgetting``, one row per labeled point, the most forgotten first:
-index, told class, forgetting events, mean and standard deviation over rounds of the probability of the told class, share
-of rounds in which the prediction is the told class, and number of rounds since it was labeled."""
+index, told class, forgetting events, mean and standard deviation over rounds of the probability of the told class,
+share of rounds in which the prediction is the told class, and number of rounds since it was labeled."""
 SUSPECTS = ("index", "told", "suggested", "p_told")
 """Columns of the table ``suspects`` of the detector ``suspects``, the most suspicious first: index, told class,
 suggested class, and the probability of the told class."""
@@ -48,8 +48,8 @@ def images_section(view: View) -> Section:
     else:
         caption = (
             "Right: the model is sure of the told class. Up: its probability changes between rounds. Rings are points "
-            f"with fewer than {_YOUNG} rounds. Points at the left look hard, rare or wrongly labeled, and the map cannot "
-            "tell which."
+            f"with fewer than {_YOUNG} rounds. Points at the left look hard, rare or wrongly labeled, and the map "
+            "cannot tell which."
         )
         parts.append(figure_element("map", title, caption))
         parts.append('<div id="map-image" class="strip" aria-live="polite">Point at a dot to see its image.</div>')
@@ -91,10 +91,16 @@ def _forgotten(view: View, table: pd.DataFrame | None, sprite: Sprite | None) ->
     if not len(table):
         return absent(title, "No labeled point was right in a round and wrong in a later one.")
     cards = [
-        _card(view, sprite, int(row["index"]), f"labeled {view.name(int(row['label']))}",
-              f"{int(row['forgotten'])}× forgotten", history_of_point(view, int(row["index"])))
+        _card(
+            view,
+            sprite,
+            int(row["index"]),
+            f"labeled {view.name(int(row['label']))}",
+            f"{int(row['forgotten'])}× forgotten",
+            history_of_point(view, int(row["index"])),
+        )
         for row in table.to_dict("records")
-    ]  # fmt: skip
+    ]
     return _gallery(
         title, cards, "Right (dark) and wrong (striped) by round since it was labeled. Look at these: they can be hard."
     )
@@ -106,15 +112,22 @@ def _suspects(view: View, table: pd.DataFrame | None, sprite: Sprite | None) -> 
         result = view.of("suspects")
         return absent(title, result[0].quiet if result and result[0].quiet else "No labels are suspicious.")
     cards = [
-        _card(view, sprite, int(row["index"]), f"labeled {view.name(int(row['told']))}",
-              f"perhaps {view.name(int(row['suggested']))}", f"p = {float(row['p_told']):.3f}")
+        _card(
+            view,
+            sprite,
+            int(row["index"]),
+            f"labeled {view.name(int(row['told']))}",
+            f"perhaps {view.name(int(row['suggested']))}",
+            f"p = {float(row['p_told']):.3f}",
+        )
         for row in table.to_dict("records")
-    ]  # fmt: skip
+    ]
     return _gallery(
-        title, cards,
+        title,
+        cards,
         "The most suspicious first. p: probability of the told class. An error that is made every time is not found "
         "this way.",
-    )  # fmt: skip
+    )
 
 
 def _card(view: View, sprite: Sprite | None, index: int, *lines: str) -> str:
@@ -154,15 +167,21 @@ def _map(view: View, points: pd.DataFrame, sprite: Sprite | None) -> Spec:
         "hovertext": text,
         "hoverinfo": "text",
         "marker": {
-            "color": numbers(points["correct"]), "colorscale": "--ordered", "cmin": 0, "cmax": 1, "size": 7,
+            "color": numbers(points["correct"]),
+            "colorscale": "--ordered",
+            "cmin": 0,
+            "cmax": 1,
+            "size": 7,
             "symbol": ["circle-open" if one else "circle" for one in young],
             "colorbar": color_bar("Share of rounds right"),
         },
-    }  # fmt: skip
+    }
     spec = figure(
-        [trace], 420, "Scatter of the labeled points by mean and deviation of the probability of the told class",
+        [trace],
+        420,
+        "Scatter of the labeled points by mean and deviation of the probability of the told class",
         xaxis=axis("Mean probability of the told class", range=[-0.03, 1.03]),
         yaxis=axis("Standard deviation over rounds", rangemode="tozero"),
-    )  # fmt: skip
+    )
     offsets = [None if sprite is None else sprite.offset(int(at)) for at in points["index"]]
     return spec | {"tiles": offsets, "ids": ids}

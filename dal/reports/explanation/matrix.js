@@ -50,8 +50,7 @@ function drawMatrix(width) {
     data: layers.map((layer) => ({ ...trace, ...layer })),
     layout: {
       height: side * size + 150,
-      showlegend: false,
-      xaxis: { ...axis, title: { text: "The model says" }, tickangle: size > 5 ? -60 : 0 },
+      xaxis: { ...axis, title: { text: "The model says" }, tickangle: size > 5 || Math.max(...spec.short.map((name) => lettersOf(name).length)) > 10 ? -60 : 0 },
       yaxis: { ...axis, title: { text: "Class" }, autorange: false, range: [size - 0.5, -0.5] },
       shapes: [{ type: "rect", x0: j - 0.5, x1: j + 0.5, y0: i - 0.5, y1: i + 0.5, line: { color: "--vermilion", width: 3 } }],
       margin: { t: 10, l: 60 },
@@ -82,7 +81,7 @@ function shares(round, spec) {
     return `${spec.classes[i]} called ${spec.classes[j]}<br>${n} of ${round.totals[i]} (${ends[0]} to ${ends[1]} %)`;
   }));
   return [{
-    z, hovertext: text, colorscale: "--sequential", zmin: 0, zmax: 100, ...cellTexts(counts, (n) => n || ""),
+    z, hovertext: text, colorscale: "--shares", zmin: 0, zmax: 100, ...cellTexts(counts, (n) => n || ""),
     colorbar: { title: { text: "Share of the class (%)", side: "right" }, thickness: 12, outlinewidth: 0 },
   }];
 }

@@ -1,4 +1,4 @@
-"""Cards of the pairs that the network does not tell apart: accuracy if they were one class, and images of both errors."""
+"""Cards of pairs that the network does not tell apart: accuracy if they were one class, and images of both errors."""
 
 from __future__ import annotations
 
@@ -86,10 +86,20 @@ def pairs_figure(view: View, table: pd.DataFrame) -> Spec:
         hover = "Round %{x}: AUC %{y:.2f}<extra>%{fullData.name}</extra>"
         traces.append(line(x, rows["auc"], name, at, hovertemplate=hover, **group))
     limit: Spec = {
-        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": _LEVEL, "y1": _LEVEL,
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": _LEVEL,
+        "y1": _LEVEL,
         "line": {"dash": "dot", "width": 1.5, "color": "--soft"},
-    }  # fmt: skip
+    }
     return figure(
-        traces, 300, "Lines of the AUC of pairs by round", xaxis=rounds_axis(view), yaxis=axis("AUC"), shapes=[limit],
-        align="rounds", showlegend=True,
-    )  # fmt: skip
+        traces,
+        300,
+        "Lines of the AUC of pairs by round",
+        xaxis=rounds_axis(view),
+        yaxis=axis("AUC"),
+        shapes=[limit],
+        align="rounds",
+    )

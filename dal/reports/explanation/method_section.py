@@ -14,9 +14,7 @@ def method_section(view: View) -> Section:
     """Return the section."""
     history = view.history
     parts = [paragraph(sentence) for sentence in caveats(view)]
-    rows = [
-        [escape(one.title), _outcome(len(one.findings), one.unknown), escape(one.method)] for one in view.detected
-    ]
+    rows = [[escape(one.title), _outcome(len(one.findings), one.unknown), escape(one.method)] for one in view.detected]
     if rows:
         parts += ["<h3>Tests</h3>", table_element(["Question", "Answer", "Method"], rows, 3, "text")]
     silenced = [f"{one.title}: {sentence}" for one in view.detected for sentence in one.silenced]
@@ -49,8 +47,8 @@ def caveats(view: View) -> list[str]:
         counts = view.test_counts[history.recorded[-1]]
         least = int(counts.min())
         sentences.append(
-            f"The test set has {int(counts.sum()):,} images, at least {least:,} a class. These findings used it; a number "
-            "for a paper needs another."
+            f"The test set has {int(counts.sum()):,} images, at least {least:,} a class. These findings used it; a "
+            "number for a paper needs another."
         )
     else:
         sentences.append("There are no test predictions, so most questions cannot be answered.")

@@ -7,8 +7,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dal.analysis.diagnosis.history import Layers
-from dal.reports.explanation.drawing import Spec, axis, band, color_bar, figure, heat, line, numbers, rounds_axis
-from dal.reports.explanation.drawing import row_height
+from dal.reports.explanation.drawing import (
+    Spec,
+    axis,
+    band,
+    color_bar,
+    figure,
+    heat,
+    line,
+    numbers,
+    rounds_axis,
+    row_height,
+)
 from dal.reports.explanation.elements import absent, figure_element, verdicts
 from dal.reports.explanation.view import Section, View, shortened
 from dal.reports.offline.markup import escape
@@ -21,8 +31,8 @@ CHURN = ("round", "of", "points", "share", "low", "high")
 """Columns of the table ``churn`` of the detector ``stability``: the share of predictions that changed since the round
 before, with the ends of its interval, and whether the points are of the ``stop`` or the ``test`` set."""
 PROBES = ("layer", "points", "accuracy")
-"""Columns of the table ``probes`` of the detector ``capacity``, in the order of the layers: the name of a layer, and the
-accuracy of a linear readout of it on so many test points, from 0 to 1."""
+"""Columns of the table ``probes`` of the detector ``capacity``, in the order of the layers: the name of a layer, and
+the accuracy of a linear readout of it on so many test points, from 0 to 1."""
 
 
 def network_section(view: View) -> Section:
@@ -30,12 +40,20 @@ def network_section(view: View) -> Section:
     parts, figures = [verdicts(view.of(*DETECTORS))], {}
     layers = [one for one in view.history.layers if one is not None]
     for key, title, caption, name in (
-        ("change", "Change of the weights, by layer and round",
-         "Norm of the change since the round before, divided by the norm before.", "change"),
-        ("cka", "Similarity of the outputs to the round before, by layer and round",
-         "Unbiased linear CKA on the same images: 1 is the same up to rotation and scale. A low value is not a low "
-         "accuracy.", "cka"),
-    ):  # fmt: skip
+        (
+            "change",
+            "Change of the weights, by layer and round",
+            "Norm of the change since the round before, divided by the norm before.",
+            "change",
+        ),
+        (
+            "cka",
+            "Similarity of the outputs to the round before, by layer and round",
+            "Unbiased linear CKA on the same images: 1 is the same up to rotation and scale. A low value is not a low "
+            "accuracy.",
+            "cka",
+        ),
+    ):
         values = _by_layer(view, name)
         if values is None:
             parts.append(absent(title, _no_layers(view, bool(layers), name)))
@@ -90,21 +108,34 @@ def _by_layer(view: View, name: str) -> tuple[list[str], NDArray[np.float64]] | 
 def _map(view: View, found: tuple[list[str], NDArray[np.float64]], name: str) -> Spec:
     names, values = found
     rounds, rows = list(range(view.history.num_rounds)), list(range(len(names)))
-    word = "change" if name == "change" else "CKA"
+    word = "Change" if name == "change" else "CKA"
     text = [[f"{escape(names[row])}, round {at}<br>{word} {values[row, at]:.4f}" for at in rounds] for row in rows]
     scale = {"colorscale": "--sequential", "zmin": 0}
     if name == "cka":
         scale = {"colorscale": "--sequential-reversed", "zmin": min(0.8, float(np.nanmin(values))), "zmax": 1}
-    trace = heat(values, rounds, rows, text=text, hoverinfo="text", colorbar=color_bar(word.capitalize() if word != "CKA" else word), **scale)
+    trace = heat(
+        values,
+        rounds,
+        rows,
+        text=text,
+        hoverinfo="text",
+        colorbar=color_bar(word),
+        **scale,
+    )
     return figure(
         [trace],
         row_height(len(names)) * len(names) + 100,
         f"Heat map of the {word} by layer and round",
         xaxis=rounds_axis(view),
-        yaxis={"tickvals": rows, "ticktext": [shortened(name) for name in names], "range": [len(rows) - 0.5, -0.5],
-               "showgrid": False, "zeroline": False},
+        yaxis={
+            "tickvals": rows,
+            "ticktext": [shortened(name) for name in names],
+            "range": [len(rows) - 0.5, -0.5],
+            "showgrid": False,
+            "zeroline": False,
+        },
         align="rounds",
-    )  # fmt: skip
+    )
 
 
 def _churn(view: View, churn: pd.DataFrame) -> Spec:
@@ -115,9 +146,14 @@ def _churn(view: View, churn: pd.DataFrame) -> Spec:
         line(x, 100 * churn["share"], "changed predictions", 0, hovertemplate=hover),
     ]
     return figure(
-        traces, 260, "Line of the share of changed predictions by round", xaxis=rounds_axis(view), showlegend=False,
-        yaxis=axis("Changed predictions (%)", rangemode="tozero"), align="rounds",
-    )  # fmt: skip
+        traces,
+        260,
+        "Line of the share of changed predictions by round",
+        xaxis=rounds_axis(view),
+        key=False,
+        yaxis=axis("Changed predictions (%)", rangemode="tozero"),
+        align="rounds",
+    )
 
 
 def _add_probes(view: View, parts: list[str], figures: dict[str, Spec]) -> None:
@@ -126,7 +162,7 @@ def _add_probes(view: View, parts: list[str], figures: dict[str, Spec]) -> None:
     if table is None:
         parts.append(absent(title, "The run has no features of its layers, which this needs."))
         return
-    caption = "Test accuracy of a linear readout of the outputs of a layer, fitted on the labeled points, with 95 % intervals."
+    caption = "Test accuracy of a linear readout of a layer, fitted on the labeled points, with 95 % intervals."
     parts.append(figure_element("probes", title, caption))
     x = [shortened(str(name)) for name in table["layer"]]
     ends = np.array(
@@ -141,9 +177,13 @@ def _add_probes(view: View, parts: list[str], figures: dict[str, Spec]) -> None:
         line(x, 100 * table["accuracy"], "readout", 0, hovertemplate=hover),
     ]
     figures["probes"] = figure(
-        traces, 300, "Line of the accuracy of linear readouts by layer", xaxis=axis("Layer", type="category"),
-        yaxis=axis("Accuracy (%)"), showlegend=False,
-    )  # fmt: skip
+        traces,
+        300,
+        "Line of the accuracy of linear readouts by layer",
+        xaxis=axis("Layer", type="category"),
+        yaxis=axis("Accuracy (%)"),
+        key=False,
+    )
 
 
 def _rank(layers: Layers) -> Spec:
@@ -154,10 +194,18 @@ def _rank(layers: Layers) -> Spec:
         for name, rank, width, value in zip(names, layers.rank, layers.width, share, strict=True)
     ]
     trace = {
-        "type": "bar", "x": names, "y": numbers(share), "hovertext": text, "hoverinfo": "text",
+        "type": "bar",
+        "x": names,
+        "y": numbers(share),
+        "hovertext": text,
+        "hoverinfo": "text",
         "marker": {"color": "--blue"},
-    }  # fmt: skip
+    }
     return figure(
-        [trace], 280, "Bars of the effective rank over width by layer", xaxis=axis("Layer", type="category"),
-        yaxis=axis("Rank / width", range=[0, 1]), showlegend=False, bargap=0.4,
-    )  # fmt: skip
+        [trace],
+        280,
+        "Bars of the effective rank over width by layer",
+        xaxis=axis("Layer", type="category"),
+        yaxis=axis("Rank / width", range=[0, 1]),
+        bargap=0.4,
+    )

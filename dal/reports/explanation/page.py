@@ -70,7 +70,6 @@ def page(
     view = View(history, detected, facts, images)
     sections = [build(view) for build in SECTIONS]
     figures = {key: spec for section in sections for key, spec in section.figures.items()}
-    # Two scripts, so that the policy has the digest of one that never changes.
     return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
         policy=content_policy([UNPACK + _script()]),
         refresh=REFRESH if live else "",
@@ -88,13 +87,19 @@ def page(
     )
 
 
+def still(text: str) -> str:
+    """Return a live page as one that does not reload itself."""
+    return text.replace(REFRESH, "", 1)
+
+
 def _script() -> str:
     return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("figures.js", "matrix.js", "page.js"))
 
 
 def _element(at: int, section: Section) -> str:
     parts = "\n".join(section.parts)
-    return f'<section id="{section.key}"><h2><span class="number">{at}</span>{escape(section.title)}</h2>\n{parts}\n</section>'
+    title = f'<span class="number">{at}</span>{escape(section.title)}'
+    return f'<section id="{section.key}"><h2>{title}</h2>\n{parts}\n</section>'
 
 
 def _headlines(said: Headlines, sections: Sequence[Section]) -> str:

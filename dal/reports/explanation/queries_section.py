@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from dal.reports.explanation.drawing import Spec, color_bar, figure, heat, row_height, rounds_axis
+from dal.reports.explanation.drawing import Spec, color_bar, figure, heat, rounds_axis, row_height
 from dal.reports.explanation.elements import absent, figure_element, paragraph, table_element, verdicts
 from dal.reports.explanation.view import Section, View
 
@@ -15,8 +15,8 @@ KEY, TITLE = "queries", "What the queries did"
 DETECTORS = ("queries", "information", "association")
 
 EFFECTS = ("round", "class", "loss_change")
-"""Columns of the table ``effect`` of the detector ``queries``: the round of the query, a class number, and the mean test
-loss of the class with the query minus without it, in nats. Above 0, the query harms the class."""
+"""Columns of the table ``effect`` of the detector ``queries``: the round of the query, a class number, and the mean
+test loss of the class with the query minus without it, in nats. Above 0, the query harms the class."""
 
 
 def queries_section(view: View) -> Section:
@@ -28,8 +28,8 @@ def queries_section(view: View) -> Section:
         parts.append(absent(title, "No round has records of its points from before it trained on them."))
     else:
         caption = (
-            "Bits a label: -log2 of the probability that the model of the round before gives to the told class. A guess "
-            f"among {view.history.num_classes} classes has {math.log2(max(view.history.num_classes, 2)):.1f} bits."
+            "Bits a label: -log2 of the probability that the model of the round before gives to the told class. A "
+            f"guess among {view.history.num_classes} classes has {math.log2(max(view.history.num_classes, 2)):.1f} bits."
         )
         parts.append(figure_element("surprise", title, caption))
         figures["surprise"] = _surprise(view, bits)
@@ -68,14 +68,23 @@ def _surprise(view: View, bits: NDArray[np.float64]) -> Spec:
     classes, rounds = view.classes[::-1], list(range(history.num_rounds))
     text = [
         [
-            f"{view.name(number)}, round {at}<br>{bits[at, number]:.2f} bits a label, {history.new_labels[at, number]} labels"
+            f"{view.name(number)}, round {at}<br>{bits[at, number]:.2f} bits a label, "
+            f"{history.new_labels[at, number]} labels"
             for at in rounds
         ]
         for number in classes
     ]
     bar = color_bar("Bits a label")
-    trace = heat(bits[:, classes].T, rounds, list(range(len(classes))), text=text, hoverinfo="text", colorbar=bar,
-                 colorscale="--sequential", zmin=0)  # fmt: skip
+    trace = heat(
+        bits[:, classes].T,
+        rounds,
+        list(range(len(classes))),
+        text=text,
+        hoverinfo="text",
+        colorbar=bar,
+        colorscale="--sequential",
+        zmin=0,
+    )
     return _map(view, trace, classes, "Heat map of the surprise by class and round")
 
 
@@ -115,8 +124,18 @@ def _effect_map(view: View, effects: NDArray[np.float64]) -> Spec:
         for number in classes
     ]
     bar = color_bar("Gain (nats)")
-    trace = heat(effects[:, classes].T, rounds, list(range(len(classes))), text=text, hoverinfo="text", colorbar=bar,
-                 colorscale="--diverging", zmid=0, zmin=-most, zmax=most)  # fmt: skip
+    trace = heat(
+        effects[:, classes].T,
+        rounds,
+        list(range(len(classes))),
+        text=text,
+        hoverinfo="text",
+        colorbar=bar,
+        colorscale="--diverging",
+        zmid=0,
+        zmin=-most,
+        zmax=most,
+    )
     return _map(view, trace, classes, "Heat map of the effect of each query on each class")
 
 

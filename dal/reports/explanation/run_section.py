@@ -28,7 +28,8 @@ MARKS = {
 def run_section(view: View) -> Section:
     """Return the section."""
     facts = view.facts
-    costs = [f"{facts.labels[-1]:,} labels in {len(facts.labels)} rounds"]
+    count = len(facts.labels)
+    costs = [f"{facts.labels[-1]:,} labels in {count} round{'' if count == 1 else 's'}"]
     if (money := known(facts.money, len(facts.labels) - 1)) is not None:
         costs.append(f"{money:,.2f} {facts.currency}")
     if (flops := known(facts.flops, len(facts.labels) - 1)) is not None:
@@ -71,21 +72,21 @@ def _marks(view: View) -> Iterator[Spec]:
     facts = view.facts
     for detector, (name, symbol, color) in MARKS.items():
         found = [
-            finding
+            (finding.round, finding)
             for one in view.of(detector)
             for finding in one.findings
             if finding.round is not None and finding.round < len(facts.labels)
         ]
         if not found:
             continue
-        rounds = [finding.round for finding in found]
+        rounds = [at for at, _ in found]
         yield {
             "type": "scatter",
             "mode": "markers",
             "name": name,
             "x": [facts.labels[at] for at in rounds],
             "y": numbers([100 * facts.curve[at] for at in rounds]),
-            "hovertext": ["<br>".join(map(escape, textwrap.wrap(finding.sentence, 60))) for finding in found],
+            "hovertext": ["<br>".join(map(escape, textwrap.wrap(finding.sentence, 60))) for _, finding in found],
             "hoverinfo": "text",
             "marker": {"symbol": symbol, "size": 15, "color": color, "line": {"width": 3, "color": color}},
         }

@@ -13,7 +13,7 @@ KEY, TITLE = "training", "Training"
 DETECTORS = ("onset",)
 
 ONSETS = ("round", "update")
-"""Columns of the table ``onsets`` of the detector ``onset``: the update from which the held-out loss of a round rises."""
+"""Columns of the table ``onsets`` of the detector ``onset``: the update from which the held-out loss rises."""
 
 _MOST_ROUNDS, _COLUMNS = 12, 4
 
@@ -21,7 +21,9 @@ _MOST_ROUNDS, _COLUMNS = 12, 4
 def training_section(view: View) -> Section:
     """Return the section."""
     parts, figures = [verdicts(view.of(*DETECTORS))], {}
-    known = [(at, checks) for at, checks in enumerate(view.history.checks) if checks is not None and len(checks.updates)]
+    known = [
+        (at, checks) for at, checks in enumerate(view.history.checks) if checks is not None and len(checks.updates)
+    ]
     title = "Loss within rounds"
     if known:
         shown = known[-_MOST_ROUNDS:]
@@ -71,20 +73,41 @@ def _checks(view: View, shown: list[tuple[int, Checks]]) -> Spec:
         layout[f"xaxis{number}"] = {"anchor": f"y{number}", "nticks": 4}
         layout[f"yaxis{number}"] = {"anchor": f"x{number}", "range": [0, 1.05 * highest], "nticks": 4}
         titles.append(
-            {"text": f"Round {at}", "xref": f"x{number} domain", "yref": f"y{number} domain", "x": 0.5, "y": 1.0,
-             "yanchor": "bottom", "showarrow": False}
-        )  # fmt: skip
+            {
+                "text": f"Round {at}",
+                "xref": f"x{number} domain",
+                "yref": f"y{number} domain",
+                "x": 0.5,
+                "y": 1.0,
+                "yanchor": "bottom",
+                "showarrow": False,
+            }
+        )
         if at in marks:
             shapes.append(
-                {"type": "line", "xref": f"x{number}", "yref": f"y{number} domain", "y0": 0, "y1": 1,
-                 "x0": float(marks[at]), "x1": float(marks[at]), "line": {"dash": "dot", "width": 2, "color": "--ink"}}
-            )  # fmt: skip
+                {
+                    "type": "line",
+                    "xref": f"x{number}",
+                    "yref": f"y{number} domain",
+                    "y0": 0,
+                    "y1": 1,
+                    "x0": float(marks[at]),
+                    "x1": float(marks[at]),
+                    "line": {"dash": "dot", "width": 2, "color": "--ink"},
+                }
+            )
     grid = {"rows": rows, "columns": columns, "pattern": "independent", "xgap": 0.18, "ygap": 0.32}
-    legend = {"y": 1.12 if rows == 1 else 1.05}
     return figure(
-        traces, 170 * rows + 90, "Lines of the loss by update, one panel a round", grid=grid, annotations=titles,
-        shapes=shapes, legend=legend, margin={"t": 60}, multiples=len(shown), **layout,
-    )  # fmt: skip
+        traces,
+        170 * rows + 60,
+        "Lines of the loss by update, one panel a round",
+        grid=grid,
+        annotations=titles,
+        shapes=shapes,
+        margin={"t": 30},
+        multiples=len(shown),
+        **layout,
+    )
 
 
 def _gap(view: View, labeled: list[float]) -> Spec:
@@ -100,6 +123,10 @@ def _gap(view: View, labeled: list[float]) -> Spec:
     ]
     traces = [trace for trace in traces if any(value is not None for value in numbers(trace["y"]))]
     return figure(
-        traces, 280, "Lines of the accuracy on labeled and on test points by round", xaxis=rounds_axis(view),
-        yaxis=axis("Accuracy (%)"), align="rounds",
-    )  # fmt: skip
+        traces,
+        280,
+        "Lines of the accuracy on labeled and on test points by round",
+        xaxis=rounds_axis(view),
+        yaxis=axis("Accuracy (%)"),
+        align="rounds",
+    )

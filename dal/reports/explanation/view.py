@@ -71,7 +71,8 @@ class View:
         right = np.zeros_like(counts)
         for at in range(history.num_rounds):
             right[at] = np.bincount(history.test_label[history.right[at]], minlength=history.num_classes)
-        return np.divide(right, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+        recall: NDArray[np.float64] = np.divide(right, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+        return recall
 
     @cached_property
     def test_counts(self) -> NDArray[np.int64]:
@@ -103,7 +104,7 @@ class View:
 
     def name(self, number: int) -> str:
         """The name of a class, escaped."""
-        return escape(str(self.history.classes[number]))
+        return _literal(str(self.history.classes[number]))
 
     def short(self, number: int) -> str:
         """The name of a class for an axis, escaped."""
@@ -143,4 +144,9 @@ class View:
 def shortened(name: str) -> str:
     """Return a name that fits an axis, escaped."""
     name = visible(name)
-    return escape(name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…")
+    return _literal(name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…")
+
+
+def _literal(name: str) -> str:
+    """Return text for HTML and for figures, which read ``$`` as a formula and ``%{`` as a variable, escaped."""
+    return escape(name).replace("$", "&#36;").replace("%{", "&#37;{")
