@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,9 @@ from dal.config.schema import build
 from dal.data import load
 from dal.data.images import ImageSplits
 from dal.errors import DalError, reason
+from dal.reports.explanation.view import ImageOf
 from dal.runs.files.same_data import changed
 from dal.runs.files.state import read_state
-
-ImageOf = Callable[[str, int], NDArray[np.uint8] | None]
 
 
 def images_of(run: Path) -> tuple[ImageOf | None, str]:

@@ -47,8 +47,8 @@ def detected_of(history, unknown=False):
             Finding(
                 "learned",
                 f"In round {max(last - 3, 1)} the model got 21 of the 50 test images of {names[1]} wrong that it had "
-                "had right and 1 the other way (p = 0.00001; 110 were looked at). Retraining on the same labels may give "
-                "another picture.",
+                "had right and 1 the other way (p = 0.00001; 110 were looked at). Retraining on the same labels may "
+                "give another picture.",
                 3.0,
                 (1,),
                 max(last - 3, 1),
@@ -67,8 +67,8 @@ def detected_of(history, unknown=False):
             Finding(
                 "merge",
                 f"This network does not tell {names[0]} and {names[1]} apart (AUC 0.62, at most 0.74), though both "
-                "gained labels and it fits its labels otherwise. Either the images do not differ, or the labels do not, or it "
-                "needs a better network or larger images. Look at these twelve.",
+                "gained labels and it fits its labels otherwise. Either the images do not differ, or the labels do not "
+                "differ, or it needs a better network or larger images. Look at these twelve.",
                 2.5,
                 (0, 1),
                 last,

@@ -12,7 +12,7 @@ from dal.reports.explanation.elements import absent, figure_element, paragraph, 
 from dal.reports.explanation.merge_card import CURVES, examples, merge_cards, merge_findings, pairs_figure
 from dal.reports.explanation.sprite import Sprite
 from dal.reports.explanation.view import Section, View
-from dal.reports.offline.markup import escape
+from dal.reports.offline.markup import escape, plotly_text
 
 KEY, TITLE = "confusion", "Which classes are confused"
 DETECTORS = ("merge",)
@@ -110,7 +110,7 @@ def _matrix(view: View, points: list[int], sprite: Sprite | None) -> Spec:
         np.add.at(counts, (place[history.test_label[tested]], history.test_predicted[at, tested]), 1)
         examples = _examples(history.test_label, history.test_predicted[at], place, tested[np.argsort(rank[tested])])
         for position in {one for found in examples.values() for one in found}:
-            ids[position] = escape(view.test_id(position))
+            ids[position] = plotly_text(view.test_id(position))
             offset = None if sprite is None else sprite.offset(int(history.test_index[position]))
             if offset is not None:
                 tiles[position] = offset

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dal.reports.explanation.view import View
-from dal.reports.offline.markup import escape
+from dal.reports.offline.markup import plotly_text
 
 Spec = dict[str, Any]
 
@@ -43,7 +43,7 @@ def figure(traces: Sequence[Spec], height: int, description: str, /, **layout: A
 
 def axis(title: str, **more: Any) -> Spec:
     """Return an axis with a title."""
-    return {"title": {"text": escape(title)}, **more}
+    return {"title": {"text": plotly_text(title)}, **more}
 
 
 def rounds_axis(view: View, **more: Any) -> Spec:
@@ -79,7 +79,7 @@ def heat(z: ArrayLike, x: Sequence[Any], y: Sequence[Any], /, **more: Any) -> Sp
 
 def color_bar(title: str, **more: Any) -> Spec:
     """Return the legend of a heat map."""
-    return {"title": {"text": escape(title), "side": "right"}, "thickness": 12, "outlinewidth": 0, **more}
+    return {"title": {"text": plotly_text(title), "side": "right"}, "thickness": 12, "outlinewidth": 0, **more}
 
 
 def line(x: Sequence[Any], y: ArrayLike, name: str, at: int = 0, /, **more: Any) -> Spec:

@@ -11,7 +11,7 @@ from dal.reports.explanation.drawing import Spec, axis, color_bar, figure, numbe
 from dal.reports.explanation.elements import absent, figure_element, paragraph, verdicts
 from dal.reports.explanation.sprite import Sprite
 from dal.reports.explanation.view import Section, View
-from dal.reports.offline.markup import escape
+from dal.reports.offline.markup import escape, plotly_text
 
 KEY, TITLE = "images", "Images"
 DETECTORS = ("forgetting", "suspects")
@@ -150,7 +150,7 @@ def _map(view: View, points: pd.DataFrame, sprite: Sprite | None) -> Spec:
         rest = points[~tiled]
         step = -(-len(rest) // max(_MOST_DOTS - int(tiled.sum()), 1))
         points = pd.concat([points[tiled], rest.iloc[::step]])
-    ids = [escape(view.train_id(int(at))) for at in points["index"]]
+    ids = [plotly_text(view.train_id(int(at))) for at in points["index"]]
     text = [
         f"{name}<br>labeled {view.name(int(label))}<br>mean {mean:.2f}, deviation {deviation:.2f}, right in "
         f"{correct:.0%} of {int(rounds)} rounds"

@@ -21,7 +21,7 @@ from dal.reports.explanation.drawing import (
 )
 from dal.reports.explanation.elements import absent, figure_element, verdicts
 from dal.reports.explanation.view import Section, View, shortened
-from dal.reports.offline.markup import escape
+from dal.reports.offline.markup import plotly_text
 from dal.runs.wilson import wilson_interval
 
 KEY, TITLE = "network", "The network"
@@ -109,7 +109,7 @@ def _map(view: View, found: tuple[list[str], NDArray[np.float64]], name: str) ->
     names, values = found
     rounds, rows = list(range(view.history.num_rounds)), list(range(len(names)))
     word = "Change" if name == "change" else "CKA"
-    text = [[f"{escape(names[row])}, round {at}<br>{word} {values[row, at]:.4f}" for at in rounds] for row in rows]
+    text = [[f"{plotly_text(names[row])}, round {at}<br>{word} {values[row, at]:.4f}" for at in rounds] for row in rows]
     scale = {"colorscale": "--sequential", "zmin": 0}
     if name == "cka":
         scale = {"colorscale": "--sequential-reversed", "zmin": min(0.8, float(np.nanmin(values))), "zmax": 1}

@@ -29,7 +29,7 @@ def queries_section(view: View) -> Section:
     else:
         caption = (
             "Bits a label: -log2 of the probability that the model of the round before gives to the told class. A "
-            f"guess among {view.history.num_classes} classes has {math.log2(max(view.history.num_classes, 2)):.1f} bits."
+            f"guess among {len(view.history.classes)} has {math.log2(max(view.history.num_classes, 2)):.1f} bits."
         )
         parts.append(figure_element("surprise", title, caption))
         figures["surprise"] = _surprise(view, bits)

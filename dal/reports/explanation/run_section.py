@@ -12,7 +12,7 @@ from dal.reports.explanation.drawing import Spec, axis, figure, line, numbers
 from dal.reports.explanation.elements import absent, figure_element, paragraph
 from dal.reports.explanation.facts import known
 from dal.reports.explanation.view import Section, View
-from dal.reports.offline.markup import escape
+from dal.reports.offline.markup import plotly_text
 
 KEY, TITLE = "run", "The run"
 
@@ -52,11 +52,11 @@ def _curve(view: View) -> Spec:
         if (value := known(facts.curve, at)) is not None:
             text += f"<br>{100 * value:.1f} %"
         if (money := known(facts.money, at)) is not None:
-            text += f"<br>{money:,.2f} {escape(facts.currency)}"
+            text += f"<br>{money:,.2f} {plotly_text(facts.currency)}"
         if (flops := known(facts.flops, at)) is not None:
             text += f"<br>{human(flops)}FLOP"
         texts.append(text)
-    name = f"Test {escape(facts.metric)}"
+    name = f"Test {plotly_text(facts.metric)}"
     traces = [line(facts.labels, 100 * facts.curve, name, hovertext=texts, hoverinfo="text")]
     traces += _marks(view)
     return figure(
@@ -86,7 +86,7 @@ def _marks(view: View) -> Iterator[Spec]:
             "name": name,
             "x": [facts.labels[at] for at in rounds],
             "y": numbers([100 * facts.curve[at] for at in rounds]),
-            "hovertext": ["<br>".join(map(escape, textwrap.wrap(finding.sentence, 60))) for _, finding in found],
+            "hovertext": ["<br>".join(map(plotly_text, textwrap.wrap(finding.sentence, 60))) for _, finding in found],
             "hoverinfo": "text",
             "marker": {"symbol": symbol, "size": 15, "color": color, "line": {"width": 3, "color": color}},
         }

@@ -15,7 +15,7 @@ from dal.analysis.diagnosis.finding import Detected
 from dal.analysis.diagnosis.history import History
 from dal.reports.explanation.facts import Facts
 from dal.reports.explanation.sprite import Sprite
-from dal.reports.offline.markup import escape
+from dal.reports.offline.markup import plotly_text
 from dal.runtime.safe_text import visible
 
 ImageOf = Callable[[str, int], NDArray[np.uint8] | None]
@@ -103,8 +103,8 @@ class View:
         )
 
     def name(self, number: int) -> str:
-        """The name of a class, escaped."""
-        return _literal(str(self.history.classes[number]))
+        """The name of a class, escaped for figures too."""
+        return plotly_text(str(self.history.classes[number]))
 
     def short(self, number: int) -> str:
         """The name of a class for an axis, escaped."""
@@ -144,9 +144,4 @@ class View:
 def shortened(name: str) -> str:
     """Return a name that fits an axis, escaped."""
     name = visible(name)
-    return _literal(name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…")
-
-
-def _literal(name: str) -> str:
-    """Return text for HTML and for figures, which read ``$`` as a formula and ``%{`` as a variable, escaped."""
-    return escape(name).replace("$", "&#36;").replace("%{", "&#37;{")
+    return plotly_text(name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…")

@@ -18,6 +18,15 @@ def escape(text: str) -> str:
     return html.escape(visible(text))
 
 
+def plotly_text(text: str) -> str:
+    """Escape text for a figure of Plotly, which reads ``$`` as a formula and ``%{`` as a variable.
+
+    >>> plotly_text("<$x$> %{y}")
+    '&lt;&#36;x&#36;&gt; &#37;{y}'
+    """
+    return escape(text).replace("$", "&#36;").replace("%{", "&#37;{")
+
+
 def script_json(value: Any) -> str:
     r"""Return JSON that is safe inside a script of a page.
 

@@ -20,8 +20,8 @@ UNPACK = Path(__file__).with_name("unpack.js").read_text(encoding="utf-8")
 NO_FIGURES = (
     '<noscript><p class="no-figures">The figures need JavaScript. Their numbers are in the CSV files in the folder of '
     'this page.</p></noscript><p class="no-figures" id="no-figures" hidden>This browser cannot unpack the figures: '
-    "they need Chrome 80, Firefox 113, Safari 16.4 or later. Their numbers are in the CSV files in the folder of this page."
-    "</p>"
+    "they need Chrome 80, Firefox 113, Safari 16.4 or later. Their numbers are in the CSV files in the folder of this "
+    "page.</p>"
 )
 """Sentences for browsers that cannot draw the figures."""
 
