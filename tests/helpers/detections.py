@@ -39,7 +39,7 @@ def detected_of(history, unknown=False):
         "capacity": {"probes": _probes(history)},
         "forgetting": {"points": _points(history)},
         "suspects": {"suspects": _suspects(history)},
-        "collect": {"classes": _collect(history)},
+        "collect": {"collect": _collect(history)},
     }
     names, last = history.classes, history.num_rounds - 1
     findings = {
@@ -175,8 +175,8 @@ def _points(history):
         right, prob = np.array([r for r, _ in seen]), np.exp([p for _, p in seen])
         forgotten = int((right[:-1] & ~right[1:]).sum())
         rows.append((index, label, forgotten, prob.mean(), prob.std(), right.mean(), len(right)))
-    columns = ["index", "label", "forgotten", "mean", "deviation", "correct", "rounds"]
-    return pd.DataFrame(rows, columns=columns).sort_values("forgotten", ascending=False, kind="stable")
+    columns = ["index", "label", "events", "mean_p", "sd_p", "correctness", "rounds"]
+    return pd.DataFrame(rows, columns=columns).sort_values("events", ascending=False, kind="stable")
 
 
 def _suspects(history):
@@ -196,15 +196,14 @@ def _collect(history):
     last = history.right[-1]
     recall = [last[history.of_class(k)].mean() for k in range(history.num_classes)]
     order = np.argsort(recall)
+    wrong = [" ".join(str(at) for at in history.of_class(k) if not last[at]) for k in order]
     return pd.DataFrame(
         {
             "class": order,
-            "labels": history.new_labels.sum(0)[order],
-            "recall": np.array(recall)[order],
             "low": 0.02,
             "high": 0.09,
-            "pool_low": 0.01,
-            "pool_high": 0.03,
-            "advice": "ask",
+            "left_in_pool": "20 to 50",
+            "advice": "ask for labels",
+            "examples": wrong,
         }
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from dal.reports.explanation.elements import absent, paragraph, percent, table_element, verdicts
 from dal.reports.explanation.sprite import Sprite
 from dal.reports.explanation.view import Section, View
@@ -14,10 +12,10 @@ from dal.reports.offline.markup import escape
 KEY, TITLE = "collect", "What to collect next"
 DETECTORS = ("collect",)
 
-CLASSES = ("class", "labels", "recall", "low", "high", "pool_low", "pool_high", "advice")
-"""Columns of the table ``classes`` of the detector ``collect``, the most to gain first: class number, labels so far,
-recall, ends of the interval of the gain in recall, ends of the interval of the share of the pool (NaN where unknown),
-and what to do, such as ``ask`` or ``collect``."""
+CLASSES = ("class", "low", "high", "left_in_pool", "advice", "examples")
+"""Columns of the table ``collect`` of the detector ``collect``, the most to gain first: class number, ends of the
+interval of the gain in recall, what is left in the pool and what to do in words, and positions of test points that are
+still wrong, separated by spaces."""
 
 _EXAMPLES, _MOST = 6, 12
 
@@ -25,13 +23,13 @@ _EXAMPLES, _MOST = 6, 12
 def collect_section(view: View) -> Section:
     """Return the section."""
     parts = [verdicts(view.of(*DETECTORS))]
-    table = view.table("collect", "classes", CLASSES)
+    table = view.table("collect", "collect", CLASSES)
     if table is None:
         unknown = next((one.quiet for one in view.of("collect") if one.quiet), "")
         parts.append(absent("Classes by what they have to gain", unknown or "The run has too few records for this."))
         return Section(KEY, TITLE, parts)
     rows = table.head(_MOST).to_dict("records")
-    wrong = {int(row["class"]): _wrong(view, int(row["class"])) for row in rows}
+    wrong = {int(row["class"]): [int(at) for at in str(row["examples"]).split()][:_EXAMPLES] for row in rows}
     chosen = [at for found in wrong.values() for at in found]
     sprite = view.test_sprite(KEY, chosen)
     header = ["Class", "Labels", "Recall", "Gain expected", "Left in the pool", "So", "Still wrong"]
@@ -48,29 +46,17 @@ def collect_section(view: View) -> Section:
     return Section(KEY, TITLE, parts, {}, style)
 
 
-def _wrong(view: View, number: int) -> list[int]:
-    """Return test points of the class that the last round gets wrong."""
-    history = view.history
-    if not len(history.recorded):
-        return []
-    last = int(history.recorded[-1])
-    of_class = (history.test_label == number) & history.tested[last] & ~history.right[last]
-    often = (history.tested & ~history.right).sum(axis=0)
-    found = np.flatnonzero(of_class)
-    return [int(at) for at in found[np.argsort(-often[found], kind="stable")][:_EXAMPLES]]
-
-
 def _row(view: View, row: dict[Any, Any], wrong: list[int], sprite: Sprite | None) -> list[str]:
-    low, high = float(row["pool_low"]), float(row["pool_high"])
-    pool = "not known" if np.isnan(high) else f"{100 * low:.1f} to {100 * high:.1f} %"
+    number, history = int(row["class"]), view.history
+    recall = float(view.recall[history.recorded[-1], number]) if len(history.recorded) else None
     pictures = "".join(_example(view, at, sprite) for at in wrong)
     gain = f"{100 * float(row['low']):+.1f} to {100 * float(row['high']):+.1f} points"
     return [
-        view.name(int(row["class"])),
-        f"{int(row['labels']):,}",
-        percent(float(row["recall"])),
+        view.name(number),
+        f"{int(history.new_labels[:, number].sum()):,}",
+        percent(recall),
         gain,
-        pool,
+        escape(str(row["left_in_pool"])),
         escape(str(row["advice"])),
         f'<span class="tiles">{pictures}</span>' if pictures else "–",
     ]

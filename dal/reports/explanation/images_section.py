@@ -16,7 +16,7 @@ from dal.reports.offline.markup import escape, plotly_text
 KEY, TITLE = "images", "Images"
 DETECTORS = ("forgetting", "suspects")
 
-POINTS = ("index", "label", "forgotten", "mean", "deviation", "correct", "rounds")
+POINTS = ("index", "label", "events", "mean_p", "sd_p", "correctness", "rounds")
 """Columns of the table ``points`` of the detector ``forgetting``, one row per labeled point, the most forgotten first:
 index, told class, forgetting events, mean and standard deviation over rounds of the probability of the told class,
 share of rounds in which the prediction is the told class, and number of rounds since it was labeled."""
@@ -31,7 +31,7 @@ def images_section(view: View) -> Section:
     """Return the section."""
     points = view.table("forgetting", "points", POINTS)
     suspects = view.table("suspects", "suspects", SUSPECTS)
-    forgotten = None if points is None else points[points["forgotten"] > 0].head(_MOST)
+    forgotten = None if points is None else points[points["events"] > 0].head(_MOST)
     suspects = None if suspects is None else suspects.head(_MOST_SUSPECTS)
     indices = [int(at) for table in (forgotten, suspects) if table is not None for at in table["index"]]
     if points is not None:
@@ -66,7 +66,7 @@ def _no_points(view: View) -> str:
 
 def _spread(points: pd.DataFrame) -> list[int]:
     """Return the points with the lowest mean, for thumbnails of the map."""
-    return [int(at) for at in points.sort_values("mean", kind="stable")["index"].head(120)]
+    return [int(at) for at in points.sort_values("mean_p", kind="stable")["index"].head(120)]
 
 
 def history_of_point(view: View, index: int) -> str:
@@ -96,7 +96,7 @@ def _forgotten(view: View, table: pd.DataFrame | None, sprite: Sprite | None) ->
             sprite,
             int(row["index"]),
             f"labeled {view.name(int(row['label']))}",
-            f"{int(row['forgotten'])}× forgotten",
+            f"{int(row['events'])}× forgotten",
             history_of_point(view, int(row["index"])),
         )
         for row in table.to_dict("records")
@@ -155,19 +155,19 @@ def _map(view: View, points: pd.DataFrame, sprite: Sprite | None) -> Spec:
         f"{name}<br>labeled {view.name(int(label))}<br>mean {mean:.2f}, deviation {deviation:.2f}, right in "
         f"{correct:.0%} of {int(rounds)} rounds"
         for name, label, mean, deviation, correct, rounds in zip(
-            ids, *(points[column] for column in ("label", "mean", "deviation", "correct", "rounds")), strict=True
+            ids, *(points[column] for column in ("label", "mean_p", "sd_p", "correctness", "rounds")), strict=True
         )
     ]
     young = points["rounds"] < _YOUNG
     trace = {
         "type": "scatter",
         "mode": "markers",
-        "x": numbers(points["mean"]),
-        "y": numbers(points["deviation"]),
+        "x": numbers(points["mean_p"]),
+        "y": numbers(points["sd_p"]),
         "hovertext": text,
         "hoverinfo": "text",
         "marker": {
-            "color": numbers(points["correct"]),
+            "color": numbers(points["correctness"]),
             "colorscale": "--ordered",
             "cmin": 0,
             "cmax": 1,
