@@ -75,9 +75,10 @@ def _controls(view: View) -> str:
     options = "".join(f'<option value="{i}">round {at}</option>' for i, at in enumerate(rounds))
     names = "".join(f'<option value="{i}">{view.name(number)}</option>' for i, number in enumerate(view.classes))
     caption = (
-        "Each row is a class, and its cells are shares of its test images. Difference: cells whose 95 % interval of "
-        "the change contains 0 are pale (Jeffreys intervals of the cells, as if the two rounds had separate test "
-        "images, which is cautious). Choose a cell to see the errors in it."
+        "Each row is a class, and its cells are shares of its test images. In a difference, blue is a "
+        "larger share and orange a smaller one. Cells whose 95 % interval of the change contains 0 are pale (Jeffreys "
+        "intervals of the cells, as if the two rounds had separate test images, which is cautious). Choose a cell to "
+        "see the errors in it."
     )
     last = len(rounds) - 1
     return (

@@ -60,7 +60,7 @@ function layoutOf(spec, width) {
 /** Give all figures by round the same left and right ends, so that their columns line up. */
 function alignRounds(layout, small) {
   const left = small ? Math.min(16 + 6.2 * longestName(), 92) : Math.min(22 + 7 * longestName(), 175);
-  const right = small ? 46 : 104;
+  const right = small ? 46 : 118;
   layout.margin = { ...layout.margin, l: left, r: right };
   layout.yaxis = { ...layout.yaxis, automargin: false };
   layout.xaxis = { ...layout.xaxis, automargin: false };
@@ -146,7 +146,7 @@ function sample(trace) {
   const color = trace.marker?.color ?? trace.line?.color, start = '<svg width="16" height="16" aria-hidden="true"';
   if (trace.type === "bar") return `${start}><rect x="2" y="2" width="12" height="12" fill="${color}"/></svg>`;
   const inside = trace.mode === "markers" && SHAPES[trace.marker.symbol];
-  if (inside) return `${start} stroke="${trace.marker.line.color}" stroke-width="2" fill="${color}">${inside}</svg>`;
+  if (inside) return `${start} stroke="${trace.marker.line.color}" stroke-width="${trace.marker.line.width}" fill="${color}">${inside}</svg>`;
   return `<svg width="24" height="16" aria-hidden="true" stroke="${color}" stroke-width="2">` +
     `<path d="M1 8H23" stroke-dasharray="${STROKES[trace.line?.dash] ?? ""}"/><circle cx="12" cy="8" r="2.5" fill="${color}"/></svg>`;
 }

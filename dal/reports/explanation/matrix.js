@@ -50,7 +50,7 @@ function drawMatrix(width) {
     data: layers.map((layer) => ({ ...trace, ...layer })),
     layout: {
       height: side * size + 150,
-      xaxis: { ...axis, title: { text: "The model says" }, tickangle: size > 5 || Math.max(...spec.short.map((name) => lettersOf(name).length)) > 10 ? -60 : 0 },
+      xaxis: { ...axis, title: { text: "The model says" }, tickangle: size * Math.max(...spec.short.map((name) => lettersOf(name).length)) > (narrow() ? 36 : 70) ? -60 : 0 },
       yaxis: { ...axis, title: { text: "Class" }, autorange: false, range: [size - 0.5, -0.5] },
       shapes: [{ type: "rect", x0: j - 0.5, x1: j + 0.5, y0: i - 0.5, y1: i + 0.5, line: { color: "--vermilion", width: 3 } }],
       margin: { t: 10, l: 60 },

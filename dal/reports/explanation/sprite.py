@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,10 @@ class Sprite:
         sheet.save(file, "WEBP", quality=_QUALITY, method=4)
         return cls(key, tuple(found), file.getvalue())
 
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {point: at for at, point in enumerate(self.points)}
+
     @property
     def style(self) -> str:
         """The CSS of the thumbnails."""
@@ -52,9 +57,9 @@ class Sprite:
 
     def offset(self, point: int) -> tuple[int, int] | None:
         """The position of a tile in pixels, or None if the point has none."""
-        if point not in self.points:
+        at = self._places.get(point)
+        if at is None:
             return None
-        at = self.points.index(point)
         return (at % _COLUMNS) * SIDE, (at // _COLUMNS) * SIDE
 
     def element(self, point: int, description: str) -> str:
