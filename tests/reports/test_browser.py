@@ -1,4 +1,4 @@
-"""The page in headless Chromium, driven as a person does."""
+"""The pages of `dal explain` and `dal compare` in headless Chromium, driven as a person does."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,9 @@ from helpers.detections import detected_of
 from helpers.explained_page import CHROMIUM, ExplainedPage
 from helpers.histories import history_of
 
+from dal.analysis import read_run
+from dal.analysis.pairing import pair_runs
+from dal.reports.comparison.page import page as comparison_page
 from dal.reports.explanation.facts import Facts
 from dal.reports.explanation.page import page
 
@@ -128,7 +131,9 @@ def interval_of_change(before, now, total):
 
 
 def test_a_hundred_classes_and_names_with_markup(open_page):
-    history = history_of(classes=100, rounds=3, test=6, query=300, names=[*EVIL, *map(str, range(97))], checks=False)
+    history = history_of(
+        classes=100, rounds=2, test=4, query=300, layers=0, names=[*EVIL, *map(str, range(97))], checks=False
+    )
     tab = open_page(history)
     assert_is_whole(tab)
     assert tab.tab.locator("#evil").count() == 0 and tab.tab.locator("main img").count() == 0
@@ -138,3 +143,21 @@ def test_a_hundred_classes_and_names_with_markup(open_page):
 
 def test_two_classes_without_a_test_set_on_a_telephone(open_page):
     assert_is_whole(open_page(history_of(classes=2, rounds=2, test=0, checks=False), width=390, bare=True))
+
+
+def test_the_page_of_a_comparison_unpacks_its_figures_without_a_request(browser, synthetic, tmp_path):
+    runs = [
+        read_run(synthetic.write_paired_run(tmp_path / name, [0.4, 0.6], acquisition=name))
+        for name in ("random", "margin")
+    ]
+    file = tmp_path / "comparison.html"
+    file.write_text(comparison_page(pair_runs(runs), [], [], "1"))
+    complaints, requests = [], []
+    tab = browser.new_page()
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.goto(file.as_uri())
+    tab.wait_for_selector("#figure0 .scatterlayer .trace", state="attached", timeout=20_000)
+    assert tab.locator("#figure0 .legendtext").all_text_contents() == ["margin", "random"]
+    assert requests == [file.as_uri()] and complaints == []
