@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import numpy as np
-from numpy.typing import NDArray
 
 from dal.reports.explanation.drawing import Spec
-from dal.reports.explanation.elements import absent, figure_element, paragraph, verdicts
+from dal.reports.explanation.elements import absent, figure_element, paragraph, prose, verdicts
 from dal.reports.explanation.merge_card import CURVES, examples, merge_cards, merge_findings, pairs_figure
 from dal.reports.explanation.sprite import Sprite
 from dal.reports.explanation.view import Section, View
-from dal.reports.offline.markup import escape, plotly_text
+from dal.reports.offline.markup import plotly_text
 
 KEY, TITLE = "confusion", "Which classes are confused"
 DETECTORS = ("merge",)
 
 EXAMPLES = 6
 """Most images behind a cell."""
+OTHER, UNTESTED = -1, -2
 
 
 def confusion_section(view: View) -> Section:
@@ -75,10 +73,10 @@ def _controls(view: View) -> str:
     options = "".join(f'<option value="{i}">round {at}</option>' for i, at in enumerate(rounds))
     names = "".join(f'<option value="{i}">{view.name(number)}</option>' for i, number in enumerate(view.classes))
     caption = (
-        "Each row is a class, and its cells are shares of its test images. In a difference, blue is a "
-        "larger share and orange a smaller one. Cells whose 95 % interval of the change contains 0 are pale (Jeffreys "
-        "intervals of the cells, as if the two rounds had separate test images, which is cautious). Choose a cell to "
-        "see the errors in it."
+        "Each row is a class, and its cells are shares of its test images. In a difference, blue is a larger share "
+        "and orange a smaller one, and cells whose 95 % interval of the change contains 0 are pale (Agresti and Min, on the "
+        "images that both rounds tested). Many cells are looked at, so a few changes are chance. Choose a cell to see "
+        "the errors in it."
     )
     last = len(rounds) - 1
     return (
@@ -93,63 +91,40 @@ def _controls(view: View) -> str:
         '<label for="matrix-predicted">that the model calls</label>'
         f'<select id="matrix-predicted">{names}</select></div>'
         '<div id="matrix-images" class="strip" aria-live="polite"></div>'
-        f'<p class="caption">{escape(caption)}</p></figure>'
+        f'<p class="caption">{prose(caption)}</p></figure>'
     )
 
 
-def _matrix(view: View, points: list[int], sprite: Sprite | None) -> Spec:
-    """Return counts and examples of each round, which the page's script draws."""
+def _matrix(view: View, ranked: list[int], sprite: Sprite | None) -> Spec:
+    """Return the predictions of all rounds, which the page's script counts and draws.
+
+    A prediction is a row of the matrix, OTHER for a class that is not shown, or UNTESTED. Rounds after the first have
+    only the points whose prediction changed, since these are few.
+    """
     history = view.history
-    place = np.full(history.num_classes, -1, np.int64)
+    place = np.full(history.num_classes, OTHER, np.int64)
     place[view.classes] = np.arange(len(view.classes))
-    rank = np.full(len(history.test_label), len(points), np.int64)
-    rank[points] = np.arange(len(points))
-    rounds, ids, tiles = [], {}, {}
+    shown = np.flatnonzero(history.tested.any(axis=0) & (place[history.test_label] >= 0))
+    first = dict.fromkeys(ranked)
+    points = np.array([*ranked, *(at for at in shown.tolist() if at not in first)], dtype=np.int64)
+    rounds: list[Spec] = []
+    before = np.full(len(points), UNTESTED, np.int64)
     for at in history.recorded.tolist():
-        tested = np.flatnonzero(history.tested[at] & (place[history.test_label] >= 0))
-        counts = np.zeros((len(view.classes), history.num_classes), np.int64)
-        np.add.at(counts, (place[history.test_label[tested]], history.test_predicted[at, tested]), 1)
-        examples = _examples(history.test_label, history.test_predicted[at], place, tested[np.argsort(rank[tested])])
-        for position in {one for found in examples.values() for one in found}:
-            ids[position] = plotly_text(view.test_id(position))
-            offset = None if sprite is None else sprite.offset(int(history.test_index[position]))
-            if offset is not None:
-                tiles[position] = offset
-        rounds.append(
-            {
-                "round": at,
-                "labels": int(view.facts.labels[at]) if at < len(view.facts.labels) else None,
-                "counts": _sparse(counts[:, view.classes]),
-                "totals": counts.sum(axis=1).tolist(),
-                "examples": examples,
-            }
-        )
+        predicted = history.test_predicted[at, points]
+        now = np.where(history.tested[at, points], place[np.maximum(predicted, 0)], UNTESTED)
+        changed = np.flatnonzero(now != before)
+        labels = int(view.facts.labels[at]) if at < len(view.facts.labels) else None
+        rounds.append({"round": at, "labels": labels, "at": changed.tolist(), "to": now[changed].tolist()})
+        before = now
+    ids = [plotly_text(view.test_id(at)) for at in ranked]
+    offsets = [] if sprite is None else [sprite.offset(int(history.test_index[at])) for at in ranked]
     return {
         "matrix": rounds,
         "classes": [view.name(number) for number in view.classes],
         "short": [view.short(number) for number in view.classes],
-        "cells": history.num_classes,
+        "label": place[history.test_label[points]].tolist(),
         "ids": ids,
-        "tiles": tiles,
+        "tiles": {at: offset for at, offset in enumerate(offsets) if offset is not None},
         "most": EXAMPLES,
         "description": f"Confusion matrix of {len(view.classes)} classes",
     }
-
-
-def _sparse(counts: NDArray[np.int64]) -> list[list[int]]:
-    """Return row, column and count of the cells that are not 0."""
-    rows, columns = np.nonzero(counts)
-    return np.stack([rows, columns, counts[rows, columns]], axis=1).tolist()  # type: ignore[no-any-return]
-
-
-def _examples(
-    label: NDArray[np.int64], predicted: NDArray[np.int64], place: NDArray[np.int64], tested: NDArray[np.int64]
-) -> dict[str, list[int]]:
-    """Return up to EXAMPLES wrong points of each cell by ``row,column``, in the order of ``tested``."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for position in tested[label[tested] != predicted[tested]].tolist():
-        column = place[predicted[position]]
-        cell = found[f"{place[label[position]]},{column}"] if column >= 0 else []
-        if len(cell) < EXAMPLES:
-            cell.append(position)
-    return dict(found)

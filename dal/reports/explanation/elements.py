@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from dal.analysis.diagnosis.finding import Detected
 from dal.reports.offline.markup import escape
 
 
+def prose(text: str) -> str:
+    """Escape a sentence. A line does not break before a percent sign, nor inside ``p = 0.01``.
+
+    >>> prose("5 % < p = 0.1").replace(chr(160), "_")
+    '5_% &lt; p_=_0.1'
+    """
+    escaped = re.sub(r"(?<=\d) %", "\u00a0%", escape(text))
+    return re.sub(r"\bp (=|&lt;) (?=\d)", "p\u00a0\\1\u00a0", escaped)
+
+
 def figure_element(key: str, title: str, caption: str = "") -> str:
     """Return the place of a figure, with its title above and its caption below. The caption is escaped."""
-    below = f'<p class="caption">{escape(caption)}</p>' if caption else ""
+    below = f'<p class="caption">{prose(caption)}</p>' if caption else ""
     return f'<figure><h3>{escape(title)}</h3><div class="figure" id="{key}"></div>{below}</figure>'
 
 
 def absent(title: str, sentence: str) -> str:
     """Return the sentence that stands in place of a figure."""
-    return f'<figure class="absent"><h3>{escape(title)}</h3><p>{escape(sentence)}</p></figure>'
+    return f'<figure class="absent"><h3>{escape(title)}</h3><p>{prose(sentence)}</p></figure>'
 
 
 def paragraph(sentence: str, kind: str = "") -> str:
     """Return a paragraph, or nothing for an empty sentence."""
-    return f"<p{f' class={kind}' if kind else ''}>{escape(sentence)}</p>" if sentence else ""
+    return f"<p{f' class={kind}' if kind else ''}>{prose(sentence)}</p>" if sentence else ""
 
 
 def verdicts(results: Iterable[Detected]) -> str:
@@ -29,10 +40,10 @@ def verdicts(results: Iterable[Detected]) -> str:
     lines = []
     for one in results:
         ranked = sorted(one.findings, key=lambda finding: -finding.weight)
-        lines += [_verdict("found", "Found", escape(finding.sentence)) for finding in ranked]
+        lines += [_verdict("found", "Found", prose(finding.sentence)) for finding in ranked]
         if not one.findings:
             kind, word = ("unknown", "Cannot be told") if one.unknown else ("quiet", "Nothing found")
-            lines.append(_verdict(kind, word, f"<b>{escape(one.title)}</b>: {escape(one.quiet)}"))
+            lines.append(_verdict(kind, word, f"<b>{escape(one.title)}</b>: {prose(one.quiet)}"))
     return f'<ul class="verdicts">{"".join(lines)}</ul>' if lines else ""
 
 

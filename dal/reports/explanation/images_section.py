@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dal.reports.explanation.drawing import Spec, axis, color_bar, figure, numbers
-from dal.reports.explanation.elements import absent, figure_element, paragraph, verdicts
+from dal.reports.explanation.elements import absent, figure_element, paragraph, prose, verdicts
 from dal.reports.explanation.sprite import Sprite
 from dal.reports.explanation.view import Section, View
 from dal.reports.offline.markup import escape, plotly_text
@@ -140,7 +140,7 @@ def _card(view: View, sprite: Sprite | None, index: int, *lines: str) -> str:
 def _gallery(title: str, cards: Sequence[str], caption: str) -> str:
     return (
         f'<figure><h3>{escape(title)}</h3><ul class="gallery">{"".join(cards)}</ul>'
-        f'<p class="caption">{escape(caption)}</p></figure>'
+        f'<p class="caption">{prose(caption)}</p></figure>'
     )
 
 

@@ -3,33 +3,55 @@ const matrix = { spec: null, cell: null };
 
 function setUpMatrix(spec) {
   matrix.spec = spec;
+  let now = new Array(spec.label.length).fill(UNTESTED);
+  for (const round of spec.matrix) {
+    now = [...now];
+    round.at.forEach((point, i) => { now[point] = round.to[i]; });
+    round.predicted = now;
+    Object.assign(round, countsOf(round, spec));
+  }
   const [slider, other] = ["matrix-round", "matrix-other"].map((id) => document.getElementById(id));
   const [row, column] = ["matrix-true", "matrix-predicted"].map((id) => document.getElementById(id));
   slider.addEventListener("input", () => drawMatrix());
   other.addEventListener("input", () => drawMatrix());
   for (const list of [row, column])
     list.addEventListener("input", () => { matrix.cell = [Number(row.value), Number(column.value)]; drawMatrix(); });
-  const [i, j] = worstCell(spec.matrix[spec.matrix.length - 1]);
-  matrix.cell = [i, j];
+  matrix.cell = worstCell(spec.matrix[spec.matrix.length - 1].counts);
+}
+
+const UNTESTED = -2;
+const Z = 1.959964;
+const square = (size) => Array.from({ length: size }, () => new Array(size).fill(0));
+
+/** Return the counts of the cells and the number of tested points of each class. */
+function countsOf(round, spec) {
+  const counts = square(spec.classes.length), totals = new Array(spec.classes.length).fill(0);
+  round.predicted.forEach((predicted, point) => {
+    if (predicted === UNTESTED) return;
+    totals[spec.label[point]]++;
+    if (predicted >= 0) counts[spec.label[point]][predicted]++;
+  });
+  return { counts, totals };
 }
 
 /** Return the cell with the most errors. */
-function worstCell(round) {
-  let best = [0, Math.min(1, round.totals.length - 1), -1];
-  for (const [i, j, n] of round.counts) if (i !== j && n > best[2]) best = [i, j, n];
+function worstCell(counts) {
+  let best = [0, Math.min(1, counts.length - 1)], most = 0;
+  counts.forEach((row, i) => row.forEach((n, j) => { if (i !== j && n > most) [best, most] = [[i, j], n]; }));
   return best;
 }
 
-function dense(round, size) {
-  const counts = Array.from({ length: size }, () => new Array(size).fill(0));
-  for (const [i, j, n] of round.counts) counts[i][j] = n;
-  return counts;
+/** Return Wilson's 95 % interval of a share. */
+function wilson(n, total) {
+  const share = n / total, squared = Z * Z / total, center = (share + squared / 2) / (1 + squared);
+  const half = Z / (1 + squared) * Math.sqrt(share * (1 - share) / total + squared / (4 * total));
+  return [n ? center - half : 0, n < total ? center + half : 1];
 }
 
-/** Mean and variance of the share of a cell, with a Jeffreys prior of 1/2 a cell on its row. */
-function posterior(count, total, cells) {
-  const a = count + 0.5, sum = total + cells / 2, b = sum - a;
-  return [a / sum, a * b / (sum * sum * (sum + 1))];
+/** Return the middle and half the length of the 95 % interval of the change of a share on the same points. */
+function changeOf(gains, losses, total) {
+  const added = total + 2, change = (gains - losses) / added;
+  return [change, Z * Math.sqrt(((gains + losses + 1) / added - change * change) / added)];
 }
 
 function drawMatrix(width) {
@@ -42,10 +64,12 @@ function drawMatrix(width) {
   document.getElementById("matrix-round").setAttribute("aria-valuetext", `round ${round.round}${labels}`);
   const layers = other ? difference(round, other, spec) : shares(round, spec);
   const rows = [...Array(size).keys()];
-  const side = Math.max(12, Math.min(44, 520 / size));
+  const small = narrow(), room = (width ?? document.getElementById("confusion").clientWidth) - (small ? 130 : 240);
+  const side = Math.min(44, room / size), step = Math.ceil(13 / side);
+  const ticks = rows.filter((one) => one % step === 0);
   const trace = { type: "heatmap", x: rows, y: rows, hoverinfo: "text", xgap: size > 40 ? 0 : 1, ygap: size > 40 ? 0 : 1 };
   const [i, j] = matrix.cell;
-  const axis = { tickvals: rows, ticktext: spec.short, showgrid: false, zeroline: false };
+  const axis = { tickvals: ticks, ticktext: ticks.map((one) => spec.short[one]), showgrid: false, zeroline: false };
   const figure = {
     data: layers.map((layer) => ({ ...trace, ...layer })),
     layout: {
@@ -57,9 +81,8 @@ function drawMatrix(width) {
     },
     description: spec.description,
   };
-  if (narrow() && size > 14) figure.layout.xaxis.showticklabels = figure.layout.yaxis.showticklabels = false;
   const element = document.getElementById("matrix");
-  element.style.maxWidth = `${Math.round(1.15 * side * size) + 260}px`;
+  element.style.maxWidth = `${Math.round(1.1 * side * size) + (small ? 150 : 250)}px`;
   const drawn = drawFigure("matrix", figure, width);
   if (!element.dataset.clicks) {
     element.dataset.clicks = "yes";
@@ -68,20 +91,19 @@ function drawMatrix(width) {
       drawMatrix();
     });
   }
-  showCell(round, other);
+  showCell(round);
   return drawn;
 }
 
 function shares(round, spec) {
-  const counts = dense(round, spec.classes.length);
-  const z = counts.map((row, i) => row.map((n) => round.totals[i] ? 100 * n / round.totals[i] : null));
-  const text = counts.map((row, i) => row.map((n, j) => {
-    const [mean, variance] = posterior(n, round.totals[i], spec.cells), half = 1.96 * Math.sqrt(variance);
-    const ends = [Math.max(0, mean - half), Math.min(1, mean + half)].map((end) => (100 * end).toFixed(0));
-    return `${spec.classes[i]} called ${spec.classes[j]}<br>${n} of ${round.totals[i]} (${ends[0]} to ${ends[1]} %)`;
+  const z = round.counts.map((row, i) => row.map((n) => round.totals[i] ? 100 * n / round.totals[i] : null));
+  const text = round.counts.map((row, i) => row.map((n, j) => {
+    const ends = wilson(n, round.totals[i]).map((end) => (100 * end).toFixed(0));
+    const interval = round.totals[i] ? `: ${z[i][j].toFixed(0)} % (${ends[0]} to ${ends[1]} %)` : "";
+    return `${spec.classes[i]} called ${spec.classes[j]}<br>${n} of ${round.totals[i]}${interval}`;
   }));
   return [{
-    z, hovertext: text, colorscale: "--shares", zmin: 0, zmax: 100, ...cellTexts(counts, (n) => n || ""),
+    z, hovertext: text, colorscale: "--shares", zmin: 0, zmax: 100, ...cellTexts(round.counts, (n) => n || ""),
     colorbar: { title: { text: "Share of the class (%)", side: "right" }, thickness: 12, outlinewidth: 0 },
   }];
 }
@@ -93,24 +115,28 @@ function cellTexts(values, format) {
 
 /** Return two layers: cells that changed, and pale ones whose interval of the change contains 0. */
 function difference(round, other, spec) {
-  const now = dense(round, spec.classes.length), before = dense(other, spec.classes.length);
-  const clear = [], pale = [], text = [];
-  now.forEach((row, i) => {
-    clear.push([]); pale.push([]); text.push([]);
-    row.forEach((n, j) => {
-      const [mean, variance] = posterior(n, round.totals[i], spec.cells);
-      const [old, oldVariance] = posterior(before[i][j], other.totals[i], spec.cells);
-      const half = 1.96 * Math.sqrt(variance + oldVariance), change = mean - old;
-      const known = round.totals[i] && other.totals[i];
-      const value = known ? 100 * (n / round.totals[i] - before[i][j] / other.totals[i]) : null;
-      const isClear = Math.abs(change) > half;
-      clear[i].push(isClear ? value : null);
-      pale[i].push(isClear ? null : value);
-      text[i].push(`${spec.classes[i]} called ${spec.classes[j]}<br>${n} now, ${before[i][j]} in round ${other.round}` +
-        `<br>change ${(100 * change).toFixed(0)} points (${(100 * (change - half)).toFixed(0)} to ${(100 * (change + half)).toFixed(0)})`);
-    });
+  const size = spec.classes.length, gains = square(size), losses = square(size), totals = new Array(size).fill(0);
+  round.predicted.forEach((now, point) => {
+    const before = other.predicted[point], i = spec.label[point];
+    if (now === UNTESTED || before === UNTESTED) return;
+    totals[i]++;
+    if (now === before) return;
+    if (now >= 0) gains[i][now]++;
+    if (before >= 0) losses[i][before]++;
   });
-  const most = Math.max(1, ...clear.flat().map((value) => Math.abs(value ?? 0)), ...pale.flat().map((value) => Math.abs(value ?? 0)));
+  const clear = square(size), pale = square(size), text = square(size);
+  let most = 1;
+  for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) {
+    const [change, half] = changeOf(gains[i][j], losses[i][j], totals[i]);
+    const value = totals[i] ? 100 * (gains[i][j] - losses[i][j]) / totals[i] : null;
+    const isClear = value !== null && Math.abs(change) > half;
+    clear[i][j] = isClear ? value : null;
+    pale[i][j] = isClear ? null : value;
+    most = Math.max(most, Math.abs(value ?? 0));
+    const ends = [change - half, change + half].map((end) => (100 * Math.max(-1, Math.min(1, end))).toFixed(0));
+    text[i][j] = `${spec.classes[i]} called ${spec.classes[j]}<br>of ${totals[i]} images, ${gains[i][j]} more than in ` +
+      `round ${other.round} and ${losses[i][j]} fewer<br>change ${ends[0]} to ${ends[1]} points`;
+  }
   const layer = { hovertext: text, colorscale: "--diverging", zmin: -most, zmax: most };
   const bar = { title: { text: "Change (points)", side: "right" }, thickness: 12, outlinewidth: 0 };
   return [
@@ -120,15 +146,15 @@ function difference(round, other, spec) {
 }
 
 /** Show the images behind the chosen cell. */
-function showCell(round, other) {
+function showCell(round) {
   const spec = matrix.spec, [i, j] = matrix.cell;
   document.getElementById("matrix-true").value = i;
   document.getElementById("matrix-predicted").value = j;
   const strip = document.getElementById("matrix-images");
   const said = document.createElement("p");
-  const count = (round.counts.find(([a, b]) => a === i && b === j) ?? [0, 0, 0])[2];
-  const isError = i !== j;
-  const found = isError ? round.examples[`${i},${j}`] ?? [] : [];
+  const count = round.counts[i][j], found = [];
+  for (let point = 0; i !== j && point < spec.ids.length && found.length < spec.most; point++)
+    if (spec.label[point] === i && round.predicted[point] === j) found.push(point);
   const shown = found.length && found.length < count ? ` ${found.length} of them:` : "";
   said.innerHTML = `Round ${round.round}: ${count} of ${round.totals[i]} images of <b>${spec.classes[i]}</b> are called ` +
     `<b>${spec.classes[j]}</b>.${shown}`;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dal.analysis.diagnosis.history import History
-from dal.reports.explanation.elements import paragraph, table_element
+from dal.reports.explanation.elements import paragraph, prose, table_element
 from dal.reports.explanation.view import Section, View
 from dal.reports.offline.markup import escape
 
@@ -14,13 +14,13 @@ def method_section(view: View) -> Section:
     """Return the section."""
     history = view.history
     parts = [paragraph(sentence) for sentence in caveats(view)]
-    rows = [[escape(one.title), _outcome(len(one.findings), one.unknown), escape(one.method)] for one in view.detected]
+    rows = [[escape(one.title), _outcome(len(one.findings), one.unknown), prose(one.method)] for one in view.detected]
     if rows:
         parts += ["<h3>Tests</h3>", table_element(["Question", "Answer", "Method"], rows, 3, "text")]
     silenced = [f"{one.title}: {sentence}" for one in view.detected for sentence in one.silenced]
     parts.append("<h3>Kept back</h3>")
     if silenced:
-        parts.append("<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in silenced) + "</ul>")
+        parts.append("<ul>" + "".join(f"<li>{prose(sentence)}</li>" for sentence in silenced) + "</ul>")
     else:
         parts.append(paragraph("No guard kept anything back."))
     missing = missing_records(history)

@@ -19,7 +19,7 @@ from dal.reports.explanation import (
     run_section,
     training_section,
 )
-from dal.reports.explanation.elements import paragraph
+from dal.reports.explanation.elements import paragraph, prose
 from dal.reports.explanation.facts import Facts
 from dal.reports.explanation.headlines import Headlines, headlines
 from dal.reports.explanation.view import ImageOf, Section, View
@@ -74,7 +74,7 @@ def page(
         policy=content_policy([UNPACK + _script()]),
         refresh=REFRESH if live else "",
         title=escape(facts.title),
-        style=(_HERE / "page.css").read_text(encoding="utf-8") + "".join(section.style for section in sections),
+        style=_style(sections),
         links="".join(f'<a href="#{section.key}">{escape(section.link)}</a>' for section in sections),
         name=escape(facts.name),
         headlines=_headlines(headlines(detected), sections),
@@ -90,6 +90,17 @@ def page(
 def still(text: str) -> str:
     """Return a live page as one that does not reload itself."""
     return text.replace(REFRESH, "", 1)
+
+
+def _style(sections: Sequence[Section]) -> str:
+    # Figures have their height before they are drawn, so that links and a reload find their place.
+    heights = "".join(
+        f"#{key} {{ min-height: {spec['layout']['height']}px }}\n"
+        for section in sections
+        for key, spec in section.figures.items()
+        if "layout" in spec
+    )
+    return (_HERE / "page.css").read_text(encoding="utf-8") + heights + "".join(section.style for section in sections)
 
 
 def _script() -> str:
@@ -110,7 +121,7 @@ def _headlines(said: Headlines, sections: Sequence[Section]) -> str:
         return f'<a class="chip" href="#{key}">{escape(text or titles[key])}</a>'
 
     found = "".join(
-        f'<li class="found"><span>{escape(finding.sentence)}</span>{chip(finding.detector)}</li>'
+        f'<li class="found"><span>{prose(finding.sentence)}</span>{chip(finding.detector)}</li>'
         for finding in said.findings
     )
     parts = [f'<ul class="headlines">{found}</ul>' if found else ""]
@@ -122,7 +133,7 @@ def _headlines(said: Headlines, sections: Sequence[Section]) -> str:
         parts.append(f'<div class="row"><h3>Nothing found</h3><div class="chips">{chips}</div></div>')
     if said.unknown:
         lines = "".join(
-            f"<li>{chip(one.detector, one.title)} <span>{escape(one.quiet)}</span></li>" for one in said.unknown
+            f"<li>{chip(one.detector, one.title)} <span>{prose(one.quiet)}</span></li>" for one in said.unknown
         )
         parts.append(f'<div class="row"><h3>Cannot be told</h3><ul class="unknowns">{lines}</ul></div>')
     return "\n".join(part for part in parts if part)
