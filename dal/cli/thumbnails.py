@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from dal.errors import DalError, reason
 from dal.reports.explanation.view import ImageOf
 from dal.runs.files.same_data import changed
 from dal.runs.files.state import read_state
+from dal.runs.layout import CONFIG
+from dal.runs.saved_config import read_config
 
 
 def images_of(run: Path) -> tuple[ImageOf | None, str]:
@@ -23,6 +26,9 @@ def images_of(run: Path) -> tuple[ImageOf | None, str]:
     Raises DalError if there is no run.
     """
     before = str(read_state(run)["data"])
+    chosen = read_config(run / CONFIG).get("data")
+    if not (isinstance(chosen, Mapping) and "name" in chosen):
+        return None, "There are no thumbnails, because the run does not name its data set. Pass images to explain()."
     try:
         splits = load(build(config_to_rank(run, ())).data)
     except (DalError, OSError, ImportError) as error:

@@ -115,6 +115,15 @@ def test_ctrl_c_ends_watching_and_stops_the_page_from_reloading(run, capsys, mon
     assert 'http-equiv="refresh"' not in (run / "explain" / "report.html").read_text()
 
 
+def test_a_run_of_the_library_has_a_page_without_thumbnails(run, capsys):
+    (run / "config.yaml").write_text("seed: 1\nnote: whatever tells this run from others\n")
+    status, out, err = call(capsys, run)
+    assert (status, err.replace("Loading PyTorch and Lightning ...\n", "")) == (0, "")
+    assert out.startswith("unknown on run, seed 1")
+    text = (run / "explain" / "report.html").read_text()
+    assert "because the run does not name its data set. Pass images to explain()." in text
+
+
 def test_thumbnails_are_the_images_of_the_run(run):
     splits = load(Digits())
     state = json.loads((run / "state.json").read_text())

@@ -73,10 +73,10 @@ def _controls(view: View) -> str:
     options = "".join(f'<option value="{i}">round {at}</option>' for i, at in enumerate(rounds))
     names = "".join(f'<option value="{i}">{view.name(number)}</option>' for i, number in enumerate(view.classes))
     caption = (
-        "Each row is a class, and its cells are shares of its test images. In a difference, blue is a larger share "
-        "and orange a smaller one, and cells whose 95 % interval of the change contains 0 are pale (Agresti and Min, on the "
-        "images that both rounds tested). Many cells are looked at, so a few changes are chance. Choose a cell to see "
-        "the errors in it."
+        "Each row is a class, and its cells are shares of its test images. In a difference, blue is a larger share, "
+        "orange is a smaller one, and cells whose 95 % interval of the change contains 0 are pale (Agresti and Min, on "
+        "the images that both rounds tested). Many cells are looked at, so a few changes are chance. Choose a cell to "
+        "see the errors in it."
     )
     last = len(rounds) - 1
     return (

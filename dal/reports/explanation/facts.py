@@ -43,7 +43,11 @@ class Facts:
 
     @property
     def title(self) -> str:
-        """A line that names the run."""
+        """A line that names the run.
+
+        >>> Facts("runs/a", "digits", "margin", 0, True, [], np.empty(0)).title
+        'margin on digits, seed 0'
+        """
         return f"{self.acquisition} on {self.data}, seed {self.seed}"
 
 
