@@ -23,6 +23,7 @@ _EPILOG = """examples:
   dal report runs                                           compare all runs in a folder
   dal report runs --target 0.95 --prices label=0.1 gpu_hour=2     labels and money to reach an accuracy
   dal compare runs                                          statistics of acquisition functions, and an HTML page
+  dal explain runs/digits/margin/seed0                      what a run learned and lost, and what to collect next
   dal rank runs/digits/margin/seed0 acquisition=bald        what to label next
   dal label photos --classes cat,dog,bird                   label your images on a page while a model trains
   dal ask runs/label/photos --output ask.csv                what people are asked, as a file (dal tell takes it back)
@@ -119,6 +120,12 @@ def _dispatch(arguments: list[str]) -> int:
             presets=preset_keys(),
         )
         return 0
+    if options.command == "explain":
+        from dal.cli.explain import explain_command
+
+        if options.images:
+            _say_what_loads()
+        return explain_command(options.run, options.output, options.images, options.watch)
     if options.command == "report":
         from dal.costs.prices import parse_prices
         from dal.reports.overview import report
@@ -215,9 +222,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="show the labels and money to reach this test accuracy, such as 0.95 (default: campaign.target)",
     )
+    _add_explain(commands.add_parser("explain", help="what a run learned and lost and what to collect next, as a page"))
     _add_compare(commands.add_parser("compare", help="statistics of acquisition functions that share their seeds"))
     add_people(commands)
     return parser
+
+
+def _add_explain(explain: argparse.ArgumentParser) -> None:
+    explain.add_argument("run", metavar="RUN", help="run folder")
+    explain.add_argument("--output", metavar="FOLDER", help="output folder (default: RUN/explain)")
+    explain.add_argument(
+        "--no-images",
+        dest="images",
+        action="store_false",
+        help="leave out thumbnails of images, which can be personal data",
+    )
+    explain.add_argument(
+        "--watch", action="store_true", help="draw the page again after each round, until the run is done or Ctrl-C"
+    )
 
 
 def _add_compare(compare: argparse.ArgumentParser) -> None:
