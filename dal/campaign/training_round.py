@@ -45,9 +45,9 @@ def train_round(learner: ActiveLearner, setting: Setting, facts: Callable[[], Ma
     """
     records, recorder = setting.records, setting.recorder
     learner.logs = replace(learner.logs, folder=records.training_logs(learner.round))
-    recorder.before_fit(learner)
+    recorder.before_fit(learner, setting.test)
     result = learner.fit()
-    with recorder.testing(learner, setting.test, setting.followed):
+    with recorder.testing(learner, setting.followed):
         found = _tested(learner, setting.test)
         if learner.validation is not None and not result.monitor.startswith("val_"):
             found |= _validated(learner)

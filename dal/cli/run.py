@@ -44,6 +44,7 @@ from dal.runtime.console import SafeConsole
 from dal.runtime.distributed import is_rank_zero
 from dal.runtime.safe_text import visible
 from dal.sweep.command import sweep_command
+from dal.tasks import CLASSIFICATION
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model
 from dal.training.trainer.lightning import termination
 from dal.training.trainer.trainer_options import check_trainer_options
@@ -197,6 +198,8 @@ def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, 
     tested = f"{bought:,} of them for the test set" if bought else tested
     about = f" on {config['data']['name']}: {len(train):,} images in the pool, {tested}, {_names(train.classes)}"
     console.print(Text.assemble((config["acquisition"]["name"], "bold"), visible(about)))
+    if train.task.name != CLASSIFICATION.name and config["diagnosis"]["record"]:
+        console.print("Nothing is recorded for diagnosis, because images have several classes.")
     folder.describe_data(
         {"name": train.name, "classes": list(train.classes), "images": len(train)}
         | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
