@@ -13,6 +13,7 @@ from typing import Any
 
 from dal.campaign.people_state import PeopleState
 from dal.campaign.training_round import Setting, train_round
+from dal.costs.ledger import Ledger
 from dal.errors import DalError, WaitingForAnswers
 from dal.labeling.people.oracle import People
 from dal.labeling.people.refit import labels_to_refit, measured_rho, queue_size, refit_due
@@ -54,7 +55,10 @@ class _PeopleCampaign:
     def run(self) -> list[Round]:
         records = self.setting.records
         with self._phases():
-            while records.stage != DONE:
+            while records.stage != DONE or self._labels_changed():
+                if records.stage == DONE:
+                    self._train_again()
+                    continue
                 if records.stage == SELECT:
                     self._ask()
                 if records.stage == ANSWER:
@@ -65,6 +69,17 @@ class _PeopleCampaign:
                 self._train()
         return records.rows
 
+    def _labels_changed(self) -> bool:
+        """Return whether people changed labels that the last model has seen. It may have ended the campaign."""
+        seen = self.setting.records.rows[-1].get("answers_seq", 0)
+        return from_rank_zero(self.people.changed_labels(seen) if self.people.seq > seen else 0) > 0
+
+    def _train_again(self) -> None:
+        """Train once more after the end of the campaign. The round asks for nothing."""
+        self.state.learner.ledger = Ledger()
+        self.state.take(from_rank_zero(self.people.seq))
+        self._train()
+
     def _ask(self) -> None:
         records = self.setting.records
         self._tell_phase("scoring")
@@ -72,6 +87,7 @@ class _PeopleCampaign:
         seq = 0 if is_first else from_rank_zero(self.people.seq)
         self.state.look(seq)
         lines = self.state.lines(self._query_size())
+        records.answers_sha256 = self.people.sha256(seq)
         records.commit_asked(lines, seq, self.state.learner.ledger.row(), self.state.learner.scores)
         self.people.give_up(lines)
         self.arrived_before = 0 if is_first else self._arrived_since(seq)
@@ -145,12 +161,14 @@ class _PeopleCampaign:
         seq = records.answers_seq
         self._tell_phase("training")
         before = records.rows[-1].get("answers_seq", 0) if records.rows else 0
+        is_again = bool(records.rows and records.rows[-1].campaign_stopped)
+        again = {"labels_changed": self.people.changed_labels(before, seq)} if is_again else {}
 
         def facts() -> dict[str, Any]:
             weights = weights_sha256(learner.model.module.state_dict())
             arrived = self.arrived_before + self._arrived_since(seq)
             rho = {"rho": from_rank_zero(arrived)}
-            return self.people.facts(seq, before) | rho | {"weights_sha256": weights}
+            return self.people.facts(seq, before) | rho | again | {"weights_sha256": weights}
 
         test = self.setting.test
         fold = self.people.fold(seq)

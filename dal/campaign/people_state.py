@@ -17,6 +17,7 @@ from dal.labeling.people.events import LABEL
 from dal.labeling.people.first_asks import spare_points
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.oracle import People
+from dal.labeling.people.prefixes import check_prefixes, last_seen
 from dal.loop import ActiveLearner
 from dal.runs.asked import INITIAL, QUERY, TEST, VALIDATION, AskedLine
 from dal.runs.journal import Labeled
@@ -55,10 +56,11 @@ class PeopleState:
         records = self._records
         seq = records.answers_seq or 0
         fitted = int(records.rows[-1].get("answers_seq", 0)) if records.rows else 0
-        names = [self.people.fold(at).classes.names for at in (seq, fitted)]
-        self._replay(names[0])
+        check_prefixes(self.people.folder, records.rows, last_seen(records.asks, seq, records.answers_sha256))
+        before, names = (list(fold.classes.names) for fold in self.people.folds((fitted, seq)))
+        self._replay(names)
         # In the round in work, people may have added a class, which the last weights do not have.
-        self.learner.restore_model(records, has_weights=len(names[0]) == len(names[1]))
+        self.learner.restore_model(records, has_weights=len(before) == len(names))
 
     def _replay(self, names: Sequence[str]) -> None:
         """Make a learner for these classes that has seen the same answers at the same moments."""
@@ -68,8 +70,8 @@ class PeopleState:
         if not records.asks:
             return
         self._hold_out(records.asked)
-        for step in self._steps():
-            fold = self.people.fold(step.seq)
+        steps = list(self._steps())
+        for step, fold in zip(steps, self.people.folds(step.seq for step in steps), strict=True):
             self.learner.look_at(fold, [line.index for line in records.asked[: step.asked]], round=step.round)
         self.learner.round = len(records.rows) - (records.stage != TRAIN) if records.rows else 0
 
@@ -190,6 +192,7 @@ class PeopleState:
             self.learner.restore_model(records, has_weights=False)
         self.learner.round = len(records.rows)
         self.learner.look_at(fold, [line.index for line in records.asked], round=len(records.rows))
+        records.answers_sha256 = self.people.sha256(seq)
         records.commit_taken(self._new_labels(len(records.rows)), seq)
         return True
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from dal.cli.label_start import open_run
-from dal.cli.trainer_child import TrainerChild
+from dal.cli.trainer_keeper import TrainerKeeper
 from dal.errors import DalError, bad_value
 from dal.labeling.people.events import is_annotator
 from dal.labeling.people.leases import Leases
@@ -51,9 +51,9 @@ def label_command(options: argparse.Namespace) -> int:
         print(f"Label at {address}", flush=True)
         if options.open:
             webbrowser.open(address)
-        trainer = None if options.no_train else TrainerChild(run.path)
+        trainer = None if options.no_train else TrainerKeeper(run)
         try:
-            return _wait(run, trainer)
+            _wait(trainer)
         except (KeyboardInterrupt, _Terminated) as stop:
             print(f"\nStopped. {_counts(run)} The same command goes on.")
             return _INTERRUPTED if isinstance(stop, KeyboardInterrupt) else _TERMINATED
@@ -81,24 +81,12 @@ def _counts(run: PeopleRun) -> str:
     return f"{bought:,} answer{' is' if bought == 1 else 's are'} saved."
 
 
-def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
-    """Wait for Ctrl-C, and report how the trainer ends."""
-    told = False
+def _wait(trainer: TrainerKeeper | None) -> NoReturn:
+    """Wait for Ctrl-C, and print what the trainer does."""
     while True:
         time.sleep(_POLL_SECONDS)
-        if trainer is None or told or trainer.status is None:
-            continue
-        told = True
-        if trainer.status == 0:
-            print("The campaign has ended, and the model is trained. Ctrl-C ends the page.", flush=True)
-            continue
-        if trainer.status == 2 and not run.is_committed and not run.answers.refresh().seq:
-            run.discard_start()
-            raise DalError(trainer.last_words().removesuffix(".") + ".")
-        words = trainer.last_words()
-        trainer.tell_phase("stopped", words)
-        sentence = f"The trainer has stopped: {words} Answers are still saved. See {trainer.log}."
-        print(visible(sentence), flush=True)
+        for line in [] if trainer is None else trainer.look():
+            print(visible(line), flush=True)
 
 
 def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:

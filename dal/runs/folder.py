@@ -292,6 +292,7 @@ class RunFolder(Records):
         known: dict[str, Any] = {"primary_metric": self._metric, "settings": self.settings or None}
         if self.asks:
             known |= {"asks": [list(pair) for pair in self.asks], "answers_seq": self.answers_seq or 0}
+            known |= {"answers_sha256": self.answers_sha256}
         else:
             known |= {"pending": len(self.pending), "num_test": len(self.test) or None}
         write_state(self.path, state | {key: value for key, value in known.items() if value is not None})

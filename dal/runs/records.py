@@ -37,7 +37,8 @@ class Records:
     the test set.
 
     With people, ``asked`` has all lines of asked.csv, ``asks`` the queries in it, and ``answers_seq`` is the number of
-    answers that the last round with labels sees.
+    answers that the last round with labels sees. ``answers_sha256`` is the digest of the answers that the last query or
+    round saw, if it is known.
     """
 
     path: Path | None = None
@@ -58,6 +59,7 @@ class Records:
         self.asked: list[AskedLine] = []
         self.asks: list[Ask] = []
         self.answers_seq: int | None = None
+        self.answers_sha256: str | None = None
         self.costs: dict[str, Any] = {}
         self.scores: Tensor | None = None
         self.weights: Weights | None = None
@@ -82,7 +84,7 @@ class Records:
     def _start_over(self) -> None:
         """Forget the queries of a run without a finished round."""
         self.stage, self.selections, self.test, self.validation, self.pending = SELECT, [], [], [], []
-        self.asked, self.asks, self.answers_seq = [], [], None
+        self.asked, self.asks, self.answers_seq, self.answers_sha256 = [], [], None, None
         self.costs, self.scores = {}, None
 
     def commit_test_query(self, points: Sequence[Asked]) -> None:

@@ -44,6 +44,7 @@ def restore(records: Records, folder: Path, state: State, fingerprint: str, labe
         records.asks = [Ask(*values) for values in state["asks"]]
         # Before its first fit, a run has seen no answers.
         records.answers_seq = state["answers_seq"] if records.rows or state["stage"] == TRAIN else None
+        records.answers_sha256 = state.get("answers_sha256")
     if records.rows:
         records.weights = _tensors(folder, weights_file(len(records.rows) - 1), state)
         _check_counts(records, folder)

@@ -69,7 +69,16 @@ def people(tmp_path, data, quick):
 def unlike(row):
     """The entries of a row that tell the two ways apart: people's facts, times and the pass of suggestions."""
     times = ("seconds", "peak", "joules", "samples_forward_score", "flops_forward_score", "num_test")
-    facts = {"answers_seq", "behind", "num_unsure", "num_none", "num_corrected", "annotator_seconds", "rho"}
+    facts = {
+        "answers_seq",
+        "answers_sha256",
+        "behind",
+        "num_unsure",
+        "num_none",
+        "num_corrected",
+        "annotator_seconds",
+        "rho",
+    }
     return {k: v for k, v in row.items() if not k.startswith(times) and k not in facts | {"weights_sha256"}}
 
 
@@ -404,3 +413,50 @@ def test_a_run_that_waits_asks_for_spare_points_and_counts_no_earlier_answer_as_
     first = [line for line in asked(people.path) if line.round == 0]
     assert [line.kind for line in first] == ["initial"] * 8 + ["query"] * 6
     assert first == first_asks(people.data.ids, 3, initial_size=8, spare=6), "the page shows these before the trainer"
+
+
+def other_label(people, event):
+    return next(name for name in people.data.classes if name != event.label)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_labels_that_people_change_after_the_end_reach_one_more_model(people, waits):
+    rows = people.finish()
+    people.config = OracleConfig(kind="people", wait=waits)
+    assert people.start() == rows, "nothing has changed"
+    labelers, first = people.labelers, next(iter(people.labelers.answers.events()))
+    unlabeled = next(index for index in range(len(people.data)) if index not in set(labelers.answers.fold.points()))
+    labelers.label(unlabeled, "left")
+    assert len(people.start()) == len(rows), "a further label is no correction"
+    labelers.label(first.index, other_label(people, first))
+    again = people.start()
+    assert len(again) == len(rows) + 1 and again[-1]["campaign_stopped"] == "budget"
+    assert again[-1]["labels_changed"] == 1 and "labels_changed" not in again[-2]
+    assert again[-1]["weights_sha256"] != again[-2]["weights_sha256"]
+    assert len(asked(people.path)) == 30, "nobody is asked for more"
+    assert len(people.start()) == len(again)
+    people.config = OracleConfig(kind="people")  # as at the start
+    found = replayed(people)
+    assert (found.difference, found.rounds) == (None, len(again))
+    learner = restored(people)
+    assert int(learner.pool.labels(torch.tensor([first.index]))) == people.data.classes.index(
+        other_label(people, first)
+    )
+
+
+def test_a_kill_while_it_trains_again_changes_nothing(people, monkeypatch):
+    people.finish()
+    first = next(iter(people.labelers.answers.events()))
+    people.labelers.label(first.index, other_label(people, first))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("dal.campaign.people.train_round", killed)
+        people.start()
+    records = read_run_folder(people.path, people.data.fingerprint())
+    assert records.stage == "train"
+    rows = people.start()
+    assert len(rows) == 6 and rows[-1]["labels_changed"] == 1
+    assert replayed(people).difference is None
+
+
+def killed(*arguments):
+    raise KeyboardInterrupt

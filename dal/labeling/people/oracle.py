@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from dal.data.images import ImageData
 from dal.errors import bad_value
 from dal.labeling.oracle import OracleConfig
 from dal.labeling.people.answers import Answers
+from dal.labeling.people.corrections import labels_of, num_changed
 from dal.labeling.people.events import DAL, MERGE, NONE, SKIP, UNREADABLE, UNSURE, Answer
 from dal.labeling.people.fold import Fold
+from dal.labeling.people.prefixes import prefix_sha256
 from dal.labeling.people.wanted import wanted
 from dal.runs.asked import AskedLine
 from dal.tasks import CLASSIFICATION
@@ -65,6 +67,18 @@ class People:
         """Return the state after the first ``seq`` events, or after all."""
         return self.answers.fold if seq is None else self.answers.read(seq)
 
+    def folds(self, seqs: Iterable[int]) -> Iterator[Fold]:
+        """Yield the state after each of these numbers of events, which do not decrease. It is one object."""
+        return self.answers.prefixes(seqs)
+
+    def sha256(self, seq: int) -> str:
+        """Return the digest of the first ``seq`` lines of the journal."""
+        return prefix_sha256(self.folder, seq)
+
+    def changed_labels(self, since: int, upto: int | None = None) -> int:
+        """Return how many labels after ``since`` events are others after ``upto`` events, by default now."""
+        return num_changed(labels_of(self.fold(since)), self.fold(upto))
+
     def waiting(self, asked: Sequence[AskedLine]) -> list[AskedLine]:
         """Return the asked points that still need an answer, best first."""
         return wanted(asked, self.answers.fold, self.config.overlap)
@@ -98,6 +112,7 @@ class People:
         seconds = [one for one in fold.seconds[since + 1 :] if not math.isnan(one)]
         return {
             "answers_seq": seq,
+            "answers_sha256": self.sha256(seq),
             "behind": _changes(fold, since),
             "num_unsure": statuses.count(UNSURE),
             "num_none": statuses.count(NONE),

@@ -16,12 +16,14 @@ from dal.errors import DalError
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.first_asks import first_asks, spare_points
 from dal.labeling.people.page.asked_file import AskedFile
+from dal.labeling.people.prefixes import check_prefixes, seen_of
 from dal.runs.asked import AskedLine
 from dal.runs.files.atomic import write_text
 from dal.runs.files.committed import damaged, parsed, read_bytes
 from dal.runs.files.points import committed_ids
 from dal.runs.files.state import read_state
-from dal.runs.layout import ANSWERS, CONFIG, DATA, LABEL_START, STATE
+from dal.runs.journal import committed_rounds
+from dal.runs.layout import CONFIG, DATA, LABEL_START, STATE
 from dal.runs.saved_config import read_config
 from dal.runtime.refusals import explained
 
@@ -100,18 +102,13 @@ class PeopleRun:
     def answers(self) -> Answers:
         """The journal of answers.
 
-        Raises DalError if it lacks events that the trainer has seen, as after a copy of an older file.
+        Raises DalError if it lacks events that the trainer has seen, as after a copy of an older file, or has others.
         """
         answers = Answers(self.path, self.classes)
         if self.is_committed:
             state = read_state(self.path)
-            seen = max([state.get("answers_seq", 0), *(ask[1] for ask in state.get("asks", []))])
-            there = answers.refresh().seq
-            if there < seen:
-                raise DalError(
-                    f"answers: expected at least {seen:,} events in {ANSWERS} of {str(self.path)!r}, as the run has "
-                    f"seen, got {there:,}. Restore it, or choose another folder."
-                )
+            answers.refresh()
+            check_prefixes(self.path, committed_rounds(self.path, state), seen_of(state))
         return answers
 
     @cached_property

@@ -67,6 +67,8 @@ def tested(fold: Fold, test_indices: Sequence[int]) -> dict[str, int]:
 
 def nothing_to_label(facts: Facts, wanted: int, bought: int, budget: int | None) -> dict[str, str]:
     """Return why there is no image for a person, as a kind and a sentence."""
+    if facts.phase == "restarting":
+        return {"kind": "waiting", "sentence": "Nothing to label now: the trainer died and starts again soon."}
     if facts.error is not None:
         return {"kind": "error", "sentence": "Nothing to label now: the trainer has stopped."}
     if budget is not None and bought >= budget:
