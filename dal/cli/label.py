@@ -53,7 +53,7 @@ def label_command(options: argparse.Namespace) -> int:
             webbrowser.open(address)
         trainer = None if options.no_train else TrainerKeeper(run)
         try:
-            _wait(trainer)
+            _wait(run, trainer)
         except (KeyboardInterrupt, _Terminated) as stop:
             print(f"\nStopped. {_counts(run)} The same command goes on.")
             return _INTERRUPTED if isinstance(stop, KeyboardInterrupt) else _TERMINATED
@@ -81,19 +81,23 @@ def _counts(run: PeopleRun) -> str:
     return f"{bought:,} answer{' is' if bought == 1 else 's are'} saved."
 
 
-def _wait(trainer: TrainerKeeper | None) -> NoReturn:
-    """Wait for Ctrl-C, and print what the trainer does."""
+def _wait(run: PeopleRun, trainer: TrainerKeeper | None) -> NoReturn:
+    """Wait for Ctrl-C, and print what the trainer does, or without one that the budget is spent."""
+    budget, has_told = run.setting("campaign.budget"), False
     while True:
         time.sleep(_POLL_SECONDS)
         for line in [] if trainer is None else trainer.look():
             print(visible(line), flush=True)
+        if trainer is None and not has_told and budget is not None and run.answers.fold.bought >= budget:
+            has_told = True
+            print(f"The budget of {budget:,} labels is spent: the page asks for no more. Ctrl-C ends it.", flush=True)
 
 
 def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:
     """Return a server at the last address of the run, if it is free, so that open pages go on."""
     last = last_address(run.path)
     token = last.token if options.token_file is None else read_token(Path(options.token_file))
-    session, pictures = _session(run), _pictures(run)
+    session, pictures = _session(run, has_trainer=not options.no_train), _pictures(run)
     names = [name.lower() for name in options.server_name]
 
     def at(port: int) -> PageServer:
@@ -113,7 +117,7 @@ def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:
     return server
 
 
-def _session(run: PeopleRun) -> LabelingSession:
+def _session(run: PeopleRun, has_trainer: bool) -> LabelingSession:
     return LabelingSession(
         run.answers,
         run.asked,
@@ -121,7 +125,7 @@ def _session(run: PeopleRun) -> LabelingSession:
         Leases(_LEASE_SECONDS, run.setting("oracle.overlap", 1)),
         lease_file=run.path / LEASES,
         run=str(run.path.resolve()),
-        facts=RunFacts(run.path),
+        facts=RunFacts(run.path, has_trainer),
         budget=run.setting("campaign.budget"),
         prefetch=run.setting("oracle.prefetch", 8),
     )

@@ -14,7 +14,9 @@ from dal.data.sources.folder.names import check_class_names, check_listed_names
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.labeling.people.events import is_class_name
 from dal.labeling.people.people_run import UNLABELED, PeopleRun, images_digest, read_start, write_start
+from dal.runs.files.state import is_count
 from dal.runs.layout import ANSWERS, CONFIG, LABEL_START, STATE, UNCOMMITTED
+from dal.runs.saved_config import WHEN_ASKED
 from dal.runtime.refusals import explained
 
 RUNS = Path("runs") / "label"
@@ -33,9 +35,9 @@ def open_run(paths: Sequence[str], classes: str | None) -> PeopleRun:
         raise bad_value("dal label", "one folder of images, or one run folder", folders or "none")
     folder = Path(folders[0])
     if any(os.path.lexists(folder / name) for name in (LABEL_START, STATE, CONFIG)):
-        if overrides or classes is not None:
-            given = overrides[0] if overrides else f"--classes {classes}"
-            raise bad_value("dal label RUN", "no settings, because the run has its own", given)
+        if classes is not None:
+            raise bad_value("dal label RUN", "no settings, because the run has its own", f"--classes {classes}")
+        _change("dal label RUN", folder, overrides)
         return PeopleRun(folder)
     return _start(folder, overrides, classes)
 
@@ -63,11 +65,30 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
         if not known or not (is_committed or os.path.lexists(path / ANSWERS)):
             _create(path, root, all_overrides, config)
         elif before["overrides"] != all_overrides:
-            # Nothing is trained yet, so that a setting can be corrected.
+            # Nothing is trained yet, so that a setting can be corrected, or the settings only say when to ask people.
             write_start(path, all_overrides, config, before.get("images"))
-    elif overrides:
-        raise bad_value("dal label", f"no settings, because the run in {str(path)!r} has its own", overrides[0])
+    else:
+        _change("dal label", path, overrides)
     return PeopleRun(path)
+
+
+def _change(command: str, path: Path, overrides: Sequence[str]) -> None:
+    """Record other values of settings that say when people are asked.
+
+    Raises DalError for other settings, and for a run that `dal run` started, which has its settings from there.
+    """
+    if not overrides:
+        return
+    refused = [text for text in overrides if text.partition("=")[0] not in WHEN_ASKED]
+    if refused or not os.path.lexists(path / LABEL_START):
+        where = "" if command.endswith("RUN") else f" in {str(path)!r}"
+        raise bad_value(command, f"no settings, because the run{where} has its own", (refused or overrides)[0])
+    start = read_start(path)
+    keys = {text.partition("=")[0] for text in overrides}
+    kept = [text for text in start["overrides"] if text.partition("=")[0] not in keys]
+    data = start["config"]["data"]
+    config = start_config(Path(data["root"]), data["classes"], [*kept[_FIXED:], *overrides])
+    write_start(path, [*kept, *overrides], config, start.get("images"))
 
 
 def class_list(text: str) -> list[str]:
@@ -146,16 +167,27 @@ def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -
             place[last] = value
     config["data"] |= {"name": UNLABELED, "root": str(root.resolve()), "classes": list(classes)}
     config["oracle"]["kind"] = "people"
+    _check_budget(config["campaign"])
     if config["campaign"]["initial"] == "balanced":
         raise bad_value("campaign.initial", "random, typiclust or kmeans, which read no label", "balanced")
     return config
 
 
+def _check_budget(campaign: Mapping[str, Any]) -> None:
+    """Raise DalError if the first labels exceed the budget. A page without a trainer has no later check."""
+    needed, budget = [campaign[f"{name}_size"] for name in ("initial", "validation", "test")], campaign["budget"]
+    if not is_count(budget):
+        raise bad_value("campaign.budget", "a whole number", budget)
+    if all(map(is_count, [*needed, budget])) and sum(needed) > budget:
+        expected = f"at least the {sum(needed)} initial, validation and test labels"
+        raise bad_value("campaign.budget", expected, budget)
+
+
 def _check_same(path: Path, before: Sequence[str], now: Sequence[str]) -> None:
-    """Raise DalError for the first setting that differs. The order of settings does not matter."""
+    """Raise DalError for the first setting that differs and can change a result. Their order does not matter."""
     old, new = (dict(text.partition("=")[::2] for text in texts) for texts in (before, now))
     for key in dict.fromkeys([*new, *old]):
-        if old.get(key) != new.get(key):
+        if key not in WHEN_ASKED and old.get(key) != new.get(key):
             hint = " Change classes on its page." if key == "data.classes" else ""
             first, given = (texts.get(key) or "nothing" for texts in (old, new))
             raise DalError(

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dal.cli.main import exit_with
-from dal.labeling.people.people_run import PeopleRun, read_start
+from dal.labeling.people.people_run import PeopleRun, read_start, with_changes
 from dal.runs.layout import LOCK, STATE
 
 _PATIENCE_SECONDS = 60
@@ -46,7 +46,7 @@ def _config(path: Path) -> dict[str, Any]:
     is_committed = os.path.lexists(path / STATE)
     if not is_committed:
         _ = PeopleRun(path).files  # the page has shown these images
-    config = config_to_rank(path, []) if is_committed else compose(read_start(path)["overrides"])
+    config = with_changes(path, config_to_rank(path, [])) if is_committed else compose(read_start(path)["overrides"])
     return {**config, "run_dir": str(path), "oracle": {**config["oracle"], "wait": True}}
 
 

@@ -15,15 +15,19 @@ from dal.runs.files.committed import parsed, read_bytes
 
 Config = Mapping[str, Any]
 
-FREE = {
-    "acquisition.file",
-    "benchmark",
-    "compute",
+WHEN_ASKED = {
     "oracle.overlap",
     "oracle.poll_seconds",
     "oracle.prefetch",
     "oracle.refit_growth",
     "oracle.refit_labels",
+}
+"""Keys that say when people are asked. The records of a run contain what they led to."""
+
+FREE = WHEN_ASKED | {
+    "acquisition.file",
+    "benchmark",
+    "compute",
     "oracle.wait",
     "run_dir",
     "scoring.batch_size",

@@ -120,8 +120,11 @@ def finish_final_model(
     digest = _digest(labeled, validation)
     done = from_rank_zero(read_final_model(folder))
     # People can change labels after the final model. Rows of older runs have no digest.
-    if done is not None and names.items() <= done.items() and done["num_labeled"] == len(labeled[0]) and (
-        done.get("labels_sha256", digest) == digest
+    if (
+        done is not None
+        and names.items() <= done.items()
+        and done["num_labeled"] == len(labeled[0])
+        and (done.get("labels_sha256", digest) == digest)
     ):
         return done
     model = new_final_model(config, data, setup.seed)

@@ -24,7 +24,7 @@ from dal.runs.files.points import committed_ids
 from dal.runs.files.state import read_state
 from dal.runs.journal import committed_rounds
 from dal.runs.layout import CONFIG, DATA, LABEL_START, STATE
-from dal.runs.saved_config import read_config
+from dal.runs.saved_config import WHEN_ASKED, flatten, read_config
 from dal.runtime.refusals import explained
 
 UNLABELED = "unlabeled_folder"
@@ -33,7 +33,8 @@ UNLABELED = "unlabeled_folder"
 class PeopleRun:
     """A run whose labels come from people.
 
-    ``config`` are the settings of the run. Before the first commit, these are the settings in label.json.
+    ``config`` are the settings of the run. Before the first commit, these are the settings in label.json. Later, that
+    file only has those that say when people are asked.
 
     Raises DalError if the folder is not a run, is damaged, or has another oracle.
     """
@@ -50,7 +51,7 @@ class PeopleRun:
 
     def _read(self) -> Mapping[str, Any]:
         if os.path.lexists(self.path / CONFIG):
-            return read_config(self.path / CONFIG)
+            return with_changes(self.path, read_config(self.path / CONFIG))
         if os.path.lexists(self.path / LABEL_START):
             config: Mapping[str, Any] = read_start(self.path)["config"]
             return config
@@ -156,6 +157,15 @@ class PeopleRun:
         """Remove the settings of a run that could not start and has no answers."""
         with explained(path=self.path):
             (self.path / LABEL_START).unlink(missing_ok=True)
+
+
+def with_changes(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a run with the last values that `dal label` got for when people are asked."""
+    if not os.path.lexists(path / LABEL_START):
+        return dict(config)
+    given = dict(flatten(read_start(path)["config"]))
+    changes = {key.partition(".")[2]: given[key] for key in sorted(WHEN_ASKED & given.keys())}
+    return {**config, "oracle": {**config.get("oracle", {}), **changes}}
 
 
 def first_classes(folder: Path, config: Mapping[str, Any]) -> list[str]:
