@@ -18,6 +18,7 @@ from dal.labeling.people.first_asks import spare_points
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.oracle import People
 from dal.labeling.people.prefixes import check_prefixes, last_seen
+from dal.labeling.people.taking import points_between
 from dal.loop import ActiveLearner
 from dal.runs.asked import INITIAL, QUERY, TEST, VALIDATION, AskedLine
 from dal.runs.journal import Labeled
@@ -70,9 +71,14 @@ class PeopleState:
         if not records.asks:
             return
         self._hold_out(records.asked)
-        steps = list(self._steps())
-        for step, fold in zip(steps, self.people.folds(step.seq for step in steps), strict=True):
-            self.learner.look_at(fold, [line.index for line in records.asked[: step.asked]], round=step.round)
+        steps, before = list(self._steps()), 0
+        asked = [line.index for line in records.asked]
+        for place, fold in enumerate(self.people.folds(step.seq for step in steps), start=1):
+            step = steps[place - 1]
+            # The last step looks at all points. Before it, those whose answers changed are enough.
+            changed = None if place == len(steps) else points_between(fold, before)
+            self.learner.look_at(fold, asked[: step.asked], round=step.round, changed=changed)
+            before = step.seq
         self.learner.round = len(records.rows) - (records.stage != TRAIN) if records.rows else 0
 
     def _steps(self) -> Iterator[_Step]:

@@ -290,6 +290,14 @@ def test_a_replay_names_the_first_line_that_differs(people):
     difference = replayed(people).difference
     assert difference.startswith("line 12 of selections.csv: expected 1,2,"), difference
     assert replayed(people, to=0).difference is None
+    # The rounds name the lines that they saw.
+    for reads in (people.start, lambda: restored(people)):
+        with pytest.raises(DalError) as caught:
+            reads()
+        assert str(caught.value) == (
+            f"answers: the first 14 lines of answers.jsonl in {str(people.path)!r} are not those that round 1 saw. "
+            "Restore the file, and correct labels on the page or with dal tell."
+        )
 
 
 class Schedule:
