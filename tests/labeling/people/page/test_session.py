@@ -244,6 +244,12 @@ def test_the_status_says_what_is_known_of_the_model(tmp_path):
         (Facts(stopped="target"), None, "done", "Done: the campaign has ended (target)."),
         (Facts(phase="stopped"), None, "error", "Nothing to label now: no trainer is running."),
         (Facts(error="x"), None, "error", "Nothing to label now: the trainer has stopped."),
+        (
+            Facts(phase="restarting", error="x"),
+            None,
+            "waiting",
+            "Nothing to label now: the trainer died and starts again soon.",
+        ),
     ],
 )
 def test_the_page_says_why_there_is_nothing_to_label(tmp_path, facts, budget, kind, sentence):
