@@ -14,8 +14,10 @@ from urllib.parse import urlencode
 
 from dal.cli.label_start import open_run
 from dal.cli.trainer_child import TrainerChild
+from dal.data.sources.folder.gone import gone_sentence
 from dal.errors import DalError, bad_value
 from dal.labeling.people.events import is_annotator
+from dal.labeling.people.gone import given_up
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.address import Address, last_address, only_page, remember_address
 from dal.labeling.people.page.facts import RunFacts
@@ -48,6 +50,8 @@ def label_command(options: argparse.Namespace) -> int:
         name = {} if options.annotator is None else {"name": options.annotator}
         address = server.url + (f"&{urlencode(name)}" if name else "")
         print(visible(f"{run.path}: {_counts(run)}"))
+        for sentence in run.changes():
+            print(visible(sentence))
         print(f"Label at {address}", flush=True)
         if options.open:
             webbrowser.open(address)
@@ -82,10 +86,11 @@ def _counts(run: PeopleRun) -> str:
 
 
 def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
-    """Wait for Ctrl-C, and report how the trainer ends."""
-    told = False
+    """Wait for Ctrl-C, and report images that disappear and how the trainer ends."""
+    told, seq = False, run.answers.fold.seq
     while True:
         time.sleep(_POLL_SECONDS)
+        seq = _tell_gone(run, seq)
         if trainer is None or told or trainer.status is None:
             continue
         told = True
@@ -99,6 +104,20 @@ def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
         trainer.tell_phase("stopped", words)
         sentence = f"The trainer has stopped: {words} Answers are still saved. See {trainer.log}."
         print(visible(sentence), flush=True)
+
+
+def _tell_gone(run: PeopleRun, since: int) -> int:
+    """Name the images that dal has called unreadable after event ``since``, and return the last event.
+
+    Those that were gone at the start are named already.
+    """
+    with run.answers.mutex:
+        fold = run.answers.refresh()
+        ids = [run.ids[index] for index in given_up(fold, range(since + 1, fold.seq + 1))]
+    named = set(run.lost)
+    if new := [id for id in ids if id not in named]:
+        print(visible(gone_sentence(run.root or run.path, new)), flush=True)
+    return fold.seq
 
 
 def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:
@@ -135,6 +154,7 @@ def _session(run: PeopleRun) -> LabelingSession:
         run=str(run.path.resolve()),
         facts=RunFacts(run.path),
         budget=run.setting("campaign.budget"),
+        give_up=run.give_up,
         prefetch=run.setting("oracle.prefetch", 8),
     )
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from dal.config.settings import sections
 from dal.data.sources.folder.listing import existing_folder, list_images
-from dal.data.sources.folder.names import check_class_names, check_listed_names
+from dal.data.sources.folder.names import check_class_names, check_listed_names, composed
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.labeling.people.events import is_class_name
-from dal.labeling.people.people_run import UNLABELED, PeopleRun, images_digest, read_start, write_start
+from dal.labeling.people.people_run import PeopleRun
+from dal.labeling.people.start import UNLABELED, read_start, write_start
 from dal.runs.layout import ANSWERS, CONFIG, LABEL_START, STATE, UNCOMMITTED
 from dal.runtime.refusals import explained
 
@@ -120,7 +121,7 @@ def _create(path: Path, root: Path, overrides: list[str], config: Mapping[str, A
     listing.warn(classes=False)
     with explained("run_dir", path, "Choose another run_dir."):
         path.mkdir(parents=True, exist_ok=True)
-        write_start(path, overrides, config, images_digest(listing.files))
+        write_start(path, overrides, config, [composed(file) for file in listing.files])
 
 
 def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import pytest
 
 from dal.errors import DalError
 from dal.labeling.people.answers import Answers
-from dal.labeling.people.people_run import PeopleRun, write_start
+from dal.labeling.people.people_run import PeopleRun
+from dal.labeling.people.start import write_start
 from dal.runs.files.state import write_state
 from dal.runs.layout import ANSWERS
 
