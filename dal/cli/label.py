@@ -26,6 +26,7 @@ from dal.labeling.people.page.security import read_token
 from dal.labeling.people.page.server import PageServer
 from dal.labeling.people.page.session import LabelingSession
 from dal.labeling.people.people_run import PeopleRun
+from dal.labeling.people.start import read_start
 from dal.runs.layout import LEASES
 from dal.runtime.safe_text import visible
 
@@ -50,7 +51,7 @@ def label_command(options: argparse.Namespace) -> int:
         name = {} if options.annotator is None else {"name": options.annotator}
         address = server.url + (f"&{urlencode(name)}" if name else "")
         print(visible(f"{run.path}: {_counts(run)}"))
-        for sentence in run.changes():
+        for sentence in [*_sizes(run), *run.changes()]:
             print(visible(sentence))
         print(f"Label at {address}", flush=True)
         if options.open:
@@ -78,6 +79,13 @@ def _termination() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _sizes(run: PeopleRun) -> list[str]:
+    """Return a sentence about the sizes of a new run that follow from the number of its images."""
+    sizes = [] if run.is_committed else read_start(run.path)["sizes"]
+    images = f"{len(run.ids):,} image{'' if len(run.ids) == 1 else 's'}"
+    return [f"Sizes for {images}: {', '.join(sizes)}."] if sizes else []
 
 
 def _counts(run: PeopleRun) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dal.cli.small_folder import small_sizes
 from dal.config.settings import sections
 from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import check_class_names, check_listed_names, composed
@@ -55,17 +56,17 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
     if classes is not None:
         names = class_list(classes)
         all_overrides = start_overrides(root, names, overrides)
-        config = start_config(root, names, overrides)
+        _ = start_config(root, names, overrides)  # an invalid setting creates no folder
         is_committed = os.path.lexists(path / STATE)
         before: dict[str, Any] = read_start(path) if known else {"overrides": all_overrides}
         if is_committed or before["overrides"][:_FIXED] != all_overrides[:_FIXED]:
             _check_same(path, before["overrides"], all_overrides)
         # Without an answer and a commit, nothing depends on the images at the first start.
         if not known or not (is_committed or os.path.lexists(path / ANSWERS)):
-            _create(path, root, all_overrides, config)
+            _create(path, root, names, all_overrides)
         elif before["overrides"] != all_overrides:
             # Nothing is trained yet, so that a setting can be corrected.
-            write_start(path, all_overrides, config, before.get("images"))
+            _write(path, root, names, all_overrides, before.get("images"))
     elif overrides:
         raise bad_value("dal label", f"no settings, because the run in {str(path)!r} has its own", overrides[0])
     return PeopleRun(path)
@@ -109,7 +110,7 @@ def _run_dir(root: Path, overrides: Sequence[str]) -> tuple[str, list[str]]:
     return (given[-1] if given else str(RUNS / (root.resolve().name or "images"))), rest
 
 
-def _create(path: Path, root: Path, overrides: list[str], config: Mapping[str, Any]) -> None:
+def _create(path: Path, root: Path, classes: Sequence[str], overrides: list[str]) -> None:
     if path.is_dir() and any(entry.name not in UNCOMMITTED for entry in path.iterdir()):
         raise DalError(f"run_dir: {str(path)!r} is not a run folder and not empty. Choose another with run_dir=FOLDER.")
     if path.resolve().is_relative_to(root.resolve()):
@@ -121,7 +122,19 @@ def _create(path: Path, root: Path, overrides: list[str], config: Mapping[str, A
     listing.warn(classes=False)
     with explained("run_dir", path, "Choose another run_dir."):
         path.mkdir(parents=True, exist_ok=True)
-        write_start(path, overrides, config, [composed(file) for file in listing.files])
+        _write(path, root, classes, overrides, [composed(file) for file in listing.files])
+
+
+def _write(path: Path, root: Path, classes: Sequence[str], overrides: list[str], images: list[str] | None) -> None:
+    """Write the settings of a run, with sizes that fit the number of its images."""
+    own = overrides[_FIXED:]
+    config = start_config(root, classes, own)
+    sizes = []
+    if images is not None:
+        given = [key.partition(".")[2] for text in own if (key := text.partition("=")[0].lstrip("+~"))]
+        found = small_sizes(len(images), config["campaign"], given, len(classes), config["oracle"]["overlap"])
+        sizes = [f"campaign.{name}={size}" for name, size in found.items()]
+    write_start(path, overrides, start_config(root, classes, [*own, *sizes]), images, sizes)
 
 
 def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:

@@ -44,7 +44,11 @@ def _config(path: Path) -> dict[str, Any]:
     from dal.config.saved_run import config_to_rank
 
     is_committed = os.path.lexists(path / STATE)
-    config = config_to_rank(path, []) if is_committed else compose(read_start(path)["overrides"])
+    if is_committed:
+        config = config_to_rank(path, [])
+    else:
+        start = read_start(path)
+        config = compose([*start["overrides"], *start["sizes"]])
     return {**config, "run_dir": str(path), "oracle": {**config["oracle"], "wait": True}}
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any
 
+from dal.data.sources.folder.gone import gone
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.events import DAL, UNDO, UNREADABLE
 from dal.labeling.people.fold import Fold
+from dal.runs.asked import AskedLine
 
 
 def note_gone(
@@ -33,6 +36,14 @@ def note_gone(
     if drafts:
         answers.record_all(drafts)
     return lost, back
+
+
+def give_up(answers: Answers, root: Path, files: Sequence[str], lines: Sequence[AskedLine]) -> list[AskedLine]:
+    """Answer ``unreadable`` in the name of dal for asked images whose files are gone, and return the other lines."""
+    lost = set(gone(root, files, [line.index for line in lines]))
+    points = {line.index: line.id for line in lines if line.index in lost}
+    note_gone(answers, points, lost, {line.index: line.ask for line in lines})
+    return [line for line in lines if line.index not in lost]
 
 
 def _standing(fold: Fold, index: int) -> tuple[str, int | None]:

@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dal.data.sources.folder.gone import gone, gone_sentence, new_images_sentence
+from dal.data.sources.folder.gone import gone_sentence, new_images_sentence
 from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import composed
 from dal.errors import DalError
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.first_asks import first_asks, spare_points
-from dal.labeling.people.gone import note_gone
+from dal.labeling.people.gone import give_up
 from dal.labeling.people.page.asked_file import AskedFile
 from dal.labeling.people.start import UNLABELED, first_images, read_start
 from dal.runs.asked import AskedLine
@@ -110,16 +110,11 @@ class PeopleRun:
             *([new_images_sentence(self.root, new)] if new else []),
         ]
 
-    def gone(self, indices: Sequence[int]) -> list[int]:
-        """Return those of the images whose files are gone."""
-        return [] if self.files is None or self.root is None else gone(self.root, self.files, indices)
-
     def give_up(self, lines: Sequence[AskedLine]) -> list[AskedLine]:
         """Answer ``unreadable`` in the name of dal for images that are gone, and return the lines of the others."""
-        lost = set(self.gone([line.index for line in lines]))
-        points = {line.index: line.id for line in lines if line.index in lost}
-        note_gone(self.answers, points, lost, {line.index: line.ask for line in lines})
-        return [line for line in lines if line.index not in lost]
+        if self.files is None or self.root is None:
+            return list(lines)
+        return give_up(self.answers, self.root, self.files, lines)
 
     @cached_property
     def answers(self) -> Answers:

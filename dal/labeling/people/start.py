@@ -19,9 +19,19 @@ from dal.runs.saved_config import read_config
 UNLABELED = "unlabeled_folder"
 
 
-def write_start(path: Path, overrides: list[str], config: Mapping[str, Any], images: Sequence[str] | None) -> None:
-    """Write the settings of a new run, from which the trainer starts, and the ids of its images."""
-    start = {"overrides": overrides, "config": config, "images": None if images is None else list(images)}
+def write_start(
+    path: Path,
+    overrides: list[str],
+    config: Mapping[str, Any],
+    images: Sequence[str] | None,
+    sizes: Sequence[str] = (),
+) -> None:
+    """Write the settings of a new run, from which the trainer starts, and the ids of its images.
+
+    ``sizes`` are overrides that follow from the number of images.
+    """
+    images = None if images is None else list(images)
+    start = {"overrides": overrides, "sizes": list(sizes), "config": config, "images": images}
     write_text(path / LABEL_START, json.dumps(start, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -30,9 +40,9 @@ def read_start(path: Path) -> dict[str, Any]:
     data = read_bytes(path, LABEL_START)
     start: Any = parsed(path, LABEL_START, lambda: json.loads(data))
     is_fine = isinstance(start, dict) and isinstance(start.get("config"), dict)
-    overrides = start.get("overrides") if is_fine else None
-    if not (isinstance(overrides, list) and all(isinstance(one, str) for one in overrides)):
-        raise damaged(path, LABEL_START)
+    for texts in (start.get("overrides"), start.setdefault("sizes", [])) if is_fine else (None,):
+        if not (isinstance(texts, list) and all(isinstance(one, str) for one in texts)):
+            raise damaged(path, LABEL_START)
     found: dict[str, Any] = start
     return found
 
