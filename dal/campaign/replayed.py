@@ -119,9 +119,10 @@ class _Replay:
         if lost := sorted(self.lost.intersection(indices)):
             ids = [self.state.people.data.ids[index] for index in lost]
             images = "1 image that is" if len(ids) == 1 else f"{len(ids):,} images that are"
+            earlier = f", or replay the rounds before with --to {round - 1}" if round else ""
             raise DalError(
                 f"replay: round {round} cannot be trained again, because it used {images} gone now ({shown(ids)}). "
-                "Restore the data, or replay earlier rounds with --to."
+                f"Restore the data{earlier}."
             )
 
     def _first_difference(self, name: str, first: int, expected: str, got: str) -> bool:
@@ -134,5 +135,5 @@ class _Replay:
     def _differs(self, name: str, line: int, expected: str, got: str) -> bool:
         self.result.difference = f"line {line} of {name}: expected {expected}, got {got}."
         if self.lost:
-            self.result.difference += f" {len(self.lost):,} images that the run ranked are gone now."
+            self.result.difference += f" The number of images that are gone now: {len(self.lost):,}."
         return True
