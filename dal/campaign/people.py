@@ -84,6 +84,8 @@ class _PeopleCampaign:
         records = self.setting.records
         self._tell_phase("scoring")
         is_first = not records.asks
+        if not is_first:
+            self.people.look_again(records.asked)
         seq = 0 if is_first else from_rank_zero(self.people.seq)
         self.state.look(seq)
         lines = self.state.lines(self._query_size())
@@ -113,6 +115,7 @@ class _PeopleCampaign:
 
     def _wait(self) -> int:
         """Return the number of answers that the next round sees, once they are enough."""
+        self.people.look_again(self.setting.records.asked)
         while True:
             seq = from_rank_zero(self._enough())
             if seq is not None:
@@ -126,6 +129,8 @@ class _PeopleCampaign:
         """Return the number of answers so far, or None if the next round needs more."""
         records, people = self.setting.records, self.people
         seq = people.seq
+        if people.give_up(people.waiting(records.asked)):
+            seq = people.seq
         open_lines = people.waiting(records.asked)
         if not open_lines:
             return seq

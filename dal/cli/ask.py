@@ -27,7 +27,7 @@ def ask_command(run: str, size: int | None, format: str, output: str | None) -> 
     opened = PeopleRun(run)
     answers = opened.answers
     answers.refresh()
-    asked = wanted(opened.asked(), answers.fold, opened.setting("oracle.overlap", 1))[:size]
+    asked = opened.give_up(wanted(opened.asked(), answers.fold, opened.setting("oracle.overlap", 1)))[:size]
     text = asked_text(asked, format)
     if output is None:
         sys.stdout.write(text)

@@ -14,8 +14,10 @@ from urllib.parse import urlencode
 
 from dal.cli.label_start import open_run
 from dal.cli.trainer_keeper import TrainerKeeper
+from dal.data.sources.folder.gone import gone_sentence
 from dal.errors import DalError, bad_value
 from dal.labeling.people.events import is_annotator
+from dal.labeling.people.gone import given_up
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.address import Address, last_address, only_page, remember_address
 from dal.labeling.people.page.facts import RunFacts
@@ -24,6 +26,7 @@ from dal.labeling.people.page.security import read_token
 from dal.labeling.people.page.server import PageServer
 from dal.labeling.people.page.session import LabelingSession
 from dal.labeling.people.people_run import PeopleRun
+from dal.labeling.people.start import read_start
 from dal.runs.layout import LEASES
 from dal.runtime.safe_text import visible
 
@@ -48,6 +51,8 @@ def label_command(options: argparse.Namespace) -> int:
         name = {} if options.annotator is None else {"name": options.annotator}
         address = server.url + (f"&{urlencode(name)}" if name else "")
         print(visible(f"{run.path}: {_counts(run)}"))
+        for sentence in [*_sizes(run), *run.changes()]:
+            print(visible(sentence))
         print(f"Label at {address}", flush=True)
         if options.open:
             webbrowser.open(address)
@@ -76,21 +81,43 @@ def _termination() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _sizes(run: PeopleRun) -> list[str]:
+    """Return a sentence about the sizes of a new run that follow from the number of its images."""
+    sizes = [] if run.is_committed else read_start(run.path)["sizes"]
+    images = f"{len(run.ids):,} image{'' if len(run.ids) == 1 else 's'}"
+    return [f"Sizes for {images}: {', '.join(sizes)}."] if sizes else []
+
+
 def _counts(run: PeopleRun) -> str:
     bought = run.answers.refresh().bought
     return f"{bought:,} answer{' is' if bought == 1 else 's are'} saved."
 
 
 def _wait(run: PeopleRun, trainer: TrainerKeeper | None) -> NoReturn:
-    """Wait for Ctrl-C, and print what the trainer does, or without one that the budget is spent."""
-    budget, has_told = run.setting("campaign.budget"), False
+    """Wait for Ctrl-C, and print what the trainer does, which images disappear, or that the budget is spent."""
+    budget, has_told, seq = run.setting("campaign.budget"), False, run.answers.fold.seq
     while True:
         time.sleep(_POLL_SECONDS)
+        seq = _tell_gone(run, seq)
         for line in [] if trainer is None else trainer.look():
             print(visible(line), flush=True)
         if trainer is None and not has_told and budget is not None and run.answers.fold.bought >= budget:
             has_told = True
             print(f"The budget of {budget:,} labels is spent: the page asks for no more. Ctrl-C ends it.", flush=True)
+
+
+def _tell_gone(run: PeopleRun, since: int) -> int:
+    """Name the images that dal has called unreadable after event ``since``, and return the last event.
+
+    Those that were gone at the start are named already.
+    """
+    with run.answers.mutex:
+        fold = run.answers.refresh()
+        ids = [run.ids[index] for index in given_up(fold, range(since + 1, fold.seq + 1))]
+    named = set(run.lost)
+    if new := [id for id in ids if id not in named]:
+        print(visible(gone_sentence(run.root or run.path, new)), flush=True)
+    return fold.seq
 
 
 def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:
@@ -127,6 +154,7 @@ def _session(run: PeopleRun, has_trainer: bool) -> LabelingSession:
         run=str(run.path.resolve()),
         facts=RunFacts(run.path, has_trainer),
         budget=run.setting("campaign.budget"),
+        give_up=run.give_up,
         prefetch=run.setting("oracle.prefetch", 8),
     )
 

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dal.cli.small_folder import small_sizes
 from dal.config.settings import sections
 from dal.data.sources.folder.listing import existing_folder, list_images
-from dal.data.sources.folder.names import check_class_names, check_listed_names
+from dal.data.sources.folder.names import check_class_names, check_listed_names, composed
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.labeling.people.events import is_class_name
-from dal.labeling.people.people_run import UNLABELED, PeopleRun, images_digest, read_start, write_start
+from dal.labeling.people.people_run import PeopleRun
+from dal.labeling.people.start import UNLABELED, read_start, write_start
 from dal.runs.files.state import is_count
 from dal.runs.layout import ANSWERS, CONFIG, LABEL_START, STATE, UNCOMMITTED
 from dal.runs.saved_config import WHEN_ASKED
@@ -56,17 +58,18 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
     if classes is not None:
         names = class_list(classes)
         all_overrides = start_overrides(root, names, overrides)
-        config = start_config(root, names, overrides)
+        _ = start_config(root, names, overrides)  # an invalid setting creates no folder
         is_committed = os.path.lexists(path / STATE)
         before: dict[str, Any] = read_start(path) if known else {"overrides": all_overrides}
         if is_committed or before["overrides"][:_FIXED] != all_overrides[:_FIXED]:
             _check_same(path, before["overrides"], all_overrides)
         # Without an answer and a commit, nothing depends on the images at the first start.
         if not known or not (is_committed or os.path.lexists(path / ANSWERS)):
-            _create(path, root, all_overrides, config)
+            _create(path, root, names, all_overrides)
         elif before["overrides"] != all_overrides:
             # Nothing is trained yet, so that a setting can be corrected, or the settings only say when to ask people.
-            write_start(path, all_overrides, config, before.get("images"))
+            images = before.get("images")
+            write_start(path, all_overrides, *_sized(root, names, all_overrides, images), images=images)
     else:
         _change("dal label", path, overrides)
     return PeopleRun(path)
@@ -87,8 +90,8 @@ def _change(command: str, path: Path, overrides: Sequence[str]) -> None:
     keys = {text.partition("=")[0] for text in overrides}
     kept = [text for text in start["overrides"] if text.partition("=")[0] not in keys]
     data = start["config"]["data"]
-    config = start_config(Path(data["root"]), data["classes"], [*kept[_FIXED:], *overrides])
-    write_start(path, [*kept, *overrides], config, start.get("images"))
+    config = start_config(Path(data["root"]), data["classes"], [*kept[_FIXED:], *overrides, *start["sizes"]])
+    write_start(path, [*kept, *overrides], config, start["sizes"], images=start.get("images"))
 
 
 def class_list(text: str) -> list[str]:
@@ -129,7 +132,7 @@ def _run_dir(root: Path, overrides: Sequence[str]) -> tuple[str, list[str]]:
     return (given[-1] if given else str(RUNS / (root.resolve().name or "images"))), rest
 
 
-def _create(path: Path, root: Path, overrides: list[str], config: Mapping[str, Any]) -> None:
+def _create(path: Path, root: Path, classes: Sequence[str], overrides: list[str]) -> None:
     if path.is_dir() and any(entry.name not in UNCOMMITTED for entry in path.iterdir()):
         raise DalError(f"run_dir: {str(path)!r} is not a run folder and not empty. Choose another with run_dir=FOLDER.")
     if path.resolve().is_relative_to(root.resolve()):
@@ -139,9 +142,26 @@ def _create(path: Path, root: Path, overrides: list[str], config: Mapping[str, A
         left_out = f" (skipped: {listing.summary()})" if listing.left_out else ""
         raise bad_content("data.root", "a folder tree with images", f"none in {str(root)!r}{left_out}")
     listing.warn(classes=False)
+    images = [composed(file) for file in listing.files]
+    config, sizes = _sized(root, classes, overrides, images)
     with explained("run_dir", path, "Choose another run_dir."):
         path.mkdir(parents=True, exist_ok=True)
-        write_start(path, overrides, config, images_digest(listing.files))
+        write_start(path, overrides, config, sizes, images=images)
+
+
+def _sized(
+    root: Path, classes: Sequence[str], overrides: list[str], images: Sequence[str] | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings of a run, and the sizes among them that follow from the number of its images."""
+    own = overrides[_FIXED:]
+    config, sizes = start_config(root, classes, own), []
+    if images is not None:
+        given = [key.partition(".")[2] for text in own if (key := text.partition("=")[0].lstrip("+~"))]
+        found = small_sizes(len(images), config["campaign"], given, len(classes), config["oracle"]["overlap"])
+        sizes = [f"campaign.{name}={size}" for name, size in found.items()]
+        config = start_config(root, classes, [*own, *sizes])
+    _check_budget(config["campaign"])
+    return config, sizes
 
 
 def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
@@ -167,7 +187,6 @@ def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -
             place[last] = value
     config["data"] |= {"name": UNLABELED, "root": str(root.resolve()), "classes": list(classes)}
     config["oracle"]["kind"] = "people"
-    _check_budget(config["campaign"])
     if config["campaign"]["initial"] == "balanced":
         raise bad_value("campaign.initial", "random, typiclust or kmeans, which read no label", "balanced")
     return config

@@ -21,6 +21,7 @@ from rich.text import Text
 from dal.campaign import run
 from dal.cli.failures import explanation
 from dal.cli.flags import check_package, one_sentence, parse_flags
+from dal.cli.run_data import load_for_run
 from dal.cli.terminal import STOPPED, CampaignProgress, change_sentence, closing_table, round_line
 from dal.config.folder import config_folder
 from dal.config.overrides import check_overrides, compose, quoted, under_current_keys, with_own_files
@@ -29,7 +30,6 @@ from dal.config.trainer import with_objects
 from dal.config.trusted_files import remember
 from dal.config.values.resolve import resolve
 from dal.costs.prices import PricesConfig
-from dal.data import load
 from dal.data.images import ImageSplits
 from dal.errors import DalError, bad_content, bad_value
 from dal.loop import ActiveLearner
@@ -131,7 +131,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     if "file" in config["acquisition"]:
         remember(config["acquisition"]["file"])
     check_trainer_options(built.trainer)
-    splits = load(built.data)
+    splits = load_for_run(built.data, Path(built.run_dir))
     with CampaignProgress(console, built.campaign.budget) as progress, ExitStack() as until_done, termination():
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits, progress)
         metric = splits.train.task.primary_metric

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from dal.cli.trainer_keeper import TrainerKeeper
-from dal.labeling.people.people_run import PeopleRun, write_start
+from dal.labeling.people.people_run import PeopleRun
+from dal.labeling.people.start import write_start
 from dal.runs.files.state import write_state
 
 CONFIG = {"data": {"name": "unlabeled_folder", "classes": ["cat", "dog"]}, "oracle": {"kind": "people"}}
@@ -22,7 +23,7 @@ class Kept:
     """A run with a keeper, a clock and trainers that end when they are told to."""
 
     def __init__(self, path):
-        write_start(path, [], CONFIG, None)
+        write_start(path, [], CONFIG, images=None)
         self.run, self.now, self.started = PeopleRun(path), 0.0, []
         self.keeper = TrainerKeeper(self.run, self.start, lambda: self.now)
 

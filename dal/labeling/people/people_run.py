@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dal.data.sources.folder.gone import gone_sentence, new_images_sentence
 from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import composed
 from dal.errors import DalError
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.first_asks import first_asks, spare_points
+from dal.labeling.people.gone import give_up
 from dal.labeling.people.page.asked_file import AskedFile
 from dal.labeling.people.prefixes import check_prefixes, seen_of
+from dal.labeling.people.start import UNLABELED, first_images, read_start
 from dal.runs.asked import AskedLine
-from dal.runs.files.atomic import write_text
 from dal.runs.files.committed import damaged, parsed, read_bytes
 from dal.runs.files.points import committed_ids
 from dal.runs.files.state import read_state
@@ -26,8 +27,6 @@ from dal.runs.journal import committed_rounds
 from dal.runs.layout import CONFIG, DATA, LABEL_START, STATE
 from dal.runs.saved_config import WHEN_ASKED, flatten, read_config
 from dal.runtime.refusals import explained
-
-UNLABELED = "unlabeled_folder"
 
 
 class PeopleRun:
@@ -86,18 +85,39 @@ class PeopleRun:
     def files(self) -> list[str] | None:
         """The path of each image relative to root, by index, or None if the listing does not number the points.
 
-        The images are those that the run started with, although the folder may have others now. Raises DalError if the
-        run has no commit that says which.
+        The images are those that the run started with, although the folder may have others now.
         """
         if self.setting("data.name") != UNLABELED or self.root is None:
             return None
-        files = list_images(self.root, "data.root").files
-        ids = committed_ids(self.path, read_state(self.path)) if self.is_committed else None
-        if ids is not None:
-            by_id = {composed(file): file for file in files}
-            return [by_id.get(id, id) for id in ids]
-        check_images(self.path, self.root, files)
-        return files
+        first = first_images(self.path, self.root)
+        return list(self._listed.values()) if first is None else [self._listed.get(id, id) for id in first.ids]
+
+    @cached_property
+    def _listed(self) -> dict[str, str]:
+        """The paths of the images that are in the folder now, by id."""
+        return {composed(file): file for file in list_images(self.root or Path(), "data.root").files}
+
+    @cached_property
+    def lost(self) -> list[str]:
+        """The ids of the images that were gone when the run was opened."""
+        return [] if self.files is None else [id for id in self.ids if id not in self._listed]
+
+    def changes(self) -> list[str]:
+        """Return a sentence for the images that are gone, and one for those that are not part of the run."""
+        if self.files is None or self.root is None:
+            return []
+        first = set(self.ids)
+        new = [id for id in self._listed if id not in first]
+        return [
+            *([gone_sentence(self.root, self.lost)] if self.lost else []),
+            *([new_images_sentence(self.root, new)] if new else []),
+        ]
+
+    def give_up(self, lines: Sequence[AskedLine]) -> list[AskedLine]:
+        """Answer ``unreadable`` in the name of dal for images that are gone, and return the lines of the others."""
+        if self.files is None or self.root is None:
+            return list(lines)
+        return give_up(self.answers, self.root, self.files, lines)
 
     @cached_property
     def answers(self) -> Answers:
@@ -182,39 +202,3 @@ def first_classes(folder: Path, config: Mapping[str, Any]) -> list[str]:
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise damaged(folder, DATA, "it has no classes")
     return names
-
-
-def check_images(path: Path, root: Path, files: Sequence[str]) -> None:
-    """Raise DalError if the images are not those with which `dal label` started a run without a commit."""
-    if not os.path.lexists(path / LABEL_START):
-        return
-    first, now = read_start(path).get("images"), images_digest(files)
-    if first is not None and first != now:
-        raise DalError(
-            f"data: expected the images of the start of the run {str(path)!r} in {str(root)!r}, got others. Restore "
-            "them, or choose another run with run_dir=FOLDER."
-        )
-
-
-def images_digest(files: Iterable[str]) -> str:
-    """Return a digest of the paths of images."""
-    text = "\0".join(map(composed, files))
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-
-
-def write_start(path: Path, overrides: list[str], config: Mapping[str, Any], images: str | None) -> None:
-    """Write the settings of a new run, from which the trainer starts, and a digest of its images."""
-    text = json.dumps({"overrides": overrides, "config": config, "images": images}, indent=1, ensure_ascii=False)
-    write_text(path / LABEL_START, text + "\n")
-
-
-def read_start(path: Path) -> dict[str, Any]:
-    """Return the settings with which `dal label` started a run. Raises DalError for a damaged file."""
-    data = read_bytes(path, LABEL_START)
-    start: Any = parsed(path, LABEL_START, lambda: json.loads(data))
-    is_fine = isinstance(start, dict) and isinstance(start.get("config"), dict)
-    overrides = start.get("overrides") if is_fine else None
-    if not (isinstance(overrides, list) and all(isinstance(one, str) for one in overrides)):
-        raise damaged(path, LABEL_START)
-    found: dict[str, Any] = start
-    return found

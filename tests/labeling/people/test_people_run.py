@@ -4,8 +4,9 @@ import pytest
 
 from dal.errors import DalError
 from dal.labeling.people.answers import Answers
-from dal.labeling.people.people_run import PeopleRun, write_start
+from dal.labeling.people.people_run import PeopleRun
 from dal.labeling.people.prefixes import prefix_sha256
+from dal.labeling.people.start import write_start
 from dal.runs.files.state import write_state
 from dal.runs.layout import ANSWERS
 
@@ -14,7 +15,7 @@ CONFIG = {"data": {"name": "unlabeled_folder", "classes": ["cat", "dog"]}, "orac
 
 @pytest.mark.parametrize("seen", [{"answers_seq": 3}, {"answers_seq": 1, "asks": [[0, 0, 0], [4, 3, 1]]}])
 def test_a_journal_that_lost_whole_lines_takes_no_more_answers(tmp_path, seen):
-    write_start(tmp_path, [], CONFIG, None)
+    write_start(tmp_path, [], CONFIG, images=None)
     answers = Answers(tmp_path, ["cat", "dog"])
     for index in range(3):
         answers.record({"kind": "label", "index": index, "id": f"{index}.jpg", "label": "cat"})
@@ -28,7 +29,7 @@ def test_a_journal_that_lost_whole_lines_takes_no_more_answers(tmp_path, seen):
 
 
 def test_a_journal_whose_lines_changed_is_refused_unless_nobody_digested_them(tmp_path):
-    write_start(tmp_path, [], CONFIG, None)
+    write_start(tmp_path, [], CONFIG, images=None)
     answers = Answers(tmp_path, ["cat", "dog"])
     for index in range(3):
         answers.record({"kind": "label", "index": index, "id": f"{index}.jpg", "label": "cat"})

@@ -30,7 +30,8 @@ class LabelingSession:
 
     ``asked`` returns the lines of asked.csv, and the same list until they change. ``facts`` returns what is known
     about the model. ``run`` identifies the run, so that a browser sends answers to no other. ``ids`` are the images by
-    index. ``clock`` is the time in seconds that leases use.
+    index. ``give_up`` records that images are gone, and returns the lines of the others. ``clock`` is the time in
+    seconds that leases use.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class LabelingSession:
         facts: Callable[[], Facts] = Facts,
         budget: int | None = None,
         prefetch: int = 8,
+        give_up: Callable[[Sequence[AskedLine]], Sequence[AskedLine]] = list,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.answers, self.ids, self.run, self.budget, self.prefetch = answers, ids, run, budget, prefetch
-        self._asked, self._facts, self._clock = asked, facts, clock
+        self._asked, self._facts, self._clock, self._give_up = asked, facts, clock, give_up
         self._leases, self._tabs, self._counts = leases, Tabs(), Counts()
         self._file = LeaseFile(lease_file, leases, clock())
         self._lines: dict[int, AskedLine] = {}
@@ -62,14 +64,17 @@ class LabelingSession:
         wants = bool(count)
         with self.answers.mutex:
             now, fold = self._clock(), self.answers.refresh()
-            lines = wanted(self._all_lines(), fold, self._leases.overlap)
             self._tabs.meet(person, set(self._leases.holds(person, now)) - have, now)
             elsewhere = self._tabs.elsewhere(person, tab, have, now)
-            held = [line for line in lines if line.index in have - elsewhere]
-            kept = self._leases.take(person, len(held), held, fold, now)
-            free = [line for line in lines if line.index not in have | elsewhere]
-            count = min(count, self._affordable(person, lines, kept, now))
-            taken = self._leases.take(person, count, free, fold, now) if count else []
+            while True:
+                lines = wanted(self._all_lines(), fold, self._leases.overlap)
+                held = [line for line in lines if line.index in have - elsewhere]
+                kept = self._leases.take(person, len(held), held, fold, now)
+                free = [line for line in lines if line.index not in have | elsewhere]
+                most = min(count, self._affordable(person, lines, kept, now))
+                taken = self._leases.take(person, most, free, fold, now) if most else []
+                if not self._are_gone(person, [*kept, *taken]):
+                    break
             self._tabs.hold(person, tab, [line.index for line in (*kept, *taken)], now)
             self._file.save()
             found = {
@@ -80,6 +85,14 @@ class LabelingSession:
             if wants and not taken and not kept:
                 found["nothing"] = nothing_to_label(self._facts(), len(lines), fold.bought, self.budget)
             return found
+
+    def _are_gone(self, person: str, lines: Sequence[AskedLine]) -> bool:
+        """Give up images that are gone, and return whether there are any."""
+        there = {line.index for line in self._give_up(lines)}
+        lost = [line.index for line in lines if line.index not in there]
+        for index in lost:
+            self._leases.release(person, index)
+        return bool(lost)
 
     def _affordable(self, person: str, lines: Sequence[AskedLine], kept: Sequence[AskedLine], now: float) -> int:
         """Return how many images the rest of the budget allows a person besides those that all have in their hands."""
@@ -219,6 +232,7 @@ class LabelingSession:
             "classes": classes_of(fold, self._counts.of(fold)),
             "bought": fold.bought,
             "budget": self.budget,
+            "unreadable": len(self._counts.unreadable),
             "people": sum(name != DAL for name in fold.people),
             "test": tested(fold, self._tests),
             "accuracy": accuracy_of(facts),

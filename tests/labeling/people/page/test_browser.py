@@ -319,20 +319,20 @@ def test_names_are_text_and_no_request_leaves(context, tmp_path):
     assert [event["id"] for event in site.journal()] == HOSTILE
 
 
-def test_an_image_that_is_gone_or_damaged_is_unreadable_by_a_key(context, tmp_path):
+def test_an_image_that_is_gone_is_counted_and_a_damaged_one_is_unreadable_by_a_key(context, tmp_path):
     site = site_of(tmp_path, count=3)
     (site.root / "000.jpg").unlink()
     (site.root / "001.jpg").write_bytes(b"no image")
     with site.serve() as server:
         page = Page(context, server)
         page.painted()
-        assert page.text("#note b") == "The file of this image is gone."
-        page.press("x")
+        assert page.text("#facts .unreadable") == "1 image is gone or unreadable."
         assert page.text("#note b").startswith("This image cannot be decoded (it is not an image")
         page.press("x")
         page.tab.wait_for_selector("#note", state="hidden")
         page.saved()
-    assert [event["kind"] for event in site.journal()] == ["unreadable", "unreadable"]
+    events = [(event["kind"], event["annotator"] == "dal") for event in site.journal()]
+    assert events == [("unreadable", True), ("unreadable", False)]
 
 
 def test_the_suggestion_is_taken_by_a_key_and_can_be_hidden(context, tmp_path):

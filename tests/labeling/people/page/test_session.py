@@ -70,6 +70,23 @@ def test_images_of_a_tab_that_never_comes_back_are_free_after_the_lease(tmp_path
         assert Client(server, "bo").lease(6)[0] == [0, 1, 2, 3, 4, 5]
 
 
+def test_an_image_that_is_gone_is_given_up_and_not_handed_out(site):
+    (site.root / "001.jpg").unlink()
+    with site.serve() as server:
+        client = Client(server)
+        indices, found = client.lease(3)
+        assert (indices, found["status"]["unreadable"]) == ([0, 2, 3], 1)
+        (site.root / "002.jpg").unlink()
+        indices, found = client.lease(1, have=[0, 2, 3])
+        assert (indices, found["kept"], found["status"]["unreadable"]) == ([4], [0, 3], 2)
+        assert [(one["kind"], one["id"], one["annotator"]) for one in site.journal()] == [
+            ("unreadable", name, "dal") for name in ("001.jpg", "002.jpg")
+        ]
+        site.root.rename(site.root.with_name("elsewhere"))
+        assert client.lease(2, have=[0, 3, 4])[1]["kept"] == [0, 3, 4], "a disk that is not mounted"
+        assert len(site.journal()) == 2
+
+
 def test_an_answer_is_an_event_with_what_the_page_showed(tmp_path):
     lines = [AskedLine(0, 3, 0, 1, "001.jpg", 0.5, "query", "dog", 0.75)]
     site = site_of(tmp_path, lines=lines, facts=Facts(answers_seq=0))
