@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from dal.cli.label_start import open_run
 from dal.cli.trainer_child import TrainerChild
 from dal.errors import DalError, bad_value
-from dal.labeling.people.events import is_annotator
+from dal.labeling.people.events import DAL, is_annotator
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.address import Address, last_address, only_page, remember_address
 from dal.labeling.people.page.facts import RunFacts
@@ -25,6 +25,7 @@ from dal.labeling.people.page.server import PageServer
 from dal.labeling.people.page.session import LabelingSession
 from dal.labeling.people.people_run import PeopleRun
 from dal.runs.layout import LEASES
+from dal.runs.stopped import why_stopped
 from dal.runtime.safe_text import visible
 
 _POLL_SECONDS = 0.2
@@ -41,14 +42,14 @@ def label_command(options: argparse.Namespace) -> int:
 
     Raises DalError for a run that cannot be started or opened, and for an invalid option.
     """
-    if options.annotator is not None and not is_annotator(options.annotator):
-        raise bad_value("--annotator", "1 to 64 letters, digits or ._@-", options.annotator)
+    if options.annotator is not None and (not is_annotator(options.annotator) or options.annotator == DAL):
+        raise bad_value("--annotator", f"1 to 64 letters, digits or ._@-, and not {DAL}", options.annotator)
     run = open_run(options.paths, options.classes)
     with only_page(run.path), _termination(), _server(run, options) as server:
         name = {} if options.annotator is None else {"name": options.annotator}
         address = server.url + (f"&{urlencode(name)}" if name else "")
         print(visible(f"{run.path}: {_counts(run)}"))
-        print(f"Label at {address}", flush=True)
+        print(f"Label at {address}\nTo end the page, press Ctrl-C.", flush=True)
         if options.open:
             webbrowser.open(address)
         trainer = None if options.no_train else TrainerChild(run.path)
@@ -90,7 +91,9 @@ def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
             continue
         told = True
         if trainer.status == 0:
-            print("The campaign has ended, and the model is trained. Ctrl-C ends the page.", flush=True)
+            stopped = RunFacts(run.path)().stopped
+            why = "" if stopped is None else f", because {why_stopped(stopped)}"
+            print(f"Done{why}. The model is trained. To end the page, press Ctrl-C.", flush=True)
             continue
         if trainer.status == 2 and not run.is_committed and not run.answers.refresh().seq:
             run.discard_start()

@@ -422,9 +422,11 @@ def test_the_page_says_what_is_known_of_the_model(context, tmp_path):
         page.press("1")
         page.saved()
         assert page.text("#facts .accuracy") == "Accuracy 91.0 % (83.8 to 95.2 %, on 100 test images)"
-        assert page.text("#facts .ranking") == "32 labels arrive while the model trains; this ranking is 1 label old."
+        assert page.text("#facts .ranking") == (
+            "The model that chose the images has not seen the last label. About 32 labels arrive while it trains."
+        )
         assert page.text("#facts .trainer") == "The model is training (round 5)."
-        assert page.text("#count") == "1 of 20"
+        assert page.text("#count") == "1 of 20 labels"
     site.facts = Facts(error="loss: expected a finite number, got nan.", phase="stopped")
     with site.serve() as server:
         page = Page(context, server)
