@@ -13,7 +13,7 @@ from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import check_class_names, check_listed_names
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.labeling.people.events import is_class_name
-from dal.labeling.people.people_run import UNLABELED, PeopleRun, images_digest, read_start, write_start
+from dal.labeling.people.people_run import UNLABELED, PeopleRun, has_page, images_digest, read_start, write_start
 from dal.runs.layout import ANSWERS, CONFIG, LABEL_START, STATE, UNCOMMITTED
 from dal.runtime.refusals import explained
 
@@ -36,7 +36,13 @@ def open_run(paths: Sequence[str], classes: str | None) -> PeopleRun:
         if overrides or classes is not None:
             given = overrides[0] if overrides else f"--classes {classes}"
             raise bad_value("dal label RUN", "no settings, because the run has its own", given)
-        return PeopleRun(folder)
+        run = PeopleRun(folder)
+        if not has_page(folder):
+            raise DalError(
+                f"dal label: expected a run of dal label or dal run, got {str(folder)!r}, a run of a program with data "
+                "that this command cannot load. Use dal ask and dal tell, and run the program again."
+            )
+        return run
     return _start(folder, overrides, classes)
 
 
