@@ -173,7 +173,7 @@ def test_the_labels_of_people_in_the_labeling_guide(monkeypatch, capsys, tmp_pat
     assert capsys.readouterr().out.count("\n") == 16
     with pytest.raises(DalError, match=r"^dal label: expected a run of .*, got 'runs/people', .* Use dal ask and dal"):
         open_run(["runs/people"], None)
-    with pytest.raises(DalError, match=r"^run: expected a run of .*, got 'runs/people', .* no section data\. Use the"):
+    with pytest.raises(DalError, match=r"^run: expected a run of .*, got 'runs/people', .* no data\. Use the"):
         config_to_rank(Path("runs/people"), [])
 
 

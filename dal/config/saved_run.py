@@ -71,8 +71,8 @@ def _check_values(run: Path, saved: Mapping[str, Any]) -> None:
         chosen = saved.get(group)
         if chosen is None:
             raise DalError(
-                f"run: expected a run of dal run or dal label, got {str(run)!r}, whose {CONFIG} has no section {group}. Use "
-                "the program that made the run."
+                f"run: expected a run of dal run or dal label, got {str(run)!r}, whose {CONFIG} has no {group}. "
+                "Use the program that made the run."
             )
         name = chosen.get("name") if isinstance(chosen, dict) else None
         file = chosen.get("file", "") if isinstance(chosen, dict) else ""

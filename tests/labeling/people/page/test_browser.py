@@ -366,6 +366,13 @@ def test_classes_are_managed_on_the_page(context, tmp_path):
         page.tab.keyboard.press("Enter")
         page.tab.wait_for_selector("#classes [data-name=hound]")
         page.tab.locator(".manage .line").nth(0).get_by_text("Merge").click()
+        for width in (390, 900):
+            page.tab.set_viewport_size({"width": width, "height": 600})
+            cut = (
+                "[...document.querySelectorAll('.manage .line')].filter((one) => one.scrollWidth > one.clientWidth + 1)"
+            )
+            assert page.tab.evaluate(f"{cut}.length") == 0, "every button is in the dialog"
+            assert page.tab.locator(".manage .editing .name").bounding_box()["width"] > 60
         page.tab.locator(".manage select").select_option("cow")
         page.tab.locator(".manage .line").nth(0).get_by_text("Merge").click()
         page.tab.wait_for_selector("#classes [data-name=cat]", state="detached")
@@ -413,6 +420,18 @@ def test_the_name_is_asked_once(context, tmp_path):
         page.press("2")
         page.saved()
     assert {event["annotator"] for event in site.journal()} == {"Jose.del.Rio"}
+
+
+def test_a_late_answer_is_said_to_be_a_second_opinion(context, tmp_path):
+    site = site_of(tmp_path, count=3)
+    with site.serve() as server:
+        page = Page(context, server)
+        page.painted()
+        Client(server, "ben").answer({"event": "e1", "kind": "label", "label": "dog", "index": 0})
+        page.press("1")
+        page.saved()
+        assert page.text("#banner span") == "Kept as a second opinion: ben answered 000.jpg first."
+    assert [event["annotator"] for event in site.journal()] == ["ben", "ana"]
 
 
 def test_the_page_says_what_is_known_of_the_model(context, tmp_path):
