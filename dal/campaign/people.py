@@ -16,6 +16,7 @@ from dal.campaign.training_round import Setting, train_round
 from dal.costs.ledger import Ledger
 from dal.errors import DalError, WaitingForAnswers
 from dal.labeling.people.oracle import People
+from dal.labeling.people.people_run import has_page
 from dal.labeling.people.refit import labels_to_refit, measured_rho, queue_size, refit_due
 from dal.loop import ActiveLearner
 from dal.runs.asked import QUERY, TEST
@@ -41,6 +42,8 @@ def run_with_people(learner: ActiveLearner, people: People, setting: Setting) ->
             "labels."
         )
     people.open()
+    # dal ask and dal tell read the classes there.
+    setting.records.describe_missing({"name": people.data.name, "classes": list(people.data.classes)})
     return _PeopleCampaign(people, setting, PeopleState(learner, people, setting)).run()
 
 
@@ -155,9 +158,10 @@ class _PeopleCampaign:
         count = len(self.people.waiting(self.setting.records.asked))
         labels = f"{count} label{'' if count == 1 else 's'}"
         folder = shlex.quote(str(self.people.folder))
+        page = f"`dal label {folder}`, or " if has_page(self.people.folder) else ""
         return WaitingForAnswers(
-            f"run: waiting for {labels} of round {len(self.setting.records.rows)}. Run `dal label {folder}`, or "
-            f"`dal ask {folder}` and `dal tell {folder} FILE`, then run the same command again."
+            f"run: waiting for {labels} of round {len(self.setting.records.rows)}. Run {page}`dal ask {folder}` and "
+            f"`dal tell {folder} FILE`, then run the same {'command' if page else 'program'} again."
         )
 
     def _train(self) -> None:

@@ -16,7 +16,7 @@ from dal.cli.label_start import open_run
 from dal.cli.trainer_keeper import TrainerKeeper
 from dal.data.sources.folder.gone import gone_sentence
 from dal.errors import DalError, bad_value
-from dal.labeling.people.events import is_annotator
+from dal.labeling.people.events import DAL, is_annotator
 from dal.labeling.people.gone import given_up
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.address import Address, last_address, only_page, remember_address
@@ -44,8 +44,8 @@ def label_command(options: argparse.Namespace) -> int:
 
     Raises DalError for a run that cannot be started or opened, and for an invalid option.
     """
-    if options.annotator is not None and not is_annotator(options.annotator):
-        raise bad_value("--annotator", "1 to 64 letters, digits or ._@-", options.annotator)
+    if options.annotator is not None and (not is_annotator(options.annotator) or options.annotator == DAL):
+        raise bad_value("--annotator", f"1 to 64 letters, digits or ._@-, and not {DAL}", options.annotator)
     run = open_run(options.paths, options.classes)
     with only_page(run.path), _termination(), _server(run, options) as server:
         name = {} if options.annotator is None else {"name": options.annotator}
@@ -53,7 +53,7 @@ def label_command(options: argparse.Namespace) -> int:
         print(visible(f"{run.path}: {_counts(run)}"))
         for sentence in [*_sizes(run), *run.changes()]:
             print(visible(sentence))
-        print(f"Label at {address}", flush=True)
+        print(f"Label at {address}\nTo end the page, press Ctrl-C.", flush=True)
         if options.open:
             webbrowser.open(address)
         trainer = None if options.no_train else TrainerKeeper(run)
@@ -103,7 +103,10 @@ def _wait(run: PeopleRun, trainer: TrainerKeeper | None) -> NoReturn:
             print(visible(line), flush=True)
         if trainer is None and not has_told and budget is not None and run.answers.fold.bought >= budget:
             has_told = True
-            print(f"The budget of {budget:,} labels is spent: the page asks for no more. Ctrl-C ends it.", flush=True)
+            print(
+                f"The budget of {budget:,} labels is spent: the page asks for no more. To end it, press Ctrl-C.",
+                flush=True,
+            )
 
 
 def _tell_gone(run: PeopleRun, since: int) -> int:

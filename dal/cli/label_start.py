@@ -14,7 +14,7 @@ from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import check_class_names, check_listed_names, composed
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.labeling.people.events import is_class_name
-from dal.labeling.people.people_run import PeopleRun
+from dal.labeling.people.people_run import PeopleRun, has_page
 from dal.labeling.people.start import UNLABELED, read_start, write_start
 from dal.runs.files.state import is_count
 from dal.runs.layout import ANSWERS, CONFIG, LABEL_START, STATE, UNCOMMITTED
@@ -39,6 +39,14 @@ def open_run(paths: Sequence[str], classes: str | None) -> PeopleRun:
     if any(os.path.lexists(folder / name) for name in (LABEL_START, STATE, CONFIG)):
         if classes is not None:
             raise bad_value("dal label RUN", "no settings, because the run has its own", f"--classes {classes}")
+        run = PeopleRun(folder)
+        if not has_page(folder):
+            raise DalError(
+                f"dal label: expected a run of dal label or dal run, got {str(folder)!r}, a run of a program with data "
+                "that this command cannot load. Use dal ask and dal tell, and run the program again."
+            )
+        if not overrides:
+            return run
         _change("dal label RUN", folder, overrides)
         return PeopleRun(folder)
     return _start(folder, overrides, classes)

@@ -14,6 +14,7 @@ from dal.labeling.people.people_run import PeopleRun
 from dal.runs.files.state import read_state
 from dal.runs.journal import committed_rounds
 from dal.runs.round import Round
+from dal.runs.stopped import why_stopped
 
 PAUSES = (5.0, 20.0)
 """Seconds before the next starts of a trainer that dies. A death after these ends the attempts."""
@@ -57,7 +58,10 @@ class TrainerKeeper:
         self._has_told = True
         if status == 0:
             self._deaths = 0
-            return ["The campaign has ended, and the model is trained. Ctrl-C ends the page."]
+            rows = self._rows()
+            reason = rows[-1].campaign_stopped if rows else None
+            why = "" if reason is None else f", because {why_stopped(reason)}"
+            return [f"Done{why}. The model is trained. To end the page, press Ctrl-C."]
         words = self._trainer.last_words()
         return self._refused(words) if status == _INVALID else self._died(words)
 

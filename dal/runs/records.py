@@ -66,6 +66,9 @@ class Records:
         self._kept: Weights = {}
         self.settings: dict[str, Any] = {}
 
+    def describe_missing(self, facts: Mapping[str, Any]) -> None:
+        """Add facts to the description of the images, except those that it has. Only a folder has one."""
+
     def follow(self, metric: str, settings: Mapping[str, Any] | None = None) -> None:
         """Note the primary metric, which reports follow, and the settings of the campaign.
 

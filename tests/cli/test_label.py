@@ -244,7 +244,9 @@ def test_a_killed_page_takes_its_trainer_along_and_the_next_one_trains_to_the_en
         page.wait()
     with Labeling(*start, cwd=tmp_path) as page:
         client = client_of(page.address())
-        processes.wait_for(lambda: answer_all(client) == [] and "campaign has ended" in page.output()[0])
+        processes.wait_for(
+            lambda: answer_all(client) == [] and "Done, because the label budget is spent." in page.output()[0]
+        )
         page.send_signal(signal.SIGINT)
         assert page.wait() == 130, page.output()
     found = events(run)

@@ -188,6 +188,18 @@ def with_changes(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "oracle": {**config.get("oracle", {}), **changes}}
 
 
+def has_page(folder: Path) -> bool:
+    """Return whether the settings of a run say where its images are.
+
+    Those of a program with its own data do not.
+    """
+    if not os.path.lexists(folder / CONFIG):
+        return os.path.lexists(folder / LABEL_START)
+    config = read_config(folder / CONFIG)
+    named = (config.get("data"), config.get("acquisition"))
+    return isinstance(config.get("model"), Mapping) and all(isinstance(one, Mapping) and "name" in one for one in named)
+
+
 def first_classes(folder: Path, config: Mapping[str, Any]) -> list[str]:
     """Return the classes with which a run started, by number. Raises DalError if data.json is missing or damaged."""
     data_settings = config.get("data")
@@ -195,10 +207,13 @@ def first_classes(folder: Path, config: Mapping[str, Any]) -> list[str]:
     if isinstance(given, list) and given:
         return [composed(str(name).strip()) for name in given]
     if not os.path.lexists(folder / DATA):
-        raise DalError(f"run: {str(folder)!r} has asked for nothing yet. Start it with dal run first.")
+        raise DalError(
+            f"run: expected {DATA} in {str(folder)!r}, got no such file. Start the run again with its command or "
+            "program."
+        )
     data = read_bytes(folder, DATA)
     facts: Any = parsed(folder, DATA, lambda: json.loads(data))
     names = facts.get("classes") if isinstance(facts, dict) else None
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise damaged(folder, DATA, "it has no classes")
     return names

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dal.errors import bad_value
 from dal.labeling.people.answers import Answers
-from dal.labeling.people.events import ADD, CLASS_CHANGES, DAL, MERGE, RENAME, UNDO, Answer
+from dal.labeling.people.events import ADD, CLASS_CHANGES, DAL, MERGE, RENAME, SKIP, UNDO, Answer
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.body import Body
 from dal.labeling.people.page.drafts import Drafts, at
@@ -111,14 +111,28 @@ class LabelingSession:
             self._all_lines()
             drafts = Drafts(person, self.ids, self._lines, self._behind())
             saved: dict[str, int] = {}
+            second: list[dict[str, str]] = []
             for group in drafts.groups(given, fold):
                 made = [drafts.draft(one, self.answers.fold) for one in group]
-                for event, _ in self.answers.record_all(made):
+                late = self._second_opinions(made)
+                for event, is_new in self.answers.record_all(made):
                     saved[event.event] = event.seq
                     if isinstance(event, Answer):
                         self._settle(event, person, tab)
+                    if is_new and event.event in late:
+                        second.append(late[event.event])
             self._file.save()
-            return {"saved": saved, "status": self._status()}
+            return {"saved": saved, "second": second, "status": self._status()}
+
+    def _second_opinions(self, drafts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+        """Return, by event, the images of new answers that other people have answered, and who was first."""
+        found = {}
+        for draft in drafts:
+            said = self.answers.fold.said(draft["index"]) if draft["kind"] not in (UNDO, SKIP) else []
+            others = [one.annotator for one in said if one.kind != SKIP and one.annotator != DAL]
+            if len(others) >= self._leases.overlap and draft["annotator"] not in others:
+                found[str(draft["event"])] = {"id": str(draft["id"]), "by": others[0]}
+        return found
 
     def _settle(self, event: Answer, person: str, tab: str) -> None:
         """Give an answered image back, and lease the image of an undo, which the person sees again."""
@@ -237,6 +251,6 @@ class LabelingSession:
             "test": tested(fold, self._tests),
             "accuracy": accuracy_of(facts),
             "ranking": {"behind": self._behind(), "rho": facts.rho, "round": facts.round},
-            "trainer": {"phase": facts.phase, "error": facts.error},
+            "trainer": {"phase": facts.phase, "error": facts.error, "done": facts.stopped is not None},
             "prefetch": self.prefetch,
         }

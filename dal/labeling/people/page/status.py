@@ -9,6 +9,7 @@ from typing import Any
 from dal.labeling.people.events import UNREADABLE
 from dal.labeling.people.fold import Decision, Fold
 from dal.labeling.people.page.facts import Facts
+from dal.runs.stopped import why_stopped
 from dal.runs.wilson import wilson_interval
 
 
@@ -79,11 +80,14 @@ def nothing_to_label(facts: Facts, wanted: int, bought: int, budget: int | None)
     if facts.error is not None:
         return {"kind": "error", "sentence": "Nothing to label now: the trainer has stopped."}
     if budget is not None and bought >= budget:
-        return {"kind": "done", "sentence": f"Done: the budget of {budget:,} labels is spent."}
+        return {
+            "kind": "done",
+            "sentence": f"Done: the budget of {budget:,} label{'' if budget == 1 else 's'} is spent.",
+        }
     if facts.stopped is not None:
-        return {"kind": "done", "sentence": f"Done: the campaign has ended ({facts.stopped})."}
+        return {"kind": "done", "sentence": f"Done: {why_stopped(facts.stopped)}."}
     if wanted:
-        images = "image is" if wanted == 1 else f"{wanted} images are"
+        images = "image is" if wanted == 1 else f"{wanted:,} images are"
         return {"kind": "others", "sentence": f"Nothing to label now: the last {images} open in another window."}
     if facts.phase == "stopped":
         return {"kind": "error", "sentence": "Nothing to label now: no trainer is running."}

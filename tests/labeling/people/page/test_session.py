@@ -11,6 +11,7 @@ from dal.labeling.people.fold import Fold
 from dal.labeling.people.page.facts import Facts
 from dal.labeling.people.page.status import Counts
 from dal.runs.asked import AskedLine
+from dal.runs.stopped import STOPPED
 
 
 @pytest.fixture
@@ -171,9 +172,38 @@ def test_nobody_undoes_what_another_person_said(site):
 
 def test_a_late_answer_is_a_second_opinion_and_never_refused(site):
     with site.serve() as server:
-        assert Client(server).answer(label("e1", 0, "cat"))[0] == 200
-        assert Client(server, "bo").answer(label("e2", 0, "dog", ask=0))[0] == 200
-    assert [event["annotator"] for event in site.journal()] == ["ana", "bo"]
+        ana, bo = Client(server), Client(server, "bo")
+        assert bo.lease(1)[0] == [0]
+        assert ana.answer(label("e1", 0, "cat"))[1]["second"] == [], "the first answer, also for an image of another"
+        status, found = bo.answer(label("e2", 0, "dog", ask=0))
+        assert (status, found["second"], found["status"]["bought"]) == (200, [{"id": "000.jpg", "by": "ana"}], 2)
+        for again in (label("e2", 0, "dog"), label("e3", 0, "cat"), {"event": "e4", "kind": "skip", "index": 0}):
+            assert bo.answer(again)[1]["second"] == [], "a repeat, a correction, and no answer"
+    assert [event["annotator"] for event in site.journal()] == ["ana", "bo", "bo", "bo"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("seconds", value) for value in (1e300, -1, 86_401, float("nan"), float("inf"), "2", True, [1])),
+        *(("ago", value) for value in (-1, 1e300, "2")),
+        *(("index", value) for value in (True, -1, 1.0, 2**53, 10**400, None, "0")),
+        *(("ask", value) for value in (True, -1, 1.5, 2**60, "0")),
+        *(("event", value) for value in ("", "e" * 65, "a b", "é", 3, None)),
+    ],
+)
+def test_a_value_that_an_answer_cannot_have_is_one_sentence(site, name, value):
+    with site.serve() as server:
+        status, found = Client(server).answer({**label("e1", 0, "cat"), name: value})
+    assert status == 400 and site.journal() == []
+    assert found["error"].startswith((f"{name}: expected", "body: expected a JSON object")), found
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, "a b", "é", "dal", 3, None, ["ana"]])
+def test_a_name_that_nobody_can_have_is_refused(site, name):
+    with site.serve() as server:
+        status, found = Client(server, name).post("status")
+    assert status == 400 and found["error"].startswith("annotator: expected 1 to 64 of")
 
 
 def test_the_four_answers_that_are_no_class_differ(site):
@@ -250,7 +280,7 @@ def test_the_status_says_what_is_known_of_the_model(tmp_path):
         assert status["accuracy"]["low"] == pytest.approx(0.8256, abs=1e-4)
         assert status["accuracy"]["high"] == pytest.approx(0.9448, abs=1e-4)
         assert status["ranking"] == {"behind": 2, "rho": 32.0, "round": 4}
-        assert status["trainer"] == {"phase": "training", "error": None}
+        assert status["trainer"] == {"phase": "training", "error": None, "done": False}
 
 
 @pytest.mark.parametrize(
@@ -258,7 +288,10 @@ def test_the_status_says_what_is_known_of_the_model(tmp_path):
     [
         (Facts(), None, "waiting", "Nothing to label now: the model chooses the next images."),
         (Facts(), 6, "done", "Done: the budget of 6 labels is spent."),
-        (Facts(stopped="target"), None, "done", "Done: the campaign has ended (target)."),
+        *(
+            (Facts(stopped=reason), None, "done", f"Done: {words}.")
+            for reason, words in [*STOPPED.items(), ("new_rule", "its stopping rule new rule applies")]
+        ),
         (Facts(phase="stopped"), None, "error", "Nothing to label now: no trainer is running."),
         (Facts(error="x"), None, "error", "Nothing to label now: the trainer has stopped."),
         (
