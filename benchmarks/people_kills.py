@@ -50,6 +50,7 @@ SMALL_MODEL = [
 UNREADABLE_EVERY = 150
 HANG_SECONDS = 600
 BACK_SECONDS = 60
+IDLE_SECONDS = 150
 INTERRUPTED = 130
 ABOUT = (
     "`dal label` is killed at random moments while four people answer through the API of the page, skip, undo, "
@@ -63,8 +64,8 @@ PARTS = {
     "journal": "The journal after all kills, and what `dal replay` says. `not back` counts killed trainers that the "
     "page did not start again. `other decisions` counts images, classes and sums for which dal and a second, slow "
     "reading of the acknowledged events differ, and `other rounds` such counts in rounds.jsonl. `late opinions` are "
-    "images with more people than the overlap, because of an answer after the person gave the image back: a late answer, or a "
-    "correction of a skip. `1:5000` stands for 5,000 images with the answers of one person.",
+    "images with more people than the overlap, because of an answer after the person gave the image back: a late "
+    "answer, or a correction of a skip. `1:5000` stands for 5,000 images with the answers of one person.",
     "load": "Ten people with 200 answers each on average, at once and without kills.",
 }
 
@@ -210,7 +211,7 @@ def kills(folder: Path, options: argparse.Namespace, count: int, overlap: int) -
         server = server or Server(start, folder / "output.txt")
         counts[kind] += 1
         try:
-            counts[f"{kind} {live(server, team, run, kind, chance, options.deep, is_new)}"] += 1
+            counts[f"{kind} {live(server, clients, run, kind, chance, options, is_new)}"] += 1
             if kind == "trainer":
                 counts["not back"] += not server.has_new_trainer()
                 time.sleep(chance.uniform(0, 1.5))
@@ -260,25 +261,40 @@ def finish(server: Server, team: Team, clients: Sequence[Client], run: Path, no_
     assert server.interrupt() == INTERRUPTED, server.output.read_text()
 
 
-def live(server: Server, team: Team, run: Path, kind: str, chance: random.Random, deep: float, is_new: bool) -> str:
+def live(
+    server: Server,
+    clients: Sequence[Client],
+    run: Path,
+    kind: str,
+    chance: random.Random,
+    options: argparse.Namespace,
+    is_new: bool,
+) -> str:
     """Let a server live for a while and kill it, its trainer or both. Return at which moment."""
-    moment, is_deep = "answering", kind != "trainer" and chance.random() < deep
-    is_deep = is_deep or (kind == "trainer" and chance.random() < 2 * deep)
+    is_deep = chance.random() < (2 if kind == "trainer" else 1) * options.deep
     at_start = is_new and kind != "trainer" and not is_deep and chance.random() < 0.15
     address = server.address(time.monotonic() + chance.uniform(0, 2) if at_start else float("inf"))
-    if address is None:
-        moment = "starting"
-    else:
-        team.address = address
+    moment = "starting"
+    if address is not None:
+        clients[0].team.address = address
+        moment = "training" if is_deep else "answering"
         if is_deep:
             wait_for_training(server, run)
-            moment = "training"
+        elif not options.no_train:
+            wait_for_answers(clients, chance.randint(1, 40))
         time.sleep(chance.uniform(0, 2.5))
     if kind in ("trainer", "both"):
         server.kill_trainer()
     if kind != "trainer":
         server.kill()
     return moment
+
+
+def wait_for_answers(clients: Sequence[Client], count: int) -> None:
+    """Return once people have given this number of answers, or have had nothing to answer for a long time."""
+    before, until = sum(len(client.saved) for client in clients), time.monotonic() + IDLE_SECONDS
+    while sum(len(client.saved) for client in clients) < before + count and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def wait_for_training(server: Server, run: Path) -> None:
