@@ -115,6 +115,7 @@ class LabelingSession:
             for group in drafts.groups(given, fold):
                 made = [drafts.draft(one, self.answers.fold) for one in group]
                 late = self._second_opinions(made)
+                self._keep_undone(person, made)
                 for event, is_new in self.answers.record_all(made):
                     saved[event.event] = event.seq
                     if isinstance(event, Answer):
@@ -134,14 +135,25 @@ class LabelingSession:
                 found[str(draft["event"])] = {"id": str(draft["id"]), "by": others[0]}
         return found
 
-    def _settle(self, event: Answer, person: str, tab: str) -> None:
-        """Give an answered image back, and lease the image of an undo, which the person sees again."""
-        if event.kind != UNDO:
-            self._leases.release(person, event.index)
-            return self._tabs.drop(person, [event.index])
+    def _keep_undone(self, person: str, made: Sequence[Mapping[str, Any]]) -> None:
+        """Lease the images of new undos, which the person sees again, also those that no ranking wants at present.
+
+        The leases are written before the undos, so that a killed server gives the images to nobody else.
+        """
         now, fold = self._clock(), self.answers.fold
-        again = [line for line in wanted(self._all_lines(), fold, self._leases.overlap) if line.index == event.index]
-        return self._tabs.hold(person, tab, [one.index for one in self._leases.take(person, 1, again, fold, now)], now)
+        for draft in made:
+            if draft["kind"] == UNDO and draft["event"] not in fold.events:
+                self._leases.keep(person, fold.indices[draft["undoes"]], fold, now)
+        self._file.save()
+
+    def _settle(self, event: Answer, person: str, tab: str) -> None:
+        """Give an answered image back. The image of an undo stays with the tab, unless another answer counts."""
+        now, fold = self._clock(), self.answers.fold
+        if event.kind != UNDO or person in fold.settled_by(event.index):
+            self._leases.release(person, event.index)
+            self._tabs.drop(person, [event.index])
+        elif event.index in self._leases.holds(person, now):
+            self._tabs.hold(person, tab, [event.index], now)
 
     def status(self, body: Body) -> dict[str, Any]:
         """Return the numbers, the classes and what the trainer does."""

@@ -9,6 +9,7 @@ from helpers.label_page import Client, label, lines_of, site_of
 from dal.labeling.people.events import Answer, ClassChange
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.page.facts import Facts
+from dal.labeling.people.page.session import LabelingSession
 from dal.labeling.people.page.status import Counts
 from dal.runs.asked import AskedLine
 from dal.runs.stopped import STOPPED
@@ -59,6 +60,18 @@ def test_what_a_tab_holds_stays_with_it_after_a_restart(site):
         assert Client(server, tab="tab2").lease(4)[0] == []
         indices, found = Client(server).lease(1, have=[0, 1, 2])
         assert (indices, found["kept"]) == ([], [0, 1, 2])
+
+
+def test_a_restart_does_not_write_the_leases_anew(site):
+    with site.serve() as server:
+        Client(server).lease(3)
+    before = (site.run / ".leases").stat().st_ino, (site.run / ".leases").read_bytes()
+    site.session()
+    assert ((site.run / ".leases").stat().st_ino, (site.run / ".leases").read_bytes()) == before
+    (site.run / ".leases").write_bytes(before[1] + b'[3,"a')
+    site.session()
+    assert (site.run / ".leases").read_bytes() == before[1] + b'[3,"a\n'
+    assert (site.run / ".leases").stat().st_ino != before[0]  # the old file is whole until the new one is
 
 
 def test_images_of_a_tab_that_never_comes_back_are_free_after_the_lease(tmp_path):
@@ -161,6 +174,35 @@ def test_an_image_that_is_undone_is_leased_to_the_person_who_sees_it(site):
         client.answer({"event": "u1", "kind": "undo", "undoes": "e1"})
         assert Client(server, "bo").lease(1)[0] == [1]
         assert client.lease(0, have=[0])[1]["kept"] == [0]
+
+
+def test_an_undone_image_of_an_earlier_query_stays_with_its_person(site):
+    with site.serve() as server:
+        client = Client(server)
+        client.answer(label("e1", 0, "cat"))
+        site.lines = [*site.lines, AskedLine(6, 1, 0, 5, "005.jpg")]
+        client.answer({"event": "u1", "kind": "undo", "undoes": "e1"})
+        site.lines = [*site.lines, AskedLine(7, 2, 0, 0, "000.jpg"), AskedLine(8, 2, 1, 4, "004.jpg")]
+        assert Client(server, "bo").lease(3)[0] == [4]
+
+
+def test_a_page_that_is_killed_after_an_undo_gives_the_image_to_nobody_else(site, monkeypatch):
+    with site.serve() as server:
+        Client(server).answer(label("e1", 0, "cat"))
+        monkeypatch.setattr(LabelingSession, "_settle", lambda *_: 1 / 0)  # ends after the undo is on the disk
+        assert Client(server).answer({"event": "u1", "kind": "undo", "undoes": "e1"})[0] == 500
+    with site.serve() as server:
+        assert Client(server, "bo").lease(2)[0] == [1, 2]
+
+
+def test_an_undo_that_leaves_an_earlier_answer_keeps_no_image(tmp_path):
+    site = site_of(tmp_path, overlap=2, budget=4, count=2)
+    with site.serve() as server:
+        client = Client(server)
+        client.answer(label("e1", 0, "cat"), label("e2", 0, "dog"))
+        client.answer({"event": "u1", "kind": "undo", "undoes": "e2"})
+        assert Client(server, "bo").lease(2)[0] == [0, 1]
+        assert Client(server, "cy").lease(2)[0] == [1]
 
 
 def test_nobody_undoes_what_another_person_said(site):
