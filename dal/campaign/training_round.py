@@ -58,7 +58,11 @@ def train_round(learner: ActiveLearner, setting: Setting, facts: Callable[[], Ma
         records.keep_weights(learner.model.module.state_dict())
     row = _row(learner, result, found)
     row.update(facts())
-    reason = reason_to_stop(setting.campaign, [*records.rows, row], learner.pool.num_unlabeled, setting.prices)
+    # A campaign of people that has ended stays ended, also if they change labels and it trains again.
+    reason = records.rows[-1].campaign_stopped if records.rows else None
+    reason = reason or reason_to_stop(
+        setting.campaign, [*records.rows, row], learner.pool.num_unlabeled, setting.prices
+    )
     # Measured seconds differ between processes, and all must stop after the same round.
     row["campaign_stopped"] = from_rank_zero(reason)
     records.commit_round(row)

@@ -12,7 +12,9 @@ from typing import NoReturn
 
 from dal.cli.arguments import parse, run_and_overrides
 from dal.cli.failures import explanation
+from dal.cli.parser import Parser, number, whole_number
 from dal.cli.people_arguments import add_people
+from dal.errors import DalError, WaitingForAnswers, unknown_choice
 from dal.runtime.safe_text import visible
 
 _EPILOG = """examples:
@@ -43,7 +45,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def exit_with(command: Callable[[], int]) -> NoReturn:
     """Run a command, and exit with its status. An error is one sentence on standard error."""
-    from dal.errors import DalError, WaitingForAnswers
     from dal.runtime.refusals import RefusedBySystem, refusal
 
     warnings.formatwarning = lambda message, *where, **more: f"Warning: {visible(str(message))}\n"
@@ -181,7 +182,11 @@ def parse_command(arguments: list[str]) -> argparse.Namespace:
     commands: dict[str, argparse.ArgumentParser] = next(
         action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)
     )
-    if not arguments or arguments[0] not in commands:
+    if not arguments:
+        raise DalError(f"dal: expected a command, one of {', '.join(commands)}, got none. See dal --help.")
+    if arguments[0] not in commands:
+        if not arguments[0].startswith("-"):
+            raise unknown_choice("dal", commands, arguments[0])
         return parser.parse_args(arguments)
     options = parse(commands[arguments[0]], arguments[1:])
     options.command = arguments[0]
@@ -191,7 +196,7 @@ def parse_command(arguments: list[str]) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     from dal import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="dal",
         description="Deep active learning on images.",
         epilog=_EPILOG,
@@ -204,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     rank.usage = "dal rank RUN [KEY=VALUE ...] [--pool FOLDER] [--top N] [--output FILE]"
     rank.add_argument("run", nargs="+", metavar="RUN KEY=VALUE", help="run folder, and changes to its configuration")
     rank.add_argument("--pool", metavar="FOLDER", help="rank the images of this folder (runs on data=image_folder)")
-    rank.add_argument("--top", type=int, metavar="N", help="write only the N most useful images")
+    rank.add_argument("--top", type=whole_number, metavar="N", help="write only the N most useful images")
     rank.add_argument("--output", metavar="FILE", help="output file (default: RUN/ranking_NAME.csv)")
     report = commands.add_parser("report", help="table, learning curves and bills of runs")
     report.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders that contain some")
@@ -218,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument(
         "--target",
-        type=float,
+        type=number("a share, such as 0.95"),
         metavar="SHARE",
         help="show the labels and money to reach this test accuracy, such as 0.95 (default: campaign.target)",
     )
@@ -249,7 +254,7 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
         "--target",
         nargs="+",
         action="extend",
-        type=float,
+        type=number("a share, such as 0.95"),
         default=[],
         metavar="SHARE",
         help="test accuracies to reach, such as 0.9 0.95 (default: the last mean accuracy of the baseline)",

@@ -16,17 +16,6 @@ from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
 from dal.runs.wilson import in_percent
 from dal.runtime.safe_text import visible
 
-STOPPED = {
-    "budget": "the label budget is spent",
-    "rounds": "the rounds are done",
-    "pool_empty": "the pool is empty",
-    "target": "the target is reached",
-    "plateau": "the last rounds brought no improvement",
-    "stable_predictions": "the last models agree on the stop set",
-    "classification_change": "the last round changed few predictions on the stop set",
-    "certain": "the model is certain about the stop set",
-    "cost_optimum": "the next round would cost more than its gain is worth",
-}
 _UNITS = {"train": "updates", "score": "images scored", "test": "images tested", "embed": "images embedded"}
 
 
