@@ -1,6 +1,8 @@
 """People who answer through the API of the page, change their minds, and go on after the server was killed.
 
 Each client has its own seeded generator. It repeats a request until the page acknowledges it.
+
+This module has no command: see people_kills.py.
 """
 
 from __future__ import annotations

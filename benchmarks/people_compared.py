@@ -1,4 +1,7 @@
-"""Compares the journal of a run with what clients know, and dal's reading of it with the reference."""
+"""Compares the journal of a run with what clients know, and dal's reading of it with the reference.
+
+This module has no command: see people_kills.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """A second, slow reading of a journal of answers, which shares no code with dal.
 
 `people_kills.py` compares dal's decisions, classes and counts with it.
+
+This module has no command: see people_kills.py.
 """
 
 from __future__ import annotations

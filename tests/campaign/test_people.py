@@ -104,8 +104,8 @@ def asked(path):
 def sentence(count, people, round=0):
     path = people.path
     return (
-        f"run: waiting for {count} labels of round {round}. Run `dal label {path}`, or `dal ask {path}` and "
-        f"`dal tell {path} FILE`, then run the same command again."
+        f"run: waiting for {count} labels of round {round}. Run `dal ask {path}` and "
+        f"`dal tell {path} FILE`, then run the same program again."
     )
 
 

@@ -115,7 +115,7 @@ def test_the_name_of_the_person_is_in_the_address(photos, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--annotator", "a b"], "--annotator: expected 1 to 64 letters, digits or ._@-, got 'a b'."),
+        (["--annotator", "a b"], "--annotator: expected 1 to 64 letters, digits or ._@-, and not dal, got 'a b'."),
         (["--host", "0.0.0.0"], "token"),
         (["--host", "no.such.host.invalid", "--token-file", "token.txt"], "host: expected an address of this machine"),
         (["--host", "192.0.2.1", "--token-file", "token.txt"], "host: expected an address of this machine, got '192.0"),

@@ -193,7 +193,7 @@ def has_page(folder: Path) -> bool:
 
     Those of a program with its own data do not.
     """
-    if not os.path.lexists(folder / CONFIG):
+    if os.path.lexists(folder / LABEL_START) or not os.path.lexists(folder / CONFIG):
         return os.path.lexists(folder / LABEL_START)
     config = read_config(folder / CONFIG)
     named = (config.get("data"), config.get("acquisition"))
