@@ -13,6 +13,8 @@ from dal.analysis.diagnosis import form
 from dal.analysis.diagnosis.history import NOT_TESTED
 from dal.analysis.diagnosis.read import read_history
 from dal.campaign.diagnosed_arrays import test_arrays as arrays_of_test
+from dal.config.overrides import compose
+from dal.config.schema import build
 from dal.data import ImageSplits
 from dal.errors import DalError
 from dal.labeling.oracle import DatasetOracle
@@ -21,6 +23,7 @@ from dal.models.backbones import SmallCNN
 from dal.runs import DiagnosisConfig, RunFolder
 from dal.runs.dynamics import read_arrays
 from dal.runs.files.state import read_state
+from dal.runs.saved_config import without_effect
 from dal.scoring.candidates import RandomCandidates
 from dal.scoring.layer_outputs import layers_with_weights
 from dal.stopping import CampaignConfig
@@ -412,3 +415,13 @@ def test_hooks_leave_transformers_as_they_compute():
     layer = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.TransformerEncoder(layer, 2), torch.nn.Linear(8, 3))
     assert list(layers_with_weights(net)) == ["0", "2"]
+
+
+def test_the_command_line_has_a_short_form_that_a_resumed_run_may_change():
+    assert compose(["diagnosis=off"])["diagnosis"] == {"record": False, "checks": 0}
+    assert build(compose(["diagnosis=on", "diagnosis.checks=5"])).diagnosis == DiagnosisConfig(True, 5)
+    with pytest.raises(DalError, match=r"diagnosis\.record: expected true or false, got maybe"):
+        compose(["diagnosis=maybe"])
+    with pytest.raises(DalError, match=r"diagnosis\.checks: expected at least 0, got -1"):
+        build(compose(["diagnosis.checks=-1"]))
+    assert {"diagnosis.record", "diagnosis.checks"} <= without_effect({})
