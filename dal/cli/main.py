@@ -141,6 +141,11 @@ def _dispatch(arguments: list[str]) -> int:
         from dal.cli.replay import replay_command
 
         return replay_command(options.run, options.to)
+    if options.command == "order":
+        from dal.cli.order import order_command
+
+        order_command(options.run, options.seeds, options.orders)
+        return 0
     from dal.cli.rank import rank_command
 
     run, overrides = run_and_overrides(options.run)
@@ -228,6 +233,17 @@ def _parser() -> argparse.ArgumentParser:
         help="show the labels and money to reach this test accuracy, such as 0.95 (default: campaign.target)",
     )
     _add_explain(commands.add_parser("explain", help="what a run learned and lost and what to collect next, as a page"))
+    order = commands.add_parser("order", help="train the labels of a run in other orders, and compare the accuracies")
+    order.add_argument("run", metavar="RUN", help="run folder")
+    order.add_argument("--seeds", type=whole_number, default=10, metavar="N", help="trainings per order (default: 10)")
+    order.add_argument(
+        "--orders",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ORDER",
+        help="acquired, reversed, easy_first, hard_first, by_class, at_once (default: all; random is always there)",
+    )
     _add_compare(commands.add_parser("compare", help="statistics of acquisition functions that share their seeds"))
     add_people(commands)
     return parser

@@ -199,7 +199,7 @@ def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, 
     tested = f"{bought:,} of them for the test set" if bought else tested
     about = f" on {config['data']['name']}: {len(train):,} images in the pool, {tested}, {_names(train.classes)}"
     console.print(Text.assemble((config["acquisition"]["name"], "bold"), visible(about)))
-    if train.task.name != CLASSIFICATION.name and config["diagnosis"]["record"]:
+    if train.task.name != CLASSIFICATION.name and config.get("diagnosis", {}).get("record", True):
         console.print("Nothing is recorded for diagnosis, because images have several classes.")
     folder.describe_data(
         {"name": train.name, "classes": list(train.classes), "images": len(train)}

@@ -4,6 +4,7 @@ import json
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from helpers.labelers import Labelers, until_done
@@ -12,6 +13,7 @@ from rich.text import Text
 from dal import ActiveLearner, run
 from dal.acquisition import Margin
 from dal.analysis import read_run
+from dal.analysis.diagnosis.read import read_history
 from dal.analysis.people import answers_of, class_lines
 from dal.campaign.people_state import restore_with_people
 from dal.campaign.replayed import replay
@@ -219,7 +221,7 @@ def replayed(people, to=None):
     return replay(people.learner(), oracle, people.campaign, records, to)
 
 
-def test_a_class_that_is_added_midway_gets_a_model_with_one_more_output(people):
+def test_a_class_that_is_added_midway_gets_a_model_with_one_more_output(people, monkeypatch):
     to_round(people, 1)
     labelers = people.labelers
     labelers.change("add_class", "dark")
@@ -234,6 +236,15 @@ def test_a_class_that_is_added_midway_gets_a_model_with_one_more_output(people):
     assert learner.model.module.state_dict()[list(learner.model.module.state_dict())[-1]].shape[0] == 4
     people.finish()
     assert replayed(people).difference is None
+    monkeypatch.setattr(
+        "dal.runs.reader.read_config",
+        lambda path: {"seed": 3, "data": {"name": "toy"}, "acquisition": {"name": "margin"}},
+    )
+    history = read_history(people.path)
+    assert list(history.classes) == [*people.data.classes, "dark"]
+    assert history.test_log_prob.shape[2] == 4 and np.isnan(history.test_log_prob[1, :, 3]).all()
+    assert 3 in history.trained[2].label and np.isnan(history.trained[2].before).all(), "a new model has no past"
+    assert len(history.pool[1].counts) == 4
 
 
 def test_classes_that_the_page_changes_midway_reach_labels_report_and_replay(people):
