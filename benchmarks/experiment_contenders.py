@@ -143,13 +143,13 @@ def dal_run(settings: Settings, seed: int, folder: Path, *, overrides: list[str]
 
     clocks: list[Clock] = []
 
-    def timed(config: DataConfig) -> ImageSplits:
+    def timed(config: DataConfig, folder: Path) -> ImageSplits:
         splits = load(config)
         clocks.append(Clock())
         return splits
 
     run_dir = folder / "run"
-    with mock.patch.object(run, "load", timed):
+    with mock.patch.object(run, "load_for_run", timed):
         run.run_command([*overrides, f"seed={seed}", f"run_dir={run_dir}"])
     (clock,) = clocks
     done = clock.result()

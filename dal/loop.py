@@ -159,7 +159,7 @@ class ActiveLearner(Labels):
         """Return points that are chosen without a trained model, as the policy ``initial`` says."""
         self.check_initial()
         points = (self.data, self.pool.unlabeled)
-        indices = initial_points(self.passes, self.initial, points, self._seen, query_size, self.seed)
+        indices = initial_points(self.passes, self.initial, points, self.seen, query_size, self.seed)
         return from_rank_zero(Query.of(self.data, indices.tolist(), [None] * query_size))
 
     def check_initial(self) -> None:
@@ -186,7 +186,7 @@ class ActiveLearner(Labels):
         reads_labeled = self.acquisition.uses_labeled_points or self.acquisition.learns_from_labels
         labeled = self.pool.labeled if reads_labeled else self.pool.labeled[:0]
         # With other data, cached features of the training set would only serve the labeled points.
-        own = self._seen(self.data) if self.acquisition.needs_pass and data is self.data else self.data
+        own = self.seen(self.data) if self.acquisition.needs_pass and data is self.data else self.data
         seen = own if data is self.data else data
         targets = unlabeled_targets(self._targets, self.pool.unlabeled)
         known = KnownPoints(own, labeled, self.pool.labels(labeled), targets)
@@ -207,7 +207,7 @@ class ActiveLearner(Labels):
             raise DalError("fit: expected labeled points, got none. Call ask() and tell() first.")
         result = fit_round(
             self.setup,
-            self._seen(self.data),
+            self.seen(self.data),
             (labeled, labels),
             None if self.validation is None else self.data.trainable(self.validation),
             num_new=int((self.pool.rounds(labeled) == self.round).sum()),
@@ -251,7 +251,7 @@ class ActiveLearner(Labels):
 
     def _predict(self, data: ImageData, indices: Tensor, phase: str) -> Tensor:
         # Features of the test set are not a cost of the method.
-        seen = self._seen(data, "embed" if data is self.data else phase)
+        seen = self.seen(data, "embed" if data is self.data else phase)
         return self.passes.logits(seen, indices, phase)
 
     def restore(self, records: Records) -> None:
@@ -284,7 +284,7 @@ class ActiveLearner(Labels):
         if records.weights is not None or self.ledger.costs.get("embed"):  # the latter for the initial set
             self._features.already_counted(self.model)
 
-    def _seen(self, data: ImageData, phase: str = "embed") -> ImageData:
+    def seen(self, data: ImageData, phase: str = "embed") -> ImageData:
         """Return the images, or their features if the backbone is frozen."""
         if not takes_features(self.model):
             return data
@@ -304,7 +304,7 @@ class ActiveLearner(Labels):
         return fresh
 
     def _starting_features(self) -> Tensor:
-        data = self._seen(self.data)
+        data = self.seen(self.data)
         # A resumed run computes them again without counting them twice.
         with self.ledger.phase("embed"):
             return starting_features(self.passes, self._first_state, data, self.round == 0 and data is self.data)

@@ -24,9 +24,12 @@ from dal.acquisition import Margin
 from dal.analysis import read_run
 from dal.cli import main
 from dal.cli.ask import ask_command
+from dal.cli.label_start import open_run
 from dal.config.overrides import check_overrides, compose, under_current_keys
+from dal.config.saved_run import config_to_rank
 from dal.data import from_dataset
 from dal.data.sets.registry import registry as data_sets
+from dal.errors import DalError
 from dal.training import TrainingConfig
 
 ROOT = Path(__file__).parent.parent
@@ -168,6 +171,10 @@ def test_the_labels_of_people_in_the_labeling_guide(monkeypatch, capsys, tmp_pat
     assert "waiting for 15 labels of round 0" in capsys.readouterr().out
     ask_command("runs/people", None, "csv", None)
     assert capsys.readouterr().out.count("\n") == 16
+    with pytest.raises(DalError, match=r"^dal label: expected a run of .*, got 'runs/people', .* Use dal ask and dal"):
+        open_run(["runs/people"], None)
+    with pytest.raises(DalError, match=r"^run: expected a run of .*, got 'runs/people', .* no data\. Use the"):
+        config_to_rank(Path("runs/people"), [])
 
 
 def test_the_loggers_of_the_training_guide(monkeypatch, tmp_path):

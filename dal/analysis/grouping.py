@@ -147,7 +147,7 @@ def settings_of(run: Run) -> dict[str, str]:
     config = dict(flatten(run.config))
     left_out = {"seed"} | without_effect(config) | _of_no_rule(config)
     settings = {k: json.dumps(v, default=str) for k, v in config.items() if k not in left_out}
-    return settings | {"data.fingerprint": json.dumps(run.fingerprint)}
+    return settings | {"data.name": json.dumps(run.data), "data.fingerprint": json.dumps(run.fingerprint)}
 
 
 def _of_no_rule(config: Mapping[str, Any]) -> set[str]:

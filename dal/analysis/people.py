@@ -10,9 +10,11 @@ import numpy as np
 
 from dal.costs.prices import PricesConfig
 from dal.labeling.people.answers import Answers
+from dal.labeling.people.corrections import labels_of, num_changed
 from dal.labeling.people.events import ANSWERS, DAL, LABEL, NONE, UNSURE
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.people_run import first_classes
+from dal.labeling.people.prefixes import check_prefixes
 from dal.labeling.people.rows import KINDS
 from dal.runs.files.committed import is_file
 from dal.runs.layout import ANSWERS as ANSWERS_FILE
@@ -49,11 +51,24 @@ class ClassLine:
 def answers_of(run: Run) -> Fold | None:
     """Return the state of all answers of a run, or None if nobody has answered.
 
-    Raises DalError if a file is damaged.
+    Raises DalError if a file is damaged, or if lines that a round saw have changed.
     """
     if not is_file(run.path / ANSWERS_FILE):
         return None
-    return Answers(run.path, first_classes(run.path, run.config)).refresh()
+    check_prefixes(run.path, run.rows)
+    return _journal(run).refresh()
+
+
+def labels_changed(run: Run, fold: Fold) -> int:
+    """Return how many labels changed after the last round of a finished run, whose model has not seen the changes."""
+    seen = run.rows[-1].get("answers_seq", fold.seq)
+    if not run.finished or seen >= fold.seq:
+        return 0
+    return num_changed(labels_of(_journal(run).read(seen)), fold)
+
+
+def _journal(run: Run) -> Answers:
+    return Answers(run.path, first_classes(run.path, run.config))
 
 
 def people_lines(fold: Fold, prices: PricesConfig | None = None) -> list[PersonLine]:

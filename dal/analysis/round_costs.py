@@ -21,6 +21,7 @@ PHASES: dict[str, tuple[str, ...]] = {
     "flops_train": ("train", "validate"),
     "flops_score": ("embed", "score", "select"),
     "flops_test": BILL["testing"],
+    "flops_diagnose": BILL["diagnosing"],
 }
 """The phases of the journal in each sum of FLOPs."""
 
@@ -41,9 +42,10 @@ def round_costs(run: Run, prices: PricesConfig | None = None) -> dict[str, Float
     - ``flops_train``: training and validation, forward and backward
     - ``flops_score``: scoring, selecting and embedding the pool
     - ``flops_test``: testing
-    - ``flops_total``: everything except testing, which measures the method but is not part of it
-    - ``seconds``: wall time, without testing
-    - ``money``: labels, people, devices and energy, without testing; NaN without prices
+    - ``flops_diagnose``: what the records for diagnosis add
+    - ``flops_total``: everything except testing and diagnosing, which measure the method but are not part of it
+    - ``seconds``: wall time, without testing and diagnosing
+    - ``money``: labels, people, devices and energy, without testing and diagnosing; NaN without prices
 
     FLOPs are NaN if a round does not count them.
     """
@@ -71,7 +73,7 @@ def mean_costs(group: Group, prices: PricesConfig | None = None) -> dict[str, Fl
 
 
 def money(row: Round, labels: float, people_seconds: float, prices: PricesConfig | None) -> float:
-    """Return the price of labels, of the time of people, and of a row's costs without testing.
+    """Return the price of labels, of the time of people, and of a row's costs without testing and diagnosing.
 
     It is NaN without prices.
     """

@@ -37,10 +37,10 @@ def summarize_runs(
     - ``area_minus_random``, ``area_minus_random_interval``, ``pairs``: its difference to random with otherwise equal
       settings, over the seeds (``pairs``) and rounds that both have; NaN without such a run
     - ``seconds_train``, ``seconds_score_select``, ``seconds_total``, ``updates``: means per run; ``seconds_method``
-      is the total without testing
-    - ``flops_train`` (validation included), ``flops_score`` (selecting and embedding included), ``flops_test``: means
-      per run; ``flops_total`` is everything except testing, which measures the method but is not part of it. NaN if a
-      run does not count them
+      is the total without testing and diagnosing
+    - ``flops_train`` (validation included), ``flops_score`` (selecting and embedding included), ``flops_test``,
+      ``flops_diagnose``: means per run; ``flops_total`` is everything except testing and diagnosing, which measure the
+      method but are not part of it. NaN if a run does not count them
     - ``test_accuracy_low``, ``test_accuracy_high``, ``num_test``: only if people labeled the test set of one run: the
       95 % Wilson interval, and the number of these labels
     - ``money_total``: the same for labels, people, devices and energy at ``prices``; NaN without. ``currency``
@@ -88,6 +88,7 @@ def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, tar
         "flops_train": spent["flops_train"],
         "flops_score": spent["flops_score"],
         "flops_test": spent["flops_test"],
+        "flops_diagnose": spent["flops_diagnose"],
         "flops_total": spent["flops_total"],
         "money_total": spent["money"],
         "currency": "" if prices is None else prices.currency,

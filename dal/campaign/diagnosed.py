@@ -10,13 +10,15 @@ the phase ``diagnose``:
 - Labeled points are read once after training. If they exceed what is left of the budget, new points are read first, and
   older ones in an order that the seed fixes, so that most points are the same in all rounds.
 - Layers are compared on 512 points, or on 256 or 128 if the budget has no more left, or else on none.
+
+Checks within a round are not part of the budget, since nobody has them by default.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ from torch import Tensor
 from dal.campaign.diagnosed_arrays import (
     Arrays,
     Outputs,
+    check_arrays,
     half,
     labeled_arrays,
     layer_arrays,
@@ -44,7 +47,7 @@ from dal.runs.dynamics import Arrays as Read
 from dal.runs.records import Records
 from dal.runtime.seeding import generator
 from dal.scoring.candidates.base import RandomCandidates
-from dal.scoring.observer import RecordedRows
+from dal.scoring.observer import Followed, RecordedRows, WithinRound
 from dal.tasks import CLASSIFICATION
 from dal.training import FitResult
 
@@ -55,6 +58,8 @@ _SHARE = 100
 _MOST_SAMPLED = 2_000
 _MOST_FEATURES = 5_000
 _MOST_OF_LAYERS = 512
+_MOST_CHECKED = 512
+_CPU_TILE = 32
 _BILLED = ("train", "embed", "score")
 
 
@@ -78,6 +83,7 @@ class Recorder:
         self._before: dict[int, float] = {}
         self._rows: dict[str, RecordedRows] = {}
         self._test: _Points | None = None
+        self._checks_of_test = False
         self._previous: tuple[Read, Read] | None = None  # of the last round, as the files have it
 
     def is_on(self, learner: ActiveLearner) -> bool:
@@ -106,7 +112,7 @@ class Recorder:
         order = torch.randperm(len(unlabeled), generator=generator(learner.seed, learner.round, "diagnose_pool"))
         chosen = unlabeled[order[: min(_MOST_SAMPLED, self._affordable())]].sort().values
         try:
-            logits = learner.predict(chosen, "diagnose") if len(chosen) else None
+            logits = _logits(learner, chosen) if len(chosen) else None
         except DalError:
             return None
         if logits is None:
@@ -119,25 +125,50 @@ class Recorder:
         spent = self._records.rows[-1].costs.get("train")
         return 0 if spent is None else (spent.samples_forward + 2 * spent.samples_backward) // _SHARE
 
-    def before_fit(self, learner: ActiveLearner) -> None:
-        """Record what the last weights say about the points that are new in this round."""
+    def before_fit(self, learner: ActiveLearner, test: ImageData | None) -> None:
+        """Record what the last weights say about the points that are new, and begin the checks within the round."""
         self._before = {}
-        if not (self.is_on(learner) and learner.is_fitted and self._records.rows):
+        if not self.is_on(learner):
             return
+        self._test = _tested(learner, test)
+        if self._config.checks:
+            learner.passes.observer.within = self._within(learner, test)
+        if learner.is_fitted and self._records.rows:
+            self._read_new(learner)
+
+    def _within(self, learner: ActiveLearner, test: ImageData | None) -> WithinRound | None:
+        """Return the points to check: of the validation set or else the test set, and labeled ones."""
+        held_out = None
+        if learner.validation is not None:
+            held_out = learner.seen(learner.data), _Points(*learner.data.trainable(learner.validation))
+        if (held_out is None or not len(held_out[1].indices)) and self._test is not None:
+            held_out = learner.seen(learner.data if test is None else test, "test"), self._test
+        if held_out is None or not len(held_out[1].indices):
+            return None
+        groups = [held_out, (learner.seen(learner.data), _labeled(learner))]
+        rows = [_sample(len(points.indices), _MOST_CHECKED, learner.seed) for _, points in groups]
+        follow = [
+            Followed(data, points.indices[some], points.labels[some])
+            for (data, points), some in zip(groups, rows, strict=True)
+        ]
+        self._checks_of_test = held_out[1] is self._test
+        return WithinRound(self._config.checks, held_out=follow[0], labeled=follow[1])
+
+    def _read_new(self, learner: ActiveLearner) -> None:
         points = _labeled(learner)
         new = learner.pool.rounds(points.indices) == learner.round
         indices, labels = points.indices[new][: self._affordable()], points.labels[new][: self._affordable()]
         if len(indices):
-            logits = learner.predict(indices, "diagnose")
+            logits = _logits(learner, indices)
             self._before = dict(zip(indices.tolist(), log_probs_of(logits, labels).tolist(), strict=True))
 
     @contextmanager
-    def testing(self, learner: ActiveLearner, test: ImageData | None, followed: Tensor) -> Iterator[None]:
+    def testing(self, learner: ActiveLearner, followed: Tensor) -> Iterator[None]:
         """Record the passes over the test set and the stop set that the block makes."""
         if not self.is_on(learner):
             yield
             return
-        self._test, nothing = _tested(learner, test), torch.empty(0, dtype=torch.int64)
+        nothing = torch.empty(0, dtype=torch.int64)
         count = 0 if self._test is None else len(self._test.indices)
         rows = _sample(count, _MOST_FEATURES, learner.seed)
         self._rows = {
@@ -163,6 +194,9 @@ class Recorder:
             if outputs is not None and outputs.of_layer:
                 dynamics |= self._layers(learner, outputs, result.start)
                 features["layer_names"] = dynamics["layer_names"]
+            within, learner.passes.observer.within = learner.passes.observer.within, None
+            if within is not None and within.updates:
+                dynamics |= check_arrays(within, self._checks_of_test)
             self._previous = dynamics, features
             self._records.keep_dynamics(dynamics, features)
 
@@ -211,7 +245,7 @@ class Recorder:
         rows = RecordedRows(torch.arange(len(points.indices)), layers)
         learner.passes.observer.of_phase["diagnose"] = rows
         try:
-            logits = learner.predict(points.indices, "diagnose").cpu()
+            logits = _logits(learner, points.indices)
         except DalError:  # an image whose logits are not finite must not end a campaign that does not read it
             return {}, {}
         finally:
@@ -237,10 +271,25 @@ class Recorder:
         return _Points(points.indices[kept], points.labels[kept]), rounds[kept]
 
 
+def _logits(learner: ActiveLearner, indices: Tensor) -> Tensor:
+    """Return the logits of training points, on the CPU.
+
+    A CPU reads few points in small tiles, because the last tile is padded.
+    """
+    passes, config = learner.passes, learner.passes.config
+    if config.tile_size is None and passes.device == torch.device("cpu"):
+        passes.config = replace(config, tile_size=_CPU_TILE)
+    try:
+        return learner.predict(indices, "diagnose").cpu()
+    finally:
+        passes.config = config
+
+
 def _left(learner: ActiveLearner) -> int:
     """Return the FLOPs of the budget that a round has not spent."""
     costs = learner.ledger.costs
-    spent = total_costs(costs, ("diagnose",)).total_flops
+    within = learner.passes.observer.within
+    spent = total_costs(costs, ("diagnose",)).total_flops - (0 if within is None else within.flops)
     return max(0, int(BUDGET * total_costs(costs, _BILLED).total_flops) - spent)
 
 

@@ -15,7 +15,7 @@ from dal.analysis.statistics.representations import cka_flops, effective_rank, r
 from dal.runs.dynamics import MOST_CLASSES, TOP
 from dal.runs.dynamics import Arrays as Read
 from dal.scoring.layer_outputs import weight_of
-from dal.scoring.observer import RecordedRows
+from dal.scoring.observer import RecordedRows, WithinRound
 
 Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
@@ -88,6 +88,18 @@ def pool_arrays(seen: Mapping[str, Any]) -> Arrays:
         "pool_probabilities": np.array(seen["probabilities"], dtype=np.float64),
         "pool_size": np.array(seen["size"], dtype=np.int64),
     }
+
+
+def check_arrays(within: WithinRound, of_test: bool) -> Arrays:
+    """Return the records of checks within a round."""
+    arrays: Arrays = {
+        "check_updates": np.array(within.updates, dtype=np.int32),
+        "check_held_out_of": np.array(of_test, dtype=np.uint8),
+    }
+    for name, points in (("held_out", within.held_out), ("labeled", within.labeled)):
+        arrays[f"check_{name}_loss"] = half(torch.stack(points.losses))
+        arrays[f"check_{name}_right"] = torch.stack(points.right).numpy()
+    return arrays
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,10 @@ from typing import Any
 
 from dal.campaign.people_state import PeopleState
 from dal.campaign.training_round import Setting, train_round
+from dal.costs.ledger import Ledger
 from dal.errors import DalError, WaitingForAnswers
 from dal.labeling.people.oracle import People
+from dal.labeling.people.people_run import has_page
 from dal.labeling.people.refit import labels_to_refit, measured_rho, queue_size, refit_due
 from dal.loop import ActiveLearner
 from dal.runs.asked import QUERY, TEST
@@ -40,6 +42,8 @@ def run_with_people(learner: ActiveLearner, people: People, setting: Setting) ->
             "labels."
         )
     people.open()
+    # dal ask and dal tell read the classes there.
+    setting.records.describe_missing({"name": people.data.name, "classes": list(people.data.classes)})
     return _PeopleCampaign(people, setting, PeopleState(learner, people, setting)).run()
 
 
@@ -54,7 +58,10 @@ class _PeopleCampaign:
     def run(self) -> list[Round]:
         records = self.setting.records
         with self._phases():
-            while records.stage != DONE:
+            while records.stage != DONE or self._labels_changed():
+                if records.stage == DONE:
+                    self._train_again()
+                    continue
                 if records.stage == SELECT:
                     self._ask()
                 if records.stage == ANSWER:
@@ -65,13 +72,27 @@ class _PeopleCampaign:
                 self._train()
         return records.rows
 
+    def _labels_changed(self) -> bool:
+        """Return whether people changed labels that the last model has seen. It may have ended the campaign."""
+        seen = self.setting.records.rows[-1].get("answers_seq", 0)
+        return from_rank_zero(self.people.changed_labels(seen) if self.people.seq > seen else 0) > 0
+
+    def _train_again(self) -> None:
+        """Train once more after the end of the campaign. The round asks for nothing."""
+        self.state.learner.ledger = Ledger()
+        self.state.take(from_rank_zero(self.people.seq))
+        self._train()
+
     def _ask(self) -> None:
         records = self.setting.records
         self._tell_phase("scoring")
         is_first = not records.asks
+        if not is_first:
+            self.people.look_again(records.asked)
         seq = 0 if is_first else from_rank_zero(self.people.seq)
         self.state.look(seq)
         lines = self.state.lines(self._query_size())
+        records.answers_sha256 = self.people.sha256(seq)
         records.commit_asked(lines, seq, self.state.learner.ledger.row(), self.state.learner.scores)
         self.people.give_up(lines)
         self.arrived_before = 0 if is_first else self._arrived_since(seq)
@@ -97,6 +118,7 @@ class _PeopleCampaign:
 
     def _wait(self) -> int:
         """Return the number of answers that the next round sees, once they are enough."""
+        self.people.look_again(self.setting.records.asked)
         while True:
             seq = from_rank_zero(self._enough())
             if seq is not None:
@@ -110,6 +132,8 @@ class _PeopleCampaign:
         """Return the number of answers so far, or None if the next round needs more."""
         records, people = self.setting.records, self.people
         seq = people.seq
+        if people.give_up(people.waiting(records.asked)):
+            seq = people.seq
         open_lines = people.waiting(records.asked)
         if not open_lines:
             return seq
@@ -134,9 +158,10 @@ class _PeopleCampaign:
         count = len(self.people.waiting(self.setting.records.asked))
         labels = f"{count} label{'' if count == 1 else 's'}"
         folder = shlex.quote(str(self.people.folder))
+        page = f"`dal label {folder}`, or " if has_page(self.people.folder) else ""
         return WaitingForAnswers(
-            f"run: waiting for {labels} of round {len(self.setting.records.rows)}. Run `dal label {folder}`, or "
-            f"`dal ask {folder}` and `dal tell {folder} FILE`, then run the same command again."
+            f"run: waiting for {labels} of round {len(self.setting.records.rows)}. Run {page}`dal ask {folder}` and "
+            f"`dal tell {folder} FILE`, then run the same {'command' if page else 'program'} again."
         )
 
     def _train(self) -> None:
@@ -145,12 +170,14 @@ class _PeopleCampaign:
         seq = records.answers_seq
         self._tell_phase("training")
         before = records.rows[-1].get("answers_seq", 0) if records.rows else 0
+        is_again = bool(records.rows and records.rows[-1].campaign_stopped)
+        again = {"labels_changed": self.people.changed_labels(before, seq)} if is_again else {}
 
         def facts() -> dict[str, Any]:
             weights = weights_sha256(learner.model.module.state_dict())
             arrived = self.arrived_before + self._arrived_since(seq)
             rho = {"rho": from_rank_zero(arrived)}
-            return self.people.facts(seq, before) | rho | {"weights_sha256": weights}
+            return self.people.facts(seq, before) | rho | again | {"weights_sha256": weights}
 
         test = self.setting.test
         fold = self.people.fold(seq)

@@ -17,6 +17,8 @@ from dal.labeling.people.events import LABEL
 from dal.labeling.people.first_asks import spare_points
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.oracle import People
+from dal.labeling.people.prefixes import check_prefixes, last_seen
+from dal.labeling.people.taking import points_between
 from dal.loop import ActiveLearner
 from dal.runs.asked import INITIAL, QUERY, TEST, VALIDATION, AskedLine
 from dal.runs.journal import Labeled
@@ -55,10 +57,11 @@ class PeopleState:
         records = self._records
         seq = records.answers_seq or 0
         fitted = int(records.rows[-1].get("answers_seq", 0)) if records.rows else 0
-        names = [self.people.fold(at).classes.names for at in (seq, fitted)]
-        self._replay(names[0])
+        check_prefixes(self.people.folder, records.rows, last_seen(records.asks, seq, records.answers_sha256))
+        before, names = (list(fold.classes.names) for fold in self.people.folds((fitted, seq)))
+        self._replay(names)
         # In the round in work, people may have added a class, which the last weights do not have.
-        self.learner.restore_model(records, has_weights=len(names[0]) == len(names[1]))
+        self.learner.restore_model(records, has_weights=len(before) == len(names))
 
     def _replay(self, names: Sequence[str]) -> None:
         """Make a learner for these classes that has seen the same answers at the same moments."""
@@ -68,9 +71,14 @@ class PeopleState:
         if not records.asks:
             return
         self._hold_out(records.asked)
-        for step in self._steps():
-            fold = self.people.fold(step.seq)
-            self.learner.look_at(fold, [line.index for line in records.asked[: step.asked]], round=step.round)
+        steps, before = list(self._steps()), 0
+        asked = [line.index for line in records.asked]
+        for place, fold in enumerate(self.people.folds(step.seq for step in steps), start=1):
+            step = steps[place - 1]
+            # The last step looks at all points. Before it, those whose answers changed are enough.
+            changed = None if place == len(steps) else points_between(fold, before)
+            self.learner.look_at(fold, asked[: step.asked], round=step.round, changed=changed)
+            before = step.seq
         self.learner.round = len(records.rows) - (records.stage != TRAIN) if records.rows else 0
 
     def _steps(self) -> Iterator[_Step]:
@@ -191,6 +199,7 @@ class PeopleState:
             self.learner.restore_model(records, has_weights=False)
         self.learner.round = len(records.rows)
         self.learner.look_at(fold, [line.index for line in records.asked], round=len(records.rows))
+        records.answers_sha256 = self.people.sha256(seq)
         records.commit_taken(self._new_labels(len(records.rows)), seq)
         return True
 

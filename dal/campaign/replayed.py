@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
@@ -10,6 +10,8 @@ import torch
 
 from dal.campaign.people_state import PeopleState
 from dal.campaign.training_round import Setting
+from dal.data.sources.folder.listing import shown
+from dal.errors import DalError
 from dal.labeling.people.oracle import People
 from dal.loop import ActiveLearner
 from dal.runs.asked import asked_lines
@@ -42,7 +44,7 @@ def replay(
     """Repeat the queries and rounds of ``records``, each with the number of answers that it saw.
 
     The replay ends after round ``to``, by default after all that the records have, or at the first difference. It reads
-    the journal of ``people``, and writes nothing.
+    the journal of ``people``, and writes nothing. Raises DalError at a round that used images that are gone now.
     """
     again = Records()
     people.open()
@@ -61,11 +63,16 @@ def replay(
 class _Replay:
     def __init__(self, state: PeopleState, records: Records, again: Records) -> None:
         self.state, self.records, self.again, self.result = state, records, again, Replayed()
+        data = state.people.data
+        self.lost = data.gaps - set(data.unreadable)
+        """Images that the run had, and that are gone now."""
 
     def differs_in_round(self, row: Round) -> bool:
         if self.asks_differ(row.round) or self.labels_differ(row.round):
             return True
         learner = self.state.learner
+        held = [] if learner.validation is None else learner.validation[0].tolist()
+        self._check_there(row.round, [*learner.pool.labeled.tolist(), *held])
         learner.fit()
         weights = learner.model.module.state_dict()
         digest = weights_sha256(weights)
@@ -83,6 +90,7 @@ class _Replay:
             if ask is None or ask.round != round:
                 continue
             expected = self.records.asked[ask.first : None if following is None else following.first]
+            self._check_there(round, [line.index for line in expected if line.score is not None])
             self.state.look(ask.answers_seq)
             lines = self.state.lines(len(expected))
             self.again.commit_asked(lines, ask.answers_seq, {}, self.state.learner.scores)
@@ -106,6 +114,17 @@ class _Replay:
             SELECTIONS, before + 2, csv_lines(expected, header=False), csv_lines(new, header=False)
         )
 
+    def _check_there(self, round: int, indices: Sequence[int]) -> None:
+        """Raise DalError if an image that the round ranked first or trained on is gone."""
+        if lost := sorted(self.lost.intersection(indices)):
+            ids = [self.state.people.data.ids[index] for index in lost]
+            images = "1 image that is" if len(ids) == 1 else f"{len(ids):,} images that are"
+            earlier = f", or replay the rounds before with --to {round - 1}" if round else ""
+            raise DalError(
+                f"replay: round {round} cannot be trained again, because it used {images} gone now ({shown(ids)}). "
+                f"Restore the data{earlier}."
+            )
+
     def _first_difference(self, name: str, first: int, expected: str, got: str) -> bool:
         pairs = zip_longest(expected.splitlines(), got.splitlines(), fillvalue="no line")
         for number, (one, other) in enumerate(pairs, start=first):
@@ -115,4 +134,6 @@ class _Replay:
 
     def _differs(self, name: str, line: int, expected: str, got: str) -> bool:
         self.result.difference = f"line {line} of {name}: expected {expected}, got {got}."
+        if self.lost:
+            self.result.difference += f" The number of images that are gone now: {len(self.lost):,}."
         return True

@@ -45,9 +45,9 @@ def train_round(learner: ActiveLearner, setting: Setting, facts: Callable[[], Ma
     """
     records, recorder = setting.records, setting.recorder
     learner.logs = replace(learner.logs, folder=records.training_logs(learner.round))
-    recorder.before_fit(learner)
+    recorder.before_fit(learner, setting.test)
     result = learner.fit()
-    with recorder.testing(learner, setting.test, setting.followed):
+    with recorder.testing(learner, setting.followed):
         found = _tested(learner, setting.test)
         if learner.validation is not None and not result.monitor.startswith("val_"):
             found |= _validated(learner)
@@ -58,7 +58,11 @@ def train_round(learner: ActiveLearner, setting: Setting, facts: Callable[[], Ma
         records.keep_weights(learner.model.module.state_dict())
     row = _row(learner, result, found)
     row.update(facts())
-    reason = reason_to_stop(setting.campaign, [*records.rows, row], learner.pool.num_unlabeled, setting.prices)
+    # A campaign of people that has ended stays ended, also if they change labels and it trains again.
+    reason = records.rows[-1].campaign_stopped if records.rows else None
+    reason = reason or reason_to_stop(
+        setting.campaign, [*records.rows, row], learner.pool.num_unlabeled, setting.prices
+    )
     # Measured seconds differ between processes, and all must stop after the same round.
     row["campaign_stopped"] = from_rank_zero(reason)
     records.commit_round(row)

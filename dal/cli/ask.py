@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from dal.errors import bad_value
-from dal.labeling.people.events import is_annotator
+from dal.labeling.people.events import DAL, is_annotator
 from dal.labeling.people.formats.outgoing import asked_text
 from dal.labeling.people.people_run import PeopleRun
 from dal.labeling.people.telling import tell_file
@@ -27,7 +27,7 @@ def ask_command(run: str, size: int | None, format: str, output: str | None) -> 
     opened = PeopleRun(run)
     answers = opened.answers
     answers.refresh()
-    asked = wanted(opened.asked(), answers.fold, opened.setting("oracle.overlap", 1))[:size]
+    asked = opened.give_up(wanted(opened.asked(), answers.fold, opened.setting("oracle.overlap", 1)))[:size]
     text = asked_text(asked, format)
     if output is None:
         sys.stdout.write(text)
@@ -44,8 +44,8 @@ def tell_command(run: str, file: str, annotator: str, format: str, dry_run: bool
 
     Raises DalError as tell_file() does.
     """
-    if not is_annotator(annotator):
-        raise bad_value("--annotator", "1 to 64 letters, digits or ._@-", annotator)
+    if not is_annotator(annotator) or annotator == DAL:
+        raise bad_value("--annotator", f"1 to 64 letters, digits or ._@-, and not {DAL}", annotator)
     opened = PeopleRun(run)
     path = Path(file).expanduser()
     result = tell_file(

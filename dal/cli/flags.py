@@ -6,10 +6,11 @@ import argparse
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from hydra.errors import HydraException
 
+from dal.cli.parser import Parser, one_of
 from dal.config.folder import config_folder
 from dal.config.schema import ROOT_NAME
 from dal.config.values.resolve import VALUE_ERRORS, first_line
@@ -19,26 +20,21 @@ from dal.runtime.user_paths import is_file, is_folder
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise DalError(f"dal run: expected flags of dal run --hydra-help, got {message.removeprefix('argument ')}.")
-
-
 def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse flags and their values. Raises DalError for an unknown flag, a wrong value, or a missing file.
 
     >>> parse_flags(["--cfg", "job"]).cfg
     'job'
     """
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
-    parser.add_argument("--info", "-i", nargs="?", const="all", choices=_INFO)
+    parser = Parser(prog="dal run", add_help=False)
+    parser.add_argument("--cfg", "-c", type=one_of("job", "hydra", "all"))
+    parser.add_argument("--info", "-i", nargs="?", const="all", type=one_of(*_INFO))
     for name, short in (("package", "p"), ("config-name", "cn"), ("config-dir", "cd"), ("config-path", "cp")):
         parser.add_argument(f"--{name}", f"-{short}")
     for name, short in (("resolve", "rs"), ("run", "r"), ("multirun", "m"), ("hydra-help", "hh"), ("version", "v")):
         parser.add_argument(f"--{name}", *([f"-{short}"] if short in "rm" else []), action="store_true")
     parser.add_argument("--jobs", "-j")
-    flags = parser.parse_args(list(arguments))
+    flags: argparse.Namespace = parser.parse_args(list(arguments))
     folders = [str(config_folder())]
     for name, folder in (("--config-dir", flags.config_dir), ("--config-path", flags.config_path)):
         if folder is not None and not is_folder(folder):

@@ -13,9 +13,11 @@ from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from dal.cli.label_start import open_run
-from dal.cli.trainer_child import TrainerChild
+from dal.cli.trainer_keeper import TrainerKeeper
+from dal.data.sources.folder.gone import gone_sentence
 from dal.errors import DalError, bad_value
-from dal.labeling.people.events import is_annotator
+from dal.labeling.people.events import DAL, is_annotator
+from dal.labeling.people.gone import given_up
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.address import Address, last_address, only_page, remember_address
 from dal.labeling.people.page.facts import RunFacts
@@ -24,6 +26,7 @@ from dal.labeling.people.page.security import read_token
 from dal.labeling.people.page.server import PageServer
 from dal.labeling.people.page.session import LabelingSession
 from dal.labeling.people.people_run import PeopleRun
+from dal.labeling.people.start import read_start
 from dal.runs.layout import LEASES
 from dal.runtime.safe_text import visible
 
@@ -41,19 +44,21 @@ def label_command(options: argparse.Namespace) -> int:
 
     Raises DalError for a run that cannot be started or opened, and for an invalid option.
     """
-    if options.annotator is not None and not is_annotator(options.annotator):
-        raise bad_value("--annotator", "1 to 64 letters, digits or ._@-", options.annotator)
+    if options.annotator is not None and (not is_annotator(options.annotator) or options.annotator == DAL):
+        raise bad_value("--annotator", f"1 to 64 letters, digits or ._@-, and not {DAL}", options.annotator)
     run = open_run(options.paths, options.classes)
     with only_page(run.path), _termination(), _server(run, options) as server:
         name = {} if options.annotator is None else {"name": options.annotator}
         address = server.url + (f"&{urlencode(name)}" if name else "")
         print(visible(f"{run.path}: {_counts(run)}"))
-        print(f"Label at {address}", flush=True)
+        for sentence in [*_sizes(run), *run.changes()]:
+            print(visible(sentence))
+        print(f"Label at {address}\nTo end the page, press Ctrl-C.", flush=True)
         if options.open:
             webbrowser.open(address)
-        trainer = None if options.no_train else TrainerChild(run.path)
+        trainer = None if options.no_train else TrainerKeeper(run)
         try:
-            return _wait(run, trainer)
+            _wait(run, trainer)
         except (KeyboardInterrupt, _Terminated) as stop:
             print(f"\nStopped. {_counts(run)} The same command goes on.")
             return _INTERRUPTED if isinstance(stop, KeyboardInterrupt) else _TERMINATED
@@ -76,36 +81,53 @@ def _termination() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _sizes(run: PeopleRun) -> list[str]:
+    """Return a sentence about the sizes of a new run that follow from the number of its images."""
+    sizes = [] if run.is_committed else read_start(run.path)["sizes"]
+    images = f"{len(run.ids):,} image{'' if len(run.ids) == 1 else 's'}"
+    return [f"Sizes for {images}: {', '.join(sizes)}."] if sizes else []
+
+
 def _counts(run: PeopleRun) -> str:
     bought = run.answers.refresh().bought
     return f"{bought:,} answer{' is' if bought == 1 else 's are'} saved."
 
 
-def _wait(run: PeopleRun, trainer: TrainerChild | None) -> int:
-    """Wait for Ctrl-C, and report how the trainer ends."""
-    told = False
+def _wait(run: PeopleRun, trainer: TrainerKeeper | None) -> NoReturn:
+    """Wait for Ctrl-C, and print what the trainer does, which images disappear, or that the budget is spent."""
+    budget, has_told, seq = run.setting("campaign.budget"), False, run.answers.fold.seq
     while True:
         time.sleep(_POLL_SECONDS)
-        if trainer is None or told or trainer.status is None:
-            continue
-        told = True
-        if trainer.status == 0:
-            print("The campaign has ended, and the model is trained. Ctrl-C ends the page.", flush=True)
-            continue
-        if trainer.status == 2 and not run.is_committed and not run.answers.refresh().seq:
-            run.discard_start()
-            raise DalError(trainer.last_words().removesuffix(".") + ".")
-        words = trainer.last_words()
-        trainer.tell_phase("stopped", words)
-        sentence = f"The trainer has stopped: {words} Answers are still saved. See {trainer.log}."
-        print(visible(sentence), flush=True)
+        seq = _tell_gone(run, seq)
+        for line in [] if trainer is None else trainer.look():
+            print(visible(line), flush=True)
+        if trainer is None and not has_told and budget is not None and run.answers.fold.bought >= budget:
+            has_told = True
+            print(
+                f"The budget of {budget:,} labels is spent: the page asks for no more. To end it, press Ctrl-C.",
+                flush=True,
+            )
+
+
+def _tell_gone(run: PeopleRun, since: int) -> int:
+    """Name the images that dal has called unreadable after event ``since``, and return the last event.
+
+    Those that were gone at the start are named already.
+    """
+    with run.answers.mutex:
+        fold = run.answers.refresh()
+        ids = [run.ids[index] for index in given_up(fold, range(since + 1, fold.seq + 1))]
+    named = set(run.lost)
+    if new := [id for id in ids if id not in named]:
+        print(visible(gone_sentence(run.root or run.path, new)), flush=True)
+    return fold.seq
 
 
 def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:
     """Return a server at the last address of the run, if it is free, so that open pages go on."""
     last = last_address(run.path)
     token = last.token if options.token_file is None else read_token(Path(options.token_file))
-    session, pictures = _session(run), _pictures(run)
+    session, pictures = _session(run, has_trainer=not options.no_train), _pictures(run)
     names = [name.lower() for name in options.server_name]
 
     def at(port: int) -> PageServer:
@@ -125,7 +147,7 @@ def _server(run: PeopleRun, options: argparse.Namespace) -> PageServer:
     return server
 
 
-def _session(run: PeopleRun) -> LabelingSession:
+def _session(run: PeopleRun, has_trainer: bool) -> LabelingSession:
     return LabelingSession(
         run.answers,
         run.asked,
@@ -133,8 +155,9 @@ def _session(run: PeopleRun) -> LabelingSession:
         Leases(_LEASE_SECONDS, run.setting("oracle.overlap", 1)),
         lease_file=run.path / LEASES,
         run=str(run.path.resolve()),
-        facts=RunFacts(run.path),
+        facts=RunFacts(run.path, has_trainer),
         budget=run.setting("campaign.budget"),
+        give_up=run.give_up,
         prefetch=run.setting("oracle.prefetch", 8),
     )
 

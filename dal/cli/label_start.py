@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dal.cli.small_folder import small_sizes
 from dal.config.settings import sections
 from dal.data.sources.folder.listing import existing_folder, list_images
-from dal.data.sources.folder.names import check_class_names, check_listed_names
+from dal.data.sources.folder.names import check_class_names, check_listed_names, composed
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.labeling.people.events import is_class_name
-from dal.labeling.people.people_run import UNLABELED, PeopleRun, images_digest, read_start, write_start
+from dal.labeling.people.people_run import PeopleRun, has_page
+from dal.labeling.people.start import UNLABELED, read_start, write_start
+from dal.runs.files.state import is_count
 from dal.runs.layout import ANSWERS, CONFIG, LABEL_START, STATE, UNCOMMITTED
+from dal.runs.saved_config import WHEN_ASKED
 from dal.runtime.refusals import explained
 
 RUNS = Path("runs") / "label"
@@ -33,9 +37,17 @@ def open_run(paths: Sequence[str], classes: str | None) -> PeopleRun:
         raise bad_value("dal label", "one folder of images, or one run folder", folders or "none")
     folder = Path(folders[0])
     if any(os.path.lexists(folder / name) for name in (LABEL_START, STATE, CONFIG)):
-        if overrides or classes is not None:
-            given = overrides[0] if overrides else f"--classes {classes}"
-            raise bad_value("dal label RUN", "no settings, because the run has its own", given)
+        if classes is not None:
+            raise bad_value("dal label RUN", "no settings, because the run has its own", f"--classes {classes}")
+        run = PeopleRun(folder)
+        if not has_page(folder):
+            raise DalError(
+                f"dal label: expected a run of dal label or dal run, got {str(folder)!r}, a run of a program with data "
+                "that this command cannot load. Use dal ask and dal tell, and run the program again."
+            )
+        if not overrides:
+            return run
+        _change("dal label RUN", folder, overrides)
         return PeopleRun(folder)
     return _start(folder, overrides, classes)
 
@@ -54,20 +66,40 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
     if classes is not None:
         names = class_list(classes)
         all_overrides = start_overrides(root, names, overrides)
-        config = start_config(root, names, overrides)
+        _ = start_config(root, names, overrides)  # an invalid setting creates no folder
         is_committed = os.path.lexists(path / STATE)
         before: dict[str, Any] = read_start(path) if known else {"overrides": all_overrides}
         if is_committed or before["overrides"][:_FIXED] != all_overrides[:_FIXED]:
             _check_same(path, before["overrides"], all_overrides)
         # Without an answer and a commit, nothing depends on the images at the first start.
         if not known or not (is_committed or os.path.lexists(path / ANSWERS)):
-            _create(path, root, all_overrides, config)
+            _create(path, root, names, all_overrides)
         elif before["overrides"] != all_overrides:
-            # Nothing is trained yet, so that a setting can be corrected.
-            write_start(path, all_overrides, config, before.get("images"))
-    elif overrides:
-        raise bad_value("dal label", f"no settings, because the run in {str(path)!r} has its own", overrides[0])
+            # Nothing is trained yet, so that a setting can be corrected, or the settings only say when to ask people.
+            images = before.get("images")
+            write_start(path, all_overrides, *_sized(root, names, all_overrides, images), images=images)
+    else:
+        _change("dal label", path, overrides)
     return PeopleRun(path)
+
+
+def _change(command: str, path: Path, overrides: Sequence[str]) -> None:
+    """Record other values of settings that say when people are asked.
+
+    Raises DalError for other settings, and for a run that `dal run` started, which has its settings from there.
+    """
+    if not overrides:
+        return
+    refused = [text for text in overrides if text.partition("=")[0] not in WHEN_ASKED]
+    if refused or not os.path.lexists(path / LABEL_START):
+        where = "" if command.endswith("RUN") else f" in {str(path)!r}"
+        raise bad_value(command, f"no settings, because the run{where} has its own", (refused or overrides)[0])
+    start = read_start(path)
+    keys = {text.partition("=")[0] for text in overrides}
+    kept = [text for text in start["overrides"] if text.partition("=")[0] not in keys]
+    data = start["config"]["data"]
+    config = start_config(Path(data["root"]), data["classes"], [*kept[_FIXED:], *overrides, *start["sizes"]])
+    write_start(path, [*kept, *overrides], config, start["sizes"], images=start.get("images"))
 
 
 def class_list(text: str) -> list[str]:
@@ -108,7 +140,7 @@ def _run_dir(root: Path, overrides: Sequence[str]) -> tuple[str, list[str]]:
     return (given[-1] if given else str(RUNS / (root.resolve().name or "images"))), rest
 
 
-def _create(path: Path, root: Path, overrides: list[str], config: Mapping[str, Any]) -> None:
+def _create(path: Path, root: Path, classes: Sequence[str], overrides: list[str]) -> None:
     if path.is_dir() and any(entry.name not in UNCOMMITTED for entry in path.iterdir()):
         raise DalError(f"run_dir: {str(path)!r} is not a run folder and not empty. Choose another with run_dir=FOLDER.")
     if path.resolve().is_relative_to(root.resolve()):
@@ -118,9 +150,26 @@ def _create(path: Path, root: Path, overrides: list[str], config: Mapping[str, A
         left_out = f" (skipped: {listing.summary()})" if listing.left_out else ""
         raise bad_content("data.root", "a folder tree with images", f"none in {str(root)!r}{left_out}")
     listing.warn(classes=False)
+    images = [composed(file) for file in listing.files]
+    config, sizes = _sized(root, classes, overrides, images)
     with explained("run_dir", path, "Choose another run_dir."):
         path.mkdir(parents=True, exist_ok=True)
-        write_start(path, overrides, config, images_digest(listing.files))
+        write_start(path, overrides, config, sizes, images=images)
+
+
+def _sized(
+    root: Path, classes: Sequence[str], overrides: list[str], images: Sequence[str] | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings of a run, and the sizes among them that follow from the number of its images."""
+    own = overrides[_FIXED:]
+    config, sizes = start_config(root, classes, own), []
+    if images is not None:
+        given = [key.partition(".")[2] for text in own if (key := text.partition("=")[0].lstrip("+~"))]
+        found = small_sizes(len(images), config["campaign"], given, len(classes), config["oracle"]["overlap"])
+        sizes = [f"campaign.{name}={size}" for name, size in found.items()]
+        config = start_config(root, classes, [*own, *sizes])
+    _check_budget(config["campaign"])
+    return config, sizes
 
 
 def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
@@ -151,11 +200,21 @@ def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -
     return config
 
 
+def _check_budget(campaign: Mapping[str, Any]) -> None:
+    """Raise DalError if the first labels exceed the budget. A page without a trainer has no later check."""
+    needed, budget = [campaign[f"{name}_size"] for name in ("initial", "validation", "test")], campaign["budget"]
+    if not is_count(budget):
+        raise bad_value("campaign.budget", "a whole number", budget)
+    if all(map(is_count, [*needed, budget])) and sum(needed) > budget:
+        expected = f"at least the {sum(needed)} initial, validation and test labels"
+        raise bad_value("campaign.budget", expected, budget)
+
+
 def _check_same(path: Path, before: Sequence[str], now: Sequence[str]) -> None:
-    """Raise DalError for the first setting that differs. The order of settings does not matter."""
+    """Raise DalError for the first setting that differs and can change a result. Their order does not matter."""
     old, new = (dict(text.partition("=")[::2] for text in texts) for texts in (before, now))
     for key in dict.fromkeys([*new, *old]):
-        if old.get(key) != new.get(key):
+        if key not in WHEN_ASKED and old.get(key) != new.get(key):
             hint = " Change classes on its page." if key == "data.classes" else ""
             first, given = (texts.get(key) or "nothing" for texts in (old, new))
             raise DalError(

@@ -13,7 +13,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dal.cli.main import exit_with
-from dal.labeling.people.people_run import PeopleRun, read_start
+from dal.labeling.people.people_run import with_changes
+from dal.labeling.people.start import read_start
 from dal.runs.layout import LOCK, STATE
 
 _PATIENCE_SECONDS = 60
@@ -44,9 +45,11 @@ def _config(path: Path) -> dict[str, Any]:
     from dal.config.saved_run import config_to_rank
 
     is_committed = os.path.lexists(path / STATE)
-    if not is_committed:
-        _ = PeopleRun(path).files  # the page has shown these images
-    config = config_to_rank(path, []) if is_committed else compose(read_start(path)["overrides"])
+    if is_committed:
+        config = with_changes(path, config_to_rank(path, []))
+    else:
+        start = read_start(path)
+        config = compose([*start["overrides"], *start["sizes"]])
     return {**config, "run_dir": str(path), "oracle": {**config["oracle"], "wait": True}}
 
 

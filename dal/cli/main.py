@@ -12,7 +12,9 @@ from typing import NoReturn
 
 from dal.cli.arguments import parse, run_and_overrides
 from dal.cli.failures import explanation
+from dal.cli.parser import Parser, number, whole_number
 from dal.cli.people_arguments import add_people
+from dal.errors import DalError, WaitingForAnswers, unknown_choice
 from dal.runtime.safe_text import visible
 
 _EPILOG = """examples:
@@ -23,6 +25,7 @@ _EPILOG = """examples:
   dal report runs                                           compare all runs in a folder
   dal report runs --target 0.95 --prices label=0.1 gpu_hour=2     labels and money to reach an accuracy
   dal compare runs                                          statistics of acquisition functions, and an HTML page
+  dal explain runs/digits/margin/seed0                      what a run learned and lost, and what to collect next
   dal rank runs/digits/margin/seed0 acquisition=bald        what to label next
   dal label photos --classes cat,dog,bird                   label your images on a page while a model trains
   dal ask runs/label/photos --output ask.csv                what people are asked, as a file (dal tell takes it back)
@@ -42,7 +45,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 def exit_with(command: Callable[[], int]) -> NoReturn:
     """Run a command, and exit with its status. An error is one sentence on standard error."""
-    from dal.errors import DalError, WaitingForAnswers
     from dal.runtime.refusals import RefusedBySystem, refusal
 
     warnings.formatwarning = lambda message, *where, **more: f"Warning: {visible(str(message))}\n"
@@ -119,6 +121,12 @@ def _dispatch(arguments: list[str]) -> int:
             presets=preset_keys(),
         )
         return 0
+    if options.command == "explain":
+        from dal.cli.explain import explain_command
+
+        if options.images:
+            _say_what_loads()
+        return explain_command(options.run, options.output, options.images, options.watch)
     if options.command == "report":
         from dal.costs.prices import parse_prices
         from dal.reports.overview import report
@@ -133,6 +141,11 @@ def _dispatch(arguments: list[str]) -> int:
         from dal.cli.replay import replay_command
 
         return replay_command(options.run, options.to)
+    if options.command == "order":
+        from dal.cli.order import order_command
+
+        order_command(options.run, options.seeds, options.orders)
+        return 0
     from dal.cli.rank import rank_command
 
     run, overrides = run_and_overrides(options.run)
@@ -174,7 +187,11 @@ def parse_command(arguments: list[str]) -> argparse.Namespace:
     commands: dict[str, argparse.ArgumentParser] = next(
         action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)
     )
-    if not arguments or arguments[0] not in commands:
+    if not arguments:
+        raise DalError(f"dal: expected a command, one of {', '.join(commands)}, got none. See dal --help.")
+    if arguments[0] not in commands:
+        if not arguments[0].startswith("-"):
+            raise unknown_choice("dal", commands, arguments[0])
         return parser.parse_args(arguments)
     options = parse(commands[arguments[0]], arguments[1:])
     options.command = arguments[0]
@@ -184,7 +201,7 @@ def parse_command(arguments: list[str]) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     from dal import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="dal",
         description="Deep active learning on images.",
         epilog=_EPILOG,
@@ -197,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     rank.usage = "dal rank RUN [KEY=VALUE ...] [--pool FOLDER] [--top N] [--output FILE]"
     rank.add_argument("run", nargs="+", metavar="RUN KEY=VALUE", help="run folder, and changes to its configuration")
     rank.add_argument("--pool", metavar="FOLDER", help="rank the images of this folder (runs on data=image_folder)")
-    rank.add_argument("--top", type=int, metavar="N", help="write only the N most useful images")
+    rank.add_argument("--top", type=whole_number, metavar="N", help="write only the N most useful images")
     rank.add_argument("--output", metavar="FILE", help="output file (default: RUN/ranking_NAME.csv)")
     report = commands.add_parser("report", help="table, learning curves and bills of runs")
     report.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders that contain some")
@@ -211,13 +228,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument(
         "--target",
-        type=float,
+        type=number("a share, such as 0.95"),
         metavar="SHARE",
         help="show the labels and money to reach this test accuracy, such as 0.95 (default: campaign.target)",
+    )
+    _add_explain(commands.add_parser("explain", help="what a run learned and lost and what to collect next, as a page"))
+    order = commands.add_parser("order", help="train the labels of a run in other orders, and compare the accuracies")
+    order.add_argument("run", metavar="RUN", help="run folder")
+    order.add_argument("--seeds", type=whole_number, default=10, metavar="N", help="trainings per order (default: 10)")
+    order.add_argument(
+        "--orders",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="ORDER",
+        help="acquired, reversed, easy_first, hard_first, by_class, at_once (default: all; random is always there)",
     )
     _add_compare(commands.add_parser("compare", help="statistics of acquisition functions that share their seeds"))
     add_people(commands)
     return parser
+
+
+def _add_explain(explain: argparse.ArgumentParser) -> None:
+    explain.add_argument("run", metavar="RUN", help="run folder")
+    explain.add_argument("--output", metavar="FOLDER", help="output folder (default: RUN/explain)")
+    explain.add_argument(
+        "--no-images",
+        dest="images",
+        action="store_false",
+        help="leave out thumbnails of images, which can be personal data",
+    )
+    explain.add_argument(
+        "--watch", action="store_true", help="draw the page again after each round, until the run is done or Ctrl-C"
+    )
 
 
 def _add_compare(compare: argparse.ArgumentParser) -> None:
@@ -227,7 +270,7 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
         "--target",
         nargs="+",
         action="extend",
-        type=float,
+        type=number("a share, such as 0.95"),
         default=[],
         metavar="SHARE",
         help="test accuracies to reach, such as 0.9 0.95 (default: the last mean accuracy of the baseline)",

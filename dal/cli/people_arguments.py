@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dal.cli.parser import one_of, whole_number
+
 
 def add_people(commands: Any) -> None:
     """Add `dal label`, `dal ask`, `dal tell` and `dal replay` to the subparsers."""
@@ -21,7 +23,7 @@ def add_people(commands: Any) -> None:
     label.add_argument(
         "--annotator", metavar="NAME", help="your name, in the address of the page (default: the page asks)"
     )
-    label.add_argument("--port", type=int, default=0, help="port of the page (default: a free one)")
+    label.add_argument("--port", type=whole_number, default=0, help="port of the page (default: a free one)")
     label.add_argument(
         "--host",
         default="127.0.0.1",
@@ -35,8 +37,10 @@ def add_people(commands: Any) -> None:
     label.add_argument("--no-train", action="store_true", help="only record answers, and train no model")
     ask = commands.add_parser("ask", help="list the images that people are asked to label, best first")
     ask.add_argument("run", metavar="RUN", help="run folder")
-    ask.add_argument("--size", type=int, metavar="N", help="write only the first N images")
-    ask.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="file format (default: csv)")
+    ask.add_argument("--size", type=whole_number, metavar="N", help="write only the first N images")
+    ask.add_argument(
+        "--format", type=one_of("csv", "jsonl"), default="csv", metavar="{csv,jsonl}", help="file format (default: csv)"
+    )
     ask.add_argument("--output", metavar="FILE", help="output file (default: standard output)")
     tell = commands.add_parser("tell", help="record the answers in a file, all or none of them")
     tell.add_argument("run", metavar="RUN", help="run folder")
@@ -47,8 +51,14 @@ def add_people(commands: Any) -> None:
         metavar="NAME",
         help="who answers, if the file has no column annotator (default: me)",
     )
-    tell.add_argument("--format", choices=("auto", "csv", "jsonl"), default="auto", help="file format (default: auto)")
+    tell.add_argument(
+        "--format",
+        type=one_of("auto", "csv", "jsonl"),
+        default="auto",
+        metavar="{auto,csv,jsonl}",
+        help="file format (default: auto)",
+    )
     tell.add_argument("--dry-run", action="store_true", help="check the file and record nothing")
     replay = commands.add_parser("replay", help="repeat the picks and weights of a run with people, and compare them")
     replay.add_argument("run", metavar="RUN", help="run folder")
-    replay.add_argument("--to", type=int, metavar="ROUND", help="last round to replay (default: all)")
+    replay.add_argument("--to", type=whole_number, metavar="ROUND", help="last round to replay (default: all)")

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dal.campaign.people_state import restore_with_people
+from dal.cli.run_data import load_for_run
 from dal.cli.terminal import CampaignProgress
 from dal.config.saved_run import config_to_rank
 from dal.config.schema import build
-from dal.data import load
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.image_folder import unlabeled_folder
 from dal.errors import DalError, bad_value
@@ -56,7 +56,7 @@ def rank_command(
     name = config["acquisition"]["name"]
     target = user_path(output) if output else path / ranking_file(name)
     file = output_file(target)  # before the slow part
-    train = load(built.data).train
+    train = load_for_run(built.data, path).train
     records = read_run_folder(path, train.fingerprint())
     if records.weights is None:
         raise DalError(f"run: {run!r} has no trained round yet. Wait for it, or resume it with dal run.")
@@ -67,6 +67,7 @@ def rank_command(
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits, progress)
         if isinstance(oracle, People):
             learner = restore_with_people(learner, replace(oracle, folder=path), built.campaign, records)
+            learner.pool.exclude(sorted(train.gaps))
         else:
             learner.restore(records)
         ranking = learner.rank(top, new)

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from dal.campaign.replayed import replay
+from dal.cli.run_data import load_for_run
 from dal.cli.terminal import CampaignProgress
 from dal.config.saved_run import config_to_rank
 from dal.config.schema import build
 from dal.config.trainer import with_objects
-from dal.data import load
 from dal.errors import DalError, bad_value
 from dal.labeling.people.oracle import People
 from dal.runs.restored import read_run_folder
@@ -28,7 +28,7 @@ def replay_command(run: str, to: int | None = None) -> int:
     if not built.has_people:
         raise DalError(f"run: expected a run with oracle=people, got oracle=dataset in {run!r}. Run it again instead.")
     built = replace(built, run_dir=str(path), trainer=with_objects(built.trainer))
-    splits = load(built.data)
+    splits = load_for_run(built.data, path)
     records = read_run_folder(path, splits.fingerprint())
     if to is not None and not 0 <= to < len(records.rows):
         raise bad_value("--to", f"a finished round from 0 to {len(records.rows) - 1}", to)

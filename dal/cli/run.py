@@ -21,7 +21,8 @@ from rich.text import Text
 from dal.campaign import run
 from dal.cli.failures import explanation
 from dal.cli.flags import check_package, one_sentence, parse_flags
-from dal.cli.terminal import STOPPED, CampaignProgress, change_sentence, closing_table, round_line
+from dal.cli.run_data import load_for_run
+from dal.cli.terminal import CampaignProgress, change_sentence, closing_table, round_line
 from dal.config.folder import config_folder
 from dal.config.overrides import check_overrides, compose, quoted, under_current_keys, with_own_files
 from dal.config.schema import ROOT_NAME, Built, build, register
@@ -29,7 +30,6 @@ from dal.config.trainer import with_objects
 from dal.config.trusted_files import remember
 from dal.config.values.resolve import resolve
 from dal.costs.prices import PricesConfig
-from dal.data import load
 from dal.data.images import ImageSplits
 from dal.errors import DalError, bad_content, bad_value
 from dal.loop import ActiveLearner
@@ -40,10 +40,12 @@ from dal.runs.folder import RunFolder
 from dal.runs.layout import CONFIG, STATE
 from dal.runs.round import Round, in_words, on_test
 from dal.runs.saved_config import check_same_config
+from dal.runs.stopped import why_stopped
 from dal.runtime.console import SafeConsole
 from dal.runtime.distributed import is_rank_zero
 from dal.runtime.safe_text import visible
 from dal.sweep.command import sweep_command
+from dal.tasks import CLASSIFICATION
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model
 from dal.training.trainer.lightning import termination
 from dal.training.trainer.trainer_options import check_trainer_options
@@ -131,7 +133,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     if "file" in config["acquisition"]:
         remember(config["acquisition"]["file"])
     check_trainer_options(built.trainer)
-    splits = load(built.data)
+    splits = load_for_run(built.data, Path(built.run_dir))
     with CampaignProgress(console, built.campaign.budget) as progress, ExitStack() as until_done, termination():
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits, progress)
         metric = splits.train.task.primary_metric
@@ -197,6 +199,8 @@ def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, 
     tested = f"{bought:,} of them for the test set" if bought else tested
     about = f" on {config['data']['name']}: {len(train):,} images in the pool, {tested}, {_names(train.classes)}"
     console.print(Text.assemble((config["acquisition"]["name"], "bold"), visible(about)))
+    if train.task.name != CLASSIFICATION.name and config.get("diagnosis", {}).get("record", True):
+        console.print("Nothing is recorded for diagnosis, because images have several classes.")
     folder.describe_data(
         {"name": train.name, "classes": list(train.classes), "images": len(train)}
         | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}
@@ -238,7 +242,7 @@ def _close(
     metric: str,
 ) -> None:
     last, key = rows[-1], on_test(metric)
-    console.print(f"\nDone, because {STOPPED[last['campaign_stopped']]}.")
+    console.print(f"\nDone, because {why_stopped(last['campaign_stopped'])}.")
     tested = [row for row in rows if key in row]
     if len(tested) > 1:
         console.print(f"{change_sentence(tested[0], tested[-1], metric)}\n")

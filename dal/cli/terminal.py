@@ -11,22 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from dal.costs.phases import Costs, total_costs
-from dal.costs.prices import BILL, PricesConfig, human
+from dal.costs.prices import BILL, MEASURING, PricesConfig, human
 from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
 from dal.runs.wilson import in_percent
 from dal.runtime.safe_text import visible
 
-STOPPED = {
-    "budget": "the label budget is spent",
-    "rounds": "the rounds are done",
-    "pool_empty": "the pool is empty",
-    "target": "the target is reached",
-    "plateau": "the last rounds brought no improvement",
-    "stable_predictions": "the last models agree on the stop set",
-    "classification_change": "the last round changed few predictions on the stop set",
-    "certain": "the model is certain about the stop set",
-    "cost_optimum": "the next round would cost more than its gain is worth",
-}
 _UNITS = {"train": "updates", "score": "images scored", "test": "images tested", "embed": "images embedded"}
 
 
@@ -160,12 +149,15 @@ def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> 
     every = list(dict.fromkeys(phase for of_row in costs for phase in of_row))
     named = [phase for phases in BILL.values() for phase in phases]
     for name, phases in (BILL | {phase: (phase,) for phase in every if phase not in named}).items():
-        if name != "testing" and _sum(costs, phases):
+        if not set(phases) & set(MEASURING) and _sum(costs, phases):
             add(name, phases, updates=updates if name == "training" else 0)
     table.add_section()
-    if _sum(costs, BILL["testing"]):
-        add("without tests", [p for p in every if p not in BILL["testing"]], last.labels_bought, updates, seconds)
-        add("testing", BILL["testing"])
+    measured = [name for name in ("testing", "diagnosing") if _sum(costs, BILL[name])]
+    if measured:
+        name = "without tests" if "testing" in measured else "without diagnosing"
+        add(name, [p for p in every if p not in MEASURING], last.labels_bought, updates, seconds)
+        for name in measured:
+            add(name, BILL[name])
     add("total", every, last.labels_bought, updates, seconds)
     table.rows[-1].style = "bold"
     return table

@@ -53,12 +53,20 @@ class TrainerChild:
     def last_words(self) -> str:
         """Return the error that the trainer ended with, the signal that killed it, or its last line of output."""
         if self.status is not None and self.status < 0:
-            return f"{signal.Signals(-self.status).name} has ended it. The same command starts it again."
-        with self.log.open("rb") as file:
-            file.seek(self._start_of_log)
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+            memory = ", as when the memory is full" if self.status == -signal.SIGKILL else ""
+            return f"{signal.Signals(-self.status).name} ended it{memory}."
+        lines = [line.strip() for line in self._lines()]
         errors = [line for line in lines if line.startswith("Error: ")]
         return (errors or lines or [f"exit status {self.status}"])[-1].removeprefix("Error: ")
+
+    def last_lines(self, count: int = 5) -> list[str]:
+        """Return the last lines of the output."""
+        return self._lines()[-count:]
+
+    def _lines(self) -> list[str]:
+        with self.log.open("rb") as file:
+            file.seek(self._start_of_log)
+            return [line.rstrip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
 
     def stop(self) -> None:
         """End the trainer, which resumes from its last commit at the next start."""

@@ -69,6 +69,11 @@ def _check_values(run: Path, saved: Mapping[str, Any]) -> None:
     """Raise DalError for unknown names and values of other types."""
     for group, options in (("data", data_sets()), ("acquisition", acquisition_functions())):
         chosen = saved.get(group)
+        if chosen is None:
+            raise DalError(
+                f"run: expected a run of dal run or dal label, got {str(run)!r}, whose {CONFIG} has no {group}. "
+                "Use the program that made the run."
+            )
         name = chosen.get("name") if isinstance(chosen, dict) else None
         file = chosen.get("file", "") if isinstance(chosen, dict) else ""
         if not isinstance(name, str) or not isinstance(file, str):

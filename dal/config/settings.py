@@ -140,6 +140,7 @@ _TITLES = {
     "scoring": "Scoring: how images are scored",
     "oracle": "Oracle: simulated answers",
     "prices": "Prices, for bills and campaign.cost_optimum",
+    "diagnosis": "Records for dal explain; diagnosis=off records none",
     "trainer": "Lightning's Trainer (add any other of its options with +trainer.NAME=VALUE)",
 }
 

@@ -31,7 +31,8 @@ class ImageSource(Protocol):
     """Interface of image sources such as tensors, folders and Datasets.
 
     A source can define ``digests(indices) -> list[bytes] | None``, which returns a digest of the content of each image.
-    A resumed run then detects changed images.
+    A resumed run then detects changed images. A source of files that can disappear defines ``gaps``, the set of images
+    without pixels, and ``missing(indices)``, which returns those of the images that are gone.
     """
 
     def __len__(self) -> int: ...
@@ -138,6 +139,22 @@ class ImageData:
         return [index for index, image in enumerate(self.ids) if image in self.set_aside]
 
     @property
+    def gaps(self) -> set[int]:
+        """The points without pixels: those that are unreadable, and those that have disappeared since the start."""
+        if not hasattr(self.source, "gaps"):
+            return set(self.unreadable)
+        found: set[int] = self.source.gaps
+        return found
+
+    def missing(self, indices: Sequence[int]) -> list[int]:
+        """Return those of the points whose images cannot be read now."""
+        if hasattr(self.source, "missing"):
+            found: list[int] = self.source.missing(indices)
+            return found
+        unreadable = set(self.unreadable)
+        return [index for index in indices if index in unreadable]
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """The shape (C, H, W) of the first image."""
         channels, height, width = self.plain([0]).shape[1:]
@@ -191,6 +208,8 @@ class ImageData:
         """Return the (L,) indices and labels that training can use."""
         indices, labels = points
         inside = self.task.trainable(labels)
+        if gaps := self.gaps:
+            inside = inside & torch.tensor([index not in gaps for index in indices.tolist()], dtype=torch.bool)
         return indices[inside], labels[inside]
 
     def fingerprint(self) -> Fingerprint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import Tensor
 
@@ -117,14 +117,22 @@ class Labels:
         self.look_at(answers, asked)
         self._begin_round()
 
-    def look_at(self, answers: Answers | Fold, asked: Sequence[int] = (), *, round: int | None = None) -> None:
+    def look_at(
+        self,
+        answers: Answers | Fold,
+        asked: Sequence[int] = (),
+        *,
+        round: int | None = None,
+        changed: Collection[int] | None = None,
+    ) -> None:
         """Take answers for the next ask(), as take() does, but start no round.
 
-        New labels belong to ``round``, by default the next one to train.
+        New labels belong to ``round``, by default the next one to train. With ``changed``, only these points can differ
+        from what the last call saw, and held-out points keep their labels until a call without it.
         """
         fold = answers.refresh() if isinstance(answers, Answers) else answers
         round = self.round + (self._fitted_round == self.round) if round is None else round
-        take(fold, self.pool, self.held_out, round, asked)
+        take(fold, self.pool, self.held_out, round, asked, changed)
         # What was paid stays paid, also for an answer that is taken back.
         self.paid = max(self.paid or 0, fold.bought)
 

@@ -4,14 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dal.runs.diagnosis import DiagnosisConfig
     from dal.runs.folder import RunFolder
     from dal.runs.reader import Run, find_runs, read_run
     from dal.runs.records import Records
     from dal.runs.round import Round
 
-__all__ = ["Records", "Round", "Run", "RunFolder", "find_runs", "read_run"]
+__all__ = ["DiagnosisConfig", "Records", "Round", "Run", "RunFolder", "find_runs", "read_run"]
 
 _HOMES = {
+    "DiagnosisConfig": "dal.runs.diagnosis",
     "Records": "dal.runs.records",
     "Round": "dal.runs.round",
     "Run": "dal.runs.reader",

@@ -217,6 +217,16 @@ class RunFolder(Records):
         self._digests[DATA] = write_text(self.path / DATA, text)
         self._commit()
 
+    def describe_missing(self, facts: Mapping[str, Any]) -> None:
+        self.describe_data({**facts, **self._description()})
+
+    def _description(self) -> dict[str, Any]:
+        facts: Any = None
+        if self._is_intact(DATA):
+            with suppress(ValueError, RecursionError):  # replace a damaged file
+                facts = json.loads(read_bytes(self.path, DATA))
+        return facts if isinstance(facts, dict) else {}
+
     def _is_intact(self, name: str) -> bool:
         """Return whether a file has its committed digest, if it has one."""
         return is_file(self.path / name) and self._digests.get(name) in (None, hash_file(self.path, name))
@@ -224,11 +234,7 @@ class RunFolder(Records):
     def follow(self, metric: str, settings: Mapping[str, Any] | None = None) -> None:
         super().follow(metric, settings)
         self._metric = metric
-        facts: Any = None
-        if self._is_intact(DATA):
-            with suppress(ValueError, RecursionError):  # replace a damaged file
-                facts = json.loads(read_bytes(self.path, DATA))
-        facts = facts if isinstance(facts, dict) else {}
+        facts = self._description()
         if metric != facts.get("primary_metric", PRIMARY_METRIC):
             self.describe_data({**facts, "primary_metric": metric})
 

@@ -73,7 +73,8 @@ def committed_rounds(folder: Path, state: State) -> list[Round]:
         raise damaged(folder, ROUNDS, f"it does not contain the {state['rounds']} rounds that {STATE} commits")
     if any(one.get("labels_bought", 0) > other.get("labels_bought", math.inf) for one, other in pairwise(rows)):
         raise damaged(folder, ROUNDS, "labels_bought decreases")
-    if rows and (rows[-1].campaign_stopped is not None) != (state["stage"] == DONE):
+    trains_again = "asks" in state and state["stage"] == TRAIN  # on labels that changed after the campaign
+    if rows and (rows[-1].campaign_stopped is not None) != (state["stage"] == DONE) and not trains_again:
         raise damaged(folder, ROUNDS, f"its campaign_stopped does not fit the stage in {STATE}")
     return rows
 
@@ -97,8 +98,9 @@ def _no_constant(name: str) -> None:
 
 
 _COUNTS = {"round", "num_labeled", "num_validation", "labels_bought", "num_outside", "updates", "devices"}
-_COUNTS |= {"num_test", "num_unsure", "num_none", "num_corrected", "answers_seq", "behind", "rho"}
+_COUNTS |= {"num_test", "num_unsure", "num_none", "num_corrected", "answers_seq", "behind", "rho", "labels_changed"}
 _TEXTS = {"campaign_stopped", "training_stopped", "backbone", "weights", "weights_sha256"}
+_TEXTS |= {"answers_sha256", "labels_sha256"}
 _COSTS = tuple(f"{field.name}_" for field in fields(Costs))
 
 

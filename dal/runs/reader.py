@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError, bad_value
 from dal.runs.files.committed import check_file, check_if_committed, damaged, is_file, is_folder, parsed, read_bytes
-from dal.runs.files.state import State, is_count, is_number, read_state
+from dal.runs.files.state import is_count, is_number, read_state
 from dal.runs.final_model import read_final_model
 from dal.runs.journal import Labeled, committed_rounds, read_selections, read_validation
 from dal.runs.layout import CONFIG, DATA, DONE, ROUNDS, STATE
@@ -45,6 +45,7 @@ class Run:
     finished: bool  # False if the run is interrupted or still running
     primary_metric: str = PRIMARY_METRIC  # the metric that rules and reports follow
     final_model: Round | None = None  # the row of the final model, if there is one; the campaign trains its proxy
+    data_name: str | None = None  # in data.json, such as the folder of the images; None in runs without it
 
     @property
     def seed(self) -> int:
@@ -52,8 +53,8 @@ class Run:
 
     @property
     def data(self) -> str:
-        """The name of the data set."""
-        return str(self.config["data"]["name"])
+        """The name of the data set: a folder of images has its own name, and not that of its kind."""
+        return self.data_name or str(self.config["data"]["name"])
 
     @property
     def label(self) -> str:
@@ -117,9 +118,13 @@ def read_run(path: str | Path) -> Run:
     check_if_committed(path, DATA, state)
     _check_config(path, config)
     rows = tuple(committed_rounds(path, state))
-    final, metric = read_final_model(path), _primary_metric(path, state)
+    facts = _data_facts(path)
+    final = read_final_model(path)
+    metric = str(state.get("primary_metric") or facts.get("primary_metric", PRIMARY_METRIC))
     _check_rows(path, metric, rows, final)
-    return Run(path, config, rows, state["data"], state["stage"] == DONE, metric, final)
+    name = facts.get("name")
+    name = name if isinstance(name, str) and name else None
+    return Run(path, config, rows, state["data"], state["stage"] == DONE, metric, final, name)
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
@@ -152,13 +157,12 @@ def _warn_of(error: OSError) -> None:
     warnings.warn(f"Ignored {error.filename!r}, which cannot be read ({error.strerror}).", stacklevel=2)
 
 
-def _primary_metric(path: Path, state: State) -> str:
-    if "primary_metric" in state:
-        return str(state["primary_metric"])
+def _data_facts(path: Path) -> dict[str, Any]:
+    """Return what data.json says of the data, which is nothing in runs of old versions."""
     if not is_file(path / DATA):
-        return PRIMARY_METRIC
+        return {}
     try:
-        return str(json.loads(read_bytes(path, DATA)).get("primary_metric", PRIMARY_METRIC))
+        return dict(json.loads(read_bytes(path, DATA)).items())
     except (DalError, ValueError, AttributeError, RecursionError):
         raise DalError(f"run: {DATA} in {str(path)!r} is damaged. Resume the run to write it again.") from None
 

@@ -40,7 +40,8 @@ class Records:
     the test set.
 
     With people, ``asked`` has all lines of asked.csv, ``asks`` the queries in it, and ``answers_seq`` is the number of
-    answers that the last round with labels sees.
+    answers that the last round with labels sees. ``answers_sha256`` is the digest of the answers that the last query or
+    round saw, if it is known.
     """
 
     path: Path | None = None
@@ -61,12 +62,16 @@ class Records:
         self.asked: list[AskedLine] = []
         self.asks: list[Ask] = []
         self.answers_seq: int | None = None
+        self.answers_sha256: str | None = None
         self.costs: dict[str, Any] = {}
         self.scores: Tensor | None = None
         self.weights: Weights | None = None
         self._kept: Weights = {}
         self.pool_seen: PoolSeen | None = None
         self.settings: dict[str, Any] = {}
+
+    def describe_missing(self, facts: Mapping[str, Any]) -> None:
+        """Add facts to the description of the images, except those that it has. Only a folder has one."""
 
     def follow(self, metric: str, settings: Mapping[str, Any] | None = None) -> None:
         """Note the primary metric, which reports follow, and the settings of the campaign.
@@ -86,7 +91,7 @@ class Records:
     def _start_over(self) -> None:
         """Forget the queries of a run without a finished round."""
         self.stage, self.selections, self.test, self.validation, self.pending = SELECT, [], [], [], []
-        self.asked, self.asks, self.answers_seq = [], [], None
+        self.asked, self.asks, self.answers_seq, self.answers_sha256 = [], [], None, None
         self.costs, self.scores, self.pool_seen = {}, None, None
 
     def commit_test_query(self, points: Sequence[Asked]) -> None:

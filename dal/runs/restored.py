@@ -45,6 +45,7 @@ def restore(records: Records, folder: Path, state: State, fingerprint: str, labe
         records.asks = [Ask(*values) for values in state["asks"]]
         # Before its first fit, a run has seen no answers.
         records.answers_seq = state["answers_seq"] if records.rows or state["stage"] == TRAIN else None
+        records.answers_sha256 = state.get("answers_sha256")
     if records.rows:
         records.weights = _tensors(folder, weights_file(len(records.rows) - 1), state)
         _check_counts(records, folder)
@@ -61,6 +62,7 @@ def to_restore(records: Records) -> dict[str, Any]:
     known: dict[str, Any] = {"settings": records.settings or None, "pool_seen": records.pool_seen}
     if records.asks:
         known |= {"asks": [list(pair) for pair in records.asks], "answers_seq": records.answers_seq or 0}
+        known |= {"answers_sha256": records.answers_sha256}
     else:
         known |= {"pending": len(records.pending), "num_test": len(records.test) or None}
     return state | {key: value for key, value in known.items() if value is not None}

@@ -44,7 +44,9 @@ class Round(dict[str, Any]):
       since the previous round. ``rho``: those that arrive while this round is chosen, trained and tested
     - ``num_unsure``, ``num_none``, ``num_corrected``: points that people cannot tell, points of none of the classes,
       and answers that a later one replaces. ``annotator_seconds``: of the answers since the previous round
-    - ``weights_sha256``: with people, the digest of the weights
+    - ``answers_sha256``, ``weights_sha256``: with people, the digests of these events and of the weights
+    - ``labels_changed``: of a round that people's corrections caused after the end of the campaign, how many labels
+      differ from those of the previous round
     - ``campaign_stopped``: why the campaign ends after this round, or None
 
     The row of a final model starts with ``backbone`` and ``weights``, and lacks ``round``, ``warm_start`` and

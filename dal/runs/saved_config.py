@@ -15,17 +15,21 @@ from dal.runs.files.committed import parsed, read_bytes
 
 Config = Mapping[str, Any]
 
-FREE = {
-    "acquisition.file",
-    "benchmark",
-    "compute",
-    "diagnosis.checks",
-    "diagnosis.record",
+WHEN_ASKED = {
     "oracle.overlap",
     "oracle.poll_seconds",
     "oracle.prefetch",
     "oracle.refit_growth",
     "oracle.refit_labels",
+}
+"""Keys that say when people are asked. The records of a run contain what they led to."""
+
+FREE = WHEN_ASKED | {
+    "acquisition.file",
+    "benchmark",
+    "compute",
+    "diagnosis.checks",
+    "diagnosis.record",
     "oracle.wait",
     "run_dir",
     "scoring.batch_size",

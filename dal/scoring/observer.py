@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import Summary
+from dal.data.images import ImageData
 from dal.models.adapted.scoring_model import ScoringModel
 from dal.scoring.layer_outputs import LayerOutputs
 
@@ -148,9 +149,41 @@ class Seen:
     """(C,) float64."""
 
 
+@dataclass(eq=False)
+class Followed:
+    """Points with labels, (n,) each, and what each look at them found."""
+
+    data: ImageData
+    indices: Tensor
+    labels: Tensor
+    losses: list[Tensor] = field(default_factory=list)
+    """(n,) float64 cross-entropy for each look."""
+    right: list[Tensor] = field(default_factory=list)
+    """(n,) bool for each look."""
+
+
+@dataclass(eq=False)
+class WithinRound:
+    """Moments within a round at which losses of single points are recorded."""
+
+    num_checks: int
+    held_out: Followed
+    labeled: Followed
+    updates: list[int] = field(default_factory=list)
+    flops: int = 0
+    """FLOPs of the looks so far."""
+
+    @property
+    def groups(self) -> tuple[Followed, Followed]:
+        return self.held_out, self.labeled
+
+
 @dataclass
 class Observer:
     """What to record of the passes of a model."""
+
+    within: WithinRound | None = None
+    """What to record within the next round of training."""
 
     of_phase: dict[str, RecordedRows] = field(default_factory=dict)
     """Rows to record of the passes for logits, by phase."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,15 +117,28 @@ def finish_final_model(
     run that was killed earlier trains the final model again with the same result.
     """
     names = {"backbone": config.final_backbone, "weights": config.final_weights}
+    digest = _digest(labeled, validation)
     done = from_rank_zero(read_final_model(folder))
-    if done is not None and names.items() <= done.items() and done["num_labeled"] == len(labeled[0]):
+    # People can change labels after the final model. Rows of older runs have no digest.
+    if (
+        done is not None
+        and names.items() <= done.items()
+        and done["num_labeled"] == len(labeled[0])
+        and (done.get("labels_sha256", digest) == digest)
+    ):
         return done
     model = new_final_model(config, data, setup.seed)
     own = replace(setup, passes=replace(setup.passes, model=as_adapted(model), ledger=Ledger()))
-    row = Round(names | train_final_model(own, data, labeled, validation, test=test))
+    row = Round(names | train_final_model(own, data, labeled, validation, test=test) | {"labels_sha256": digest})
     if is_rank_zero():
         commit_final_model(folder, row, {k: v.detach().cpu() for k, v in model.state_dict().items()})
     return row
+
+
+def _digest(*points: Points | None) -> str:
+    """Return a digest of the indices and labels."""
+    values = [values.tolist() for pair in points if pair is not None for values in pair]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def final_model_sentence(row: Round, metric: str = PRIMARY_METRIC) -> str:

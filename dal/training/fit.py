@@ -20,6 +20,7 @@ from dal.runtime.progress import silent
 from dal.runtime.seeding import generator
 from dal.scoring.model_pass import ModelPass
 from dal.training.callbacks.kept_weights import KeptWeights
+from dal.training.callbacks.round_checks import RoundChecks, look_within
 from dal.training.callbacks.updates import UpdateCount
 from dal.training.callbacks.weight_average import WeightAverage
 from dal.training.config import TrainingConfig
@@ -116,8 +117,11 @@ def fit(
 
     stopping = made(UpdateStopping, config, monitor, most, check, show, data.task.primary_metric, count)
     loaders = _loaders(setup, data, (labeled, validation if validates else None), plan, monitor, round)
-    average = [made(WeightAverage, config.average, most, count, kept)] if config.average and monitor == "none" else []
-    ours = OurCallbacks(kept, count, stopping, after_setup, average)
+    last = [made(WeightAverage, config.average, most, count, kept)] if config.average and monitor == "none" else []
+    within = passes.observer.within
+    if within is not None:
+        last.append(made(RoundChecks, within.num_checks, most, look_within(passes, within, structure), count))
+    ours = OurCallbacks(kept, count, stopping, after_setup, last)
     run_trainer(setup, loaders, plan, ours, round)
     _check_trained(count, stopping.updates)
     if stopping.best_state is not None:

@@ -4,20 +4,30 @@ import json
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from helpers.labelers import Labelers, until_done
+from rich.text import Text
 
 from dal import ActiveLearner, run
 from dal.acquisition import Margin
+from dal.analysis import read_run
+from dal.analysis.diagnosis.read import read_history
+from dal.analysis.people import answers_of, class_lines
 from dal.campaign.people_state import restore_with_people
 from dal.campaign.replayed import replay
 from dal.errors import DalError, WaitingForAnswers
 from dal.labeling.oracle import DatasetOracle, OracleConfig
+from dal.labeling.people.answers import Answers
 from dal.labeling.people.first_asks import first_asks
+from dal.labeling.people.leases import Leases
 from dal.labeling.people.oracle import People
+from dal.labeling.people.page.body import Body
+from dal.labeling.people.page.session import LabelingSession
 from dal.models import Classifier
 from dal.models.backbones import SmallCNN
+from dal.reports.overview.people import print_people
 from dal.runs.asked import read_asked
 from dal.runs.folder import RunFolder
 from dal.runs.layout import ASKED, SELECTIONS
@@ -72,8 +82,8 @@ def unlike(row):
     The budget of the records for diagnosis grows with that pass.
     """
     times = ("seconds", "peak", "joules", "samples_forward_score", "flops_forward_score", "num_test")
-    facts = {"answers_seq", "behind", "num_unsure", "num_none", "num_corrected", "annotator_seconds", "rho"}
-    facts |= {"weights_sha256", "samples_forward_diagnose", "flops_forward_diagnose", "flops_diagnose"}
+    facts = {"answers_seq", "answers_sha256", "behind", "num_unsure", "num_none", "num_corrected", "annotator_seconds"}
+    facts |= {"rho", "weights_sha256", "samples_forward_diagnose", "flops_forward_diagnose", "flops_diagnose"}
     return {k: v for k, v in row.items() if not k.startswith(times) and k not in facts}
 
 
@@ -96,8 +106,8 @@ def asked(path):
 def sentence(count, people, round=0):
     path = people.path
     return (
-        f"run: waiting for {count} labels of round {round}. Run `dal label {path}`, or `dal ask {path}` and "
-        f"`dal tell {path} FILE`, then run the same command again."
+        f"run: waiting for {count} labels of round {round}. Run `dal ask {path}` and "
+        f"`dal tell {path} FILE`, then run the same program again."
     )
 
 
@@ -211,7 +221,7 @@ def replayed(people, to=None):
     return replay(people.learner(), oracle, people.campaign, records, to)
 
 
-def test_a_class_that_is_added_midway_gets_a_model_with_one_more_output(people):
+def test_a_class_that_is_added_midway_gets_a_model_with_one_more_output(people, monkeypatch):
     to_round(people, 1)
     labelers = people.labelers
     labelers.change("add_class", "dark")
@@ -226,23 +236,64 @@ def test_a_class_that_is_added_midway_gets_a_model_with_one_more_output(people):
     assert learner.model.module.state_dict()[list(learner.model.module.state_dict())[-1]].shape[0] == 4
     people.finish()
     assert replayed(people).difference is None
+    monkeypatch.setattr(
+        "dal.runs.reader.read_config",
+        lambda path: {"seed": 3, "data": {"name": "toy"}, "acquisition": {"name": "margin"}},
+    )
+    history = read_history(people.path)
+    assert list(history.classes) == [*people.data.classes, "dark"]
+    assert history.test_log_prob.shape[2] == 4 and np.isnan(history.test_log_prob[1, :, 3]).all()
+    assert 3 in history.trained[2].label and np.isnan(history.trained[2].before).all(), "a new model has no past"
+    assert len(history.pool[1].counts) == 4
 
 
-def test_renamed_merged_and_retired_classes_reach_the_labels(people):
+def test_classes_that_the_page_changes_midway_reach_labels_report_and_replay(people):
     to_round(people, 0)
-    labelers = people.labelers
-    labelers.change("add_class", "dark")
-    labelers.change("rename_class", "left", "west")
-    labelers.change("merge_class", "top", "bright")
-    names = {"bright": "bright", "left": "west", "top": "bright"}
-    for line in labelers.wanted():
-        labelers.label(line.index, names[people.data.classes[int(people.data.labels[line.index])]])
-    to_round(people, 1)
+    answers = Answers(people.path, people.data.classes)
+    page = LabelingSession(answers, lambda: asked(people.path), people.data.ids, Leases(60, 1))
+    count = iter(range(99))
+
+    def post(call, **values):
+        return call(Body({"annotator": "ana", "tab": "tab", "event": f"e{next(count)}", **values}))
+
+    def change(kind, name, to=None):
+        return [one["name"] for one in post(page.change_class, kind=f"{kind}_class", name=name, to=to)["classes"]]
+
+    assert change("add", " dark ") == ["bright", "left", "top", "dark"]
+    assert change("rename", "bright", "light") == ["light", "left", "top", "dark"]
+    assert change("merge", "top", "light") == ["light", "left", "dark"]
+    assert change("retire", "left") == ["light", "dark"], "its labels stay"
+    with pytest.raises(DalError, match=r"^retire_class: expected at least two classes to remain, got"):
+        change("retire", "dark")
+    items = post(page.lease, count=6, have=[])["items"]
+    # The last three answers were under way while the classes changed.
+    for item, name in zip(items, ("dark", "light", "dark", "left", "bright", "top"), strict=True):
+        post(
+            page.answer, answers=[{"event": f"e{next(count)}", "kind": "label", "label": name, "index": item["index"]}]
+        )
+    row = to_round(people, 1)[1]
+    new = [item["index"] for item in items]
+
     learner = restored(people)
-    assert learner.data.classes == ["bright", "west", "top", "dark"], "numbers keep their meaning"
-    assert set(learner.pool.labels(learner.pool.labeled).tolist()) == {0, 1}
-    suggested = {line.suggestion for line in asked(people.path) if line.round == 2}
-    assert suggested <= {"bright", "west", "dark"}
+    assert row["warm_start"] == "scratch" and learner.data.classes == ["light", "left", "top", "dark"]
+    assert learner.pool.labels(torch.tensor(new)).tolist() == [3, 0, 3, 1, 0, 0]
+    first = [index for index in learner.pool.labeled.tolist() if index not in new]
+    truth = people.data.labels[first].tolist()
+    assert learner.pool.labels(torch.tensor(first)).tolist() == [{2: 0}.get(label, label) for label in truth]
+    assert {line.suggestion for line in asked(people.path) if line.round == 2} <= {"light", "dark"}
+
+    fold = answers_of(read_run(people.path))
+    labels = {"light": 8 - truth.count(1) + 3, "left": truth.count(1) + 1, "dark": 2}
+    assert {line.name: line.labels for line in class_lines(fold)} == labels
+    _, table = print_people([read_run(people.path)])
+    assert list(table.columns[0].cells) == [Text(name) for name in labels]
+    assert list(table.columns[1].cells) == [str(number) for number in labels.values()]
+
+    assert change("add", "left") == ["light", "left", "dark"], "the same number again"
+    people.labelers.answer(kind="none")
+    to_round(people, 2)
+    learner = restored(people)
+    assert learner.pool.num_classes == 4 and learner.pool.labels(torch.tensor(new)).tolist() == [3, 0, 3, 1, 0, 0]
     assert replayed(people).difference is None
 
 
@@ -285,6 +336,14 @@ def test_a_replay_names_the_first_line_that_differs(people):
     difference = replayed(people).difference
     assert difference.startswith("line 12 of selections.csv: expected 1,2,"), difference
     assert replayed(people, to=0).difference is None
+    # The rounds name the lines that they saw.
+    for reads in (people.start, lambda: restored(people)):
+        with pytest.raises(DalError) as caught:
+            reads()
+        assert str(caught.value) == (
+            f"answers: the first 14 lines of answers.jsonl in {str(people.path)!r} are not those that round 1 saw. "
+            "Restore the file, and correct labels on the page or with dal tell."
+        )
 
 
 class Schedule:
@@ -408,3 +467,50 @@ def test_a_run_that_waits_asks_for_spare_points_and_counts_no_earlier_answer_as_
     first = [line for line in asked(people.path) if line.round == 0]
     assert [line.kind for line in first] == ["initial"] * 8 + ["query"] * 6
     assert first == first_asks(people.data.ids, 3, initial_size=8, spare=6), "the page shows these before the trainer"
+
+
+def other_label(people, event):
+    return next(name for name in people.data.classes if name != event.label)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_labels_that_people_change_after_the_end_reach_one_more_model(people, waits):
+    rows = people.finish()
+    people.config = OracleConfig(kind="people", wait=waits)
+    assert people.start() == rows, "nothing has changed"
+    labelers, first = people.labelers, next(iter(people.labelers.answers.events()))
+    unlabeled = next(index for index in range(len(people.data)) if index not in set(labelers.answers.fold.points()))
+    labelers.label(unlabeled, "left")
+    assert len(people.start()) == len(rows), "a further label is no correction"
+    labelers.label(first.index, other_label(people, first))
+    again = people.start()
+    assert len(again) == len(rows) + 1 and again[-1]["campaign_stopped"] == "budget"
+    assert again[-1]["labels_changed"] == 1 and "labels_changed" not in again[-2]
+    assert again[-1]["weights_sha256"] != again[-2]["weights_sha256"]
+    assert len(asked(people.path)) == 30, "nobody is asked for more"
+    assert len(people.start()) == len(again)
+    people.config = OracleConfig(kind="people")  # as at the start
+    found = replayed(people)
+    assert (found.difference, found.rounds) == (None, len(again))
+    learner = restored(people)
+    assert int(learner.pool.labels(torch.tensor([first.index]))) == people.data.classes.index(
+        other_label(people, first)
+    )
+
+
+def test_a_kill_while_it_trains_again_changes_nothing(people, monkeypatch):
+    people.finish()
+    first = next(iter(people.labelers.answers.events()))
+    people.labelers.label(first.index, other_label(people, first))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("dal.campaign.people.train_round", killed)
+        people.start()
+    records = read_run_folder(people.path, people.data.fingerprint())
+    assert records.stage == "train"
+    rows = people.start()
+    assert len(rows) == 6 and rows[-1]["labels_changed"] == 1
+    assert replayed(people).difference is None
+
+
+def killed(*arguments):
+    raise KeyboardInterrupt

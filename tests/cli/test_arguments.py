@@ -64,20 +64,41 @@ def test_rank_without_one_run(arguments, message):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("line", "sentence"),
     [
-        ["compare", "--target", "x", "runs"],
-        ["compare", "--vary"],
-        ["report", "--prices", "runs"],
-        ["rank"],
-        ["nope"],
-        [],
+        ("compare --target abc runs", "--target: expected a share, such as 0.95, got 'abc'."),
+        ("report runs --target nan", "--target: expected a share, such as 0.95, got 'nan'."),
+        ("compare --vary", "--vary: expected a value, got none."),
+        ("rank", "dal rank: expected RUN KEY=VALUE, got none. See dal rank --help."),
+        ("rank runs --top 1.5", "--top: expected a whole number, got '1.5'."),
+        ("label photos --port x", "--port: expected a whole number, got 'x'."),
+        ("label photos --open=3", "--open: expected no value, got '3'."),
+        ("ask run --size 1_0", "--size: expected a whole number, got '1_0'."),
+        ("ask run --format jsnl", "--format: expected one of csv, jsonl, got 'jsnl' (did you mean jsonl?)."),
+        ("tell run", "dal tell: expected FILE, got none. See dal tell --help."),
+        ("tell run a.csv b.csv", "dal tell: expected only RUN FILE and options, got 'b.csv'."),
+        ("replay run --to last", "--to: expected a whole number, got 'last'."),
+        ("report --out x a", "dal report: expected one of --help, --output, --prices, --target, got '--out' (did you "
+         "mean --output?)."),
+        ("tell -n", "dal tell: expected one of --annotator, --dry-run, --format, --help, got '-n'."),
+        ("repot", "dal: expected one of ask, compare, label, rank, replay, report, run, tell, got 'repot' (did you "
+         "mean report?)."),
+        ("--vers", "dal: expected one of --help, --version, got '--vers' (did you mean --version?)."),
+        ("", "dal: expected a command, one of run, rank, report, compare, label, ask, tell, replay, got none. See dal "
+         "--help."),
     ],
-)
-def test_what_cannot_be_parsed_exits_with_2(arguments, capsys):
+)  # fmt: skip
+def test_what_cannot_be_parsed_is_one_sentence_and_exits_with_2(line, sentence, capsys):
     with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2 and "Traceback" not in capsys.readouterr().err
+        main(line.split())
+    assert (caught.value.code, capsys.readouterr().err) == (2, f"Error: {sentence}\n")
+
+
+def test_a_shortened_option_is_refused_and_negative_numbers_and_paths_are_not():
+    with pytest.raises(DalError, match=r"got '--class' \(did you mean --classes\?\)"):
+        parsed("label", "photos", "--class", "a,b")
+    assert parsed("ask", "run", "--size=-1")["size"] == parsed("ask", "run", "--size", "-1")["size"] == -1
+    assert parsed("compare", "--target", "1e-1", ".5", "-")["target"] == [0.1, 0.5]
 
 
 @pytest.mark.parametrize(

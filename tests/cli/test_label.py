@@ -11,7 +11,7 @@ import pytest
 from helpers import processes
 from helpers.label_command import SMALL, Labeling, answer_all, beside, call, client_of, make_photos
 
-from dal.cli import trainer_child
+from dal.cli import trainer_child, trainer_keeper
 from dal.cli.ask import tell_command
 from dal.cli.main import main
 
@@ -35,7 +35,7 @@ def test_people_answer_and_ctrl_c_stops_with_what_is_saved(photos, tmp_path, cap
     start = [photos, *CLASSES, *SMALL, "--no-train"]
     status, output, errors = beside(capsys, monkeypatch, work, *start)
     assert (status, errors) == (130, "")
-    assert "runs/label/photos: 0 answers are saved." in output
+    assert "runs/label/photos: 0 answers are saved." in output and "budget" not in output
     assert "Stopped. 3 answers are saved. The same command goes on." in output
     run = tmp_path / "runs" / "label" / "photos"
     assert [(event["seq"], event["annotator"]) for event in events(run)] == [(1, "ana"), (2, "ana"), (3, "ana")]
@@ -46,6 +46,30 @@ def test_people_answer_and_ctrl_c_stops_with_what_is_saved(photos, tmp_path, cap
     status, output, _ = beside(capsys, monkeypatch, go_on, run, "--no-train")
     assert status == 130 and "photos: 3 answers are saved." in output and "Stopped. 10 answers are saved." in output
     assert len({event["index"] for event in events(run)}) == 10
+
+
+def test_a_page_without_a_trainer_stops_at_the_budget_and_says_so(photos, capsys, monkeypatch):
+    def work(client):
+        assert len(answer_all(client)) == 7
+        assert client.lease(1)[1]["nothing"] == {"kind": "done", "sentence": "Done: the budget of 7 labels is spent."}
+        processes.wait_for(told)
+
+    def told():
+        said.append(capsys.readouterr().out)
+        return "The budget of 7 labels is spent: the page asks for no more." in "".join(said)
+
+    said = []
+    start = [photos, *CLASSES, *SMALL[:-1], "--no-train"]
+    assert beside(capsys, monkeypatch, work, *start, "campaign.budget=7")[0] == 130
+    status, _, errors = call(capsys, "label", *start, "campaign.budget=5", "run_dir=other")
+    assert status == 2
+    assert "campaign.budget: expected at least the 6 initial, validation and test labels, got 5." in errors
+
+    def nobody_trains(client):
+        assert len(answer_all(client)) == 10
+        assert client.lease(1)[1]["nothing"]["sentence"] == "Nothing to label now: no trainer is running."
+
+    assert beside(capsys, monkeypatch, nobody_trains, *start, "campaign.budget=16", "run_dir=more")[0] == 130
 
 
 def test_an_open_tab_works_after_a_restart_at_the_same_address(photos, capsys, monkeypatch):
@@ -91,7 +115,7 @@ def test_the_name_of_the_person_is_in_the_address(photos, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--annotator", "a b"], "--annotator: expected 1 to 64 letters, digits or ._@-, got 'a b'."),
+        (["--annotator", "a b"], "--annotator: expected 1 to 64 letters, digits or ._@-, and not dal, got 'a b'."),
         (["--host", "0.0.0.0"], "token"),
         (["--host", "no.such.host.invalid", "--token-file", "token.txt"], "host: expected an address of this machine"),
         (["--host", "192.0.2.1", "--token-file", "token.txt"], "host: expected an address of this machine, got '192.0"),
@@ -179,22 +203,25 @@ def test_settings_are_corrected_also_after_the_first_answers(photos, tmp_path, c
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("import os; os.kill(os.getpid(), 9)", "SIGKILL has ended it. The same command starts it again."),
+        ("import os; os.kill(os.getpid(), 9)", "SIGKILL ended it, as when the memory is full."),
         ("print('Error: no memory.'); raise SystemExit(1)", "no memory."),
-        ("raise RuntimeError('odd')", "RuntimeError: odd"),
+        ("raise RuntimeError('odd')", "RuntimeError: odd."),
     ],
 )
 def test_the_page_goes_on_without_its_trainer_and_says_so(code, expected, photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(trainer_keeper, "PAUSES", (0.1,))
     end_trainer(monkeypatch, code)
 
     def work(client):
         processes.wait_for(lambda: client.post("status")[1]["trainer"]["phase"] == "stopped")
-        assert client.post("status")[1]["trainer"]["error"] == expected
+        error = client.post("status")[1]["trainer"]["error"]
+        assert error.startswith(f"The trainer died: {expected} It died 2 times without a finished round and stays off.")
         assert len(answer_all(client, 2)) == 2
 
     status, output, _ = beside(capsys, monkeypatch, work, photos, *CLASSES)
     assert status == 130
-    assert f"The trainer has stopped: {expected} Answers are still saved. See runs/label/photos/trainer.log." in output
+    assert f"The trainer died: {expected} It starts again in 0.1 s. Answers are still saved.\n" in output
+    assert output.count("The trainer died: ") == 2 and "The end of runs/label/photos/trainer.log:\n" in output
 
 
 def end_trainer(monkeypatch, code):
@@ -217,7 +244,9 @@ def test_a_killed_page_takes_its_trainer_along_and_the_next_one_trains_to_the_en
         page.wait()
     with Labeling(*start, cwd=tmp_path) as page:
         client = client_of(page.address())
-        processes.wait_for(lambda: answer_all(client) == [] and "campaign has ended" in page.output()[0])
+        processes.wait_for(
+            lambda: answer_all(client) == [] and "Done, because the label budget is spent." in page.output()[0]
+        )
         page.send_signal(signal.SIGINT)
         assert page.wait() == 130, page.output()
     found = events(run)

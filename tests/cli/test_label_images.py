@@ -5,6 +5,8 @@ import pytest
 from dal.cli.label_start import open_run
 from dal.errors import DalError
 from dal.runs.files.points import write_points
+from dal.runs.files.state import write_state
+from dal.runs.saved_config import dump_config
 
 
 @pytest.fixture
@@ -42,19 +44,23 @@ def test_a_setting_that_differs_is_named_with_what_to_do(start, settings, classe
     assert str(caught.value).startswith(start_of) and str(caught.value).endswith(end_of)
 
 
-def test_images_that_appear_later_move_no_index(start, tmp_path, monkeypatch):
+def test_images_that_appear_or_disappear_move_no_index(start, tmp_path):
     run = start()
     (tmp_path / "photos" / "A.jpg").touch()
     assert start().files == ["A.jpg", "a.jpg"], "nobody has answered yet"
     run = start()
     run.answers.record({"kind": "label", "index": 1, "id": "a.jpg", "label": "dog", "annotator": "ana"})
     (tmp_path / "photos" / "0.jpg").touch()
-    with pytest.raises(DalError, match="data: expected the images of the start of the run"):
-        _ = start().files
+    assert start().files == ["A.jpg", "a.jpg"], "before the first commit"
     points = {"classes": ["cat", "dog"], "train": {"ids": ["A.jpg", "a.jpg"], "labels": ["", ""], "digests": None}}
     fingerprint = type("Fingerprint", (str,), {"points": lambda self: points})("x")
     digests = write_points(run.path, fingerprint)
-    monkeypatch.setattr("dal.labeling.people.people_run.read_state", lambda path: {"digests": digests})
-    (run.path / "state.json").touch()
+    write_state(run.path, {"stage": "select", "rounds": 0, "bytes": {}, "data": "x", "digests": digests})
+    (run.path / "config.yaml").write_text(dump_config(run.config))
     (tmp_path / "photos" / "a.jpg").unlink()
     assert start().files == start().ids == ["A.jpg", "a.jpg"], "a path that is gone keeps its index"
+    photos = tmp_path / "photos"
+    assert start().changes() == [
+        f"{photos}: 1 image of the run is gone or cannot be read (a.jpg). The run goes on without it.",
+        f"{photos}: 1 new image is not part of this run (0.jpg). To label it, start another run with run_dir=FOLDER.",
+    ]

@@ -11,6 +11,8 @@ from dal.cli.label import _server
 from dal.cli.label_start import open_run
 from dal.cli.main import parse_command
 from dal.errors import DalError
+from dal.labeling.people.people_run import with_changes
+from dal.runs.saved_config import dump_config
 
 ENDS = """
 import sys, threading, time
@@ -55,6 +57,31 @@ def test_other_settings_are_an_error_with_the_key_that_differs(photos, settings,
     (run.path / "state.json").write_text("{}")
     with pytest.raises(DalError, match=message):
         open_run([photos, *settings], "cat,dog")
+
+
+def test_settings_that_say_when_people_are_asked_can_change(photos):
+    run = open_run([photos, "oracle.overlap=2", "seed=3"], "cat,dog")
+    assert run.setting("oracle.overlap") == 2
+    config = {"oracle": {"kind": "people", "overlap": 2, "wait": True}, "data": {"classes": ["cat", "dog"]}, "seed": 3}
+    (run.path / "state.json").write_text("{}")
+    (run.path / "config.yaml").write_text(dump_config(config))
+    for settings, overlap, prefetch in (
+        (["seed=3", "oracle.overlap=1", "oracle.prefetch=4"], 1, 4),
+        (["seed=3"], 1, 8),
+        (["seed=3", "oracle.overlap=3"], 3, 8),
+    ):
+        run = open_run([photos, *settings], "cat,dog")
+        assert (run.setting("oracle.overlap"), run.setting("oracle.prefetch")) == (overlap, prefetch)
+        assert with_changes(run.path, config)["oracle"]["overlap"] == overlap, "what the trainer uses"
+    run = open_run([str(run.path), "oracle.prefetch=5"], None)
+    assert (run.setting("oracle.overlap"), run.setting("oracle.prefetch"), run.setting("seed")) == (3, 5, 3)
+    assert open_run([photos], None).setting("oracle.prefetch") == 5
+    assert config["oracle"]["overlap"] == 2, "replay reads the settings of the start"
+    for settings in (["oracle.overlap=1", "seed=4"], ["oracle.noise=0.1"]):
+        with pytest.raises(DalError, match="no settings, because the run has its own"):
+            open_run([str(run.path), *settings], None)
+    with pytest.raises(DalError, match=r"oracle\.wait: expected no value, because dal label sets it"):
+        open_run([photos, "oracle.wait=false"], "cat,dog")
 
 
 @pytest.mark.parametrize(("host", "status"), [("label.example.org", 303), ("other.example.org", 421)])

@@ -75,7 +75,7 @@ def test_run_again_shows_the_finished_run_and_another_setting_is_refused(finishe
 
 
 def test_another_setting_is_refused_before_the_images_are_read(finished, capsys, monkeypatch):
-    monkeypatch.setattr("dal.cli.run.load", None)
+    monkeypatch.setattr("dal.cli.run.load_for_run", None)
     with pytest.raises(SystemExit) as done:
         main(["run", f"run_dir={finished}", "seed=77"])
     assert done.value.code == 2 and "got 77. Choose another run_dir, or remove the folder." in capsys.readouterr().err

@@ -1,9 +1,10 @@
 import pytest
 from rich.console import Console
 
-from dal.cli.terminal import STOPPED, change_sentence, closing_table, round_line
+from dal.cli.terminal import change_sentence, closing_table, round_line
 from dal.costs.prices import PricesConfig
 from dal.runs.round import Round
+from dal.runs.stopped import STOPPED
 
 ROWS = [
     {

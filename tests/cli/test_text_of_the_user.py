@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dal.cli.main import main
-from dal.reports.comparison.page import script_json
+from dal.reports.offline.markup import script_json
 from dal.runs.files.state import read_state
 from dal.runs.folder import RunFolder
 from dal.runs.journal import read_selections

@@ -98,12 +98,12 @@ def without_images():
         configs.append(config)
         return build(config)
 
-    def load(config):
+    def load(config, run):
         raise Accepted
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dal.cli.run, "build", checked)
-        patch.setattr(dal.cli.run, "load", load)
+        patch.setattr(dal.cli.run, "load_for_run", load)
         yield configs
 
 

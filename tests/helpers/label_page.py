@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from dal.labeling.people.answers import Answers
+from dal.labeling.people.gone import give_up
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.facts import Facts
 from dal.labeling.people.page.images import FolderPictures
@@ -51,14 +52,16 @@ class Site:
 
     def session(self):
         clock = {} if self.clock is None else {"clock": self.clock}
+        answers = Answers(self.run, self.classes)
         return LabelingSession(
-            Answers(self.run, self.classes),
+            answers,
             lambda: self.lines,
             self.ids,
             Leases(self.seconds, self.overlap),
             lease_file=self.run / ".leases",
             facts=lambda: self.facts,
             budget=self.budget,
+            give_up=lambda lines: give_up(answers, self.root, self.ids, lines),
             **clock,
         )
 

@@ -7,6 +7,8 @@ import signal
 import pytest
 from helpers import killed_run, processes
 
+from dal.runs.files.committed import hash_file
+
 SETTINGS = [
     "campaign.initial_size=20",
     "campaign.query_size=15",
@@ -36,7 +38,9 @@ def outcome(folder, points=(), settings=SETTINGS):
 def what_counts(folder):
     rows = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
     counted = [{k: v for k, v in row.items() if not k.startswith(TIMES)} for row in rows]
-    return (folder / "selections.csv").read_text(), (folder / "validation.csv").read_text(), counted
+    records = {path.name: hash_file(folder, path.name) for path in folder.glob("*.npz")}
+    assert len(records) == len(rows) + 1, "one of each round, and the features of the last"
+    return (folder / "selections.csv").read_text(), (folder / "validation.csv").read_text(), counted, records
 
 
 @pytest.fixture(scope="module")

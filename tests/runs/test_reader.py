@@ -3,6 +3,7 @@ import json
 import pytest
 
 from dal.analysis import NoRoundsError, find_runs, is_run, read_run
+from dal.analysis.grouping import group_runs
 from dal.errors import DalError
 
 
@@ -26,6 +27,19 @@ def test_the_fast_helper_writes_what_run_folder_writes(synthetic, tmp_path):
     for key in ("stage", "rounds", "data"):
         assert states[0][key] == states[1][key]
     assert states[0]["bytes"]["rounds.jsonl"] == states[1]["bytes"]["rounds.jsonl"]
+
+
+@pytest.mark.parametrize("kind", ["unlabeled_folder", "image_folder"])
+def test_a_run_of_a_folder_has_the_name_of_the_folder(synthetic, tmp_path, kind):
+    paths = [
+        synthetic.write_run(tmp_path / name, [0.5], data=kind, data__root=f"in/{name}") for name in ("a", "b", "c")
+    ]
+    for path, name in zip(paths, ("photos", "scans", None), strict=True):
+        (path / "data.json").write_text(json.dumps({"name": name}))
+    groups = group_runs(map(read_run, paths))
+    assert sorted((group.data, group.name) for group in groups) == sorted(
+        (name, "margin") for name in ("photos", "scans", kind)
+    )
 
 
 @pytest.mark.parametrize("leftover", ['{"round": 2, "test_acc', '{"round": 2}\n', "\x00\x00"])

@@ -184,6 +184,17 @@ def test_another_final_model_or_more_labels_train_anew(tmp_path, data, points, t
     assert read_final_model(tmp_path)["backbone"] == "torchvision/resnet18"
 
 
+def test_labels_that_changed_train_anew(tmp_path, data, points, test_data, quick):
+    row = finished(tmp_path, data, points, test_data, quick)
+    (indices, labels), validation = points
+    changed = torch.where(indices == 3, (labels + 1) % 3, labels)
+    again = finished(tmp_path, data, ((indices, changed), validation), test_data, quick)
+    assert again["labels_sha256"] != row["labels_sha256"] and again["num_labeled"] == row["num_labeled"]
+    older = {key: value for key, value in again.items() if key != "labels_sha256"}
+    (tmp_path / FINAL_MODEL).write_text(json.dumps(older))
+    assert finished(tmp_path, data, points, test_data, quick) == older, "an older version noted no labels"
+
+
 def test_the_closing_line_of_a_run_without_test_points():
     row = Round({"backbone": "small_cnn", "num_labeled": 40, "updates": 1200})
     assert final_model_sentence(row) == "The final model small_cnn, trained on 40 labels in 1,200 updates: not tested."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from dal.analysis.diagnosis import (
@@ -42,7 +42,6 @@ DETECTORS: Mapping[str, Callable[[History], Detected]] = MappingProxyType(
 )
 
 
-def detect_all(history: History) -> Iterator[Detected]:
-    """Yield what each detector says."""
-    for detect in DETECTORS.values():
-        yield detect(history)
+def all_detected(history: History) -> list[Detected]:
+    """Return the result of every detector."""
+    return [detect(history) for detect in DETECTORS.values()]

@@ -21,14 +21,14 @@ from dal.analysis.diagnosis.history import (
     Pool,
     Trained,
 )
-from dal.analysis.people import answers_of
 from dal.errors import DalError
+from dal.labeling.people.answers import Answers
 from dal.runs.dynamics import FROM_POOL, features_file, read_arrays
-from dal.runs.files.committed import parsed, read_bytes
+from dal.runs.files.committed import is_file, parsed, read_bytes
 from dal.runs.files.points import committed_points
 from dal.runs.files.state import State, read_state
 from dal.runs.journal import Labeled
-from dal.runs.layout import DATA
+from dal.runs.layout import ANSWERS, DATA
 from dal.runs.reader import Run, read_run
 
 
@@ -100,9 +100,8 @@ def _class_names(
         names = [str(name) for name in found] if isinstance(found, list) else []
     if not names and points is not None:
         names = list(points["classes"])
-    if "asks" in state:
-        fold = answers_of(run)
-        names = names if fold is None else list(fold.classes.names)
+    if "asks" in state and names and is_file(run.path / ANSWERS):
+        names = list(Answers(run.path, names).refresh().classes.names)
     most = max((point.label for point in run.points[0]), default=-1) + 1
     for record in filter(None, records):
         most = max(most, *(int(record[name].max()) + 1 for name in OF_CLASSES if name in record and record[name].size))

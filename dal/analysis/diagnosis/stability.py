@@ -31,8 +31,8 @@ def detect(history: History) -> Detected:
     method = (
         f"A jump is a relative change above {JUMP_RATIO:g} times that of the same layer in each of the two rounds "
         f"before and after, from round {JUMP_FIRST_ROUND} on, with a churn above the "
-        f"{100 * (1 - JUMP_LEVEL):g} % binomial limit of the median churn. A layer is frozen in effect if it changes by "
-        f"less than {FROZEN_CHANGE:g} in each round."
+        f"{100 * (1 - JUMP_LEVEL):g} % binomial limit of the median churn. A layer is frozen in effect if it changes "
+        f"by less than {FROZEN_CHANGE:g} in each round."
     )
     if len(rounds) < 3:
         quiet = (

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
-from dal.data.images import DIGEST_BYTES, ImageData, ImageSource, ImageSplits, image_digests
+from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.image_folder import folder_data, numbers_of_test_set, separate_folder, some_images
 from dal.data.sets.photographs import MEAN, STD
 from dal.data.sources.folder.decoding import read_images
+from dal.data.sources.folder.gaps import NO_DIGEST, WithGaps
+from dal.data.sources.folder.gone import FirstImages, gone_sentence, new_images_sentence
 from dal.data.sources.folder.listing import existing_folder
 from dal.data.sources.folder.names import check_class_names, check_listed_names, composed
 from dal.errors import bad_value
@@ -59,6 +60,18 @@ class UnlabeledFolder(DataConfig):
         if self.classes is not None:  # Hydra makes the configuration without values first
             self.classes = _checked_names(self.classes)
 
+        self._first: FirstImages | None = None
+
+    def starting_with(self, first: FirstImages | None) -> UnlabeledFolder:
+        """Return the configuration of a run that started with these images, which keep their indices.
+
+        Images that are gone, or can no longer be decoded, are points without pixels. Others in the folder are no
+        points. Warnings name both.
+        """
+        found = replace(self)
+        found._first = first
+        return found
+
     def read(self) -> ImageSplits:
         if self.classes is None:
             raise bad_value("data.classes", "at least two class names, such as [cat,dog]", None)
@@ -70,58 +83,54 @@ class UnlabeledFolder(DataConfig):
         test_root = None if self.test_root is None else separate_folder(root, self.test_root)
         files = some_images("data.root", root).files
         of_test = None if test_root is None else numbers_of_test_set(test_root, self.classes)
-        source, readable, reasons, first_frames = read_images(root, files, self.image_size, self.in_memory)
-        place = {file: position for position, file in enumerate(readable)}
-        train = ImageData(
-            name=root.resolve().name,
-            source=WithGaps(source, [place.get(file) for file in files]),
-            ids=[composed(file) for file in files],
-            labels=CLASSIFICATION.unlabeled(len(files), len(self.classes)),
-            classes=list(self.classes),
-            mean=MEAN,
-            std=STD,
-            augmentation=Compose([RandomResizedCrop(scale=(0.6, 1.0)), HorizontalFlip()]),
-            set_aside={composed(file): reasons[_escaped(file)] for file in files if file not in place},
-            first_frames=[composed(file) for file in first_frames],
-        )
+        train = self._train(root, files, self.classes)
         if test_root is None or of_test is None:
             return ImageSplits(train, None)
         test = folder_data(test_root, list(of_test), of_test, self.classes, self.image_size, self.in_memory, train.name)
         return ImageSplits(train, test)
 
+    def _train(self, root: Path, listed: Sequence[str], classes: Sequence[str]) -> ImageData:
+        by_id = {composed(file): file for file in listed}
+        first = self._first or FirstImages(list(by_id))
+        there = [id for id in first.ids if id in by_id]
+        found = read_images(root, [by_id[id] for id in there], self.image_size, self.in_memory)
+        place = {composed(file): position for position, file in enumerate(found.files)}
+        if first.digests is None:
+            never = set(first.ids) - set(place)
+        else:
+            # An image that could be decoded only later was never part of the run.
+            never = {id for id, digest in zip(first.ids, first.digests, strict=True) if digest == NO_DIGEST}
+        if self._first is not None:
+            lost = [id for id in first.ids if id not in place and (id not in never or id not in by_id)]
+            _warn_of_changes(root, first.ids, by_id, lost)
+        files = [by_id.get(id, id) for id in first.ids]
+        places = [None if id in never else place.get(id) for id in first.ids]
+        reasons = found.set_aside
+        return ImageData(
+            name=root.resolve().name,
+            source=WithGaps(found.source, places, root, files, first.digests),
+            ids=list(first.ids),
+            labels=CLASSIFICATION.unlabeled(len(files), len(classes)),
+            classes=list(classes),
+            mean=MEAN,
+            std=STD,
+            augmentation=Compose([RandomResizedCrop(scale=(0.6, 1.0)), HorizontalFlip()]),
+            set_aside={
+                id: reasons.get(_escaped(file), "it could not be decoded at the start of the run")
+                for id, file in zip(first.ids, files, strict=True)
+                if id in never
+            },
+            first_frames=[composed(file) for file in found.first_frames],
+        )
 
-class WithGaps:
-    """Images of another source, with black images where a place is None.
 
-    >>> from dal.data.images import TensorSource
-    >>> white = TensorSource(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8))
-    >>> WithGaps(white, [None, 0]).batch([0, 1]).amax(dim=(1, 2, 3)).tolist()
-    [0, 255]
-    """
-
-    def __init__(self, source: ImageSource, places: Sequence[int | None]) -> None:
-        self.source, self.places = source, list(places)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def batch(self, indices: Sequence[int]) -> Tensor:
-        places = [self.places[int(index)] for index in indices]
-        if None not in places:
-            return self.source.batch([place for place in places if place is not None])
-        # A source without images cannot be, so its first image gives the shape.
-        known = self.source.batch([0 if place is None else place for place in places])
-        known = known.clone()
-        known[torch.tensor([place is None for place in places])] = 0
-        return known
-
-    def digests(self, indices: Sequence[int]) -> list[bytes] | None:
-        there = [place for index in indices if (place := self.places[int(index)]) is not None]
-        found = image_digests(self.source, there)
-        if found is None:
-            return None
-        rest = iter(found)
-        return [bytes(DIGEST_BYTES) if self.places[int(index)] is None else next(rest) for index in indices]
+def _warn_of_changes(root: Path, ids: Sequence[str], by_id: Mapping[str, str], lost: Sequence[str]) -> None:
+    """Warn about the images of a run that are gone, and about images that are not part of it."""
+    if lost:
+        warnings.warn(gone_sentence(root, lost), stacklevel=3)
+    known = set(ids)
+    if new := [id for id in by_id if id not in known]:
+        warnings.warn(new_images_sentence(root, new), stacklevel=3)
 
 
 def _checked_names(classes: Sequence[object]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -18,12 +18,12 @@ from dal.labeling.people.bulk import apply_lines, apply_one_by_one
 from dal.labeling.people.drafts import Draft, event_of_draft
 from dal.labeling.people.events import ClassChange, Event, event_line, parse_event
 from dal.labeling.people.fold import Fold
+from dal.labeling.people.lines import BLOCK, end_of_lines, whole_lines
 from dal.runs.files.atomic import append_text, truncate, write_text
 from dal.runs.files.committed import file_of
 from dal.runs.layout import ANSWERS, ANSWERS_LOCK
 from dal.runtime.refusals import RefusedBySystem, explained
 
-_BLOCK = 2**17
 _TAIL = 256
 _POLL_SECONDS = 0.002
 
@@ -70,7 +70,7 @@ class Answers:
             with self._opened() as file:
                 if not self._continues(file):
                     self._start_over()
-                for block in _whole_lines(file, self._size):
+                for block in whole_lines(file, self._size):
                     self._take(block)
             self._fold.settle()
             return self._fold
@@ -88,18 +88,38 @@ class Answers:
 
         Raises DalError for a damaged line, and if there are fewer events.
         """
+        if upto is not None:
+            (fold,) = self.prefixes([upto])
+            return fold
         fold = Fold(self.classes, self.event)
-        if os.path.lexists(self.path / ANSWERS) and upto != 0:
-            with self._opened() as file:
-                for block in _whole_lines(file, 0):
-                    excess = 0 if upto is None else fold.seq + block.count(b"\n") - upto
-                    self._apply(fold, block if excess <= 0 else b"".join(block.splitlines(keepends=True)[:-excess]))
-                    if fold.seq == upto:
-                        break
+        for block in self._blocks():
+            self._apply(fold, block)
         fold.settle()
-        if upto is not None and fold.seq != upto:
-            raise DalError(f"answers: expected {upto} events in {ANSWERS} of {str(self.path)!r}, got {fold.seq}.")
         return fold
+
+    def prefixes(self, upto: Iterable[int]) -> Iterator[Fold]:
+        """Yield the fold of the first events for each of these numbers, which do not decrease.
+
+        It is one fold that goes on, so that the journal is read once. Raises DalError as read() does.
+        """
+        fold, blocks, rest = Fold(self.classes, self.event), self._blocks(), b""
+        for seq in upto:
+            while fold.seq < seq:
+                rest = rest or next(blocks, b"")
+                if not rest:
+                    raise DalError(
+                        f"answers: expected {seq} events in {ANSWERS} of {str(self.path)!r}, got {fold.seq}."
+                    )
+                end = end_of_lines(rest, seq - fold.seq)
+                self._apply(fold, rest[:end])
+                rest = rest[end:]
+            fold.settle()
+            yield fold
+
+    def _blocks(self) -> Iterator[bytes]:
+        if os.path.lexists(self.path / ANSWERS):
+            with self._opened() as file:
+                yield from whole_lines(file, 0)
 
     def events(self, since: int = 0) -> Iterator[Event]:
         """Yield the events after ``since``, of those that the fold has."""
@@ -109,7 +129,7 @@ class Answers:
         seq, offset = self._marks[place]
         upto = self._fold.seq
         with self._opened() as file:
-            for block in _whole_lines(file, offset):
+            for block in whole_lines(file, offset):
                 for line in block.split(b"\n")[:-1]:
                     if seq > upto:
                         return
@@ -227,7 +247,7 @@ class Answers:
         except DalError:
             self._start_over()
             raise
-        if self._size - self._marks[-1][1] >= _BLOCK or len(block) >= _BLOCK:
+        if self._size - self._marks[-1][1] >= BLOCK or len(block) >= BLOCK:
             self._marks.append((first, self._size))
         self._size += len(block)
         self._tail = (self._tail + block)[-_TAIL:]
@@ -243,7 +263,7 @@ class Answers:
         fold = Fold(self.classes, self.event)
         with self._opened() as file:
             try:
-                for block in _whole_lines(file, 0):
+                for block in whole_lines(file, 0):
                     apply_one_by_one(fold, block)
             except (ValueError, TypeError, RecursionError):
                 pass
@@ -260,15 +280,3 @@ class Answers:
             f"answers: line {number} of {ANSWERS} in {str(self.path)!r} is damaged. "
             "Restore it, or choose another folder."
         )
-
-
-def _whole_lines(file: IO[bytes], offset: int) -> Iterator[bytes]:
-    """Yield the whole lines after an offset in blocks. A last line without its line break does not count."""
-    file.seek(offset)
-    rest = b""
-    while data := file.read(_BLOCK):
-        rest += data
-        end = rest.rfind(b"\n") + 1
-        if end:
-            yield rest[:end]
-            rest = rest[end:]

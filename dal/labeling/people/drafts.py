@@ -13,12 +13,15 @@ from dal.labeling.people.classes import Classes
 from dal.labeling.people.events import (
     ANSWERS,
     CLASS_CHANGES,
+    DAL,
+    MOST_SECONDS,
     SOURCES,
     UNDO,
     Answer,
     ClassChange,
     Event,
     UnexpectedValue,
+    is_duration,
 )
 
 Draft: TypeAlias = Mapping[str, Any]
@@ -33,9 +36,9 @@ _EXPECTED = {
     "index": "a whole number of at least 0",
     "id": "a text of 1 to 4096 characters",
     "label": f"{_NAME}, of a label, and null of any other kind",
-    "annotator": "1 to 64 of the characters A-Z, a-z, 0-9, ., _, @ and -",
-    "at": "a time of at most 40 characters",
-    "seconds": "null or a finite number of at least 0",
+    "annotator": f"1 to 64 of the characters A-Z, a-z, 0-9, ., _, @ and -, and not {DAL}",
+    "at": "a time in ISO 8601, such as 2026-01-31T12:00:00Z",
+    "seconds": f"null or a number from 0 to {MOST_SECONDS:,}",
     "ask": _COUNT,
     "score_round": _COUNT,
     "behind": _COUNT,
@@ -66,6 +69,7 @@ def event_of_draft(draft: Draft, seq: int, classes: Classes, earlier: Sequence[E
         values = _undo(values, seq, earlier)
     try:
         event = Answer(**values) if kind in Answer.kinds else ClassChange(**values)
+        _check_new(event)
     except UnexpectedValue as error:
         raise bad_value(error.name, _EXPECTED[error.name], values.get(error.name)) from None
     except TypeError:
@@ -73,6 +77,18 @@ def event_of_draft(draft: Draft, seq: int, classes: Classes, earlier: Sequence[E
         raise bad_value(missing, _EXPECTED[missing], None) from None
     _check_classes(event, classes)
     return event
+
+
+def _check_new(event: Event) -> None:
+    """Raise UnexpectedValue for values that only events of an earlier version can have."""
+    if isinstance(event, Answer) and event.seconds is not None and not is_duration(event.seconds):
+        raise UnexpectedValue("seconds")
+    if event.annotator == DAL and event.source != DAL:
+        raise UnexpectedValue("annotator")
+    try:
+        datetime.fromisoformat(event.at)
+    except ValueError:
+        raise UnexpectedValue("at") from None
 
 
 def _undo(values: dict[str, Any], seq: int, earlier: Any) -> dict[str, Any]:

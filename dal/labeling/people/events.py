@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from dataclasses import astuple, dataclass, fields
 from typing import Any, ClassVar, TypeAlias
 
@@ -17,6 +17,8 @@ CLASS_CHANGES = (ADD, RENAME, MERGE, RETIRE)
 DAL = "dal"
 """The name under which dal itself answers, for images that cannot be decoded."""
 SOURCES = ("page", "file", "library", DAL)
+MOST_SECONDS = 86_400
+"""The longest time of a new answer. An earlier version of dal may have recorded longer ones."""
 
 _ANNOTATOR = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _EVENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -66,9 +68,7 @@ class Answer:
         _expect(_is_text(self.id), "id")
         _expect((self.kind == LABEL) == (self.label is not None), "label")
         _expect(self.label is None or is_class_name(self.label), "label")
-        seconds = self.seconds
-        is_time = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < math.inf
-        _expect(seconds is None or is_time, "seconds")
+        _expect(self.seconds is None or is_duration(self.seconds, sys.float_info.max), "seconds")
         for name in ("ask", "score_round", "behind"):
             value = getattr(self, name)
             _expect(value is None or is_count(value), name)
@@ -157,6 +157,15 @@ def is_event_id(value: object) -> bool:
 def is_count(value: object) -> bool:
     """Return whether a value is a whole number from 0 to 2^53."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def is_duration(value: object, most: float = MOST_SECONDS) -> bool:
+    """Return whether a value is a number of seconds from 0 to ``most``.
+
+    >>> is_duration(2.5), is_duration(86_401), is_duration(True), is_duration(float("nan"))
+    (True, False, False, False)
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _check_common(event: Event) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dal.labeling.people.classes import Classes
 from dal.labeling.people.events import (
+    DAL,
     LABEL,
     NONE,
     SKIP,
@@ -143,9 +144,12 @@ class Fold(Rows):
         """Return what the answers for a point say together.
 
         The majority of the labels and ``none`` answers decides, and of equals the earliest. Without such an answer,
-        ``unreadable`` decides before ``unsure``.
+        ``unreadable`` decides before ``unsure``. An ``unreadable`` of dal itself decides before all, because nothing
+        can be trained on an image that is gone.
         """
         said = self.said(index)
+        if any(one.annotator == DAL and one.kind == UNREADABLE for one in said):
+            return Decision(UNREADABLE, said=tuple(said))
         votes: dict[tuple[str, int | None], int] = {}
         for one in said:
             if one.kind in (LABEL, NONE):

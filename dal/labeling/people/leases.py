@@ -32,10 +32,12 @@ class Leases:
 
         A point that the person skipped comes last, and one that the person answered does not come again.
         """
-        held = [one for one in wanted if self._holds(person, one.index, now) and self._is_free(person, one, fold, now)]
+        held = [
+            one for one in wanted if self._holds(person, one.index, now) and self._is_free(person, one.index, fold, now)
+        ]
         taken, skipped = held[:count], []
         for line in wanted if len(taken) < count else ():
-            if self._holds(person, line.index, now) or not self._is_free(person, line, fold, now):
+            if self._holds(person, line.index, now) or not self._is_free(person, line.index, fold, now):
                 continue
             if fold.skipped_at(line.index, person) is None:
                 taken.append(line)
@@ -48,6 +50,14 @@ class Leases:
         for line in taken:
             self._set(person, line.index, now + self.seconds)
         return taken
+
+    def keep(self, person: str, index: int, fold: Fold, now: float) -> None:
+        """Lease a point that a person is about to answer again, unless enough others have it or have answered it.
+
+        The point can be one that nobody is asked for at present.
+        """
+        if self._has_room(person, index, fold.settled_by(index), now):
+            self._set(person, index, now + self.seconds)
 
     def release(self, person: str, index: int | None = None) -> None:
         """Give a point back, or all points of a person."""
@@ -83,10 +93,11 @@ class Leases:
         for index in list(self._until):
             self._forget_expired(index, now)
 
-    def _is_free(self, person: str, line: AskedLine, fold: Fold, now: float) -> bool:
-        index, settled = line.index, fold.settled_by(line.index)
-        if person in settled:
-            return False
+    def _is_free(self, person: str, index: int, fold: Fold, now: float) -> bool:
+        settled = fold.settled_by(index)
+        return person not in settled and self._has_room(person, index, settled, now)
+
+    def _has_room(self, person: str, index: int, settled: set[str], now: float) -> bool:
         self._forget_expired(index, now)
         others = {*self._until.get(index, ()), *settled} - {person}
         return len(others) < self.overlap

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ import torch
 from torch import Tensor
 
 from dal.data.images import ImageData
+from dal.data.sources.folder.gone import gone_sentence
 from dal.errors import bad_value
 from dal.labeling.oracle import OracleConfig
 from dal.labeling.people.answers import Answers
-from dal.labeling.people.events import DAL, MERGE, NONE, SKIP, UNREADABLE, UNSURE, Answer
+from dal.labeling.people.corrections import labels_of, num_changed
+from dal.labeling.people.events import DAL, MERGE, NONE, SKIP, UNSURE, Answer
 from dal.labeling.people.fold import Fold
+from dal.labeling.people.gone import note_gone
+from dal.labeling.people.prefixes import prefix_sha256
 from dal.labeling.people.wanted import wanted
 from dal.runs.asked import AskedLine
 from dal.tasks import CLASSIFICATION
@@ -54,6 +59,7 @@ class People:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.answers = Answers(self.folder, self.data.classes)
         self.answers.refresh()
+        self._told = self.data.gaps  # a warning of the data names them
 
     @property
     def seq(self) -> int:
@@ -64,6 +70,18 @@ class People:
     def fold(self, seq: int | None = None) -> Fold:
         """Return the state after the first ``seq`` events, or after all."""
         return self.answers.fold if seq is None else self.answers.read(seq)
+
+    def folds(self, seqs: Iterable[int]) -> Iterator[Fold]:
+        """Yield the state after each of these numbers of events, which do not decrease. It is one object."""
+        return self.answers.prefixes(seqs)
+
+    def sha256(self, seq: int) -> str:
+        """Return the digest of the first ``seq`` lines of the journal."""
+        return prefix_sha256(self.folder, seq)
+
+    def changed_labels(self, since: int, upto: int | None = None) -> int:
+        """Return how many labels after ``since`` events are others after ``upto`` events, by default now."""
+        return num_changed(labels_of(self.fold(since)), self.fold(upto))
 
     def waiting(self, asked: Sequence[AskedLine]) -> list[AskedLine]:
         """Return the asked points that still need an answer, best first."""
@@ -78,15 +96,29 @@ class People:
         recent = self.answers.events(max(0, self.answers.fold.seq - _RECENT))
         return max(1, len({event.annotator for event in recent if event.source != DAL}))
 
-    def give_up(self, lines: Sequence[AskedLine]) -> None:
-        """Answer ``unreadable`` for asked points whose images cannot be decoded, so that nobody waits for them."""
-        unreadable = set(self.data.unreadable)
-        for line in lines:
-            if line.index in unreadable:
-                self.answers.record(
-                    {"event": f"dal-unreadable-{line.index}", "kind": UNREADABLE, "index": line.index, "id": line.id}
-                    | {"annotator": DAL, "ask": line.ask, "source": DAL}
-                )
+    def give_up(self, lines: Sequence[AskedLine]) -> bool:
+        """Answer ``unreadable`` for asked points whose images cannot be read, so that nobody waits for them.
+
+        Returns whether anything is recorded.
+        """
+        return self._look({line.index: line.ask for line in lines}, ())
+
+    def look_again(self, asked: Sequence[AskedLine]) -> None:
+        """Answer ``unreadable`` for all points of the run that have disappeared, and undo it for those that are back.
+
+        Nothing is chosen and trained on without its image then, with or without a label.
+        """
+        answered = (index for index in self.answers.refresh().points() if 0 <= index < len(self.data))
+        self._look({line.index: line.ask for line in asked}, [*answered, *(self.data.gaps - set(self.data.unreadable))])
+
+    def _look(self, asks: Mapping[int, int], others: Sequence[int]) -> bool:
+        points = {index: self.data.ids[index] for index in sorted({*asks, *others})}
+        lost, back = note_gone(self.answers, points, set(self.data.missing(list(points))), asks)
+        if new := [self.data.ids[index] for index in lost if index not in self._told]:
+            warnings.warn(gone_sentence("data", new), stacklevel=3)
+        self._told.update(lost)
+        self._told.difference_update(back)
+        return bool(lost or back)
 
     def facts(self, seq: int, since: int) -> dict[str, Any]:
         """Return the entries of a round's row that describe the first ``seq`` answers.
@@ -98,6 +130,7 @@ class People:
         seconds = [one for one in fold.seconds[since + 1 :] if not math.isnan(one)]
         return {
             "answers_seq": seq,
+            "answers_sha256": self.sha256(seq),
             "behind": _changes(fold, since),
             "num_unsure": statuses.count(UNSURE),
             "num_none": statuses.count(NONE),

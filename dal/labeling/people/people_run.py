@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dal.data.sources.folder.gone import gone_sentence, new_images_sentence
 from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import composed
 from dal.errors import DalError
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.first_asks import first_asks, spare_points
+from dal.labeling.people.gone import give_up
 from dal.labeling.people.page.asked_file import AskedFile
+from dal.labeling.people.prefixes import check_prefixes, seen_of
+from dal.labeling.people.start import UNLABELED, first_images, read_start
 from dal.runs.asked import AskedLine
-from dal.runs.files.atomic import write_text
 from dal.runs.files.committed import damaged, parsed, read_bytes
 from dal.runs.files.points import committed_ids
 from dal.runs.files.state import read_state
-from dal.runs.layout import ANSWERS, CONFIG, DATA, LABEL_START, STATE
-from dal.runs.saved_config import read_config
+from dal.runs.journal import committed_rounds
+from dal.runs.layout import CONFIG, DATA, LABEL_START, STATE
+from dal.runs.saved_config import WHEN_ASKED, flatten, read_config
 from dal.runtime.refusals import explained
-
-UNLABELED = "unlabeled_folder"
 
 
 class PeopleRun:
     """A run whose labels come from people.
 
-    ``config`` are the settings of the run. Before the first commit, these are the settings in label.json.
+    ``config`` are the settings of the run. Before the first commit, these are the settings in label.json. Later, that
+    file only has those that say when people are asked.
 
     Raises DalError if the folder is not a run, is damaged, or has another oracle.
     """
@@ -48,7 +50,7 @@ class PeopleRun:
 
     def _read(self) -> Mapping[str, Any]:
         if os.path.lexists(self.path / CONFIG):
-            return read_config(self.path / CONFIG)
+            return with_changes(self.path, read_config(self.path / CONFIG))
         if os.path.lexists(self.path / LABEL_START):
             config: Mapping[str, Any] = read_start(self.path)["config"]
             return config
@@ -83,35 +85,51 @@ class PeopleRun:
     def files(self) -> list[str] | None:
         """The path of each image relative to root, by index, or None if the listing does not number the points.
 
-        The images are those that the run started with, although the folder may have others now. Raises DalError if the
-        run has no commit that says which.
+        The images are those that the run started with, although the folder may have others now.
         """
         if self.setting("data.name") != UNLABELED or self.root is None:
             return None
-        files = list_images(self.root, "data.root").files
-        ids = committed_ids(self.path, read_state(self.path)) if self.is_committed else None
-        if ids is not None:
-            by_id = {composed(file): file for file in files}
-            return [by_id.get(id, id) for id in ids]
-        check_images(self.path, self.root, files)
-        return files
+        first = first_images(self.path, self.root)
+        return list(self._listed.values()) if first is None else [self._listed.get(id, id) for id in first.ids]
+
+    @cached_property
+    def _listed(self) -> dict[str, str]:
+        """The paths of the images that are in the folder now, by id."""
+        return {composed(file): file for file in list_images(self.root or Path(), "data.root").files}
+
+    @cached_property
+    def lost(self) -> list[str]:
+        """The ids of the images that were gone when the run was opened."""
+        return [] if self.files is None else [id for id in self.ids if id not in self._listed]
+
+    def changes(self) -> list[str]:
+        """Return a sentence for the images that are gone, and one for those that are not part of the run."""
+        if self.files is None or self.root is None:
+            return []
+        first = set(self.ids)
+        new = [id for id in self._listed if id not in first]
+        return [
+            *([gone_sentence(self.root, self.lost)] if self.lost else []),
+            *([new_images_sentence(self.root, new)] if new else []),
+        ]
+
+    def give_up(self, lines: Sequence[AskedLine]) -> list[AskedLine]:
+        """Answer ``unreadable`` in the name of dal for images that are gone, and return the lines of the others."""
+        if self.files is None or self.root is None:
+            return list(lines)
+        return give_up(self.answers, self.root, self.files, lines)
 
     @cached_property
     def answers(self) -> Answers:
         """The journal of answers.
 
-        Raises DalError if it lacks events that the trainer has seen, as after a copy of an older file.
+        Raises DalError if it lacks events that the trainer has seen, as after a copy of an older file, or has others.
         """
         answers = Answers(self.path, self.classes)
         if self.is_committed:
             state = read_state(self.path)
-            seen = max([state.get("answers_seq", 0), *(ask[1] for ask in state.get("asks", []))])
-            there = answers.refresh().seq
-            if there < seen:
-                raise DalError(
-                    f"answers: expected at least {seen:,} events in {ANSWERS} of {str(self.path)!r}, as the run has "
-                    f"seen, got {there:,}. Restore it, or choose another folder."
-                )
+            answers.refresh()
+            check_prefixes(self.path, committed_rounds(self.path, state), seen_of(state))
         return answers
 
     @cached_property
@@ -161,6 +179,27 @@ class PeopleRun:
             (self.path / LABEL_START).unlink(missing_ok=True)
 
 
+def with_changes(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a run with the last values that `dal label` got for when people are asked."""
+    if not os.path.lexists(path / LABEL_START):
+        return dict(config)
+    given = dict(flatten(read_start(path)["config"]))
+    changes = {key.partition(".")[2]: given[key] for key in sorted(WHEN_ASKED & given.keys())}
+    return {**config, "oracle": {**config.get("oracle", {}), **changes}}
+
+
+def has_page(folder: Path) -> bool:
+    """Return whether the settings of a run say where its images are.
+
+    Those of a program with its own data do not.
+    """
+    if os.path.lexists(folder / LABEL_START) or not os.path.lexists(folder / CONFIG):
+        return os.path.lexists(folder / LABEL_START)
+    config = read_config(folder / CONFIG)
+    named = (config.get("data"), config.get("acquisition"))
+    return isinstance(config.get("model"), Mapping) and all(isinstance(one, Mapping) and "name" in one for one in named)
+
+
 def first_classes(folder: Path, config: Mapping[str, Any]) -> list[str]:
     """Return the classes with which a run started, by number. Raises DalError if data.json is missing or damaged."""
     data_settings = config.get("data")
@@ -168,46 +207,13 @@ def first_classes(folder: Path, config: Mapping[str, Any]) -> list[str]:
     if isinstance(given, list) and given:
         return [composed(str(name).strip()) for name in given]
     if not os.path.lexists(folder / DATA):
-        raise DalError(f"run: {str(folder)!r} has asked for nothing yet. Start it with dal run first.")
+        raise DalError(
+            f"run: expected {DATA} in {str(folder)!r}, got no such file. Start the run again with its command or "
+            "program."
+        )
     data = read_bytes(folder, DATA)
     facts: Any = parsed(folder, DATA, lambda: json.loads(data))
     names = facts.get("classes") if isinstance(facts, dict) else None
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise damaged(folder, DATA, "it has no classes")
     return names
-
-
-def check_images(path: Path, root: Path, files: Sequence[str]) -> None:
-    """Raise DalError if the images are not those with which `dal label` started a run without a commit."""
-    if not os.path.lexists(path / LABEL_START):
-        return
-    first, now = read_start(path).get("images"), images_digest(files)
-    if first is not None and first != now:
-        raise DalError(
-            f"data: expected the images of the start of the run {str(path)!r} in {str(root)!r}, got others. Restore "
-            "them, or choose another run with run_dir=FOLDER."
-        )
-
-
-def images_digest(files: Iterable[str]) -> str:
-    """Return a digest of the paths of images."""
-    text = "\0".join(map(composed, files))
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-
-
-def write_start(path: Path, overrides: list[str], config: Mapping[str, Any], images: str | None) -> None:
-    """Write the settings of a new run, from which the trainer starts, and a digest of its images."""
-    text = json.dumps({"overrides": overrides, "config": config, "images": images}, indent=1, ensure_ascii=False)
-    write_text(path / LABEL_START, text + "\n")
-
-
-def read_start(path: Path) -> dict[str, Any]:
-    """Return the settings with which `dal label` started a run. Raises DalError for a damaged file."""
-    data = read_bytes(path, LABEL_START)
-    start: Any = parsed(path, LABEL_START, lambda: json.loads(data))
-    is_fine = isinstance(start, dict) and isinstance(start.get("config"), dict)
-    overrides = start.get("overrides") if is_fine else None
-    if not (isinstance(overrides, list) and all(isinstance(one, str) for one in overrides)):
-        raise damaged(path, LABEL_START)
-    found: dict[str, Any] = start
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dal.labeling.held_out import HeldOut
 from dal.labeling.people.events import LABEL, NONE, UNREADABLE, UNSURE
@@ -11,21 +11,33 @@ from dal.labeling.pool import Pool
 from dal.tasks.base import OUT_OF_CLASS
 
 
-def take(fold: Fold, pool: Pool, held_out: HeldOut, round: int, asked: Sequence[int] = ()) -> None:
+def take(
+    fold: Fold,
+    pool: Pool,
+    held_out: HeldOut,
+    round: int,
+    asked: Sequence[int] = (),
+    changed: Collection[int] | None = None,
+) -> None:
     """Correct, forget, exclude and label points, so that the pool says what the answers say.
 
     New labels belong to ``round``. They follow the order of ``asked``, and others follow by their place in the journal.
+    With ``changed``, all other points stay as the last call left them, and held-out points keep their labels.
     """
-    decisions = {index: fold.decision(index) for index in fold.points() if 0 <= index < pool.size}
+    points = fold.points() if changed is None else changed
+    decisions = {index: fold.decision(index) for index in points if 0 <= index < pool.size}
     labels = {
         index: number
         for index, decision in decisions.items()
         if (number := _label(decision, pool.num_classes)) is not None
     }
-    held_out.set_labels(labels)
+    if changed is None:
+        held_out.set_labels(labels)
     labeled = set(pool.labeled.tolist())
     candidates = set(pool.unlabeled.tolist())
     for index, label in zip(pool.labeled.tolist(), pool.labels(pool.labeled).tolist(), strict=True):
+        if changed is not None and index not in decisions:
+            continue
         if index not in labels:
             pool.forget(index)
             candidates.add(index)
@@ -47,6 +59,12 @@ def take(fold: Fold, pool: Pool, held_out: HeldOut, round: int, asked: Sequence[
     new = [index for index in labels if index not in labeled and index in candidates and index not in held_out]
     new.sort(key=lambda index: (place.get(index, len(asked)), first[index], index))
     pool.label(new, [labels[index] for index in new], round)
+
+
+def points_between(fold: Fold, since: int) -> set[int] | None:
+    """Return the points of the events after ``since``, or None if a class changed, which can affect all points."""
+    points = set(fold.indices[since + 1 :])
+    return None if -1 in points else points
 
 
 def _label(decision: Decision, num_classes: int) -> int | None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import html
-import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
 
-from plotly.offline import get_plotlyjs
-
 from dal.analysis.grouping import Group
 from dal.analysis.pairing import Problem
 from dal.analysis.statistics.curves import mean_and_interval
 from dal.reports.comparison.tables import Table
 from dal.reports.drawing import Styles, limits, metric_label, styles_of
-from dal.runtime.safe_text import visible
+from dal.reports.offline.markup import escape, script_json
+from dal.reports.offline.packed import NO_FIGURES, UNPACK, content_policy, packed_plotly
 
 _DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 _SYMBOLS = {
@@ -52,34 +49,17 @@ def page(problems: Sequence[Problem], tables: Sequence[Table], sentences: Sequen
         parts += [_table(table, "h3") for table in tables if table.problem == problem.name]
         parts.append("</section>")
     parts += [_table(table, "h2") for table in tables if not table.problem]
+    script = f"{UNPACK}{_DRAW.substitute(data=script_json(figures))}"
     return _PAGE.substitute(
+        policy=content_policy([script]),
         font=_FONT,
         findings="".join(f"<p>{escape(sentence)}</p>" for sentence in sentences),
         body="\n".join(parts),
         version=escape(version),
-        plotly=get_plotlyjs(),
-        data=script_json(figures),
+        no_figures=NO_FIGURES,
+        plotly=packed_plotly(),
+        script=script,
     )
-
-
-def escape(text: str) -> str:
-    r"""Escape text for HTML, in elements and in attributes.
-
-    >>> escape("<b>\x1b")
-    '&lt;b&gt;\\x1b'
-    """
-    return html.escape(visible(text))
-
-
-def script_json(value: Any) -> str:
-    r"""Return JSON that is safe inside a script of a page.
-
-    ``<`` could begin a comment or end the script, even inside a string.
-
-    >>> script_json(["</script>", "<!--"])
-    '["\\u003c/script>", "\\u003c!--"]'
-    """
-    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
 def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
@@ -182,10 +162,21 @@ def _left(column: int, table: Table) -> str:
     return " class=name" if column < table.names else ""
 
 
+_DRAW = Template("""
+const figures = $data;
+if (innerWidth < 700) for (const {layout} of figures)  // no room for the legend next to the curves
+  Object.assign(layout.legend, {orientation: "h", y: -0.2, title: {text: ""}});
+loadPlotly().then((loaded) => loaded && figures.forEach((figure, i) =>
+  Plotly.newPlot("figure" + i, figure.data, figure.layout,
+    {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"],
+     toImageButtonOptions: {format: "svg"}})));
+""")
+
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+$policy
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Comparison of acquisition functions</title>
 <link rel="icon" href="data:,">
@@ -214,17 +205,11 @@ footer { margin-top: 3em }
 <body>
 <h1>Comparison of acquisition functions</h1>
 $findings
+$no_figures
 $body
 <footer>Made by dal $version with dal compare. The numbers are in the CSV files in the folder of this page.</footer>
-<script>$plotly</script>
-<script>
-const figures = $data;
-if (innerWidth < 700) for (const {layout} of figures)  // no room for the legend next to the curves
-  Object.assign(layout.legend, {orientation: "h", y: -0.2, title: {text: ""}});
-figures.forEach((figure, i) => Plotly.newPlot("figure" + i, figure.data, figure.layout,
-  {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"],
-   toImageButtonOptions: {format: "svg"}}));
-</script>
+$plotly
+<script>$script</script>
 </body>
 </html>
 """)

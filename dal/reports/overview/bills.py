@@ -40,9 +40,9 @@ def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Fig
     """Draw the primary metric against labels, FLOPs, seconds and money.
 
     Each data set has a row of panels. Lines are means over seeds in percent, and bands are 95 % t intervals. Costs
-    exclude testing. They differ between seeds, so each point is at the mean cost up to its round, without
-    interpolation. Groups without a test set are left out. Groups that do not count FLOPs have no line in that panel.
-    The panel of FLOPs is missing if no group counts them, and the panel of money is missing without ``prices``.
+    exclude testing and diagnosing. They differ between seeds, so each point is at the mean cost up to its round,
+    without interpolation. Groups without a test set are left out. Groups that do not count FLOPs have no line in that
+    panel. The panel of FLOPs is missing if no group counts them, and the panel of money is missing without ``prices``.
 
     Raises DalError as group_runs does.
     """

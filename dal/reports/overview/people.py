@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from dal.analysis.people import ClassLine, PersonLine, agreement, answers_of, class_lines, people_lines
+from dal.analysis.people import ClassLine, PersonLine, agreement, answers_of, class_lines, labels_changed, people_lines
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError
 from dal.labeling.people.events import ANSWERS
@@ -39,6 +40,17 @@ def print_people(runs: Iterable[Run], prices: PricesConfig | None = None) -> Ite
         if found is not None:
             points = f"{found[0]:,} point{'s' if found[0] > 1 else ''}"
             yield f"{points} with two or more opinions: {found[1]:.1%} of the opinions agree with the majority."
+        changed = run.rows[-1].get("labels_changed")
+        if changed:
+            yield f"The last round trained again, because {_labels(changed)} changed after the campaign had ended."
+        changed = labels_changed(run, fold)
+        if changed:
+            again = f"dal label {shlex.quote(str(run.path))}"
+            yield visible(f"{_labels(changed)} changed after the last training. To train again, run {again}.")
+
+
+def _labels(count: int) -> str:
+    return "1 label" if count == 1 else f"{count:,} labels"
 
 
 def hours_sentence(runs: Sequence[Run], prices: PricesConfig | None) -> str | None:

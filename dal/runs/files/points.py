@@ -57,6 +57,17 @@ def committed_points(folder: Path, state: Mapping[str, Any]) -> _Points | None:
     return _read(folder, state) if POINTS in state.get("digests", {}) else None
 
 
+def committed_digests(folder: Path, state: Mapping[str, Any]) -> list[bytes] | None:
+    """Return the digests of the images of the pool by index, or None if the run does not record them.
+
+    Raises DalError for a damaged file.
+    """
+    if POINTS not in state.get("digests", {}):
+        return None
+    found: list[str] | None = _read(folder, state)["train"]["digests"]
+    return None if found is None else parsed(folder, POINTS, lambda: [bytes.fromhex(digest) for digest in found])
+
+
 def named_changes(folder: Path, state: Mapping[str, Any], now: str) -> dict[int, str]:
     """Describe what differs in each part of the fingerprint, with the first names.
 

@@ -135,6 +135,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "num_test": is_count,
     "num_validation": is_count,
     "answers_seq": is_count,
+    "answers_sha256": _is_text,
     "asks": _is_asks,
     "primary_metric": _is_text,
     "settings": _is_settings,

@@ -71,7 +71,7 @@ class OurCallbacks:
     count: UpdateCount
     stopping: UpdateStopping
     after_setup: Callable[[], None] | None
-    average: Sequence[pl.Callback]
+    last: Sequence[pl.Callback]
 
 
 def run_trainer(setup: TrainingSetup, loaders: EpochData, plan: Plan, ours: OurCallbacks, round: int) -> None:
@@ -139,7 +139,7 @@ def _in_order(counter: Any, theirs: Sequence[Any], ours: OurCallbacks, module: A
         made(FiniteLoss),
         made(_ValidatesOnce),
         made(_PlateauPace),
-        *ours.average,
+        *ours.last,
     ]
 
 

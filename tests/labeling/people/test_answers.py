@@ -1,5 +1,6 @@
 """The journal of answers: nothing confirmed is lost, nothing counts twice, and damage is named."""
 
+import copy
 import errno
 import os
 import subprocess
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from dal.errors import DalError
 from dal.labeling.people import answers as module
+from dal.labeling.people import lines as lines_of_bytes
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.events import ClassChange, event_line
 from dal.labeling.people.fold import Fold
@@ -94,8 +96,17 @@ def test_all_or_none(quick, tmp_path):
         ({"id": ""}, "id: expected a text"),
         ({"annotator": "a b"}, "annotator: expected 1 to 64 of the characters"),
         ({"event": ""}, "event: expected 1 to 64 of the characters"),
-        ({"seconds": float("nan")}, "seconds: expected null or a finite number"),
-        ({"seconds": "2"}, "seconds: expected null or a finite number"),
+        ({"seconds": float("nan")}, "seconds: expected null or a number from 0 to 86,400"),
+        ({"seconds": "2"}, "seconds: expected null or a number from 0 to 86,400"),
+        ({"seconds": 1e300}, "seconds: expected null or a number from 0 to 86,400, got 1e\\+300"),
+        ({"seconds": 10**400}, "seconds: expected null or a number from 0 to 86,400"),
+        ({"seconds": True}, "seconds: expected null or a number"),
+        ({"index": 2.0}, "index: expected a whole number"),
+        ({"index": 2**53}, "index: expected a whole number"),
+        ({"event": "e" * 65}, "event: expected 1 to 64 of the characters"),
+        ({"annotator": "a" * 65}, "annotator: expected 1 to 64 of the characters"),
+        ({"annotator": "dal"}, "annotator: expected .*, and not dal, got 'dal'"),
+        ({"at": "yesterday"}, "at: expected a time in ISO 8601"),
         ({"ask": 1.5}, "ask: expected null or a whole number"),
         ({"suggestion": ""}, "suggestion: expected null or the name of a class"),
         ({"source": "moon"}, "source: expected one of page, file, library, dal, got 'moon'"),
@@ -166,13 +177,17 @@ def test_a_change_of_the_classes_that_is_refused_is_one_sentence(quick, tmp_path
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(streams(30), st.integers(1, 400), st.data())
 def test_a_prefix_is_the_fold_of_the_first_events(tmp_path, monkeypatch, events, block, data):
-    monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(lines_of_bytes, "BLOCK", block)
     (tmp_path / "answers.jsonl").write_text("".join(map(event_line, events)))
     answers = Answers(tmp_path, CLASSES)
     answers.refresh()
     assert of_fold(answers.fold) == of_fold(Fold.of(CLASSES, events))
     upto = data.draw(st.integers(0, len(events)))
-    assert of_fold(answers.read(upto)) == of_fold(Fold.of(CLASSES, events[:upto]))
+    whole = of_fold(Fold.of(CLASSES, events[:upto]))
+    assert of_fold(answers.read(upto)) == whole
+    steps = [copy.deepcopy(of_fold(fold)) for fold in answers.prefixes([upto // 2, upto, upto])]
+    assert steps == [of_fold(Fold.of(CLASSES, events[: upto // 2])), whole, whole], "one reading for many prefixes"
     assert list(answers.events(upto)) == events[upto:]
     assert [answers.event(event.seq) for event in events] == events
     for seq in (0, -1, len(events) + 1):

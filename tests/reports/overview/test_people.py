@@ -1,13 +1,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.people_runs import label, write_people_run
+from helpers.people_runs import CLASSES, label, write_people_run
 from helpers.synthetic_runs import write_run
 from rich.console import Console
 
 from dal.analysis import group_runs, read_run, summarize_runs
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError
+from dal.labeling.people.answers import Answers
 from dal.reports.comparison import compare
 from dal.reports.overview import learning_curve_figure, report
 
@@ -45,6 +46,24 @@ def test_a_run_without_a_test_set_says_that_the_accuracy_is_not_known(tmp_path):
     assert line == ["margin", "1", "20", "–", "–", "–", "3.0", "1.5", "9.00"]
     assert "1 point with two or more opinions: 100.0% of the opinions agree with the majority." in text
     assert "not reached" not in text
+
+
+def test_labels_that_changed_after_the_last_training_are_named_with_the_remedy(tmp_path):
+    run = write_people_run(tmp_path / "run", [0.5, 0.9], ANSWERS, more=lambda i: {"labels_changed": 3 * i})
+    text, _ = reported(run)
+    assert "The last round trained again, because 3 labels changed after the campaign had ended." in text
+    assert "after the last training" not in text
+    Answers(run, CLASSES).record(label("dog", index=1, id="1.jpg"))
+    assert f"1 label changed after the last training. To train again, run dal label {run}." in " ".join(
+        reported(run)[0].split()
+    )
+
+
+def test_answers_that_differ_from_those_of_a_round_are_not_shown(tmp_path, capsys):
+    run = write_people_run(tmp_path / "run", [0.5], ANSWERS, more=lambda i: {"answers_sha256": "0" * 64})
+    text, _ = reported(run)
+    assert "ana" not in text
+    assert "the first 5 lines of answers.jsonl in " in capsys.readouterr().err
 
 
 def test_every_person_and_class_is_shown(tmp_path):

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
-import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dal.data.sources.folder.csv_text import Row, read_text, rows
 from dal.errors import DalError, bad_value, shortened
-from dal.labeling.people.events import LABEL, NONE, SKIP, UNREADABLE, UNSURE, is_annotator
+from dal.labeling.people.events import (
+    DAL,
+    LABEL,
+    MOST_SECONDS,
+    NONE,
+    SKIP,
+    UNREADABLE,
+    UNSURE,
+    is_annotator,
+    is_duration,
+)
 
 FORMATS = ("csv", "jsonl")
 WORDS = {f"={kind}": kind for kind in (NONE, UNSURE, SKIP, UNREADABLE)}
 """The answers that are no class, as a file writes them."""
 
+_NUMBER = re.compile(r"\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DELIMITERS = (",", ";", "\t")
 _OURS = {"id", "index", "label", "annotator", "seconds"}
 _ASKED = {"rank", "score", "kind", "suggestion", "confidence"}
@@ -73,9 +84,10 @@ def _told(line: int, values: dict[str, Any]) -> Told:
         raise bad_value("label", f"a class as text (line {line})", label)
     if label.startswith("=") and label not in WORDS:
         raise bad_value("label", f"a class, or one of {', '.join(WORDS)} (line {line})", label)
-    annotator = values.get("annotator") or None
-    if annotator is not None and not is_annotator(annotator):
-        raise bad_value("annotator", f"1 to 64 letters, digits or ._@- (line {line})", annotator)
+    annotator = values.get("annotator")
+    annotator = None if annotator == "" else annotator
+    if annotator is not None and (not is_annotator(annotator) or annotator == DAL):
+        raise bad_value("annotator", f"1 to 64 letters, digits or ._@-, and not {DAL} (line {line})", annotator)
     kind = WORDS.get(label, LABEL)
     name = label if kind == LABEL else None
     return Told(line, id, kind, name, _index(line, values.get("index")), annotator, _seconds(line, values))
@@ -95,13 +107,10 @@ def _seconds(line: int, values: dict[str, Any]) -> float | None:
     value = values.get("seconds")
     if value in (None, ""):
         return None
-    try:
-        seconds = float(value) if not isinstance(value, bool) else math.nan
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise bad_value("seconds", f"a number from 0 (line {line})", value)
-    return seconds
+    seconds = float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
+    if not is_duration(seconds):
+        raise bad_value("seconds", f"a number from 0 to {MOST_SECONDS:,} (line {line})", value)
+    return float(seconds)
 
 
 def _json_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
@@ -109,15 +118,24 @@ def _json_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
     for line, row in enumerate(text.split("\n"), start=1):
         if not row.strip():
             continue
+        where = f"line {line} of {path}"
         try:
-            values = json.loads(row)
+            # Without the hook, the last of two equal keys would count.
+            pairs = json.loads(row, object_pairs_hook=_Pairs)
         except (ValueError, RecursionError):
-            values = None
-        if not isinstance(values, dict):
-            raise DalError(f"answers: expected one JSON object a line, got {shortened(row)} (line {line} of {path}).")
-        _check_columns(list(values), f"line {line} of {path}")
-        found.append((line, values))
+            pairs = None
+        if not isinstance(pairs, _Pairs):
+            raise DalError(f"answers: expected one JSON object a line, got {shortened(row)} ({where}).")
+        names = [name for name, _ in pairs]
+        _check_columns(names, where)
+        if not {"id", "label"} <= set(names):
+            raise bad_value("answers", f"the keys id and label in each line ({where})", names)
+        found.append((line, dict(pairs)))
     return found
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The keys and values of a JSON object."""
 
 
 def _csv_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from dal.errors import DalError, bad_value
-from dal.labeling.people.events import is_annotator, is_class_name, is_count, is_event_id
+from dal.labeling.people.events import (
+    DAL,
+    is_annotator,
+    is_class_name,
+    is_count,
+    is_duration,
+    is_event_id,
+)
 
 _TAB = re.compile(r"[A-Za-z0-9-]{1,40}")
 _MOST_LISTED = 1000
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
 
 
 class Body:
@@ -25,7 +35,7 @@ class Body:
     def parse(cls, data: bytes) -> Body:
         """Parse the bytes of a request. Raises DalError for anything except a JSON object."""
         try:
-            values = json.loads(data)
+            values = json.loads(data, parse_constant=_no_number)
         except (ValueError, RecursionError):
             raise DalError("body: expected a JSON object, got other bytes.") from None
         if not isinstance(values, dict):
@@ -35,8 +45,8 @@ class Body:
     def annotator(self) -> str:
         """Return the name of the person."""
         value = self._values.get("annotator")
-        if not (isinstance(value, str) and is_annotator(value)):
-            raise bad_value("annotator", "1 to 64 of A-Z a-z 0-9 . _ @ -", value)
+        if not (isinstance(value, str) and is_annotator(value) and value != DAL):
+            raise bad_value("annotator", f"1 to 64 of A-Z a-z 0-9 . _ @ -, and not {DAL}", value)
         return value
 
     def tab(self) -> str:
@@ -71,11 +81,13 @@ class Body:
             raise bad_value(name, f"at most {_MOST_LISTED} whole numbers", value)
         return value
 
-    def seconds(self, name: str) -> float | None:
-        """Return seconds rounded to milliseconds, or None if they are missing or not a duration."""
+    def seconds(self, name: str, most: float) -> float | None:
+        """Return seconds rounded to milliseconds, or None if they are missing or null."""
         value = self._values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        if value is None:
             return None
+        if not is_duration(value, most):
+            raise bad_value(name, f"null or a number from 0 to {most:,}", value)
         return round(float(value), 3)
 
     def flag(self, name: str) -> bool:

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dal.errors import DalError, bad_value, unknown_choice
-from dal.labeling.people.events import ANSWERS, LABEL, UNDO
+from dal.labeling.people.events import ANSWERS, LABEL, MOST_SECONDS, UNDO
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.page.body import Body
 from dal.runs.asked import AskedLine
 
-_LONGEST_DELAY_SECONDS = 30 * 24 * 3600
+_LONGEST_DELAY_SECONDS = 30 * MOST_SECONDS
+_MOST_DELAY_SECONDS = 10**12  # the clock of a browser may be wrong
 
 
 class Drafts:
@@ -66,8 +67,8 @@ class Drafts:
             "id": self.ids[index],
             "label": one.text("label") if kind == LABEL else None,
             "annotator": self.person,
-            "at": at(one.seconds("ago")),
-            "seconds": one.seconds("seconds"),
+            "at": at(one.seconds("ago", _MOST_DELAY_SECONDS)),
+            "seconds": one.seconds("seconds", MOST_SECONDS),
             "ask": None if line is None else line.ask,
             "score_round": None if line is None else line.round,
             "behind": None if line is None or line.kind != "query" else self.behind,
@@ -82,7 +83,7 @@ class Drafts:
             "event": one.event(),
             "kind": UNDO,
             "annotator": self.person,
-            "at": at(one.seconds("ago")),
+            "at": at(one.seconds("ago", _MOST_DELAY_SECONDS)),
             "ask": None if target is None else target.ask,
             "undoes": seq,
             "source": "page",

@@ -34,12 +34,16 @@ class Facts:
 
 
 class RunFacts:
-    """Reads the facts of a run folder again whenever its files change."""
+    """Reads the facts of a run folder again whenever its files change.
 
-    def __init__(self, folder: Path) -> None:
+    Without ``has_trainer``, a phase is known only if another process trains.
+    """
+
+    def __init__(self, folder: Path, has_trainer: bool = True) -> None:
         self.folder = folder
+        self._unknown = None if has_trainer else "stopped"
         self._seen: tuple[Any, Any] = ((), ())
-        self._facts = Facts()
+        self._facts = Facts(phase=self._unknown)
 
     def __call__(self) -> Facts:
         seen = stamp(self.folder / STATE), stamp(self.folder / TRAINER)
@@ -75,7 +79,7 @@ class RunFacts:
             found = json.loads((self.folder / TRAINER).read_text())
             phase, error = found.get("phase"), found.get("error")
         except (OSError, ValueError, AttributeError):
-            return replace(self._facts, phase=None, error=None)
+            return replace(self._facts, phase=self._unknown, error=None)
         return replace(
             self._facts,
             phase=phase if isinstance(phase, str) else None,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from dal.errors import DalError
 from dal.labeling.people.leases import Leases
+from dal.runs.files.atomic import write_text
 
 _MOST_BYTES = 2**20
 
@@ -20,10 +22,12 @@ class LeaseFile:
         self._path, self._leases = path, leases
         if path is None:
             return
-        with suppress(OSError):
-            text = path.read_bytes()[-_MOST_BYTES:].decode(errors="replace")
+        with suppress(OSError, DalError):
+            data = path.read_bytes()
+            text = data[-_MOST_BYTES:].decode(errors="replace")
             leases.restore(text, now)
-            path.write_text(text if text.endswith("\n") or not text else f"{text}\n")
+            if len(data) > _MOST_BYTES or not text.endswith("\n"):
+                write_text(path, f"{text}\n")  # at once, so that a kill leaves the old file or the new one
 
     def save(self) -> None:
         """Append what changed since the last call."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dal.errors import bad_value
 from dal.labeling.people.answers import Answers
-from dal.labeling.people.events import ADD, CLASS_CHANGES, DAL, MERGE, RENAME, UNDO, Answer
+from dal.labeling.people.events import ADD, CLASS_CHANGES, DAL, MERGE, RENAME, SKIP, UNDO, Answer
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.body import Body
 from dal.labeling.people.page.drafts import Drafts, at
@@ -30,7 +30,8 @@ class LabelingSession:
 
     ``asked`` returns the lines of asked.csv, and the same list until they change. ``facts`` returns what is known
     about the model. ``run`` identifies the run, so that a browser sends answers to no other. ``ids`` are the images by
-    index. ``clock`` is the time in seconds that leases use.
+    index. ``give_up`` records that images are gone, and returns the lines of the others. ``clock`` is the time in
+    seconds that leases use.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class LabelingSession:
         facts: Callable[[], Facts] = Facts,
         budget: int | None = None,
         prefetch: int = 8,
+        give_up: Callable[[Sequence[AskedLine]], Sequence[AskedLine]] = list,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.answers, self.ids, self.run, self.budget, self.prefetch = answers, ids, run, budget, prefetch
-        self._asked, self._facts, self._clock = asked, facts, clock
+        self._asked, self._facts, self._clock, self._give_up = asked, facts, clock, give_up
         self._leases, self._tabs, self._counts = leases, Tabs(), Counts()
         self._file = LeaseFile(lease_file, leases, clock())
         self._lines: dict[int, AskedLine] = {}
@@ -62,14 +64,17 @@ class LabelingSession:
         wants = bool(count)
         with self.answers.mutex:
             now, fold = self._clock(), self.answers.refresh()
-            lines = wanted(self._all_lines(), fold, self._leases.overlap)
             self._tabs.meet(person, set(self._leases.holds(person, now)) - have, now)
             elsewhere = self._tabs.elsewhere(person, tab, have, now)
-            held = [line for line in lines if line.index in have - elsewhere]
-            kept = self._leases.take(person, len(held), held, fold, now)
-            free = [line for line in lines if line.index not in have | elsewhere]
-            count = min(count, self._affordable(person, lines, kept, now))
-            taken = self._leases.take(person, count, free, fold, now) if count else []
+            while True:
+                lines = wanted(self._all_lines(), fold, self._leases.overlap)
+                held = [line for line in lines if line.index in have - elsewhere]
+                kept = self._leases.take(person, len(held), held, fold, now)
+                free = [line for line in lines if line.index not in have | elsewhere]
+                most = min(count, self._affordable(person, lines, kept, now))
+                taken = self._leases.take(person, most, free, fold, now) if most else []
+                if not self._are_gone(person, [*kept, *taken]):
+                    break
             self._tabs.hold(person, tab, [line.index for line in (*kept, *taken)], now)
             self._file.save()
             found = {
@@ -80,6 +85,14 @@ class LabelingSession:
             if wants and not taken and not kept:
                 found["nothing"] = nothing_to_label(self._facts(), len(lines), fold.bought, self.budget)
             return found
+
+    def _are_gone(self, person: str, lines: Sequence[AskedLine]) -> bool:
+        """Give up images that are gone, and return whether there are any."""
+        there = {line.index for line in self._give_up(lines)}
+        lost = [line.index for line in lines if line.index not in there]
+        for index in lost:
+            self._leases.release(person, index)
+        return bool(lost)
 
     def _affordable(self, person: str, lines: Sequence[AskedLine], kept: Sequence[AskedLine], now: float) -> int:
         """Return how many images the rest of the budget allows a person besides those that all have in their hands."""
@@ -98,23 +111,49 @@ class LabelingSession:
             self._all_lines()
             drafts = Drafts(person, self.ids, self._lines, self._behind())
             saved: dict[str, int] = {}
+            second: list[dict[str, str]] = []
             for group in drafts.groups(given, fold):
                 made = [drafts.draft(one, self.answers.fold) for one in group]
-                for event, _ in self.answers.record_all(made):
+                late = self._second_opinions(made)
+                self._keep_undone(person, made)
+                for event, is_new in self.answers.record_all(made):
                     saved[event.event] = event.seq
                     if isinstance(event, Answer):
                         self._settle(event, person, tab)
+                    if is_new and event.event in late:
+                        second.append(late[event.event])
             self._file.save()
-            return {"saved": saved, "status": self._status()}
+            return {"saved": saved, "second": second, "status": self._status()}
+
+    def _second_opinions(self, drafts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+        """Return, by event, the images of new answers that other people have answered, and who was first."""
+        found = {}
+        for draft in drafts:
+            said = self.answers.fold.said(draft["index"]) if draft["kind"] not in (UNDO, SKIP) else []
+            others = [one.annotator for one in said if one.kind != SKIP and one.annotator != DAL]
+            if len(others) >= self._leases.overlap and draft["annotator"] not in others:
+                found[str(draft["event"])] = {"id": str(draft["id"]), "by": others[0]}
+        return found
+
+    def _keep_undone(self, person: str, made: Sequence[Mapping[str, Any]]) -> None:
+        """Lease the images of new undos, which the person sees again, also those that no ranking wants at present.
+
+        The leases are written before the undos, so that a killed server gives the images to nobody else.
+        """
+        now, fold = self._clock(), self.answers.fold
+        for draft in made:
+            if draft["kind"] == UNDO and draft["event"] not in fold.events:
+                self._leases.keep(person, fold.indices[draft["undoes"]], fold, now)
+        self._file.save()
 
     def _settle(self, event: Answer, person: str, tab: str) -> None:
-        """Give an answered image back, and lease the image of an undo, which the person sees again."""
-        if event.kind != UNDO:
-            self._leases.release(person, event.index)
-            return self._tabs.drop(person, [event.index])
+        """Give an answered image back. The image of an undo stays with the tab, unless another answer counts."""
         now, fold = self._clock(), self.answers.fold
-        again = [line for line in wanted(self._all_lines(), fold, self._leases.overlap) if line.index == event.index]
-        return self._tabs.hold(person, tab, [one.index for one in self._leases.take(person, 1, again, fold, now)], now)
+        if event.kind != UNDO or person in fold.settled_by(event.index):
+            self._leases.release(person, event.index)
+            self._tabs.drop(person, [event.index])
+        elif event.index in self._leases.holds(person, now):
+            self._tabs.hold(person, tab, [event.index], now)
 
     def status(self, body: Body) -> dict[str, Any]:
         """Return the numbers, the classes and what the trainer does."""
@@ -219,10 +258,11 @@ class LabelingSession:
             "classes": classes_of(fold, self._counts.of(fold)),
             "bought": fold.bought,
             "budget": self.budget,
+            "unreadable": len(self._counts.unreadable),
             "people": sum(name != DAL for name in fold.people),
             "test": tested(fold, self._tests),
             "accuracy": accuracy_of(facts),
             "ranking": {"behind": self._behind(), "rho": facts.rho, "round": facts.round},
-            "trainer": {"phase": facts.phase, "error": facts.error},
+            "trainer": {"phase": facts.phase, "error": facts.error, "done": facts.stopped is not None},
             "prefetch": self.prefetch,
         }

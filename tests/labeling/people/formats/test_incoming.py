@@ -70,7 +70,24 @@ def test_jsonl_is_recognized(tmp_path):
         ("id,label,label\na.jpg,cat,dog\n", r"^answers: expected each column once"),
         ("id,label\na.jpg,dogs, cats\n", r"^answers: expected 2 cells \(line 2"),
         ("id,label\na.jpg\n", r"^answers: expected 2 cells \(line 2"),
-        ("id,label,seconds\na.jpg,cat,-1\n", r"^seconds: expected a number from 0 \(line 2\)"),
+        ("id,label,seconds\na.jpg,cat,-1\n", r"^seconds: expected a number from 0 to 86,400 \(line 2\), got '-1'"),
+        *(
+            (f"id,label,seconds\na.jpg,cat,1\nb.jpg,cat,{value}\n", r"^seconds: expected .* \(line 3\)")
+            for value in ("1e300", "86400.5", "inf", "1_0", "１", "0x1", "9" * 400)
+        ),
+        *(
+            (f'{{"id": "a", "label": "cat", "seconds": {value}}}\n', r"^seconds: expected .* \(line 1\)")
+            for value in ("1e300", "NaN", "Infinity", "true", "[1]", "9" * 400)
+        ),
+        *(
+            (f'{{"id": "a", "label": "cat", "index": {value}}}\n', r"^index: expected .* \(line 1\)")
+            for value in ("true", "1.0", "-1", "1e3", '"1.5"')
+        ),
+        ('{"id": "a", "label": "cat", "annotator": 0}\n', r"^annotator: expected .* \(line 1\), got 0"),
+        ("id,label,annotator\na.jpg,cat,dal\n", r"^annotator: expected .*, and not dal \(line 2\), got 'dal'"),
+        ('{"id": "a", "label": "cat"}\n{"id": "b"}\n', r"^answers: expected the keys id and label .* \(line 2 of"),
+        ('{"id": "a", "lable": "cat"}\n', r"^answers: expected only the columns .* \(line 1 of .*, got 'lable'"),
+        ('{"id": "a", "label": "cat", "label": "dog"}\n', r"^answers: expected each column once \(line 1 of"),
         ("id,label,seconds\na.jpg,cat,nan\n", r"^seconds: expected a number from 0"),
         ("id,label,annotator\na.jpg,cat,an na\n", r"^annotator: expected 1 to 64 letters"),
         ("id,label,index\na.jpg,cat,-3\n", r"^index: expected a whole number from 0"),

@@ -319,20 +319,20 @@ def test_names_are_text_and_no_request_leaves(context, tmp_path):
     assert [event["id"] for event in site.journal()] == HOSTILE
 
 
-def test_an_image_that_is_gone_or_damaged_is_unreadable_by_a_key(context, tmp_path):
+def test_an_image_that_is_gone_is_counted_and_a_damaged_one_is_unreadable_by_a_key(context, tmp_path):
     site = site_of(tmp_path, count=3)
     (site.root / "000.jpg").unlink()
     (site.root / "001.jpg").write_bytes(b"no image")
     with site.serve() as server:
         page = Page(context, server)
         page.painted()
-        assert page.text("#note b") == "The file of this image is gone."
-        page.press("x")
+        assert page.text("#facts .unreadable") == "1 image is gone or unreadable."
         assert page.text("#note b").startswith("This image cannot be decoded (it is not an image")
         page.press("x")
         page.tab.wait_for_selector("#note", state="hidden")
         page.saved()
-    assert [event["kind"] for event in site.journal()] == ["unreadable", "unreadable"]
+    events = [(event["kind"], event["annotator"] == "dal") for event in site.journal()]
+    assert events == [("unreadable", True), ("unreadable", False)]
 
 
 def test_the_suggestion_is_taken_by_a_key_and_can_be_hidden(context, tmp_path):
@@ -366,6 +366,13 @@ def test_classes_are_managed_on_the_page(context, tmp_path):
         page.tab.keyboard.press("Enter")
         page.tab.wait_for_selector("#classes [data-name=hound]")
         page.tab.locator(".manage .line").nth(0).get_by_text("Merge").click()
+        for width in (390, 900):
+            page.tab.set_viewport_size({"width": width, "height": 600})
+            cut = (
+                "[...document.querySelectorAll('.manage .line')].filter((one) => one.scrollWidth > one.clientWidth + 1)"
+            )
+            assert page.tab.evaluate(f"{cut}.length") == 0, "every button is in the dialog"
+            assert page.tab.locator(".manage .editing .name").bounding_box()["width"] > 60
         page.tab.locator(".manage select").select_option("cow")
         page.tab.locator(".manage .line").nth(0).get_by_text("Merge").click()
         page.tab.wait_for_selector("#classes [data-name=cat]", state="detached")
@@ -415,6 +422,18 @@ def test_the_name_is_asked_once(context, tmp_path):
     assert {event["annotator"] for event in site.journal()} == {"Jose.del.Rio"}
 
 
+def test_a_late_answer_is_said_to_be_a_second_opinion(context, tmp_path):
+    site = site_of(tmp_path, count=3)
+    with site.serve() as server:
+        page = Page(context, server)
+        page.painted()
+        Client(server, "ben").answer({"event": "e1", "kind": "label", "label": "dog", "index": 0})
+        page.press("1")
+        page.saved()
+        assert page.text("#banner span") == "Kept as a second opinion: ben answered 000.jpg first."
+    assert [event["annotator"] for event in site.journal()] == ["ben", "ana"]
+
+
 def test_the_page_says_what_is_known_of_the_model(context, tmp_path):
     site = site_of(tmp_path, count=20, facts=Facts(0.91, 100, 32.0, 0, 4, "training"), budget=20)
     with site.serve() as server:
@@ -422,9 +441,11 @@ def test_the_page_says_what_is_known_of_the_model(context, tmp_path):
         page.press("1")
         page.saved()
         assert page.text("#facts .accuracy") == "Accuracy 91.0 % (83.8 to 95.2 %, on 100 test images)"
-        assert page.text("#facts .ranking") == "32 labels arrive while the model trains; this ranking is 1 label old."
+        assert page.text("#facts .ranking") == (
+            "The model that chose the images has not seen the last label. About 32 labels arrive while it trains."
+        )
         assert page.text("#facts .trainer") == "The model is training (round 5)."
-        assert page.text("#count") == "1 of 20"
+        assert page.text("#count") == "1 of 20 labels"
     site.facts = Facts(error="loss: expected a finite number, got nan.", phase="stopped")
     with site.serve() as server:
         page = Page(context, server)

@@ -9,8 +9,10 @@ from helpers.label_page import Client, label, lines_of, site_of
 from dal.labeling.people.events import Answer, ClassChange
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.page.facts import Facts
+from dal.labeling.people.page.session import LabelingSession
 from dal.labeling.people.page.status import Counts
 from dal.runs.asked import AskedLine
+from dal.runs.stopped import STOPPED
 
 
 @pytest.fixture
@@ -60,6 +62,18 @@ def test_what_a_tab_holds_stays_with_it_after_a_restart(site):
         assert (indices, found["kept"]) == ([], [0, 1, 2])
 
 
+def test_a_restart_does_not_write_the_leases_anew(site):
+    with site.serve() as server:
+        Client(server).lease(3)
+    before = (site.run / ".leases").stat().st_ino, (site.run / ".leases").read_bytes()
+    site.session()
+    assert ((site.run / ".leases").stat().st_ino, (site.run / ".leases").read_bytes()) == before
+    (site.run / ".leases").write_bytes(before[1] + b'[3,"a')
+    site.session()
+    assert (site.run / ".leases").read_bytes() == before[1] + b'[3,"a\n'
+    assert (site.run / ".leases").stat().st_ino != before[0]  # the old file is whole until the new one is
+
+
 def test_images_of_a_tab_that_never_comes_back_are_free_after_the_lease(tmp_path):
     now = [1000.0]
     site = site_of(tmp_path, clock=lambda: now[0])
@@ -68,6 +82,23 @@ def test_images_of_a_tab_that_never_comes_back_are_free_after_the_lease(tmp_path
         assert Client(server, "bo").lease(6)[0] == []
         now[0] += 61
         assert Client(server, "bo").lease(6)[0] == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_image_that_is_gone_is_given_up_and_not_handed_out(site):
+    (site.root / "001.jpg").unlink()
+    with site.serve() as server:
+        client = Client(server)
+        indices, found = client.lease(3)
+        assert (indices, found["status"]["unreadable"]) == ([0, 2, 3], 1)
+        (site.root / "002.jpg").unlink()
+        indices, found = client.lease(1, have=[0, 2, 3])
+        assert (indices, found["kept"], found["status"]["unreadable"]) == ([4], [0, 3], 2)
+        assert [(one["kind"], one["id"], one["annotator"]) for one in site.journal()] == [
+            ("unreadable", name, "dal") for name in ("001.jpg", "002.jpg")
+        ]
+        site.root.rename(site.root.with_name("elsewhere"))
+        assert client.lease(2, have=[0, 3, 4])[1]["kept"] == [0, 3, 4], "a disk that is not mounted"
+        assert len(site.journal()) == 2
 
 
 def test_an_answer_is_an_event_with_what_the_page_showed(tmp_path):
@@ -145,6 +176,35 @@ def test_an_image_that_is_undone_is_leased_to_the_person_who_sees_it(site):
         assert client.lease(0, have=[0])[1]["kept"] == [0]
 
 
+def test_an_undone_image_of_an_earlier_query_stays_with_its_person(site):
+    with site.serve() as server:
+        client = Client(server)
+        client.answer(label("e1", 0, "cat"))
+        site.lines = [*site.lines, AskedLine(6, 1, 0, 5, "005.jpg")]
+        client.answer({"event": "u1", "kind": "undo", "undoes": "e1"})
+        site.lines = [*site.lines, AskedLine(7, 2, 0, 0, "000.jpg"), AskedLine(8, 2, 1, 4, "004.jpg")]
+        assert Client(server, "bo").lease(3)[0] == [4]
+
+
+def test_a_page_that_is_killed_after_an_undo_gives_the_image_to_nobody_else(site, monkeypatch):
+    with site.serve() as server:
+        Client(server).answer(label("e1", 0, "cat"))
+        monkeypatch.setattr(LabelingSession, "_settle", lambda *_: 1 / 0)  # ends after the undo is on the disk
+        assert Client(server).answer({"event": "u1", "kind": "undo", "undoes": "e1"})[0] == 500
+    with site.serve() as server:
+        assert Client(server, "bo").lease(2)[0] == [1, 2]
+
+
+def test_an_undo_that_leaves_an_earlier_answer_keeps_no_image(tmp_path):
+    site = site_of(tmp_path, overlap=2, budget=4, count=2)
+    with site.serve() as server:
+        client = Client(server)
+        client.answer(label("e1", 0, "cat"), label("e2", 0, "dog"))
+        client.answer({"event": "u1", "kind": "undo", "undoes": "e2"})
+        assert Client(server, "bo").lease(2)[0] == [0, 1]
+        assert Client(server, "cy").lease(2)[0] == [1]
+
+
 def test_nobody_undoes_what_another_person_said(site):
     with site.serve() as server:
         Client(server).answer(label("e1", 0, "cat"))
@@ -154,9 +214,38 @@ def test_nobody_undoes_what_another_person_said(site):
 
 def test_a_late_answer_is_a_second_opinion_and_never_refused(site):
     with site.serve() as server:
-        assert Client(server).answer(label("e1", 0, "cat"))[0] == 200
-        assert Client(server, "bo").answer(label("e2", 0, "dog", ask=0))[0] == 200
-    assert [event["annotator"] for event in site.journal()] == ["ana", "bo"]
+        ana, bo = Client(server), Client(server, "bo")
+        assert bo.lease(1)[0] == [0]
+        assert ana.answer(label("e1", 0, "cat"))[1]["second"] == [], "the first answer, also for an image of another"
+        status, found = bo.answer(label("e2", 0, "dog", ask=0))
+        assert (status, found["second"], found["status"]["bought"]) == (200, [{"id": "000.jpg", "by": "ana"}], 2)
+        for again in (label("e2", 0, "dog"), label("e3", 0, "cat"), {"event": "e4", "kind": "skip", "index": 0}):
+            assert bo.answer(again)[1]["second"] == [], "a repeat, a correction, and no answer"
+    assert [event["annotator"] for event in site.journal()] == ["ana", "bo", "bo", "bo"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("seconds", value) for value in (1e300, -1, 86_401, float("nan"), float("inf"), "2", True, [1])),
+        *(("ago", value) for value in (-1, 1e300, "2")),
+        *(("index", value) for value in (True, -1, 1.0, 2**53, 10**400, None, "0")),
+        *(("ask", value) for value in (True, -1, 1.5, 2**60, "0")),
+        *(("event", value) for value in ("", "e" * 65, "a b", "é", 3, None)),
+    ],
+)
+def test_a_value_that_an_answer_cannot_have_is_one_sentence(site, name, value):
+    with site.serve() as server:
+        status, found = Client(server).answer({**label("e1", 0, "cat"), name: value})
+    assert status == 400 and site.journal() == []
+    assert found["error"].startswith((f"{name}: expected", "body: expected a JSON object")), found
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, "a b", "é", "dal", 3, None, ["ana"]])
+def test_a_name_that_nobody_can_have_is_refused(site, name):
+    with site.serve() as server:
+        status, found = Client(server, name).post("status")
+    assert status == 400 and found["error"].startswith("annotator: expected 1 to 64 of")
 
 
 def test_the_four_answers_that_are_no_class_differ(site):
@@ -233,7 +322,7 @@ def test_the_status_says_what_is_known_of_the_model(tmp_path):
         assert status["accuracy"]["low"] == pytest.approx(0.8256, abs=1e-4)
         assert status["accuracy"]["high"] == pytest.approx(0.9448, abs=1e-4)
         assert status["ranking"] == {"behind": 2, "rho": 32.0, "round": 4}
-        assert status["trainer"] == {"phase": "training", "error": None}
+        assert status["trainer"] == {"phase": "training", "error": None, "done": False}
 
 
 @pytest.mark.parametrize(
@@ -241,9 +330,18 @@ def test_the_status_says_what_is_known_of_the_model(tmp_path):
     [
         (Facts(), None, "waiting", "Nothing to label now: the model chooses the next images."),
         (Facts(), 6, "done", "Done: the budget of 6 labels is spent."),
-        (Facts(stopped="target"), None, "done", "Done: the campaign has ended (target)."),
+        *(
+            (Facts(stopped=reason), None, "done", f"Done: {words}.")
+            for reason, words in [*STOPPED.items(), ("new_rule", "its stopping rule new rule applies")]
+        ),
         (Facts(phase="stopped"), None, "error", "Nothing to label now: no trainer is running."),
         (Facts(error="x"), None, "error", "Nothing to label now: the trainer has stopped."),
+        (
+            Facts(phase="restarting", error="x"),
+            None,
+            "waiting",
+            "Nothing to label now: the trainer died and starts again soon.",
+        ),
     ],
 )
 def test_the_page_says_why_there_is_nothing_to_label(tmp_path, facts, budget, kind, sentence):

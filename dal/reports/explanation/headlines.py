@@ -1,0 +1,55 @@
+"""The verdicts: findings by weight, then what was not found, then what cannot be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dal.analysis.diagnosis.finding import Detected, Finding
+
+MOST = 6
+
+
+@dataclass(frozen=True)
+class Headlines:
+    """The verdicts of a run."""
+
+    findings: tuple[Finding, ...]
+    """The strongest first, at most MOST."""
+    more: int
+    """How many findings are not among them."""
+    quiet: tuple[Detected, ...]
+    unknown: tuple[Detected, ...]
+
+    @property
+    def quiet_sentence(self) -> str:
+        """One sentence with the names of what was not found, or an empty text."""
+        return f"Nothing found: {_listed([one.title for one in self.quiet])}." if self.quiet else ""
+
+    @property
+    def more_sentence(self) -> str:
+        """A sentence about the findings that are only in the sections, or an empty text."""
+        if not self.more:
+            return ""
+        return f"{self.more} more finding{'' if self.more == 1 else 's'}: see the sections below."
+
+
+def headlines(detected: Sequence[Detected]) -> Headlines:
+    """Return the verdicts.
+
+    Each detector has its strongest finding before any detector has a second one.
+    """
+    ranked = [sorted(one.findings, key=lambda finding: -finding.weight) for one in detected]
+    first = sorted((found[0] for found in ranked if found), key=lambda finding: -finding.weight)
+    rest = sorted((finding for found in ranked for finding in found[1:]), key=lambda finding: -finding.weight)
+    chosen = (first + rest)[:MOST]
+    return Headlines(
+        findings=tuple(sorted(chosen, key=lambda finding: -finding.weight)),
+        more=len(first) + len(rest) - len(chosen),
+        quiet=tuple(one for one in detected if not one.findings and not one.unknown),
+        unknown=tuple(one for one in detected if not one.findings and one.unknown),
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(name[:1].lower() + name[1:] for name in names)
