@@ -33,7 +33,7 @@ TITLE = "Capacity of the network"
 def detect(history: History) -> Detected:
     """Find signs that the network is too narrow or has a tail of layers that add nothing."""
     fit, probes = fit_by_round(history), probes_by_depth(history)
-    tables = {"fit": fit, "probes": probes}
+    tables = {"fit": fit, "probes": probes.drop(columns="right")}
     method = (
         f"Too narrow: in each of the last {NARROW_ROUNDS} rounds, accuracy below {NARROW_FIT:g} on labels that "
         f"{NARROW_ROUNDS} rounds or more trained on, and features with an effective rank (arXiv:2210.02885) above "
@@ -98,7 +98,7 @@ def _narrow(history: History, fit: pd.DataFrame) -> tuple[list[Finding], list[st
         "of twice the width, trained on the same labels, would tell."
     )
     numbers = {"accuracy": accuracy, "effective_rank": rank, "width": width, "share": share}
-    return [Finding(KEY, sentence, weight=1 - accuracy, numbers=numbers)], [], []
+    return [Finding(KEY, sentence, weight=2 - accuracy, numbers=numbers)], [], []
 
 
 def _wrong_labels(history: History, error: float) -> str | None:
@@ -179,9 +179,7 @@ def _deep(probes: pd.DataFrame) -> tuple[list[Finding], list[str]]:
         return [], [f"Whether layers add nothing cannot be told: {needed}."]
     pairs = len(hidden) * (len(hidden) - 1) // 2
     for at in range(len(hidden) - DEEP_LAYERS):
-        limits = [
-            gain_limit(hidden["right"].iloc[at], later, DEEP_LEVEL / pairs) for later in hidden["right"].iloc[at + 1 :]
-        ]
+        limits = [gain_limit(hidden["right"].iloc[at], later, DEEP_LEVEL) for later in hidden["right"].iloc[at + 1 :]]
         if max(limits) < DEEP_GAIN:
             return [_tail(hidden, at, max(limits), pairs)], []
     return [], []
@@ -208,4 +206,4 @@ def _tail(hidden: pd.DataFrame, at: int, limit: float, pairs: int) -> Finding:
         "limit": limit,
         "later_layers": len(tail),
     }
-    return Finding(KEY, sentence, weight=0.01 * len(tail), numbers=numbers)
+    return Finding(KEY, sentence, weight=0.5 + 0.01 * len(tail), numbers=numbers)

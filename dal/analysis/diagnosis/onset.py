@@ -117,7 +117,7 @@ def _finding(called: list[Onset], looks: int) -> Finding:
         f"{last.last:,} (in both halves of the points, p = {last.p:.2g}), and {accuracy}. This was seen in "
         f"{len(called)} of {looks} rounds with checks."
     )
-    return Finding(KEY, sentence, weight=last.nats, round=last.round, numbers=last._asdict())
+    return Finding(KEY, sentence, weight=1 + last.nats, round=last.round, numbers=last._asdict())
 
 
 def _curves(checked: list[tuple[int, Checks]]) -> pd.DataFrame:

@@ -123,7 +123,7 @@ def _jumps(layers: pd.DataFrame, churn: pd.DataFrame) -> list[Finding]:
         )
         numbers: dict[str, float | int | str] = {"layer": name, "depth": depth, "change": change}
         numbers |= {"ratio": float(ratio), "churn": share}
-        findings.append(Finding(KEY, sentence, weight=float(ratio), round=number, numbers=numbers))
+        findings.append(Finding(KEY, sentence, weight=1 + min(float(ratio), 10) / 10, round=number, numbers=numbers))
     return findings
 
 

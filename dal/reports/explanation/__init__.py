@@ -81,7 +81,9 @@ def print_headlines(console: Console, facts: Facts, said: Headlines) -> None:
     for finding in said.findings:
         say(console, f"- {finding.sentence}")
     if not said.findings:
-        say(console, "No detector found anything.")
+        say(console, "No detector found anything that calls for something.")
+    for finding in said.notes:
+        say(console, f"Also seen: {finding.sentence}", style="dim")
     for sentence in filter(None, (said.more_sentence, said.quiet_sentence)):
         say(console, sentence, style="dim")
     for one in said.unknown:

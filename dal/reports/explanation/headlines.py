@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from dal.analysis.diagnosis.finding import Detected, Finding
 
 MOST = 6
+LEAST_WEIGHT = 0.5
+"""Findings with a lower weight are true of most runs and call for nothing, so they are notes and no headlines."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Headlines:
     """The strongest first, at most MOST."""
     more: int
     """How many findings are not among them."""
+    notes: tuple[Finding, ...]
+    """Findings that call for nothing."""
     quiet: tuple[Detected, ...]
     unknown: tuple[Detected, ...]
 
@@ -39,13 +43,15 @@ def headlines(detected: Sequence[Detected]) -> Headlines:
 
     Each detector has its strongest finding before any detector has a second one.
     """
-    ranked = [sorted(one.findings, key=lambda finding: -finding.weight) for one in detected]
+    weighty = [[finding for finding in one.findings if finding.weight >= LEAST_WEIGHT] for one in detected]
+    ranked = [sorted(findings, key=lambda finding: -finding.weight) for findings in weighty]
     first = sorted((found[0] for found in ranked if found), key=lambda finding: -finding.weight)
     rest = sorted((finding for found in ranked for finding in found[1:]), key=lambda finding: -finding.weight)
     chosen = (first + rest)[:MOST]
     return Headlines(
         findings=tuple(sorted(chosen, key=lambda finding: -finding.weight)),
         more=len(first) + len(rest) - len(chosen),
+        notes=tuple(finding for one in detected for finding in one.findings if finding.weight < LEAST_WEIGHT),
         quiet=tuple(one for one in detected if not one.findings and not one.unknown),
         unknown=tuple(one for one in detected if not one.findings and one.unknown),
     )

@@ -126,8 +126,11 @@ def _headlines(said: Headlines, sections: Sequence[Section]) -> str:
     )
     parts = [f'<ul class="headlines">{found}</ul>' if found else ""]
     if not found:
-        parts.append(paragraph("No detector found anything."))
+        parts.append(paragraph("No detector found anything that calls for something."))
     parts.append(paragraph(said.more_sentence, "caption"))
+    if said.notes:
+        lines = "".join(f"<li>{chip(one.detector)} <span>{prose(one.sentence)}</span></li>" for one in said.notes)
+        parts.append(f'<div class="row"><h3>Also seen</h3><ul class="unknowns">{lines}</ul></div>')
     if said.quiet:
         chips = "".join(chip(one.detector, one.title) for one in said.quiet)
         parts.append(f'<div class="row"><h3>Nothing found</h3><div class="chips">{chips}</div></div>')
