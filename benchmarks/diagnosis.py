@@ -154,7 +154,8 @@ def pool_claims(detected: Detected, left: Sequence[Sequence[int]], truth: dict[s
     if gone is None:
         return row
     shares = [counts[gone] / max(sum(counts), 1) for counts in left]
-    start = next((number for number, share in enumerate(shares) if share < 0.02 and number > 0), None)
+    # A share just below the limit of 2 % is not to be told from one above it.
+    start = next((number for number, share in enumerate(shares) if share < 0.01 and number > 0), None)
     at = claims.loc[claims["class"] == gone, "round"]
     at = at[at >= (start or 0)]
     row["gone_found"] = len(at) > 0

@@ -62,6 +62,7 @@ class Problem:
     backbone: Callable[[], Backbone] | None = None
     hook: Callable[[ActiveLearner, int], None] | None = None
     """Called after each round with its number."""
+    dropout: float = 0.5
     checks: int = 0
     campaign: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -117,6 +118,20 @@ class ScaledCNN(Backbone):
         for block in self.blocks:
             x = block(x)
         return self.dense(self.dropout(x.flatten(1))).relu()
+
+
+class Perceptron(Backbone):
+    """One hidden layer, which learns wrong labels by heart without dropout and augmentation."""
+
+    num_features = 64
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        channels, height, width = shape
+        self.dense = nn.Linear(channels * height * width, self.num_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense(x.flatten(1)).relu()
 
 
 class ResidualBlock(nn.Module):
@@ -280,15 +295,18 @@ def collect(name: str, seed: int) -> Problem:
 
 
 def overfit(name: str, seed: int, share: float = 0.0) -> Problem:
-    """One round on many labels for 3,000 updates, with checks."""
+    """One round of a perceptron on many labels for 3,000 updates, without dropout and augmentation, with checks."""
     train, test = splits_of(name, seed)
     oracle = NoisyOracle(train, share, seed) if share else DatasetOracle(train)
-    budget = SIZES[name].budget
+    train = replace(train, augmentation=None)
+    budget, shape = SIZES[name].budget, train.image_shape
     return Problem(
         train,
         test,
         oracle,
         {"onset": share > 0, "noise": share},
+        backbone=lambda: Perceptron(shape),
+        dropout=0.0,
         checks=30,
         campaign={"initial_size": budget, "query_size": budget, "budget": budget},
         training={"min_updates": 3000, "max_updates": 3000, "updates_per_label": None, "average": 0.0},
@@ -325,7 +343,7 @@ def run_problem(name: str, problem: Problem, seed: int, folder: Path) -> list[li
 
     def model() -> Classifier:
         backbone = problem.backbone() if problem.backbone else SmallCNN(shape[0], (shape[1], shape[2]))
-        return Classifier(backbone, train.num_classes, lr=sizes.lr)
+        return Classifier(backbone, train.num_classes, lr=sizes.lr, dropout=problem.dropout)
 
     training = {"warm_start": "continue", "monitor": "none", "updates_per_label": 2.0, "min_updates": 100}
     training |= {"max_updates": 600, "average": 0.5} | problem.training

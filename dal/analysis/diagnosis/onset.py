@@ -115,7 +115,7 @@ def _finding(called: list[Onset], looks: int) -> Finding:
     sentence = (
         f"In round {last.round}, the held-out loss rose by {last.nats:.2f} nats after update {last.update:,.0f} of "
         f"{last.last:,} (in both halves of the points, p = {last.p:.2g}), and {accuracy}. This was seen in "
-        f"{len(called)} of {looks} rounds with checks."
+        f"{len(called)} of {looks} round{'' if looks == 1 else 's'} with checks."
     )
     return Finding(KEY, sentence, weight=1 + last.nats, round=last.round, numbers=last._asdict())
 
