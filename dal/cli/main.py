@@ -27,6 +27,7 @@ _EPILOG = """examples:
   dal compare runs                                          statistics of acquisition functions, and an HTML page
   dal explain runs/digits/margin/seed0                      what a run learned and lost, and what to collect next
   dal rank runs/digits/margin/seed0 acquisition=bald        what to label next
+  dal order runs/digits/margin/seed0                        the same labels in other orders: did the order matter?
   dal label photos --classes cat,dog,bird                   label your images on a page while a model trains
   dal ask runs/label/photos --output ask.csv                what people are asked, as a file (dal tell takes it back)
   dal replay runs/label/photos                              the same picks and weights again, from the answers
