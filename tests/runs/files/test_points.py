@@ -169,15 +169,20 @@ def test_the_file_is_verified_and_old_folders_have_none(tmp_path):
     assert refused(path, ImageSplits(data(pixels=painted(1)), data())) == "other pixels under the same ids"
 
 
+def packed(content):
+    return gzip.compress(content, compresslevel=1, mtime=0)
+
+
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no gzip", gzip.compress(b"", mtime=0), gzip.compress(b"[1]"),
-     gzip.compress(b'{"classes": [], "train": {"ids": [1]}}', mtime=0),
-     gzip.compress(b'{"classes": [], "train": {"ids": ["a"], "labels": [], "digests": null}}', mtime=0),
-     gzip.compress(b"[" * 10**6, mtime=0), gzip.compress(b" " * 2**28, compresslevel=1)],
+    [lambda: b"", lambda: b"no gzip", lambda: packed(b""), lambda: packed(b"[1]"),
+     lambda: packed(b'{"classes": [], "train": {"ids": [1]}}'),
+     lambda: packed(b'{"classes": [], "train": {"ids": ["a"], "labels": [], "digests": null}}'),
+     lambda: packed(b"[" * 10**6), lambda: packed(b" " * 2**28)],
+    ids=["empty", "no_gzip", "nothing", "a_number", "ids_are_numbers", "too_few_labels", "deep", "long"],
 )  # fmt: skip
 def test_a_file_with_a_digest_of_its_own_is_still_untrusted(tmp_path, content):
-    path = tmp_path / "run"
+    path, content = tmp_path / "run", content()
     start(path, ImageSplits(data(), None))
     (path / POINTS).write_bytes(content)
     state = read_state(path)
