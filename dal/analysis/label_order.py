@@ -126,7 +126,8 @@ def verdict(found: Sequence[OrderEffect], seeds: int) -> str:
     """Return one sentence about all orders. It claims nothing with fewer than ``LEAST_SEEDS`` seeds."""
     others = [one for one in found if one.order != RANDOM]
     if seeds < LEAST_SEEDS:
-        return f"Whether the order matters cannot be told from {seeds} seeds: at least {LEAST_SEEDS} are needed."
+        few = f"{seeds} seed{'' if seeds == 1 else 's'}"
+        return f"Whether the order matters cannot be told from {few}: at least {LEAST_SEEDS} are needed."
     different = [one for one in others if one.differs]
     points = f"{100 * MARGIN:g} points"
     if different:

@@ -163,7 +163,8 @@ def _table(found: Sequence[OrderEffect]) -> Table:
     table = Table("order", *[_right(name) for name in ("final %", "on the way %", "to random, points", "p (Holm)")])
     for one in found:
         compared = one.order != RANDOM
-        difference = f"{100 * one.difference:+.2f} ± {100 * one.half_width:.2f}" if compared else ""
+        spread = "" if np.isnan(one.half_width) else f" ± {100 * one.half_width:.2f}"
+        difference = f"{100 * one.difference:+.2f}{spread}" if compared else ""
         way = "" if np.isnan(one.on_the_way) else f"{100 * one.on_the_way:.2f}"
         p = f"{one.p:.2g}" if compared and not np.isnan(one.p) else ""
         table.add_row(ORDERS[one.order], f"{100 * one.final:.2f}", way, difference, p)
