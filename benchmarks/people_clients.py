@@ -185,6 +185,8 @@ class Client(threading.Thread):
 
     def leave(self) -> None:
         """Close the page with an answer that it has not sent, and open it again. The answer comes later."""
+        if self.unsaved:
+            self.send()  # a killed server raises OSError, and the page stays open
         for index in (*self.hand, *self.pinned):
             self.team.give_back(self.person, index)
         mine = [*self.hand]

@@ -105,6 +105,32 @@ def _dispatch(arguments: list[str]) -> int:
 
         return run_command(arguments[1:])
     options = parse_command(arguments)
+    if options.command in _READERS:
+        return _read_runs(options)
+    if options.command in _PEOPLE:
+        return _people(options)
+    _say_what_loads()
+    if options.command == "replay":
+        from dal.cli.replay import replay_command
+
+        return replay_command(options.run, options.to)
+    if options.command == "order":
+        from dal.cli.order import order_command
+
+        order_command(options.run, options.seeds, options.orders)
+        return 0
+    from dal.cli.rank import rank_command
+
+    run, overrides = run_and_overrides(options.run)
+    rank_command(run, overrides, options.pool, options.top, options.output)
+    return 0
+
+
+_READERS = ("compare", "explain", "report")
+
+
+def _read_runs(options: argparse.Namespace) -> int:
+    """Run a command that reads run folders and trains nothing."""
     if options.command == "compare":
         from dal.config.settings import preset_keys
         from dal.reports.comparison import compare
@@ -134,23 +160,6 @@ def _dispatch(arguments: list[str]) -> int:
 
         prices = parse_prices(options.prices) if options.prices else None
         report(options.runs, options.output, prices=prices, target=options.target)
-        return 0
-    if options.command in _PEOPLE:
-        return _people(options)
-    _say_what_loads()
-    if options.command == "replay":
-        from dal.cli.replay import replay_command
-
-        return replay_command(options.run, options.to)
-    if options.command == "order":
-        from dal.cli.order import order_command
-
-        order_command(options.run, options.seeds, options.orders)
-        return 0
-    from dal.cli.rank import rank_command
-
-    run, overrides = run_and_overrides(options.run)
-    rank_command(run, overrides, options.pool, options.top, options.output)
     return 0
 
 

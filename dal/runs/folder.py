@@ -266,14 +266,9 @@ class RunFolder(Records):
 
     def _committed_files(self) -> list[str]:
         """Return the names of the committed files other than journals."""
-        found = {
-            TEST: bool(self.test),
-            VALIDATION: bool(self.validation),
-            QUERY: bool(self.pending),
-            weights_file(len(self.rows) - 1): bool(self.rows),
-            self._scores_file: self._scores_file is not None,
-        }
-        return [CONFIG, *(name for name, there in found.items() if there and name is not None)]
+        found = {TEST: self.test, VALIDATION: self.validation, QUERY: self.pending}
+        found |= {weights_file(len(self.rows) - 1): self.rows}
+        return [CONFIG, *(name for name, there in found.items() if there), *filter(None, [self._scores_file])]
 
     def _append(self, name: str, text: str) -> None:
         self._bytes[name] = append_text(self.path / name, text, at=self._bytes.get(name, 0))
@@ -310,8 +305,7 @@ class RunFolder(Records):
         self._remove(None if self.pending else QUERY)
         self._remove_strays()
 
-    def _remove_strays(self) -> None:
-        """Remove files of rounds that no commit names."""
+    def _remove_strays(self) -> None:  # files of rounds that no commit names
         found = [stray.name for pattern in OF_ROUNDS for stray in self.path.glob(pattern)]
         self._remove(*(name for name in found if name not in self._digests))
 

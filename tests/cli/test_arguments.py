@@ -81,10 +81,12 @@ def test_rank_without_one_run(arguments, message):
         ("report --out x a", "dal report: expected one of --help, --output, --prices, --target, got '--out' (did you "
          "mean --output?)."),
         ("tell -n", "dal tell: expected one of --annotator, --dry-run, --format, --help, got '-n'."),
-        ("repot", "dal: expected one of ask, compare, label, rank, replay, report, run, tell, got 'repot' (did you "
+        ("repot", "dal: expected one of ask, compare, explain, label, order, rank, replay, report, run, tell, got 'repot' "
+         "(did you "
          "mean report?)."),
         ("--vers", "dal: expected one of --help, --version, got '--vers' (did you mean --version?)."),
-        ("", "dal: expected a command, one of run, rank, report, compare, label, ask, tell, replay, got none. See dal "
+        ("", "dal: expected a command, one of run, rank, report, explain, order, compare, label, ask, tell, replay, got "
+         "none. See dal "
          "--help."),
     ],
 )  # fmt: skip

@@ -165,7 +165,7 @@ def test_a_resumed_run_chooses_the_same_and_counts_its_features_once(data, tmp_p
 
     def exact(rows):
         skipped = ("seconds", "peak_memory", "joules", "training_history")
-        return [{k: v for k, v in row.items() if not k.startswith(skipped)} for row in rows]
+        return [{k: v for k, v in row.items() if not k.startswith(skipped) and "diagnose" not in k} for row in rows]
 
     assert exact(resumed) == exact(whole)
 

@@ -49,7 +49,7 @@ def test_features_choose_and_learn_what_images_do_for_one_pass_over_them(
     learner, rows = campaign(data, test_data, quick, acquisition)
     passes = Counted.images
     with monkeypatch.context() as patched:
-        patched.setattr(ActiveLearner, "_seen", lambda self, images, phase="": images)
+        patched.setattr(ActiveLearner, "seen", lambda self, images, phase="": images)
         plain, expected = campaign(data, test_data, quick, acquisition)
     assert learner.pool.labeled.tolist() == plain.pool.labeled.tolist()
     assert [row["test_accuracy"] for row in rows] == [row["test_accuracy"] for row in expected]

@@ -154,7 +154,10 @@ def campaign(data, test_data, new_model, quick, candidates, records=None, stop_a
     finally:
         if records is not None:
             records.close()
-    counted = [{k: v for k, v in r.items() if not k.startswith(("seconds", "peak", "joules"))} for r in rows]
+    counted = [
+        {k: v for k, v in r.items() if not (k.startswith(("seconds", "peak", "joules")) or "diagnose" in k)}
+        for r in rows
+    ]
     return learner.pool.labeled.tolist(), counted
 
 

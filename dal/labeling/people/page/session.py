@@ -53,6 +53,7 @@ class LabelingSession:
         self._asked, self._facts, self._clock, self._give_up = asked, facts, clock, give_up
         self._leases, self._tabs, self._counts = leases, Tabs(), Counts()
         self._file = LeaseFile(lease_file, leases, clock())
+        leases.release_answered(answers.refresh())  # a killed page may have saved an answer and not this
         self._lines: dict[int, AskedLine] = {}
         self._tests: list[int] = []
         self._listed: Sequence[AskedLine] | None = None
@@ -118,7 +119,8 @@ class LabelingSession:
                 self._keep_undone(person, made)
                 for event, is_new in self.answers.record_all(made):
                     saved[event.event] = event.seq
-                    if isinstance(event, Answer):
+                    # An answer that comes again says nothing about who has the image now.
+                    if is_new and isinstance(event, Answer):
                         self._settle(event, person, tab)
                     if is_new and event.event in late:
                         second.append(late[event.event])

@@ -195,6 +195,27 @@ def test_a_page_that_is_killed_after_an_undo_gives_the_image_to_nobody_else(site
         assert Client(server, "bo").lease(2)[0] == [1, 2]
 
 
+@pytest.mark.parametrize("kind", ["label", "skip"])
+def test_an_answer_that_comes_again_frees_no_image_that_its_person_has_again(site, kind):
+    answer = label("e1", 0, "cat") if kind == "label" else {"event": "e1", "index": 0, "kind": "skip"}
+    with site.serve() as server:
+        client = Client(server)
+        client.lease(1)
+        client.answer(answer)
+        client.answer({"event": "u1", "kind": "undo", "undoes": "e1"})
+        client.answer(answer)
+        assert Client(server, "bo").lease(1)[0] == [1]
+
+
+def test_a_page_that_is_killed_after_a_skip_gives_the_image_to_others(site, monkeypatch):
+    with site.serve() as server:
+        Client(server).lease(1)
+        monkeypatch.setattr(LabelingSession, "_settle", lambda *_: 1 / 0)  # ends after the answer is on the disk
+        assert Client(server).answer({"event": "e1", "index": 0, "kind": "skip"})[0] == 500
+    with site.serve() as server:
+        assert Client(server, "bo").lease(1)[0] == [0]
+
+
 def test_an_undo_that_leaves_an_earlier_answer_keeps_no_image(tmp_path):
     site = site_of(tmp_path, overlap=2, budget=4, count=2)
     with site.serve() as server:
