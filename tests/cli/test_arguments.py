@@ -81,13 +81,11 @@ def test_rank_without_one_run(arguments, message):
         ("report --out x a", "dal report: expected one of --help, --output, --prices, --target, got '--out' (did you "
          "mean --output?)."),
         ("tell -n", "dal tell: expected one of --annotator, --dry-run, --format, --help, got '-n'."),
-        ("repot", "dal: expected one of ask, compare, explain, label, order, rank, replay, report, run, tell, got 'repot' "
-         "(did you "
-         "mean report?)."),
+        ("repot", "dal: expected one of ask, compare, explain, label, order, rank, replay, report, run, tell, got "
+         "'repot' (did you mean report?)."),
         ("--vers", "dal: expected one of --help, --version, got '--vers' (did you mean --version?)."),
-        ("", "dal: expected a command, one of run, rank, report, explain, order, compare, label, ask, tell, replay, got "
-         "none. See dal "
-         "--help."),
+        ("", "dal: expected a command, one of run, rank, report, explain, order, compare, label, ask, tell, replay, "
+         "got none. See dal --help."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_parsed_is_one_sentence_and_exits_with_2(line, sentence, capsys):
