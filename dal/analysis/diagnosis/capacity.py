@@ -50,9 +50,8 @@ def detect(history: History) -> Detected:
     open_questions += why_not
     quiet = ""
     if not findings:
-        nothing = [] if len(open_questions) == 2 else ["No sign that the network is too narrow or too deep was seen."]
-        quiet = " ".join([*nothing, *open_questions])
-    unknown = not findings and len(open_questions) == 2
+        quiet = " ".join(open_questions) or "No sign that the network is too narrow or too deep was seen."
+    unknown = not findings and bool(open_questions)
     return Detected(KEY, TITLE, tuple(findings), quiet, method, unknown, tuple(silenced), tables)
 
 
@@ -174,8 +173,8 @@ def _deep(probes: pd.DataFrame) -> tuple[list[Finding], list[str]]:
     """Return a finding if at least DEEP_LAYERS layers follow one after which a readout gains nothing."""
     # The last layer gives the logits and cannot be left out.
     hidden = probes.iloc[:-1]
-    if len(hidden) < DEEP_LAYERS + 1 or hidden["points"].iloc[0] < DEEP_LEAST_POINTS:
-        needed = f"outputs of {DEEP_LAYERS + 1} hidden layers on {DEEP_LEAST_POINTS} test points are needed"
+    if probes.empty or hidden["points"].max() < DEEP_LEAST_POINTS:
+        needed = f"outputs of layers on {DEEP_LEAST_POINTS} test points are needed"
         return [], [f"Whether layers add nothing cannot be told: {needed}."]
     pairs = len(hidden) * (len(hidden) - 1) // 2
     for at in range(len(hidden) - DEEP_LAYERS):

@@ -126,7 +126,8 @@ def _gains(curves: _Curves) -> Floats:
     level = fitted_levels(curves.numbers, errors, tested, exponents)
     now = np.minimum(np.exp(level - exponents * np.log(curves.numbers[-1])), 1.0)
     kept = (curves.numbers[-1] / (curves.numbers[-1] + curves.query)) ** exponents
-    return np.asarray(now * (1 - kept), dtype=np.float64)
+    # A class cannot gain more than its error of now.
+    return np.asarray(np.minimum(now * (1 - kept), errors[:, -1]), dtype=np.float64)
 
 
 def _left_in_pool(history: History, curves: _Curves) -> tuple[list[str], list[str]]:

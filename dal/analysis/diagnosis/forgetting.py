@@ -46,7 +46,7 @@ def detect(history: History) -> Detected:
     if looks:
         said.append(f"No class ended worse than it was, of {classes['class'].nunique()}.")
     else:
-        said.append("Whether a class was forgotten cannot be told: too few rounds have a test set.")
+        said.append("Whether a class was forgotten cannot be told: there are too few rounds with a test set.")
     if not points.empty:
         forgotten, never = int((points["events"] > 0).sum()), int((points["kind"] == "never learnt").sum())
         said.append(

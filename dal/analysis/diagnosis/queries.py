@@ -196,7 +196,8 @@ def _method(found: Readout, looks: int) -> str:
     return (
         f"Multinomial logistic regression (L2, C = 0.1) on the standardized last-layer features of the last round; "
         f"{refit} without each of {looks} queries; loss on {len(found.test_label)} test points. Above 0, the labels "
-        f"harm the class. Harm: mean over classes above 0, and {QUERY_HARM_Z} robust standard deviations above the "
+        f"harm the class; the table and the heat map turn the sign. "
+        f"Harm: mean over classes above 0, and {QUERY_HARM_Z} robust standard deviations above the "
         f"other queries. Harm and benefit: t-tests against {QUERY_NULL_SETS} random sets of as many labels, Holm over "
         f"queries at {QUERY_ALPHA:.0%}. The features were made with all queries: this is what the labels do to the "
         "readout, not what the images did to the features."

@@ -11,17 +11,12 @@ from dal.analysis.diagnosis.finding import Detected, Finding
 from dal.analysis.diagnosis.history import Floats, History, Ints
 from dal.analysis.diagnosis.readout import readout
 from dal.analysis.diagnosis.thresholds import (
-    SUSPECT_ACCURACY,
-    SUSPECT_FAST_SHARE,
     SUSPECT_FOLDS,
     SUSPECT_ISSUES,
     SUSPECT_MOST,
     SUSPECT_RESAMPLES,
     SUSPECT_SHARE,
-    SUSPECT_SLOW,
-    SUSPECT_SLOW_P,
 )
-from dal.analysis.diagnosis.trajectories import trajectories
 from dal.analysis.diagnosis.words import counted, percent
 from dal.analysis.statistics.label_errors import estimated_errors
 from dal.analysis.statistics.logistic import fit_head
@@ -37,8 +32,8 @@ LIMIT = (
 def detect(history: History) -> Detected:
     """Rank labels by their probability out of fold, and show some if wrong labels are likely among them.
 
-    Two guards open the gallery: the lower 95 % limit of the estimated number of wrong labels, by a bootstrap of the
-    labeled points, or labels that a model that fits and predicts well was slow to fit.
+    The lower 95 % limit of the estimated number of wrong labels, by a bootstrap of the labeled points, opens the
+    gallery.
     """
     found = readout(history)
     if isinstance(found, str):
@@ -50,7 +45,6 @@ def detect(history: History) -> Detected:
     rows = np.flatnonzero(np.isin(told, judged))
     place = np.searchsorted(judged, told[rows])
     probabilities = _out_of_fold(found.labeled[rows], place, len(judged))
-    p_told = probabilities[np.arange(len(rows)), place]
     ranking = _ranking(history, found.trained.index[rows], judged, place, probabilities)
     tested = np.flatnonzero(np.isin(found.test_label, judged))
     if not len(tested):
@@ -61,14 +55,13 @@ def detect(history: History) -> Detected:
     full = fit_head(found.labeled[rows], place, len(judged))
     test_place = np.searchsorted(judged, found.test_label[tested])
     estimate, low = _wrong_labels(place, probabilities, test_place, np.exp(full.log_probs(found.test[tested])))
-    slow = _slow_labels(history, p_told, rows)
-    likely = max(math.ceil(estimate) if low > SUSPECT_ISSUES else 0, slow if slow >= SUSPECT_SLOW else 0)
+    likely = math.ceil(estimate) if low > SUSPECT_ISSUES else 0
     shown = ranking.head(min(likely, max(SUSPECT_MOST, math.floor(SUSPECT_SHARE * len(rows)))))
     silenced = []
-    if not likely and (estimate >= 1 or slow):
+    if not likely and estimate >= 1:
         silenced.append(
-            f"{estimate:.0f} of {len(rows)} labels are estimated to be wrong (95 % lower limit {low:.0f}), and "
-            f"{slow} were fitted slowly: too few to show any."
+            f"{estimate:.0f} of {len(rows)} labels are estimated to be wrong (95 % lower limit {low:.0f}): too few to "
+            "show any."
         )
     if len(rows) < len(told):
         silenced.append(
@@ -77,7 +70,7 @@ def detect(history: History) -> Detected:
     return Detected(
         KEY,
         TITLE,
-        (_finding(shown, estimate, low, slow, len(rows)),) if len(shown) else (),
+        (_finding(shown, estimate, low, len(rows)),) if len(shown) else (),
         f"No label stands out, of {len(rows)}. An error that is made every time is not found this way.",
         _method(len(rows)),
         silenced=tuple(silenced),
@@ -126,23 +119,6 @@ def _wrong_labels(
     return max(estimate, 0.0), max(float(np.quantile(estimates, 0.05)), 0.0)
 
 
-def _slow_labels(history: History, p_told: Floats, rows: Ints) -> int:
-    """Return how many labels the model was slow to fit and the readout contradicts.
-
-    It is 0 where slow labels say nothing: without a test set or with a low accuracy, with rounds that start from
-    scratch or are too short to fit new labels.
-    """
-    if not len(history.recorded) or history.starts[-1] == "scratch":
-        return 0
-    last = history.recorded[-1]
-    accuracy = history.right[last].sum() / history.tested[last].sum()
-    seen = trajectories(history)
-    fast = float(np.mean(seen.first > 0.5))
-    if accuracy < SUSPECT_ACCURACY or fast < SUSPECT_FAST_SHARE:
-        return 0
-    return int(((p_told < 0.5) & (seen.mean[rows] < SUSPECT_SLOW_P)).sum())
-
-
 def _ranking(history: History, index: Ints, judged: Ints, place: Ints, probabilities: Floats) -> pd.DataFrame:
     """Return all judged labels, the least probable first, each with the most probable other class."""
     points = np.arange(len(place))
@@ -162,16 +138,11 @@ def _ranking(history: History, index: Ints, judged: Ints, place: Ints, probabili
     )
 
 
-def _finding(shown: pd.DataFrame, estimate: float, low: float, slow: int, labels: int) -> Finding:
-    reasons = []
-    if low > SUSPECT_ISSUES:
-        reasons.append(f"{estimate:.0f} of {labels} labels are estimated to be wrong (95 % lower limit {low:.0f})")
-    if slow >= SUSPECT_SLOW:
-        reasons.append(f"the model was slow to fit {slow} of {labels} labels that a readout without them contradicts")
+def _finding(shown: pd.DataFrame, estimate: float, low: float, labels: int) -> Finding:
     verb = "is" if len(shown) == 1 else "are"
     sentence = (
-        f"{counted(len(shown), 'label')} {verb} worth a second look, most suspicious first: {', and '.join(reasons)}. "
-        f"{LIMIT}"
+        f"{counted(len(shown), 'label')} {verb} worth a second look, most suspicious first: {estimate:.0f} of {labels} "
+        f"labels are estimated to be wrong (95 % lower limit {low:.0f}). {LIMIT}"
     )
     return Finding(
         KEY,
@@ -179,7 +150,7 @@ def _finding(shown: pd.DataFrame, estimate: float, low: float, slow: int, labels
         1.5,
         tuple(sorted({int(told) for told in shown["told"]})),
         points=tuple(int(index) for index in shown["index"]),
-        numbers={"shown": len(shown), "labels": labels, "estimated": estimate, "lower_limit": low, "slow": slow},
+        numbers={"shown": len(shown), "labels": labels, "estimated": estimate, "lower_limit": low},
     )
 
 
@@ -189,9 +160,6 @@ def _method(labels: int) -> str:
         f"last-layer features of {labels} labeled points, in {SUSPECT_FOLDS} folds without the point's own. The "
         f"features have seen the labels. Shown if the estimated number of wrong labels (confident learning, "
         f"less the share of such points in the test set, {SUSPECT_RESAMPLES} bootstrap samples) has a 95 % lower limit "
-        f"above {SUSPECT_ISSUES:.0f}, or if at least "
-        f"{SUSPECT_SLOW} labels with a probability below 0.5 had a mean probability below {SUSPECT_SLOW_P} since they "
-        f"were bought; the latter only in runs that continue from the last weights, with a test accuracy of at least "
-        f"{percent(SUSPECT_ACCURACY)} and {percent(SUSPECT_FAST_SHARE)} of the labels fitted in their first round. At "
+        f"above {SUSPECT_ISSUES:.0f}. At "
         f"most {SUSPECT_MOST} labels, or {percent(SUSPECT_SHARE)} if that is more. {LIMIT}"
     )

@@ -115,16 +115,6 @@ SUSPECT_MOST = 24
 SUSPECT_ISSUES = 2.0
 """Suspects are shown if the lower 95 % limit of the estimated number of wrong labels is above this number."""
 SUSPECT_RESAMPLES = 200
-SUSPECT_SLOW = 8
-"""Or, since features that have learned wrong labels hide them: this many labels that the model was slow to fit and that
-the readout contradicts. In clean warm runs of digits, 0 to 7 of 300, with 10 % wrong labels 12 to 17."""
-SUSPECT_SLOW_P = 0.9
-"""A label is fitted slowly if its mean probability since it was bought is below this number."""
-SUSPECT_ACCURACY = 0.9
-"""With a lower test accuracy, slow labels are hard rather than wrong: Fashion-MNIST at 80 % had 9 to 26 in clean runs.
-"""
-SUSPECT_FAST_SHARE = 0.96
-"""Nearly all labels must be fitted in the round that buys them, or slow labels are those of short rounds."""
 QUERY_HARM_Z = 3.5
 """Robust z of a harmful query: the usual limit of modified z-scores (Iglewicz and Hoaglin, 1993)."""
 QUERY_LEAST = 6

@@ -114,6 +114,8 @@ def output_folder(run: Path, output: str | Path | None) -> Path:
 
     Raises DalError if it is a file, the run folder itself, or inside another run folder.
     """
+    if output is not None and not str(output).strip():
+        raise bad_value("output", "a folder", str(output))
     folder = run / FOLDER if output is None else Path(output)
     if os.path.lexists(folder) and not is_folder(folder):
         raise bad_value("output", "a folder", str(folder))

@@ -73,3 +73,12 @@ def test_what_the_pool_has_left_decides_between_label_and_collect():
 def test_without_a_record_of_the_pool_it_cannot_be_told():
     table = collect.detect(replace(with_errors(RARE), pool=[None] * 10)).tables["collect"]
     assert set(table["left_in_pool"]) == {"unknown"}
+
+
+def test_a_class_without_errors_has_nothing_to_gain():
+    history = with_errors(np.full((8, 6), 4))
+    of_class = history.of_class(0)
+    history.test_predicted[-1, of_class] = 0
+    table = collect.detect(history).tables["collect"].set_index("class")
+    assert table.loc[0, ["gain", "low", "high"]].tolist() == [0.0, 0.0, 0.0]
+    assert table["high"].max() > 0 and table.index[-1] == 0

@@ -250,9 +250,13 @@ class TestProbes:
     def test_layers_that_add_something_are_not(self):
         assert capacity.detect(deep([0.1, 0.2, 0.4, 0.7, 1.0, 1.0])).findings == ()
 
-    def test_few_layers_or_points_cannot_tell(self):
-        for run in (deep([0.5, 1.0, 1.0]), deep([1.0] * 6, points=60)):
-            assert "add nothing cannot be told" in capacity.detect(run).quiet
+    def test_few_points_cannot_tell(self):
+        found = capacity.detect(deep([1.0] * 6, points=60))
+        assert found.unknown and "add nothing cannot be told" in found.quiet
+
+    def test_few_layers_have_no_tail(self):
+        found = capacity.detect(deep([0.5, 1.0, 1.0]))
+        assert found.findings == () and "add nothing" not in found.quiet
 
     def test_the_readout_is_that_of_a_slow_ridge(self):
         run = deep([1.0])

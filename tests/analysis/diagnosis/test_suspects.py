@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from helpers.labeled_histories import simulated
@@ -32,22 +30,3 @@ def test_a_class_with_few_labels_is_not_judged():
     assert 0 < few < 5
     assert 0 not in found.tables["ranking"]["told"].tolist()
     assert any(text.startswith(f"{few} labels were not judged") for text in found.silenced)
-
-
-def slowly_fitted(history, rows, starts="continue"):
-    """A model that has learned wrong labels by heart: only their way there tells."""
-    trained = []
-    for record in history.trained:
-        log_prob = np.where(np.isin(record.index, 1000 - rows), np.log(0.6), np.log(0.99))
-        trained.append(replace(record, log_prob=log_prob))
-    right = np.tile(history.test_label, (history.num_rounds, 1))
-    return replace(history, trained=trained, test_predicted=right, starts=[starts] * history.num_rounds)
-
-
-def test_slow_labels_that_the_readout_contradicts_are_shown():
-    history, wrong = simulated(3, noise=0.04)
-    rows = np.flatnonzero(wrong)
-    found = suspects.detect(slowly_fitted(history, rows))
-    assert "slow to fit" in found.findings[0].sentence
-    # From scratch, slow labels of a round say nothing on the rounds before.
-    assert suspects.detect(slowly_fitted(history, rows, "scratch")).findings == ()
