@@ -1,5 +1,6 @@
 """Small real data and quick training, for the tests of the loop."""
 
+import gc
 import os
 import signal
 
@@ -11,6 +12,12 @@ from helpers import shared_helpers, synthetic_runs
 from helpers.toys import toy_data, toy_model
 
 from dal.training import TrainingConfig
+
+
+def pytest_collection_finish(session):
+    """The garbage collector passes over the imported libraries and the collected tests, which live to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
