@@ -1,5 +1,6 @@
 """Small real data and quick training, for the tests of the loop."""
 
+import gc
 import os
 import signal
 
@@ -9,8 +10,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from helpers import shared_helpers, synthetic_runs
 from helpers.toys import toy_data, toy_model
+from hydra.core.config_store import ConfigStore
 
 from dal.training import TrainingConfig
+
+
+def pytest_collection_finish(session):
+    """The garbage collector passes over the imported libraries and the collected tests, which live to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,6 +26,14 @@ def own_state_folder(tmp_path_factory):
     """The tests trust no file in the name of the person who runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_composition():
+    """Hydra copies all registered configurations for each composition, although it copies what it loads of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigStore, "__deepcopy__", lambda store, memo: store, raising=False)
         yield
 
 

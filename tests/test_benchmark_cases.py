@@ -1,7 +1,6 @@
 """Every case of the benchmarks of speed, memory and growth runs at a small size, from the command to the README."""
 
 import dataclasses
-import gc
 import importlib
 import sys
 from argparse import Namespace
@@ -18,9 +17,8 @@ from dal.models.backbones import SmallCNN
 @pytest.fixture(autouse=True)
 def _small(monkeypatch, tmp_path):
     use_small_fashion(monkeypatch, tmp_path / "cache")
-    # Compilation takes many seconds, and tests of scoring cover it. A collection of all tests' objects is slow, too.
+    # Compilation takes many seconds, and tests of scoring cover it.
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
-    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 def run(monkeypatch, script, *arguments):

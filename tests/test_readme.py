@@ -1,6 +1,7 @@
 """The code of every README runs as it stands there, its commands are accepted, and its links and files exist."""
 
 import importlib
+import json
 import os
 import re
 import shlex
@@ -88,13 +89,13 @@ def commands():
 
 
 class MyModule(pl.LightningModule):
-    """Somebody's module: its own training_step, forward and optimizer."""
+    """Somebody's module: its own training_step, forward and optimizer, and a small residual network."""
 
     def __init__(self):
         super().__init__()
-        self.model = torchvision.models.resnet18(weights=None)
+        block = torchvision.models.resnet.BasicBlock
+        self.model = torchvision.models.ResNet(block, [1, 1, 1, 1], num_classes=10)
         self.model.conv1 = nn.Conv2d(1, 64, 3, padding=1, bias=False)
-        self.model.fc = nn.Linear(512, 10)
         self.steps = 0
 
     def forward(self, x):
@@ -208,52 +209,64 @@ def test_the_loggers_of_the_training_guide(monkeypatch, tmp_path):
     assert list((tmp_path / "logs" / "events").rglob("events.out.*"))
 
 
-@pytest.fixture
-def copy(tmp_path):
-    """A copy of the package with a function that runs Python in it."""
-    for folder in ("dal", "configs", "tests/acquisition", "tests/helpers"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-
-    def python(*arguments):
-        command = [sys.executable, "-m", *map(str, arguments)]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return python
+COMMANDS = """
+import json, sys
+import pytest
+from dal.cli.main import main
+for name, arguments in json.loads(sys.argv[1]):
+    print("$", name, flush=True)
+    try:
+        status = {"pytest": pytest.main, "dal": main}[name](arguments)
+    except SystemExit as end:
+        status = end.code
+    if status:
+        sys.exit(f"{name} ended with {status}")
+"""
 
 
-def write(folder, start):
-    code = block(start)
-    (folder / start.removeprefix("# ")).write_text(code, encoding="utf-8")
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the package with the files of the guides, and what the guides' commands print there.
 
-
-def test_a_function_is_one_file_and_one_test_file(copy, tmp_path):
-    """In a copy of the package: found by its name, run by the command line, tested by the conformance test."""
-    for start in RUN_IN_A_COPY[:2]:
-        write(tmp_path, start)
+    One process runs them all, because its imports take longer than the commands.
+    """
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("dal", "configs", "tests/acquisition", "tests/helpers"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for start in RUN_IN_A_COPY:
+        (folder / start.removeprefix("# ")).write_text(block(start), encoding="utf-8")
+    rng = np.random.default_rng(0)
+    for name in ("train", "test"):
+        images = rng.integers(0, 256, (60, 16, 16, 3)).astype(np.uint8)
+        np.savez(folder / f"{name}.npz", images=images, labels=np.arange(60) % 2)
     tests = [f"tests/acquisition/test_{name}.py" for name in ("mc_entropy", "conformance")]
-    tested = copy("pytest", "-p", "no:cacheprovider", "-k", "mc_entropy", *tests, "-v")
+    function = ["acquisition=mc_entropy", "acquisition.num_draws=3", "campaign.budget=40", "run_dir=function"]
+    data = ["data=my_images", f"data.root={folder}", "campaign.initial_size=20", "campaign.query_size=10"]
+    commands = [
+        ("pytest", ["-p", "no:cacheprovider", "-k", "mc_entropy", *tests, "-v"]),
+        ("dal", ["run", *function, "training.max_updates=100"]),
+        ("dal", ["run", *data, "campaign.budget=30", "training.max_updates=100", "run_dir=data"]),
+    ]
+    process = [sys.executable, "-c", COMMANDS, json.dumps(commands)]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(process, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, re.split(r"^\$ (?:pytest|dal)$", done.stdout, flags=re.MULTILINE)[1:]
+
+
+def test_a_function_is_one_file_and_one_test_file(copy):
+    """In a copy of the package: found by its name, run by the command line, tested by the conformance test."""
+    _, (tested, said, _) = copy
     assert int(re.search(r"(\d+) passed", tested)[1]) > 5, tested
-    settings = ["acquisition.num_draws=3", "campaign.budget=40", "training.max_updates=100"]
-    said = copy("dal", "run", "acquisition=mc_entropy", *settings, f"run_dir={tmp_path / 'run'}")
     assert "mc_entropy on digits" in said
 
 
-def test_a_data_set_is_one_file(copy, tmp_path):
+def test_a_data_set_is_one_file(copy):
     """In a copy of the package: found by its name, configured and run by the command line."""
-    write(tmp_path, RUN_IN_A_COPY[2])
-    rng = np.random.default_rng(0)
-    for name in ("train", "test"):
-        labels = np.arange(60) % 2
-        images = rng.integers(0, 256, (60, 16, 16, 3)).astype(np.uint8)
-        np.savez(tmp_path / f"{name}.npz", images=images, labels=labels)
-    settings = ["campaign.initial_size=20", "campaign.query_size=10", "campaign.budget=30", "training.max_updates=100"]
-    said = copy("dal", "run", "data=my_images", f"data.root={tmp_path}", *settings, f"run_dir={tmp_path / 'run'}")
+    folder, (_, _, said) = copy
     assert "margin on my_images: 60 images in the pool, 60 test images, 2 classes: cat, dog" in said
-    assert "train-000" in (tmp_path / "run" / "selections.csv").read_text()
+    assert "train-000" in (folder / "data" / "selections.csv").read_text()
 
 
 def test_the_lines_that_stand_alone(monkeypatch, tmp_path, capsys):

@@ -20,7 +20,7 @@ from dal.data.sets.registry import registry as data_sets
 from dal.errors import DalError
 from dal.runtime.user_paths import user_path
 
-CASES, SEED = 500, 16
+CASES, SEED = 300, 16
 HANG_SECONDS = 120
 BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 SECTIONS = {f.name: f.default_factory for f in fields(RunConfig) if is_dataclass(f.default_factory)}

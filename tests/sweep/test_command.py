@@ -131,8 +131,12 @@ def test_what_cannot_go_on_is_reported_and_the_rest_runs(tmp_path, capsys, spawn
 
 def test_what_is_killed_when_all_is_done_is_done(tmp_path, capsys, spawning):
     wanted = ["acquisition=random", "seed=5", *QUICK, "campaign.budget=20", target(tmp_path)]
-    main = "import os; from dal.cli.main import main\ntry:\n main()\nexcept SystemExit:\n os.kill(os.getpid(), 9)"
-    assert sweep_command(wanted, begin=spawning(lambda overrides: [sys.executable, "-c", main, "run", *overrides])) == 0
+
+    def killed_at_the_end(overrides):
+        run_campaign(compose(list(overrides)))
+        return [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+
+    assert sweep_command(wanted, begin=spawning(killed_at_the_end)) == 0
     assert "random, seed 5: done, " in capsys.readouterr().out
 
 
@@ -190,13 +194,13 @@ def test_gpus_are_shared_out_only_among_runs_of_one_device(monkeypatch):
     assert visible_gpus(with_trainer(devices=2)) == visible_gpus(with_trainer(accelerator="cpu")) == []
 
 
-def test_a_function_of_ones_own_is_swept(undisturbed, tmp_path, capsys):
+def test_a_function_of_ones_own_is_swept(tmp_path, capsys):
     file = tmp_path / "first_ones.py"
     file.write_text(
         "from dal.acquisition.base import ScoreFunction\n\n"
         "class FirstOnes(ScoreFunction):\n    def score(self, model, x):\n        return -x.flatten(1).sum(dim=1)\n"
     )
-    grid = [f"acquisition=random,{file}", "seed=5", *QUICK, target(tmp_path / "runs")]
+    grid = [f"acquisition=random,{file}", "seed=5", *QUICK, "campaign.budget=20", target(tmp_path / "runs")]
     for cell in expand(grid):
         run_campaign(compose(list(cell.overrides)))
     assert sweep_command(grid, begin=must_not_start) == 0
