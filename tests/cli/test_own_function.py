@@ -230,7 +230,13 @@ def marked(file, tmp_path, capsys, monkeypatch):
 
 def test_a_run_folder_of_others_runs_no_code(marked, file, capsys):
     run, mark = marked
-    for overrides in ([], ["seed=1"], ["acquisition.power=2"], ["acquisition=margin"], ["acquisition=margin", "seed=1"]):
+    for overrides in (
+        [],
+        ["seed=1"],
+        ["acquisition.power=2"],
+        ["acquisition=margin"],
+        ["acquisition=margin", "seed=1"],
+    ):
         status, _, err = call(capsys, "rank", run, *overrides, "--top", 1)
         assert not mark.exists()
         if "acquisition=margin" in overrides:
