@@ -15,12 +15,6 @@ from hydra.core.config_store import ConfigStore
 from dal.training import TrainingConfig
 
 
-def pytest_collection_finish(session):
-    """The garbage collector passes over the imported libraries and the collected tests, which live to the end."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(scope="session", autouse=True)
 def own_state_folder(tmp_path_factory):
     """The tests trust no file in the name of the person who runs them."""
@@ -43,6 +37,17 @@ def sigint_arrives():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def nothing_left_open():
+    """What earlier tests left open is collected now: its ResourceWarning is none of the next test."""
+    gc.collect()
+
+
+@pytest.fixture
+def recwarn(nothing_left_open, recwarn):
+    return recwarn
 
 
 @pytest.fixture
