@@ -66,13 +66,6 @@ class Leases:
             if person in self._until.get(one, {}):
                 self._set(person, one, 0.0)
 
-    def release_answered(self, fold: Fold) -> None:
-        """Give back the points that their people have answered or skipped."""
-        for index, people in [(index, [*until]) for index, until in self._until.items()]:
-            for person in people:
-                if person in fold.settled_by(index) or fold.skipped_at(index, person) is not None:
-                    self._set(person, index, 0.0)
-
     def holds(self, person: str, now: float) -> list[int]:
         """Return the points that a person holds."""
         return [index for index in self._until if self._holds(person, index, now)]

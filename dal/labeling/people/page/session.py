@@ -53,7 +53,6 @@ class LabelingSession:
         self._asked, self._facts, self._clock, self._give_up = asked, facts, clock, give_up
         self._leases, self._tabs, self._counts = leases, Tabs(), Counts()
         self._file = LeaseFile(lease_file, leases, clock())
-        leases.release_answered(answers.refresh())  # a killed page may have saved an answer and not this
         self._lines: dict[int, AskedLine] = {}
         self._tests: list[int] = []
         self._listed: Sequence[AskedLine] | None = None
