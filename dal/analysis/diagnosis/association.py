@@ -12,7 +12,7 @@ from scipy import stats
 from dal.analysis.diagnosis.finding import Detected, Finding
 from dal.analysis.diagnosis.history import Floats, History, Ints
 from dal.analysis.diagnosis.thresholds import ASSOCIATION_ALPHA, ASSOCIATION_PERMUTATIONS
-from dal.analysis.diagnosis.words import p_value
+from dal.analysis.diagnosis.words import counted, p_value
 
 KEY = "association"
 TITLE = "New labels and change of recall"
@@ -31,7 +31,7 @@ def detect(history: History) -> Detected:
         return _unknown("Without predictions of a test set, changes of recall are not known.")
     rounds = [round for round in history.recorded.tolist() if round and history.tested[round - 1].any()]
     if len(rounds) < LEAST_CHANGES:
-        return _unknown(f"{len(rounds)} changes of recall are too few to correlate: {LEAST_CHANGES} are needed.")
+        return _unknown(f"{counted(len(rounds), 'change')} of recall: a correlation needs {LEAST_CHANGES}.")
     change = np.stack([_change(history, round) for round in rounds])
     labels = history.new_labels[rounds].astype(np.float64)
     usable = np.isfinite(change).all(axis=0) & (np.ptp(labels, axis=0) > 0)
@@ -39,8 +39,8 @@ def detect(history: History) -> Detected:
     numbers = np.flatnonzero(usable)
     if len(numbers) < LEAST_CLASSES:
         return _unknown(
-            f"{len(numbers)} classes with test images and varying labels are too few for a test: {LEAST_CLASSES} are "
-            "needed."
+            f"{counted(len(numbers), 'class', 'classes')} with test images and with new labels and recall that "
+            f"vary: a test needs {LEAST_CLASSES}."
         )
     correlation = _spearman(labels[:, numbers], change[:, numbers])
     pooled = float(np.diag(correlation).mean())

@@ -36,9 +36,8 @@ def detect(history: History) -> Detected:
     )
     if len(rounds) < 3:
         quiet = (
-            "Whether a layer jumped cannot be told: the weights of "
-            f"{len(rounds)} rounds can be compared with the round before, and 3 are needed. Rounds that start from "
-            "scratch cannot be compared."
+            f"Whether a layer jumped cannot be told: that needs 3 rounds that go on from the weights of the round "
+            f"before, and the records have {len(rounds)}."
         )
         return Detected(KEY, TITLE, (), quiet, method, unknown=True, tables=tables)
     findings = (*_jumps(layers, churn), *_frozen(layers))

@@ -43,11 +43,6 @@ class Trajectories:
         return np.asarray(np.nansum(self.probability, axis=0) / self.counts, dtype=np.float64)
 
     @cached_property
-    def first(self) -> Floats:
-        """(L,) probability after the first recorded round."""
-        return np.asarray(self.probability[self.seen.argmax(axis=0), np.arange(len(self.counts))], dtype=np.float64)
-
-    @cached_property
     def events(self) -> Ints:
         """(L,) forgetting events: right, and wrong in the next recorded round of the point."""
         count = np.zeros(len(self.counts), np.int64)

@@ -69,8 +69,8 @@ def test_p_values_of_all_and_of_random_permutations_agree():
     ("history", "said"),
     [
         (simulated_history(images=0), "Without predictions of a test set"),
-        (linked(rounds=4), "3 changes of recall are too few"),
-        (linked(classes=3), "3 classes with test images and varying labels are too few"),
+        (linked(rounds=4), "3 changes of recall: a correlation needs"),
+        (linked(classes=3), "3 classes with test images and with new labels"),
     ],
     ids=["no test set", "few rounds", "few classes"],
 )
