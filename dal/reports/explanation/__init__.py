@@ -81,7 +81,7 @@ def print_headlines(console: Console, facts: Facts, said: Headlines) -> None:
     for finding in said.findings:
         say(console, f"- {finding.sentence}")
     if not said.findings:
-        say(console, "No detector found anything that calls for something.")
+        say(console, "No detector found anything that needs action.")
     for finding in said.notes:
         say(console, f"Also seen: {finding.sentence}", style="dim")
     for sentence in filter(None, (said.more_sentence, said.quiet_sentence)):

@@ -9,7 +9,7 @@ from dal.analysis.diagnosis.finding import Detected, Finding
 
 MOST = 6
 LEAST_WEIGHT = 0.5
-"""Findings with a lower weight are true of most runs and call for nothing, so they are notes and no headlines."""
+"""Findings with a lower weight are true of most runs and need no action, so they are notes and not headlines."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Headlines:
     more: int
     """How many findings are not among them."""
     notes: tuple[Finding, ...]
-    """Findings that call for nothing."""
+    """Findings that need no action."""
     quiet: tuple[Detected, ...]
     unknown: tuple[Detected, ...]
 

@@ -126,7 +126,7 @@ def _headlines(said: Headlines, sections: Sequence[Section]) -> str:
     )
     parts = [f'<ul class="headlines">{found}</ul>' if found else ""]
     if not found:
-        parts.append(paragraph("No detector found anything that calls for something."))
+        parts.append(paragraph("No detector found anything that needs action."))
     parts.append(paragraph(said.more_sentence, "caption"))
     if said.notes:
         lines = "".join(f"<li>{chip(one.detector)} <span>{prose(one.sentence)}</span></li>" for one in said.notes)
