@@ -112,8 +112,8 @@ class Client:
         status, _, data = self.request("POST", f"/api/{path}", body)
         return status, json.loads(data)
 
-    def lease(self, count=4, have=()):
-        status, found = self.post("lease", count=count, have=list(have))
+    def lease(self, count=4, have=(), **values):
+        status, found = self.post("lease", count=count, have=list(have), **values)
         assert status == 200, found
         return [item["index"] for item in found["items"]], found
 

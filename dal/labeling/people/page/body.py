@@ -49,12 +49,16 @@ class Body:
             raise bad_value("annotator", f"1 to 64 of A-Z a-z 0-9 . _ @ -, and not {DAL}", value)
         return value
 
-    def tab(self) -> str:
+    def tab(self, name: str = "tab") -> str:
         """Return the id of the browser tab."""
-        value = self._values.get("tab")
+        value = self._values.get(name)
         if not (isinstance(value, str) and _TAB.fullmatch(value)):
-            raise bad_value("tab", "1 to 40 of A-Z a-z 0-9 -", value)
+            raise bad_value(name, "1 to 40 of A-Z a-z 0-9 -", value)
         return value
+
+    def reloaded(self) -> str | None:
+        """Return the id that the tab had before a reload, or None if it was not reloaded."""
+        return None if self._values.get("reloaded") is None else self.tab("reloaded")
 
     def event(self) -> str:
         """Return the id of an event."""

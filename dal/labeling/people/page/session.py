@@ -59,12 +59,15 @@ class LabelingSession:
 
     def lease(self, body: Body) -> dict[str, Any]:
         """Return images for a tab, best first, and which of the images in its hands are still wanted."""
-        person, tab = body.annotator(), body.tab()
+        person, tab, reloaded = body.annotator(), body.tab(), body.reloaded()
         count, have = body.count("count", MOST_LEASED), set(body.counts("have"))
         wants = bool(count)
         with self.answers.mutex:
             now, fold = self._clock(), self.answers.refresh()
             self._tabs.meet(person, set(self._leases.holds(person, now)) - have, now)
+            if reloaded is not None:
+                # The old page's release may come later than this.
+                self._tabs.replace(person, reloaded, tab)
             elsewhere = self._tabs.elsewhere(person, tab, have, now)
             while True:
                 lines = wanted(self._all_lines(), fold, self._leases.overlap)

@@ -51,6 +51,21 @@ def test_a_tab_that_closes_gives_its_images_back(site):
         assert second.lease(4)[0] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_page_that_is_reloaded_goes_on_with_its_images_whenever_the_old_page_says_that_it_closed(site, is_late):
+    with site.serve() as server:
+        old, new, other = Client(server), Client(server, tab="tab2"), Client(server, tab="tab3")
+        assert old.lease(3)[0] == [0, 1, 2]
+        if not is_late:
+            old.post("release")
+        assert new.lease(3, reloaded=old.tab)[0] == [0, 1, 2]
+        if is_late:
+            old.post("release")
+        assert new.lease(0, have=[0, 1, 2])[1]["kept"] == [0, 1, 2]
+        assert other.lease(2, reloaded="tab0")[0] == [3, 4]
+        assert new.post("lease", count=1, have=[], reloaded="<tab>")[0] == 400
+
+
 def test_what_a_tab_holds_stays_with_it_after_a_restart(site):
     with site.serve() as server:
         Client(server).lease(3)
