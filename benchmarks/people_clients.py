@@ -153,6 +153,11 @@ class Client(threading.Thread):
         for answer in [answer for due, answer in self.later if due <= now]:
             self.answered[answer["event"]] = answer
             self.unsaved.append(answer)
+            # The page may have handed the image out to this person again, who is done with it now.
+            self.hand.pop(answer["index"], None)
+            self.pinned.pop(answer["index"], None)
+            if answer["kind"] == "skip":
+                self.team.give_back(self.person, answer["index"])
         self.later = [(due, answer) for due, answer in self.later if due > now]
 
     def undo(self) -> None:

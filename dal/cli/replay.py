@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from dal.campaign.replayed import replay
 from dal.cli.run_data import load_for_run
@@ -13,6 +18,7 @@ from dal.config.schema import build
 from dal.config.trainer import with_objects
 from dal.errors import DalError, bad_value
 from dal.labeling.people.oracle import People
+from dal.runs.environment import environment, other_environment, recorded_environments
 from dal.runs.restored import read_run_folder
 from dal.runtime.console import SafeConsole
 from dal.training.trainer.lightning import termination
@@ -33,7 +39,8 @@ def replay_command(run: str, to: int | None = None) -> int:
     if to is not None and not 0 <= to < len(records.rows):
         raise bad_value("--to", f"a finished round from 0 to {len(records.rows) - 1}", to)
     console = SafeConsole(soft_wrap=True)
-    with CampaignProgress(console, built.campaign.budget) as progress, termination():
+    starts = recorded_environments(path)
+    with _threads_of(starts), CampaignProgress(console, built.campaign.budget) as progress, termination():
         people = built.oracle_for(splits, progress)
         assert isinstance(people, People)
         found = replay(
@@ -45,9 +52,22 @@ def replay_command(run: str, to: int | None = None) -> int:
             on_round=lambda row: console.print(f"round {row.round:3d}: the same picks and weights"),
         )
     if found.difference is not None:
-        console.print(f"The replay differs in {found.difference}")
+        console.print(f"The replay differs in {found.difference} {other_environment(starts, environment())}".rstrip())
         return 1
     console.print(
         f"Replayed {found.rounds} rounds: {found.asked} asked points, {found.selected} labels, the same weights."
     )
     return 0
+
+
+@contextmanager
+def _threads_of(starts: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+    """Use as many threads as the last start of the run, because sums over another number round differently."""
+    before = torch.get_num_threads()
+    threads = starts[-1].get("cpu_threads") if starts else None
+    if isinstance(threads, int) and threads > 0:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +18,7 @@ import psutil
 import torch
 
 from dal import __version__
+from dal.runs.layout import ENVIRONMENT
 
 PACKAGES = ("torch", "torchvision", "numpy", "pytorch-lightning", "torchmetrics", "hydra-core", "scikit-learn")
 
@@ -45,6 +48,37 @@ def environment() -> dict[str, Any]:
         "gpus": gpus,
         "cuda": torch.version.cuda if gpus else None,
     }
+
+
+DECIDES_BITS = ("torch", "pytorch-lightning", "cpu", "cpu_threads", "gpus")
+"""Keys of environment() that can change how a training rounds."""
+
+
+def recorded_environments(folder: Path) -> list[dict[str, Any]]:
+    """Return the records of all starts of a run, the first one first. Lines that are not whole do not count."""
+    path, found = folder / ENVIRONMENT, []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            found.append(record)
+    return found
+
+
+def other_environment(recorded: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str:
+    """Say what differs between the starts of a run and now, or return an empty text.
+
+    >>> other_environment([{"torch": "2.13", "cpu_threads": 1}], {"torch": "2.14", "cpu_threads": 1})
+    'The run used torch 2.13 (now 2.14), so numbers may round differently.'
+    """
+    parts = []
+    for key in DECIDES_BITS:
+        before = list(dict.fromkeys(str(record[key]) for record in recorded if key in record))
+        if before and before != [str(now.get(key))]:
+            parts.append(f"{key} {' and '.join(before)} (now {now.get(key)})")
+    return f"The run used {', '.join(parts)}, so numbers may round differently." if parts else ""
 
 
 def _version(package: str) -> str | None:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from helpers.labelers import Labelers
 
 from dal.cli.main import main
@@ -37,7 +38,10 @@ def test_a_run_waits_goes_on_and_is_replayed(tmp_path, capsys):
         status, out, err = call(capsys, *run)
         assert status == expected, err
     assert "dal replay" in out and "acquisition=random" not in out
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2 if threads == 1 else 1)  # the replay uses as many as the run did
     status, out, _ = call(capsys, "replay", str(folder))
+    torch.set_num_threads(threads)
     assert status == 0 and "Replayed 3 rounds: 25 asked points, 25 labels, the same weights." in out
     assert call(capsys, "rank", str(folder), "--top", "2")[0] == 0
     status, _, err = call(capsys, "replay", str(folder), "--to", "7")
@@ -46,8 +50,12 @@ def test_a_run_waits_goes_on_and_is_replayed(tmp_path, capsys):
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     lines[12]["label"] = str((int(lines[12]["label"]) + 1) % 10)
     journal.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    environment = folder / "environment.jsonl"
+    last = json.loads(environment.read_text().splitlines()[-1])
+    environment.write_text(json.dumps(last | {"torch": "2.5.0"}) + "\n[1\n")
     status, out, _ = call(capsys, "replay", str(folder))
     assert status == 1 and "The replay differs in line 14 of selections.csv: expected 1,2," in out
+    assert out.rstrip().endswith(f"The run used torch 2.5.0 (now {last['torch']}), so numbers may round differently.")
 
 
 def test_a_replay_of_a_simulation_is_refused(tmp_path, capsys):
