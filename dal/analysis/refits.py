@@ -141,7 +141,8 @@ def _fit(effect: RefitEffect) -> str:
         return ""
     of = effect.labeled
     return (
-        f"On the {counted(of.points, 'label')}, it predicts {percent(of.before)} before and {percent(of.after)} after."
+        f"Of the {counted(of.points, 'label')}, the changed network predicts {percent(of.after)}, and the unchanged "
+        f"one {percent(of.before)}."
     )
 
 
