@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dal.analysis.diagnosis.words import counted, listed, p_value, percent
-from dal.analysis.statistics.crossed import Crossed, crossed
+from dal.analysis.statistics.crossed import Crossed, Spread, crossed
 from dal.analysis.statistics.paired_tests import holm
 from dal.runs.refits import CLASS, DEPTH, ROUND, WIDTH, Arm
 
@@ -73,11 +73,14 @@ def refit_effect(base: Arm, arm: Arm) -> RefitEffect | None:
     kept = truth != arm.value if arm.kind == CLASS else np.ones(len(truth), dtype=np.bool_)
     if not kept.any() or out.all():
         return None
-    pair = (base, arm)
-    test = [np.stack([np.asarray(one.trainings[seed].test) == truth for seed in seeds]) for one in pair]
-    labeled = [np.stack([np.asarray(one.trainings[seed].labeled) == label for seed in seeds])[:, ~out] for one in pair]
+    both = (base, arm)
+    test = [np.stack([np.asarray(one.trainings[seed].test) == truth for seed in seeds]) for one in both]
+    labeled = [np.stack([np.asarray(one.trainings[seed].labeled) == label for seed in seeds])[:, ~out] for one in both]
     numbers = np.unique(truth[kept])
-    recalls = [crossed(*(right[:, truth == number] for right in test)) for number in numbers]
+    by_class = [[right[:, truth == number] for right in test] for number in numbers]
+    # A few trainings can agree on a class by chance.
+    least = Spread.mean([Spread.of(*pair) for pair in by_class])
+    recalls = [crossed(*pair, least) for pair in by_class]
     adjusted = holm([recall.p for recall in recalls])
     whole = crossed(*(right[:, kept] for right in test))
     return RefitEffect(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dal.campaign.people_state import restore_with_people
+from dal.campaign.people_state import merged, restore_with_people
 from dal.campaign.reordered import LabelsOfRun
 from dal.cli.run_data import load_for_run
 from dal.config.saved_run import config_to_rank
@@ -47,23 +47,26 @@ def load_run(path: Path, what: str) -> RunToTrain:
     records = read_run_folder(path, splits.fingerprint())
     if not records.rows:
         raise DalError(f"run: {str(path)!r} has no trained round yet. Wait for it, or resume it with dal run.")
-    learner = _restored(built, splits, records, path)
+    learner, splits = _restored(built, splits, records, path)
     labels = _labels_of(learner, records)
     if splits.test is None and labels.test is None:
         raise DalError(
             f"run: expected a run with a test set, got none in {str(path)!r}. {what} are compared on a test set."
         )
-    if learner.data.num_classes != splits.train.num_classes:
-        splits = splits._replace(train=replace(splits.train, classes=list(learner.data.classes)))
     return RunToTrain(path, built, splits, records.rows, labels)
 
 
-def _restored(built: Built, splits: ImageSplits, records: Records, path: Path) -> ActiveLearner:
+def _restored(built: Built, splits: ImageSplits, records: Records, path: Path) -> tuple[ActiveLearner, ImageSplits]:
+    """Return the learner as the records leave it, and the data with the classes that people changed."""
     learner, oracle = built.learner(splits), built.oracle_for(splits)
-    if isinstance(oracle, People):
-        return restore_with_people(learner, replace(oracle, folder=path), built.campaign, records)
-    learner.restore(records)
-    return learner
+    if not isinstance(oracle, People):
+        learner.restore(records)
+        return learner, splits
+    people = replace(oracle, folder=path)
+    learner = restore_with_people(learner, people, built.campaign, records)
+    fold = people.fold(records.answers_seq or 0)
+    test = None if splits.test is None else merged(splits.test, fold)
+    return learner, ImageSplits(replace(splits.train, classes=list(fold.classes.names)), test)
 
 
 def _labels_of(learner: ActiveLearner, records: Records) -> LabelsOfRun:

@@ -83,3 +83,19 @@ def test_holm_covers_all_changes_and_single_trainings_do_not_count():
     assert [effect.p for effect in effects] == pytest.approx(holm([effect.test.p for effect in effects]))
     assert "after Holm over 2 changes" in verdict(effects[1])
     assert refit_effect(BASE, replace(arm(WIDTH, 2), basis=replace(BASIS, key="other"))) is None
+
+
+def test_classes_that_trainings_lose_at_random_are_seldom_called_changed():
+    generator = np.random.default_rng(2)
+    basis = replace(BASIS, classes=list("abcdefghij"), test_label=[number for number in range(10) for _ in range(30)])
+
+    def losing():
+        lost = generator.random((3, 10)) < 0.5
+        tests = [[-1 if one[number] else number for number in basis.test_label] for one in lost]
+        return {seed: Training(test, BASIS.label) for seed, test in enumerate(tests)}
+
+    called = 0
+    for _ in range(40):
+        effect = refit_effect(Arm(UNCHANGED, 0, basis, losing()), Arm(ROUND, 1, basis, losing()))
+        called += bool(effect.changed_classes)
+    assert called <= 3

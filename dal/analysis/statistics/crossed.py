@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,13 +42,33 @@ class Crossed:
         return max(abs(self.low), abs(self.high))
 
 
-def crossed(before: ArrayLike, after: ArrayLike) -> Crossed:
+@dataclass(frozen=True)
+class Spread:
+    """How much a difference varies between trainings."""
+
+    variance: float
+    freedom: float
+
+    @classmethod
+    def of(cls, before: ArrayLike, after: ArrayLike) -> Spread:
+        """Return the variance over the trainings of (S, T) booleans."""
+        differences = (np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)).mean(axis=1)
+        return cls(float(differences.var(ddof=1)), len(differences) - 1)
+
+    @classmethod
+    def mean(cls, spreads: Sequence[Spread]) -> Spread:
+        """Return the mean of variances, which is surer than each of them."""
+        return cls(float(np.mean([one.variance for one in spreads])), sum(one.freedom for one in spreads))
+
+
+def crossed(before: ArrayLike, after: ArrayLike, least: Spread | None = None) -> Crossed:
     """Compare (S, T) booleans: whether training s gets point t right, with the same seeds and points in both.
 
     Points and trainings both vary. The interval adds the variance of the mean over points, with half a point added to
     each cell (Agresti and Min, Statistics in Medicine 2005), and that over trainings, which counts their common part
     twice and so is conservative. Its degrees of freedom are Satterthwaite's (Biometrics Bulletin 1946). The exact test
-    of McNemar counts each point once. It alone ignores that another training gives another difference.
+    of McNemar counts each point once. It alone ignores that another training gives another difference. A few trainings
+    can agree by chance: ``least``, such as the mean over many classes, is then used in place of their variance.
 
     Raises DalError for other shapes, fewer than 2 trainings, and no points.
 
@@ -61,13 +82,15 @@ def crossed(before: ArrayLike, after: ArrayLike) -> Crossed:
         raise bad_value("after", f"at least 2 trainings and the shape of before, {one.shape}", other.shape)
     seeds, points = one.shape
     of_point = (other - one).mean(axis=0)
-    of_training = (other - one).mean(axis=1)
+    between = Spread.of(one, other)
+    if least is not None and least.variance > between.variance:
+        between = least
     added = points + 2
     middle = float(of_point.sum() / added)
     point_part = float(((of_point**2).sum() + 1) / added - middle**2) / added
-    training_part = float(of_training.var(ddof=1)) / seeds
+    training_part = between.variance / seeds
     error = math.sqrt(point_part + training_part)
-    freedom = error**4 / (point_part**2 / (points + 1) + training_part**2 / (seeds - 1))
+    freedom = error**4 / (point_part**2 / (points + 1) + training_part**2 / between.freedom)
     half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
     gains, losses = _signs(other - one)
     of_images = min(1.0, 2 * float(exact_mcnemar(max(gains, losses), min(gains, losses))))
