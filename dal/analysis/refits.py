@@ -79,15 +79,15 @@ def refit_effect(base: Arm, arm: Arm) -> RefitEffect | None:
     numbers = np.unique(truth[kept])
     by_class = [[right[:, truth == number] for right in test] for number in numbers]
     # A few trainings can agree on a class by chance.
-    least = Spread.mean([Spread.of(*pair) for pair in by_class])
-    recalls = [crossed(*pair, least) for pair in by_class]
+    least = Spread.mean([Spread.of(before, after) for before, after in by_class])
+    recalls = [crossed(before, after, least) for before, after in by_class]
     adjusted = holm([recall.p for recall in recalls])
-    whole = crossed(*(right[:, kept] for right in test))
+    whole = crossed(test[0][:, kept], test[1][:, kept])
     return RefitEffect(
         arm=arm,
         seeds=len(seeds),
         test=whole,
-        labeled=crossed(*labeled),
+        labeled=crossed(labeled[0], labeled[1]),
         labels_out=int(out.sum()),
         classes=[
             ClassChange(int(number), recall, float(p))

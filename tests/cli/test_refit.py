@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 
 import numpy as np
 import pytest
@@ -47,6 +48,11 @@ def run(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "run")
 
 
+@pytest.fixture(scope="module")
+def load_once():
+    return cache(command.load_run)
+
+
 def trainings(run):
     return {path.stem: json.loads(path.read_text())["trainings"] for path in (run / "refit").iterdir()}
 
@@ -87,7 +93,9 @@ def test_trainings_are_made_once_an_interrupt_keeps_them_and_the_page_shows_them
     assert "Without the 10 labels of round 1, test accuracy" in queries and 'class="refits"' in queries
 
 
-def test_bad_input_is_one_sentence(run, tmp_path, call):
+def test_bad_input_is_one_sentence(trained, tmp_path, call, monkeypatch, load_once):
+    run = trained
+    monkeypatch.setattr(command, "load_run", load_once)
     library = write_run(tmp_path / "library", [0.5])
     (library / "config.yaml").unlink(missing_ok=True)
     for arguments, said in (
@@ -117,7 +125,9 @@ def test_bad_input_is_one_sentence(run, tmp_path, call):
     assert status == 2 and errors[0].startswith("Error: run: expected a run folder")
 
 
-def test_all_labels_and_runs_with_several_classes_per_image_are_refused(run, call, monkeypatch):
+def test_all_labels_and_runs_with_several_classes_per_image_are_refused(trained, call, monkeypatch, load_once):
+    run = trained
+    monkeypatch.setattr(command, "load_run", load_once)
     monkeypatch.setattr(command, "left_out", lambda arm: np.ones(20, dtype=bool))
     status, _, errors = call("explain", run, "--refit", "without=1")
     assert status == 2 and "expected to leave a part of the labels out, got all 20 labels of the run." in errors[0]
