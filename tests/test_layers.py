@@ -141,6 +141,7 @@ def test_analysis_and_reports_read_folders_without_torch():
         "journal",
         "layout",
         "reader",
+        "refits",
         "round",
         "saved_config",
         "state",

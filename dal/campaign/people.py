@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dal.campaign.people_state import PeopleState
+from dal.campaign.people_state import PeopleState, merged
 from dal.campaign.training_round import Setting, train_round
 from dal.costs.ledger import Ledger
 from dal.errors import DalError, WaitingForAnswers
@@ -184,7 +184,7 @@ class _PeopleCampaign:
         setting = replace(
             self.setting,
             campaign=_with_measured_rules(self.setting.campaign, records.rows, learner),
-            test=None if test is None else self.state.merged(test, fold),
+            test=None if test is None else merged(test, fold),
         )
         train_round(learner, setting, facts)
         self.arrived_before = 0

@@ -220,11 +220,12 @@ class PeopleState:
         values = zip(new.tolist(), pool.labels(new).tolist(), strict=True)
         return [Labeled(round, rank, i, ids[i], label, scores.get(i)) for rank, (i, label) in enumerate(values)]
 
-    def merged(self, test: ImageData, fold: Fold) -> ImageData:
-        """Return a given test set, with the labels of merged classes changed."""
-        into = torch.tensor([fold.classes.merged(number) for number in range(len(fold.classes.names))])
-        labels = torch.where(test.labels >= 0, into[test.labels.clamp(min=0)], test.labels)
-        return replace(test, labels=labels)
+
+def merged(test: ImageData, fold: Fold) -> ImageData:
+    """Return a given test set, with the labels of merged classes changed."""
+    into = torch.tensor([fold.classes.merged(number) for number in range(len(fold.classes.names))])
+    labels = torch.where(test.labels >= 0, into[test.labels.clamp(min=0)], test.labels)
+    return replace(test, labels=labels)
 
 
 def suggestions(logits: Tensor, fold: Fold) -> list[tuple[str | None, float | None]]:

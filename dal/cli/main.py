@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from dal.cli.arguments import parse, run_and_overrides
+from dal.cli.explain_arguments import add_explain, is_refit
 from dal.cli.failures import explanation
 from dal.cli.parser import Parser, number, whole_number
 from dal.cli.people_arguments import add_people
@@ -26,6 +27,7 @@ _EPILOG = """examples:
   dal report runs --target 0.95 --prices label=0.1 gpu_hour=2     labels and money to reach an accuracy
   dal compare runs                                          statistics of acquisition functions, and an HTML page
   dal explain runs/digits/margin/seed0                      what a run learned and lost, and what to collect next
+  dal explain runs/digits/margin/seed0 --refit width=2      is its network too narrow? A training that tells
   dal rank runs/digits/margin/seed0 acquisition=bald        what to label next
   dal order runs/digits/margin/seed0                        the same labels in other orders: did the order matter?
   dal label photos --classes cat,dog,bird                   label your images on a page while a model trains
@@ -105,7 +107,7 @@ def _dispatch(arguments: list[str]) -> int:
 
         return run_command(arguments[1:])
     options = parse_command(arguments)
-    if options.command in _READERS:
+    if options.command in _READERS and not is_refit(options):
         return _read_runs(options)
     if options.command in _PEOPLE:
         return _people(options)
@@ -118,6 +120,11 @@ def _dispatch(arguments: list[str]) -> int:
         from dal.cli.order import order_command
 
         order_command(options.run, options.seeds, options.orders)
+        return 0
+    if options.command == "explain":
+        from dal.cli.refit import refit_command
+
+        refit_command(options.run, options.refit, 3 if options.seeds is None else options.seeds)
         return 0
     from dal.cli.rank import rank_command
 
@@ -242,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="show the labels and money to reach this test accuracy, such as 0.95 (default: campaign.target)",
     )
-    _add_explain(commands.add_parser("explain", help="what a run learned and lost and what to collect next, as a page"))
+    add_explain(commands.add_parser("explain", help="what a run learned and lost and what to collect next, as a page"))
     order = commands.add_parser("order", help="train the labels of a run in other orders, and compare the accuracies")
     order.add_argument("run", metavar="RUN", help="run folder")
     order.add_argument("--seeds", type=whole_number, default=10, metavar="N", help="trainings per order (default: 10)")
@@ -257,20 +264,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands.add_parser("compare", help="statistics of acquisition functions that share their seeds"))
     add_people(commands)
     return parser
-
-
-def _add_explain(explain: argparse.ArgumentParser) -> None:
-    explain.add_argument("run", metavar="RUN", help="run folder")
-    explain.add_argument("--output", metavar="FOLDER", help="output folder (default: RUN/explain)")
-    explain.add_argument(
-        "--no-images",
-        dest="images",
-        action="store_false",
-        help="leave out thumbnails of images, which can be personal data",
-    )
-    explain.add_argument(
-        "--watch", action="store_true", help="draw the page again after each round, until the run is done or Ctrl-C"
-    )
 
 
 def _add_compare(compare: argparse.ArgumentParser) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,10 @@ from rich.table import Table
 
 from dal.analysis.diagnosis.read import read_history
 from dal.analysis.label_order import AT_ONCE, ORDERS, RANDOM, OrderEffect, effects, permutation, verdict
-from dal.campaign.people_state import restore_with_people
 from dal.campaign.reordered import LabelsOfRun, train_in_order
-from dal.config.saved_run import config_to_rank
-from dal.config.schema import Built, build
-from dal.data import load
-from dal.data.images import ImageSplits
+from dal.cli.labels_of_run import load_run
 from dal.errors import DalError, bad_value, unknown_choice
-from dal.labeling.people.oracle import People
 from dal.runs.files.atomic import write_text
-from dal.runs.records import Records
-from dal.runs.restored import read_run_folder
 from dal.runs.round import Round
 from dal.runtime.console import SafeConsole
 from dal.training.trainer.lightning import termination
@@ -48,14 +40,8 @@ def order_command(run: str, seeds: int = 10, orders: Sequence[str] = ()) -> Path
         if name not in ORDERS:
             raise unknown_choice("--orders", ORDERS, name)
     path = Path(run)
-    built = build(config_to_rank(path, []))
-    splits = load(built.data)
-    records = read_run_folder(path, splits.fingerprint())
-    if not records.rows:
-        raise DalError(f"run: {run!r} has no trained round yet. Wait for it, or resume it with dal run.")
-    labels = _labels_of(built, splits, records, path)
-    if splits.test is None and labels.test is None:
-        raise DalError(f"run: expected a run with a test set, got none in {run!r}. Orders are compared on a test set.")
+    loaded = load_run(path, "Orders")
+    labels = loaded.labels
     console = SafeConsole(soft_wrap=True)
     ease = _ease(path, labels, console)
     wanted = [name for name in ORDERS if name in (orders or ORDERS) or name == RANDOM]
@@ -63,13 +49,14 @@ def order_command(run: str, seeds: int = 10, orders: Sequence[str] = ()) -> Path
     file = path / "order" / "order.csv"
     done = _read(file, _key(labels))
     left = [(name, seed) for seed in range(seeds) for name in wanted if (name, seed) not in done]
-    console.print(_bill(records.rows, len(left)))
+    console.print(_bill(loaded.rows, len(left)))
     with Progress(console=console, transient=True) as progress, termination():
         task = progress.add_task("trainings", total=len(wanted) * seeds, completed=len(wanted) * seeds - len(left))
         for name, seed in left:
-            learner = replace(built, seed=seed).learner(splits)
             positions = permutation(name, np.asarray(labels.labels), ease, seed).tolist()
-            done[name, seed] = train_in_order(learner, labels, positions, splits.test, at_once=name == AT_ONCE)
+            done[name, seed] = train_in_order(
+                loaded.learner(seed), labels, positions, loaded.splits.test, at_once=name == AT_ONCE
+            )
             _write(file, done, _key(labels))
             progress.advance(task)
     found = effects({name: np.array([done[name, seed] for seed in range(seeds)]) for name in wanted})
@@ -77,30 +64,6 @@ def order_command(run: str, seeds: int = 10, orders: Sequence[str] = ()) -> Path
     console.print(verdict(found, seeds))
     console.print(f"Written: {file}")
     return file
-
-
-def _labels_of(built: Built, splits: ImageSplits, records: Records, path: Path) -> LabelsOfRun:
-    learner, oracle = built.learner(splits), built.oracle_for(splits)
-    if isinstance(oracle, People):
-        learner = restore_with_people(learner, replace(oracle, folder=path), built.campaign, records)
-    else:
-        learner.restore(records)
-    indices, labels = learner.data.trainable((learner.pool.labeled, learner.pool.labels(learner.pool.labeled)))
-    rounds = learner.pool.rounds(indices)
-    fitted = rounds < len(records.rows)
-    sizes = [int((rounds == number).sum()) for number in range(len(records.rows))]
-    updates = [row.updates for row in records.rows]
-    test = None if learner.test is None else (learner.test[0].tolist(), learner.test[1].tolist())
-    # A round without new labels of its own adds its updates to the round before.
-    kept_sizes: list[int] = []
-    kept_updates: list[int] = []
-    for size, count in zip(sizes, updates, strict=True):
-        if size or not kept_sizes:
-            kept_sizes.append(size)
-            kept_updates.append(count)
-        else:
-            kept_updates[-1] += count
-    return LabelsOfRun(indices[fitted].tolist(), labels[fitted].tolist(), kept_sizes, kept_updates, test)
 
 
 def _ease(path: Path, run: LabelsOfRun, console: SafeConsole) -> NDArray[np.float64] | None:

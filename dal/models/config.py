@@ -54,7 +54,8 @@ class ModelConfig:
     input_size: int | None = None
     """Side length in pixels to which images are resized for the backbone; null keeps their size."""
     backbone_options: dict[str, Any] = field(default_factory=lambda: {})  # noqa: PIE807 - the help reads its body
-    """Numbers for timm's create_model (+model.backbone_options.drop_path_rate=0.1), for timm/NAME only."""
+    """Numbers for timm's create_model (+model.backbone_options.drop_path_rate=0.1) with timm/NAME, or width and depth
+    of small_cnn."""
     freeze_backbone: bool = False
     """Whether to train only the head, on backbone features that are computed once."""
     ensemble_size: int = 1
@@ -85,11 +86,12 @@ class ModelConfig:
         """
         if self.final_backbone is None:
             return None
+        is_same_kind = self.final_backbone.partition("/")[0] == self.backbone.partition("/")[0]
         return replace(
             self,
             backbone=self.final_backbone,
             weights=self.final_weights,
-            backbone_options=self.backbone_options if self.final_backbone.startswith("timm/") else {},
+            backbone_options=self.backbone_options if is_same_kind else {},
             freeze_backbone=False,
             ensemble_size=1,
             final_backbone=None,
@@ -107,9 +109,9 @@ class ModelConfig:
 
         ``statistics`` are the mean and standard deviation with which the images are normalized.
         """
-        for_timm: dict[str, Any] = {"options": self.backbone_options, "statistics": statistics}
+        more: dict[str, Any] = {"options": self.backbone_options, "statistics": statistics}
         backbones = [
-            build_backbone(self.backbone, image_shape, self.weights, self.backbone_dropout, self.input_size, **for_timm)
+            build_backbone(self.backbone, image_shape, self.weights, self.backbone_dropout, self.input_size, **more)
             for _ in range(self.ensemble_size)
         ]
         options: dict[str, Any] = {name: getattr(self, name) for name in _PASSED_ON}

@@ -44,6 +44,8 @@ def test_a_run_waits_goes_on_and_is_replayed(tmp_path, capsys):
     torch.set_num_threads(threads)
     assert status == 0 and "Replayed 3 rounds: 25 asked points, 25 labels, the same weights." in out
     assert call(capsys, "rank", str(folder), "--top", "2")[0] == 0
+    status, out, _ = call(capsys, "explain", str(folder), "--refit", "without=1", "--seeds", "2")
+    assert status == 0 and "4 trainings on 25 labels with" in out and "Without the 10 labels of round 1, test" in out
     status, _, err = call(capsys, "replay", str(folder), "--to", "7")
     assert status == 2 and "--to: expected a finished round from 0 to 2, got 7." in err
     journal = folder / "answers.jsonl"

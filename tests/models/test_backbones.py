@@ -239,3 +239,21 @@ def test_the_trial_of_an_image_changes_neither_mode_nor_weights():
     assert all(module.training for module in tried.modules())
     pairs = zip(tried.state_dict().values(), plain.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_width_and_depth_of_small_cnn():
+    def sizes(**options):
+        return [tuple(p.shape) for p in build_backbone("small_cnn", (1, 8, 8), options=options).parameters()]
+
+    assert sizes(width=1, depth=2) == sizes()
+    assert sizes(width=0.01) == [(1, 1, 3, 3), (1,), (1, 1, 3, 3), (1,), (1, 4), (1,)]
+    assert sizes(width=2)[-2:] == [(256, 256), (256,)]
+    assert len(sizes(depth=4)) == len(sizes()) + 4
+    built = build_backbone("small_cnn", (1, 8, 8), options={"width": 0.5, "depth": 3})
+    assert built(torch.ones(2, 1, 8, 8)).shape == (2, built.num_features) == (2, 64)
+    for options, message in (
+        ({"width": 0}, r"model.backbone_options.width: expected a number above 0"),
+        ({"depth": 2.5}, r"model.backbone_options.depth: expected a whole number of at least 2, got 2.5"),
+    ):
+        with pytest.raises(DalError, match="^" + message):
+            build_backbone("small_cnn", (1, 8, 8), options=options)

@@ -108,7 +108,7 @@ def test_options_reach_timm():
         ),
         (
             options(a=1) | {"backbone": "small_cnn"},
-            r"model.backbone_options: expected no options with backbone=small_cnn",
+            r"model.backbone_options: expected only width and depth with backbone=small_cnn",
         ),
         ({"weights": "IMAGENET1K_V1"}, r"weights: expected null, DEFAULT or a path ending in .pt or .pth"),
     ],

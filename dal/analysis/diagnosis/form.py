@@ -45,8 +45,8 @@ _SHAPES: dict[str, tuple[str, str]] = {
     "labeled_log_prob": ("L", "f"),
     "labeled_margin": ("L", "f"),
     "labeled_before": ("L", "f"),
-    "pool_counts": ("C", "i"),
-    "pool_probabilities": ("C", "f"),
+    "pool_counts": ("Q", "i"),
+    "pool_probabilities": ("Q", "f"),
     "pool_size": ("", "i"),
     "layer_names": ("K", "U"),
     "layer_norm": ("K", "f"),
@@ -89,6 +89,9 @@ def _wrong(record: Record) -> str | None:
             return name
     if sizes.get("C", 0) > _MOST_CLASSES or (sizes.get("T", 0) and "test_index" not in record):
         return "test_log_prob"
+    # The model of the round before, which counts the pool, may lack classes that people added since.
+    if sizes.get("Q", 0) > sizes.get("C", _MOST_CLASSES):
+        return "pool_counts"
     for together in _TOGETHER:
         there = [name for name in together if name in record]
         if there and len(there) < len(together):

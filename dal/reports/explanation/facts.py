@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dal import __version__
+from dal.analysis.refits import RefitEffect, refit_effects
 from dal.analysis.round_costs import common_prices, round_costs
 from dal.runs.reader import Run
+from dal.runs.refits import read_arms
 from dal.runs.round import in_words
 
 Floats = NDArray[np.float64]
@@ -40,6 +42,8 @@ class Facts:
     version: str = __version__
     no_images: str = ""
     """Why there are no thumbnails, as a sentence."""
+    refits: Sequence[RefitEffect] = ()
+    """What `dal explain --refit` measured."""
 
     @property
     def title(self) -> str:
@@ -68,6 +72,7 @@ def facts_of(run: Run, no_images: str = "") -> Facts:
         money=costs["money"].cumsum(),
         currency="" if prices is None else prices.currency,
         no_images=no_images,
+        refits=refit_effects(read_arms(run.path)),
     )
 
 

@@ -20,8 +20,10 @@ from dal.reports.explanation.drawing import (
     row_height,
 )
 from dal.reports.explanation.elements import absent, figure_element, verdicts
+from dal.reports.explanation.refits_part import refit_parts
 from dal.reports.explanation.view import Section, View, shortened
 from dal.reports.offline.markup import plotly_text
+from dal.runs.refits import DEPTH, WIDTH
 from dal.runs.wilson import wilson_interval
 
 KEY, TITLE = "network", "The network"
@@ -37,7 +39,7 @@ the accuracy of a linear readout of it on so many test points, from 0 to 1."""
 
 def network_section(view: View) -> Section:
     """Return the section."""
-    parts, figures = [verdicts(view.of(*DETECTORS))], {}
+    parts, figures = [verdicts(view.of(*DETECTORS)), *refit_parts(view, WIDTH, DEPTH)], {}
     layers = [one for one in view.history.layers if one is not None]
     for key, title, caption, name in (
         (

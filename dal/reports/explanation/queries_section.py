@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from dal.reports.explanation.drawing import Spec, color_bar, figure, heat, rounds_axis, row_height
 from dal.reports.explanation.elements import absent, figure_element, paragraph, table_element, verdicts
+from dal.reports.explanation.refits_part import refit_parts
 from dal.reports.explanation.view import Section, View
+from dal.runs.refits import CLASS, ROUND
 
 KEY, TITLE = "queries", "What the queries did"
 DETECTORS = ("queries", "information", "association")
@@ -22,6 +24,7 @@ test loss of the class with the query minus without it, in nats. Above 0, the qu
 def queries_section(view: View) -> Section:
     """Return the section."""
     parts, figures = [verdicts(view.of(*DETECTORS)), paragraph(view.left_out, "caption")], {}
+    parts += refit_parts(view, ROUND, CLASS)
     bits = surprise(view)
     title = "Surprise of the labels, by class and round"
     if np.isnan(bits).all():
