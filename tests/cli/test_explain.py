@@ -119,7 +119,7 @@ def test_a_run_of_the_library_has_a_page_without_thumbnails(run, capsys):
     (run / "config.yaml").write_text("seed: 1\nnote: whatever tells this run from others\n")
     status, out, err = call(capsys, run)
     assert (status, err.replace("Loading PyTorch and Lightning ...\n", "")) == (0, "")
-    assert out.startswith("unknown on run, seed 1")
+    assert out.startswith("run, seed 1")
     text = (run / "explain" / "report.html").read_text()
     assert "because the run does not name its data set. Pass images to explain()." in text
 

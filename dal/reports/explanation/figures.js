@@ -40,7 +40,7 @@ function layoutOf(spec, width) {
     const step = Math.ceil(layout.xaxis.tickvals.length / 7);
     for (const key of ["tickvals", "ticktext"]) layout.xaxis[key] = layout.xaxis[key].filter((_, i) => i % step === 0);
   }
-  if (spec.align) alignRounds(layout, small);
+  if (spec.align) alignRounds(layout, small, spec.ends);
   if (spec.multiples && small) stackMultiples(layout, spec.multiples);
   return themed({
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -58,7 +58,7 @@ function layoutOf(spec, width) {
 }
 
 /** Give all figures by round the same left and right ends, so that their columns line up. */
-function alignRounds(layout, small) {
+function alignRounds(layout, small, ends) {
   const left = small ? Math.min(16 + 6.2 * longestName(), 92) : Math.min(22 + 7 * longestName(), 175);
   const right = small ? 46 : 118;
   layout.margin = { ...layout.margin, l: left, r: right };
@@ -67,7 +67,8 @@ function alignRounds(layout, small) {
   if (small && layout.yaxis.ticktext)
     layout.yaxis.ticktext = layout.yaxis.ticktext.map((text) => {
       const letters = lettersOf(text);
-      return letters.length < 13 ? text : letters.slice(0, 11).join("") + "…";
+      if (letters.length < 13) return text;
+      return ends ? "…" + letters.slice(-11).join("").replace(/^…/, "") : letters.slice(0, 11).join("") + "…";
     });
 }
 

@@ -202,14 +202,16 @@ def test_headlines_are_at_most_six_and_each_detector_comes_before_a_second_of_an
     many = [Finding("learned", f"Lost {i}.", 10.0 - i) for i in range(9)]
     detected = [
         Detected("learned", "Classes that were lost", tuple(reversed(many)), "", ""),
-        Detected("merge", "Pairs", (Finding("merge", "A pair.", 0.6), Finding("merge", "A fact.", 0.1)), "", ""),
+        Detected("merge", "Pairs", (Finding("merge", "A pair.", 0.6), Finding("merge", "A detail.", 0.1)), "", ""),
+        Detected("stability", "Layers", (Finding("stability", "A fact.", 0.1),), "", ""),
+        Detected("association", "Labels", (Finding("association", "Labels help.", 0.0),), "", ""),
         Detected("onset", "Overfitting", (), "None.", ""),
         Detected("capacity", "Capacity", (), "No features.", "", unknown=True),
     ]
     said = headlines(detected)
     assert [finding.sentence for finding in said.findings] == [*(f"Lost {i}." for i in range(5)), "A pair."]
     assert [finding.sentence for finding in said.notes] == ["A fact."]
-    assert (len(said.findings), said.more) == (MOST, 4)
+    assert (len(said.findings), said.more) == (MOST, 5)
     assert said.quiet_sentence == "Nothing found: overfitting." and [one.title for one in said.unknown] == ["Capacity"]
 
 
