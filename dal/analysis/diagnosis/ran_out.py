@@ -71,6 +71,7 @@ def detect(history: History) -> Detected:
         unknown=none_known and not findings,
         silenced=(reason,) if reason and findings else (),
         tables={"pool": table},
+        lack=_few_points(history, last) if none_known else None,
     )
 
 
@@ -198,6 +199,13 @@ def _why_unknown(history: History, round: int, numbers: list[int]) -> str:
         f"It cannot be told for {names}: on the test set, the lower 95 % limit of the recall is below "
         f"{percent(RAN_OUT_RECALL)}."
     )
+
+
+def _few_points(history: History, round: int) -> Lack | None:
+    counts, needed = _pool(history, round), least_points(history.num_classes)
+    assert counts is not None
+    is_few = round and history.tested[round - 1].any() and counts.sum() < needed
+    return Lack("too few points in the pool", int(counts.sum()), needed) if is_few else None
 
 
 def _unknown(reason: str, lack: Lack, tables: dict[str, pd.DataFrame] | None = None) -> Detected:

@@ -59,7 +59,8 @@ function layoutOf(spec, width) {
 
 /** Give all figures by round the same left and right ends, so that their columns line up. */
 function alignRounds(layout, small, ends) {
-  const left = small ? Math.min(16 + 6.2 * longestName(), 92) : Math.min(22 + 7 * longestName(), 175);
+  const most = ends ? 18 : 12;  // letters of a name on a small screen
+  const left = small ? Math.min(16 + 6.2 * longestName(), 18 + 6.2 * most) : Math.min(22 + 7 * longestName(), 175);
   const right = small ? 46 : 118;
   layout.margin = { ...layout.margin, l: left, r: right };
   layout.yaxis = { ...layout.yaxis, automargin: false };
@@ -67,8 +68,8 @@ function alignRounds(layout, small, ends) {
   if (small && layout.yaxis.ticktext)
     layout.yaxis.ticktext = layout.yaxis.ticktext.map((text) => {
       const letters = lettersOf(text);
-      if (letters.length < 13) return text;
-      return ends ? "…" + letters.slice(-11).join("").replace(/^…/, "") : letters.slice(0, 11).join("") + "…";
+      if (letters.length <= most) return text;
+      return ends ? "…" + letters.slice(1 - most).join("") : letters.slice(0, most - 1).join("") + "…";
     });
 }
 

@@ -47,9 +47,9 @@ class Headlines:
     @property
     def verdict(self) -> str:
         """One sentence if there is no finding, or an empty text. It says nothing if no detector could tell."""
-        return (
-            "" if self.findings or not (self.quiet or self.notes) else "No detector found anything that needs action."
-        )
+        if self.findings or (self.unknown and not self.quiet and not self.notes):
+            return ""
+        return "No detector found anything that needs action."
 
     @property
     def quiet_sentence(self) -> str:

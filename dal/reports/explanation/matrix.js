@@ -185,6 +185,6 @@ function showCell(round) {
     if (round.predicted && spec.label[point] === i && round.predicted[point] === j) found.push(point);
   const shown = found.length && found.length < count ? ` ${found.length} of them:` : "";
   said.innerHTML = `Round ${round.round}: ${count} of ${round.totals[i]} images of <b>${spec.classes[i]}</b> are called ` +
-    `<b>${spec.classes[j]}</b>.${round.predicted ? shown : " The run has no record of which ones."}`;
+    `<b>${spec.classes[j]}</b>.${round.predicted ? shown : i !== j && count ? " The run has no record of which ones." : ""}`;
   strip.replaceChildren(said, ...found.map((point) => thumbnail("confusion", spec.tiles[point], spec.ids[point])));
 }

@@ -29,7 +29,7 @@ from dal.runs.wilson import wilson_interval
 KEY, TITLE = "network", "The network"
 DETECTORS = ("stability", "capacity")
 
-_SHORT, _MOST_TICKS = 14, 48
+_SHORT, _MOST_TICKS = 18, 48
 """Letters of the name of a layer below a figure, and most of these names."""
 
 CHURN = ("round", "of", "points", "share", "low", "high")
@@ -161,6 +161,7 @@ def _churn(view: View, churn: pd.DataFrame) -> Spec:
         key=False,
         yaxis=axis("Changed predictions (%)", rangemode="tozero"),
         align="rounds",
+        ends=True,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from dal.analysis.diagnosis.words import p_value
 from dal.analysis.label_order import (
     INTERVAL,
     LEAST_FOR_INTERVAL,
@@ -56,7 +57,7 @@ def _table(found: Sequence[OrderEffect], seeds: int) -> str:
             percent(one.final),
             percent(one.on_the_way),
             "–" if one.order == RANDOM else difference_of(one),
-            "–" if math.isnan(one.p) else f"{one.p:.2g}",
+            "–" if math.isnan(one.p) else escape(p_value(one.p).removeprefix("p ").removeprefix("= ")),
         ]
         for one in found
     ]
