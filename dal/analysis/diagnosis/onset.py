@@ -54,7 +54,7 @@ def detect(history: History) -> Detected:
     tables = {"checks": _curves(checked)}
     usable = [(n, c) for n, c in checked if len(c.updates) > 1 and c.held_out_loss.shape[1] >= ONSET_LEAST_POINTS]
     if not usable:
-        quiet, lack = NO_CHECKS, Lack("no checks during training: see diagnosis.checks")
+        quiet, lack = NO_CHECKS, Lack("no checks during training, set diagnosis.checks")
         if checked:
             points = max(checks.held_out_loss.shape[1] for _, checks in checked)
             lack = Lack("too few held-out points", points, ONSET_LEAST_POINTS)

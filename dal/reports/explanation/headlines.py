@@ -20,15 +20,18 @@ class Unknown:
     """Detectors that cannot tell for the same kind of reason."""
 
     label: str
-    """The reason, such as ``Cannot be told yet (too few rounds: 2 of 4)``."""
+    """``Cannot be told``, with ``yet`` if more rounds can tell."""
     detected: tuple[Detected, ...]
+    kind: str = ""
+    """What they lack, such as ``too few rounds: 2 of 4``."""
     why: str = ""
     """The whole reason of a detector that shares it with no other."""
 
     @property
     def sentence(self) -> str:
         """The line of the terminal."""
-        return f"{self.label}: {_listed([one.title for one in self.detected])}.{self.why and f' {self.why}'}"
+        titles = _listed([one.title for one in self.detected])
+        return f"{self.label}{self.kind and f' ({self.kind})'}: {titles}.{self.why and f' {self.why}'}"
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,12 @@ def _repeats(finding: Finding, lost: set[int]) -> bool:
 def _unknown(detected: Sequence[Detected], finished: bool) -> Unknown:
     lacks = [one.lack for one in detected if one.lack is not None]
     if not lacks:
-        return Unknown("Cannot be told", tuple(detected), detected[0].quiet)
+        return Unknown("Cannot be told", tuple(detected), why=detected[0].quiet)
     there = [lack.there for lack in lacks if lack.there is not None]
     needed = sorted({lack.needed for lack in lacks if lack.needed is not None})
     numbers = f": {max(there)} of {' to '.join(map(str, dict.fromkeys((needed[0], needed[-1]))))}" if needed else ""
     yet = " yet" if needed and not finished else ""
-    return Unknown(f"Cannot be told{yet} ({lacks[0].what}{numbers})", tuple(detected))
+    return Unknown(f"Cannot be told{yet}", tuple(detected), f"{lacks[0].what}{numbers}")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -129,13 +129,17 @@ def _headlines(said: Headlines, detected: Sequence[Detected], facts: Facts) -> s
     parts.append(paragraph(said.verdict))
     parts.append(paragraph(said.more_sentence, "caption"))
     if said.notes:
-        lines = "".join(f"<li>{chip(one.detector)} <span>{prose(one.sentence)}</span></li>" for one in said.notes)
-        parts.append(f'<div class="row"><h3>Also seen</h3><ul class="unknowns">{lines}</ul></div>')
+        notes = "".join(f"<li>{chip(one.detector)} <span>{prose(one.sentence)}</span></li>" for one in said.notes)
+        parts.append(f'<div class="row"><h3>Also seen</h3><ul class="unknowns">{notes}</ul></div>')
     if said.quiet:
         chips = "".join(chip(one.detector) for one in said.quiet)
         parts.append(f'<div class="row"><h3>Nothing found</h3><div class="chips">{chips}</div></div>')
+    rows: dict[str, list[str]] = {}
     for line in said.unknown_lines(facts.finished):
         chips = "".join(chip(one.detector) for one in line.detected)
+        kind = f"<span>{prose(line.kind[:1].upper() + line.kind[1:])}:</span>" if line.kind else ""
         why = f"<span>{prose(line.why)}</span>" if line.why else ""
-        parts.append(f'<div class="row"><h3>{prose(line.label)}</h3><div class="chips">{chips}{why}</div></div>')
+        rows.setdefault(line.label, []).append(f'<div class="chips">{kind}{chips}{why}</div>')
+    for label, lines in rows.items():
+        parts.append(f'<div class="row"><h3>{label}</h3><div class="unknowns">{"".join(lines)}</div></div>')
     return "\n".join(part for part in parts if part)

@@ -266,7 +266,7 @@ def test_detectors_with_the_same_kind_of_reason_share_a_line():
         "Cannot be told: stalls. It cannot be told for x.",
     ]
     finished = headlines(detected).unknown_lines(finished=True)
-    assert finished[0].label == "Cannot be told (too few rounds: 2 of 3 to 4)"
+    assert finished[0].label == "Cannot be told" and finished[0].kind == "too few rounds: 2 of 3 to 4"
     read = Read(page(history := history_of(rounds=2, classes=3, test=5, layers=0), detected, facts_of(history)))
     assert "Two rounds are too few." in read.sections["classes"]
     assert "Two rounds are too few." not in read.sections["headlines"]
