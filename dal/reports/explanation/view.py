@@ -181,7 +181,7 @@ def layer_labels(names: Sequence[str], most: int = _NAME_LENGTH) -> list[str]:
     >>> layer_labels(["backbone.layers.0", "backbone.layers.3", "head"])
     ['layers.0', 'layers.3', 'head']
     >>> layer_labels(["backbone.layer1.0.conv1", "backbone.encoder_of_patches.mlp.fc", "head"], most=12)
-    ['…r1.0.conv1', '…hes.mlp.fc', 'head']
+    ['…er1.0.conv1', '…ches.mlp.fc', 'head']
     """
     labels = list(names)
     while True:
