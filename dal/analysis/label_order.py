@@ -32,6 +32,9 @@ MARGIN = 0.005
 """Accuracies that differ by less are equivalent."""
 ALPHA = 0.05
 LEAST_SEEDS = 5
+LEAST_FOR_INTERVAL = 3
+"""With two seeds, a t interval is 13 times as wide as the difference between them, and says nothing."""
+INTERVAL = "half the width of the 95 % t interval of the paired differences over seeds, one order at a time"
 
 
 def permutation(order: str, labels: Ints, ease: Floats | None, seed: int) -> Ints:
@@ -66,9 +69,9 @@ class OrderEffect:
     """Mean accuracy over the rounds; NaN for all labels at once."""
     difference: float
     half_width: float
-    """Of the 95 % t interval of the paired differences."""
+    """Of the 95 % t interval of the paired differences; NaN with fewer than LEAST_FOR_INTERVAL seeds."""
     p: float
-    """Two-sided paired t test, with Holm's correction over the orders."""
+    """Two-sided paired t test, with Holm's correction over the orders; NaN where ``half_width`` is."""
     p_equivalent: float
     """The larger p of two one-sided t tests that the difference is within the margin."""
 
@@ -96,11 +99,38 @@ def effects(curves: Mapping[str, Floats]) -> list[OrderEffect]:
             found.append(OrderEffect(order, float(final[order].mean()), way, 0.0, 0.0, math.nan, math.nan))
             continue
         differences = paired_differences(final[order], final[RANDOM])
-        mean, half = mean_and_interval(differences)
-        p = float(adjusted[others.index(order)])
+        is_enough = len(differences) >= LEAST_FOR_INTERVAL
+        mean, width = mean_and_interval(differences)
+        half = float(width) if is_enough else math.nan
+        p = float(adjusted[others.index(order)]) if is_enough else math.nan
         equivalent = p_of_equivalence(differences, MARGIN)
-        found.append(OrderEffect(order, float(final[order].mean()), way, float(mean), float(half), p, equivalent))
+        found.append(OrderEffect(order, float(final[order].mean()), way, float(mean), half, p, equivalent))
     return found
+
+
+def difference_of(effect: OrderEffect) -> str:
+    """Return a difference in points with its interval, for a table.
+
+    >>> difference_of(OrderEffect("reversed", 0.9, 0.8, 0.0012, 0.0034, 0.5, 0.2))
+    '+0.12 ± 0.34'
+    """
+    spread = "" if math.isnan(effect.half_width) else f" ± {100 * effect.half_width:.2f}"
+    return f"{100 * effect.difference:+.2f}{spread}"
+
+
+def common_seeds(done: Mapping[tuple[str, int], Sequence[float]]) -> dict[str, Floats]:
+    """Return (S, R) accuracies by order, of the seeds that all orders have; empty without such a seed or random order.
+
+    >>> sorted(common_seeds({("random", 0): [0.5], ("random", 1): [0.6], ("reversed", 1): [0.7]}))
+    ['random', 'reversed']
+    """
+    seeds: dict[str, set[int]] = {}
+    for order, seed in done:
+        seeds.setdefault(order, set()).add(seed)
+    shared = sorted(set.intersection(*seeds.values())) if seeds else []
+    if not shared or RANDOM not in seeds:
+        return {}
+    return {order: np.array([done[order, seed] for seed in shared]) for order in ORDERS if order in seeds}
 
 
 def p_of_equivalence(differences: Floats, margin: float) -> float:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,16 +13,25 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dal.analysis.diagnosis.read import read_history
-from dal.analysis.label_order import AT_ONCE, ORDERS, RANDOM, OrderEffect, effects, permutation, verdict
+from dal.analysis.label_order import (
+    AT_ONCE,
+    INTERVAL,
+    LEAST_FOR_INTERVAL,
+    ORDERS,
+    RANDOM,
+    OrderEffect,
+    difference_of,
+    effects,
+    permutation,
+    verdict,
+)
 from dal.campaign.reordered import LabelsOfRun, train_in_order
 from dal.cli.labels_of_run import load_run
 from dal.errors import DalError, bad_value, unknown_choice
-from dal.runs.files.atomic import write_text
+from dal.runs.order_file import Schedule, order_file, read_orders, write_orders
 from dal.runs.round import Round
 from dal.runtime.console import SafeConsole
 from dal.training.trainer.lightning import termination
-
-Key = tuple[str, int]
 
 
 def order_command(run: str, seeds: int = 10, orders: Sequence[str] = ()) -> Path:
@@ -46,8 +52,9 @@ def order_command(run: str, seeds: int = 10, orders: Sequence[str] = ()) -> Path
     ease = _ease(path, labels, console)
     wanted = [name for name in ORDERS if name in (orders or ORDERS) or name == RANDOM]
     wanted = [name for name in wanted if ease is not None or name not in ("easy_first", "hard_first")]
-    file = path / "order" / "order.csv"
-    done = _read(file, _key(labels))
+    schedule = _schedule(labels)
+    before = read_orders(path)
+    done = before[1] if before is not None and before[0] == schedule else {}
     left = [(name, seed) for seed in range(seeds) for name in wanted if (name, seed) not in done]
     console.print(_bill(loaded.rows, len(left)))
     with Progress(console=console, transient=True) as progress, termination():
@@ -57,25 +64,29 @@ def order_command(run: str, seeds: int = 10, orders: Sequence[str] = ()) -> Path
             done[name, seed] = train_in_order(
                 loaded.learner(seed), labels, positions, loaded.splits.test, at_once=name == AT_ONCE
             )
-            _write(file, done, _key(labels))
+            write_orders(path, schedule, done)
             progress.advance(task)
     found = effects({name: np.array([done[name, seed] for seed in range(seeds)]) for name in wanted})
     console.print(_table(found))
+    if seeds >= LEAST_FOR_INTERVAL:
+        console.print(f"±: {INTERVAL}.")
     console.print(verdict(found, seeds))
-    console.print(f"Written: {file}")
-    return file
+    console.print(f"Written: {order_file(path)}")
+    return order_file(path)
 
 
 def _ease(path: Path, run: LabelsOfRun, console: SafeConsole) -> NDArray[np.float64] | None:
     """Return the mean probability of each label over the rounds that trained on it, or None without records."""
     try:
-        history = read_history(path)
+        trained = [one for one in read_history(path).trained if one is not None]
     except DalError:
+        trained = []
+    if not trained:
         console.print("Easy first and hard first are left out: no round has records for diagnosis.")
         return None
     sums: dict[int, list[float]] = {}
-    for trained in filter(None, history.trained):
-        for index, value in zip(trained.index.tolist(), trained.log_prob.tolist(), strict=True):
+    for one in trained:
+        for index, value in zip(one.index.tolist(), one.log_prob.tolist(), strict=True):
             sums.setdefault(index, []).append(math.exp(value))
     return np.array([np.mean(sums.get(index, [0.5])) for index in run.indices])
 
@@ -85,49 +96,23 @@ def _bill(rows: Sequence[Round], trainings: int) -> str:
     seconds, flops = sum(cost.seconds for cost in train), sum(cost.total_flops for cost in train)
     if not trainings:
         return "All trainings are there already."
+    minutes = round(trainings * seconds / 60)
+    time = f"about {minutes} minute{'' if minutes == 1 else 's'}" if minutes else "less than a minute"
     return (
-        f"{trainings} trainings of all rounds, about {trainings * seconds / 60:.0f} minutes and "
+        f"{trainings} trainings of all rounds, {time} and "
         f"{trainings * flops / 1e12:.2f} TFLOP by this run's own training. Ctrl-C keeps the finished ones."
     )
 
 
-def _key(run: LabelsOfRun) -> str:
-    """Return what the results of a file belong to: the labels and the schedule."""
-    return json.dumps([len(run.indices), run.sizes, run.updates])
-
-
-def _read(file: Path, key: str) -> dict[Key, list[float]]:
-    """Return the finished trainings of these labels."""
-    if not file.is_file():
-        return {}
-    done: dict[Key, dict[int, float]] = {}
-    try:
-        with file.open(encoding="utf-8", newline="") as text:
-            if text.readline().rstrip("\n") != f"# {key}":
-                return {}
-            for row in csv.DictReader(text):
-                done.setdefault((row["order"], int(row["seed"])), {})[int(row["round"])] = float(row["accuracy"])
-    except (KeyError, ValueError, TypeError, OSError) as error:
-        raise DalError(f"order: {str(file)!r} is damaged. Delete it to start again.") from error
-    return {one: [by_round[number] for number in sorted(by_round)] for one, by_round in done.items()}
-
-
-def _write(file: Path, done: dict[Key, list[float]], key: str) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["order", "seed", "round", "accuracy"])
-    for (name, seed), accuracies in sorted(done.items()):
-        writer.writerows([name, seed, number, repr(value)] for number, value in enumerate(accuracies))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, f"# {key}\n{text.getvalue()}")
+def _schedule(run: LabelsOfRun) -> Schedule:
+    return Schedule(len(run.indices), list(run.sizes), list(run.updates))
 
 
 def _table(found: Sequence[OrderEffect]) -> Table:
     table = Table("order", *[_right(name) for name in ("final %", "on the way %", "to random, points", "p (Holm)")])
     for one in found:
         compared = one.order != RANDOM
-        spread = "" if np.isnan(one.half_width) else f" ± {100 * one.half_width:.2f}"
-        difference = f"{100 * one.difference:+.2f}{spread}" if compared else ""
+        difference = difference_of(one) if compared else ""
         way = "" if np.isnan(one.on_the_way) else f"{100 * one.on_the_way:.2f}"
         p = f"{one.p:.2g}" if compared and not np.isnan(one.p) else ""
         table.add_row(ORDERS[one.order], f"{100 * one.final:.2f}", way, difference, p)

@@ -77,6 +77,13 @@ def test_few_seeds_say_nothing():
     assert verdict(found, 4) == "Whether the order matters cannot be told from 4 seeds: at least 5 are needed."
 
 
+def test_two_seeds_have_no_interval_and_no_p_value():
+    for seeds, is_known in ((2, False), (3, True)):
+        found = [one for one in effects(curves({}, 0.002, seeds=seeds)) if one.order != "random"]
+        assert all(np.isfinite([one.half_width, one.p]).all() == is_known for one in found)
+        assert all(("±" in label_order.difference_of(one)) == is_known for one in found)
+
+
 def test_the_difference_is_paired():
     made = curves({}, 0.004)
     found = next(one for one in effects(made) if one.order == "acquired")

@@ -10,7 +10,8 @@ from helpers.toys import toy_data
 from dal import ActiveLearner, run
 from dal.acquisition import BALD, Margin, Random
 from dal.analysis.diagnosis import form
-from dal.analysis.diagnosis.history import NOT_TESTED
+from dal.analysis.diagnosis.detectors import WITHOUT, all_detected
+from dal.analysis.diagnosis.history import NOT_TESTED, NOT_WRITTEN
 from dal.analysis.diagnosis.read import read_history
 from dal.campaign.diagnosed_arrays import test_arrays as arrays_of_test
 from dal.config.overrides import compose
@@ -359,13 +360,21 @@ def test_rounds_without_records_are_empty(tmp_path):
     assert history.recorded.tolist() == [0, 2] and (history.test_predicted[1] == NOT_TESTED).all()
     assert history.trained[1] is None and history.stop_predicted[1] is None and history.layers[1] is None
     assert history.new_labels[1].sum() == 8, "selections are known without records"
+    assert history.missing == {1: NOT_WRITTEN} and history.has_records
+    for at in (0, 2):
+        counts = np.zeros((3, 3), int)
+        np.add.at(counts, (history.test_label, history.test_predicted[at]), 1)
+        assert (history.confusion[at] == counts).all(), "the journal has the same counts"
+    assert history.confusion[1].sum() == 60
     assert np.isnan(history.layers[2].cka).all()
 
 
-def test_a_run_without_records_says_so(tmp_path):
-    campaign(tmp_path, diagnosis=OFF, budget=8)
-    with pytest.raises(DalError, match=r"has records for diagnosis\. They are written with diagnosis=on, the default"):
-        read_history(tmp_path)
+def test_a_run_without_records_has_its_journal(tmp_path):
+    campaign(tmp_path, test=toy_data(60, 1), diagnosis=OFF, budget=8)
+    history = read_history(tmp_path)
+    assert not history.has_records and history.missing == {0: NOT_WRITTEN} and history.features is None
+    assert history.confusion[0].shape == (3, 3) and history.confusion[0].sum() == 60
+    assert all(one.unknown and one.quiet == WITHOUT for one in all_detected(history))
 
 
 def test_damage_is_one_sentence_and_ends_no_run(tmp_path):
@@ -373,13 +382,15 @@ def test_damage_is_one_sentence_and_ends_no_run(tmp_path):
     campaign(tmp_path, test=test, budget=16, stop_after=1)
     whole = (tmp_path / "features_000.npz").read_bytes()
     (tmp_path / "features_000.npz").write_bytes(whole[:-9])
-    with pytest.raises(DalError, match=r"features_000.npz in .* is damaged"):
-        read_history(tmp_path)
+    history = read_history(tmp_path)
+    assert history.features is None and history.missing_features == "features_000.npz is damaged"
+    assert history.missing == {} and history.recorded.tolist() == [0]
     with pytest.warns(UserWarning, match="the next round is not compared with the one before"):
         campaign(tmp_path, test=test, budget=16)
     (tmp_path / "dynamics_000.npz").unlink()
-    with pytest.raises(DalError, match=r"expected dynamics_000.npz in"):
-        read_history(tmp_path)
+    history = read_history(tmp_path)
+    assert history.missing == {0: "dynamics_000.npz is missing"} and history.recorded.tolist() == [1]
+    assert history.confusion[0].sum() == 60 and history.features is not None
 
 
 def test_arrays_of_another_form_are_damage(tmp_path, monkeypatch):
@@ -394,8 +405,8 @@ def test_arrays_of_another_form_are_damage(tmp_path, monkeypatch):
     for name, values in wrong.items():
         changed = {key: value for key, value in {**found, name: values}.items() if value is not None}
         monkeypatch.setattr(form, "read_arrays", lambda *args, changed=changed: changed)
-        with pytest.raises(DalError, match=r"dynamics_000.npz in .* is damaged"):
-            read_history(tmp_path)
+        history = read_history(tmp_path)
+        assert history.missing == {0: "dynamics_000.npz is damaged"} and not history.has_records, name
 
 
 def test_state_json_refuses_another_form_of_the_pool(tmp_path):

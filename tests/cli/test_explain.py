@@ -1,6 +1,7 @@
 """`dal explain` from the command line, on simulated records."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from dal.cli.thumbnails import images_of
 from dal.data import load
 from dal.data.sets.digits import Digits
 from dal.reports import explanation
+from dal.reports.explanation.order_results import order_results
+from dal.runs.order_file import Schedule, order_file, read_orders, write_orders
+from dal.runs.reader import read_run
 
 ROUNDS = 4
 
@@ -62,6 +66,7 @@ def test_the_page_the_tables_and_the_headlines(run, capsys):
     assert "- In round 1 the model got 21 of the 50 test images of class 1 wrong" in " ".join(out.split())
     assert "Nothing found: classes that stall," in " ".join(out.split())
     assert "Cannot be told: a network that is too narrow or too deep. No features" in " ".join(out.split())
+    assert "Labels and recall" not in out, "what is true of nearly all runs is only in its section"
     assert f"Page: {run / 'explain' / 'report.html'}." in out
     names = {path.name for path in (run / "explain").iterdir()}
     assert {"report.html", "findings.csv", "learned_changes.csv", "queries_effect.csv"} <= names
@@ -103,6 +108,55 @@ def test_watch_draws_after_each_round_until_the_run_is_done(run, capsys, monkeyp
     assert 'http-equiv="refresh"' not in page.read_text()
 
 
+def test_watch_waits_in_a_folder_that_has_no_commit_yet(run, tmp_path, capsys, monkeypatch):
+    started = tmp_path / "started"
+    started.mkdir()
+    (started / "config.yaml").write_text("seed: 0")
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 3:
+            shutil.copytree(run, started, dirs_exist_ok=True)
+
+    monkeypatch.setattr(command.time, "sleep", sleep)
+    status, out, err = call(capsys, started, "--no-images", "--watch")
+    assert (status, err) == (0, "") and len(waits) == 3
+    assert out.count("no finished round yet") == 1 and out.count("Page: ") == 1
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        status, _, err = call(capsys, folder, "--no-images", "--watch")
+        assert status == 2 and "run: expected a run folder" in err, "no run starts here"
+
+
+def test_ctrl_c_ends_waiting_without_a_page(tmp_path, capsys, monkeypatch):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.time, "sleep", interrupt)
+    assert call(capsys, tmp_path, "--watch", "--no-images")[::2] == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_of_orders_are_on_the_page(run, capsys):
+    accuracies = {"random": 0.8, "reversed": 0.7}
+    done = {
+        (name, seed): [0.5, 0.6, 0.7, value + seed / 100] for name, value in accuracies.items() for seed in range(3)
+    }
+    write_orders(run, schedule := Schedule(40, [10] * 4, [100, 101, 102, 103]), done)
+    assert read_orders(run) == (schedule, done)
+    assert call(capsys, run, "--no-images")[0] == 0
+    page = (run / "explain" / "report.html").read_text()
+    assert "cannot be told from 3 seeds: at least 5 are needed." in page
+    assert (
+        "<td class=name>in reverse</td><td>71.0 %</td><td>62.7 %</td><td>-10.00 ± 0.00</td><td>&lt; 0.000001</td>"
+        in page
+    )
+    write_orders(run, Schedule(30, [10] * 3, [100, 101, 102]), {one: values[:3] for one, values in done.items()})
+    assert "are of fewer rounds of this run" in order_results(read_run(run))
+    order_file(run).write_text("# [1, [1], [1]]\norder,seed,round,accuracy\nrandom,0,0,nan\n")
+    assert "is damaged. Delete it to start again." in order_results(read_run(run))
+
+
 def test_ctrl_c_ends_watching_and_stops_the_page_from_reloading(run, capsys, monkeypatch):
     def interrupt(seconds):
         raise KeyboardInterrupt
@@ -119,7 +173,7 @@ def test_a_run_of_the_library_has_a_page_without_thumbnails(run, capsys):
     (run / "config.yaml").write_text("seed: 1\nnote: whatever tells this run from others\n")
     status, out, err = call(capsys, run)
     assert (status, err.replace("Loading PyTorch and Lightning ...\n", "")) == (0, "")
-    assert out.startswith("unknown on run, seed 1")
+    assert out.startswith("run, seed 1")
     text = (run / "explain" / "report.html").read_text()
     assert "because the run does not name its data set. Pass images to explain()." in text
 

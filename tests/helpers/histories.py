@@ -1,10 +1,10 @@
 """Plausible records of a run, simulated from a few numbers, without training."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dal.analysis.diagnosis.history import NOT_TESTED, Checks, History, LastFeatures, Layers, Pool, Trained
+from dal.analysis.diagnosis.history import NOT_TESTED, NOT_WRITTEN, Checks, History, LastFeatures, Layers, Pool, Trained
 
 
 @dataclass
@@ -174,4 +174,33 @@ def _features(plan, label, trained, rng):
         np.arange(len(label)),
         [labeled + rng.normal(0, s, labeled.shape) for s in noise[: plan.layers]],
         np.arange(len(labeled)),
+    )
+
+
+def journal_alone(history, rounds=None):
+    """The same run without records of these rounds, by default of all: their confusion matrices are in the journal."""
+    rounds = list(range(history.num_rounds)) if rounds is None else rounds
+    num = history.num_classes
+    confusion = [np.zeros((num, num), np.int64) for _ in range(history.num_rounds)]
+    for at, matrix in enumerate(confusion):
+        np.add.at(matrix, (history.test_label, history.test_predicted[at]), 1)
+    predicted, log_prob = history.test_predicted.copy(), history.test_log_prob.copy()
+    predicted[rounds], log_prob[rounds] = NOT_TESTED, np.nan
+
+    def without(entries):
+        return [None if at in rounds else entry for at, entry in enumerate(entries)]
+
+    lists = ("stop_predicted", "trained", "pool", "layers", "checks")
+    is_bare = len(rounds) == history.num_rounds
+    of_test = {"test_predicted": predicted, "test_log_prob": log_prob}
+    if is_bare:
+        none = {"test_label": history.test_label[:0], "test_index": history.test_index[:0], "test_ids": []}
+        of_test = {name: values[:, :0] for name, values in of_test.items()} | none
+    return replace(
+        history,
+        **of_test,
+        **{name: without(getattr(history, name)) for name in lists},
+        confusion=confusion,
+        missing=dict.fromkeys(rounds, NOT_WRITTEN),
+        features=None if is_bare else history.features,
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.detections import detected_of
 from helpers.explained_page import CHROMIUM, ExplainedPage
-from helpers.histories import history_of
+from helpers.histories import history_of, journal_alone
 
 from dal.analysis import read_run
 from dal.analysis.pairing import pair_runs
@@ -127,6 +127,28 @@ def interval_of_change(history, before, now):
         change[i, j] = (gains - losses) / total
         half[i, j] = 1.959964 * np.sqrt(((gains + losses + 1) / total - change[i, j] ** 2) / total)
     return change, half
+
+
+def test_a_round_without_records_has_counts_and_the_interval_of_two_samples(open_page):
+    history = journal_alone(history_of(rounds=3, classes=3, test=20, lost={0: 1}, layers=0, checks=False), [1])
+    tab = open_page(history, bare=True)
+    assert_is_whole(tab)
+    tab.tab.locator("#matrix-round").fill("1")
+    counts = history.confusion[1]
+    assert np.array_equal(tab.trace("matrix", 0, "z"), 100 * counts / 20)
+    tab.tab.locator("#matrix-other").select_option("0")
+    was, now = (history.confusion[0] + 1) / 22, (counts + 1) / 22
+    half = 1.959964 * np.sqrt((was * (1 - was) + now * (1 - now)) / 22)
+    pale, clear = (np.array(tab.trace("matrix", at, "z"), float) for at in (0, 1))
+    is_clear = np.abs(now - was) > half
+    assert is_clear.any() and not is_clear.all()
+    assert (np.isnan(pale) == is_clear).all() and (np.isnan(clear) == ~is_clear).all()
+    change = 100 * (counts - history.confusion[0]) / 20
+    assert np.allclose(np.where(is_clear, clear, pale), change)
+    wrong = next((i, j) for i, j in np.ndindex(3, 3) if i != j and counts[i, j])
+    for name, at in zip(("true", "predicted"), wrong, strict=True):
+        tab.tab.locator(f"#matrix-{name}").select_option(str(at))
+    assert tab.text("#matrix-images").endswith("The run has no record of which ones.")
 
 
 def test_a_hundred_classes_and_names_with_markup(open_page):

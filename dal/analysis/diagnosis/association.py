@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import NO_TEST, Detected, Finding, Lack, few_rounds
 from dal.analysis.diagnosis.history import Floats, History, Ints
 from dal.analysis.diagnosis.thresholds import ASSOCIATION_ALPHA, ASSOCIATION_PERMUTATIONS
 from dal.analysis.diagnosis.words import counted, p_value
@@ -28,10 +28,11 @@ LEAST_CHANGES = 4
 def detect(history: History) -> Detected:
     """Test the association of new labels with changes of recall."""
     if not len(history.recorded):
-        return _unknown("Without predictions of a test set, changes of recall are not known.")
+        return _unknown("Without predictions of a test set, changes of recall are not known.", NO_TEST)
     rounds = [round for round in history.recorded.tolist() if round and history.tested[round - 1].any()]
     if len(rounds) < LEAST_CHANGES:
-        return _unknown(f"{counted(len(rounds), 'change')} of recall: a correlation needs {LEAST_CHANGES}.")
+        reason = f"{counted(len(rounds), 'change')} of recall: a correlation needs {LEAST_CHANGES}."
+        return _unknown(reason, few_rounds(len(rounds) + 1, LEAST_CHANGES + 1))
     change = np.stack([_change(history, round) for round in rounds])
     labels = history.new_labels[rounds].astype(np.float64)
     usable = np.isfinite(change).all(axis=0) & (np.ptp(labels, axis=0) > 0)
@@ -83,8 +84,8 @@ def permutation_p_value(correlation: Floats) -> float:
     return (reached + added) / (len(orders) + added)
 
 
-def _unknown(reason: str) -> Detected:
-    return Detected(KEY, TITLE, (), reason, METHOD, unknown=True)
+def _unknown(reason: str, lack: Lack | None = None) -> Detected:
+    return Detected(KEY, TITLE, (), reason, METHOD, unknown=True, lack=lack)
 
 
 def _change(history: History, round: int) -> Floats:

@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import (
+    NO_FEATURES,
+    Detected,
+    Finding,
+    Reason,
+    few_labels,
+    few_rounds,
+)
 from dal.analysis.diagnosis.history import Checks, Floats, History, LastFeatures, Trained
 from dal.analysis.diagnosis.stability import effective_rank
 from dal.analysis.diagnosis.thresholds import (
@@ -50,9 +57,13 @@ def detect(history: History) -> Detected:
     open_questions += why_not
     quiet = ""
     if not findings:
-        quiet = " ".join(open_questions) or "No sign that the network is too narrow or too deep was seen."
+        quiet = (
+            " ".join(one.sentence for one in open_questions)
+            or "No sign that the network is too narrow or too deep was seen."
+        )
     unknown = not findings and bool(open_questions)
-    return Detected(KEY, TITLE, tuple(findings), quiet, method, unknown, tuple(silenced), tables)
+    lack = open_questions[0].lack if unknown else None
+    return Detected(KEY, TITLE, tuple(findings), quiet, method, unknown, tuple(silenced), tables, lack)
 
 
 def fit_by_round(history: History) -> pd.DataFrame:
@@ -68,15 +79,20 @@ def fit_by_round(history: History) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["round", "labels", "accuracy", "old_labels", "old_accuracy"])
 
 
-def _narrow(history: History, fit: pd.DataFrame) -> tuple[list[Finding], list[str], list[str]]:
+def _narrow(history: History, fit: pd.DataFrame) -> tuple[list[Finding], list[Reason], list[str]]:
     """Return findings, what cannot be told, and what a guard kept back."""
     features = history.features
     last = fit.tail(NARROW_ROUNDS)
     if features is None or features.test.shape[0] + features.labeled.shape[0] < NARROW_LEAST_LABELS:
-        return [], ["Whether it is too narrow cannot be told: the run keeps no features of the last layer."], []
+        reason = "Whether it is too narrow cannot be told: the run keeps no features of the last layer."
+        return [], [Reason(reason, NO_FEATURES)], []
     if len(last) < NARROW_ROUNDS or last["old_labels"].iloc[-1] < NARROW_LEAST_LABELS:
         needed = f"{NARROW_LEAST_LABELS} labels that {NARROW_ROUNDS} rounds trained on are needed"
-        return [], [f"Whether it is too narrow cannot be told yet: {needed}."], []
+        old = 0 if last.empty else int(last["old_labels"].iloc[-1])
+        lack = (
+            few_rounds(len(last), NARROW_ROUNDS) if len(last) < NARROW_ROUNDS else few_labels(old, NARROW_LEAST_LABELS)
+        )
+        return [], [Reason(f"Whether it is too narrow cannot be told yet: {needed}.", lack)], []
     rows = features.test if len(features.test) else features.labeled
     rank, width = effective_rank(rows), rows.shape[1]
     share = rank / min(rows.shape)
@@ -169,13 +185,13 @@ def _readout(features: LastFeatures, depth: int, label: np.ndarray) -> np.ndarra
     return np.asarray(model.predict((test - mean) / spread))
 
 
-def _deep(probes: pd.DataFrame) -> tuple[list[Finding], list[str]]:
+def _deep(probes: pd.DataFrame) -> tuple[list[Finding], list[Reason]]:
     """Return a finding if at least DEEP_LAYERS layers follow one after which a readout gains nothing."""
     # The last layer gives the logits and cannot be left out.
     hidden = probes.iloc[:-1]
     if probes.empty or hidden["points"].max() < DEEP_LEAST_POINTS:
         needed = f"outputs of layers on {DEEP_LEAST_POINTS} test points are needed"
-        return [], [f"Whether layers add nothing cannot be told: {needed}."]
+        return [], [Reason(f"Whether layers add nothing cannot be told: {needed}.")]
     pairs = len(hidden) * (len(hidden) - 1) // 2
     for at in range(len(hidden) - DEEP_LAYERS):
         limits = [gain_limit(hidden["right"].iloc[at], later, DEEP_LEVEL) for later in hidden["right"].iloc[at + 1 :]]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import NO_TEST, Detected, Finding, Reason, few_rounds
 from dal.analysis.diagnosis.history import Floats, History, Ints
+from dal.analysis.diagnosis.ran_out import pool_shares
 from dal.analysis.diagnosis.thresholds import (
     COLLECT_ALPHA,
     COLLECT_CONFIDENCE,
@@ -18,7 +19,6 @@ from dal.analysis.diagnosis.thresholds import (
     COLLECT_RESAMPLES,
 )
 from dal.analysis.diagnosis.words import counted
-from dal.analysis.statistics.label_shift import share_draws, share_limits
 from dal.analysis.statistics.power_law import fit_power_laws, fitted_levels, shrunk_exponents
 
 KEY = "collect"
@@ -47,8 +47,9 @@ def detect(history: History) -> Detected:
     than those of the benchmark, the median put these first in 19 of 20 runs, and the lower end in 16.
     """
     curves = _curves(history)
-    if isinstance(curves, str):
-        return Detected(KEY, TITLE, (), curves, "Learning curves of each class.", unknown=True)
+    if isinstance(curves, Reason):
+        method = "Learning curves of each class."
+        return Detected(KEY, TITLE, (), curves.sentence, method, unknown=True, lack=curves.lack)
     draws = _gains(curves)
     if np.isnan(draws).all():
         reason = f"No class has {COLLECT_POINTS} different numbers of labels, so no learning curve can be fitted."
@@ -86,16 +87,17 @@ def detect(history: History) -> Detected:
     )
 
 
-def _curves(history: History) -> _Curves | str:
+def _curves(history: History) -> _Curves | Reason:
     rounds = history.recorded
     if not len(rounds):
-        return "Without a test set, it cannot be told which class would gain from labels."
+        return Reason("Without a test set, it cannot be told which class would gain from labels.", NO_TEST)
     if len(rounds) < COLLECT_POINTS:
-        return f"{counted(len(rounds), 'round')} with a test set: a learning curve needs {COLLECT_POINTS}."
+        reason = f"{counted(len(rounds), 'round')} with a test set: a learning curve needs {COLLECT_POINTS}."
+        return Reason(reason, few_rounds(len(rounds), COLLECT_POINTS))
     position = np.flatnonzero(history.tested[rounds].all(axis=0))
     classes = np.unique(history.test_label[position])
     if len(classes) < 2:
-        return "The test images are of fewer than two classes."
+        return Reason("The test images are of fewer than two classes.")
     labels = np.cumsum(history.new_labels, axis=0)[rounds][:, classes].astype(np.float64)
     wrong = [
         np.asarray(~history.right[rounds][:, position[history.test_label[position] == number]], dtype=np.float64)
@@ -143,10 +145,8 @@ def _left_in_pool(history: History, curves: _Curves) -> tuple[list[str], list[st
     # The pool is scored by the model of the round before.
     if number < 1 or number - 1 not in history.recorded or not pool.counts.sum():
         return unknown
-    tested = history.tested[number - 1]
-    pairs = history.test_label[tested] * history.num_classes + history.test_predicted[number - 1][tested]
-    confusion = np.bincount(pairs, minlength=history.num_classes**2).reshape(history.num_classes, -1)
-    low, high = share_limits(share_draws(confusion, pool.counts, np.random.default_rng(0)))
+    shares = pool_shares(history, number)
+    low, high = shares["low"].to_numpy(), shares["high"].to_numpy()
     since = history.new_labels[number:].sum(axis=0)
     left, advice = [], []
     for k in curves.classes:

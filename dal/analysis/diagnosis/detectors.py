@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from dal.analysis.diagnosis import (
@@ -20,7 +21,7 @@ from dal.analysis.diagnosis import (
     stall,
     suspects,
 )
-from dal.analysis.diagnosis.finding import Detected
+from dal.analysis.diagnosis.finding import NO_RECORDS, Detected
 from dal.analysis.diagnosis.history import History
 
 DETECTORS: Mapping[str, Callable[[History], Detected]] = MappingProxyType(
@@ -41,7 +42,12 @@ DETECTORS: Mapping[str, Callable[[History], Detected]] = MappingProxyType(
     }
 )
 
+WITHOUT = "It cannot be told, because the run has no records for diagnosis."
+
 
 def all_detected(history: History) -> list[Detected]:
-    """Return the result of every detector."""
-    return [detect(history) for detect in DETECTORS.values()]
+    """Return the result of every detector. Without any records, none can tell."""
+    detected = [detect(history) for detect in DETECTORS.values()]
+    if history.has_records:
+        return detected
+    return [replace(one, findings=(), quiet=WITHOUT, unknown=True, silenced=(), lack=NO_RECORDS) for one in detected]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import NO_TEST, Detected, Finding, Lack, few_rounds
 from dal.analysis.diagnosis.history import History, Ints
 from dal.analysis.diagnosis.readout import last_trained
 from dal.analysis.diagnosis.thresholds import (
@@ -40,7 +40,7 @@ def detect(history: History) -> Detected:
     tables = {"points": points, "classes": classes}
     if points.empty and classes.empty:
         reason = "The run has no record of its labels over the rounds, and too few rounds with a test set."
-        return Detected(KEY, TITLE, (), reason, CLOCK, unknown=True, tables=tables)
+        return Detected(KEY, TITLE, (), reason, CLOCK, unknown=True, tables=tables, lack=_lack(history))
     transfer = classes["backward_transfer"].mean()
     said = []
     if looks:
@@ -48,10 +48,10 @@ def detect(history: History) -> Detected:
     else:
         said.append("Whether a class was forgotten cannot be told: there are too few rounds with a test set.")
     if not points.empty:
-        forgotten, never = int((points["events"] > 0).sum()), int((points["kind"] == "never learnt").sum())
+        forgotten, never = int((points["events"] > 0).sum()), int((points["kind"] == "never learned").sum())
         said.append(
             f"Of {counted(len(points), 'label')}, {forgotten} were forgotten at least once and {never} were never "
-            "learnt."
+            "learned."
         )
     method = (
         f"{CLOCK} Mean probability and its standard deviation over rounds need {DATA_MAP_ROUNDS} rounds of a label. "
@@ -60,17 +60,25 @@ def detect(history: History) -> Detected:
     )
     if not np.isnan(transfer):
         method += f" Mean backward transfer since a class was learned: {100 * transfer:+.1f} points."
-    return Detected(KEY, TITLE, tuple(findings), " ".join(said), method, unknown=not looks, tables=tables)
+    lack = None if looks else _lack(history)
+    return Detected(KEY, TITLE, tuple(findings), " ".join(said), method, unknown=not looks, tables=tables, lack=lack)
+
+
+def _lack(history: History) -> Lack | None:
+    there, needed = len(history.recorded), REFERENCE_ROUNDS + 2
+    if not there:
+        return NO_TEST
+    return few_rounds(there, needed) if there < needed else None
 
 
 def _points(history: History) -> pd.DataFrame:
-    """Return one row per label, those to look at first: never learnt, then the most often forgotten."""
+    """Return one row per label, those to look at first: never learned, then the most often forgotten."""
     columns = ["index", "id", "label", "events", "mean_p", "sd_p", "correctness", "rounds", "kind", "recent", "aum"]
     if last_trained(history) is None:
         return pd.DataFrame({name: [] for name in columns})
     seen = trajectories(history)
-    learnt = seen.right.any(axis=0)
-    kinds = np.where(~learnt, "never learnt", np.where(seen.events > 0, "forgotten", "unforgettable"))
+    learned = seen.right.any(axis=0)
+    kinds = np.where(~learned, "never learned", np.where(seen.events > 0, "forgotten", "unforgettable"))
     table = pd.DataFrame(
         {
             "index": seen.trained.index,
@@ -87,7 +95,7 @@ def _points(history: History) -> pd.DataFrame:
         },
         columns=columns,
     )
-    table["_order"] = np.where(learnt, table["events"], len(seen.rounds) + 1)
+    table["_order"] = np.where(learned, table["events"], len(seen.rounds) + 1)
     table = table.sort_values(["_order", "mean_p", "index"], ascending=[False, True, True], ignore_index=True)
     return table.drop(columns="_order")
 

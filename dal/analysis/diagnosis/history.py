@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 NOT_TESTED = -1
+NOT_WRITTEN = "not written"
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +143,13 @@ class History:
     test_ids: Sequence[str] = ()
     train_ids: Mapping[int, str] = field(default_factory=dict)
     """Ids of labeled points by index."""
+    confusion: Sequence[Ints | None] = ()
+    """(C, C) counts of the test points by round, rows are their classes, as the journal has them. Rounds without
+    records have these too."""
+    missing: Mapping[int, str] = field(default_factory=dict)
+    """Why a round has no records, by round: NOT_WRITTEN, or what is wrong with a file."""
+    missing_features: str = ""
+    """What is wrong with the file of the last features."""
 
     @property
     def num_rounds(self) -> int:
@@ -150,6 +158,11 @@ class History:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def has_records(self) -> bool:
+        """Whether any round has records."""
+        return len(self.missing) < self.num_rounds
 
     @cached_property
     def tested(self) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import Detected, Finding, few_rounds
 from dal.analysis.diagnosis.history import Floats, History, Trained
 from dal.analysis.diagnosis.thresholds import CALIBRATION_BINS, SATURATED_LABELS, SATURATED_SURPRISE
 from dal.analysis.diagnosis.words import counted
@@ -38,7 +38,8 @@ def detect(history: History) -> Detected:
     )
     if not surprise:
         reason = "No round has a record of its labels from before training, so their surprise cannot be told."
-        return Detected(KEY, TITLE, (), reason, method, unknown=True, tables=tables)
+        lack = few_rounds(1, 2) if history.num_rounds == 1 else None
+        return Detected(KEY, TITLE, (), reason, method, unknown=True, tables=tables, lack=lack)
     first, last = min(surprise), max(surprise)
     quiet = (
         f"The labels still told something: {surprise[first].mean():.2f} bits each in round {first} and "

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import FEW_TEST_IMAGES, NO_TEST, Detected, Finding, few_rounds
 from dal.analysis.diagnosis.history import Floats, History, Ints
 from dal.analysis.diagnosis.thresholds import LEARNED_RECALL, LOST_ALPHA, LOST_LEAST, REFERENCE_ROUNDS
 from dal.analysis.diagnosis.words import counted, listed, p_value, percent
@@ -18,6 +18,7 @@ from dal.analysis.statistics.proportions import wilson_lower, wilson_upper
 
 KEY = "learned"
 TITLE = "When classes were learned and lost"
+METHOD = "Exact McNemar tests of each class against the rounds before."
 
 LEAST_ROUNDS = 4  # two rounds learn a class, and two lose it
 MOST_POINTS = 12
@@ -87,7 +88,8 @@ def detect(history: History) -> Detected:
     """
     tests = [found for number in range(history.num_classes) if len((found := _tests(history, number)).rounds)]
     if not tests:
-        return _unknown("Without predictions of a test set, it cannot be told which classes were learned or lost.")
+        reason = "Without predictions of a test set, it cannot be told which classes were learned or lost."
+        return Detected(KEY, TITLE, (), reason, METHOD, unknown=True, lack=NO_TEST)
     num_rounds = len(history.recorded)
     looks = max(len(tests) * (num_rounds - 1), 1)
     alpha = LOST_ALPHA / looks
@@ -109,7 +111,13 @@ def detect(history: History) -> Detected:
         )
         if num_rounds == 1:
             reason = reason.replace(" are too few", " is too few")
-        return _unknown(reason, tuple(silenced), tables, _method(tests, looks))
+        return Detected(
+            *(KEY, TITLE, (), reason, _method(tests, looks)),
+            unknown=True,
+            silenced=tuple(silenced),
+            tables=tables,
+            lack=few_rounds(num_rounds, LEAST_ROUNDS),
+        )
     findings = [_finding(history, event, events, looks) for event in events if event.event == LOST]
     all_few = len(few) == len(tests)
     return Detected(
@@ -121,16 +129,8 @@ def detect(history: History) -> Detected:
         unknown=all_few and not findings,
         silenced=tuple(silenced),
         tables=tables,
+        lack=FEW_TEST_IMAGES if all_few else None,
     )
-
-
-def _unknown(
-    reason: str,
-    silenced: tuple[str, ...] = (),
-    tables: dict[str, pd.DataFrame] | None = None,
-    method: str = "Exact McNemar tests of each class against the rounds before.",
-) -> Detected:
-    return Detected(KEY, TITLE, (), reason, method, unknown=True, silenced=silenced, tables=tables or {})
 
 
 def _tests(history: History, number: int) -> _Tests:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import FEW_TEST_IMAGES, NO_TEST, Detected, Finding, Lack, few_rounds
 from dal.analysis.diagnosis.history import History, Ints
 from dal.analysis.diagnosis.pairs import (
     FEW_LABELS,
@@ -60,10 +60,10 @@ def detect(history: History) -> Detected:
     """Find pairs that a look flagged and that the last look still does not tell apart."""
     rounds = rounds_looked_at(history)
     if not rounds:
-        return _unknown("Without predictions of a test set, it cannot be told which classes are alike.")
+        return _unknown("Without predictions of a test set, it cannot be told which classes are alike.", NO_TEST)
     if history.num_classes < 3:
         return _unknown(
-            "With two classes there is no third one whose labels show that the network can fit what it is told."
+            "With two classes there is no third one whose labels show that the network can fit what it is told.", None
         )
     looks: list[Look] = []
     for round in rounds:
@@ -74,10 +74,11 @@ def detect(history: History) -> Detected:
         return _unknown(
             f"{counted(len(history.recorded), 'round')} with test predictions cannot show that two classes stay alike: "
             f"{MERGE_STEP + 1} are needed.",
+            few_rounds(len(history.recorded), MERGE_STEP + 1),
             tables,
         )
     if not last:
-        return _unknown("No two classes have test images with probabilities.", tables)
+        return _unknown("No two classes have test images with probabilities.", None, tables)
     flagged = [pair for pair in last.values() if _since(pair, looks) is not None]
     kept = [pair for pair in last.values() if pair.guard not in (FLAGGED, SEPARABLE) and pair not in flagged]
     few = [pair for pair in last.values() if min(pair.tested) < MERGE_TESTED]
@@ -96,12 +97,13 @@ def detect(history: History) -> Detected:
         unknown=len(few) == len(last) and not findings,
         silenced=_silenced(history, kept),
         tables=tables,
+        lack=FEW_TEST_IMAGES if len(few) == len(last) else None,
     )
 
 
-def _unknown(reason: str, tables: dict[str, pd.DataFrame] | None = None) -> Detected:
+def _unknown(reason: str, lack: Lack | None, tables: dict[str, pd.DataFrame] | None = None) -> Detected:
     method = "The AUC of the difference of two classes' logits, on their test images."
-    return Detected(KEY, TITLE, (), reason, method, unknown=True, tables=tables or {})
+    return Detected(KEY, TITLE, (), reason, method, unknown=True, tables=tables or {}, lack=lack)
 
 
 def _since(pair: Pair, looks: Sequence[Look]) -> int | None:

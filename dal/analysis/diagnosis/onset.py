@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import Detected, Finding, Lack
 from dal.analysis.diagnosis.history import Checks, Floats, History
 from dal.analysis.diagnosis.thresholds import ONSET_ALPHA, ONSET_LEAST_POINTS
 from dal.analysis.statistics.mcnemar import exact_mcnemar
@@ -54,14 +54,15 @@ def detect(history: History) -> Detected:
     tables = {"checks": _curves(checked)}
     usable = [(n, c) for n, c in checked if len(c.updates) > 1 and c.held_out_loss.shape[1] >= ONSET_LEAST_POINTS]
     if not usable:
-        quiet = NO_CHECKS
+        quiet, lack = NO_CHECKS, Lack("no checks during training, set diagnosis.checks")
         if checked:
             points = max(checks.held_out_loss.shape[1] for _, checks in checked)
+            lack = Lack("too few held-out points", points, ONSET_LEAST_POINTS)
             quiet = (
                 f"Whether training overfits within a round cannot be told: it has {points} held-out points and needs "
                 f"{ONSET_LEAST_POINTS}, with at least two checks."
             )
-        return Detected(KEY, TITLE, (), quiet, method, unknown=True, tables=tables)
+        return Detected(KEY, TITLE, (), quiet, method, unknown=True, tables=tables, lack=lack)
     onsets = [onset_of(number, checks) for number, checks in usable]
     tables["onsets"] = pd.DataFrame(onsets, columns=Onset._fields)
     level = ONSET_ALPHA / len(usable)

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import NO_TEST, Detected, Finding, Lack, Reason, few_rounds
 from dal.analysis.diagnosis.history import Floats, History, Ints
 from dal.analysis.diagnosis.readout import Readout, readout
 from dal.analysis.diagnosis.thresholds import (
@@ -22,7 +22,7 @@ from dal.analysis.statistics.logistic import Head, fit_head, newton_step
 from dal.analysis.statistics.paired_tests import holm
 
 KEY = "queries"
-TITLE = "What the queries did"
+TITLE = "Queries that did harm"
 
 
 def detect(history: History) -> Detected:
@@ -33,13 +33,13 @@ def detect(history: History) -> Detected:
     than without random labels.
     """
     found = readout(history)
-    if isinstance(found, str):
-        return _unknown(found)
+    if isinstance(found, Reason):
+        return _unknown(*found)
     if not len(found.test_label):
-        return _unknown("Without a test set, the effect of a query cannot be told.")
+        return _unknown("Without a test set, the effect of a query cannot be told.", NO_TEST)
     rounds = np.unique(found.trained.bought)
     if len(rounds) < 2:
-        return _unknown("All labels are of one query.")
+        return _unknown("All labels are of one query.", few_rounds(len(rounds), QUERY_LEAST))
     effect, null = _effects(found, rounds, history.num_classes)
     # Not all classes have test points.
     known = np.isfinite(effect).any(axis=0)
@@ -77,11 +77,13 @@ def detect(history: History) -> Detected:
         _method(found, len(rounds)),
         unknown=few and not findings,
         tables={"effect": _matrix(effect, rounds), "rounds": summary},
+        lack=few_rounds(len(rounds), QUERY_LEAST) if few else None,
     )
 
 
-def _unknown(reason: str) -> Detected:
-    return Detected(KEY, TITLE, (), reason, "Leave one query out of a fit of the last layer.", unknown=True)
+def _unknown(reason: str, lack: Lack | None) -> Detected:
+    method = "Leave one query out of a fit of the last layer."
+    return Detected(KEY, TITLE, (), reason, method, unknown=True, lack=lack)
 
 
 def _effects(found: Readout, rounds: Ints, num_classes: int) -> tuple[Floats, Floats]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dal.analysis.diagnosis.confusion import counts_of
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import NO_TEST, Detected, Finding, Lack, few_rounds
 from dal.analysis.diagnosis.history import Floats, History
 from dal.analysis.diagnosis.thresholds import (
     RAN_OUT_LEVEL,
@@ -35,11 +35,13 @@ def detect(history: History) -> Detected:
     """
     looked = [round for round in range(history.num_rounds) if _pool(history, round) is not None]
     if not looked:
-        return _unknown("Without predictions of the pool, it cannot be told which classes it has run out of.")
+        reason = "Without predictions of the pool, it cannot be told which classes it has run out of."
+        # The first round chooses nothing, so it has no predictions of the pool.
+        return _unknown(reason, few_rounds(1, 2) if history.num_rounds == 1 else Lack("no predictions of the pool"))
     table = pool_table(history)
     if not len(history.recorded):
         reason = "Without a test set only the shares of predictions are known, not those of the classes."
-        return _unknown(reason, {"pool": table})
+        return _unknown(reason, NO_TEST, {"pool": table})
     last = looked[-1]
     latest = table[table["round"] == last]
     spans = {number: span for number in range(history.num_classes) if (span := _claimed(history, table, number))}
@@ -69,6 +71,7 @@ def detect(history: History) -> Detected:
         unknown=none_known and not findings,
         silenced=(reason,) if reason and findings else (),
         tables={"pool": table},
+        lack=_few_points(history, last) if none_known else None,
     )
 
 
@@ -96,7 +99,7 @@ def pool_table(history: History) -> pd.DataFrame:
     The shares are NaN where they cannot be told. A claim is ``ran out``, ``few`` (no label of the class was bought),
     ``unknown``, or empty.
     """
-    rows = [_of_round(history, round) for round in range(history.num_rounds) if _pool(history, round) is not None]
+    rows = [pool_shares(history, round) for round in range(history.num_rounds) if _pool(history, round) is not None]
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
 
 
@@ -111,7 +114,8 @@ def _pool(history: History, round: int) -> Floats | None:
     return counts
 
 
-def _of_round(history: History, round: int) -> pd.DataFrame:
+def pool_shares(history: History, round: int) -> pd.DataFrame:
+    """Return the rows of pool_table() of a round that has predictions of the pool."""
     counts, num = _pool(history, round), history.num_classes
     assert counts is not None
     share = low = high = np.full(num, np.nan)
@@ -197,6 +201,13 @@ def _why_unknown(history: History, round: int, numbers: list[int]) -> str:
     )
 
 
-def _unknown(reason: str, tables: dict[str, pd.DataFrame] | None = None) -> Detected:
+def _few_points(history: History, round: int) -> Lack | None:
+    counts, needed = _pool(history, round), least_points(history.num_classes)
+    assert counts is not None
+    is_few = round and history.tested[round - 1].any() and counts.sum() < needed
+    return Lack("too few points in the pool", int(counts.sum()), needed) if is_few else None
+
+
+def _unknown(reason: str, lack: Lack, tables: dict[str, pd.DataFrame] | None = None) -> Detected:
     method = "The confusion matrix of the test set, inverted on the predictions of the pool (BBSE)."
-    return Detected(KEY, TITLE, (), reason, method, unknown=True, tables=tables or {})
+    return Detected(KEY, TITLE, (), reason, method, unknown=True, tables=tables or {}, lack=lack)

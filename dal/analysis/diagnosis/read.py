@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from dal.analysis.diagnosis.form import OF_CLASSES, Record, read_record
 from dal.analysis.diagnosis.history import (
     NOT_TESTED,
+    NOT_WRITTEN,
     Checks,
     Floats,
     History,
@@ -23,49 +25,51 @@ from dal.analysis.diagnosis.history import (
 )
 from dal.errors import DalError
 from dal.labeling.people.answers import Answers
-from dal.runs.dynamics import FROM_POOL, features_file, read_arrays
+from dal.runs.dynamics import FROM_POOL, dynamics_file, features_file, read_arrays
 from dal.runs.files.committed import is_file, parsed, read_bytes
 from dal.runs.files.points import committed_points
 from dal.runs.files.state import State, read_state
 from dal.runs.journal import Labeled
 from dal.runs.layout import ANSWERS, DATA
 from dal.runs.reader import Run, read_run
+from dal.runs.round import Round
 
 
 def read_history(path: str | Path) -> History:
     """Read the records of a run, up to its last commit.
 
-    Rounds without records have None, and no test predictions. A test set that changes is the union of its points, with
-    their last labels. Raises DalError as read_run() does, for damaged records, and if no round has records.
+    Rounds without records have None, and no test predictions; so have rounds whose file is damaged, and ``missing``
+    says which. A test set that changes is the union of its points, with their last labels. Raises DalError as
+    read_run() does, and for a run whose images have several classes each.
     """
     path = Path(path)
     while True:
         run, state = read_run(path), read_state(path)
-        try:
-            history = _history(run, state) if state["rounds"] == len(run.rows) else None
-        except DalError:
-            # A run that goes on replaces the features of the last round.
-            if read_state(path) == state:
-                raise
+        if state["rounds"] != len(run.rows):
             continue
-        if history is not None:
+        history = _history(run, state)
+        # A run that goes on replaces the features of the last round, which is no damage.
+        if read_state(path) == state or not (history.missing or history.missing_features):
             return history
 
 
 def _history(run: Run, state: State) -> History:
-    records = [read_record(run.path, round, state) for round in range(len(run.rows))]
-    if not any(records):
-        raise DalError(
-            f"run: no round of {str(run.path)!r} has records for diagnosis. They are written with diagnosis=on, the "
-            "default, if each image has one class. Resume the run, or start another one."
-        )
     selections = run.points[0]
+    if any(not isinstance(point.label, int) for point in selections):
+        raise DalError(
+            f"run: expected a run whose images have one class each, got several a label in {str(run.path)!r}. "
+            "dal report shows its curves."
+        )
+    records, missing = _records(run, state)
+    confusion = [_confusion(row) for row in run.rows]
     points = committed_points(run.path, state)
-    names = _class_names(run, state, points, records)
+    widths = [len(matrix) for matrix in confusion if matrix is not None]
+    names = _class_names(run, state, points, records, max(widths, default=0))
     index = _test_index(records)
     of_test = _of_test([record or {} for record in records], index, len(names))
     is_bought = any(record and int(record.get("test_of", 0)) == FROM_POOL for record in records)
-    last = max(round for round, record in enumerate(records) if record)
+    last = max((round for round, record in enumerate(records) if record), default=len(records) - 1)
+    features, missing_features = _features_or_why(run.path, last, state, records[last] or {}, index)
     return History(
         classes=names,
         labels_bought=run.labels_bought,
@@ -80,18 +84,56 @@ def _history(run: Run, state: State) -> History:
         pool=[_pool(record, len(names)) for record in records],
         layers=[_layers(record) for record in records],
         checks=[_checks(record) for record in records],
-        features=_features(run.path, last, state, records[last] or {}, index),
+        features=features,
         test_of="train" if is_bought else "test",
         test_index=index,
         test_ids=_ids(points, "train" if is_bought else "test", index),
         train_ids={point.index: point.id for point in selections},
+        confusion=[None if one is None else np.pad(one, (0, len(names) - len(one))) for one in confusion],
+        missing=missing,
+        missing_features=missing_features,
     )
 
 
+def _records(run: Run, state: State) -> tuple[list[Record | None], dict[int, str]]:
+    """Return the records of all rounds, and why some rounds have none."""
+    records: list[Record | None] = []
+    missing: dict[int, str] = {}
+    for round in range(len(run.rows)):
+        try:
+            records.append(read_record(run.path, round, state))
+        except DalError as error:
+            records.append(None)
+            missing[round] = _what_is_wrong(run.path, dynamics_file(round), error)
+        else:
+            if records[-1] is None:
+                missing[round] = NOT_WRITTEN
+    return records, missing
+
+
+def _what_is_wrong(folder: Path, name: str, error: DalError) -> str:
+    if not os.path.lexists(folder / name):
+        return f"{name} is missing"
+    cause = error.__cause__
+    return f"{name} cannot be read ({cause.strerror})" if isinstance(cause, OSError) else f"{name} is damaged"
+
+
+def _confusion(row: Round) -> Ints | None:
+    """Return the confusion matrix of a row of the journal, or None if it has none."""
+    try:
+        matrix = np.asarray(row.get("test_confusion_matrix"))
+    except ValueError:
+        return None
+    is_square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] > 0
+    if not is_square or matrix.dtype.kind != "i" or matrix.min() < 0:
+        return None
+    return matrix.astype(np.int64)
+
+
 def _class_names(
-    run: Run, state: State, points: Mapping[str, Any] | None, records: Sequence[Record | None]
+    run: Run, state: State, points: Mapping[str, Any] | None, records: Sequence[Record | None], least: int
 ) -> list[str]:
-    """Return the names of all classes, which people may have added. Numbers stand for missing names."""
+    """Return the names of at least ``least`` classes; people may have added some. Numbers stand for missing names."""
     names: list[str] = []
     if DATA in state.get("digests", {}):
         data = read_bytes(run.path, DATA)
@@ -102,7 +144,7 @@ def _class_names(
         names = list(points["classes"])
     if "asks" in state and names and is_file(run.path / ANSWERS):
         names = list(Answers(run.path, names).refresh().classes.names)
-    most = max((point.label for point in run.points[0]), default=-1) + 1
+    most = max(least, max((point.label for point in run.points[0]), default=-1) + 1)
     for record in filter(None, records):
         most = max(most, *(int(record[name].max()) + 1 for name in OF_CLASSES if name in record and record[name].size))
         widths = [record[name].shape[-1] for name in ("test_log_prob", "pool_counts") if name in record]
@@ -194,6 +236,16 @@ def _checks(record: Record | None) -> Checks | None:
         labeled,
         record["check_labeled_right"],
     )
+
+
+def _features_or_why(
+    folder: Path, round: int, state: State, record: Record, index: Ints
+) -> tuple[LastFeatures | None, str]:
+    """Return the features of a round, or None and what is wrong with their file."""
+    try:
+        return _features(folder, round, state, record, index), ""
+    except DalError as error:
+        return None, _what_is_wrong(folder, features_file(round), error)
 
 
 def _features(folder: Path, round: int, state: State, record: Record, index: Ints) -> LastFeatures | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dal.analysis.diagnosis.finding import NO_FEATURES, Reason, few_labels
 from dal.analysis.diagnosis.history import Floats, History, Ints, Trained
 from dal.analysis.diagnosis.thresholds import LEAST_LABELS
 from dal.analysis.statistics.logistic import standardized
@@ -22,17 +23,18 @@ class Readout:
     """(t,)."""
 
 
-def readout(history: History) -> Readout | str:
-    """Return the readout of the last recorded round, or a sentence on what it lacks."""
+def readout(history: History) -> Readout | Reason:
+    """Return the readout of the last recorded round, or what it lacks."""
     features, trained = history.features, last_trained(history)
     if features is None or trained is None or not features.labeled.shape[-1]:
-        return "The run has no record of last-layer features."
+        return Reason("The run has no record of last-layer features.", NO_FEATURES)
     if len(features.labeled) != len(trained.label):
-        return "The recorded features do not belong to the last recorded labels."
+        return Reason("The recorded features do not belong to the last recorded labels.")
     if len(trained.label) < LEAST_LABELS:
-        return f"{len(trained.label)} labels are too few: a readout needs {LEAST_LABELS}."
+        reason = f"{len(trained.label)} labels are too few: a readout needs {LEAST_LABELS}."
+        return Reason(reason, few_labels(len(trained.label), LEAST_LABELS))
     if len(set(trained.label.tolist())) < 2:
-        return f"All labels are of one class, {history.classes[int(trained.label[0])]}."
+        return Reason(f"All labels are of one class, {history.classes[int(trained.label[0])]}.")
     test = features.test.reshape(-1, features.labeled.shape[1])
     labeled, tested = standardized(features.labeled, test)
     return Readout(trained, labeled, tested, history.test_label[features.test_position])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import Detected, Finding, few_rounds
 from dal.analysis.diagnosis.history import Floats, History
 from dal.analysis.diagnosis.thresholds import FROZEN_CHANGE, JUMP_FIRST_ROUND, JUMP_LEVEL, JUMP_RATIO
 from dal.runs.wilson import wilson_interval
@@ -39,7 +39,10 @@ def detect(history: History) -> Detected:
             f"Whether a layer jumped cannot be told: that needs 3 rounds that go on from the weights of the round "
             f"before, and the records have {len(rounds)}."
         )
-        return Detected(KEY, TITLE, (), quiet, method, unknown=True, tables=tables)
+        # Rounds that start from new weights would not tell either, however many there are.
+        is_young = history.num_rounds < 4 and "scratch" not in history.starts[1:]
+        lack = few_rounds(history.num_rounds, 4) if is_young else None
+        return Detected(KEY, TITLE, (), quiet, method, unknown=True, tables=tables, lack=lack)
     findings = (*_jumps(layers, churn), *_frozen(layers))
     quiet = "" if findings else f"No layer jumped or stood still in {len(rounds)} rounds."
     return Detected(KEY, TITLE, findings, quiet, method, tables=tables)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import NO_TEST, Detected, Finding, Lack, few_rounds
 from dal.analysis.diagnosis.history import History
 from dal.analysis.diagnosis.ran_out import FEW, RAN_OUT, least_share, pool_table
 from dal.analysis.diagnosis.thresholds import (
@@ -37,11 +37,14 @@ COLUMNS = [
 def detect(history: History) -> Detected:
     """Look for classes without new labels that did not improve over STALL_ROUNDS rounds."""
     if not len(history.recorded):
-        return _unknown("Without predictions of a test set, it cannot be told which classes stall.")
+        return _unknown("Without predictions of a test set, it cannot be told which classes stall.", NO_TEST)
     spans = _spans(history)
     if not spans:
         needed = counted(STALL_ROUNDS + 1, "round")
-        return _unknown(f"{needed} in a row with test predictions are needed to see a stall.")
+        reason = f"{needed} in a row with test predictions are needed to see a stall."
+        there = len(history.recorded)
+        in_a_row = Lack("too few rounds in a row")
+        return _unknown(reason, few_rounds(there, STALL_ROUNDS + 1) if there <= STALL_ROUNDS else in_a_row)
     table = pd.concat([_of_span(history, since, round) for since, round in spans], ignore_index=True)
     latest = table[table["round"] == spans[-1][1]]
     rows = [{str(name): value for name, value in row.items()} for row in latest.to_dict("records")]
@@ -63,8 +66,8 @@ def detect(history: History) -> Detected:
     )
 
 
-def _unknown(reason: str) -> Detected:
-    return Detected(KEY, TITLE, (), reason, METHOD, unknown=True)
+def _unknown(reason: str, lack: Lack) -> Detected:
+    return Detected(KEY, TITLE, (), reason, METHOD, unknown=True, lack=lack)
 
 
 def _spans(history: History) -> list[tuple[int, int]]:

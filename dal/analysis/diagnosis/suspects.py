@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.finding import NO_TEST, Detected, Finding, Lack, Reason
 from dal.analysis.diagnosis.history import Floats, History, Ints
 from dal.analysis.diagnosis.readout import readout
 from dal.analysis.diagnosis.thresholds import (
@@ -36,12 +36,12 @@ def detect(history: History) -> Detected:
     gallery.
     """
     found = readout(history)
-    if isinstance(found, str):
-        return _unknown(found)
+    if isinstance(found, Reason):
+        return _unknown(*found)
     told = found.trained.label
     judged = np.flatnonzero(np.bincount(told, minlength=history.num_classes) >= SUSPECT_FOLDS)
     if len(judged) < 2:
-        return _unknown(f"Fewer than two classes have {SUSPECT_FOLDS} labels.")
+        return _unknown(f"Fewer than two classes have {SUSPECT_FOLDS} labels.", Lack("too few labels"))
     rows = np.flatnonzero(np.isin(told, judged))
     place = np.searchsorted(judged, told[rows])
     probabilities = _out_of_fold(found.labeled[rows], place, len(judged))
@@ -51,7 +51,7 @@ def detect(history: History) -> Detected:
         reason = (
             "Without a test set, wrong labels cannot be told from hard ones. The ranking of all labels is in the CSV."
         )
-        return _unknown(reason, {"ranking": ranking})
+        return _unknown(reason, NO_TEST, {"ranking": ranking})
     full = fit_head(found.labeled[rows], place, len(judged))
     test_place = np.searchsorted(judged, found.test_label[tested])
     estimate, low = _wrong_labels(place, probabilities, test_place, np.exp(full.log_probs(found.test[tested])))
@@ -78,8 +78,9 @@ def detect(history: History) -> Detected:
     )
 
 
-def _unknown(reason: str, tables: dict[str, pd.DataFrame] | None = None) -> Detected:
-    return Detected(KEY, TITLE, (), reason, "Self-confidence out of fold.", unknown=True, tables=tables or {})
+def _unknown(reason: str, lack: Lack | None, tables: dict[str, pd.DataFrame] | None = None) -> Detected:
+    method = "Self-confidence out of fold."
+    return Detected(KEY, TITLE, (), reason, method, unknown=True, tables=tables or {}, lack=lack)
 
 
 def _out_of_fold(features: Floats, labels: Ints, num_classes: int) -> Floats:

@@ -30,6 +30,22 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def spans(numbers: Sequence[int]) -> str:
+    """Return increasing numbers in words, with rows of three or more as a span.
+
+    >>> spans([2, 3, 4, 6]), spans([0, 1])
+    ('2 to 4 and 6', '0 and 1')
+    """
+    rows: list[list[int]] = []
+    for number in numbers:
+        if rows and number == rows[-1][-1] + 1:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    words = [[f"{row[0]} to {row[-1]}"] if len(row) > 2 else [str(number) for number in row] for row in rows]
+    return listed([word for row in words for word in row])
+
+
 def percent(share: float, decimals: int = 1) -> str:
     """Return a share in percent.
 

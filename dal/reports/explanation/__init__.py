@@ -18,6 +18,7 @@ from dal.reports.comparison.terminal import say
 from dal.reports.explanation.facts import Facts, facts_of
 from dal.reports.explanation.headlines import Headlines, headlines
 from dal.reports.explanation.page import page
+from dal.reports.explanation.records import notice
 from dal.reports.explanation.view import ImageOf
 from dal.reports.overview import OTHER_OUTPUT
 from dal.reports.spreadsheet import spreadsheet_csv
@@ -29,7 +30,7 @@ from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
 from dal.runtime.safe_text import visible
 
-__all__ = ["PAGE", "Facts", "Headlines", "ImageOf", "explain", "headlines", "output_folder", "page"]
+__all__ = ["FOLDER", "PAGE", "Facts", "Headlines", "ImageOf", "explain", "headlines", "output_folder", "page"]
 
 FOLDER, PAGE = "explain", "report.html"
 
@@ -58,7 +59,7 @@ def explain(
     folder = output_folder(path, output)
     history = read_history(path)
     detected = all_detected(history)
-    facts = facts_of(read, no_images)
+    facts = facts_of(read, no_images, notice(history, read.config, read.finished))
     texts = {
         PAGE: page(history, detected, facts, images, live=live),
         "findings.csv": spreadsheet_csv(findings_table(detected)),
@@ -78,16 +79,17 @@ def explain(
 def print_headlines(console: Console, facts: Facts, said: Headlines) -> None:
     """Print the verdicts."""
     console.print(Text(visible(facts.title), style="bold"))
+    if facts.notice:
+        say(console, facts.notice)
     for finding in said.findings:
         say(console, f"- {finding.sentence}")
-    if not said.findings:
-        say(console, "No detector found anything that needs action.")
+    if said.verdict:
+        say(console, said.verdict)
     for finding in said.notes:
         say(console, f"Also seen: {finding.sentence}", style="dim")
-    for sentence in filter(None, (said.more_sentence, said.quiet_sentence)):
+    unknown = [line.sentence for line in said.unknown_lines(facts.finished)]
+    for sentence in filter(None, (said.more_sentence, said.quiet_sentence, *unknown)):
         say(console, sentence, style="dim")
-    for one in said.unknown:
-        say(console, f"Cannot be told: {one.title[:1].lower()}{one.title[1:]}. {one.quiet}", style="dim")
 
 
 def findings_table(detected: Sequence[Detected]) -> pd.DataFrame:

@@ -47,10 +47,13 @@ def classes_section(view: View) -> Section:
     """Return the section."""
     parts = [verdicts(view.of(*DETECTORS)), paragraph(view.left_out, "caption")]
     figures = {}
-    if len(view.history.recorded):
+    if view.known_rounds:
+        ordered, marks = "in the order in which classes were learned", "Ring: learned. Cross: lost. "
+        if view.table("learned", "changes", EVENTS) is None:
+            ordered, marks = "the highest of the last round first", ""
         caption = (
-            "Recall on the test set, in the order in which classes were learned. Ring: learned. Cross: lost. Strokes: "
-            f"fewer than {FEW} test images, so the number says little. Hover for counts and 95 % intervals."
+            f"Recall on the test set, {ordered}. {marks}Strokes: fewer than {FEW} test images, so the number says "
+            "little. Hover for counts and 95 % intervals."
         )
         parts.append(figure_element("recall", "Recall of each class by round", caption))
         figures["recall"] = _recall(view)
@@ -79,8 +82,7 @@ def named_classes(view: View) -> list[int]:
         for finding in one.findings
         for number in finding.classes
     ]
-    history = view.history
-    last = view.recall[history.recorded[-1]] if len(history.recorded) else np.full(history.num_classes, np.nan)
+    last = view.last_recall
     lowest = np.argsort(np.where(np.isnan(last), 2.0, last), kind="stable").tolist()
     chosen = dict.fromkeys([number for _, number in sorted(found)] + lowest)
     return sorted(list(chosen)[:_NAMED])
@@ -94,7 +96,7 @@ def order(view: View) -> list[int]:
         first = events[events["event"] == "learned"].groupby("class")["round"].min()
         learned = dict(zip(first.index.astype(int), first.astype(int), strict=True))
     never = view.history.num_rounds
-    last = view.recall[view.history.recorded[-1]]
+    last = view.last_recall
 
     def key(number: int) -> tuple[int, float, int]:
         return learned.get(number, never), -np.nan_to_num(last[number]), number
@@ -103,9 +105,9 @@ def order(view: View) -> list[int]:
 
 
 def _no_tests(view: View) -> str:
-    if not len(view.history.test_label):
-        return "There is no test set, so what was learned and lost cannot be told."
-    return "No round has records of the test predictions: the run is older, or ran with diagnosis=off."
+    if view.has_test:
+        return "No round has records of the test predictions, nor a confusion matrix in the journal."
+    return "There is no test set, so what was learned and lost cannot be told."
 
 
 def _recall(view: View) -> Spec:

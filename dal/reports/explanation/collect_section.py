@@ -23,6 +23,8 @@ _EXAMPLES, _MOST = 6, 12
 def collect_section(view: View) -> Section:
     """Return the section."""
     parts = [verdicts(view.of(*DETECTORS))]
+    if not view.history.has_records:
+        return Section(KEY, TITLE, parts)
     table = view.table("collect", "collect", CLASSES)
     if table is None:
         unknown = next((one.quiet for one in view.of("collect") if one.quiet), "")
@@ -48,7 +50,7 @@ def collect_section(view: View) -> Section:
 
 def _row(view: View, row: dict[Any, Any], wrong: list[int], sprite: Sprite | None) -> list[str]:
     number, history = int(row["class"]), view.history
-    recall = float(view.recall[history.recorded[-1], number]) if len(history.recorded) else None
+    recall = float(view.last_recall[number])
     pictures = "".join(_example(view, at, sprite) for at in wrong)
     gain = f"{100 * float(row['low']):+.1f} to {100 * float(row['high']):+.1f} points"
     return [

@@ -23,7 +23,7 @@ def confusion_section(view: View) -> Section:
     """Return the section."""
     results = view.of(*DETECTORS)
     parts, figures, style = [verdicts(results), paragraph(view.left_out, "caption")], {}, ""
-    if len(view.history.recorded):
+    if view.known_rounds:
         points = _wrong_points(view)
         sprite = view.test_sprite(KEY, points)
         parts.append(_controls(view))
@@ -62,14 +62,14 @@ def _wrong_points(view: View) -> list[int]:
     shown = np.isin(history.test_label, view.classes)
     wrong = history.tested & ~history.right & shown
     often = wrong.sum(axis=0)
-    last = wrong[history.recorded[-1]]
+    last = wrong[history.recorded[-1]] if len(history.recorded) else np.zeros(len(often), np.bool_)
     ranked = np.lexsort((np.arange(len(often)), -often, ~last))
     return list(dict.fromkeys([*cards, *(int(at) for at in ranked if often[at])]))
 
 
 def _controls(view: View) -> str:
     """Return the matrix with its slider and lists."""
-    rounds = view.history.recorded.tolist()
+    rounds = view.known_rounds
     options = "".join(f'<option value="{i}">round {at}</option>' for i, at in enumerate(rounds))
     names = "".join(f'<option value="{i}">{view.name(number)}</option>' for i, number in enumerate(view.classes))
     caption = (
@@ -78,6 +78,11 @@ def _controls(view: View) -> str:
         "the images that both rounds tested). Many cells are looked at, so a few changes are chance. Choose a cell to "
         "see the errors in it."
     )
+    if view.matrices:
+        caption += (
+            " Of rounds without records only the counts are known: their changes have the wider intervals of two "
+            "samples (Agresti and Caffo), and there are no images."
+        )
     last = len(rounds) - 1
     return (
         "<figure><h3>Confusion matrix by round</h3>"
@@ -99,7 +104,8 @@ def _matrix(view: View, ranked: list[int], sprite: Sprite | None) -> Spec:
     """Return the predictions of all rounds, which the page's script counts and draws.
 
     A prediction is a row of the matrix, OTHER for a class that is not shown, or UNTESTED. Rounds after the first have
-    only the points whose prediction changed, since these are few.
+    only the points whose prediction changed, since these are few. Rounds without records have the counts of the
+    journal.
     """
     history = view.history
     place = np.full(history.num_classes, OTHER, np.int64)
@@ -109,11 +115,16 @@ def _matrix(view: View, ranked: list[int], sprite: Sprite | None) -> Spec:
     points = np.array([*ranked, *(at for at in shown.tolist() if at not in first)], dtype=np.int64)
     rounds: list[Spec] = []
     before = np.full(len(points), UNTESTED, np.int64)
-    for at in history.recorded.tolist():
+    for at in view.known_rounds:
+        labels = int(view.facts.labels[at]) if at < len(view.facts.labels) else None
+        if at in view.matrices:
+            matrix = view.matrices[at][view.classes]
+            counts, totals = matrix[:, view.classes].tolist(), matrix.sum(axis=1).tolist()
+            rounds.append({"round": at, "labels": labels, "counts": counts, "totals": totals})
+            continue
         predicted = history.test_predicted[at, points]
         now = np.where(history.tested[at, points], place[np.maximum(predicted, 0)], UNTESTED)
         changed = np.flatnonzero(now != before)
-        labels = int(view.facts.labels[at]) if at < len(view.facts.labels) else None
         rounds.append({"round": at, "labels": labels, "at": changed.tolist(), "to": now[changed].tolist()})
         before = now
     ids = [plotly_text(view.test_id(at)) for at in ranked]

@@ -34,10 +34,11 @@ def numbers(values: ArrayLike, digits: int = 4) -> list[Any]:
 def figure(traces: Sequence[Spec], height: int, description: str, /, **layout: Any) -> Spec:
     """Return a figure. ``description`` is its text for screen readers.
 
-    ``align`` gives it the left and right ends of all figures by round. ``multiples`` is its number of panels. The page
-    shows a key of all traces with a name, unless ``key`` is False.
+    ``align`` gives it the left and right ends of all figures by round. ``ends`` says that a small screen shows the ends
+    of its names rather than their starts. ``multiples`` is its number of panels. The page shows a key of all traces
+    with a name, unless ``key`` is False.
     """
-    ours: Spec = {key: layout.pop(key) for key in ("align", "multiples", "key") if key in layout}
+    ours: Spec = {key: layout.pop(key) for key in ("align", "multiples", "key", "ends") if key in layout}
     return {"data": list(traces), "layout": {"height": height, **layout}, "description": description, **ours}
 
 

@@ -36,14 +36,20 @@ def paragraph(sentence: str, kind: str = "") -> str:
 
 
 def verdicts(results: Iterable[Detected]) -> str:
-    """Return what the detectors of a section say, with the strongest finding first."""
+    """Return what the detectors of a section say, with the strongest finding first.
+
+    Detectors that say the same share a line.
+    """
     lines = []
+    results = list(results)
     for one in results:
         ranked = sorted(one.findings, key=lambda finding: -finding.weight)
         lines += [_verdict("found", "Found", prose(finding.sentence)) for finding in ranked]
-        if not one.findings:
+        same = [other for other in results if not other.findings and other.quiet == one.quiet]
+        if not one.findings and same[0] is one:
             kind, word = ("unknown", "Cannot be told") if one.unknown else ("quiet", "Nothing found")
-            lines.append(_verdict(kind, word, f"<b>{escape(one.title)}</b>: {prose(one.quiet)}"))
+            titles = ", ".join(f"<b>{escape(other.title)}</b>" for other in same)
+            lines.append(_verdict(kind, word, f"{titles}: {prose(one.quiet)}"))
     return f'<ul class="verdicts">{"".join(lines)}</ul>' if lines else ""
 
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from dal import __version__
 from dal.analysis.refits import RefitEffect, refit_effects
 from dal.analysis.round_costs import common_prices, round_costs
+from dal.reports.explanation.order_results import order_results
 from dal.runs.reader import Run
 from dal.runs.refits import read_arms
 from dal.runs.round import in_words
+from dal.runs.settings import UNKNOWN
 
 Floats = NDArray[np.float64]
 
@@ -42,6 +44,10 @@ class Facts:
     version: str = __version__
     no_images: str = ""
     """Why there are no thumbnails, as a sentence."""
+    notice: str = ""
+    """Which records the run lacks, in sentences."""
+    orders: str = ""
+    """The results of `dal order` as HTML."""
     refits: Sequence[RefitEffect] = ()
     """What `dal explain --refit` measured."""
 
@@ -51,11 +57,14 @@ class Facts:
 
         >>> Facts("runs/a", "digits", "margin", 0, True, [], np.empty(0)).title
         'margin on digits, seed 0'
+        >>> Facts("runs/a", "a", UNKNOWN, 0, True, [], np.empty(0)).title
+        'a, seed 0'
         """
-        return f"{self.acquisition} on {self.data}, seed {self.seed}"
+        function = "" if self.acquisition == UNKNOWN else f"{self.acquisition} on "
+        return f"{function}{self.data}, seed {self.seed}"
 
 
-def facts_of(run: Run, no_images: str = "") -> Facts:
+def facts_of(run: Run, no_images: str = "", notice: str = "") -> Facts:
     """Return the facts of a run."""
     prices = common_prices([run])
     costs = round_costs(run, prices)
@@ -72,6 +81,8 @@ def facts_of(run: Run, no_images: str = "") -> Facts:
         money=costs["money"].cumsum(),
         currency="" if prices is None else prices.currency,
         no_images=no_images,
+        notice=notice,
+        orders=order_results(run),
         refits=refit_effects(read_arms(run.path)),
     )
 

@@ -40,7 +40,7 @@ function layoutOf(spec, width) {
     const step = Math.ceil(layout.xaxis.tickvals.length / 7);
     for (const key of ["tickvals", "ticktext"]) layout.xaxis[key] = layout.xaxis[key].filter((_, i) => i % step === 0);
   }
-  if (spec.align) alignRounds(layout, small);
+  if (spec.align) alignRounds(layout, small, spec.ends);
   if (spec.multiples && small) stackMultiples(layout, spec.multiples);
   return themed({
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -58,8 +58,9 @@ function layoutOf(spec, width) {
 }
 
 /** Give all figures by round the same left and right ends, so that their columns line up. */
-function alignRounds(layout, small) {
-  const left = small ? Math.min(16 + 6.2 * longestName(), 92) : Math.min(22 + 7 * longestName(), 175);
+function alignRounds(layout, small, ends) {
+  const most = ends ? 18 : 12;  // letters of a name on a small screen
+  const left = small ? Math.min(16 + 6.2 * longestName(), 18 + 6.2 * most) : Math.min(22 + 7 * longestName(), 175);
   const right = small ? 46 : 118;
   layout.margin = { ...layout.margin, l: left, r: right };
   layout.yaxis = { ...layout.yaxis, automargin: false };
@@ -67,7 +68,8 @@ function alignRounds(layout, small) {
   if (small && layout.yaxis.ticktext)
     layout.yaxis.ticktext = layout.yaxis.ticktext.map((text) => {
       const letters = lettersOf(text);
-      return letters.length < 13 ? text : letters.slice(0, 11).join("") + "…";
+      if (letters.length <= most) return text;
+      return ends ? "…" + letters.slice(1 - most).join("") : letters.slice(0, most - 1).join("") + "…";
     });
 }
 

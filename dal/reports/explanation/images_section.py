@@ -29,6 +29,8 @@ _MOST, _MOST_SUSPECTS, _MOST_DOTS, _YOUNG = 24, 24, 2000, 4
 
 def images_section(view: View) -> Section:
     """Return the section."""
+    if not view.history.has_records:
+        return Section(KEY, TITLE, [verdicts(view.of(*DETECTORS))])
     points = view.table("forgetting", "points", POINTS)
     suspects = view.table("suspects", "suspects", SUSPECTS)
     forgotten = None if points is None else points[points["events"] > 0].head(_MOST)

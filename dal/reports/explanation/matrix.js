@@ -5,6 +5,7 @@ function setUpMatrix(spec) {
   matrix.spec = spec;
   let now = new Array(spec.label.length).fill(UNTESTED);
   for (const round of spec.matrix) {
+    if (round.counts) continue;
     now = [...now];
     round.at.forEach((point, i) => { now[point] = round.to[i]; });
     round.predicted = now;
@@ -113,8 +114,14 @@ function cellTexts(values, format) {
   return { text: values.map((row) => row.map(format)), texttemplate: "%{text}", textfont: { size: 11 } };
 }
 
-/** Return two layers: cells that changed, and pale ones whose interval of the change contains 0. */
-function difference(round, other, spec) {
+/** Return the middle and half the length of the 95 % interval of the change between two samples. */
+function changeOfSamples(n, total, before, totalBefore) {
+  const [now, then] = [(n + 1) / (total + 2), (before + 1) / (totalBefore + 2)];
+  return [now - then, Z * Math.sqrt(now * (1 - now) / (total + 2) + then * (1 - then) / (totalBefore + 2))];
+}
+
+/** Return the change of each cell on the points that both rounds tested: value, interval and text. */
+function changesOfPoints(round, other, spec) {
   const size = spec.classes.length, gains = square(size), losses = square(size), totals = new Array(size).fill(0);
   round.predicted.forEach((now, point) => {
     const before = other.predicted[point], i = spec.label[point];
@@ -124,18 +131,39 @@ function difference(round, other, spec) {
     if (now >= 0) gains[i][now]++;
     if (before >= 0) losses[i][before]++;
   });
-  const clear = square(size), pale = square(size), text = square(size);
+  return (i, j) => ({
+    interval: changeOf(gains[i][j], losses[i][j], totals[i]),
+    value: totals[i] ? 100 * (gains[i][j] - losses[i][j]) / totals[i] : null,
+    said: `of ${totals[i]} images, ${gains[i][j]} more than in round ${other.round} and ${losses[i][j]} fewer`,
+  });
+}
+
+/** Return the same for rounds whose counts alone are known. */
+function changesOfCounts(round, other) {
+  return (i, j) => {
+    const [n, total, before, totalBefore] = [round.counts[i][j], round.totals[i], other.counts[i][j], other.totals[i]];
+    return {
+      interval: changeOfSamples(n, total, before, totalBefore),
+      value: total && totalBefore ? 100 * (n / total - before / totalBefore) : null,
+      said: `${n} of ${total} images, in round ${other.round} ${before} of ${totalBefore}`,
+    };
+  };
+}
+
+/** Return two layers: cells that changed, and pale ones whose interval of the change contains 0. */
+function difference(round, other, spec) {
+  const size = spec.classes.length, clear = square(size), pale = square(size), text = square(size);
+  const changes = (round.predicted && other.predicted ? changesOfPoints : changesOfCounts)(round, other, spec);
   let most = 1;
   for (let i = 0; i < size; i++) for (let j = 0; j < size; j++) {
-    const [change, half] = changeOf(gains[i][j], losses[i][j], totals[i]);
-    const value = totals[i] ? 100 * (gains[i][j] - losses[i][j]) / totals[i] : null;
+    const { interval: [change, half], value, said } = changes(i, j);
     const isClear = value !== null && Math.abs(change) > half;
     clear[i][j] = isClear ? value : null;
     pale[i][j] = isClear ? null : value;
     most = Math.max(most, Math.abs(value ?? 0));
     const ends = [change - half, change + half].map((end) => (100 * Math.max(-1, Math.min(1, end))).toFixed(0));
-    text[i][j] = `${spec.classes[i]} called ${spec.classes[j]}<br>of ${totals[i]} images, ${gains[i][j]} more than in ` +
-      `round ${other.round} and ${losses[i][j]} fewer<br>change ${ends[0]} to ${ends[1]} points`;
+    text[i][j] = `${spec.classes[i]} called ${spec.classes[j]}<br>${said}<br>` +
+      `change ${ends[0]} to ${ends[1]} points`;
   }
   const layer = { hovertext: text, colorscale: "--diverging", zmin: -most, zmax: most };
   const bar = { title: { text: "Change (points)", side: "right" }, thickness: 12, outlinewidth: 0 };
@@ -154,9 +182,9 @@ function showCell(round) {
   const said = document.createElement("p");
   const count = round.counts[i][j], found = [];
   for (let point = 0; i !== j && point < spec.ids.length && found.length < spec.most; point++)
-    if (spec.label[point] === i && round.predicted[point] === j) found.push(point);
+    if (round.predicted && spec.label[point] === i && round.predicted[point] === j) found.push(point);
   const shown = found.length && found.length < count ? ` ${found.length} of them:` : "";
   said.innerHTML = `Round ${round.round}: ${count} of ${round.totals[i]} images of <b>${spec.classes[i]}</b> are called ` +
-    `<b>${spec.classes[j]}</b>.${shown}`;
+    `<b>${spec.classes[j]}</b>.${round.predicted ? shown : i !== j && count ? " The run has no record of which ones." : ""}`;
   strip.replaceChildren(said, ...found.map((point) => thumbnail("confusion", spec.tiles[point], spec.ids[point])));
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -21,13 +23,16 @@ from dal.reports.explanation.drawing import (
 )
 from dal.reports.explanation.elements import absent, figure_element, verdicts
 from dal.reports.explanation.refits_part import refit_parts
-from dal.reports.explanation.view import Section, View, shortened
+from dal.reports.explanation.view import Section, View, layer_labels
 from dal.reports.offline.markup import plotly_text
 from dal.runs.refits import DEPTH, WIDTH
 from dal.runs.wilson import wilson_interval
 
 KEY, TITLE = "network", "The network"
 DETECTORS = ("stability", "capacity")
+
+_SHORT, _MOST_TICKS = 18, 48
+"""Letters of the name of a layer below a figure, and most of these names."""
 
 CHURN = ("round", "of", "points", "share", "low", "high")
 """Columns of the table ``churn`` of the detector ``stability``: the share of predictions that changed since the round
@@ -40,6 +45,8 @@ the accuracy of a linear readout of it on so many test points, from 0 to 1."""
 def network_section(view: View) -> Section:
     """Return the section."""
     parts, figures = [verdicts(view.of(*DETECTORS)), *refit_parts(view, WIDTH, DEPTH)], {}
+    if not view.history.has_records:
+        return Section(KEY, TITLE, parts)
     layers = [one for one in view.history.layers if one is not None]
     for key, title, caption, name in (
         (
@@ -131,12 +138,13 @@ def _map(view: View, found: tuple[list[str], NDArray[np.float64]], name: str) ->
         xaxis=rounds_axis(view),
         yaxis={
             "tickvals": rows,
-            "ticktext": [shortened(name) for name in names],
+            "ticktext": layer_labels(names),
             "range": [len(rows) - 0.5, -0.5],
             "showgrid": False,
             "zeroline": False,
         },
         align="rounds",
+        ends=True,
     )
 
 
@@ -155,6 +163,7 @@ def _churn(view: View, churn: pd.DataFrame) -> Spec:
         key=False,
         yaxis=axis("Changed predictions (%)", rangemode="tozero"),
         align="rounds",
+        ends=True,
     )
 
 
@@ -166,38 +175,45 @@ def _add_probes(view: View, parts: list[str], figures: dict[str, Spec]) -> None:
         return
     caption = "Test accuracy of a linear readout of a layer, fitted on the labeled points, with 95 % intervals."
     parts.append(figure_element("probes", title, caption))
-    x = [shortened(str(name)) for name in table["layer"]]
+    names = [str(name) for name in table["layer"]]
+    x = list(range(len(names)))
     ends = np.array(
         [
             wilson_interval(round(float(accuracy) * int(points)), int(points))
             for accuracy, points in zip(table["accuracy"], table["points"], strict=True)
         ]
     )
-    hover = "%{x}: %{y:.1f} %<extra></extra>"
+    shares = [f"{plotly_text(name)}: {value:.1%}" for name, value in zip(names, table["accuracy"], strict=True)]
     traces = [
         band(x, 100 * ends[:, 0], 100 * ends[:, 1], 0),
-        line(x, 100 * table["accuracy"], "readout", 0, hovertemplate=hover),
+        line(x, 100 * table["accuracy"], "readout", 0, hovertext=shares, hoverinfo="text"),
     ]
     figures["probes"] = figure(
         traces,
         300,
         "Line of the accuracy of linear readouts by layer",
-        xaxis=axis("Layer", type="category"),
+        xaxis=_layer_axis(names),
         yaxis=axis("Accuracy (%)"),
         key=False,
     )
 
 
+def _layer_axis(names: Sequence[str]) -> Spec:
+    labels = layer_labels(names, _SHORT)
+    ticks = list(range(0, len(names), -(-len(names) // _MOST_TICKS)))
+    return axis("Layer", tickvals=ticks, ticktext=[labels[at] for at in ticks], range=[-0.5, len(names) - 0.5])
+
+
 def _rank(layers: Layers) -> Spec:
     share = np.divide(layers.rank, layers.width)
-    names = [shortened(str(name)) for name in layers.names]
+    names = [str(name) for name in layers.names]
     text = [
-        f"{name}: effective rank {rank:.1f} of {width} ({value:.0%})"
+        f"{plotly_text(name)}: effective rank {rank:.1f} of {width} ({value:.0%})"
         for name, rank, width, value in zip(names, layers.rank, layers.width, share, strict=True)
     ]
     trace = {
         "type": "bar",
-        "x": names,
+        "x": list(range(len(names))),
         "y": numbers(share),
         "hovertext": text,
         "hoverinfo": "text",
@@ -207,7 +223,7 @@ def _rank(layers: Layers) -> Spec:
         [trace],
         280,
         "Bars of the effective rank over width by layer",
-        xaxis=axis("Layer", type="category"),
+        xaxis=_layer_axis(names),
         yaxis=axis("Rank / width", range=[0, 1]),
         bargap=0.4,
     )

@@ -77,7 +77,7 @@ def page(
         style=_style(sections),
         links="".join(f'<a href="#{section.key}">{escape(section.link)}</a>' for section in sections),
         name=escape(facts.name),
-        headlines=_headlines(headlines(detected), sections),
+        headlines=_headlines(headlines(detected), detected, facts),
         no_figures=NO_FIGURES,
         sections="\n".join(_element(at, section) for at, section in enumerate(sections, 2)),
         version=escape(facts.version),
@@ -113,30 +113,33 @@ def _element(at: int, section: Section) -> str:
     return f'<section id="{section.key}"><h2>{title}</h2>\n{parts}\n</section>'
 
 
-def _headlines(said: Headlines, sections: Sequence[Section]) -> str:
-    titles = {section.key: section.title for section in sections}
+def _headlines(said: Headlines, detected: Sequence[Detected], facts: Facts) -> str:
+    titles = {one.detector: one.title for one in detected}
 
-    def chip(detector: str, text: str = "") -> str:
+    def chip(detector: str) -> str:
         key = _HOMES.get(detector, method_section.KEY)
-        return f'<a class="chip" href="#{key}">{escape(text or titles[key])}</a>'
+        return f'<a class="chip" href="#{key}">{escape(titles[detector])}</a>'
 
     found = "".join(
         f'<li class="found"><span>{prose(finding.sentence)}</span>{chip(finding.detector)}</li>'
         for finding in said.findings
     )
-    parts = [f'<ul class="headlines">{found}</ul>' if found else ""]
-    if not found:
-        parts.append(paragraph("No detector found anything that needs action."))
+    parts = [f'<p class="notice">{prose(facts.notice)}</p>' if facts.notice else ""]
+    parts.append(f'<ul class="headlines">{found}</ul>' if found else "")
+    parts.append(paragraph(said.verdict))
     parts.append(paragraph(said.more_sentence, "caption"))
     if said.notes:
-        lines = "".join(f"<li>{chip(one.detector)} <span>{prose(one.sentence)}</span></li>" for one in said.notes)
-        parts.append(f'<div class="row"><h3>Also seen</h3><ul class="unknowns">{lines}</ul></div>')
+        notes = "".join(f"<li>{chip(one.detector)} <span>{prose(one.sentence)}</span></li>" for one in said.notes)
+        parts.append(f'<div class="row"><h3>Also seen</h3><ul class="unknowns">{notes}</ul></div>')
     if said.quiet:
-        chips = "".join(chip(one.detector, one.title) for one in said.quiet)
+        chips = "".join(chip(one.detector) for one in said.quiet)
         parts.append(f'<div class="row"><h3>Nothing found</h3><div class="chips">{chips}</div></div>')
-    if said.unknown:
-        lines = "".join(
-            f"<li>{chip(one.detector, one.title)} <span>{prose(one.quiet)}</span></li>" for one in said.unknown
-        )
-        parts.append(f'<div class="row"><h3>Cannot be told</h3><ul class="unknowns">{lines}</ul></div>')
+    rows: dict[str, list[str]] = {}
+    for line in said.unknown_lines(facts.finished):
+        chips = "".join(chip(one.detector) for one in line.detected)
+        kind = f"<span>{prose(line.kind[:1].upper() + line.kind[1:])}:</span>" if line.kind else ""
+        why = f"<span>{prose(line.why)}</span>" if line.why else ""
+        rows.setdefault(line.label, []).append(f'<div class="chips">{kind}{chips}{why}</div>')
+    for label, lines in rows.items():
+        parts.append(f'<div class="row"><h3>{label}</h3><div class="unknowns">{"".join(lines)}</div></div>')
     return "\n".join(part for part in parts if part)

@@ -26,6 +26,9 @@ def queries_section(view: View) -> Section:
     parts, figures = [verdicts(view.of(*DETECTORS)), paragraph(view.left_out, "caption")], {}
     parts += refit_parts(view, ROUND, CLASS)
     bits = surprise(view)
+    if not view.history.has_records:
+        parts += ["<h3>Queries</h3>", _table(view, bits, None)]
+        return Section(KEY, TITLE, parts)
     title = "Surprise of the labels, by class and round"
     if np.isnan(bits).all():
         parts.append(absent(title, "No round has records of its points from before it trained on them."))

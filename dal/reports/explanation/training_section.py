@@ -21,6 +21,8 @@ _MOST_ROUNDS, _COLUMNS = 12, 4
 def training_section(view: View) -> Section:
     """Return the section."""
     parts, figures = [verdicts(view.of(*DETECTORS))], {}
+    if not view.history.has_records:
+        return Section(KEY, TITLE, [*parts, view.facts.orders])
     known = [
         (at, checks) for at, checks in enumerate(view.history.checks) if checks is not None and len(checks.updates)
     ]
@@ -43,7 +45,7 @@ def training_section(view: View) -> Section:
         for trained in view.history.trained
     ]
     title = "Accuracy on labeled and on test points"
-    if np.isnan(labeled).all() and not len(view.history.recorded):
+    if np.isnan(labeled).all() and not view.known_rounds:
         parts.append(absent(title, "No round has records of its predictions."))
     else:
         caption = (
@@ -52,7 +54,8 @@ def training_section(view: View) -> Section:
         )
         parts.append(figure_element("gap", title, caption))
         figures["gap"] = _gap(view, labeled)
-    return Section(KEY, TITLE, parts, figures)
+    parts.append(view.facts.orders)
+    return Section(KEY, TITLE, [part for part in parts if part], figures)
 
 
 def _checks(view: View, shown: list[tuple[int, Checks]]) -> Spec:
@@ -111,11 +114,9 @@ def _checks(view: View, shown: list[tuple[int, Checks]]) -> Spec:
 
 
 def _gap(view: View, labeled: list[float]) -> Spec:
-    history = view.history
-    tested = history.tested.sum(axis=1)
-    right = history.right.sum(axis=1)
+    tested, right = view.test_counts.sum(axis=1), view.test_right.sum(axis=1)
     test = np.divide(right, tested, out=np.full(len(tested), np.nan), where=tested > 0)
-    rounds = list(range(history.num_rounds))
+    rounds = list(range(view.history.num_rounds))
     hover = "Round %{x}: %{y:.1f} %<extra>%{fullData.name}</extra>"
     traces = [
         line(rounds, 100 * np.array(labeled), "labeled points", 1, hovertemplate=hover),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -63,25 +64,58 @@ class View:
                 return table
         return None
 
+    @property
+    def has_test(self) -> bool:
+        """Whether the run has a test set."""
+        return bool(len(self.history.test_label)) or not np.isnan(self.facts.curve).all()
+
     @cached_property
-    def recall(self) -> NDArray[np.float64]:
-        """(R, C) recall of each class; NaN where it was not tested."""
-        history = self.history
-        counts = self.test_counts
-        right = np.zeros_like(counts)
-        for at in range(history.num_rounds):
-            right[at] = np.bincount(history.test_label[history.right[at]], minlength=history.num_classes)
-        recall: NDArray[np.float64] = np.divide(right, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
-        return recall
+    def matrices(self) -> dict[int, NDArray[np.int64]]:
+        """(C, C) confusion matrices of the rounds that have one in the journal and no record of single points."""
+        recorded = set(self.history.recorded.tolist())
+        matrices = enumerate(self.history.confusion)
+        return {at: one for at, one in matrices if one is not None and one.any() and at not in recorded}
+
+    @cached_property
+    def known_rounds(self) -> list[int]:
+        """The rounds whose confusion matrix is known."""
+        return sorted({*self.history.recorded.tolist(), *self.matrices})
+
+    @cached_property
+    def test_right(self) -> NDArray[np.int64]:
+        """(R, C) test points of each class that a round has right."""
+        return self._counts(self.history.right, lambda matrix: np.diag(matrix))
 
     @cached_property
     def test_counts(self) -> NDArray[np.int64]:
         """(R, C) test points of each class that a round tested."""
+        return self._counts(self.history.tested, lambda matrix: matrix.sum(axis=1))
+
+    def _counts(
+        self, points: NDArray[np.bool_], of_matrix: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    ) -> NDArray[np.int64]:
         history = self.history
-        return np.array(
-            [np.bincount(history.test_label[row], minlength=history.num_classes) for row in history.tested],
-            dtype=np.int64,
-        ).reshape(history.num_rounds, history.num_classes)
+        counts = np.zeros((history.num_rounds, history.num_classes), np.int64)
+        for at in range(history.num_rounds):
+            counts[at] = np.bincount(history.test_label[points[at]], minlength=history.num_classes)
+        for at, matrix in self.matrices.items():
+            counts[at] = of_matrix(matrix)
+        return counts
+
+    @cached_property
+    def recall(self) -> NDArray[np.float64]:
+        """(R, C) recall of each class; NaN where it was not tested."""
+        counts = self.test_counts
+        unknown = np.full(counts.shape, np.nan)
+        recall: NDArray[np.float64] = np.divide(self.test_right, counts, out=unknown, where=counts > 0)
+        return recall
+
+    @cached_property
+    def last_recall(self) -> NDArray[np.float64]:
+        """(C,) recall in the last round that tested any point; NaN where it is not known."""
+        if not self.known_rounds:
+            return np.full(self.history.num_classes, np.nan)
+        return np.asarray(self.recall[self.known_rounds[-1]], dtype=np.float64)
 
     @cached_property
     def classes(self) -> list[int]:
@@ -89,7 +123,7 @@ class View:
         history = self.history
         if history.num_classes <= MOST_CLASSES:
             return list(range(history.num_classes))
-        last = self.recall[history.recorded[-1]] if len(history.recorded) else np.full(history.num_classes, np.nan)
+        last = self.last_recall
         return sorted(np.argsort(np.where(np.isnan(last), 2.0, last), kind="stable")[:SHOWN_CLASSES].tolist())
 
     @property
@@ -139,6 +173,27 @@ class View:
         if position < len(history.test_ids):
             return str(history.test_ids[position])
         return str(history.test_index[position]) if position < len(history.test_index) else str(position)
+
+
+def layer_labels(names: Sequence[str], most: int = _NAME_LENGTH) -> list[str]:
+    """Return short names of layers for axes, escaped: without the start that most share, and with their ends.
+
+    >>> layer_labels(["backbone.layers.0", "backbone.layers.3", "head"])
+    ['layers.0', 'layers.3', 'head']
+    >>> layer_labels(["backbone.layer1.0.conv1", "backbone.encoder_of_patches.mlp.fc", "head"], most=12)
+    ['…er1.0.conv1', '…ches.mlp.fc', 'head']
+    """
+    labels = list(names)
+    while True:
+        starts = Counter(label.split(".")[0] for label in labels if "." in label)
+        start, count = starts.most_common(1)[0] if starts else ("", 0)
+        shorter = [label.removeprefix(f"{start}.") for label in labels]
+        # A number alone names no layer.
+        if 2 * count <= len(labels) or len({*shorter}) < len({*labels}) or any(one[:1].isdigit() for one in shorter):
+            break
+        labels = shorter
+    plain = [visible(label) for label in labels]
+    return [plotly_text(name if len(name) <= most else f"…{name[1 - most :]}") for name in plain]
 
 
 def shortened(name: str) -> str:

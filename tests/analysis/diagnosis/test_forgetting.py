@@ -27,8 +27,8 @@ def test_events_by_hand():
     table = forgetting.detect(told([[1, 0, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0]])).tables["points"].set_index("index")
     assert table.loc[70, ["id", "label", "events", "rounds", "kind"]].tolist() == ["a.png", 2, 2, 6, "forgotten"]
     assert table.loc[70, "correctness"] == pytest.approx(4 / 6)
-    assert table.loc[5, ["events", "rounds", "kind"]].tolist() == [0, 5, "never learnt"]
-    assert table.index.tolist() == [5, 70]  # never learnt first
+    assert table.loc[5, ["events", "rounds", "kind"]].tolist() == [0, 5, "never learned"]
+    assert table.index.tolist() == [5, 70]  # never learned first
     assert table["mean_p"].tolist() == pytest.approx([0.5, 0.5])
     assert not table["recent"].any()
 

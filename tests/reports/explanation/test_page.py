@@ -9,15 +9,19 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.detections import TITLES, detected_of
-from helpers.histories import history_of
+from helpers.histories import history_of, journal_alone
 from PIL import Image
 
-from dal.analysis.diagnosis.finding import Detected, Finding
+from dal.analysis.diagnosis.detectors import all_detected
+from dal.analysis.diagnosis.finding import NO_TEST, Detected, Finding, few_rounds
+from dal.analysis.diagnosis.history import NOT_WRITTEN
 from dal.reports.explanation.facts import Facts
 from dal.reports.explanation.headlines import MOST, headlines
 from dal.reports.explanation.page import SECTIONS, page, still
+from dal.reports.explanation.records import notice
 from dal.reports.explanation.sprite import SIDE, Sprite, thumbnail
 from dal.reports.explanation.view import MOST_CLASSES, SHOWN_CLASSES, View
 from dal.runs.wilson import wilson_interval
@@ -202,15 +206,83 @@ def test_headlines_are_at_most_six_and_each_detector_comes_before_a_second_of_an
     many = [Finding("learned", f"Lost {i}.", 10.0 - i) for i in range(9)]
     detected = [
         Detected("learned", "Classes that were lost", tuple(reversed(many)), "", ""),
-        Detected("merge", "Pairs", (Finding("merge", "A pair.", 0.6), Finding("merge", "A fact.", 0.1)), "", ""),
+        Detected("merge", "Pairs", (Finding("merge", "A pair.", 0.6), Finding("merge", "A detail.", 0.1)), "", ""),
+        Detected("stability", "Layers", (Finding("stability", "A fact.", 0.1),), "", ""),
+        Detected("association", "Labels", (Finding("association", "Labels help.", 0.0),), "", ""),
         Detected("onset", "Overfitting", (), "None.", ""),
         Detected("capacity", "Capacity", (), "No features.", "", unknown=True),
     ]
     said = headlines(detected)
     assert [finding.sentence for finding in said.findings] == [*(f"Lost {i}." for i in range(5)), "A pair."]
     assert [finding.sentence for finding in said.notes] == ["A fact."]
-    assert (len(said.findings), said.more) == (MOST, 4)
+    assert (len(said.findings), said.more) == (MOST, 5)
     assert said.quiet_sentence == "Nothing found: overfitting." and [one.title for one in said.unknown] == ["Capacity"]
+
+
+def test_a_run_without_records_has_what_its_journal_has():
+    whole = history_of(rounds=4, test=20)
+    history = journal_alone(whole)
+    detected = all_detected(history)
+    facts = facts_of(whole, notice=notice(history, {}, finished=True))
+    text = page(history, detected, facts)
+    read, figures = Read(text), figures_of(text)
+    assert set(figures) == {"curve", "recall", "bought", "matrix"}
+    recall = View(whole, [], facts_of(whole)).recall
+    assert np.array_equal(View(history, [], facts_of(whole)).recall, recall)
+    assert [round["counts"] for round in figures["matrix"]["matrix"]] == [one.tolist() for one in history.confusion]
+    assert "only a new run with diagnosis=on" in read.sections["headlines"] and "Resume" not in text
+    assert "action" not in read.sections["headlines"]
+    for key in ("queries", "training", "network", "images", "collect"):
+        assert read.sections[key].count("cannot be told, because the run has no records for diagnosis.") == 1, key
+
+
+def test_what_is_missing_is_said_with_its_remedy():
+    history = history_of(rounds=6, classes=3, test=5, layers=0)
+    assert notice(history, {}, finished=True) == ""
+    gap = replace(history, missing={1: NOT_WRITTEN, 2: NOT_WRITTEN, 3: NOT_WRITTEN, 5: "dynamics_005.npz is missing"})
+    assert notice(gap, {}, finished=True) == (
+        "Left out: dynamics_005.npz is missing (round 5). Without records: rounds 1 to 3, which ran with "
+        "diagnosis=off, or with an older version of dal."
+    )
+    off = {"diagnosis": {"record": False}}
+    assert notice(replace(history, missing={5: NOT_WRITTEN}), off, finished=False) == (
+        "Without records: round 5, which ran with diagnosis=off. Resume the run with diagnosis=on, the default: later "
+        "rounds then have records."
+    )
+    damaged = replace(history, missing_features="features_005.npz is damaged")
+    assert notice(damaged, {}, finished=True).startswith("features_005.npz is damaged, so findings that need")
+
+
+def test_detectors_with_the_same_kind_of_reason_share_a_line():
+    detected = [
+        Detected("learned", "Losses", (), "Two rounds are too few.", "", unknown=True, lack=few_rounds(2, 4)),
+        Detected("merge", "Pairs", (), "3 are needed.", "", unknown=True, lack=few_rounds(2, 3)),
+        Detected("onset", "Overfitting", (), "No test.", "", unknown=True, lack=NO_TEST),
+        Detected("stall", "Stalls", (), "It cannot be told for x.", "", unknown=True),
+    ]
+    assert [line.sentence for line in headlines(detected).unknown_lines(finished=False)] == [
+        "Cannot be told yet (too few rounds: 2 of 3 to 4): losses, pairs.",
+        "Cannot be told (no predictions of a test set): overfitting.",
+        "Cannot be told: stalls. It cannot be told for x.",
+    ]
+    finished = headlines(detected).unknown_lines(finished=True)
+    assert finished[0].label == "Cannot be told" and finished[0].kind == "too few rounds: 2 of 3 to 4"
+    read = Read(page(history := history_of(rounds=2, classes=3, test=5, layers=0), detected, facts_of(history)))
+    assert "Two rounds are too few." in read.sections["classes"]
+    assert "Two rounds are too few." not in read.sections["headlines"]
+
+
+def test_a_loss_is_said_once(ten):
+    changes = pd.DataFrame({"class": [1, 2, 2], "event": ["lost", "lost", "regained"], "round": [3, 2, 4]})
+    lost = Detected("learned", "L", (Finding("learned", "Lost 1.", 2.5, (1,)),), "", "", tables={"changes": changes})
+    findings = tuple(Finding("forgetting", f"Forgot {k}.", 1.5 - k / 10, (k,)) for k in (1, 2))
+    said = headlines([lost, Detected("forgetting", "F", findings, "", "")])
+    assert [finding.sentence for finding in said.findings] == ["Lost 1.", "Forgot 2."] and said.more == 0
+
+
+def test_each_detector_has_one_place_under_its_own_title(ten, text):
+    links = re.findall(r'<a class="chip" href="#\w+">([^<]*)</a>', text)
+    assert len(links) == len(set(links)) and set(links) <= set(TITLES.values())
 
 
 def test_a_live_page_reloads_itself_until_it_is_still(ten):
