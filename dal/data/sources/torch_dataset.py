@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +18,7 @@ from dal.data.sources.folder.pixels import dataset_pixels
 from dal.data.sources.items import ItemKeys
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
 from dal.errors import DalError, bad_content, bad_value
+from dal.runtime.seeding import isolated_cpu_rng, seed_cpu_generators
 
 _MAX_CHECKED = 32
 
@@ -79,7 +78,7 @@ def from_dataset(
     classes, num_classes = classes_of(given, classes, num_classes)
     scored, trained = _views(dataset, plain, keys)
     names = class_names(dataset, classes, num_classes)
-    with _isolated():
+    with isolated_cpu_rng():
         _check_views(scored, trained)
         numbers = known_labels(dataset, labels, scored.dataset, keys)
     return ImageData(
@@ -146,7 +145,7 @@ class DatasetSource:
 
     def _seeded(self, indices: Sequence[int], seeds: Sequence[int]) -> Tensor:
         images: list[Tensor] = []
-        with _isolated():
+        with isolated_cpu_rng():
             for index, seed in zip(map(int, indices), seeds, strict=True):
                 image = self.fetch(index, seed)[0]
                 if images and (image.shape != images[0].shape or image.dtype != images[0].dtype):
@@ -158,10 +157,7 @@ class DatasetSource:
 
     def fetch(self, index: int, seed: int) -> tuple[Tensor, int | None]:
         """Seed the global CPU generators, and return the image and any label."""
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        # torch.manual_seed would also seed CUDA.
-        torch.default_generator.manual_seed(seed)
+        seed_cpu_generators(seed)
         item = self.dataset[index]
         image = self.keys.image_of(item, index)
         pixels = _pixels(image, index)
@@ -180,21 +176,6 @@ def place_in(dataset: Any) -> tuple[Any, list[int]]:
         places = [int(dataset.indices[place]) for place in places]
         dataset = dataset.dataset
     return dataset, places
-
-
-@contextmanager
-def _isolated() -> Iterator[None]:
-    """Restore the global CPU generators on exit.
-
-    CUDA generators are not restored, because forked workers read images and must not use CUDA.
-    """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
 
 
 def _pixels(image: object, index: int) -> Tensor:
