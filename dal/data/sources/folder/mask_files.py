@@ -28,7 +28,11 @@ _CHUNK = 256
 _LOSSY = {"AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
 _ORIENTATION, _SWAPPED = 274, {5, 6, 7, 8}  # EXIF
 _EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+_MODES = {"1", "I", "I;16", "I;16B", "I;16L", "L", "LA", "P", "PA"}
 _PACKED = {"L;2": 85, "L;4": 17}  # Pillow multiplies gray of 2 and 4 bits by these
+
+
+Array = np.ndarray[Any, Any]
 
 
 class Pair(NamedTuple):
@@ -60,8 +64,7 @@ class MaskReader:
                 if opened.format in _LOSSY:
                     expected = "a lossless format such as PNG, because class numbers must be exact"
                     raise bad_content(str(path), expected, str(opened.format))
-                packed = str(tile[3]) if (tile := next(iter(getattr(opened, "tile", ())), None)) else ""
-                numbers = self._numbers(ImageOps.exif_transpose(opened), _PACKED.get(packed, 1), path)
+                numbers = self._numbers(opened, str(path))
                 if has_more_frames(opened):
                     raise bad_content(str(path), "a mask of one frame or page", "several")
         except DalError:
@@ -69,18 +72,32 @@ class MaskReader:
         # Pillow's parsers raise exceptions of any type on damaged bytes.
         except Exception as error:
             raise DalError(f"{path}: expected a mask that can be decoded, got {reason(error)}.") from error
-        mask = torch.from_numpy(numbers.astype(np.int64))
+        mask = torch.from_numpy(numbers)
         check_classes(mask, self.num_classes, str(path))
         return mask.to(torch.uint8)
 
-    def _numbers(self, image: Image.Image, factor: int, path: Path) -> np.ndarray[Any, Any]:
-        if self.colors is not None and not image.mode.startswith(("I", "F")):
-            return self.colors.numbers(np.array(image.convert("RGB")), str(path))
-        if self.colors is not None or image.mode not in ("1", "L", "LA", "P", "PA", "I", "I;16", "I;16B", "I;16L"):
-            kinds = "colors of 8 bits" if self.colors else "class numbers in gray or a palette, or a file colors.csv"
-            raise bad_content(str(path), kinds, f"a mask in mode {image.mode}")
-        pixels = np.array(image)
-        return (pixels if pixels.ndim == 2 else pixels[..., 0]) // factor if image.mode != "1" else pixels
+    def _numbers(self, image: Image.Image, argument: str) -> Array:
+        if self.colors is None:
+            return class_numbers_of(image, argument)
+        if image.mode.startswith(("I", "F")):
+            raise bad_content(
+                argument, "colors of 8 bits, because there is a color table", f"a mask in mode {image.mode}"
+            )
+        return self.colors.numbers(np.array(ImageOps.exif_transpose(image).convert("RGB")), argument)
+
+
+def class_numbers_of(image: Image.Image, argument: str) -> Array:
+    """Return the (H, W) values of a PIL image in gray or with a palette, not scaled.
+
+    Raises DalError, with ``argument``, for an image in color.
+    """
+    if image.mode not in _MODES:
+        expected = "a mask in gray or with a palette (masks in color need a file colors.csv)"
+        raise bad_content(argument, expected, f"mode {image.mode}")
+    tile = next(iter(getattr(image, "tile", ())), None)  # empty after the pixels are read
+    factor = _PACKED.get(str(tile[3]), 1) if tile else 1
+    pixels = np.array(ImageOps.exif_transpose(image)).astype(np.int64)
+    return (pixels if pixels.ndim == 2 else pixels[..., 0]) // factor
 
 
 class FolderMasks:
