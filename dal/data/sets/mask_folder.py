@@ -32,7 +32,7 @@ from dal.data.sources.folder.mask_pairs import (
     find_splits,
     pair_files,
     pairs_of,
-    test_split_of,
+    split_for_testing,
 )
 from dal.data.sources.folder.names import check_class_names, composed
 from dal.data.sources.split import split_by_id
@@ -113,7 +113,7 @@ class MaskFolder(DataConfig):
             if "" not in of_test:
                 raise bad_value("data.test_root", "a folder without splits", self.test_root)
             return ImageSplits(train, self._test_data(of_test[""], layout, reader, classes))
-        chosen = test_split_of(splits, self.test_split)
+        chosen = split_for_testing(splits, self.test_split)
         if chosen is None:
             return split_by_id(train, self.test_fraction)
         return ImageSplits(train, self._test_data(splits[chosen], layout, reader, classes))

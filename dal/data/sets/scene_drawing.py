@@ -118,7 +118,7 @@ def cut_out(image: Array) -> tuple[Array, Array]:
     >>> image = np.zeros((6, 6), dtype=np.uint8)
     >>> image[1:4, 2:5] = 200
     >>> image[2, 3] = 0
-    >>> cut_out(image)[1].sum()
+    >>> int(cut_out(image)[1].sum())
     9
     """
     labels, count = ndimage.label(image > _THRESHOLD, structure=np.ones((3, 3)))

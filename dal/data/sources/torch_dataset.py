@@ -23,6 +23,10 @@ from dal.runtime.seeding import isolated_cpu_rng, seed_cpu_generators
 from dal.tasks import CLASSIFICATION, SEGMENTATION
 
 _MAX_CHECKED = 32
+_REMEDIES = {
+    CLASSIFICATION.name: "Pass plain=, the same points without random transforms, for scoring.",
+    SEGMENTATION.name: "Pass points without random transforms, and augmentation=, which moves the masks too.",
+}
 
 
 class MapDataset(Protocol):
@@ -83,7 +87,7 @@ def from_dataset(
     scored, trained = _views(dataset, plain, keys)
     names = class_names(dataset, *classes_of(given, classes, num_classes))
     with isolated_cpu_rng():
-        _check_views(scored, trained)
+        _check_views(scored, trained, _REMEDIES[task])
         ids = default_ids(dataset) if ids is None else list(ids)
         if task == SEGMENTATION.name:
             height, width = scored.batch([0]).shape[-2:]
@@ -94,8 +98,8 @@ def from_dataset(
 
 
 def _check_task(task: str, plain: object) -> None:
-    if task not in (CLASSIFICATION.name, SEGMENTATION.name):
-        raise unknown_choice("task", (CLASSIFICATION.name, SEGMENTATION.name), task)
+    if task not in _REMEDIES:
+        raise unknown_choice("task", _REMEDIES, task)
     if task == SEGMENTATION.name and plain is not None:
         expected = "none with task='segmentation' (pass points without random transforms, and augmentation=)"
         raise bad_value("plain", expected, type(plain).__name__)
@@ -225,7 +229,7 @@ def _kind(image: Tensor) -> str:
     return f"{str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
 
 
-def _check_views(scored: DatasetSource, trained: DatasetSource | None) -> None:
+def _check_views(scored: DatasetSource, trained: DatasetSource | None, remedy: str) -> None:
     """Reject random transforms while scoring, and views that do not match."""
     argument = "dataset" if trained is None else "plain"
     count = min(len(scored), _MAX_CHECKED)
@@ -233,10 +237,8 @@ def _check_views(scored: DatasetSource, trained: DatasetSource | None) -> None:
         first, label = scored.fetch(index, 2 * index)
         second, _ = scored.fetch(index, 2 * index + 1)
         if first.shape != second.shape or not torch.equal(first.nan_to_num(), second.nan_to_num()):
-            raise DalError(
-                f"{argument}: expected the same image each time point {index} is fetched, got two different ones. Pass "
-                "plain=, the same points without random transforms, for scoring."
-            )
+            what = f"the same image each time point {index} is fetched"
+            raise DalError(f"{argument}: expected {what}, got two different ones. {remedy}")
         if trained is None:
             continue
         image, trained_label = trained.fetch(index, 0)

@@ -73,7 +73,7 @@ def find_splits(root: Path, layout: MaskLayout) -> dict[str, MaskSplit]:
     return below if "train" in below else {"": whole}
 
 
-def test_split_of(splits: dict[str, MaskSplit], wanted: str | None) -> str | None:
+def split_for_testing(splits: dict[str, MaskSplit], wanted: str | None) -> str | None:
     """Return the name of the test split, by default test or else a validation split.
 
     Raises DalError if the wanted split is missing.
