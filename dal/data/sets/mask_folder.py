@@ -106,6 +106,9 @@ class MaskFolder(DataConfig):
         reader = MaskReader(len(classes), table)
         train, counts = self._data(splits.get("train") or splits[""], layout, reader, classes)
         check_seen_classes(counts, len(classes), "data.root")
+        if unlabeled := _unlabeled(train):
+            what = f"{len(unlabeled):,} of {len(train):,} images have no mask and are points without labels"
+            warnings.warn(f"data.root: {what}: {shown(unlabeled)}.", stacklevel=2)
         if self.test_root is not None:
             if self.test_split is not None:
                 raise bad_value("data.test_split", "null with data.test_root", self.test_split)
@@ -173,12 +176,16 @@ class MaskFolder(DataConfig):
     def _test_data(self, split: MaskSplit, layout: MaskLayout, reader: MaskReader, classes: Sequence[str]) -> ImageData:
         """Return the images of a test set that have a mask."""
         data, _ = self._data(split, layout, reader, classes)
-        known = (data.labels != UNKNOWN).nonzero().flatten().tolist()
-        if not known:
+        left = set(_unlabeled(data))
+        if len(left) == len(data):
             raise bad_content("data.root", "test masks with pixels that are not ignored", f"none in {split.masks}")
-        if len(known) < len(data):
-            left = [data.ids[index] for index in range(len(data)) if index not in set(known)]
-            warnings.warn(
-                f"{split.images}: {len(left):,} test images without a mask are not used: {shown(left)}.", stacklevel=2
-            )
+        if left:
+            what = f"{len(left):,} test images without a mask are not used"
+            warnings.warn(f"data.root: {what}: {shown(sorted(left))}.", stacklevel=2)
+        known = [index for index, image in enumerate(data.ids) if image not in left]
         return replace(data.subset(known), set_aside={}, first_frames=())
+
+
+def _unlabeled(data: ImageData) -> list[str]:
+    """Return the ids of the images without a mask that has a class."""
+    return [data.ids[index] for index in (data.labels == UNKNOWN).nonzero().flatten().tolist()]

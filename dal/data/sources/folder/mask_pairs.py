@@ -110,12 +110,6 @@ def pair_files(split: MaskSplit, layout: MaskLayout, argument: str) -> tuple[lis
     if orphans := sorted(masks.keys() - images.keys()):
         names = shown([str(split.masks / masks[stem]) for stem in orphans])
         raise bad_content(argument, "an image with the same stem for each mask", f"none for {names}")
-    if missing := [images[stem] for stem in images if stem not in masks]:
-        warnings.warn(
-            f"{split.images}: {len(missing):,} of {len(images):,} images have no mask and are points without labels: "
-            f"{shown(missing)}.",
-            stacklevel=2,
-        )
     return list(images.values()), {images[stem]: split.masks / masks[stem] for stem in masks}
 
 
