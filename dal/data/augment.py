@@ -20,7 +20,7 @@ from torch import Tensor
 from dal.data.augment_masks import augment_pair
 from dal.data.images import Augmentation
 from dal.errors import bad_value
-from dal.tasks import IGNORED
+from dal.tasks.segmentation import IGNORED
 
 
 @dataclass(frozen=True)

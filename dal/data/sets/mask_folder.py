@@ -39,8 +39,8 @@ from dal.data.sources.split import split_by_id
 from dal.errors import DalError, bad_content, bad_value
 from dal.runtime.ranges import Ranges, share, whole
 from dal.runtime.user_paths import is_file, user_path
-from dal.tasks import IGNORED, SEGMENTATION
 from dal.tasks.base import UNKNOWN
+from dal.tasks.segmentation import IGNORED, SEGMENTATION
 
 _VOC = "voc"
 

@@ -19,9 +19,9 @@ Array = np.ndarray[Any, Any]
 
 _THRESHOLD = 10  # gray levels of an item; below are traces of its background
 _SMALL_HOLE = 4  # pixels
-_ITEM_SIDE = (0.36, 0.7)  # of the side of the scene, for the longer side of an item
-_PATCH_SIDE = (1.0, 4.0)  # of the side of the scene, for the patch of a photograph
-_NUM_ITEMS = (0.15, 0.65, 0.9, 1.0)  # cumulative probabilities of 0 to 3 items
+_ITEM_SIDE = (0.4, 0.75)  # of the side of the scene, for the longer side of an item
+_PATCH_SIDE = (1.0, 2.5)  # of the side of the scene, for the patch of a photograph
+_NUM_ITEMS = (0.2, 0.7, 0.92, 1.0)  # cumulative probabilities of 0 to 3 items
 _TINT = 0.6  # lowest level of a channel of the color of an item
 _ATTEMPTS = 10
 _VISIBLE = 0.4  # least share of each item that others leave visible

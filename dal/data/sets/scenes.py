@@ -17,7 +17,7 @@ from dal.data.sets.photographs import MEAN, STD, augmentation
 from dal.data.sets.scene_drawing import Array, SceneMaker, photograph_parts
 from dal.errors import DalError, unknown_choice
 from dal.runtime.ranges import Ranges, whole
-from dal.tasks import SEGMENTATION
+from dal.tasks.segmentation import SEGMENTATION
 
 # The classes of each source of items, most frequent first.
 _KINDS = {
@@ -33,7 +33,7 @@ class Scenes(DataConfig):
     """Real items, scaled, tinted and occluding one another, on patches of scikit-learn's two photographs.
 
     The classes are the background and four kinds of clothing of Fashion-MNIST, of which the rarest is 15 % of the
-    items. About 84 % of the pixels are background. Masks are exact. Test scenes use test items and other parts of the
+    items. About 83 % of the pixels are background. Masks are exact. Test scenes use test items and other parts of the
     photographs. A scene depends only on data.seed and its number. The augmentation is a shift and a horizontal flip.
 
     If Fashion-MNIST is not installed, the items are the digits of scikit-learn. A warning says so, and the name of the

@@ -20,7 +20,8 @@ from dal.data.sources.torch_labels import class_names, default_ids, item_label, 
 from dal.data.sources.torch_masks import dataset_masks
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.runtime.seeding import isolated_cpu_rng, seed_cpu_generators
-from dal.tasks import CLASSIFICATION, SEGMENTATION
+from dal.tasks import CLASSIFICATION
+from dal.tasks.segmentation import SEGMENTATION
 
 _MAX_CHECKED = 32
 _REMEDIES = {

@@ -16,8 +16,8 @@ from dal.data.sources.folder.mask_files import class_numbers_of
 from dal.data.sources.items import ItemKeys
 from dal.errors import DalError, bad_content, bad_value
 from dal.runtime.seeding import isolated_cpu_rng, seed_cpu_generators
-from dal.tasks import IGNORED
 from dal.tasks.base import UNKNOWN
+from dal.tasks.segmentation import IGNORED
 
 
 def dataset_masks(

@@ -108,10 +108,7 @@ def test_classification_can_be_augmented_as_well():
             "expected a mask of integers (ToTensor divides masks by 255; PILToTensor keeps class numbers), got "
             "float32.",
         ),
-        (
-            Image.new("RGB", (5, 4)),
-            "expected a mask in gray or with a palette (masks in color need a file colors.csv), got mode RGB.",
-        ),
+        (Image.new("RGB", (5, 4)), "expected a mask in gray or with a palette, got mode RGB."),
         (torch.zeros(3, 4, 5).long(), "expected a mask (H, W) or (1, H, W), got (3, 4, 5)."),
         (7, "expected a mask: a tensor, a PIL image, a NumPy array, or None, got 'int'."),
     ],

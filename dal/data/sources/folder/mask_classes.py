@@ -11,7 +11,7 @@ import numpy as np
 from dal.data.sources.folder.csv_text import Row, read_text, rows
 from dal.data.sources.folder.names import check_distinct, check_listed_names, composed
 from dal.errors import DalError, bad_content, bad_value, shortened
-from dal.tasks import IGNORED
+from dal.tasks.segmentation import IGNORED
 
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),

@@ -22,7 +22,7 @@ from dal.data.sources.folder.frames import has_more_frames
 from dal.data.sources.folder.listing import shown
 from dal.data.sources.folder.mask_classes import ColorTable
 from dal.errors import DalError, bad_content, reason
-from dal.tasks import IGNORED
+from dal.tasks.segmentation import IGNORED
 
 _CHUNK = 256
 _LOSSY = {"AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
@@ -78,7 +78,7 @@ class MaskReader:
 
     def _numbers(self, image: Image.Image, argument: str) -> Array:
         if self.colors is None:
-            return class_numbers_of(image, argument)
+            return class_numbers_of(image, argument, " (masks in color need a file colors.csv)")
         if image.mode.startswith(("I", "F")):
             raise bad_content(
                 argument, "colors of 8 bits, because there is a color table", f"a mask in mode {image.mode}"
@@ -86,14 +86,13 @@ class MaskReader:
         return self.colors.numbers(np.array(ImageOps.exif_transpose(image).convert("RGB")), argument)
 
 
-def class_numbers_of(image: Image.Image, argument: str) -> Array:
+def class_numbers_of(image: Image.Image, argument: str, hint: str = "") -> Array:
     """Return the (H, W) values of a PIL image in gray or with a palette, not scaled.
 
-    Raises DalError, with ``argument``, for an image in color.
+    Raises DalError, with ``argument`` and ``hint``, for an image in color.
     """
     if image.mode not in _MODES:
-        expected = "a mask in gray or with a palette (masks in color need a file colors.csv)"
-        raise bad_content(argument, expected, f"mode {image.mode}")
+        raise bad_content(argument, f"a mask in gray or with a palette{hint}", f"mode {image.mode}")
     tile = next(iter(getattr(image, "tile", ())), None)  # empty after the pixels are read
     factor = _PACKED.get(str(tile[3]), 1) if tile else 1
     pixels = np.array(ImageOps.exif_transpose(image)).astype(np.int64)
@@ -191,7 +190,11 @@ def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterato
     with progress(len(pairs)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for start in range(0, len(pairs), _CHUNK):
             chunk = pairs[start : start + _CHUNK]
-            yield from zip(chunk, threads.map(lambda pair: _read_pair(pair, reader, size), chunk), strict=True)
+            with warnings.catch_warnings():
+                # Only the size of a large image is read here.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                finished = list(threads.map(lambda pair: _read_pair(pair, reader, size), chunk))
+            yield from zip(chunk, finished, strict=True)
             advance(len(chunk))
 
 

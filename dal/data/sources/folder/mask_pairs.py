@@ -169,5 +169,5 @@ def _no_folders(root: Path, layout: MaskLayout) -> DalError:
     other = next((pair for pair in _OTHER_NAMES if MaskLayout(*pair).in_folder(root)), None)
     expected = f"the folders {layout.images} and {layout.masks}, or train/{layout.images} and train/{layout.masks}"
     hint = f" (if they have other names, set data.images={other[0]} data.masks={other[1]})" if other else ""
-    found = sorted(path.name for path in root.iterdir() if path.is_dir())
-    return bad_content("data.root", expected, f"{shown(found) or 'no folders'} in {str(root)!r}{hint}")
+    found = sorted({file.split("/", 1)[0] for file in list_images(root, "data.root").files if "/" in file})
+    return bad_content("data.root", expected, f"{shown(found) or 'no folder with images'} in {str(root)!r}{hint}")
