@@ -60,6 +60,7 @@ RUN_WITH_LOGGERS = ("import CSVLogger, MLFlowLogger",)
 RUN_ALONE = (
     "bald_scores, k_center_greedy",
     "import UNKNOWN, from_dataset",
+    "import TransformPair",
     "import OUT_OF_CLASS",
     "pd.read_json",
     "class CatOrDog",

@@ -5,12 +5,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dal.data.images import ImageData, ImageSplits, TensorSource
+    from dal.data.masks import TensorMasks
     from dal.data.sets.config import DataConfig
     from dal.data.sources.torch_dataset import from_dataset
     from dal.data.variants.prepare import load
     from dal.tasks.base import OUT_OF_CLASS, UNKNOWN
 
-__all__ = ["OUT_OF_CLASS", "UNKNOWN", "DataConfig", "ImageData", "ImageSplits", "TensorSource", "from_dataset", "load"]
+__all__ = [
+    "OUT_OF_CLASS",
+    "UNKNOWN",
+    "DataConfig",
+    "ImageData",
+    "ImageSplits",
+    "TensorMasks",
+    "TensorSource",
+    "from_dataset",
+    "load",
+]
 
 _HOMES = {
     "OUT_OF_CLASS": "dal.tasks.base",
@@ -18,6 +29,7 @@ _HOMES = {
     "DataConfig": "dal.data.sets.config",
     "ImageData": "dal.data.images",
     "ImageSplits": "dal.data.images",
+    "TensorMasks": "dal.data.masks",
     "TensorSource": "dal.data.images",
     "from_dataset": "dal.data.sources.torch_dataset",
     "load": "dal.data.variants.prepare",

@@ -3,6 +3,8 @@
 Each augmentation is a frozen dataclass and a callable ``(images, generator) -> images``. It takes (B, C, H, W) pixels,
 usually uint8, and a CPU ``torch.Generator``, and returns new pixels of the same shape, dtype and device. The input is
 never modified. Random numbers are drawn on the CPU, so they are the same on every device.
+
+Its method ``pair(images, masks, generator)`` moves (B, H, W) masks with the images, with the same random numbers.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dal.data.augment_masks import augment_pair
 from dal.data.images import Augmentation
 from dal.errors import bad_value
+from dal.tasks.segmentation import IGNORED
 
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Pads each side with zeros, then crops randomly to the original size.
+    """Pads each side with zeros, or masks with 255, then crops randomly to the original size.
 
     Raises DalError if padding is less than 1.
 
@@ -37,13 +41,23 @@ class RandomCrop:
             raise bad_value("padding", "at least 1 pixel", self.padding)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return self._crop(images, self._corners(images, generator), 0)
+
+    def pair(self, images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        corners = self._corners(images, generator)
+        return self._crop(images, corners, 0), self._crop(masks[:, None], corners, IGNORED)[:, 0]
+
+    def _corners(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.randint(2 * self.padding + 1, (2, len(images)), generator=generator)
+
+    def _crop(self, images: Tensor, corners: Tensor, fill: int) -> Tensor:
         count, _, height, width = images.shape
         device = images.device
-        top, left = torch.randint(2 * self.padding + 1, (2, count), generator=generator).to(device)
+        top, left = corners.to(device)
         rows = top[:, None] + torch.arange(height, device=device)
         columns = left[:, None] + torch.arange(width, device=device)
         points = torch.arange(count, device=device)
-        padded = F.pad(images, (self.padding,) * 4)
+        padded = F.pad(images, (self.padding,) * 4, value=fill)
         # Advanced indices on both sides of the slice move the channels last: (B, H, W, C).
         crops = padded[points[:, None, None], :, rows[:, :, None], columns[:, None, :]]
         return crops.permute(0, 3, 1, 2).contiguous()
@@ -66,8 +80,18 @@ class HorizontalFlip:
             raise bad_value("probability", "a number from 0 to 1", self.probability)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        flipped = torch.rand(len(images), generator=generator).to(images.device) < self.probability
-        return torch.where(flipped[:, None, None, None], images.flip(-1), images)
+        return _flip(images, self._flipped(images, generator))
+
+    def pair(self, images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        flipped = self._flipped(images, generator)
+        return _flip(images, flipped), _flip(masks[:, None], flipped)[:, 0]
+
+    def _flipped(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.rand(len(images), generator=generator) < self.probability
+
+
+def _flip(images: Tensor, flipped: Tensor) -> Tensor:
+    return torch.where(flipped.to(images.device)[:, None, None, None], images.flip(-1), images)
 
 
 @dataclass(frozen=True)
@@ -95,6 +119,13 @@ class RandomResizedCrop:
             raise bad_value("ratio", "two positive ratios, low <= high", self.ratio)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return _sampled(images, self._grid(images, generator), "bilinear")
+
+    def pair(self, images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        grid = self._grid(images, generator)
+        return _sampled(images, grid, "bilinear"), _sampled(masks[:, None], grid, "nearest")[:, 0]
+
+    def _grid(self, images: Tensor, generator: torch.Generator) -> Tensor:
         height, width = images.shape[2:]
         draws = torch.rand(4, len(images), generator=generator)
         area = self.scale[0] + (self.scale[1] - self.scale[0]) * draws[0]
@@ -105,9 +136,12 @@ class RandomResizedCrop:
         middle_x, middle_y = (2 * draws[2] - 1) * (1 - wide), (2 * draws[3] - 1) * (1 - tall)
         zero = torch.zeros_like(wide)
         theta = torch.stack([wide, zero, middle_x, zero, tall, middle_y], dim=1).view(-1, 2, 3).to(images.device)
-        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-        crops = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
-        return crops.to(images.dtype) if images.is_floating_point() else crops.round().to(images.dtype)
+        return F.affine_grid(theta, list(images.shape), align_corners=False)
+
+
+def _sampled(images: Tensor, grid: Tensor, mode: str) -> Tensor:
+    crops = F.grid_sample(images.float(), grid, mode=mode, padding_mode="border", align_corners=False)
+    return crops.to(images.dtype) if images.is_floating_point() else crops.round().to(images.dtype)
 
 
 @dataclass(frozen=True)
@@ -125,3 +159,8 @@ class Compose:
         for step in self.steps:
             images = step(images, generator)
         return images
+
+    def pair(self, images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        for step in self.steps:
+            images, masks = augment_pair(step, images, masks, generator)
+        return images, masks

@@ -12,7 +12,7 @@ from pathlib import Path
 from dal.data.sets.config import DataConfig
 from dal.errors import unknown_choice
 
-_NEED_SETTINGS = {"huggingface", "image_folder", "torchvision", "unlabeled_folder"}
+_NEED_SETTINGS = {"huggingface", "image_folder", "mask_folder", "torchvision", "unlabeled_folder"}
 
 
 def registry() -> dict[str, type[DataConfig]]:

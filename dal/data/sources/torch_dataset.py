@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,15 +11,23 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset, Subset
 
-from dal.data.images import ImageData
+from dal.data.images import Augmentation, ImageData
 from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
 from dal.data.sources.folder.frames import FirstFrames
 from dal.data.sources.folder.pixels import dataset_pixels
 from dal.data.sources.items import ItemKeys
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
-from dal.errors import DalError, bad_content, bad_value
+from dal.data.sources.torch_masks import dataset_masks
+from dal.errors import DalError, bad_content, bad_value, unknown_choice
+from dal.runtime.seeding import isolated_cpu_rng, seed_cpu_generators
+from dal.tasks import CLASSIFICATION
+from dal.tasks.segmentation import SEGMENTATION
 
 _MAX_CHECKED = 32
+_REMEDIES = {
+    CLASSIFICATION.name: "Pass plain=, the same points without random transforms, for scoring.",
+    SEGMENTATION.name: "Pass points without random transforms, and augmentation=, which moves the masks too.",
+}
 
 
 class MapDataset(Protocol):
@@ -38,7 +44,7 @@ def from_dataset(
     num_classes: int | None = None,
     classes: Sequence[str] | None = None,
     plain: MapDataset | None = None,
-    labels: Sequence[int | None] | Tensor | None = None,
+    labels: Sequence[Any] | Tensor | None = None,
     ids: Sequence[str] | None = None,
     name: str = "dataset",
     mean: Sequence[float] = (0.5,),
@@ -46,24 +52,26 @@ def from_dataset(
     image: str | int | None = None,
     label: str | int | None = None,
     split: str = "train",
+    task: str = "classification",
+    augmentation: Augmentation | None = None,
 ) -> ImageData:
     """Return a training set that trains on ``dataset`` and scores ``plain``.
 
     ``dataset[i]`` is an image or an (image, label, ...). An image is a tensor (uint8 (C, H, W), or normalized floating
-    point), a PIL image, or a NumPy array (H, W, C). PIL images of mode L stay gray; other modes become RGB as in a
-    folder of images. All images have the same shape. ``mean`` and ``std``, one number or one per channel, normalize
-    uint8 images. Random transforms must draw from the global generators of torch, NumPy or ``random``, which are seeded
-    for each image and restored.
+    point), a PIL image (mode L stays gray, others become RGB), or a NumPy array (H, W, C). All have the same shape.
+    ``mean`` and ``std``, one number or one per channel, normalize uint8 images. Random transforms must draw from the
+    global generators of torch, NumPy or ``random``, which are seeded for each image and restored.
 
     ``image`` and ``label`` are the places of image and label in other items: dict keys, tuple positions or attributes.
     A label is a class number or an exact one-hot row. ``split`` (train, val or test) selects the dataset of a
     LightningDataModule, which is read after its prepare_data() and setup() with seeded generators.
+    With ``task="segmentation"``, a label is a mask, or None (see dal/data/README.md).
 
-    ``plain`` contains the same points without random transforms. Without it, ``dataset`` is scored too, and training
-    uses no augmentation. The classes are ``classes``, ``num_classes`` numbers, or ``dataset.classes``. They are never
-    inferred from labels, which may be hidden. ``labels`` has one entry per point, None or -1 if unknown. By default,
-    labels come from ``dataset.targets``, ``.labels`` or ``.samples``, or each item is read once. ``ids`` default to the
-    paths in ``dataset.samples``, or to positions. A ``Subset`` keeps the ids of its dataset.
+    ``plain`` contains the same points without random transforms. Without it, ``dataset`` is scored too. Training
+    applies ``augmentation``, if any. The classes are ``classes``, ``num_classes`` numbers, or ``dataset.classes``. They
+    are never inferred from labels, which may be hidden. ``labels`` has one entry per point, None or -1 if unknown. By
+    default, labels come from ``dataset.targets``, ``.labels`` or ``.samples``, or each item is read once. ``ids``
+    default to the paths in ``dataset.samples``, or to positions. A ``Subset`` keeps the ids of its dataset.
 
     Raises DalError if the classes are unknown or repeated, if lengths, labels or the two views do not match, or if the
     scored dataset has random transforms (checked by fetching up to 32 points twice).
@@ -74,24 +82,28 @@ def from_dataset(
     (tensor([1, 0, 1]), torch.Size([1, 1, 8, 8]))
     """
     keys, given = ItemKeys(image, label), dataset
+    _check_task(task, plain)
     dataset = _checked("dataset", dataset_of(given, split))
     plain = None if plain is None else _checked("plain", dataset_of(plain, split))
-    classes, num_classes = classes_of(given, classes, num_classes)
     scored, trained = _views(dataset, plain, keys)
-    names = class_names(dataset, classes, num_classes)
-    with _isolated():
-        _check_views(scored, trained)
+    names = class_names(dataset, *classes_of(given, classes, num_classes))
+    with isolated_cpu_rng():
+        _check_views(scored, trained, _REMEDIES[task])
+        ids = default_ids(dataset) if ids is None else list(ids)
+        if task == SEGMENTATION.name:
+            height, width = scored.batch([0]).shape[-2:]
+            masks, numbers = dataset_masks(scored.dataset, labels, keys, len(names), (height, width))
+            return ImageData(name, scored, ids, numbers, names, mean, std, augmentation, task=SEGMENTATION, masks=masks)
         numbers = known_labels(dataset, labels, scored.dataset, keys)
-    return ImageData(
-        name=name,
-        source=scored,
-        ids=default_ids(dataset) if ids is None else list(ids),
-        labels=numbers,
-        classes=names,
-        mean=mean,
-        std=std,
-        augmented_source=trained,
-    )
+    return ImageData(name, scored, ids, numbers, names, mean, std, augmentation, trained)
+
+
+def _check_task(task: str, plain: object) -> None:
+    if task not in _REMEDIES:
+        raise unknown_choice("task", _REMEDIES, task)
+    if task == SEGMENTATION.name and plain is not None:
+        expected = "none with task='segmentation' (pass points without random transforms, and augmentation=)"
+        raise bad_value("plain", expected, type(plain).__name__)
 
 
 def _views(dataset: MapDataset, plain: MapDataset | None, keys: ItemKeys) -> tuple[DatasetSource, DatasetSource | None]:
@@ -105,13 +117,15 @@ def _views(dataset: MapDataset, plain: MapDataset | None, keys: ItemKeys) -> tup
     return DatasetSource(plain, keys), DatasetSource(dataset, keys)
 
 
-def as_image_data(data: object, split: str = "train", classes: Sequence[str] | None = None) -> ImageData:
+def as_image_data(
+    data: object, split: str = "train", classes: Sequence[str] | None = None, task: str = CLASSIFICATION.name
+) -> ImageData:
     """Return ImageData as it is, or read a split of a LightningDataModule.
 
     Raises DalError for anything else.
     """
     if is_datamodule(data):
-        return from_dataset(data, split=split, classes=classes)
+        return from_dataset(data, split=split, classes=classes, task=task)
     if not isinstance(data, ImageData):
         raise bad_value("data", "ImageData, such as from_dataset(...) for a Dataset", type(data).__name__)
     return data
@@ -146,7 +160,7 @@ class DatasetSource:
 
     def _seeded(self, indices: Sequence[int], seeds: Sequence[int]) -> Tensor:
         images: list[Tensor] = []
-        with _isolated():
+        with isolated_cpu_rng():
             for index, seed in zip(map(int, indices), seeds, strict=True):
                 image = self.fetch(index, seed)[0]
                 if images and (image.shape != images[0].shape or image.dtype != images[0].dtype):
@@ -158,10 +172,7 @@ class DatasetSource:
 
     def fetch(self, index: int, seed: int) -> tuple[Tensor, int | None]:
         """Seed the global CPU generators, and return the image and any label."""
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        # torch.manual_seed would also seed CUDA.
-        torch.default_generator.manual_seed(seed)
+        seed_cpu_generators(seed)
         item = self.dataset[index]
         image = self.keys.image_of(item, index)
         pixels = _pixels(image, index)
@@ -180,21 +191,6 @@ def place_in(dataset: Any) -> tuple[Any, list[int]]:
         places = [int(dataset.indices[place]) for place in places]
         dataset = dataset.dataset
     return dataset, places
-
-
-@contextmanager
-def _isolated() -> Iterator[None]:
-    """Restore the global CPU generators on exit.
-
-    CUDA generators are not restored, because forked workers read images and must not use CUDA.
-    """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
 
 
 def _pixels(image: object, index: int) -> Tensor:
@@ -234,7 +230,7 @@ def _kind(image: Tensor) -> str:
     return f"{str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
 
 
-def _check_views(scored: DatasetSource, trained: DatasetSource | None) -> None:
+def _check_views(scored: DatasetSource, trained: DatasetSource | None, remedy: str) -> None:
     """Reject random transforms while scoring, and views that do not match."""
     argument = "dataset" if trained is None else "plain"
     count = min(len(scored), _MAX_CHECKED)
@@ -242,10 +238,8 @@ def _check_views(scored: DatasetSource, trained: DatasetSource | None) -> None:
         first, label = scored.fetch(index, 2 * index)
         second, _ = scored.fetch(index, 2 * index + 1)
         if first.shape != second.shape or not torch.equal(first.nan_to_num(), second.nan_to_num()):
-            raise DalError(
-                f"{argument}: expected the same image each time point {index} is fetched, got two different ones. Pass "
-                "plain=, the same points without random transforms, for scoring."
-            )
+            what = f"the same image each time point {index} is fetched"
+            raise DalError(f"{argument}: expected {what}, got two different ones. {remedy}")
         if trained is None:
             continue
         image, trained_label = trained.fetch(index, 0)

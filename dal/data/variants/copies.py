@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dal.data.images import ImageData, ImageSource, TensorSource, image_digests
+from dal.data.masks import SubsetMasks
 from dal.data.sets.config import DataConfig
 from dal.errors import bad_value
 from dal.runtime.seeding import generator
@@ -71,4 +72,5 @@ def noisy_copies(data: ImageData, copies: int, noise: float) -> ImageData:
     if isinstance(data.source, TensorSource):  # the images are in memory, so draw the noise once
         every = range(len(ids))
         source = TensorSource(source.batch(every), image_digests(source, every))
-    return replace(data, source=source, ids=ids, labels=data.labels.repeat(copies))
+    masks = None if data.masks is None else SubsetMasks(data.masks, [*range(len(data))] * copies)
+    return replace(data, source=source, ids=ids, labels=data.labels.repeat(copies), masks=masks)

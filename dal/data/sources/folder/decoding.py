@@ -45,7 +45,7 @@ def decode(path: Path, image_size: int) -> Tensor:
     Raises any exception of Pillow for a damaged file, OSError for anything except a regular file, and ValueError for
     pixels of an unknown range, or for more than 89 million pixels that cannot be read at a smaller scale.
     """
-    with _regular_file(path) as file:
+    with regular_file(path) as file:
         return _square(file, path.suffix, image_size, nullcontext())[0]
 
 
@@ -84,7 +84,7 @@ def square(image: Image.Image, image_size: int) -> Tensor:
 
 
 @contextmanager
-def _regular_file(path: Path) -> Iterator[BinaryIO]:
+def regular_file(path: Path) -> Iterator[BinaryIO]:
     """Open a regular file for reading.
 
     Raises OSError for a device, a folder or a pipe, which would block.
@@ -187,7 +187,7 @@ def _attempt(
         return "its name is not UTF-8"
     path = root / file
     try:
-        with _regular_file(path) as opened:
+        with regular_file(path) as opened:
             digest = hashlib.file_digest(cast(Any, opened), _short_digest).digest() if with_digest else b""
             opened.seek(0)
             image, more_frames = _square(opened, path.suffix, image_size, turn)

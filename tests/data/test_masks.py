@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dal.data import ImageData, TensorSource
+from dal.data.masks import SubsetMasks, TensorMasks
+from dal.data.variants.copies import noisy_copies
+from dal.data.variants.subset import random_subset
+from dal.errors import DalError
+from dal.tasks import CLASSIFICATION, SEGMENTATION
+
+PIXELS = torch.arange(4 * 3 * 4, dtype=torch.uint8).view(4, 3, 2, 2)
+MASKS = torch.tensor([[[0, 1], [1, 255]], [[1, 1], [0, 0]], [[255, 255], [255, 255]], [[0, 0], [0, 1]]]).byte()
+
+
+def data(**changes):
+    given = {
+        "name": "toy",
+        "source": TensorSource(PIXELS),
+        "ids": list("abcd"),
+        "labels": torch.tensor([0, 0, -1, 0]),
+        "classes": ["road", "sky"],
+        "mean": [0.5],
+        "std": [0.5],
+        "task": SEGMENTATION,
+        "masks": TensorMasks(MASKS),
+    }
+    return ImageData(**(given | changes))
+
+
+def test_a_subset_keeps_the_masks_of_its_images():
+    part = data().subset([3, 2, 0]).subset([2, 0])
+    assert list(part.ids) == ["a", "d"]
+    assert torch.equal(part.masks.batch([0, 1]), MASKS[[0, 3]])
+    assert part.masks.digests([1]) == TensorMasks(MASKS).digests([3])
+    drawn = random_subset(data(), 2)
+    assert torch.equal(drawn.masks.batch([0, 1]), MASKS[[list("abcd").index(name) for name in drawn.ids]])
+
+
+def test_copies_have_the_masks_of_their_images():
+    twice = noisy_copies(data(), 2, noise=0.1)
+    assert torch.equal(twice.masks.batch(range(8)), MASKS.repeat(2, 1, 1))
+
+
+def test_the_fingerprint_covers_the_masks():
+    changed = MASKS.clone()
+    changed[1, 0, 0] = 0
+    before, after = data().fingerprint(), data(masks=TensorMasks(changed)).fingerprint()
+    assert [a == b for a, b in zip(before.split("-"), after.split("-"), strict=True)] == [True, False, True]
+    old, new = (f.points()["train"]["labels"] for f in (before, after))
+    assert [a == b for a, b in zip(old, new, strict=True)] == [True, False, True, True]
+    assert old[2] == "unlabeled" and old[1].startswith("mask ")
+
+
+def test_masks_without_digests_are_named_without_them():
+    class Undigested(TensorMasks):
+        digests = None
+
+        def __getattribute__(self, name):
+            if name == "digests":
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    points = data(masks=SubsetMasks(Undigested(MASKS), range(4))).fingerprint().points()
+    assert points["train"]["labels"] == ["mask", "mask", "unlabeled", "mask"]
+
+
+def test_images_without_any_mask_need_no_masks():
+    unlabeled = data(masks=None, labels=torch.full((4,), -1))
+    assert unlabeled.subset([1]).masks is None
+    assert set(unlabeled.fingerprint().points()["train"]["labels"]) == {"unlabeled"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"masks": None}, "masks: expected the masks of images whose label is 0, got none."),
+        ({"masks": TensorMasks(MASKS[:3])}, "masks: expected one for each of the 4 images, got 3."),
+        ({"task": CLASSIFICATION}, "masks: expected none unless task=SEGMENTATION, got 'TensorMasks'."),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(changes, message):
+    with pytest.raises(DalError) as error:
+        replace(data(), **changes)
+    assert str(error.value) == message
+
+
+def test_masks_are_bytes_of_two_dimensions():
+    with pytest.raises(DalError, match=r"^masks: expected a uint8 tensor \(N, H, W\), got torch.int64 \(4, 2, 2\)\.$"):
+        TensorMasks(MASKS.long())
+
+
+def test_augmented_pairs_take_the_masks_that_are_given():
+    class Upside:
+        def pair(self, images, masks, generator):
+            return images.flip(2), masks.flip(1)
+
+    hidden = torch.full((1, 2, 2), 255, dtype=torch.uint8)
+    hidden[0, 0, 0] = 1
+    images, masks = data(augmentation=Upside()).augmented_pairs([3], hidden, torch.Generator())
+    torch.testing.assert_close(images, data().plain([3]).flip(2))
+    assert masks.tolist() == [[[255, 255], [1, 255]]]
