@@ -92,7 +92,7 @@ def measure_units(
     # Units of all masks are numbered together.
     of_pixel = units + num_units * torch.arange(num_masks, device=masks.device).reshape(-1, 1, 1)
     classes = torch.zeros(size, dtype=torch.float64, device=masks.device)
-    for number in masks.unique().tolist():
+    for number in torch.unique(masks).tolist():
         if number != IGNORED:
             present = torch.zeros(size, dtype=torch.bool, device=masks.device)
             present[of_pixel[masks == number]] = True

@@ -80,9 +80,7 @@ class Limit:
         costs = self.expected(points, clicks).to(scores.device)
         return scores.double() / costs.clamp(min=1e-9)
 
-    def select(
-        self, choose: Callable[[int], Selection], points: Tensor, clicks: Tensor | None, most: int
-    ) -> Selection:
+    def select(self, choose: Callable[[int], Selection], points: Tensor, clicks: Tensor | None, most: int) -> Selection:
         """Return the longest start of a selection that fits.
 
         ``choose`` selects a number of points, best first. Units beyond ``max_per_image`` are skipped. If what it
@@ -119,9 +117,7 @@ def number_limit(query_size: int, units_per_image: int, options: UnitOptions) ->
     >>> number_limit(3, 4, UnitOptions(max_per_image=1)).size
     3.0
     """
-    return Limit(
-        float(query_size), lambda points, clicks: torch.ones(len(points)), 1.0, units_per_image, options
-    )
+    return Limit(float(query_size), lambda points, clicks: torch.ones(len(points)), 1.0, units_per_image, options)
 
 
 def ranks_in_groups(groups: Tensor) -> Tensor:
@@ -135,4 +131,3 @@ def ranks_in_groups(groups: Tensor) -> Tensor:
     first = torch.searchsorted(by_group.values.contiguous(), by_group.values.contiguous())
     ranks[by_group.indices] = torch.arange(len(groups)) - first
     return ranks
-
