@@ -25,7 +25,7 @@ def stratified_select(
     query_size: int,
     generator: torch.Generator,
     *,
-    strata: float = 2 / 3,
+    strata: float = 0.66,
     kind: str = "power",
     beta: float = 1.0,
 ) -> Selection:
@@ -127,7 +127,7 @@ class Stratified(Stochastic):
     keeps: ClassVar[tuple[str, ...]] = ("scores", "predicted")
 
     score: str = "entropy"
-    strata: float = 2 / 3
+    strata: float = 0.66
     beta_growth: float = 1.5
 
     def __post_init__(self) -> None:

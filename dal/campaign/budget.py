@@ -31,7 +31,7 @@ def costs_for(learner: ActiveLearner, campaign: CampaignConfig, has_people: bool
     Raises DalError if the cost of the campaign does not fit the data, the oracle, or the options of the learner.
     """
     masks: Any = getattr(learner.data, "masks", None)
-    regions: Any = getattr(learner, "units", None)
+    regions: Any = getattr(learner.data, "units", None)
     learner.unit_options.check(learner.acquisition, campaign.cost)
     if campaign.cost != "units":
         if masks is None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from dal.costs.kinds import KINDS
 from dal.errors import bad_value, unknown_choice
@@ -80,7 +80,7 @@ class CampaignConfig:
     cost: str = "units"
     """What budget and query_size count: units, which are labels; for segmentation also images, pixels, clicks or
     seconds."""
-    clicks: Any = None
+    clicks: str | None = None
     """Function that counts the clicks of labeling a unit, as MODULE.FUNCTION; null counts one click a class and one
     every 8 pixels of border."""
     click_seconds: float = 2.0

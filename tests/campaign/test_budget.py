@@ -46,8 +46,8 @@ class Learner:
     """Ranks its points by canned scores. The clicks that it expects are half of the true ones."""
 
     def __init__(self, options=None):
-        self.data = SimpleNamespace(masks=Masks(), task=SimpleNamespace(name="segmentation"))
-        self.units, self.pool = Quarters(), Pool(NUM_IMAGES * 4, 2)
+        self.data = SimpleNamespace(masks=Masks(), units=Quarters(), task=SimpleNamespace(name="segmentation"))
+        self.pool = Pool(NUM_IMAGES * 4, 2)
         self.test = self.validation = None
         self.acquisition, self.candidates, self.unit_options = Random(), AllCandidates(), options or UnitOptions()
         self.scores = torch.rand(NUM_IMAGES * 4, generator=torch.Generator().manual_seed(1))
