@@ -31,6 +31,7 @@ from dal.scoring.config import ScoringConfig
 from dal.scoring.external_features import takes_external_features
 from dal.scoring.feature_cache import FeatureCache, takes_features
 from dal.scoring.initial_features import check_initial_features, initial_points
+from dal.scoring.limit import Limit, UnitOptions, number_limit
 from dal.scoring.model_pass import ModelPass
 from dal.scoring.select import KnownPoints, select_points
 from dal.scoring.target_points import unlabeled_targets
@@ -53,7 +54,8 @@ class ActiveLearner(Labels):
     round starts from scratch, a function returns a newly initialized network, and a module returns to the weights that
     it had at first, which suits pre-trained weights. ``candidates`` select the points of the pool to score, by default
     all. ``trainer`` holds options of Lightning's Trainer. ``metrics`` are torchmetrics by name that take logits and
-    labels. evaluate() returns them, and the journal lists them as ``test_NAME``.
+    labels. evaluate() returns them, and the journal lists them as ``test_NAME``. ``unit_options`` say how a query deals
+    with several units of an image.
 
     >>> from dal.acquisition import Margin
     >>> from dal.data import ImageData, TensorSource
@@ -84,6 +86,7 @@ class ActiveLearner(Labels):
         trainer: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Metric] | None = None,
         initial: str = "random",
+        unit_options: UnitOptions | None = None,
         seed: int = 0,
         on_progress: OnProgress = silent,
     ) -> None:
@@ -93,6 +96,7 @@ class ActiveLearner(Labels):
         self.metrics = OwnMetrics({} if metrics is None else metrics, data.task, data.num_classes)
         self.candidates = candidates_for(candidates, acquisition, len(data))
         self.acquisition, self.seed, self.initial = acquisition, seed, initial
+        self.unit_options = unit_options or UnitOptions()
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
         self._targets = target_points_for(self.scoring, acquisition, data)
         self.trainer, self.on_progress, self.logs = dict(trainer or {}), on_progress, Logs()
@@ -130,10 +134,11 @@ class ActiveLearner(Labels):
         """Model, passes and settings for training."""
         return TrainingSetup(self.passes, self.training, self.trainer, self.seed, replace(self.logs, round=self.round))
 
-    def ask(self, query_size: int) -> Query:
+    def ask(self, query_size: int, limit: Limit | None = None) -> Query:
         """Return the ``query_size`` most useful unlabeled points, best first.
 
-        Before the first labels, this is the initial set. Asking again before tell() returns the same points.
+        Before the first labels, this is the initial set. Asking again before tell() returns the same points. With
+        ``limit``, the query is as long as the limit allows, and at most ``query_size``.
 
         Raises DalError for a query size of 0 or larger than the pool or the candidates, for NaN logits, and if no fit()
         followed the last tell().
@@ -141,12 +146,17 @@ class ActiveLearner(Labels):
         check_query_size(query_size, self.pool.num_unlabeled)
         if self.pool.num_labeled == 0:
             return self.ask_initial(query_size)
+        if limit is None and self.unit_options != UnitOptions():
+            limit = number_limit(query_size, self.pool.size // len(self.data), self.unit_options)
         with self.ledger.phase("select"), Shard.shared(0).agreed():
             g = generator(self.seed, self.round, "candidates")
             known = Known(self._starting_features, self._scores_before)
-            candidates = self.candidates.choose(self.pool, query_size, g, known)
+            candidates = self.candidates.choose(self.pool, query_size if limit is None else 1, g, known)
         # Rounding may differ between processes, and all must score the same points.
         candidates = from_rank_zero(candidates)
+        if limit is not None:
+            candidates = limit.candidates(candidates, self.pool.unlabeled)
+            return self._choose(self.data, candidates, len(candidates), limit)
         if not keeps_scores(self.candidates):
             return self._choose(self.data, candidates, query_size)
         ranked = self._choose(self.data, candidates, len(candidates))
@@ -177,7 +187,7 @@ class ActiveLearner(Labels):
         check_query_size(query_size, len(candidates))
         return self._choose(data or self.data, candidates, query_size)
 
-    def _choose(self, data: ImageData, candidates: Tensor, query_size: int) -> Query:
+    def _choose(self, data: ImageData, candidates: Tensor, query_size: int, limit: Limit | None = None) -> Query:
         if self.acquisition.needs_pass and self._fitted_round is None:
             raise DalError("ask: expected fit() before the second ask(), got labels but no trained model.")
         if data is not self.data and self.scoring.features_file and takes_external_features(self.acquisition):
@@ -190,9 +200,8 @@ class ActiveLearner(Labels):
         seen = own if data is self.data else data
         targets = unlabeled_targets(self._targets, self.pool.unlabeled)
         known = KnownPoints(own, labeled, self.pool.labels(labeled), targets)
-        chosen = select_points(
-            self.passes, self.acquisition, (seen, candidates), known, query_size, seed=self.seed, round=self.round
-        )
+        points, when = (seen, candidates), {"seed": self.seed, "round": self.round}
+        chosen = select_points(self.passes, self.acquisition, points, known, query_size, limit=limit, **when)
         return from_rank_zero(Query.of(data, candidates[chosen.positions].tolist(), chosen.scores.tolist()))
 
     def fit(self) -> FitResult:

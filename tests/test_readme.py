@@ -64,6 +64,7 @@ RUN_ALONE = (
     "import OUT_OF_CLASS",
     "pd.read_json",
     "class CatOrDog",
+    "import measure_units",
 )
 
 

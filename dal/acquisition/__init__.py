@@ -34,10 +34,12 @@ from dal.acquisition.mean_std import MeanSTD, mean_std_scores
 from dal.acquisition.power_bald import PowerBALD
 from dal.acquisition.probcover import ProbCover, probcover_select, purest_delta
 from dal.acquisition.random import Random
+from dal.acquisition.random_foreground import RandomForeground, random_foreground_select
 from dal.acquisition.registry import modules, registry
 from dal.acquisition.search.rows import DiskRows
 from dal.acquisition.search.shards import Shard
 from dal.acquisition.stochastic import Stochastic, stochastic_select
+from dal.acquisition.stratified import Stratified, stratified_select
 from dal.acquisition.typiclust import TypiClust, typicality, typiclust_select
 from dal.acquisition.variation_ratios import VariationRatios, variation_ratio_scores
 
@@ -63,11 +65,13 @@ __all__ = [
     "PowerBALD",
     "ProbCover",
     "Random",
+    "RandomForeground",
     "ScoreFunction",
     "Selection",
     "Shard",
     "ShardedFunction",
     "Stochastic",
+    "Stratified",
     "Summary",
     "TypiClust",
     "VariationRatios",
@@ -94,8 +98,10 @@ __all__ = [
     "modules",
     "probcover_select",
     "purest_delta",
+    "random_foreground_select",
     "registry",
     "stochastic_select",
+    "stratified_select",
     "top_scores",
     "typicality",
     "typiclust_select",

@@ -124,6 +124,10 @@ class AcquisitionFunction(ABC):
         """The name on the command line: the name of the defining module."""
         return type(self).__module__.rpartition(".")[2]
 
+    def at_round(self, round: int) -> AcquisitionFunction:
+        """Return the function for the query after this round, such as one whose noise decays."""
+        return self
+
     @abstractmethod
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         """Reduce one batch, on its device, to the tensors named in ``keeps``.

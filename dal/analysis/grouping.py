@@ -12,16 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dal.analysis.axis import UNITS, bought, noun
 from dal.analysis.statistics.curves import mean_and_interval
 from dal.analysis.variant_names import UNSET, Variant, variant_names
 from dal.errors import DalError
 from dal.runs.files.same_data import comparable
 from dal.runs.reader import Run
 from dal.runs.round import on_test
-from dal.runs.saved_config import flatten, without_effect
+from dal.runs.saved_config import ADDED, flatten, without_effect
 
 PRESETS = ("compute", "benchmark")
 """Keys of the configuration that name the presets of its settings."""
+
+_ES = ("", "es")  # of a verb
 
 Settings = Mapping[str, str]  # dotted keys to JSON
 
@@ -34,11 +37,12 @@ class Group:
     acquisition: str
     settings: str  # what distinguishes it from other groups of the data, such as "compute=saver"; or ""
     runs: tuple[Run, ...]
-    labels: NDArray[np.int64]  # (T,) labels bought at the rounds that all runs have
+    labels: NDArray[Any]  # (T,) labels bought at the rounds that all runs have, int64, or on another axis their cost
     accuracy: NDArray[np.float64]  # (S, T) the primary metric on the test set, as a fraction
     note: str  # caveats; or ""
     all_settings: tuple[tuple[str, str], ...]  # everything that differs within the data set, by name
     other_settings: frozenset[tuple[str, str]]  # all except seed and acquisition; equal if groups can be paired
+    axis: str = UNITS  # what ``labels`` are: units, or the mean cost of the labels over the runs, a key of KINDS
 
     @property
     def name(self) -> str:
@@ -79,13 +83,13 @@ class Group:
         return tuple(run.seed for run in self.runs)
 
 
-def group_runs(runs: Iterable[Run], untested: bool = False) -> list[Group]:
+def group_runs(runs: Iterable[Run], untested: bool = False, axis: str = UNITS) -> list[Group]:
     """Group runs that differ only in their seed.
 
     Keys that cannot change a result, such as prices, may also differ. Groups are sorted by data set, then by mean final
-    accuracy, highest first. With ``untested``, the accuracy of a round without a test set is NaN. Raises DalError for
-    no runs, for a duplicate seed in a group (its copies are not independent), and otherwise for a run without its
-    primary metric on a test set.
+    accuracy, highest first. With ``untested``, the accuracy of a round without a test set is NaN. ``axis`` is what
+    their curves are drawn against (see dal.analysis.axis). Raises DalError for no runs, for a duplicate seed in a group
+    (its copies are not independent), and otherwise for a run without its primary metric on a test set.
     """
     members: dict[frozenset[tuple[str, str]], list[Run]] = defaultdict(list)
     runs = list(runs)
@@ -99,7 +103,8 @@ def group_runs(runs: Iterable[Run], untested: bool = False) -> list[Group]:
         raise DalError("runs: expected at least one run, got none.")
     shown = telling_keys([settings_of(group[0]) for group in members.values()])
     groups = [
-        _group(sorted(group, key=lambda run: run.seed), dict(settings), shown) for settings, group in members.items()
+        _group(sorted(group, key=lambda run: run.seed), dict(settings), shown, axis)
+        for settings, group in members.items()
     ]
     return sorted(_named(groups), key=lambda group: (group.data, -_last_accuracy(group), group.name))
 
@@ -128,7 +133,7 @@ def differing_presets(groups: Sequence[Group]) -> list[tuple[tuple[str, str], ..
     return [tuple(item for item, differs in zip(row, differing, strict=True) if differs) for row in chosen]
 
 
-def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
+def num_common_rounds(labels: Sequence[Sequence[float]]) -> int:
     """Count the first rounds with equal labels in all curves.
 
     >>> num_common_rounds([[10, 20, 30], [10, 20], [10, 20, 25]])
@@ -144,7 +149,7 @@ def num_common_rounds(labels: Sequence[Sequence[int]]) -> int:
 
 def settings_of(run: Run) -> dict[str, str]:
     """Return settings that can change a result, except the seed, as JSON."""
-    config = dict(flatten(run.config))
+    config = ADDED | dict(flatten(run.config))
     left_out = {"seed"} | without_effect(config) | _of_no_rule(config)
     settings = {k: json.dumps(v, default=str) for k, v in config.items() if k not in left_out}
     return settings | {"data.name": json.dumps(run.data), "data.fingerprint": json.dumps(run.fingerprint)}
@@ -188,7 +193,7 @@ def _compared(key: str, same_kind: Sequence[Settings], same_data: Sequence[Setti
     return same_kind if key.startswith("acquisition.") else same_data
 
 
-def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, str], list[str]]) -> Group:
+def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, str], list[str]], axis: str) -> Group:
     for one, other in pairwise(runs):
         if one.seed == other.seed:
             raise DalError(
@@ -199,8 +204,9 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
     data, acquisition = runs[0].data, runs[0].label
     keys = shown[settings["data.name"], settings["acquisition.name"]]
     all_settings = tuple((short_key(key, keys), plain_value(settings.get(key))) for key in keys)
-    bought = [run.labels_bought.tolist() for run in runs]
-    num_rounds = num_common_rounds(bought)
+    counts = [bought(run, axis).tolist() for run in runs]
+    # Costs of the same round differ between seeds. Its point is at their mean.
+    num_rounds = num_common_rounds(counts) if axis == UNITS else min(map(len, counts))
     if num_rounds == 0:
         raise DalError(
             f"runs: expected the same number of initial labels for each seed, got another in {str(runs[0].path)!r}."
@@ -210,12 +216,20 @@ def _group(runs: Sequence[Run], settings: Settings, shown: Mapping[tuple[str, st
         acquisition=acquisition,
         settings="",
         runs=tuple(runs),
-        labels=np.array(bought[0][:num_rounds], dtype=np.int64),
+        labels=_labels(counts, num_rounds, axis),
         accuracy=np.array([run.curve[:num_rounds] for run in runs]),
-        note=_note(runs, bought, num_rounds),
+        note=_note(runs, counts, num_rounds, axis),
         all_settings=all_settings,
         other_settings=frozenset((k, v) for k, v in settings.items() if not k.startswith("acquisition.")),
+        axis=axis,
     )
+
+
+def _labels(counts: Sequence[Sequence[float]], num_rounds: int, axis: str) -> NDArray[Any]:
+    if axis == UNITS:
+        return np.array(counts[0][:num_rounds], dtype=np.int64)
+    means: NDArray[np.float64] = np.mean([one[:num_rounds] for one in counts], axis=0)
+    return means
 
 
 def check_curve(run: Run) -> None:
@@ -225,15 +239,19 @@ def check_curve(run: Run) -> None:
         raise DalError(f"runs: expected {metric} in every round, got a run without it in {str(run.path)!r}.")
 
 
-def _note(runs: Sequence[Run], bought: Sequence[Sequence[int]], num_rounds: int) -> str:
+def _note(runs: Sequence[Run], counts: Sequence[Sequence[float]], num_rounds: int, axis: str) -> str:
     notes = []
-    longest = max(labels[-1] for labels in bought)
-    cut = [run.seed for run, labels in zip(runs, bought, strict=True) if labels[-1] < longest]
-    if cut:
-        end = f"{bought[0][num_rounds - 1]} of {longest} labels"
+    longest = max(labels[-1] for labels in counts)
+    cut = [run.seed for run, labels in zip(runs, counts, strict=True) if labels[-1] < longest]
+    if axis != UNITS:
+        short = [run.seed for run, labels in zip(runs, counts, strict=True) if len(labels) > num_rounds]
+        if short:
+            notes.append(f"compared up to round {num_rounds - 1}: {seeds_in_words(short)} go{_ES[len(short) < 2]} on")
+    elif cut:
+        end = f"{counts[0][num_rounds - 1]} of {longest} {noun(axis)}"
         notes.append(f"compared up to {end}, all that {seeds_in_words(cut)} bought")
-    elif any(len(labels) != num_rounds for labels in bought):
-        notes.append(f"compared up to {bought[0][num_rounds - 1]} labels, after which the rounds differ")
+    elif any(len(labels) != num_rounds for labels in counts):
+        notes.append(f"compared up to {counts[0][num_rounds - 1]} {noun(axis)}, after which the rounds differ")
     unfinished = [run.seed for run in runs if not run.finished]
     if unfinished:
         notes.append(f"{seeds_in_words(unfinished)} not finished")

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dal.analysis.aligned import align
+from dal.analysis.axis import UNITS, bought, noun
 from dal.analysis.grouping import (
     Group,
     differing_presets,
@@ -28,6 +31,7 @@ from dal.runs.layout import SELECTIONS
 from dal.runs.reader import Run
 
 _NO_PRESETS: Mapping[str, Sequence[str]] = MappingProxyType({})
+_COUNTS = ("costs", "label counts")
 _HELD = {2: 51, 3: 75}  # see bootstrap_interval
 
 
@@ -37,7 +41,7 @@ class Problem:
 
     name: str  # the data set, and the settings that distinguish the problem
     functions: tuple[Group, ...]  # (F,), largest mean area first
-    labels: NDArray[np.int64]  # (T,) as in each of the functions
+    labels: NDArray[Any]  # (T,) as in each of the functions
     measured: NDArray[np.bool_]  # (T,) whether every run has a round there; elsewhere some accuracies are interpolated
     notes: tuple[str, ...]  # caveats
 
@@ -45,6 +49,11 @@ class Problem:
     def metric(self) -> str:
         """The name of the primary metric, such as ``accuracy``."""
         return self.functions[0].metric
+
+    @property
+    def axis(self) -> str:
+        """What ``labels`` are: units, or another cost of the labels (see dal.analysis.axis)."""
+        return self.functions[0].axis
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -65,6 +74,7 @@ def pair_runs(
     common_seeds: bool = False,
     common_labels: bool = False,
     presets: Mapping[str, Sequence[str]] = _NO_PRESETS,
+    axis: str = UNITS,
 ) -> list[Problem]:
     """Pair runs by seed: one problem per data set, sorted by name.
 
@@ -73,7 +83,8 @@ def pair_runs(
     become part of the compared function. ``across`` are keys whose values define separate problems, such as
     ``campaign.query_size``. Every function needs the same seeds, unless ``common_seeds`` drops the others. Each seed
     needs the same initial and validation set in every function. ``presets`` map names in ``vary`` and ``across``, such
-    as ``compute``, to the keys that they stand for.
+    as ``compute``, to the keys that they stand for. ``axis`` is what curves are compared at: units, which are labels,
+    or another cost of them (see dal.analysis.axis).
 
     If the label counts of runs differ, all curves are interpolated linearly at the union of the counts, and
     ``measured`` marks the counts that every run has. The problem covers the range that all runs share. An unfinished
@@ -82,7 +93,7 @@ def pair_runs(
     Raises DalError with the first differences for runs that are not paired, for fewer than two functions in a problem,
     for keys that no run has, for a run folder without selections.csv, and as group_runs does.
     """
-    groups = group_runs(runs)
+    groups = group_runs(runs, axis=axis)
     settings = {id(group): settings_of(group.runs[0]) for group in groups}
     for argument, keys in (("vary", vary), ("across", across)):
         for key in keys:
@@ -158,10 +169,12 @@ def _problem(
     _check_initial_sets(name, kept)
     if not common_labels:
         _check_finished(name, kept)
-    labels, measured, aligned = _align(kept)
+    labels, measured, aligned = align(kept)
     areas = [area_under_curve(labels, g.accuracy.mean(axis=0)) if len(labels) > 1 else 0.0 for g in aligned]
     order = sorted(range(len(aligned)), key=lambda i: (-areas[i], aligned[i].name))
-    notes += _notes(kept, labels, measured) + _first_round_notes(aligned)
+    notes += _notes(kept, labels, measured)
+    if aligned[0].axis == UNITS:  # costs of the initial set differ between seeds
+        notes += _first_round_notes(aligned)
     return Problem(name, tuple(aligned[i] for i in order), labels, measured, tuple(notes))
 
 
@@ -224,13 +237,14 @@ def _check_finished(name: str, groups: Sequence[Group]) -> None:
     A campaign that a stopping rule ended early is finished.
     """
     runs = list(chain.from_iterable(group.runs for group in groups))
-    longest = max(int(run.labels_bought[-1]) for run in runs)
+    axis = groups[0].axis
+    longest = max(bought(run, axis)[-1] for run in runs)
     for run in runs:
-        last = int(run.labels_bought[-1])
+        last = bought(run, axis)[-1]
         if not run.finished and last < longest:
             raise DalError(
-                f"runs: expected finished runs on {name}, got {str(run.path)!r} with {last} of {longest} labels; "
-                "finish it, or compare up to the labels that all runs have with --common-labels."
+                f"runs: expected finished runs on {name}, got {str(run.path)!r} with {last} of {longest} {noun(axis)}; "
+                f"finish it, or compare up to the {noun(axis)} that all runs have with --common-labels."
             )
 
 
@@ -245,32 +259,12 @@ def _validation_ids(run: Run) -> set[str]:
     return {point.id for point in run.points[1]}
 
 
-def _align(groups: Sequence[Group]) -> tuple[NDArray[np.int64], NDArray[np.bool_], list[Group]]:
-    counts = [[run.labels_bought for run in group.runs] for group in groups]
-    every = list(chain.from_iterable(counts))
-    low, high = max(int(x[0]) for x in every), min(int(x[-1]) for x in every)
-    union = np.unique(np.concatenate(every))
-    labels = union[(union >= low) & (union <= high)]
-    if not len(labels):
-        raise DalError(
-            f"runs: expected label counts that all runs share, got a run that ends at {high} labels and one that "
-            f"starts at {low}."
-        )
-    measured = np.all([np.isin(labels, x) for x in every], axis=0)
-    aligned = []
-    for group, own in zip(groups, counts, strict=True):
-        rows = [np.interp(labels, x, run.curve) for x, run in zip(own, group.runs, strict=True)]
-        aligned.append(replace(group, labels=labels, accuracy=np.array(rows, dtype=np.float64), note=""))
-    return labels, measured, aligned
-
-
-def _notes(groups: Sequence[Group], labels: NDArray[np.int64], measured: NDArray[np.bool_]) -> list[str]:
-    notes = []
-    ends = [(int(run.labels_bought[-1]), group.name, run) for group in groups for run in group.runs]
-    longest = max(end for end, _, _ in ends)
+def _notes(groups: Sequence[Group], labels: NDArray[Any], measured: NDArray[np.bool_]) -> list[str]:
+    notes, axis = [], groups[0].axis
+    longest = max(bought(run, axis)[-1] for group in groups for run in group.runs)
     for group in groups:
-        short = [run.seed for run in group.runs if int(run.labels_bought[-1]) == labels[-1] < longest]
-        if short:
+        short = [run.seed for run in group.runs if bought(run, axis)[-1] == labels[-1] < longest]
+        if short and axis == UNITS:  # costs of runs that end together differ a little
             extent = f"{labels[-1]} of {longest} labels"
             notes.append(f"compared up to {extent}, all that {seeds_in_words(short)} of {group.name} bought")
         unfinished = [run.seed for run in group.runs if not run.finished]
@@ -278,7 +272,8 @@ def _notes(groups: Sequence[Group], labels: NDArray[np.int64], measured: NDArray
             notes.append(f"{seeds_in_words(unfinished)} of {group.name} not finished")
     if not measured.all():
         notes.append(
-            "the label counts of rounds differ between runs: curves are interpolated, and tests at single label counts "
+            f"the {_COUNTS[axis == UNITS]} of rounds differ between runs: curves are interpolated, and tests at single "
+            f"{_COUNTS[axis == UNITS]} "
             f"use the {int(measured.sum())} that all runs have"
         )
     seeds = len(groups[0].runs)

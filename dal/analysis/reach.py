@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dal.analysis.axis import UNITS
 from dal.analysis.grouping import Group
 from dal.analysis.round_costs import mean_costs
 from dal.analysis.statistics.curves import labels_to_reach
@@ -47,7 +48,7 @@ def target_of(group: Group) -> float | None:
 
 
 def reach(group: Group, target: float, prices: PricesConfig | None = None) -> Reach:
-    """Return the labels and money to reach a target.
+    """Return the labels and money to reach a target. On another axis, the labels are their cost.
 
     ``target`` is a value of the mean primary metric of a group, as a fraction.
 
@@ -74,7 +75,7 @@ def reach(group: Group, target: float, prices: PricesConfig | None = None) -> Re
         return Reach(target, forecast=True)
     else:
         first = group.runs[0].rows[0]
-        validation = first.labels_bought - first.num_labeled
+        validation = first.labels_bought - first.num_labeled if group.axis == UNITS else 0
         curve = fit_learning_curve((x - validation).tolist(), mean.tolist())
         labels, low, high = (max(n + validation, float(x[-1])) for n in curve.labels_to_reach(target))
     money = [_money(group, n, prices) for n in (labels, low, high)]

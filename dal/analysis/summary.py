@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from dal.analysis.axis import UNITS, bought, noun, records
 from dal.analysis.final_model_costs import with_final_model
 from dal.analysis.grouping import Group, group_runs, num_common_rounds
 from dal.analysis.reach import Reach, reach, target_of
 from dal.analysis.round_costs import mean_costs
 from dal.analysis.statistics.curves import area_under_curve, mean_and_interval, paired_difference
+from dal.costs.kinds import KINDS, cost_key
 from dal.costs.prices import PricesConfig
 from dal.runs.reader import Run
 from dal.runs.round import Round, on_test
@@ -20,7 +22,11 @@ BASELINE = "random"
 
 
 def summarize_runs(
-    runs: Iterable[Run], prices: PricesConfig | None = None, target: float | None = None, untested: bool = False
+    runs: Iterable[Run],
+    prices: PricesConfig | None = None,
+    target: float | None = None,
+    untested: bool = False,
+    axis: str = UNITS,
 ) -> pd.DataFrame:
     """Return summary statistics, one row per group of runs.
 
@@ -30,7 +36,10 @@ def summarize_runs(
 
     - ``data``, ``acquisition``, and ``settings``: a short name of the other differences between the runs of the data
       set. ``all_settings``: all differences
-    - ``seeds``, ``rounds``, ``labels``: the number of runs, rounds, and labels bought in total, with validation
+    - ``seeds``, ``rounds``, ``labels``: the number of runs, rounds, and labels bought in total, with validation. With
+      another ``axis``, ``labels`` is their mean cost, ``axis`` its name, and the other columns with labels follow it
+    - ``cost_images``, ``cost_pixels``, ``cost_clicks``, ``cost_seconds``: only if all runs record them: the mean cost
+      of the labels
     - ``metric``: the name of the primary metric of the runs, such as ``accuracy``
     - ``test_accuracy``, ``test_accuracy_interval``: that metric after the last round; the columns carry its name
     - ``area``, ``area_interval``: the mean height of the learning curve (NaN for one round)
@@ -52,7 +61,7 @@ def summarize_runs(
 
     With ``untested``, the accuracies of runs without a test set are NaN. Raises DalError as group_runs does.
     """
-    groups = group_runs(runs, untested)
+    groups = group_runs(runs, untested, axis)
     return pd.DataFrame([_line(group, _baseline(group, groups), prices, target) for group in groups])
 
 
@@ -71,7 +80,7 @@ def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, tar
         "all_settings": "; ".join(f"{name}={value}" for name, value in group.all_settings),
         "seeds": len(group.runs),
         "rounds": len(group.labels),
-        "labels": int(group.labels[-1]),
+        **_labels(group),
         "metric": group.metric,
         metric: float(final),
         f"{metric}_interval": float(final_interval),
@@ -107,6 +116,15 @@ def _line(group: Group, baseline: Group | None, prices: PricesConfig | None, tar
     return with_final_model(line | _of_bought_test_set(group), group, prices)
 
 
+def _labels(group: Group) -> dict[str, object]:
+    last = len(group.labels) - 1
+    kinds = [kind for kind in KINDS if kind != UNITS and all(records(run, kind) for run in group.runs)]
+    costs = {cost_key(kind): float(np.mean([run.rows[last].spent(kind) for run in group.runs])) for kind in kinds}
+    if group.axis == UNITS:
+        return {"labels": int(group.labels[-1]), **costs}
+    return {"labels": float(group.labels[-1]), "axis": group.axis, **costs}
+
+
 def _of_bought_test_set(group: Group) -> dict[str, object]:
     intervals, metric = group.test_intervals, on_test(group.metric)
     if intervals is None or np.isnan(intervals[:, -1]).any():
@@ -125,8 +143,19 @@ def _area(group: Group) -> tuple[float, float]:
 
 def _areas(group: Group, seeds: Iterable[int], num_rounds: int) -> list[float]:
     """Return one area per seed, over the first rounds."""
-    curves = (group.accuracy[group.seeds.index(seed), :num_rounds] for seed in seeds)
-    return [area_under_curve(group.labels[:num_rounds], curve) for curve in curves]
+    places = [group.seeds.index(seed) for seed in seeds]
+    xs = [bought(group.runs[place], group.axis)[:num_rounds] for place in places]
+    return [area_under_curve(x, group.accuracy[place, :num_rounds]) for x, place in zip(xs, places, strict=True)]
+
+
+def _areas_between(group: Group, seeds: Iterable[int], low: float, high: float) -> list[float]:
+    """Return one area per seed, over a part of the axis."""
+    areas = []
+    for place in map(group.seeds.index, seeds):
+        x = bought(group.runs[place], group.axis)[: len(group.labels)]
+        ends = np.unique(np.concatenate([[low, high], x[(x > low) & (x < high)]]))
+        areas.append(area_under_curve(ends, np.interp(ends, x, group.accuracy[place])))
+    return areas
 
 
 def _baseline(group: Group, groups: Sequence[Group]) -> Group | None:
@@ -145,6 +174,8 @@ def _difference(group: Group, baseline: Group | None) -> tuple[float, float, int
     if baseline is None or any(np.isnan(one.accuracy).any() for one in (group, baseline)):
         return np.nan, np.nan, 0, ""
     seeds = sorted(set(group.seeds) & set(baseline.seeds))
+    if group.axis != UNITS:
+        return _difference_between(group, baseline, seeds)
     num_rounds = num_common_rounds([group.labels.tolist(), baseline.labels.tolist()])
     if not seeds or num_rounds < 2:
         return np.nan, np.nan, 0, f"no {'seed' if not seeds else 'two rounds'} in common with {BASELINE}"
@@ -152,6 +183,22 @@ def _difference(group: Group, baseline: Group | None) -> tuple[float, float, int
     whole = len(seeds) == len(group.seeds) and num_rounds == len(group.labels)
     extent = f"{len(seeds)} of {len(group.seeds)} seeds, up to {group.labels[num_rounds - 1]} labels"
     return mean, half_width, len(seeds), "" if whole else f"difference to {BASELINE}: {extent}"
+
+
+def _difference_between(group: Group, baseline: Group, seeds: Sequence[int]) -> tuple[float, float, int, str]:
+    """Return the same as _difference() for costs, which differ between runs, over the range that all of them share."""
+    ranges = [
+        bought(one.runs[one.seeds.index(seed)], one.axis)[: len(one.labels)]
+        for one in (group, baseline)
+        for seed in seeds
+    ]
+    low, high = max((x[0] for x in ranges), default=0.0), min((x[-1] for x in ranges), default=0.0)
+    if low >= high:
+        return np.nan, np.nan, 0, f"no {noun(group.axis)} in common with {BASELINE}"
+    areas, others = (_areas_between(one, seeds, low, high) for one in (group, baseline))
+    mean, half_width = paired_difference(areas, others)
+    extent = f"{len(seeds)} of {len(group.seeds)} seeds, {low:,.0f} to {high:,.0f} {noun(group.axis)}"
+    return mean, half_width, len(seeds), f"difference to {BASELINE}: {extent}"
 
 
 def _mean(group: Group, number: Callable[[Round], float]) -> float:

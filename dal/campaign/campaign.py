@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from dal.campaign.budget import ask_within_budget, bought_points, check_cost, costs_for
 from dal.campaign.diagnosed import Recorder
 from dal.campaign.people import run_with_people
 from dal.campaign.training_round import Setting, drawn, train_round
@@ -34,7 +35,6 @@ from dal.stopping import (
     check_sizes,
     for_task,
     largest_query,
-    next_query_size,
 )
 from dal.stopping.stop_set import stop_set
 from dal.training.fit_round import check_training
@@ -67,20 +67,21 @@ def run(
     answerable[oracle.answerable()] = True
     learner.pool.exclude((~answerable).nonzero().flatten().tolist())
     _check(learner, campaign, test, prices)
+    costs = costs_for(learner, campaign, isinstance(oracle, People))
     learner.initial = campaign.initial
     learner.check_initial()
     records = records() if callable(records) else records or Records()
     records.follow(learner.data.task.primary_metric, _settings(learner, campaign))
     nobody = torch.empty(0, dtype=torch.int64)
     recorder = Recorder(diagnosis or DiagnosisConfig(), records)
-    setting = Setting(campaign, records, test, prices, on_round, followed=nobody, recorder=recorder)
+    setting = Setting(campaign, records, test, prices, on_round, followed=nobody, recorder=recorder, costs=costs)
     if isinstance(oracle, People):
         return run_with_people(learner, oracle, setting)
     learner.restore(records)
     if learner.test is None and campaign.test_size:
-        _buy_test(learner, oracle, campaign.test_size, records)
+        _buy_test(learner, oracle, setting)
     if learner.validation is None and campaign.validation_size:
-        _buy_validation(learner, oracle, campaign.validation_size, records)
+        _buy_validation(learner, oracle, setting)
     setting.followed = stop_set(learner.pool, campaign.stop_set_size, learner.seed)
     while records.stage != DONE:
         if records.stage == SELECT:
@@ -135,33 +136,36 @@ def _network(module: nn.Module) -> dict[str, Any]:
     return {"class": type(module).__name__, "parameters": sum(sizes)}
 
 
-def _buy_test(learner: ActiveLearner, oracle: Oracle, size: int, records: Records) -> None:
+def _buy_test(learner: ActiveLearner, oracle: Oracle, setting: Setting) -> None:
+    records = setting.records
     if records.stage != ANSWER_TEST:
-        records.commit_test_query(_drawn_lines(learner, size, "test"))
+        records.commit_test_query(_drawn_lines(learner, setting, setting.campaign.test_size, "test"))
     answers = _answers(oracle, records)
     learner.tell_test([point.index for point in records.pending], answers)
     records.commit_test(_answered(records, answers))
 
 
-def _buy_validation(learner: ActiveLearner, oracle: Oracle, size: int, records: Records) -> None:
+def _buy_validation(learner: ActiveLearner, oracle: Oracle, setting: Setting) -> None:
+    records = setting.records
     if records.stage != ANSWER_VALIDATION:
-        records.commit_validation_query(_drawn_lines(learner, size, "validation"))
+        lines = _drawn_lines(learner, setting, setting.campaign.validation_size, "validation")
+        records.commit_validation_query(lines)
     answers = _answers(oracle, records)
     learner.tell_validation([point.index for point in records.pending], answers)
     records.commit_validation(_answered(records, answers))
 
 
-def _drawn_lines(learner: ActiveLearner, size: int, purpose: str) -> list[Asked]:
+def _drawn_lines(learner: ActiveLearner, setting: Setting, size: int, purpose: str) -> list[Asked]:
     chosen = drawn(learner, size, purpose)
+    check_cost(setting.campaign, setting.costs, bought_points(learner), chosen, purpose)
     return _lines(0, chosen, [learner.data.ids[i] for i in chosen], [None] * len(chosen))
 
 
 def _ask(learner: ActiveLearner, setting: Setting) -> None:
     campaign, records = setting.campaign, setting.records
     learner.ledger = Ledger()
-    size = next_query_size(campaign, records.rows, learner.labels_bought, learner.pool.num_unlabeled)
     with setting.recorder.asking(learner):
-        query = learner.ask(size)
+        query = ask_within_budget(learner, campaign, records.rows, setting.costs)
     lines = _lines(len(records.rows), query.indices, query.ids, query.scores)
     records.commit_query(lines, learner.ledger.row(), learner.scores)
 

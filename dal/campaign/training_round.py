@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dal.campaign.budget import cost_row, num_affordable
 from dal.campaign.diagnosed import Recorder
 from dal.costs.prices import PricesConfig
 from dal.data.images import ImageData
+from dal.labeling.unit_costs import PoolCosts
 from dal.loop import ActiveLearner
 from dal.runs.records import Records
 from dal.runs.round import Round
@@ -36,6 +38,8 @@ class Setting:
     """Indices of the stop set."""
     recorder: Recorder = field(default_factory=Recorder)
     """What rounds record for diagnosis."""
+    costs: PoolCosts | None = None
+    """What points cost; None for data without masks."""
 
 
 def train_round(learner: ActiveLearner, setting: Setting, facts: Callable[[], Mapping[str, Any]] = dict) -> None:
@@ -56,13 +60,13 @@ def train_round(learner: ActiveLearner, setting: Setting, facts: Callable[[], Ma
     recorder.keep(learner, result, setting.followed)
     with learner.ledger.phase("checkpoint"):
         records.keep_weights(learner.model.module.state_dict())
-    row = _row(learner, result, found)
+    row = _row(learner, result, {**cost_row(learner, setting.costs), **found})
     row.update(facts())
     # A campaign of people that has ended stays ended, also if they change labels and it trains again.
     reason = records.rows[-1].campaign_stopped if records.rows else None
-    reason = reason or reason_to_stop(
-        setting.campaign, [*records.rows, row], learner.pool.num_unlabeled, setting.prices
-    )
+    affordable = num_affordable(learner, setting.campaign, setting.costs)
+    rows, unlabeled = [*records.rows, row], learner.pool.num_unlabeled
+    reason = reason or reason_to_stop(setting.campaign, rows, unlabeled, setting.prices, affordable)
     # Measured seconds differ between processes, and all must stop after the same round.
     row["campaign_stopped"] = from_rank_zero(reason)
     records.commit_round(row)

@@ -147,6 +147,7 @@ def _read_runs(options: argparse.Namespace) -> int:
             options.runs,
             options.output,
             targets=options.target,
+            x=options.x,
             baseline=options.baseline,
             common_seeds=options.common_seeds,
             common_labels=options.common_labels,
@@ -166,7 +167,7 @@ def _read_runs(options: argparse.Namespace) -> int:
         from dal.reports.overview import report
 
         prices = parse_prices(options.prices) if options.prices else None
-        report(options.runs, options.output, prices=prices, target=options.target)
+        report(options.runs, options.output, prices=prices, target=options.target, x=options.x)
     return 0
 
 
@@ -249,6 +250,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="show the labels and money to reach this test accuracy, such as 0.95 (default: campaign.target)",
     )
+    _add_axis(report)
     add_explain(commands.add_parser("explain", help="what a run learned and lost and what to collect next, as a page"))
     order = commands.add_parser("order", help="train the labels of a run in other orders, and compare the accuracies")
     order.add_argument("run", metavar="RUN", help="run folder")
@@ -266,6 +268,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_axis(command: argparse.ArgumentParser) -> None:
+    what = "units (labels), images, pixels, clicks or seconds (default: campaign.cost)"
+    command.add_argument("--x", metavar="COST", help=f"axis of the curves: {what}")
+
+
 def _add_compare(compare: argparse.ArgumentParser) -> None:
     compare.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders that contain some")
     compare.add_argument("--output", metavar="FOLDER", help="output folder (default: compare, next to the runs)")
@@ -281,6 +288,7 @@ def _add_compare(compare: argparse.ArgumentParser) -> None:
     compare.add_argument(
         "--baseline", metavar="FUNCTION", help="function that the others are compared with (default: random)"
     )
+    _add_axis(compare)
     compare.add_argument(
         "--common-seeds", action="store_true", help="ignore seeds that a function lacks, instead of failing"
     )

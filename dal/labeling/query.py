@@ -26,6 +26,11 @@ class Query(Sequence[int]):
         """Return a query of these points of ``data``."""
         return cls(tuple(indices), tuple(data.ids[i] for i in indices), tuple(scores))
 
+    def at(self, places: Sequence[int]) -> Query:
+        """Return the query of the points at these places."""
+        indices = tuple(self.indices[place] for place in places)
+        return Query(indices, tuple(self.ids[p] for p in places), tuple(self.scores[p] for p in places))
+
     def __len__(self) -> int:
         return len(self.indices)
 

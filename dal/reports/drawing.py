@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from dal.analysis.axis import UNITS
 from dal.analysis.grouping import Group, group_runs
 from dal.analysis.summary import BASELINE
 from dal.errors import bad_value
@@ -103,14 +104,14 @@ def title_of(groups: Sequence[Group]) -> str:
     return f"{figure_text(groups[0].data)}, {seeds}{band}"
 
 
-def tested_groups(runs: Iterable[Run]) -> list[Group]:
+def tested_groups(runs: Iterable[Run], axis: str = UNITS) -> list[Group]:
     """Group runs, without the groups whose accuracy is not known.
 
     Raises DalError as group_runs does if none is left.
     """
     runs = list(runs)
-    groups = [group for group in group_runs(runs, untested=True) if group.is_tested]
-    return groups or group_runs(runs)
+    groups = [group for group in group_runs(runs, untested=True, axis=axis) if group.is_tested]
+    return groups or group_runs(runs, axis=axis)
 
 
 def styles_of(groups: Sequence[Group]) -> Styles:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dal.costs.kinds import KINDS, cost_key
 from dal.costs.phases import Costs
 from dal.errors import DalError
 from dal.runs.files.committed import checked_text, damaged, parsed
@@ -101,7 +102,7 @@ _COUNTS = {"round", "num_labeled", "num_validation", "labels_bought", "num_outsi
 _COUNTS |= {"num_test", "num_unsure", "num_none", "num_corrected", "answers_seq", "behind", "rho", "labels_changed"}
 _TEXTS = {"campaign_stopped", "training_stopped", "backbone", "weights", "weights_sha256"}
 _TEXTS |= {"answers_sha256", "labels_sha256"}
-_COSTS = tuple(f"{field.name}_" for field in fields(Costs))
+_COSTS = (*(f"{field.name}_" for field in fields(Costs)), *map(cost_key, KINDS))
 
 
 def _is_fine(key: str, value: Any) -> bool:

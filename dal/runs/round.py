@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from dal.costs.kinds import cost_key
 from dal.costs.phases import Costs, counts_flops, parse_costs, total_costs
 from dal.costs.prices import MEASURING
 from dal.runs.wilson import wilson_interval
@@ -25,6 +26,8 @@ class Round(dict[str, Any]):
     - ``round``: its number. Round 0 trains on the initial set
     - ``num_labeled``, ``num_validation``: labels for training and for validation. ``num_test``: those of a bought test
       set. ``labels_bought``: their sum, or with people the number of their paid answers
+    - ``cost_units``, ``cost_images``, ``cost_pixels``, ``cost_clicks``, ``cost_seconds``: what these labels cost, for
+      segmentation (see dal.labeling.unit_costs)
     - ``annotator_seconds``: the seconds of people for the answers since the round before
     - ``num_outside``: labels spent on images outside all classes, if the data has such images
     - ``test_NAME``: metrics on the test set, one key per metric, if the data has a test set
@@ -65,6 +68,16 @@ class Round(dict[str, Any]):
     def labels_bought(self) -> int:
         """Training and validation labels."""
         return int(self["labels_bought"])
+
+    def spent(self, kind: str) -> float:
+        """Return what all labels so far cost.
+
+        Raises KeyError for a cost that the round does not record.
+
+        >>> Round(labels_bought=3).spent("units"), Round(cost_clicks=7.5).spent("clicks")
+        (3, 7.5)
+        """
+        return self.labels_bought if kind == "units" else float(self[cost_key(kind)])
 
     @property
     def num_validation(self) -> int:

@@ -39,7 +39,13 @@ FREE = WHEN_ASKED | {
 }
 """Keys that cannot change a result, so they may differ on resume. A digest identifies a file."""
 
-ADDED = {"campaign.test_size": 0, "oracle.kind": "dataset"}
+ADDED = {
+    "campaign.click_seconds": 2.0,
+    "campaign.clicks": None,
+    "campaign.cost": "units",
+    "campaign.test_size": 0,
+    "oracle.kind": "dataset",
+}
 """Keys that older runs lack, with the value that they had in effect."""
 
 RENAMED: dict[str, str] = {

@@ -5,6 +5,7 @@ With several Lightning processes, each reads a shard of the candidates, and all 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,12 +14,14 @@ from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, ScoreFunction, Selection, Summary, check_summary
 from dal.acquisition.search.flops import counted_work
+from dal.acquisition.search.rows import all_rows
 from dal.acquisition.search.shards import Shard
 from dal.data.images import ImageData
 from dal.errors import NonFiniteError, bad_content, bad_value
 from dal.models.adapted.scoring_model import NoHeadError, ScoringModel
 from dal.runtime.seeding import derive_seed, generator
 from dal.scoring.external_features import external_features, takes_external_features
+from dal.scoring.limit import CLICKS, Limit
 from dal.scoring.model_pass import Charge, ModelPass
 from dal.scoring.observer import PredictedClasses, Seen
 from dal.scoring.row_store import Kept, RowStore
@@ -49,16 +52,19 @@ def select_points(
     *,
     seed: int = 0,
     round: int = 0,
+    limit: Limit | None = None,
 ) -> Selection:
     """Select ``query_size`` candidates, best first, as positions in ``candidates``.
 
-    The selection does not depend on the number of processes. With ``scoring.features_file``, positions in the data must
+    With ``limit``, ``query_size`` is the largest number, and the selection is as long as the limit allows. The
+    selection does not depend on the number of processes. With ``scoring.features_file``, positions in the data must
     be positions in the training set.
 
     Raises DalError in all processes if the query size is out of range or one process finds a NaN.
     """
     if acquisition.learns_from_labels and len(known.labels) != len(known.labeled):
         raise bad_value("labels", f"one label for each of the {len(known.labeled)} labeled points", len(known.labels))
+    acquisition = acquisition.at_round(round)
     # The memory budget does not limit the selection, because an error in the middle of a campaign would not help.
     pool_shard, labeled_shard = (Shard.shared(len(indices)) for indices in (candidates[1], known.labeled))
     reader = _Reader(passes, derive_seed(seed, round, "mc_dropout"))
@@ -80,11 +86,43 @@ def select_points(
             acquisition = acquisition.with_target_points(shard.gather(of_targets))
     with ledger.phase("select"), counted_work() as work:
         labeled = labeled_shard.gather(others) if acquisition.uses_labeled_points else {}
-        chosen = acquisition.select_in(pool_shard, pool, labeled, query_size, generator(seed, round, "acquisition"))
-        chosen = _checked(acquisition, chosen, len(candidates[1]), query_size)
+        chosen = _chosen(
+            lambda: generator(seed, round, "acquisition"),
+            acquisition,
+            pool_shard,
+            (pool, labeled),
+            candidates[1],
+            query_size,
+            limit,
+        )
         flops = pool_shard.total_of(torch.tensor(float(work.flops), dtype=torch.float64))
     ledger.add("select", flops=int(flops))
     return chosen
+
+
+def _chosen(
+    new_generator: Callable[[], torch.Generator],
+    acquisition: AcquisitionFunction,
+    shard: Shard,
+    rows: tuple[Kept, Summary],
+    points: Tensor,
+    query_size: int,
+    limit: Limit | None,
+) -> Selection:
+    """Return the selection of all processes. ``rows`` are those of the candidates and of the labeled points."""
+    pool, labeled = rows
+    clicks = None
+    if limit is not None and CLICKS in pool:
+        clicks = shard.gather({CLICKS: pool[CLICKS]})[CLICKS].cpu()
+    if limit is not None and limit.options.per_cost:
+        own = None if clicks is None else clicks[shard.span]
+        pool = pool | {"scores": limit.per_cost(all_rows(pool["scores"]), points[shard.span], own)}
+
+    def choose(count: int) -> Selection:
+        chosen = acquisition.select_in(shard, pool, labeled, count, new_generator())
+        return _checked(acquisition, chosen, len(points), count)
+
+    return choose(query_size) if limit is None else limit.select(choose, points, clicks, query_size)
 
 
 def _of_all(counted: PredictedClasses, shard: Shard) -> Seen | None:

@@ -5,7 +5,7 @@ from dal.stopping.config import TARGET_METRICS, CampaignConfig, for_task
 from dal.stopping.cost import next_round_cost, next_round_worth
 from dal.stopping.replay import replay
 from dal.stopping.rules import check_metric, plateaued, reason_to_stop
-from dal.stopping.sizes import check_sizes, largest_query, next_query_size
+from dal.stopping.sizes import check_sizes, largest_query, next_query_cost, next_query_size
 
 __all__ = [
     "TARGET_METRICS",
@@ -17,6 +17,7 @@ __all__ = [
     "for_task",
     "largest_query",
     "mean_pairwise_kappa",
+    "next_query_cost",
     "next_query_size",
     "next_round_cost",
     "next_round_worth",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import ClassVar
 
+from dal.costs.kinds import KINDS
 from dal.errors import bad_value, unknown_choice
 from dal.labeling.initial_set import INITIAL_SETS
 from dal.runs.round import on_test
@@ -40,8 +41,9 @@ _MOST_LABELS = 2**40
 class CampaignConfig:
     """What a campaign buys, in which portions, and when it ends.
 
-    Sizes are in labels. Validation and test labels are bought like all others and count towards ``budget``. The rules
-    of the stop set compare the model's predictions on ``stop_set_size`` fixed points, whose labels are not needed.
+    Sizes are in labels. ``budget`` and ``query_size`` can be in another ``cost`` of segmentation masks. Validation and
+    test labels are bought like all others and count towards ``budget``. The rules of the stop set compare the model's
+    predictions on ``stop_set_size`` fixed points, whose labels are not needed.
     """
 
     ranges: ClassVar[Ranges] = {
@@ -51,6 +53,7 @@ class CampaignConfig:
         "budget": whole(1, _MOST_LABELS),
         "validation_size": whole(0, _MOST_LABELS),
         "test_size": whole(0, _MOST_LABELS),
+        "click_seconds": Range(0, 10**6, above=True),
         "max_rounds": whole(1, 10**6, null=True),
         "target": share(above=True, null=True),
         "plateau_rounds": whole(1, 10**6, null=True),
@@ -68,11 +71,20 @@ class CampaignConfig:
     """How the initial points are chosen: random; balanced (classes take turns, for simulations only); typiclust or
     kmeans, on the features of pre-trained model.weights or of scoring.features_file."""
     query_size: int = 100
-    """Labels that the first query buys."""
+    """Labels that the first query buys, or their cost with another campaign.cost."""
     growth: float = 1.0
     """Factor by which the query size grows each round."""
     budget: int = 1000
-    """Total number of labels to buy, including initial, validation and bought test labels."""
+    """Total number of labels to buy, including initial, validation and bought test labels, or their total cost with
+    another campaign.cost."""
+    cost: str = "units"
+    """What budget and query_size count: units, which are labels; for segmentation also images, pixels, clicks or
+    seconds."""
+    clicks: str | None = None
+    """Function that counts the clicks of labeling a unit, as MODULE.FUNCTION; null counts one click a class and one
+    every 8 pixels of border."""
+    click_seconds: float = 2.0
+    """Seconds of labeling that one click takes."""
     validation_size: int = 0
     """Validation labels bought at the start, drawn at random; they count towards the budget."""
     test_size: int = 0
@@ -109,11 +121,15 @@ class CampaignConfig:
             raise unknown_choice("campaign.target_metric", TARGET_METRICS, self.target_metric)
         if self.initial not in INITIAL_SETS:
             raise unknown_choice("campaign.initial", INITIAL_SETS, self.initial)
+        if self.cost not in KINDS:
+            raise unknown_choice("campaign.cost", KINDS, str(self.cost))
         needed = self.initial_size + self.held_out_size
-        if needed > self.budget:
+        if self.cost == "units" and needed > self.budget:
             kinds = "initial, validation and test" if self.test_size else "initial and validation"
             raise bad_value("campaign.budget", f"at least the {needed} {kinds} labels", self.budget)
         self._check_stop_set()
+        if self.cost_optimum and self.cost != "units":
+            raise bad_value("campaign.cost", "units for campaign.cost_optimum", self.cost)
         if self.cost_optimum and self.max_rounds is not None and self.max_rounds < MIN_ROUNDS_OF_COST:
             expected = f"at least {MIN_ROUNDS_OF_COST}, or null, for campaign.cost_optimum"
             raise bad_value("campaign.max_rounds", expected, self.max_rounds)
@@ -129,7 +145,7 @@ class CampaignConfig:
         return self.validation_size + self.test_size
 
     def size_of_query(self, round: int) -> int:
-        """Return the labels to buy before this round.
+        """Return the labels to buy before this round, or what they may cost with another ``cost``.
 
         The budget and the pool may allow fewer. Round 0 is the initial set.
         """

@@ -28,7 +28,7 @@ def replay(config: CampaignConfig, rows: Sequence[Round], prices: PricesConfig |
     1
     """
     # The rows determine the query sizes, so the sizes in the config must not limit them.
-    config = replace(config, query_size=_MANY, growth=1.0, budget=_MANY, max_rounds=None)
+    config = replace(config, query_size=_MANY, growth=1.0, budget=_MANY, max_rounds=None, cost="units")
     bought = [row.labels_bought for row in rows]
     for end, next_query in enumerate([*np.diff(bought).tolist(), 0]):
         reason = reason_to_stop(config, rows[: end + 1], next_query, prices)

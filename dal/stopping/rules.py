@@ -33,9 +33,16 @@ def check_metric(
 
 
 def reason_to_stop(
-    config: CampaignConfig, rows: Rows, num_unlabeled: int, prices: PricesConfig | None = None
+    config: CampaignConfig,
+    rows: Rows,
+    num_unlabeled: int,
+    prices: PricesConfig | None = None,
+    num_affordable: int | None = None,
 ) -> str | None:
     """Return the reason to stop after the last round, or None.
+
+    ``num_affordable`` is the number of unlabeled points that cost no more than what is left; None if they cost one
+    each.
 
     If several reasons apply, the function returns the first in this order:
 
@@ -67,7 +74,7 @@ def reason_to_stop(
         "cost_optimum": lambda: config.cost_optimum and _too_dear(config, rows, num_unlabeled, prices),
         "rounds": lambda: config.max_rounds is not None and len(rows) >= config.max_rounds,
         "pool_empty": lambda: num_unlabeled == 0,
-        "budget": lambda: rows[-1].labels_bought >= config.budget,
+        "budget": lambda: rows[-1].spent(config.cost) >= config.budget or num_affordable == 0,
     }
     return next((reason for reason, holds in rules.items() if holds()), None)
 

@@ -1,4 +1,4 @@
-"""The number of labels that a round buys."""
+"""What a round buys: a number of labels, or labels of a cost."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ def check_sizes(config: CampaignConfig, num_points: int) -> None:
         if getattr(config, name) > num_points - taken:
             expected = f"at most the {num_points - taken} points of the pool"
             raise bad_value(f"campaign.{name}", expected, getattr(config, name))
+    if config.cost != "units":
+        return
     left = num_points - config.held_out_size - config.initial_size
     bought = config.held_out_size + config.initial_size
     if left and config.max_rounds != 1 and bought < config.budget and config.query_size > left:
@@ -28,9 +30,9 @@ def check_sizes(config: CampaignConfig, num_points: int) -> None:
 
 
 def next_query_size(config: CampaignConfig, rows: Sequence[Round], labels_bought: int, num_unlabeled: int) -> int:
-    """Return the size of the next query, or 0.
+    """Return the number of labels of the next query, or 0.
 
-    It is 0 if the budget or the pool is exhausted.
+    It is for ``campaign.cost=units``, and 0 if the budget or the pool is exhausted.
 
     >>> next_query_size(CampaignConfig(budget=250), [Round(), Round()], labels_bought=200, num_unlabeled=1000)
     50
@@ -38,12 +40,25 @@ def next_query_size(config: CampaignConfig, rows: Sequence[Round], labels_bought
     return _affordable(config, config.size_of_query(len(rows)), labels_bought, num_unlabeled)
 
 
+def next_query_cost(config: CampaignConfig, rows: Sequence[Round]) -> float:
+    """Return what the query after these rounds may cost, for another cost than units.
+
+    >>> next_query_cost(CampaignConfig(cost="clicks", budget=250), [Round(cost_clicks=180.5)])
+    69.5
+    """
+    return max(0.0, min(config.size_of_query(len(rows)), config.budget - rows[-1].spent(config.cost)))
+
+
 def largest_query(config: CampaignConfig, num_points: int) -> int:
     """Return the largest query size after the initial round, or 0.
+
+    With another cost than units it is not known before, and 1 is returned.
 
     >>> largest_query(CampaignConfig(initial_size=100, query_size=100, growth=2, budget=600), num_points=1000)
     200
     """
+    if config.cost != "units":
+        return 1
     bought, largest, round = config.initial_size + config.held_out_size, 0, 1
     while config.max_rounds is None or round < config.max_rounds:
         size = _affordable(config, config.size_of_query(round), bought, num_points - bought)

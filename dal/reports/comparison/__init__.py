@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from dal import __version__
+from dal.analysis.axis import axes_of
 from dal.analysis.comparison import Comparison, compare_problems
 from dal.analysis.grouping import check_curve
 from dal.analysis.pairing import Problem, pair_runs
@@ -40,6 +41,7 @@ def compare(
     *,
     targets: Sequence[float] = (),
     baseline: str | None = None,
+    x: str | None = None,
     **pairing: Any,
 ) -> list[Path]:
     """Compare acquisition functions: print and write tables and learning curves.
@@ -47,30 +49,38 @@ def compare(
     The function writes comparison.html, tables.tex, CSV files, learning_curves.png and learning_curves.svg, and returns
     their paths. ``paths`` are run folders, or folders that contain runs at any depth. Runs without a finished round are
     ignored, with a message. The function creates ``output``, by default ``compare`` in the folder that contains all
-    runs. ``targets`` and ``baseline`` are those of compare_problems. ``pairing`` are the options of pair_runs:
-    ``vary``, ``across``, ``common_seeds``, ``common_labels`` and ``presets``.
+    runs. ``targets`` and ``baseline`` are those of compare_problems. ``x`` is what the functions are compared at: units
+    (labels), images, pixels, clicks or seconds of labeling. By default it is the cost of the campaigns. If all runs
+    record clicks, a second comparison at clicks is in the folder ``clicks`` of the output. ``pairing`` are the options
+    of pair_runs: ``vary``, ``across``, ``common_seeds``, ``common_labels`` and ``presets``.
 
     Raises DalError as these functions do, for a path without runs, and for an output inside a run folder. Nothing is
     written in these cases.
     """
     console = console or SafeConsole()
     runs = read_runs(paths, console, check=_check)
-    problems = pair_runs(runs, **pairing)
+    axes = axes_of(runs, x)
+    by_axis = [pair_runs(runs, axis=axis, **pairing) for axis in axes]
     folder = output_folder([run.path for run in runs], output)
-    comparison = compare_problems(problems, targets=targets, baseline=baseline)
-    sentences = findings(comparison)
+    folders = [folder, *(folder / axis for axis in axes[1:])]
+    comparisons = [compare_problems(problems, targets=targets, baseline=baseline) for problems in by_axis]
     # Write the files before printing, because a reader such as head may end the printing.
-    written = _write(folder, comparison, sentences)
+    written = [_write(place, one, findings(one)) for place, one in zip(folders, comparisons, strict=True)]
+    for comparison, files in zip(comparisons, written, strict=True):
+        _print(console, comparison, files[0])
+    return [file for files in written for file in files]
+
+
+def _print(console: Console, comparison: Comparison, page: Path) -> None:
     for table in tables_of(comparison, _MOST_PAIRS):
         print_table(console, table)
-    for problem in problems:
+    for problem in comparison.problems:
         for note in problem.notes:
             say(console, f"{problem.name}: {note}.")
-    for sentence in sentences:
+    for sentence in findings(comparison):
         say(console, sentence)
-    sentence = f"Page: {written[0]}. Its tables, numbers and figures are in the same folder."
+    sentence = f"Page: {page}. Its tables, numbers and figures are in the same folder."
     console.print(visible(sentence), markup=False, highlight=False, soft_wrap=True)
-    return written
 
 
 def _check(run: Run) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dal.analysis.axis import UNITS
 from dal.analysis.comparison import Comparison
 from dal.analysis.penalty import column_means
 from dal.analysis.statistics.curves import mean_and_interval
@@ -48,7 +49,18 @@ def csv_tables(comparison: Comparison) -> dict[str, pd.DataFrame]:
     }
     if comparison.ranks is not None:
         tables["ranks.csv"] = _ranks(comparison)
-    return tables
+    axis = comparison.problems[0].axis
+    if axis == UNITS:
+        return tables
+    return {name: table.rename(columns=lambda column: _of_axis(column, axis)) for name, table in tables.items()}
+
+
+def _of_axis(column: object, axis: str) -> object:
+    """Return the name of a column for another axis, such as ``last_clicks`` for ``last_labels``."""
+    return str(column).replace("labels", axis) if column in _OF_LABELS else column
+
+
+_OF_LABELS = ("labels", "labels_low", "labels_high", "first_labels", "last_labels")
 
 
 def _penalty(table: pd.DataFrame) -> pd.DataFrame:

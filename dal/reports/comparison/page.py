@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
 
+from dal.analysis.axis import UNITS, noun, title
 from dal.analysis.grouping import Group
 from dal.analysis.pairing import Problem
 from dal.analysis.statistics.curves import mean_and_interval
@@ -26,6 +27,7 @@ _SYMBOLS = {
     "P": "cross",
     "X": "x",
 }
+_NAME = "<extra>%{fullData.name}</extra>"
 _LEGEND_WIDTH = 40  # characters
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', sans-serif"
 _GRID = {"gridcolor": "#e6e6e6", "zeroline": False, "linecolor": "#999999", "ticks": "outside", "tickcolor": "#999999"}
@@ -66,10 +68,10 @@ def _figure(problem: Problem, styles: Styles) -> dict[str, Any]:
     functions = sorted(problem.functions, key=lambda group: (-group.accuracy[:, -1].mean(), group.name))
     opacity = min(0.1, 0.8 / len(functions))  # many overlapping bands would hide the lines
     traces = [trace for function in functions for trace in _traces(function, styles[function.name], opacity)]
-    axis = {**_GRID, "title": {"text": "Labels bought"}}
+    axis, what = {**_GRID, "title": {"text": title(problem.axis)}}, noun(problem.axis)
     scales = [
-        ("labels", {"xaxis.type": "linear", "xaxis.tickmode": "auto"}),
-        ("labels, log scale", {"xaxis.type": "log", "xaxis.tickmode": "array", "xaxis.tickvals": _log_ticks(problem)}),
+        (what, {"xaxis.type": "linear", "xaxis.tickmode": "auto"}),
+        (f"{what}, log scale", {"xaxis.type": "log", "xaxis.tickmode": "array", "xaxis.tickvals": _log_ticks(problem)}),
     ]
     buttons = [{"label": text, "method": "relayout", "args": [change]} for text, change in scales]
     layout = {
@@ -111,6 +113,7 @@ def _traces(function: Group, style: Mapping[str, Any], opacity: float) -> list[d
     x, color = function.labels.tolist(), style["color"]
     known = not math.isnan(half_width[0])
     spread = [f" ± {h:.1f}" if known else "" for h in half_width]
+    number = "," if function.axis == UNITS else ",.0f"
     line = {
         "type": "scatter",
         "mode": "lines+markers",
@@ -121,7 +124,7 @@ def _traces(function: Group, style: Mapping[str, Any], opacity: float) -> list[d
         "customdata": spread,
         "line": {"color": color, "dash": _DASHES[style["linestyle"]], "width": 2},
         "marker": {"symbol": _SYMBOLS[style["marker"]], "size": 7, "maxdisplayed": 20},
-        "hovertemplate": "%{x:,} labels: %{y:.1f}%{customdata} %<extra>%{fullData.name}</extra>",
+        "hovertemplate": f"%{{x:{number}}} {noun(function.axis)}: %{{y:.1f}}%{{customdata}} %{_NAME}",
     }
     if not known:
         return [line]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from dal.analysis.axis import UNITS, noun
 from dal.analysis.comparison import Comparison
 from dal.analysis.pairing import Problem
 from dal.analysis.penalty import column_means
@@ -91,9 +92,9 @@ def findings(comparison: Comparison) -> list[str]:
 def _functions(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> Table:
     header = [
         "function",
-        f"{in_words(problem.metric)} with {problem.labels[-1]:,} labels, %",
+        f"{in_words(problem.metric)} with {_shown(problem, -1)}, %",
         "area, %",
-        "area over log labels, %",
+        f"area over log {noun(problem.axis)}, %",
     ]
     if baseline:
         header += [f"area minus {baseline}, points", "p", "p, Holm"]
@@ -105,8 +106,8 @@ def _functions(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> T
         rows.append(tuple(row))
     caption = (
         f"{_seeds(problem)}, {_span(problem)}. Means over seeds ± half the width of their 95 % t interval. Area: mean "
-        f"test {in_words(problem.metric)} along the curve, over the labels and over their logarithm, which weighs "
-        "each doubling equally."
+        f"test {in_words(problem.metric)} along the curve, over the {noun(problem.axis)} and over their logarithm, "
+        "which weighs each doubling equally."
     )
     if baseline:
         caption += (
@@ -124,11 +125,11 @@ def _functions(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> T
 
 def _targets(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> Table:
     goals = list(dict.fromkeys(zip(lines["target"], lines["rule"], strict=True)))
-    header = ["function"]
+    header, what = ["function"], noun(problem.axis)
     for target, _ in goals:
-        header.append(f"labels to {100 * target:.4g} %")
+        header.append(f"{what} to {100 * target:.4g} %")
         if baseline:
-            header.append(f"label efficiency at {100 * target:.4g} %")
+            header.append(f"{'label' if problem.axis == UNITS else what} efficiency at {100 * target:.4g} %")
     rows = []
     for name in problem.names:
         row = [name]
@@ -141,14 +142,15 @@ def _targets(problem: Problem, lines: pd.DataFrame, baseline: str | None) -> Tab
     chosen = [f"{100 * target:.4g} % is the {rule}" for target, rule in goals if rule != "given"]
     caption = (
         f"{'; '.join(chosen)}. " if chosen else ""
-    ) + "Labels: where the mean curve first reaches the target (95 % bootstrap interval over seeds)"
+    ) + f"{what.capitalize()}: where the mean curve first reaches the target (95 % bootstrap interval over seeds)"
     caption += ", which applies the rule for the target to each resample." if chosen else "."
     if baseline:
         caption += (
-            f" Label efficiency: labels that {baseline} needs over labels that the function needs, so 2 is half the "
-            f"labels. Never: not within {problem.labels[-1]:,} labels. More than (>): {baseline} does not reach it."
+            f" {'Label efficiency' if problem.axis == UNITS else 'Efficiency'}: {what} that {baseline} needs over "
+            f"{what} that the function needs, so 2 is half the {what}. Never: not within {_shown(problem, -1)}. More "
+            f"than (>): {baseline} does not reach it."
         )
-    title = f"{problem.name}: labels to reach {'a target' if len(goals) == 1 else 'targets'}"
+    title = f"{problem.name}: {what} to reach {'a target' if len(goals) == 1 else 'targets'}"
     return Table("targets", title, tuple(header), tuple(rows), caption, problem=problem.name)
 
 
@@ -240,7 +242,11 @@ def _seeds(problem: Problem) -> str:
 
 
 def _span(problem: Problem) -> str:
-    return f"{problem.labels[0]:,} to {problem.labels[-1]:,} labels"
+    return f"{problem.labels[0]:,.0f} to {_shown(problem, -1)}"
+
+
+def _shown(problem: Problem, place: int) -> str:
+    return f"{problem.labels[place]:,.0f} {noun(problem.axis)}"
 
 
 def _count(number: int, thing: str) -> str:
@@ -285,10 +291,10 @@ def _range(line: pd.Series, column: str, problem: Problem) -> str:
     return text if math.isnan(low) or math.isinf(low) else f"{text} ({_labels(low, first)} to {_labels(high, first)})"
 
 
-def _labels(value: float, first: int) -> str:
+def _labels(value: float, first: float) -> str:
     if math.isinf(value):
         return "never"
-    return f"≤ {first:,}" if value <= first else f"{math.ceil(value - 1e-6):,}"
+    return f"≤ {first:,.0f}" if value <= first else f"{math.ceil(value - 1e-6):,}"
 
 
 def _efficiency(line: pd.Series, last: int) -> str:

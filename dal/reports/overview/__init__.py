@@ -12,6 +12,7 @@ import pandas as pd
 from rich.console import Console
 
 from dal.analysis import NoRoundsError, Run, common_prices, find_runs, read_run, summarize_runs
+from dal.analysis.axis import axis_of
 from dal.costs.prices import PricesConfig
 from dal.errors import DalError, bad_value
 from dal.reports.overview.bills import bills_figure, plot_bills
@@ -51,6 +52,7 @@ def report(
     *,
     prices: PricesConfig | None = None,
     target: float | None = None,
+    x: str | None = None,
 ) -> list[Path]:
     """Print a summary of runs, and write learning_curve.png, bills.png and summary.csv.
 
@@ -61,6 +63,8 @@ def report(
 
     ``prices`` apply to all runs, and default to those of the configurations if these agree. ``target``, from 0 to 1, is
     the value of the primary metric for which labels and money are measured or forecast; it defaults to the campaign's.
+    ``x`` is the axis of the curves and the column of the table: units (labels), images, pixels, clicks or seconds of
+    labeling. It defaults to the cost of the campaigns. Clicks are shown next to it if all runs record them.
 
     Raises DalError for a path without runs, if no run has finished a round, for a target outside (0, 1], and as
     summarize_runs does.
@@ -77,20 +81,23 @@ def report(
         raise bad_value("output", "a folder", str(folder))
     if prices is None:
         prices = _common_prices(runs, console)
-    summary = summarize_runs(runs, prices, target, untested=True)
+    axis = axis_of(runs, x)
+    summary = summarize_runs(runs, prices, target, untested=True, axis=axis)
     # Write the files before printing, because a reader such as head may end the printing.
-    written = _write(folder, runs, summary, prices)
+    written = _write(folder, runs, summary, prices, axis)
     console.print(summary_table(summary))
     for part in print_people(runs, prices):
         console.print(visible(part) if isinstance(part, str) else part, markup=False, highlight=False, soft_wrap=True)
-    sentences = [*unknown_sentences(runs), *target_sentences(summary), hours_sentence(runs, prices)]
+    sentences = [*unknown_sentences(runs, axis), *target_sentences(summary), hours_sentence(runs, prices)]
     files = " ".join(f"{name}: {path}." for name, path in written.items())
     for sentence in (*filter(None, sentences), files):
         console.print(visible(sentence), markup=False, highlight=False, soft_wrap=True)
     return [*written.values()]
 
 
-def _write(folder: Path, runs: Sequence[Run], summary: pd.DataFrame, prices: PricesConfig | None) -> dict[str, Path]:
+def _write(
+    folder: Path, runs: Sequence[Run], summary: pd.DataFrame, prices: PricesConfig | None, axis: str
+) -> dict[str, Path]:
     """Write the files, and return their paths by the names that a sentence gives them."""
     tested = any(not np.isnan(run.curve).all() for run in runs)
     pictures = {"Learning curve": folder / LEARNING_CURVE, "Bills": folder / BILLS} if tested else {}
@@ -100,8 +107,8 @@ def _write(folder: Path, runs: Sequence[Run], summary: pd.DataFrame, prices: Pri
     with explained("output", folder, OTHER_OUTPUT):
         folder.mkdir(parents=True, exist_ok=True)
         if tested:
-            plot_learning_curves(runs, files["Learning curve"])
-            plot_bills(runs, files["Bills"], prices)
+            plot_learning_curves(runs, files["Learning curve"], axis)
+            plot_bills(runs, files["Bills"], prices, axis)
         write_csv(summary, files["Numbers"])
     return files
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from dal.analysis.axis import SECOND, UNITS, bought, records, title
 from dal.analysis.grouping import Group
 from dal.analysis.round_costs import mean_costs
 from dal.costs.prices import PricesConfig, human
@@ -28,16 +29,18 @@ _LARGE_SPAN = 30  # ratio of largest to smallest cost above which an axis is log
 _LEGEND_LINE = 0.22  # inches
 
 
-def plot_bills(runs: Iterable[Run], path: Path, prices: PricesConfig | None = None) -> None:
+def plot_bills(runs: Iterable[Run], path: Path, prices: PricesConfig | None = None, axis: str = UNITS) -> None:
     """Write the bills of runs as a PNG or SVG file.
 
     A PNG has 200 dpi. Raises DalError for another suffix, and as group_runs does.
     """
-    save(bills_figure(runs, prices), path)
+    save(bills_figure(runs, prices, axis), path)
 
 
-def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Figure:
+def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None, axis: str = UNITS) -> Figure:
     """Draw the primary metric against labels, FLOPs, seconds and money.
+
+    ``axis`` can be another cost of the labels. Runs that record clicks have a panel of them.
 
     Each data set has a row of panels. Lines are means over seeds in percent, and bands are 95 % t intervals. Costs
     exclude testing and diagnosing. They differ between seeds, so each point is at the mean cost up to its round,
@@ -46,10 +49,11 @@ def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Fig
 
     Raises DalError as group_runs does.
     """
-    groups = tested_groups(runs)
+    groups = tested_groups(runs, axis)
+    titles = _titles(prices, axis)
     styles = styles_of(groups)
     spent = {id(group): _spent(group, prices) for group in groups}
-    bills = [bill for bill in _labels_of(prices) if any(_is_known(spent[id(group)][bill]) for group in groups)]
+    bills = [bill for bill in titles if any(_is_known(spent[id(group)][bill]) for group in groups)]
     data_sets = list(dict.fromkeys(group.data for group in groups))
     columns = _legend_columns(styles, len(bills))
     legend = _LEGEND_LINE * math.ceil(len(styles) / columns)
@@ -64,7 +68,7 @@ def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Fig
             place = row * len(bills) + column + 1
             axes = figure.add_subplot(len(data_sets), len(bills), place, sharey=first)
             _draw(axes, shown, [spent[id(group)][bill] for group in shown], styles)
-            axes.set_xlabel(_labels_of(prices)[bill])
+            axes.set_xlabel(titles[bill])
             if first is not None:
                 axes.tick_params(labelleft=False)
                 continue
@@ -83,12 +87,17 @@ def bills_figure(runs: Iterable[Run], prices: PricesConfig | None = None) -> Fig
 def _spent(group: Group, prices: PricesConfig | None) -> dict[str, Floats]:
     costs = mean_costs(group, prices)
     labels = group.labels.astype(np.float64)
-    return {"labels": labels, "flops": costs["flops_total"], "seconds": costs["seconds"], "money": costs["money"]}
+    clicks = np.full(len(labels), np.nan)
+    if group.axis != SECOND and all(records(run, SECOND) for run in group.runs):
+        clicks = np.mean([bought(run, SECOND)[: len(labels)] for run in group.runs], axis=0)
+    compute = {"flops": costs["flops_total"], "seconds": costs["seconds"], "money": costs["money"]}
+    return {"labels": labels, "clicks": clicks, **compute}
 
 
-def _labels_of(prices: PricesConfig | None) -> Mapping[str, str]:
+def _titles(prices: PricesConfig | None, axis: str) -> Mapping[str, str]:
     currency = "" if prices is None else f" ({figure_text(prices.currency)})"
-    return {"labels": "Labels bought", "flops": "FLOPs", "seconds": "Seconds", "money": f"Labels and compute{currency}"}
+    compute = {"flops": "FLOPs", "seconds": "Seconds", "money": f"Labels and compute{currency}"}
+    return {"labels": title(axis), "clicks": title(SECOND), **compute}
 
 
 def _is_known(x: Floats) -> bool:

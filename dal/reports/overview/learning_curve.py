@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dal.analysis.axis import UNITS, title
 from dal.analysis.grouping import Group
 from dal.reports.drawing import Styles, draw_curves, limit, metric_label, save, styles_of, tested_groups, title_of
 from dal.runs.reader import Run
@@ -25,23 +26,23 @@ _LEGEND_WIDTH = 45  # characters, after which names are folded
 _INCHES_A_LINE = 0.18  # of a legend
 
 
-def plot_learning_curves(runs: Iterable[Run], path: Path) -> None:
+def plot_learning_curves(runs: Iterable[Run], path: Path, axis: str = UNITS) -> None:
     """Write learning curves as a PNG (200 dpi) or SVG file.
 
     Raises DalError for another suffix, and as group_runs does.
     """
-    save(learning_curve_figure(runs), path)
+    save(learning_curve_figure(runs, axis), path)
 
 
-def learning_curve_figure(runs: Iterable[Run]) -> Figure:
-    """Draw the mean primary metric in percent against labels bought.
+def learning_curve_figure(runs: Iterable[Run], axis: str = UNITS) -> Figure:
+    """Draw the mean primary metric in percent against labels bought, or against another cost of them.
 
     Each data set has a panel, and each group a line. Groups with two or more seeds have a band, the 95 % t interval.
     A run on test labels that people gave has their Wilson interval. Groups without a test set are left out.
 
     Raises DalError as group_runs does.
     """
-    groups = tested_groups(runs)
+    groups = tested_groups(runs, axis)
     return curves_figure(groups, [f"{group.data}, {group.name}: {group.note}." for group in groups if group.note])
 
 
@@ -72,7 +73,7 @@ def _draw(groups: Sequence[Group], axes: Axes, styles: Styles) -> None:
     draw_curves(axes, groups, [group.labels for group in groups], styles)
     limit(axes, groups)
     axes.set_title(title_of(groups), loc="left", fontsize=11)
-    axes.set_xlabel("Labels bought")
+    axes.set_xlabel(title(groups[0].axis))
     axes.set_ylabel(metric_label(groups))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     _legend(axes, groups)

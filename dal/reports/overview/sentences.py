@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from dal.analysis.axis import UNITS, noun
 from dal.analysis.grouping import group_runs
 from dal.runs.reader import Run
 from dal.runs.round import in_words
@@ -28,21 +29,22 @@ def target_sentences(summary: pd.DataFrame) -> list[str]:
     return [_sentence(line) for _, line in summary.iterrows() if not math.isnan(line["target"])]
 
 
-def unknown_sentences(runs: Iterable[Run]) -> list[str]:
+def unknown_sentences(runs: Iterable[Run], axis: str = UNITS) -> list[str]:
     """Return a sentence per group of runs whose accuracy is not known.
 
     It also says what is known without labels: how far the last two models agree on the stop set.
     """
     sentences = []
-    for group in group_runs(runs, untested=True):
+    for group in group_runs(runs, untested=True, axis=axis):
         if group.is_tested:
             continue
         name = ", ".join(filter(None, [group.data, group.acquisition, group.settings]))
-        rounds = f"{len(group.labels)} round{'s' if len(group.labels) > 1 else ''}, {group.labels[-1]:,} labels"
+        last, rounds = f"{group.labels[-1]:,} {noun(group.axis)}", len(group.labels)
+        extent = f"{rounds} round{'s' if rounds > 1 else ''}, {last}"
         shares = [share for run in group.runs if (share := _agreement(run)) is not None]
         agree = f" The last two models agree on {np.mean(shares):.1%} of the stop set." if shares else ""
         sentences.append(
-            f"{name}: the {in_words(group.metric)} is not known, because the run has no test set ({rounds}).{agree}"
+            f"{name}: the {in_words(group.metric)} is not known, because the run has no test set ({extent}).{agree}"
         )
     return sentences
 
@@ -58,16 +60,17 @@ def _agreement(run: Run) -> float | None:
 def _sentence(line: pd.Series) -> str:
     name = ", ".join(filter(None, [line["data"], line["acquisition"], line["settings"]]))
     labels, low, high = (float(line[f"labels_to_target{end}"]) for end in ("", "_low", "_high"))
+    what = noun(str(line.get("axis", UNITS)))
     start = f"{name}: {100 * line['target']:g} %"
     if math.isnan(labels):
         return f"{start} was not reached, and two rounds or fewer allow no forecast."
     if math.isinf(labels):
-        early = "" if math.isinf(low) else f" (95 % interval: {_count(low)} labels to never)"
+        early = "" if math.isinf(low) else f" (95 % interval: {_count(low)} {what} to never)"
         return f"{start} is not reached by this curve{early}."
     beyond = "never" if line["forecast"] else f"more than {_count(line['labels'])}"
     interval = "" if math.isnan(low) else f" (95 % interval: {_count(low)} to {_count(high, beyond)})"
     verb = "is forecast for" if line["forecast"] else "was reached with"
-    return f"{start} {verb} {_count(labels)} labels{interval}{_money(line, beyond)}."
+    return f"{start} {verb} {_count(labels)} {what}{interval}{_money(line, beyond)}."
 
 
 def _money(line: pd.Series, beyond: str) -> str:

@@ -11,6 +11,8 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
+from dal.analysis.axis import SECOND, UNITS, noun
+from dal.costs.kinds import cost_key
 from dal.costs.prices import human
 from dal.reports.spreadsheet import spreadsheet_csv
 from dal.runs.files.atomic import write_text
@@ -73,7 +75,8 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
     )
     table.add_column("function", overflow="fold", min_width=min(16, max(map(len, lines["acquisition"]))))
     metric = in_words(lines["metric"].iloc[0]).replace(" ", "\n")
-    for column in ("seeds", "labels", f"{metric}\n%", "area\n%", "Δ random\npoints"):
+    bought = _bought(lines)
+    for column in ("seeds", *bought.values(), f"{metric}\n%", "area\n%", "Δ random\npoints"):
         table.add_column(column, justify="right", no_wrap=True)
     has_flops, has_money = (bool(lines[c].notna().any()) for c in ("flops_train", "money_total"))
     # FLOPs already separate training from scoring, and 110 columns are then enough.
@@ -87,7 +90,7 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
         table.add_row(
             Text("\n".join(map(visible, filter(None, [line["acquisition"], *line["settings"].split(", ")])))),
             str(line["seeds"]),
-            f"{line['labels']:,}",
+            *(f"{line[column]:,.0f}" for column in bought),
             _accuracy(line),
             _percent(line, "area"),
             _percent(line, "area_minus_random", sign="+"),
@@ -99,6 +102,14 @@ def _table(data: str, lines: pd.DataFrame) -> Table:
     if notes:
         table.caption = Text("\n".join(notes))
     return table
+
+
+def _bought(lines: pd.DataFrame) -> dict[str, str]:
+    """Return the columns with what was bought, and their titles: the axis, and clicks if they are recorded."""
+    axis = str(lines["axis"].iloc[0]) if "axis" in lines else UNITS
+    clicks = cost_key(SECOND)
+    shows_clicks = axis != SECOND and clicks in lines and lines[clicks].notna().all()
+    return {"labels": noun(axis).replace(" ", "\n")} | ({clicks: noun(SECOND)} if shows_clicks else {})
 
 
 def _accuracy(line: pd.Series) -> str:
