@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from torch import Tensor
+
+from dal.tasks.base import OUT_OF_CLASS, Task
 
 Points = dict[str, Any]
 """The class names, and for each split the ids, labels in words, and content digests in hexadecimal."""
@@ -28,3 +32,21 @@ class Fingerprint(str):
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         # A copy in another process needs the digests only.
         return str, (str(self),)
+
+
+def labels_in_words(task: Task, labels: Tensor, classes: Sequence[str]) -> list[str]:
+    """Return the names of the classes of each label.
+
+    >>> import torch
+    >>> from dal.tasks import CLASSIFICATION
+    >>> labels_in_words(CLASSIFICATION, torch.tensor([1, -1, -2]), ["cat", "dog"])
+    ['dog', 'unlabeled', 'none of the classes']
+    """
+    words = []
+    for is_known, answer in zip(task.known(labels).tolist(), task.decode(labels), strict=True):
+        if is_known:
+            numbers = answer if isinstance(answer, tuple) else (answer,)
+            words.append(";".join(str(classes[number]) for number in numbers) or "none of the classes")
+        else:
+            words.append("none of the classes" if answer == OUT_OF_CLASS else "unlabeled")
+    return words

@@ -15,11 +15,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from dal.data.fingerprint import Fingerprint, Points
+from dal.data.augment_masks import augment_pair
+from dal.data.fingerprint import Fingerprint, Points, labels_in_words
+from dal.data.masks import MaskSource, SubsetMasks, check_masks, mask_digests, masks_in_words
 from dal.data.sources.folder.names import check_listed_names
 from dal.errors import bad_content, bad_value
 from dal.tasks import CLASSIFICATION, Task
-from dal.tasks.base import OUT_OF_CLASS
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 """Maps (B, C, H, W) images and a CPU generator to images of the same shape and dtype."""
@@ -90,6 +91,7 @@ class ImageData:
     (OUT_OF_CLASS) for images that belong to none of the classes. ``classes`` are the class names. ``set_aside`` maps
     images that cannot be decoded to the reasons. One whose id is among ``ids`` is a point that no model reads. Others
     are no points. ``first_frames`` are the ids of images with several frames, of which only the first is used.
+    For segmentation, ``masks`` has a mask for each image, and a label is 0 with a mask and -1 without.
 
     Raises DalError if ids or class names repeat, if a class name is empty, if lengths differ, or if a label is not a
     class.
@@ -112,6 +114,7 @@ class ImageData:
     set_aside: Mapping[str, str] = field(default_factory=dict)
     task: Task = CLASSIFICATION
     first_frames: Sequence[str] = ()
+    masks: MaskSource | None = None
 
     def __post_init__(self) -> None:
         count = len(self.source)
@@ -123,6 +126,7 @@ class ImageData:
             raise bad_value("classes", "at least two classes", list(self.classes))
         check_listed_names("classes", self.classes)
         self.task.check(self.labels, count, len(self.classes))
+        check_masks(self.masks, self.labels, self.task)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -182,6 +186,13 @@ class ImageData:
             images = self.augmentation(images, generator)
         return self._normalize(images)
 
+    def augmented_pairs(
+        self, indices: Sequence[int], masks: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return images as augmented() does, and their (B, H, W) ``masks`` with the same flips and crops."""
+        images, masks = augment_pair(self.augmentation, self.source.batch(indices), masks, generator)
+        return self._normalize(images), masks
+
     def _normalize(self, images: Tensor) -> Tensor:
         if images.dtype != torch.uint8:
             return images.float()
@@ -202,6 +213,7 @@ class ImageData:
             augmented_source=self.augmented_source and SubsetAugmentedSource(self.augmented_source, wanted.tolist()),
             ids=[self.ids[i] for i in wanted.tolist()],
             labels=self.labels[wanted],
+            masks=None if self.masks is None else SubsetMasks(self.masks, wanted.tolist()),
         )
 
     def trainable(self, points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -215,32 +227,25 @@ class ImageData:
     def fingerprint(self) -> Fingerprint:
         """Return digests that identify the data, separated by hyphens.
 
-        They cover the ids (in order) with the classes, the labels, and the content of the images. The last one is
+        They cover the ids (in order) with the classes, the labels or masks, and the content of the images. The last one is
         empty if the source has no digests, like the source of a Dataset.
         """
         names = (text.encode(errors="surrogatepass") + b"\x1f" for text in (*self.classes, "\x1e", *self.ids))
-        labels = _digest([self.labels.numpy(force=True).tobytes()])
+        masks = None if self.masks is None else mask_digests(self.masks, range(len(self)))
+        labels = _digest([self.labels.numpy(force=True).tobytes(), *(masks or ())])
         contents = image_digests(self.source, range(len(self)))
         digests = "-".join((_digest(names), labels, "" if contents is None else _digest(contents)))
         return Fingerprint(digests, lambda: {"classes": list(self.classes), "train": self._points(contents)})
 
     def _points(self, contents: Sequence[bytes] | None) -> Points:
+        words = labels_in_words(self.task, self.labels, self.classes)
+        if self.masks is not None:
+            words = masks_in_words(self.masks, self.task.known(self.labels).tolist())
         return {
             "ids": list(self.ids),
-            "labels": self._labels_in_words(),
+            "labels": words,
             "digests": None if contents is None else [digest.hex() for digest in contents],
         }
-
-    def _labels_in_words(self) -> list[str]:
-        known, answers = self.task.known(self.labels).tolist(), self.task.decode(self.labels)
-        words = []
-        for is_known, answer in zip(known, answers, strict=True):
-            if is_known:
-                numbers = answer if isinstance(answer, tuple) else (answer,)
-                words.append(";".join(str(self.classes[number]) for number in numbers) or "none of the classes")
-            else:
-                words.append("none of the classes" if answer == OUT_OF_CLASS else "unlabeled")
-        return words
 
 
 def image_digests(source: ImageSource, indices: Sequence[int]) -> list[bytes] | None:

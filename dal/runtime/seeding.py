@@ -14,7 +14,7 @@ import torch
 
 from dal.runtime.derived_seed import derive_seed
 
-__all__ = ["derive_seed", "generator", "isolated_rng", "seed_generators"]
+__all__ = ["derive_seed", "generator", "isolated_cpu_rng", "isolated_rng", "seed_cpu_generators", "seed_generators"]
 
 
 def generator(seed: int, *key: int | str) -> torch.Generator:
@@ -42,8 +42,31 @@ def isolated_rng(seed: int, *key: int | str) -> Iterator[None]:
             np.random.set_state(numpy_state)  # noqa: NPY002
 
 
+@contextmanager
+def isolated_cpu_rng() -> Iterator[None]:
+    """Restore the global CPU generators on exit.
+
+    CUDA generators are not restored, because forked workers read images and must not use CUDA.
+    """
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
+
+
 def seed_generators(value: int) -> None:
     """Seed the global generators. Use it inside isolated_rng(), which restores them."""
     torch.manual_seed(value)
     random.seed(value)
     np.random.seed(value % 2**32)  # noqa: NPY002
+
+
+def seed_cpu_generators(value: int) -> None:
+    """Seed the global CPU generators. Use it inside isolated_cpu_rng(), which restores them."""
+    random.seed(value)
+    np.random.seed(value % 2**32)  # noqa: NPY002
+    # torch.manual_seed would also seed CUDA.
+    torch.default_generator.manual_seed(value)

@@ -1,0 +1,127 @@
+"""Masks: the class number of each pixel, 255 for ignored pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dal.errors import bad_content, bad_value
+from dal.tasks import IGNORED, Task
+from dal.tasks.segmentation import Segmentation
+
+DIGEST_BYTES = 8
+
+
+class MaskSource(Protocol):
+    """Interface of mask sources such as tensors and folders.
+
+    A source can define ``digests(indices) -> list[bytes] | None``, which returns a digest of the content of each mask.
+    A resumed run then detects changed masks. The mask of an image without labels is 255 everywhere.
+    """
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        """Return (B, H, W) uint8 class numbers, 255 for ignored pixels."""
+        ...
+
+
+class TensorMasks:
+    """Keeps masks in memory as one uint8 tensor.
+
+    ``digests`` identify the content of the masks. By default, they are computed from the class numbers.
+
+    Raises DalError unless the masks are uint8 (N, H, W).
+
+    >>> TensorMasks(torch.zeros(5, 8, 8, dtype=torch.uint8)).batch([4, 0]).shape
+    torch.Size([2, 8, 8])
+    """
+
+    def __init__(self, masks: Tensor, digests: Sequence[bytes] | None = None) -> None:
+        if masks.dtype != torch.uint8 or masks.ndim != 3:
+            raise bad_content("masks", "a uint8 tensor (N, H, W)", f"{masks.dtype} {tuple(masks.shape)}")
+        self.masks, self._digests = masks, digests
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return self.masks[torch.as_tensor(indices, dtype=torch.int64)]
+
+    def digests(self, indices: Sequence[int]) -> list[bytes]:
+        if self._digests is not None:
+            return [self._digests[index] for index in indices]
+        return [mask_digest(self.masks[index]) for index in indices]
+
+
+class SubsetMasks:
+    """Selects masks of another source, renumbered from 0."""
+
+    def __init__(self, source: MaskSource, indices: Sequence[int]) -> None:
+        self.source, self.indices = source, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return self.source.batch([self.indices[i] for i in indices])
+
+    def digests(self, indices: Sequence[int]) -> list[bytes] | None:
+        return mask_digests(self.source, [self.indices[i] for i in indices])
+
+
+def mask_digest(mask: Tensor) -> bytes:
+    """Return a digest of the class numbers of a mask."""
+    content = mask.numpy(force=True)
+    return hashlib.blake2b(repr(content.shape).encode() + content.tobytes(), digest_size=DIGEST_BYTES).digest()
+
+
+def mask_digests(source: MaskSource, indices: Sequence[int]) -> list[bytes] | None:
+    """Return a digest of each mask's content, or None without digests."""
+    digests: list[bytes] | None = source.digests(indices) if hasattr(source, "digests") else None
+    return digests
+
+
+def masks_in_words(source: MaskSource, known: Sequence[bool]) -> list[str]:
+    """Return ``unlabeled`` or ``mask`` for each image, the latter with the mask's digest.
+
+    >>> masks_in_words(TensorMasks(torch.zeros(2, 1, 1, dtype=torch.uint8)), [True, False])
+    ['mask cdcf33b3720f4c4e', 'unlabeled']
+    """
+    digests = mask_digests(source, range(len(source)))
+    names = ["mask"] * len(source) if digests is None else [f"mask {digest.hex()}" for digest in digests]
+    return [name if is_known else "unlabeled" for name, is_known in zip(names, known, strict=True)]
+
+
+def check_masks(masks: MaskSource | None, labels: Tensor, task: Task) -> None:
+    """Raise DalError if masks, labels and task do not fit each other."""
+    is_segmentation = task.name == Segmentation.name
+    if masks is None and is_segmentation and bool(task.known(labels).any()):
+        raise bad_content("masks", "the masks of images whose label is 0", "none")
+    if masks is not None and not is_segmentation:
+        raise bad_value("masks", "none unless task=SEGMENTATION", type(masks).__name__)
+    if masks is not None and len(masks) != len(labels):
+        raise bad_value("masks", f"one for each of the {len(labels)} images", len(masks))
+
+
+def check_classes(mask: Tensor, num_classes: int, argument: str) -> None:
+    """Raise DalError, with ``argument``, for a value that is neither a class nor 255.
+
+    >>> check_classes(torch.tensor([[0, 7]]), 2, "masks/1.png")
+    Traceback (most recent call last):
+    dal.errors.DalError: masks/1.png: expected class numbers from 0 to 1, or 255 for ignored pixels, got 7 at x=1, y=0.
+    """
+    wrong = ((mask < 0) | (mask >= num_classes)) & (mask != IGNORED)
+    if not bool(wrong.any()):
+        return
+    y, x = wrong.nonzero()[0].tolist()
+    value = mask[y, x].item()
+    hint = ""
+    if value > IGNORED:
+        hint = " (a mask of instances, such as class * 1000 + instance, has to be converted to class numbers)"
+    expected = f"class numbers from 0 to {num_classes - 1}, or {IGNORED} for ignored pixels"
+    raise bad_content(argument, expected, f"{value} at x={x}, y={y}{hint}")
