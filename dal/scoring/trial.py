@@ -45,10 +45,10 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
     few = data.plain(places.tolist()).to(next(iter(model.module.parameters())).device)
     if not is_own:
         with _takes(few):
-            check_step(model, few, data.labels)
-    with scoring_view(model) as view:
+            check_step(model, few, data.label_like)
+    with scoring_view(model, is_dense=data.task.is_dense) as view:
         with _takes(few):
-            x = view.prepare(few, data.labels)
+            x = view.prepare(few, data.label_like)
             logits = None if is_own else view.logits(x)
         if logits is not None:
             check_num_outputs(logits, data.num_classes, model.head or "predict")
