@@ -40,7 +40,7 @@ from dal.scoring.trial import try_model
 from dal.tasks import Metrics
 from dal.tasks.own_metrics import OwnMetrics
 from dal.training import FitResult, TrainingConfig, fit_round
-from dal.training.setup import Logs, TrainingSetup
+from dal.training.setup import Logs, Points, TrainingSetup
 from dal.training.trainer.structure import load_weights
 from dal.training.trainer.trainer_options import check_trainer_options
 from dal.training.trainer.tried import check_training_options
@@ -179,9 +179,8 @@ class ActiveLearner(Labels):
         as ask() does.
         """
         candidates = self.pool.unlabeled if data is None else torch.arange(data.num_points)
-        query_size = len(candidates) if top is None else top
-        check_query_size(query_size, len(candidates))
-        return self._choose(data or self.data, candidates, query_size)
+        check_query_size(len(candidates) if top is None else top, len(candidates))
+        return self._choose(data or self.data, candidates, len(candidates) if top is None else top)
 
     def _choose(self, data: ImageData, candidates: Tensor, query_size: int) -> Query:
         if self.acquisition.needs_pass and self._fitted_round is None:
@@ -241,10 +240,8 @@ class ActiveLearner(Labels):
         points = self.data.trainable(self.test)
         return self.measure(self.data, points, "test", self.metrics) if len(points[0]) else None
 
-    def measure(
-        self, data: ImageData, points: tuple[Tensor, Tensor], phase: str, own: OwnMetrics | None = None
-    ) -> Metrics:
-        """Return the metrics of the task, and ``own`` metrics, on labeled points. The costs are charged to ``phase``."""
+    def measure(self, data: ImageData, points: Points, phase: str, own: OwnMetrics | None = None) -> Metrics:
+        """Return the metrics of the task, and ``own`` metrics, on points. The costs are charged to ``phase``."""
         with self.ledger.phase(phase):
             return measured(self.passes, self._as_seen(data, phase), points, phase, own)
 

@@ -195,13 +195,12 @@ def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, 
     """Describe the data on the console and in the folder."""
     train, test = splits
     bought = config["campaign"]["test_size"]
-    given = "no test set" if test is None else f"{len(test):,} test images"
-    tested = f"{bought:,} of them for the test set" if bought else given
+    tested = "no test set" if test is None else f"{len(test):,} test images"
+    tested = f"{bought:,} of them for the test set" if bought else tested
     about = f" on {config['data']['name']}: {len(train):,} images in the pool, {tested}, {_names(train.classes)}"
     console.print(Text.assemble((config["acquisition"]["name"], "bold"), visible(about)))
     if train.task.name != CLASSIFICATION.name and config.get("diagnosis", {}).get("record", True):
-        why = "a label is a mask" if train.task.is_dense else "images have several classes"
-        console.print(f"Nothing is recorded for diagnosis, because {why}.")
+        console.print(f"Nothing is recorded for diagnosis, because images have {train.task.labels_in_words}.")
     folder.describe_data(
         {"name": train.name, "classes": list(train.classes), "images": len(train)}
         | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}

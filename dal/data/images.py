@@ -34,8 +34,17 @@ from dal.errors import bad_value
 from dal.tasks import CLASSIFICATION, Task
 
 __all__ = [
-    *("DIGEST_BYTES", "AugmentedSource", "Augmentation", "ImageData", "ImageSource", "ImageSplits"),
-    *("SubsetAugmentedSource", "SubsetSource", "TensorSource", "image_digests", "known_indices"),
+    "DIGEST_BYTES",
+    "Augmentation",
+    "AugmentedSource",
+    "ImageData",
+    "ImageSource",
+    "ImageSplits",
+    "SubsetAugmentedSource",
+    "SubsetSource",
+    "TensorSource",
+    "image_digests",
+    "known_indices",
 ]
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
@@ -228,8 +237,8 @@ class ImageData:
     def fingerprint(self) -> Fingerprint:
         """Return digests that identify the data, separated by hyphens.
 
-        They cover the ids (in order) with the classes, the labels or masks, and the content of the images. The last one is
-        empty if the source has no digests, like the source of a Dataset.
+        They cover the ids (in order) with the classes, the labels or masks, and the content of the images. The last one
+        is empty if the source has no digests, like the source of a Dataset.
         """
         names = (text.encode(errors="surrogatepass") + b"\x1f" for text in (*self.classes, "\x1e", *self.ids))
         masks = None if self.masks is None else mask_digests(self.masks, range(len(self)))

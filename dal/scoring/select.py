@@ -141,7 +141,7 @@ class _Reader:
         if given is not None and function.keeps == ("features",):
             own: Kept = {"features": given}
         else:
-            num_images = len(indices) if data.units_per_image == 1 else len(data.images_of(indices).unique())
+            num_images = len(indices) if data.units_per_image == 1 else len(torch.unique(data.images_of(indices)))
             own = summarize_points(
                 self._passes, function, (data, share), seed=self._seed, num_images=num_images, counted=counted
             )

@@ -6,6 +6,13 @@ from dal.tasks.multi_label import MULTI_LABEL, MultiLabel
 from dal.tasks.segmentation import IGNORED, SEGMENTATION, Segmentation
 
 __all__ = [
-    *("CLASSIFICATION", "IGNORED", "MULTI_LABEL", "SEGMENTATION"),
-    *("Classification", "Metrics", "MultiLabel", "Segmentation", "Task"),
+    "CLASSIFICATION",
+    "IGNORED",
+    "MULTI_LABEL",
+    "SEGMENTATION",
+    "Classification",
+    "Metrics",
+    "MultiLabel",
+    "Segmentation",
+    "Task",
 ]

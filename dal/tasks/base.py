@@ -63,6 +63,11 @@ class Task(Protocol):
         ...
 
     @property
+    def labels_in_words(self) -> str:
+        """What images have as labels, such as ``several classes``."""
+        ...
+
+    @property
     def is_dense(self) -> bool:
         """Whether a network has outputs (B, C, h, w), at the sites of a grid over the image."""
         ...

@@ -39,7 +39,8 @@ class MaskTally:
     def confusion(self) -> Tensor:
         """(C, C) int64: pixels by true class (row) and predicted class (column)."""
         counts: Any = self._jaccard.confmat
-        return counts.long().cpu()
+        confusion: Tensor = counts.long().cpu()
+        return confusion
 
     def update(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """Add images with their (B, H, W) masks.

@@ -39,6 +39,10 @@ class MultiLabel:
     def is_dense(self) -> bool:
         return False
 
+    @property
+    def labels_in_words(self) -> str:
+        return "several classes"
+
     def check(self, labels: Tensor, num_points: int, num_classes: int) -> None:
         expected = (num_points, num_classes)
         if tuple(labels.shape) != expected or labels.dtype != torch.int64:

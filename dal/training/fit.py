@@ -109,7 +109,7 @@ def fit(
     structure = first_structure(module)
     check = _check(passes, data, watched, structure)
     validates = validation is not None and runs_validation(setup)
-    num_images = num_labels if data.units_per_image == 1 else len(data.images_of(labeled[0]).unique())
+    num_images = num_labels if data.units_per_image == 1 else len(torch.unique(data.images_of(labeled[0])))
     plan = _plan(setup, num_images, most, validates)
     made = partial(_callback, package_of(module) or PYTORCH_LIGHTNING)
     count, kept = made(UpdateCount, most, plan.accumulate), made(KeptWeights)

@@ -116,7 +116,8 @@ def set_up_draws(
     """Return the draws of a network, checked on a few images.
 
     One wide pass draws the nn.Dropout layers if it matches plain passes. Otherwise, seeded passes in train mode are
-    used. Without ``are_wide``, the draws of these layers are only for each(), so the wide pass is not checked. Raises DalError, with a remedy, if the draws do not differ or if the network mixes the images of a batch.
+    used. Without ``are_wide``, the draws of these layers are only for each(), so the wide pass is not checked. Raises
+    DalError, with a remedy, if the draws do not differ or if the network mixes the images of a batch.
     """
     refusal: DalError | None = None
     if dropout_layers(module) and not random_in_eval:

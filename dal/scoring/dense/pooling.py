@@ -61,7 +61,7 @@ class UnitPool:
         pool = self.pooling.pool if name == "scores" else "mean"
         # A few images at a time, because the sites of units are a copy.
         step = max(1, _BLOCK_VALUES // part[0].numel())
-        return torch.cat([self._of_images(images, pool) for images in part.split(step)])
+        return torch.cat([self._of_images(images, pool) for images in torch.split(part, step)])
 
     def _of_images(self, images: Tensor, pool: str) -> Tensor:
         """Map (B, S, ...) to (B, U, ...)."""
