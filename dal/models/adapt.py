@@ -14,7 +14,6 @@ from torch.nn.parameter import is_lazy
 from dal.errors import bad_content, bad_value
 from dal.models.adapted.batch_form import BatchOf, batch_of
 from dal.models.adapted.head import head_name
-from dal.models.adapted.map_head import WHOLE
 from dal.models.backbones.base import last_linear
 from dal.models.classifier import Classifier
 from dal.models.ensemble import DeepEnsemble
@@ -32,8 +31,7 @@ Predict = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
 class AdaptedModel:
     """A LightningModule and how dal runs it, created by adapt().
 
-    ``head`` is the name of the last layer, whose output is logits. It is empty if ``predict`` returns the logits, and
-    "." if there is no single last layer and forward() returns the logits of pixels.
+    ``head`` is the name of the last layer, whose output is logits. It is empty if ``predict`` returns the logits.
     """
 
     module: pl.LightningModule
@@ -44,7 +42,7 @@ class AdaptedModel:
 
     @property
     def head_layer(self) -> nn.Module:
-        return self.module if self.head == WHOLE else self.module.get_submodule(self.head)
+        return self.module.get_submodule(self.head)
 
     def run(self, x: Tensor) -> Any:
         """Return the module's output for a batch of images."""
@@ -163,8 +161,6 @@ def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
     The last layer must have one output per class. A Classifier must have the given task.
     """
     module = model.module
-    if isinstance(module, Classifier) and task.is_dense:
-        raise bad_value("model", "a network for segmentation, such as adapt(module, head=...)", "Classifier")
     if isinstance(module, Classifier) and module.task.name != task.name:
         raise bad_value("model", f"Classifier(..., task={task.name.upper()}) to match the data", module.task.name)
     weight = getattr(model.head_layer, "weight", None) if model.head else None

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
-from dal.errors import DalError, bad_value
-
-WHOLE = "."
-"""Name of the head of a module without a single last layer; forward() then returns the logits."""
+from dal.errors import bad_value
 
 
 class MapHead:
@@ -40,9 +35,6 @@ class MapHead:
 
         Raises DalError, with the name of the layer, unless both are (B, channels, h, w) with the same grid.
         """
-        if self.name == WHOLE:
-            logits = map_of(out)
-            return logits.new_empty(len(logits), 0, *logits.shape[2:]), logits
         maps = [part for part in (given, out) if isinstance(part, Tensor) and part.ndim == 4]
         if len(maps) != 2 or maps[0].shape[2:] != maps[1].shape[2:]:
             got = " to ".join(str(tuple(p.shape)) if isinstance(p, Tensor) else type(p).__name__ for p in (given, out))
@@ -52,12 +44,3 @@ class MapHead:
 
     def check_average(self, out: Tensor, result: object) -> None:
         """Do nothing, because logits of sites are not averaged."""
-
-
-def map_of(result: object) -> Tensor:
-    """Return the logits (B, C, h, w) in what forward() returns, a tensor or a dict with ``out``."""
-    found = result.get("out") if isinstance(result, Mapping) else result
-    if not isinstance(found, Tensor) or found.ndim != 4:
-        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise DalError(f"model: expected forward() to return logits (B, C, h, w), or a dict with out, got {got}.")
-    return found

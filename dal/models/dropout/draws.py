@@ -46,7 +46,7 @@ class WideDraws:
         else:
             with self.masks.widening():
                 logits = self.run(x)
-        return logits.log_softmax(dim=1).view(len(x), num_draws, *logits.shape[1:])
+        return _log_probs(logits).view(len(x), num_draws, *logits.shape[1:])
 
     def each(self, x: Tensor) -> Iterator[Tensor]:
         """Yield the (B, C, ...) logits of one draw after the other, each from a plain pass."""
@@ -82,7 +82,7 @@ class SeededDraws:
                 draws = [self.draw(x, k) for k in range(self.num_draws)]
         finally:
             self.is_wide = False
-        return torch.stack(draws, dim=1).log_softmax(dim=2)
+        return torch.stack([_log_probs(logits) for logits in draws], dim=1)
 
     def each(self, x: Tensor) -> Iterator[Tensor]:
         """Yield the (B, C, ...) logits of one draw after the other."""
@@ -100,6 +100,11 @@ class SeededDraws:
 
 
 Draws = WideDraws | SeededDraws
+
+
+def _log_probs(logits: Tensor) -> Tensor:
+    """Return (B, C, ...) log-probabilities. With C as the last dimension, sites round like images."""
+    return logits.log_softmax(dim=1) if logits.ndim == 2 else logits.movedim(1, -1).log_softmax(dim=-1).movedim(-1, 1)
 
 
 def set_up_draws(
