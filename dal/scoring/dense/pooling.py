@@ -76,10 +76,14 @@ class UnitPool:
         if pool == "max":
             return values.amax(dim=2)
         if pool == "top_k":
-            values = values.topk(min(self.pooling.top_k, values.shape[2]), dim=2).values
-            values, counts = values.masked_fill(values == -torch.inf, 0), counts.clamp(max=self.pooling.top_k)
+            values, counts = self._highest(values), counts.clamp(max=self.pooling.top_k)
         total = values.sum(dim=2, dtype=_wide(images))
         return (total if pool == "sum" else total / counts).to(images.dtype)
+
+    def _highest(self, values: Tensor) -> Tensor:
+        """Return the highest scores of (B, U, M), (B, U, K), with 0 where a unit has fewer."""
+        best = values.topk(min(self.pooling.top_k, values.shape[2]), dim=2).values
+        return best.masked_fill((torch.arange(best.shape[2]) >= self.counts[:, None]).to(best.device), 0)
 
 
 def _wide(values: Tensor) -> torch.dtype:
