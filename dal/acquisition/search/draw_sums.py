@@ -7,7 +7,10 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from dal.acquisition.search.numbers import normalized_log_probs
+from dal.acquisition.search.numbers import check_finite, in_double
+
+_LEAST = -800.0
+"""A log-probability whose probability is 0 in float64. Unlike -inf, it has a product with 0."""
 
 
 class DrawSums(ABC):
@@ -19,13 +22,22 @@ class DrawSums(ABC):
     def __init__(self) -> None:
         self.num_draws = 0
 
-    def add(self, log_probs: Tensor) -> None:
-        """Add the (N, C) log-probabilities of a draw, in nats. Logits are accepted too."""
+    def add(self, logits: Tensor) -> None:
+        """Add the (N, C) logits of a draw, any floating dtype. Log-probabilities are logits too.
+
+        Raises NonFiniteError if a row holds NaN or +inf, or only -inf.
+        """
+        shifted = in_double(logits)
+        shifted = (shifted - shifted.amax(dim=1, keepdim=True)).clamp_(min=_LEAST)
+        weights = shifted.exp()
+        total = weights.sum(dim=1, keepdim=True)
+        check_finite("logits", total)
         self.num_draws += 1
-        self._add(normalized_log_probs("log_probs", log_probs))
+        self._add(weights, total, shifted)
 
     @abstractmethod
-    def _add(self, log_probs: Tensor) -> None: ...
+    def _add(self, weights: Tensor, total: Tensor, shifted: Tensor) -> None:
+        """Add a draw, whose probabilities are weights / total = exp(shifted) / total."""
 
     @abstractmethod
     def scores(self) -> Tensor:
@@ -45,18 +57,18 @@ class BALDSums(DrawSums):
     _probs: Tensor
     _entropy: Tensor
 
-    def _add(self, log_probs: Tensor) -> None:
-        probs = log_probs.exp_()
-        entropy: Tensor = torch.special.entr(probs).sum(dim=1)
+    def _add(self, weights: Tensor, total: Tensor, shifted: Tensor) -> None:
+        # A logarithm for each row instead of one for each probability.
+        entropy = total.log() - shifted.mul_(weights).sum(dim=1, keepdim=True) / total
         if self.num_draws == 1:
-            self._probs, self._entropy = probs, entropy
+            self._probs, self._entropy = weights.div_(total), entropy
         else:
-            self._probs += probs
+            self._probs.addcdiv_(weights, total)
             self._entropy += entropy
 
     def scores(self) -> Tensor:
         of_mean: Tensor = torch.special.entr(self._probs / self.num_draws).sum(dim=1)
-        return (of_mean - self._entropy / self.num_draws).clamp(min=0)
+        return (of_mean - self._entropy[:, 0] / self.num_draws).clamp(min=0)
 
 
 class MeanSTDSums(DrawSums):
@@ -65,8 +77,8 @@ class MeanSTDSums(DrawSums):
     _mean: Tensor
     _squares: Tensor
 
-    def _add(self, log_probs: Tensor) -> None:
-        probs = log_probs.exp_()
+    def _add(self, weights: Tensor, total: Tensor, shifted: Tensor) -> None:
+        probs = weights.div_(total)
         if self.num_draws == 1:
             self._mean, self._squares = probs, torch.zeros_like(probs)
             return
@@ -88,11 +100,11 @@ class VoteSums(DrawSums):
         super().__init__()
         self.votes = votes
 
-    def _add(self, log_probs: Tensor) -> None:
+    def _add(self, weights: Tensor, total: Tensor, shifted: Tensor) -> None:
         if self.votes:
-            added = torch.nn.functional.one_hot(log_probs.argmax(dim=1), log_probs.shape[1]).to(log_probs.dtype)
+            added = torch.zeros_like(weights).scatter_(1, shifted.argmax(dim=1, keepdim=True), 1)
         else:
-            added = log_probs.exp_()
+            added = weights.div_(total)
         self._sums = added if self.num_draws == 1 else self._sums.add_(added)
 
     def scores(self) -> Tensor:

@@ -14,8 +14,11 @@ from dal.errors import NonFiniteError
 from dal.models.adapted.scoring_model import ScoringModel
 from dal.scoring.tiles import DEFAULT_BYTES, PROBE_SIZE
 
-_BLOCK_BYTES = 2**24
-"""Bytes of the float64 rows of a block. They fit into the cache of a CPU."""
+_BLOCK_BYTES = 2**20
+"""Bytes of the float64 rows of a block on a CPU, whose cache they fit into."""
+
+_GPU_BLOCKS = 2**6
+"""How many times as large a block is on a GPU."""
 
 _COPIES = 6
 """Number of tensors of the size of the draws that exist at once, in float32."""
@@ -70,7 +73,6 @@ class SiteRows:
 
     def __init__(self, function: AcquisitionFunction, budget: int | None = None) -> None:
         self.function, self._budget = function, budget or DEFAULT_BYTES
-        self._block_bytes = min(_BLOCK_BYTES, self._budget // 16)
         self._shape: torch.Size | None = None
 
     def __call__(self, view: ScoringModel, x: Tensor) -> tuple[Summary, torch.Size]:
@@ -91,9 +93,12 @@ class SiteRows:
                 return summary, grid
         return self._in_blocks(SiteView(view, x), len(x), grid, num_draws * classes), grid
 
+    def _block_bytes(self, x: Tensor) -> int:
+        return min(_BLOCK_BYTES * (1 if x.device.type == "cpu" else _GPU_BLOCKS), self._budget // 16)
+
     def _in_blocks(self, sites: SiteView, count: int, grid: torch.Size, width: int) -> Summary:
         parts: list[Summary] = []
-        for block in blocks(count, grid, width, self._block_bytes):
+        for block in blocks(count, grid, width, self._block_bytes(sites.x)):
             sites.block = block
             rows = sites.x.new_empty(num_rows(block, grid), 0)
             with _image_of_row(block, grid):
@@ -108,7 +113,7 @@ class SiteRows:
         sums: dict[int, DrawSums] = {}
         for logits in view.each_draw(x, num_draws):
             grid = logits.shape[2:]
-            for number, block in enumerate(blocks(len(x), grid, logits.shape[1], self._block_bytes)):
+            for number, block in enumerate(blocks(len(x), grid, logits.shape[1], self._block_bytes(x))):
                 with _image_of_row(block, grid):
                     _sums_at(self.function, sums, number).add(rows_of(logits, block).float())
         return {"scores": torch.cat([each.scores() for each in sums.values()])}
