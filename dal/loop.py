@@ -28,10 +28,12 @@ from dal.runtime.seeding import generator, isolated_rng
 from dal.scoring.arguments import candidates_for, check_acquisition, keeps_scores, target_points_for
 from dal.scoring.candidates import Candidates, Known, starting_features
 from dal.scoring.config import ScoringConfig
+from dal.scoring.dense.pooling import Pooling
 from dal.scoring.external_features import takes_external_features
 from dal.scoring.feature_cache import FeatureCache, takes_features
 from dal.scoring.initial_features import check_initial_features, initial_points
 from dal.scoring.limit import Limit, UnitOptions, number_limit
+from dal.scoring.measured import followed_logits, measured
 from dal.scoring.model_pass import ModelPass
 from dal.scoring.select import KnownPoints, select_points
 from dal.scoring.target_points import unlabeled_targets
@@ -39,7 +41,7 @@ from dal.scoring.trial import try_model
 from dal.tasks import Metrics
 from dal.tasks.own_metrics import OwnMetrics
 from dal.training import FitResult, TrainingConfig, fit_round
-from dal.training.setup import Logs, TrainingSetup
+from dal.training.setup import Logs, Points, TrainingSetup
 from dal.training.trainer.structure import load_weights
 from dal.training.trainer.trainer_options import check_trainer_options
 from dal.training.trainer.tried import check_training_options
@@ -54,8 +56,8 @@ class ActiveLearner(Labels):
     round starts from scratch, a function returns a newly initialized network, and a module returns to the weights that
     it had at first, which suits pre-trained weights. ``candidates`` select the points of the pool to score, by default
     all. ``trainer`` holds options of Lightning's Trainer. ``metrics`` are torchmetrics by name that take logits and
-    labels. evaluate() returns them, and the journal lists them as ``test_NAME``. ``unit_options`` say how a query deals
-    with several units of an image.
+    labels. evaluate() returns them, and the journal lists them as ``test_NAME``. ``pooling`` says how scores of pixels
+    become scores of units, for segmentation, and ``unit_options`` how a query deals with several units of an image.
 
     >>> from dal.acquisition import Margin
     >>> from dal.data import ImageData, TensorSource
@@ -85,6 +87,7 @@ class ActiveLearner(Labels):
         scoring: ScoringConfig | None = None,
         trainer: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Metric] | None = None,
+        pooling: Pooling | None = None,
         initial: str = "random",
         unit_options: UnitOptions | None = None,
         seed: int = 0,
@@ -94,7 +97,7 @@ class ActiveLearner(Labels):
         check_acquisition(acquisition, data)
         super().__init__(data, pool)
         self.metrics = OwnMetrics({} if metrics is None else metrics, data.task, data.num_classes)
-        self.candidates = candidates_for(candidates, acquisition, len(data))
+        self.candidates = candidates_for(candidates, acquisition, data.num_points)
         self.acquisition, self.seed, self.initial = acquisition, seed, initial
         self.unit_options = unit_options or UnitOptions()
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
@@ -109,7 +112,7 @@ class ActiveLearner(Labels):
         self.model = as_adapted(model) if is_made else self._new_model(0)
         check_trainer_options(self.trainer, self.model.module)
         device = scoring_device(str(self.trainer.get("accelerator") or "auto"))
-        self.passes = ModelPass(self.model, self.scoring, device, Ledger(), on_progress)
+        self.passes = ModelPass(self.model, self.scoring, device, Ledger(), on_progress, pooling=pooling or Pooling())
         check_training_options(self.setup, len(data))
         try_model(self.model, data, acquisition)
         self._features = FeatureCache()
@@ -160,7 +163,7 @@ class ActiveLearner(Labels):
         if not keeps_scores(self.candidates):
             return self._choose(self.data, candidates, query_size)
         ranked = self._choose(self.data, candidates, len(candidates))
-        unknown = torch.full((len(self.data),), torch.nan, dtype=torch.float64)
+        unknown = torch.full((self.data.num_points,), torch.nan, dtype=torch.float64)
         self.scores = unknown if self._scores_before is None else self._scores_before.clone()
         self.scores[list(ranked)] = torch.tensor(ranked.scores, dtype=torch.float64)
         return Query.of(self.data, ranked.indices[:query_size], ranked.scores[:query_size])
@@ -174,7 +177,9 @@ class ActiveLearner(Labels):
 
     def check_initial(self) -> None:
         """Raise DalError if the policy ``initial`` needs features that do not exist before training."""
-        check_initial_features(self.initial, self.scoring, len(self.data), self._first_state, self._make, self.seed)
+        check_initial_features(
+            self.initial, self.scoring, self.data.num_points, self._first_state, self._make, self.seed
+        )
 
     def rank(self, top: int | None = None, data: ImageData | None = None) -> Query:
         """Return all unlabeled points, or all points of ``data``, most useful first.
@@ -182,10 +187,9 @@ class ActiveLearner(Labels):
         ``top`` limits the number of points. The order is that of ask() with all points as candidates. Raises DalError
         as ask() does.
         """
-        candidates = self.pool.unlabeled if data is None else torch.arange(len(data))
-        query_size = len(candidates) if top is None else top
-        check_query_size(query_size, len(candidates))
-        return self._choose(data or self.data, candidates, query_size)
+        candidates = self.pool.unlabeled if data is None else torch.arange(data.num_points)
+        check_query_size(len(candidates) if top is None else top, len(candidates))
+        return self._choose(data or self.data, candidates, len(candidates) if top is None else top)
 
     def _choose(self, data: ImageData, candidates: Tensor, query_size: int, limit: Limit | None = None) -> Query:
         if self.acquisition.needs_pass and self._fitted_round is None:
@@ -235,33 +239,36 @@ class ActiveLearner(Labels):
         """
         data = as_image_data(data, "test", self.data.classes)
         indices = known_indices(data)
-        with self.ledger.phase("test"):
-            logits, labels = self._predict(data, indices, "test"), data.labels[indices]
-            return Metrics(data.task.metrics(logits, labels) | self.metrics(logits, labels))
+        return self.measure(data.whole(), (indices, data.labels[indices]), "test", self.metrics)
 
     def test_metrics(self) -> Metrics | None:
         """Return metrics on the test set that was bought from the pool, or None if it has no label of a class."""
         if self.test is None:
             return None
-        indices, labels = self.data.trainable(self.test)
-        if not len(indices):
-            return None
-        with self.ledger.phase("test"):
-            logits = self._predict(self.data, indices, "test")
-            return Metrics(self.data.task.metrics(logits, labels) | self.metrics(logits, labels))
+        points = self.data.trainable(self.test)
+        return self.measure(self.data, points, "test", self.metrics) if len(points[0]) else None
+
+    def measure(self, data: ImageData, points: Points, phase: str, own: OwnMetrics | None = None) -> Metrics:
+        """Return the metrics of the task, and ``own`` metrics, on points. The costs are charged to ``phase``."""
+        with self.ledger.phase(phase):
+            return measured(self.passes, self._as_seen(data, phase), points, phase, own)
+
+    def follow(self, points: Tensor) -> Tensor:
+        """Return the (S, C) logits of the stop set: of its points, or of some pixels of its regions."""
+        with self.ledger.phase("stop"):
+            return followed_logits(self.passes, self._as_seen(self.data, "stop"), points, "stop", self.seed)
 
     def predict(self, indices: Tensor, phase: str = "test") -> Tensor:
-        """Return (B, C) float32 logits of training points.
+        """Return (B, C) float32 logits of training images, or (B, C, h, w) for segmentation.
 
         The costs are charged to ``phase``.
         """
         with self.ledger.phase(phase):
-            return self._predict(self.data, indices, phase)
+            return self.passes.logits(self._as_seen(self.data, phase), indices, phase)
 
-    def _predict(self, data: ImageData, indices: Tensor, phase: str) -> Tensor:
+    def _as_seen(self, data: ImageData, phase: str) -> ImageData:
         # Features of the test set are not a cost of the method.
-        seen = self.seen(data, "embed" if data is self.data else phase)
-        return self.passes.logits(seen, indices, phase)
+        return self.seen(data, "embed" if data is self.data else phase)
 
     def restore(self, records: Records) -> None:
         """Restore labels, weights and costs from the records of an interrupted run.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, check_num_draws
+from dal.acquisition.search.draw_sums import BALDSums
 from dal.acquisition.search.numbers import normalized_log_probs
 from dal.errors import bad_value
 
@@ -66,3 +67,6 @@ class BALD(ScoreFunction):
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         return bald_scores(model.mc_log_probs(x, self.num_draws))
+
+    def draw_sums(self) -> BALDSums:
+        return BALDSums()

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from dal.acquisition.search.draw_sums import DrawSums
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs
 from dal.acquisition.search.rows import Rows
 from dal.acquisition.search.shards import Shard
@@ -134,6 +135,13 @@ class AcquisitionFunction(ABC):
 
         Each tensor has B rows.
         """
+
+    def draw_sums(self) -> DrawSums | None:
+        """Return new running sums from which the scores follow, or None if the function needs all draws at once.
+
+        They serve images with many pixels, where all draws at once do not fit into memory.
+        """
+        return None
 
     def with_labeled(self, labeled: Summary, labels: Tensor) -> AcquisitionFunction:
         """Return the function that summarizes the pool and selects from it.

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, check_num_draws
+from dal.acquisition.search.draw_sums import MeanSTDSums
 from dal.acquisition.search.numbers import normalized_log_probs
 from dal.errors import bad_value
 
@@ -62,3 +63,6 @@ class MeanSTD(ScoreFunction):
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         return mean_std_scores(model.mc_log_probs(x, self.num_draws))
+
+    def draw_sums(self) -> MeanSTDSums:
+        return MeanSTDSums()

@@ -20,6 +20,7 @@ from dal.acquisition.base import (
     check_query_size,
 )
 from dal.acquisition.registry import registry
+from dal.acquisition.search.draw_sums import DrawSums
 from dal.acquisition.search.exponential_race import draw_seed, uniforms
 from dal.acquisition.search.numbers import check_finite, check_whole
 from dal.errors import unknown_choice
@@ -127,6 +128,9 @@ class Stochastic(AcquisitionFunction):
 
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         return self.score_function.summarize(model, x)
+
+    def draw_sums(self) -> DrawSums | None:
+        return self.score_function.draw_sums()
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         return stochastic_select(pool["scores"], query_size, generator, kind=self.kind, beta=self.beta)

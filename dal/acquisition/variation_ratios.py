@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from dal.acquisition.base import PoolModel, ScoreFunction, check_dims, check_num_draws
+from dal.acquisition.search.draw_sums import VoteSums
 from dal.acquisition.search.numbers import normalized_log_probs
 from dal.errors import bad_value
 
@@ -71,3 +72,6 @@ class VariationRatios(ScoreFunction):
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         return variation_ratio_scores(model.mc_log_probs(x, self.num_draws), votes=self.votes)
+
+    def draw_sums(self) -> VoteSums:
+        return VoteSums(self.votes)

@@ -63,7 +63,7 @@ def run(
     """
     campaign = for_task(campaign or CampaignConfig(), learner.data.task, learner.metrics.numbers)
     test = None if test is None else _test_data(learner, test)
-    answerable = torch.zeros(len(learner.data), dtype=torch.bool)
+    answerable = torch.zeros(learner.data.num_points, dtype=torch.bool)
     answerable[oracle.answerable()] = True
     learner.pool.exclude((~answerable).nonzero().flatten().tolist())
     _check(learner, campaign, test, prices)
@@ -112,17 +112,19 @@ def _check(
     has_test = test is not None or campaign.test_size > 0 or learner.test is not None
     check_metric(campaign, has_test, prices, has_validation)
     check_training(learner.setup, has_validation)
-    learner.candidates.check(len(learner.data), largest_query(campaign, learner.pool.num_unlabeled))
+    learner.candidates.check(learner.data.num_points, largest_query(campaign, learner.pool.num_unlabeled))
 
 
 def _settings(learner: ActiveLearner, campaign: CampaignConfig) -> dict[str, Any]:
     """Return what a resumed campaign must have in common with its records."""
-    acquisition, candidates = learner.acquisition, learner.candidates
+    acquisition, candidates, data = learner.acquisition, learner.candidates, learner.data
+    pooling = plain_settings(learner.passes.pooling) if data.task.is_dense else {}
+    region = {"region_size": data.region_size} if data.task.is_dense else {}
     return {
         "seed": learner.seed,
-        "data": {"name": learner.data.name},
+        "data": {"name": data.name, **region},
         "model": _network(learner.model.module),
-        "acquisition": {"name": acquisition.name, **plain_settings(acquisition)},
+        "acquisition": {"name": acquisition.name, **plain_settings(acquisition), **pooling},
         "campaign": plain_settings(campaign),
         "training": plain_settings(learner.training),
         "scoring": plain_settings(learner.scoring),
@@ -158,7 +160,7 @@ def _buy_validation(learner: ActiveLearner, oracle: Oracle, setting: Setting) ->
 def _drawn_lines(learner: ActiveLearner, setting: Setting, size: int, purpose: str) -> list[Asked]:
     chosen = drawn(learner, size, purpose)
     check_cost(setting.campaign, setting.costs, bought_points(learner), chosen, purpose)
-    return _lines(0, chosen, [learner.data.ids[i] for i in chosen], [None] * len(chosen))
+    return _lines(0, chosen, [learner.data.point_ids[i] for i in chosen], [None] * len(chosen))
 
 
 def _ask(learner: ActiveLearner, setting: Setting) -> None:

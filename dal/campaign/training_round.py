@@ -56,7 +56,7 @@ def train_round(learner: ActiveLearner, setting: Setting, facts: Callable[[], Ma
         if learner.validation is not None and not result.monitor.startswith("val_"):
             found |= _validated(learner)
         if len(setting.followed):
-            found |= stop_set_facts(learner.predict(setting.followed, "stop"), learner.data.task)
+            found |= stop_set_facts(learner.follow(setting.followed), learner.data.task)
     recorder.keep(learner, result, setting.followed)
     with learner.ledger.phase("checkpoint"):
         records.keep_weights(learner.model.module.state_dict())
@@ -83,12 +83,11 @@ def _tested(learner: ActiveLearner, test: ImageData | None) -> dict[str, Any]:
 def _validated(learner: ActiveLearner) -> dict[str, float]:
     """Return metrics on validation points that training did not monitor."""
     assert learner.validation is not None
-    indices, labels = learner.data.trainable(learner.validation)
-    if not len(indices):
+    points = learner.data.trainable(learner.validation)
+    if not len(points[0]):
         return {}
-    task = learner.data.task
-    metrics = task.metrics(learner.predict(indices, "validate"), labels)
-    return {f"val_{name}": metrics[name] for name in (task.primary_metric, "loss")}
+    metrics = learner.measure(learner.data, points, "validate")
+    return {f"val_{name}": metrics[name] for name in (learner.data.task.primary_metric, "loss")}
 
 
 def _outside(learner: ActiveLearner) -> dict[str, int]:

@@ -200,7 +200,7 @@ def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, 
     about = f" on {config['data']['name']}: {len(train):,} images in the pool, {tested}, {_names(train.classes)}"
     console.print(Text.assemble((config["acquisition"]["name"], "bold"), visible(about)))
     if train.task.name != CLASSIFICATION.name and config.get("diagnosis", {}).get("record", True):
-        console.print("Nothing is recorded for diagnosis, because images have several classes.")
+        console.print(f"Nothing is recorded for diagnosis, because images have {train.task.labels_in_words}.")
     folder.describe_data(
         {"name": train.name, "classes": list(train.classes), "images": len(train)}
         | {"test_images": 0 if test is None else len(test), "set_aside": dict(train.set_aside)}

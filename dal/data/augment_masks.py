@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dal.errors import bad_content, bad_value
 from dal.runtime.seeding import isolated_cpu_rng, seed_cpu_generators
-from dal.tasks.segmentation import IGNORED
+from dal.tasks import IGNORED
 
 
 @runtime_checkable

@@ -10,77 +10,45 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dal.data.augment_masks import augment_pair
 from dal.data.fingerprint import Fingerprint, Points, labels_in_words
+from dal.data.image_sources import (
+    DIGEST_BYTES,
+    AugmentedSource,
+    ImageSource,
+    SubsetAugmentedSource,
+    SubsetSource,
+    TensorSource,
+    image_digests,
+)
 from dal.data.masks import MaskSource, SubsetMasks, check_masks, mask_digests, masks_in_words
 from dal.data.sources.folder.names import check_listed_names
-from dal.errors import bad_content, bad_value
+from dal.data.units import UnitIds, Units
+from dal.errors import bad_value
 from dal.tasks import CLASSIFICATION, Task
+
+__all__ = [
+    "DIGEST_BYTES",
+    "Augmentation",
+    "AugmentedSource",
+    "ImageData",
+    "ImageSource",
+    "ImageSplits",
+    "SubsetAugmentedSource",
+    "SubsetSource",
+    "TensorSource",
+    "image_digests",
+    "known_indices",
+]
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 """Maps (B, C, H, W) images and a CPU generator to images of the same shape and dtype."""
-
-DIGEST_BYTES = 8
-
-
-class ImageSource(Protocol):
-    """Interface of image sources such as tensors, folders and Datasets.
-
-    A source can define ``digests(indices) -> list[bytes] | None``, which returns a digest of the content of each image.
-    A resumed run then detects changed images. A source of files that can disappear defines ``gaps``, the set of images
-    without pixels, and ``missing(indices)``, which returns those of the images that are gone.
-    """
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: Sequence[int]) -> Tensor:
-        """Return (B, C, H, W) uint8 pixels, or normalized float32 pixels."""
-        ...
-
-
-class AugmentedSource(Protocol):
-    """Interface of a source that applies random transforms on each read."""
-
-    def __len__(self) -> int: ...
-
-    def augmented_batch(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
-        """Return images as ImageSource.batch does.
-
-        All randomness comes from the CPU generator, so results do not depend on the number of workers.
-        """
-        ...
-
-
-class TensorSource:
-    """Keeps images in memory as one uint8 tensor.
-
-    ``digests`` identify the content of the images. By default, they are computed from the pixels.
-
-    >>> TensorSource(torch.zeros(5, 1, 8, 8, dtype=torch.uint8)).batch([4, 0]).shape
-    torch.Size([2, 1, 8, 8])
-    """
-
-    def __init__(self, images: Tensor, digests: Sequence[bytes] | None = None) -> None:
-        if images.dtype != torch.uint8 or images.ndim != 4:
-            raise bad_content("images", "a uint8 tensor (N, C, H, W)", f"{images.dtype} {tuple(images.shape)}")
-        self.images, self._digests = images, digests
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, indices: Sequence[int]) -> Tensor:
-        return self.images[torch.as_tensor(indices, dtype=torch.int64)]
-
-    def digests(self, indices: Sequence[int]) -> list[bytes]:
-        if self._digests is not None:
-            return [self._digests[index] for index in indices]
-        pixels = self.images.numpy(force=True)
-        return [hashlib.blake2b(pixels[i].tobytes(), digest_size=DIGEST_BYTES).digest() for i in indices]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +59,10 @@ class ImageData:
     (OUT_OF_CLASS) for images that belong to none of the classes. ``classes`` are the class names. ``set_aside`` maps
     images that cannot be decoded to the reasons. One whose id is among ``ids`` is a point that no model reads. Others
     are no points. ``first_frames`` are the ids of images with several frames, of which only the first is used.
-    For segmentation, ``masks`` has a mask for each image, and a label is 0 with a mask and -1 without.
+
+    For segmentation, ``masks`` has a mask for each image, and a label is 0 with a mask and -1 without. A point of the
+    pool is then a unit of an image: a region of ``region_size`` x ``region_size`` pixels, or the image if it is None.
+    Points are numbered by image and then by unit. For other tasks, the points are the images.
 
     Raises DalError if ids or class names repeat, if a class name is empty, if lengths differ, or if a label is not a
     class.
@@ -115,6 +86,7 @@ class ImageData:
     task: Task = CLASSIFICATION
     first_frames: Sequence[str] = ()
     masks: MaskSource | None = None
+    region_size: int | None = None
 
     def __post_init__(self) -> None:
         count = len(self.source)
@@ -127,6 +99,8 @@ class ImageData:
         check_listed_names("classes", self.classes)
         self.task.check(self.labels, count, len(self.classes))
         check_masks(self.masks, self.labels, self.task)
+        if self.region_size is not None and not self.task.is_dense:
+            raise bad_value("region_size", "None unless task=SEGMENTATION", self.region_size)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -134,6 +108,41 @@ class ImageData:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @cached_property
+    def units(self) -> Units:
+        """The units of an image."""
+        return Units(*self.image_shape[1:], self.region_size)
+
+    @property
+    def units_per_image(self) -> int:
+        """The number of points of an image."""
+        return 1 if self.region_size is None else len(self.units)
+
+    @property
+    def num_points(self) -> int:
+        """The number of points of the pool: images, or their regions."""
+        return len(self) * self.units_per_image
+
+    @property
+    def point_ids(self) -> Sequence[str]:
+        """The ids of the points, such as ``street/17.png#r3,c5`` for a region."""
+        return self.ids if self.units_per_image == 1 else UnitIds(self.ids, self.units)
+
+    @property
+    def label_like(self) -> Tensor:
+        """Labels of no images, (0, ...), with the shape and dtype of those that training_step takes."""
+        if not self.task.is_dense:
+            return self.labels[:0]
+        return torch.zeros(0, self.units.height, self.units.width, dtype=torch.int64)
+
+    def whole(self) -> ImageData:
+        """Return the same data with images as points."""
+        return self if self.region_size is None else replace(self, region_size=None)
+
+    def images_of(self, points: Tensor) -> Tensor:
+        """Return the (B,) images of points."""
+        return points if self.units_per_image == 1 else points // self.units_per_image
 
     @property
     def unreadable(self) -> list[int]:
@@ -221,14 +230,15 @@ class ImageData:
         indices, labels = points
         inside = self.task.trainable(labels)
         if gaps := self.gaps:
-            inside = inside & torch.tensor([index not in gaps for index in indices.tolist()], dtype=torch.bool)
+            images = self.images_of(indices).tolist()
+            inside = inside & torch.tensor([image not in gaps for image in images], dtype=torch.bool)
         return indices[inside], labels[inside]
 
     def fingerprint(self) -> Fingerprint:
         """Return digests that identify the data, separated by hyphens.
 
-        They cover the ids (in order) with the classes, the labels and masks, and the content of the images. The last
-        one is empty if the source has no digests, like the source of a Dataset.
+        They cover the ids (in order) with the classes, the labels or masks, and the content of the images. The last one
+        is empty if the source has no digests, like the source of a Dataset.
         """
         names = (text.encode(errors="surrogatepass") + b"\x1f" for text in (*self.classes, "\x1e", *self.ids))
         masks = None if self.masks is None else mask_digests(self.masks, range(len(self)))
@@ -248,12 +258,6 @@ class ImageData:
         }
 
 
-def image_digests(source: ImageSource, indices: Sequence[int]) -> list[bytes] | None:
-    """Return a digest of each image's content, or None without digests."""
-    digests: list[bytes] | None = source.digests(indices) if hasattr(source, "digests") else None
-    return digests
-
-
 def _digest(parts: Iterable[bytes]) -> str:
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
@@ -264,35 +268,6 @@ def _digest(parts: Iterable[bytes]) -> str:
 def known_indices(data: ImageData) -> Tensor:
     """Return (M,) int64 positions of points that can be tested on."""
     return data.task.known(data.labels).nonzero().flatten()
-
-
-class SubsetSource:
-    """Selects images of another source, renumbered from 0."""
-
-    def __init__(self, source: ImageSource, indices: Sequence[int]) -> None:
-        self.source, self.indices = source, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def batch(self, indices: Sequence[int]) -> Tensor:
-        return self.source.batch([self.indices[i] for i in indices])
-
-    def digests(self, indices: Sequence[int]) -> list[bytes] | None:
-        return image_digests(self.source, [self.indices[i] for i in indices])
-
-
-class SubsetAugmentedSource:
-    """Selects images of another augmented source, renumbered from 0."""
-
-    def __init__(self, source: AugmentedSource, indices: Sequence[int]) -> None:
-        self.source, self.indices = source, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def augmented_batch(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
-        return self.source.augmented_batch([self.indices[i] for i in indices], generator)
 
 
 class ImageSplits(NamedTuple):

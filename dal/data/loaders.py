@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dal.data.images import ImageData
+from dal.data.targets import Targets, targets_of
 from dal.runtime.seeding import generator
 
 Key = tuple[int, int]
@@ -64,37 +65,35 @@ class TrainingStream(Sampler[list[Key]]):
 
 
 class TrainingView(Dataset[Any]):
-    """Augmented images and their purchased labels.
+    """Augmented images and their purchased labels or masks.
 
     The augmentation of a batch depends only on the seed, the round, and the position in the stream. Therefore, it does
     not depend on the number of workers.
     """
 
     def __init__(self, data: ImageData, indices: Tensor, labels: Tensor, seed: int, round: int) -> None:
-        self.data, self.seed, self.round = data, seed, round
-        self.labels = dict(zip(indices.tolist(), labels.tolist(), strict=True))
+        self.targets, self.seed, self.round = targets_of(data, indices, labels), seed, round
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets.images)
 
     def __getitems__(self, keys: list[Key]) -> tuple[Tensor, Tensor]:
         indices = [index for _, index in keys]
         g = generator(self.seed, self.round, "augment", keys[0][0])
-        return self.data.augmented(indices, g), torch.tensor([self.labels[i] for i in indices])
+        return self.targets.augmented(indices, g)
 
 
 class PlainView(Dataset[Any]):
-    """Plain images for scoring and testing, with labels if given."""
+    """Plain images for scoring and testing, with targets if given."""
 
-    def __init__(self, data: ImageData, labels: dict[int, int] | None = None) -> None:
-        self.data, self.labels = data, labels
+    def __init__(self, data: ImageData, targets: Targets | None = None) -> None:
+        self.data, self.targets = data, targets
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitems__(self, indices: list[int]) -> Any:
-        images = self.data.plain(indices)
-        return images if self.labels is None else (images, torch.tensor([self.labels[i] for i in indices]))
+        return self.data.plain(indices) if self.targets is None else self.targets.plain(indices)
 
 
 def plain_batches(
@@ -107,12 +106,14 @@ def plain_batches(
 ) -> DataLoader[Any]:
     """Return a loader of plain images in the order of ``indices``.
 
-    With ``labels``, it yields (images, labels), or the result of ``form(images, labels)`` if ``form`` is given.
+    With the ``labels`` of these points, it yields (images, labels), or the result of ``form(images, labels)`` if
+    ``form`` is given.
     """
-    told = None if labels is None else dict(zip(indices.tolist(), labels.tolist(), strict=True))
-    batches = [chunk.tolist() for chunk in torch.split(indices, batch_size)]
+    targets = None if labels is None else targets_of(data, indices, labels)
+    images = indices if targets is None else targets.images
+    batches = [chunk.tolist() for chunk in torch.split(images, batch_size)]
     return DataLoader(
-        PlainView(data, told),
+        PlainView(data, targets),
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=_Collate(form),
@@ -153,9 +154,9 @@ class RoundData(pl.LightningDataModule):
         self.seed, self.round = seed, round
 
     def train_dataloader(self) -> DataLoader[Any]:
-        trainer = self.trainer
+        trainer, view = self.trainer, TrainingView(self.data, *self.labeled, self.seed, self.round)
         stream = TrainingStream(
-            self.labeled[0].tolist(),
+            view.targets.images.tolist(),
             self.batch_size,
             self.seed,
             self.round,
@@ -164,7 +165,7 @@ class RoundData(pl.LightningDataModule):
             num_ranks=trainer.world_size if trainer else 1,
         )
         return DataLoader(
-            TrainingView(self.data, *self.labeled, self.seed, self.round),
+            view,
             batch_sampler=stream,
             num_workers=self.num_workers,
             collate_fn=_Collate(self.form),

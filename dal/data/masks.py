@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dal.errors import bad_content, bad_value
-from dal.tasks import Task
-from dal.tasks.segmentation import IGNORED, SEGMENTATION
+from dal.tasks import IGNORED, Task
+from dal.tasks.segmentation import Segmentation
 
 DIGEST_BYTES = 8
 
@@ -99,7 +99,7 @@ def masks_in_words(source: MaskSource, known: Sequence[bool]) -> list[str]:
 
 def check_masks(masks: MaskSource | None, labels: Tensor, task: Task) -> None:
     """Raise DalError if masks, labels and task do not fit each other."""
-    is_segmentation = task.name == SEGMENTATION.name
+    is_segmentation = task.name == Segmentation.name
     if masks is None and is_segmentation and bool(task.known(labels).any()):
         raise bad_content("masks", "the masks of images whose label is 0", "none")
     if masks is not None and not is_segmentation:

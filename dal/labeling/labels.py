@@ -22,8 +22,8 @@ class Labels:
 
     def __init__(self, data: ImageData, pool: Pool | None = None) -> None:
         self.data = data
-        pool = pool or Pool(len(data), data.num_classes, task=data.task)
-        pool.check_fits(len(data), data.num_classes, data.task)
+        pool = pool or Pool(data.num_points, data.num_classes, task=data.task)
+        pool.check_fits(data.num_points, data.num_classes, data.task)
         self.held_out = HeldOut(pool)
         self.paid: int | None = None
         """Answers that people were paid for, or None if no answers were taken."""
@@ -37,7 +37,7 @@ class Labels:
 
     @pool.setter
     def pool(self, pool: Pool) -> None:
-        pool.check_fits(len(self.data), self.data.num_classes, self.data.task)
+        pool.check_fits(self.data.num_points, self.data.num_classes, self.data.task)
         self.held_out.pool = pool
 
     @property

@@ -36,21 +36,25 @@ class Oracle(Protocol):
 class DatasetOracle:
     """Answers with the labels of the data set.
 
+    For segmentation, the masks stay in the data, and the answer 0 says that the mask of a unit is known.
+
     Raises DalError for a point whose label is unknown.
     """
 
     def __init__(self, data: ImageData) -> None:
-        self._labels, self._ids, self.num_classes, self._task = data.labels, data.ids, data.num_classes, data.task
+        self._data, self.num_classes = data, data.num_classes
 
     def answerable(self) -> Tensor:
-        return self._task.answerable(self._labels).nonzero().flatten()
+        known = self._data.task.answerable(self._data.labels)
+        return known.repeat_interleave(self._data.units_per_image).nonzero().flatten()
 
     def __call__(self, indices: Sequence[int]) -> list[Any]:
-        labels = self._labels[list(indices)]
-        for index, is_known in zip(indices, self._task.answerable(labels).tolist(), strict=True):
+        task = self._data.task
+        labels = self._data.labels[self._data.images_of(torch.tensor(list(indices), dtype=torch.int64))]
+        for index, is_known in zip(indices, task.answerable(labels).tolist(), strict=True):
             if not is_known:
-                raise DalError(f"oracle: expected a point with a known label, got {self._ids[index]!r}.")
-        return self._task.decode(labels)
+                raise DalError(f"oracle: expected a point with a known label, got {self._data.point_ids[index]!r}.")
+        return task.decode(labels)
 
 
 class NoisyOracle(DatasetOracle):

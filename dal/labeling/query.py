@@ -24,7 +24,7 @@ class Query(Sequence[int]):
     @classmethod
     def of(cls, data: ImageData, indices: Sequence[int], scores: Sequence[float | None]) -> Query:
         """Return a query of these points of ``data``."""
-        return cls(tuple(indices), tuple(data.ids[i] for i in indices), tuple(scores))
+        return cls(tuple(indices), tuple(data.point_ids[i] for i in indices), tuple(scores))
 
     def at(self, places: Sequence[int]) -> Query:
         """Return the query of the points at these places."""

@@ -61,7 +61,7 @@ def target_points_for(scoring: ScoringConfig, acquisition: AcquisitionFunction, 
                 f"scoring.{name}: {path!r} does not exist, and {acquisition.name} does not use it.", stacklevel=3
             )
     if scoring.features_file is not None and takes_features:
-        check_external_features(scoring.features_file, len(data))
+        check_external_features(scoring.features_file, data.num_points)
     if scoring.target_points is None or not acquisition.uses_target_points:
         return None
-    return load_target_points(scoring.target_points, data.ids)
+    return load_target_points(scoring.target_points, data.point_ids)

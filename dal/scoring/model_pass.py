@@ -30,6 +30,7 @@ from dal.runtime.precision import forward_precision
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import isolated_rng
 from dal.scoring.config import ScoringConfig
+from dal.scoring.dense.pooling import Pooling
 from dal.scoring.observer import Following, Observer
 from dal.scoring.prefetch import prefetched, to_device
 from dal.scoring.row_buffer import RowBuffer
@@ -81,6 +82,8 @@ class ModelPass:
     on_progress: OnProgress = silent
     observer: Observer = field(default_factory=Observer)
     """What records a campaign keeps of passes."""
+    pooling: Pooling = field(default_factory=Pooling)
+    """How scores of pixels become scores of units, for segmentation."""
 
     def run(
         self,
@@ -107,10 +110,10 @@ class ModelPass:
         """
         if not len(indices):
             return {}
-        with scoring_view(self.model, seed, self.device) as view:
+        with scoring_view(self.model, seed, self.device, is_dense=data.task.is_dense) as view:
             target = next(iter(self.model.module.parameters())).device
             places = torch.arange(PROBE_SIZE).clamp(max=len(indices) - 1)
-            few = view.prepare(data.plain(indices[places].tolist()).to(target), data.labels)
+            few = view.prepare(data.plain(indices[places].tolist()).to(target), data.label_like)
             with _layout(view, few, self.config) as layout, forward_precision(self.config.precision, target):
                 tiled = _TiledPass(self, view, data, indices, reduce, layout, phase, new_store)
                 try:
@@ -224,26 +227,35 @@ class _TiledPass:
     def _run(self, size: int) -> Kept:
         config, device = self.passes.config, next(iter(self.passes.model.module.parameters())).device
         self.view.compiled = CompiledPasses(size) if config.compile else None
-        rows, done = RowBuffer(self.new_store(len(self.indices), device)), 0
+        follows = self.reduce if isinstance(self.reduce, Following) else None
+        num_rows = None if follows is None else follows.num_rows
+        store = self.new_store(len(self.indices) if num_rows is None else num_rows, device)
+        rows, done, label_like = RowBuffer(store), 0, self.data.label_like
         whole_tiles = max(1, config.batch_size // size) * size
         loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers)
         # Made in this thread, because it draws from the global generator and may start processes.
         tiles = to_device(cut(iter(loader), size), device)
         with prefetched(tiles) if self.prefetches(device) else nullcontext(tiles) as source:
             for tile in source:
-                if isinstance(self.reduce, Following):
-                    self.reduce.at(done, tile.valid)
+                if follows is not None:
+                    follows.at(done, tile.valid)
                 try:
-                    images = self.view.prepare(tile.arrived(), self.data.labels)
+                    images = self.view.prepare(tile.arrived(), label_like)
                     reduced = self.reduce(self.view, self.layout(images))
                 except NonFiniteError as error:
                     raise NonFiniteError(str(error), done + (error.row or 0)) from error
-                rows.append({name: part[: tile.valid] for name, part in reduced.items()})
+                with _row_of_image(follows):
+                    rows.append(
+                        reduced
+                        if num_rows is not None
+                        else {name: part[: tile.valid] for name, part in reduced.items()}
+                    )
                 done += tile.valid
                 self.passes.on_progress(self.phase, done, len(self.indices))
-        if isinstance(self.reduce, Following):
-            self.reduce.at_end()
-        return rows.finish()
+        if follows is not None:
+            follows.at_end()
+        with _row_of_image(follows):
+            return rows.finish()
 
     def prefetches(self, device: torch.device) -> bool:
         """Whether to prefetch: on a GPU; on a CPU, if a thread pays off.
@@ -254,6 +266,17 @@ class _TiledPass:
         if self.view.draws_globally:
             return False
         return device.type != "cpu" or (self.passes.config.num_workers == 0 and not _in_memory(self.data.source))
+
+
+@contextmanager
+def _row_of_image(follows: Following | None) -> Iterator[None]:
+    """Make the row of a NonFiniteError that of its image."""
+    try:
+        yield
+    except NonFiniteError as error:
+        if follows is None or error.row is None:
+            raise
+        raise NonFiniteError(str(error), follows.image_of_row(error.row)) from error
 
 
 @contextmanager

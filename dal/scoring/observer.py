@@ -28,6 +28,9 @@ class Following(ABC):
     memory starts again at row 0.
     """
 
+    num_rows: int | None = None
+    """The number of rows that it returns for all images, or None for one row for each image."""
+
     def __init__(self) -> None:
         self.first: int | None = None
         """The first row of the tile, or None for a probe."""
@@ -43,6 +46,10 @@ class Following(ABC):
     def at_end(self) -> None:
         """End the pass."""
         self.first = None
+
+    def image_of_row(self, row: int) -> int:
+        """Return the place of the image that a row is from, among those of the pass."""
+        return row
 
     @abstractmethod
     def start(self) -> None:

@@ -20,6 +20,7 @@ from dal.data.images import ImageData
 from dal.errors import NonFiniteError, bad_content, bad_value
 from dal.models.adapted.scoring_model import NoHeadError, ScoringModel
 from dal.runtime.seeding import derive_seed, generator
+from dal.scoring.dense.unit_rows import UnitRows
 from dal.scoring.external_features import external_features, takes_external_features
 from dal.scoring.limit import CLICKS, Limit
 from dal.scoring.model_pass import Charge, ModelPass
@@ -178,8 +179,9 @@ class _Reader:
         if given is not None and function.keeps == ("features",):
             own: Kept = {"features": given}
         else:
+            num_images = len(indices) if data.units_per_image == 1 else len(torch.unique(data.images_of(indices)))
             own = summarize_points(
-                self._passes, function, (data, share), seed=self._seed, num_images=len(indices), counted=counted
+                self._passes, function, (data, share), seed=self._seed, num_images=num_images, counted=counted
             )
         own = own if shard.size else {name: part[:0] for name, part in own.items()}
         return own, own if given is None else own | {"features": given[: shard.size]}
@@ -207,20 +209,23 @@ def summarize_points(
     # The labeled points may change what a function computes without changing its repr.
     what = None if acquisition.learns_from_labels else (type(acquisition), repr(acquisition))
 
+    def new_store(num_rows: int, device: torch.device) -> RowStore:
+        return RowStore(num_rows, config.bytes_allowed, device, config.disk_folder)
+
     def summarize(view: ScoringModel, x: Tensor) -> Summary:
         summary = acquisition.summarize(view, x)
         check_summary(acquisition, summary, len(x))
         return {name: summary[name] for name in acquisition.keeps}
 
+    units = None
+    if data.task.is_dense:
+        units = UnitRows(acquisition, data, indices, passes.pooling, config.tile_bytes)
+        indices = units.images
+    reduce = units or (summarize if counted is None else counted.around(summarize))
+    charge = Charge(what, num_images)
     try:
-        return passes.run(
-            data,
-            indices,
-            summarize if counted is None else counted.around(summarize),
-            seed=seed,
-            charge=Charge(what, num_images),
-            new_store=lambda num_rows, device: RowStore(num_rows, config.bytes_allowed, device, config.disk_folder),
-        )
+        rows = passes.run(data, indices, reduce, seed=seed, charge=charge, new_store=new_store)
+        return rows if units is None else units.in_order(rows)
     except NonFiniteError as error:
         if error.row is None or not _network_is_finite(passes, data, indices[error.row : error.row + 1]):
             raise

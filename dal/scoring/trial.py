@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
 from dal.acquisition.base import AcquisitionFunction
 from dal.data.images import ImageData
-from dal.errors import DalError, reason
+from dal.errors import DalError, NonFiniteError, reason
 from dal.models.adapt import AdaptedModel, check_members, check_outputs
 from dal.models.adapted.head import check_num_outputs, has_other_class, has_other_order
 from dal.models.adapted.scoring_model import NoHeadError, ScoringModel, scoring_view
@@ -19,6 +19,7 @@ from dal.models.classifier import Classifier
 from dal.models.dropout.draws import unseen_randomness
 from dal.models.dropout.mc_dropout import check_dropout
 from dal.models.ensemble import DeepEnsemble
+from dal.scoring.dense.sites import SiteRows
 
 TRIED_IMAGES = 3
 TRIED_DRAWS = 4
@@ -45,15 +46,15 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
     few = data.plain(places.tolist()).to(next(iter(model.module.parameters())).device)
     if not is_own:
         with _takes(few):
-            check_step(model, few, data.labels)
-    with scoring_view(model) as view:
+            check_step(model, few, data.label_like)
+    with scoring_view(model, is_dense=data.task.is_dense) as view:
         with _takes(few):
-            x = view.prepare(few, data.labels)
+            x = view.prepare(few, data.label_like)
             logits = None if is_own else view.logits(x)
         if logits is not None:
             check_num_outputs(logits, data.num_classes, model.head or "predict")
             _check_order(view, x)
-            _check_head(view, acquisition, x)
+            (_check_sites if data.task.is_dense else _check_head)(view, acquisition, x)
         if needs_draws:
             tried = view.draws(x, TRIED_DRAWS)
             said = unseen_randomness(view.plain_logits, tried, view.modes, x)
@@ -93,6 +94,13 @@ def _check_order(view: ScoringModel, x: torch.Tensor) -> None:
             f"and tests. {remedy}",
             stacklevel=5,
         )
+
+
+def _check_sites(view: ScoringModel, acquisition: AcquisitionFunction, x: torch.Tensor) -> None:
+    """Raise DalError if the function cannot read the sites of images."""
+    if acquisition.needs_pass and not acquisition.needs_dropout:
+        with suppress(NonFiniteError):  # the first query has trained weights
+            SiteRows(acquisition)(view, x)
 
 
 def _check_head(view: ScoringModel, acquisition: AcquisitionFunction, x: torch.Tensor) -> None:

@@ -13,9 +13,9 @@ from dal.errors import bad_value, unknown_choice
 from dal.labeling.initial_set import INITIAL_SETS
 from dal.runs.round import on_test
 from dal.runtime.ranges import Range, Ranges, check_ranges, share, whole
-from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
+from dal.tasks import CLASSIFICATION, MULTI_LABEL, SEGMENTATION, Task
 
-_TASKS: tuple[Task, ...] = (CLASSIFICATION, MULTI_LABEL)
+_TASKS: tuple[Task, ...] = (CLASSIFICATION, MULTI_LABEL, SEGMENTATION)
 
 
 def target_metrics(task: Task) -> list[str]:
@@ -95,8 +95,8 @@ class CampaignConfig:
     """Value of target_metric, from 0 to 1, at which the campaign ends; null never ends it."""
     target_metric: str = "test_accuracy"
     """Metric for the target, the plateau and the cost optimum: test_accuracy, test_balanced_accuracy or val_accuracy;
-    with multi-label data test_mean_average_precision, test_f1, test_label_accuracy or val_mean_average_precision; in a
-    library also test_NAME of a metric of the learner."""
+    with multi-label data test_mean_average_precision, test_f1, test_label_accuracy or val_mean_average_precision;
+    with masks test_miou, test_pixel_accuracy or val_miou; in a library also test_NAME of a metric of the learner."""
     plateau_rounds: int | None = None
     """Rounds without a gain of plateau_delta after which the campaign ends; null turns the rule off."""
     plateau_delta: float = 0.001

@@ -62,6 +62,16 @@ class Task(Protocol):
         """Test metrics that campaign.target_metric can name."""
         ...
 
+    @property
+    def labels_in_words(self) -> str:
+        """What images have as labels, such as ``several classes``."""
+        ...
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether a network has outputs (B, C, h, w), at the sites of a grid over the image."""
+        ...
+
     def check(self, labels: Tensor, num_points: int, num_classes: int) -> None:
         """Raise DalError unless ``labels`` are valid labels of this task."""
         ...

@@ -18,6 +18,7 @@ from dal.runs.final_model import commit_final_model, read_final_model
 from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
 from dal.runtime.distributed import from_rank_zero, is_rank_zero, num_ranks
 from dal.runtime.seeding import derive_seed, isolated_rng
+from dal.scoring.measured import measured
 from dal.training.fit import fit
 from dal.training.setup import Points, TrainingSetup
 
@@ -86,7 +87,7 @@ def train_final_model(
     if test is not None:
         indices = known_indices(test)
         with ledger.phase("test"):
-            metrics = test.task.metrics(passes.logits(test, indices), test.labels[indices]).row("test")
+            metrics = measured(passes, test.whole(), (indices, test.labels[indices]), "test").row("test")
     num_validation = 0 if validation is None else len(validation[0])
     return Round(
         {

@@ -18,6 +18,7 @@ from dal.runtime.distributed import from_rank_zero
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, package_of
 from dal.runtime.progress import silent
 from dal.runtime.seeding import generator
+from dal.scoring.measured import value_and_loss
 from dal.scoring.model_pass import ModelPass
 from dal.training.callbacks.kept_weights import KeptWeights
 from dal.training.callbacks.round_checks import RoundChecks, look_within
@@ -108,7 +109,8 @@ def fit(
     structure = first_structure(module)
     check = _check(passes, data, watched, structure)
     validates = validation is not None and runs_validation(setup)
-    plan = _plan(setup, num_labels, most, validates)
+    num_images = num_labels if data.units_per_image == 1 else len(torch.unique(data.images_of(labeled[0])))
+    plan = _plan(setup, num_images, most, validates)
     made = partial(_callback, package_of(module) or PYTORCH_LIGHTNING)
     count, kept = made(UpdateCount, most, plan.accumulate), made(KeptWeights)
 
@@ -156,13 +158,13 @@ def _callback(package: str, cls: Any, *arguments: Any) -> Any:
     return in_package(cls, "Callback", package)(*arguments)
 
 
-def _plan(setup: TrainingSetup, num_labels: int, most: int, validates: bool) -> Plan:
+def _plan(setup: TrainingSetup, num_images: int, most: int, validates: bool) -> Plan:
     """Return the length of a round.
 
     The module's own validation runs about as often as the check of early stopping.
     """
     config, accumulate = setup.config, setup.trainer_options.get("accumulate_grad_batches") or 1
-    num_batches = batches_per_epoch(num_labels, config.batch_size, accumulate)
+    num_batches = batches_per_epoch(num_images, config.batch_size, accumulate)
     every = math.ceil(config.check_every * accumulate / num_batches) if validates else 0
     plan = Plan(most, num_batches, accumulate, every)
     # A round shorter than a check would otherwise have no validation.
@@ -217,11 +219,9 @@ def _check(passes: ModelPass, data: ImageData, watched: Points, structure: Struc
 
     def check() -> tuple[float, float]:
         with passes.ledger.phase("validate"), structure.uncompiled():
-            logits = watching.logits(data, watched[0], "validate")
-            value = data.task.value(logits, watched[1])
-            loss = float(data.task.loss(logits.double(), watched[1]))
+            found = value_and_loss(watching, data, watched, "validate")
             # Results may differ in the last bit between devices, but all must stop at the same update.
-            return from_rank_zero((value, loss))
+            return from_rank_zero(found)
 
     return check
 

@@ -73,8 +73,8 @@ def normalized_log_probs(argument: str, logits: Tensor) -> Tensor:
     [[0.5, 0.5], [1.0, 0.0]]
     """
     log_probs = in_double(logits).log_softmax(dim=-1)
-    # Checks the probabilities, because a log-probability of -inf is valid.
-    check_finite(argument, log_probs.exp())
+    # Checks the largest of each row, because a log-probability of -inf is valid.
+    check_finite(argument, log_probs.amax(dim=-1, keepdim=True) if log_probs.numel() else log_probs)
     return log_probs
 
 

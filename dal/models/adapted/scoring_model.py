@@ -17,6 +17,7 @@ from dal.models.adapt import AdaptedModel, check_members
 from dal.models.adapted.batch_form import Inputs
 from dal.models.adapted.evaluating import evaluating
 from dal.models.adapted.head import Head, two_classes
+from dal.models.adapted.map_head import MapHead
 from dal.models.compiled import CompiledPasses
 from dal.models.dropout.draws import Draws, is_random, set_up_draws
 from dal.models.dropout.rows_alone import RowsAlone
@@ -46,14 +47,18 @@ class ScoringModel:
 
     ``compiled`` contains torch.compile's passes for tiles of one size. None runs all passes uncompiled. ``modes`` are
     the ``training`` flags of the modules during training.
+
+    If ``is_dense``, features and logits are those of the sites of a grid, (B, D, h, w) and (B, C, h, w), and draws are
+    (B, K, C, h, w).
     """
 
-    def __init__(self, adapted: AdaptedModel, seed: int, modes: Modes) -> None:
+    def __init__(self, adapted: AdaptedModel, seed: int, modes: Modes, is_dense: bool = False) -> None:
         self.adapted, self.module, self.seed = adapted, adapted.module, seed
         self.compiled: CompiledPasses | None = None
-        self.modes = modes
+        self.modes, self.is_dense = modes, is_dense
         self._inputs = Inputs(adapted.module, adapted.batch)
-        self._head = Head(adapted.head_layer, adapted.head) if adapted.head else None
+        kind = MapHead if is_dense else Head
+        self._head = kind(adapted.head_layer, adapted.head) if adapted.head else None
         self._predicted: tuple[Tensor, Tensor] | None = None
         self.keeps_draws = False
         """Whether last_probabilities() also knows those of mc_log_probs()."""
@@ -143,8 +148,15 @@ class ScoringModel:
             return draws(x)
         return self.compiled(f"{num_draws} draws", draws, x)
 
-    def draws(self, x: Tensor, num_draws: int) -> Draws:
-        """Return the draws, after a check on the first images of ``x``."""
+    def each_draw(self, x: Tensor, num_draws: int) -> Iterator[Tensor]:
+        """Yield the (B, C, ...) float32 logits of one draw after the other, in the memory of one."""
+        yield from self.draws(x, num_draws, are_wide=False).each(x)
+
+    def draws(self, x: Tensor, num_draws: int, are_wide: bool = True) -> Draws:
+        """Return the draws, after a check on the first images of ``x``.
+
+        Without ``are_wide``, they run one after the other, and a pass for all of them is not checked.
+        """
         if self._draws is None or self._draws[0] != num_draws:
             # Use at least two images. A single image would broadcast against its draws, and a network that mixes the
             # images of a batch would pass the check.
@@ -162,6 +174,7 @@ class ScoringModel:
                     num_draws,
                     self.seed,
                     random_in_eval=self._is_random(few),
+                    are_wide=are_wide,
                 )
             self._draws = num_draws, draws
         return self._draws[1]
@@ -208,7 +221,7 @@ class ScoringModel:
         if self._copies:
             x = x.clone()
         if self.adapted.predict is not None:
-            return predicted(self.adapted.predict(self.module, x), len(x))
+            return predicted(self.adapted.predict(self.module, x), len(x), 4 if self.is_dense else 2)
         assert self._head is not None
         result, seen = self._run(x)
         if len(seen) != 1 and not self._runs_eagerly and "torch._dynamo" in sys.modules:
@@ -248,23 +261,26 @@ class ScoringModel:
             handle.remove()
 
 
-def predicted(result: Any, count: int) -> tuple[Tensor, Tensor]:
-    """Return (B, D) features and (B, C) logits of a predict function.
+def predicted(result: Any, count: int, ndim: int = 2) -> tuple[Tensor, Tensor]:
+    """Return (B, D) features and (B, C) logits of a predict function, or maps of them with 4 dimensions.
 
     Raises DalError for an invalid result.
     """
     is_pair = isinstance(result, (tuple, list)) and len(result) == 2
-    if not is_pair or not all(isinstance(part, Tensor) and part.ndim == 2 and len(part) == count for part in result):
+    if not is_pair or not all(isinstance(part, Tensor) and part.ndim == ndim and len(part) == count for part in result):
         got: object = type(result).__name__
         if is_pair:
             got = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in result]
-        raise bad_value("predict", f"(logits, features) of shapes ({count}, C) and ({count}, D)", got)
+        grid = ", h, w" if ndim == 4 else ""
+        raise bad_value("predict", f"(logits, features) of shapes ({count}, C{grid}) and ({count}, D{grid})", got)
     logits, features = result
-    return features, two_classes(logits)
+    return features, logits if ndim == 4 else two_classes(logits)
 
 
 @contextmanager
-def scoring_view(adapted: AdaptedModel, seed: int = 0, device: torch.device | None = None) -> Iterator[ScoringModel]:
+def scoring_view(
+    adapted: AdaptedModel, seed: int = 0, device: torch.device | None = None, *, is_dense: bool = False
+) -> Iterator[ScoringModel]:
     """Yield the model in eval mode on a device, without gradients.
 
     On exit, train/eval flags, the device and the global random state are restored. Buffers are never modified.
@@ -278,7 +294,7 @@ def scoring_view(adapted: AdaptedModel, seed: int = 0, device: torch.device | No
             module.to(device)
         with isolated_rng(seed, "scoring"), torch.inference_mode(), evaluating(module):
             module.eval()
-            yield ScoringModel(adapted, seed, dict(modes))
+            yield ScoringModel(adapted, seed, dict(modes), is_dense)
     finally:
         for m, training in modes:
             m.training = training

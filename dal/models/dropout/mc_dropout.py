@@ -18,6 +18,9 @@ from dal.runtime.seeding import generator
 
 _ELEMENTWISE = (nn.Dropout, nn.AlphaDropout)
 _CHANNELWISE = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.FeatureAlphaDropout)
+MOST_KEPT = 2**24
+"""Maximum number of values of masks that draws one after the other keep for a layer."""
+
 _ALPHA = -1.7580993408473766  # the saturation value of SELU, which alpha dropout sets (arXiv:1706.02515)
 
 
@@ -56,6 +59,7 @@ class DropoutDraws:
         self.module, self.num_draws, self.seed = module, num_draws, seed
         self._masks: dict[tuple[str, int, torch.Size, torch.device], Tensor] = {}
         self._scaled: dict[tuple[str, int, torch.Size, torch.device, torch.dtype], Tensor] = {}
+        self._streams: dict[tuple[str, int, torch.Size], tuple[torch.Generator, int]] = {}
         self._calls: dict[str, int] = {}
         self._widened = False
 
@@ -102,6 +106,8 @@ class DropoutDraws:
 
     def _drop(self, name: str, layer: _DropoutNd, x: Tensor, draw: int | None) -> Tensor:
         call = self._calls[name] = self._calls.get(name, -1) + 1
+        if draw is not None and self.num_draws * _mask_shape(name, layer, x).numel() > MOST_KEPT:
+            return _apply(layer, x, self._factor(name, call, layer, x, draw))
         masks = self._factors(name, call, layer, x)
         if draw is not None:
             return _apply(layer, x, masks[draw])
@@ -117,27 +123,56 @@ class DropoutDraws:
     def _factors(self, name: str, call: int, layer: _DropoutNd, x: Tensor) -> Tensor:
         """Return the masks, already divided by 1 - p where possible."""
         masks = self._mask(name, call, layer, x)
-        alpha = isinstance(layer, nn.AlphaDropout | nn.FeatureAlphaDropout)
-        # Half precision would round the factor and so scale every kept value by the same error.
-        if alpha or layer.p == 1 or x.dtype not in (torch.float32, torch.float64):
-            return masks
         key = (name, call, x.shape[1:], x.device, x.dtype)
         if key not in self._scaled:
-            self._scaled[key] = masks.to(x.dtype) / (1 - float(layer.p))
+            scaled = _scaled(layer, masks, x.dtype)
+            if scaled is masks:
+                return masks
+            self._scaled[key] = scaled
         return self._scaled[key]
+
+    def _factor(self, name: str, call: int, layer: _DropoutNd, x: Tensor, draw: int) -> Tensor:
+        """Return the mask of one draw, as _factors() does, without keeping it.
+
+        The random numbers of all draws are one stream. Draws in order read it once.
+        """
+        shape = _mask_shape(name, layer, x)
+        g, at = self._streams.get((name, call, shape), (None, 0))
+        if g is None or draw < at:
+            g, at = generator(self.seed, name, call), 0
+        for _ in range(at, draw):
+            torch.rand(shape, generator=g)
+        keep = torch.rand(shape, generator=g) >= float(layer.p)
+        self._streams[name, call, shape] = g, draw + 1
+        return _scaled(layer, keep.to(x.device), x.dtype)
 
     def _mask(self, name: str, call: int, layer: _DropoutNd, x: Tensor) -> Tensor:
         key = (name, call, x.shape[1:], x.device)
         if key not in self._masks:
-            shape = x.shape[1:]
-            if isinstance(layer, _CHANNELWISE):
-                shape = torch.Size([shape[0], *[1] * (len(shape) - 1)])
-            elif not isinstance(layer, _ELEMENTWISE):
-                raise DalError(f"model: expected PyTorch's own dropout layers, got {type(layer).__name__} at {name!r}.")
+            shape = _mask_shape(name, layer, x)
             # Draw on the CPU, so that a GPU uses the same masks.
             uniform = torch.rand(self.num_draws, *shape, generator=generator(self.seed, name, call))
             self._masks[key] = (uniform >= float(layer.p)).to(x.device)
         return self._masks[key]
+
+
+def _mask_shape(name: str, layer: _DropoutNd, x: Tensor) -> torch.Size:
+    """Return the shape of a mask for the images of a batch."""
+    shape = x.shape[1:]
+    if isinstance(layer, _CHANNELWISE):
+        return torch.Size([shape[0], *[1] * (len(shape) - 1)])
+    if not isinstance(layer, _ELEMENTWISE):
+        raise DalError(f"model: expected PyTorch's own dropout layers, got {type(layer).__name__} at {name!r}.")
+    return shape
+
+
+def _scaled(layer: _DropoutNd, keep: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a mask divided by 1 - p where possible."""
+    alpha = isinstance(layer, nn.AlphaDropout | nn.FeatureAlphaDropout)
+    # Half precision would round the factor and so scale every kept value by the same error.
+    if alpha or layer.p == 1 or dtype not in (torch.float32, torch.float64):
+        return keep
+    return keep.to(dtype) / (1 - float(layer.p))
 
 
 def _apply(layer: _DropoutNd, x: Tensor, keep: Tensor) -> Tensor:

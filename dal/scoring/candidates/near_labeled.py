@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from dal.acquisition.coreset import CoreSet
 from dal.acquisition.search.numbers import check_whole
 from dal.acquisition.search.rows import DiskRows, all_rows, check_num_rows
 from dal.data.images import ImageData
@@ -16,7 +17,8 @@ from dal.models.state import load_state
 from dal.scoring.candidates.base import Known, draw
 from dal.scoring.candidates.exact_neighbors import Embedding, ExactNeighbors, Floats, Neighbors
 from dal.scoring.candidates.faiss_neighbors import FaissNeighbors, check_faiss
-from dal.scoring.model_pass import ModelPass
+from dal.scoring.dense.unit_rows import UnitRows
+from dal.scoring.model_pass import Charge, ModelPass
 
 INDEXES = ("exact", "faiss")
 
@@ -99,7 +101,12 @@ def starting_features(passes: ModelPass, state: Mapping[str, Tensor], data: Imag
     own = {name: value.detach().clone() for name, value in module.state_dict().items()}
     try:
         load_state(module, state)
-        features = passes.features(data, torch.arange(len(data)), charged=charged)
+        if data.task.is_dense:
+            units = UnitRows(CoreSet(), data, torch.arange(data.num_points), passes.pooling)
+            charge = Charge("features") if charged else None
+            features = units.in_order(passes.run(data, units.images, units, "embed", charge=charge))["features"]
+        else:
+            features = passes.features(data, torch.arange(len(data)), charged=charged)
     finally:
         load_state(module, own)
     return all_rows(features).float()

@@ -1,0 +1,1 @@
+"""Scores the sites of images, and pools them to units."""

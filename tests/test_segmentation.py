@@ -1,0 +1,178 @@
+"""Campaigns that buy regions of images."""
+
+import pytest
+import torch
+from helpers.toy_masks import mask_learner, quick, toy_mask_data
+
+from dal import run
+from dal.acquisition import BADGE, BALD, CoreSet, Entropy, Margin, Random
+from dal.acquisition.stochastic import Stochastic
+from dal.errors import DalError
+from dal.labeling.oracle import DatasetOracle, NoisyOracle
+from dal.labeling.people.oracle import People
+from dal.runs.diagnosis import DiagnosisConfig
+from dal.runs.folder import RunFolder
+from dal.scoring.candidates import NeighborCandidates, RandomCandidates, StaleCandidates
+from dal.scoring.dense.pooling import Pooling
+from dal.stopping import CampaignConfig
+
+SMALL = {"initial_size": 8, "query_size": 6, "budget": 20, "stop_set_size": 10}
+
+
+def answered(learner, count):
+    query = learner.ask(count)
+    learner.tell(query, DatasetOracle(learner.data)(query))
+    learner.fit()
+    return query
+
+
+@pytest.mark.parametrize(
+    "acquisition, pool",
+    [
+        (Margin(), "top_k"),
+        (BALD(3), "max"),
+        (CoreSet(), "mean"),
+        (Stochastic(), "sum"),
+    ],
+)
+def test_regions_are_asked_told_trained_and_tested(acquisition, pool):
+    learner = mask_learner(acquisition, pooling=Pooling(pool))
+    asked = [answered(learner, 6), answered(learner, 6)]
+    points = [*asked[0], *asked[1]]
+    assert len(set(points)) == 12 and learner.pool.num_unlabeled == 96 - 12
+    assert asked[1].ids[0] == learner.data.point_ids[asked[1][0]] and "#r" in asked[1].ids[0]
+    metrics = learner.evaluate(toy_mask_data(6, seed=9))
+    assert 0 < metrics.miou < 1 and sum(map(sum, metrics.confusion_matrix)) == 6 * 64
+
+
+def test_a_rank_of_other_images_names_their_regions():
+    learner = mask_learner(Entropy())
+    answered(learner, 6)
+    ranking = learner.rank(top=3, data=toy_mask_data(2, seed=4, region_size=4))
+    assert len(ranking) == 3 and set(ranking) <= set(range(8)) and ranking.scores[0] >= ranking.scores[2]
+
+
+@pytest.mark.parametrize("candidates", [RandomCandidates(20), StaleCandidates(20), NeighborCandidates(num_neighbors=5)])
+def test_candidates_are_regions(candidates):
+    learner = mask_learner(Entropy(), candidates=candidates)
+    assert len({*answered(learner, 6), *answered(learner, 6), *answered(learner, 6)}) == 18
+
+
+class Kill(Exception):
+    """The end of a process."""
+
+
+def campaign(records=None, kill=None, pool="max", **changes):
+    learner = mask_learner(BALD(3), training=quick(updates_per_label=0.5), pooling=Pooling(pool))
+    seen = []
+
+    def progress(phase, done, total):
+        seen.append(phase)
+        if kill is not None and seen.count(kill[0]) == kill[1]:
+            raise Kill
+
+    learner.on_progress = learner.passes.on_progress = progress
+    config = CampaignConfig(**SMALL | {"validation_size": 4, "budget": 18} | changes)
+    try:
+        return learner, run(
+            learner, DatasetOracle(learner.data), config, test=toy_mask_data(6, seed=9), records=records
+        )
+    finally:
+        if isinstance(records, RunFolder):
+            records.close()
+
+
+def counted(rows):
+    return [{k: v for k, v in row.items() if not k.startswith(("seconds", "peak", "joules"))} for row in rows]
+
+
+def test_a_campaign_that_is_killed_and_resumed_equals_one_that_is_not(tmp_path):
+    learner, expected = campaign()
+    fingerprint = learner.data.fingerprint()
+    for kill in (("test", 1), ("score", 1), ("train", 3)):
+        with pytest.raises(Kill):
+            campaign(RunFolder(tmp_path, {}, fingerprint), kill)
+    with pytest.raises(DalError, match="pool"):
+        campaign(RunFolder(tmp_path, {}, fingerprint), pool="mean")
+    resumed, rows = campaign(RunFolder(tmp_path, {}, fingerprint))
+    assert counted(rows) == counted(expected) and len(rows) == 2
+    assert resumed.pool.labeled.tolist() == learner.pool.labeled.tolist()
+    for one, other in zip(learner.model.module.parameters(), resumed.model.module.parameters(), strict=True):
+        assert torch.equal(one, other)
+    selections = (tmp_path / "selections.csv").read_text()
+    assert "scene-" in selections and "#r" in selections
+
+
+def test_rules_of_the_stop_set_follow_pixels():
+    learner = mask_learner(Random())
+    rows = run(learner, DatasetOracle(learner.data), CampaignConfig(**SMALL, max_change=1.0))
+    assert rows[-1]["campaign_stopped"] == "classification_change" and len(rows) == 2
+    assert len(rows[0]["stop_predictions"]) == 10 * 16 and 0 < rows[0]["stop_uncertainty"] <= 1
+
+
+def test_nothing_is_recorded_for_diagnosis(tmp_path):
+    learner = mask_learner(Random())
+    records = RunFolder(tmp_path, {}, learner.data.fingerprint())
+    run(
+        learner,
+        DatasetOracle(learner.data),
+        CampaignConfig(**SMALL, max_rounds=1),
+        records=records,
+        diagnosis=DiagnosisConfig(),
+    )
+    records.close()
+    assert not list(tmp_path.rglob("*dynamics*"))
+
+
+def test_a_test_set_bought_from_the_pool_has_regions_too():
+    learner = mask_learner(Random())
+    rows = run(
+        learner, DatasetOracle(learner.data), CampaignConfig(**SMALL | {"test_size": 5, "budget": 30}, max_rounds=1)
+    )
+    assert sum(map(sum, rows[0]["test_confusion_matrix"])) == 5 * 16 and rows[0]["num_test"] == 5
+
+
+def test_images_without_a_mask_are_never_asked():
+    labels = torch.zeros(24, dtype=torch.int64)
+    labels[5:] = -1
+    learner = mask_learner(Random(), toy_mask_data(labels=labels, region_size=4))
+    config = CampaignConfig(initial_size=8, query_size=12, budget=20, stop_set_size=0)
+    run(learner, DatasetOracle(learner.data), config)
+    assert sorted(learner.pool.labeled.tolist()) == list(range(20))
+    with pytest.raises(DalError, match=r"oracle: expected a point with a known label, got 'scene-05#r0,c1'"):
+        DatasetOracle(learner.data)([21])
+
+
+@pytest.mark.parametrize(
+    "make, match",
+    [
+        (lambda: mask_learner(BADGE()), r"^acquisition: expected a function whose scores or features of pixels"),
+        (lambda: NoisyOracle(toy_mask_data(), 0.1), r"^oracle.noise: expected 0 with segmentation data"),
+        (lambda: People(toy_mask_data(), "nowhere"), r"^oracle: expected dataset with segmentation data"),
+        (lambda: mask_learner(BALD(3), model=lambda: _model(dropout=0.0)), r"^model: expected a dropout layer"),
+        (lambda: mask_learner(model=lambda: _model(head="body")), r"^model: expected a last layer with 3 outputs"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_label_is_bought(make, match):
+    with pytest.raises(DalError, match=match):
+        make()
+
+
+def _model(head="head", **options):
+    from helpers.toy_masks import TinyNet
+
+    from dal.models.adapt import AdaptedModel
+
+    return AdaptedModel(TinyNet(**options), head)
+
+
+def test_metrics_of_ones_own_see_pixels_that_are_not_ignored():
+    from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
+    own = {"micro": MulticlassAccuracy(3, average="micro"), "jaccard": MulticlassJaccardIndex(3, average="none")}
+    learner = mask_learner(Random(), metrics=own)
+    answered(learner, 12)
+    data = toy_mask_data(6, seed=9)
+    data.masks.masks[:, 0] = 255
+    found = learner.evaluate(data)
+    assert found.micro == pytest.approx(found.pixel_accuracy) and found.jaccard == pytest.approx(found.iou, abs=1e-6)
