@@ -25,7 +25,8 @@ from dal.errors import bad_content, bad_value, unknown_choice
 from dal.labeling.oracle import Oracle, OracleConfig
 from dal.labeling.people.oracle import People
 from dal.loop import ActiveLearner
-from dal.models import Classifier, ModelConfig
+from dal.models import ModelConfig
+from dal.models.base_module import BaseModule
 from dal.runs.diagnosis import DiagnosisConfig
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.ranges import whole
@@ -147,7 +148,7 @@ class Built:
         answerable = len(train) if self.has_people else int(train.task.answerable(train.labels).sum())
         candidates.check(len(train), largest_query(self.campaign, answerable))
 
-        def new_model() -> Classifier:
+        def new_model() -> BaseModule:
             return self.model.build(train.image_shape, train.num_classes, train.task, train.statistics)
 
         return ActiveLearner(

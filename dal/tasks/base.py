@@ -62,6 +62,11 @@ class Task(Protocol):
         """Test metrics that campaign.target_metric can name."""
         ...
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether a network has outputs (B, C, h, w), at the sites of a grid over the image."""
+        ...
+
     def check(self, labels: Tensor, num_points: int, num_classes: int) -> None:
         """Raise DalError unless ``labels`` are valid labels of this task."""
         ...

@@ -32,6 +32,10 @@ class Classification:
     )
     rule_metrics: tuple[str, ...] = ("accuracy", "balanced_accuracy")
 
+    @property
+    def is_dense(self) -> bool:
+        return False
+
     def check(self, labels: Tensor, num_points: int, num_classes: int) -> None:
         if labels.shape != (num_points,) or labels.dtype != torch.int64:
             raise bad_content("labels", f"int64 ({num_points},)", f"{labels.dtype} {tuple(labels.shape)}")

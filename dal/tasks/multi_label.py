@@ -35,6 +35,10 @@ class MultiLabel:
     metric_names: tuple[str, ...] = (*("mean_average_precision", "loss", "f1", "label_accuracy", "average_precision"),)
     rule_metrics: tuple[str, ...] = ("mean_average_precision", "f1", "label_accuracy")
 
+    @property
+    def is_dense(self) -> bool:
+        return False
+
     def check(self, labels: Tensor, num_points: int, num_classes: int) -> None:
         expected = (num_points, num_classes)
         if tuple(labels.shape) != expected or labels.dtype != torch.int64:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -68,20 +69,51 @@ class OwnMetrics:
             found = self(logits, labels)
         return [name for name, value in found.items() if not isinstance(value, list)]
 
+    def reset(self) -> None:
+        """Forget what update() has added."""
+        for metric in self.metrics.values():
+            metric.reset()
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch, for computed()."""
+        for name, metric in self.metrics.items():
+            with self._said(name, logits.shape[1]):
+                metric.to(logits.device).update(logits, labels)
+
+    def computed(self) -> dict[str, Any]:
+        """Return each metric of the batches since reset() as a number or a list, and forget them."""
+        found = {}
+        for name, metric in self.metrics.items():
+            with self._said(name):
+                found[name] = self._plain(name, metric.compute())
+            metric.reset()
+        return found
+
     def _value(self, name: str, logits: Tensor, labels: Tensor) -> Any:
-        metric, argument = self.metrics[name], f"metrics[{name!r}]"
+        metric = self.metrics[name]
         metric.reset()
         try:
-            metric.update(logits, labels)
-            value = metric.compute()
-        except Exception as error:
-            said = next(iter(str(error).splitlines()), "") or type(error).__name__
-            raise DalError(
-                f"{argument}: expected a metric of {logits.shape[1]} classes that takes logits and labels, got an "
-                f"error of {type(metric).__name__}: {said.rstrip('.')}."
-            ) from error
+            with self._said(name, logits.shape[1]):
+                metric.update(logits, labels)
+                value = metric.compute()
         finally:
             metric.reset()
+        return self._plain(name, value)
+
+    @contextmanager
+    def _said(self, name: str, num_classes: int | None = None) -> Iterator[None]:
+        """Raise DalError for an error of a metric."""
+        try:
+            yield
+        except Exception as error:
+            said = next(iter(str(error).splitlines()), "") or type(error).__name__
+            of = "" if num_classes is None else f" of {num_classes} classes"
+            raise DalError(
+                f"metrics[{name!r}]: expected a metric{of} that takes logits and labels, got an error of "
+                f"{type(self.metrics[name]).__name__}: {said.rstrip('.')}."
+            ) from error
+
+    def _plain(self, name: str, value: Any) -> Any:
         if not isinstance(value, Tensor):
-            raise bad_value(argument, "a metric whose value is a tensor", type(value).__name__)
+            raise bad_value(f"metrics[{name!r}]", "a metric whose value is a tensor", type(value).__name__)
         return value.item() if value.numel() == 1 else value.tolist()

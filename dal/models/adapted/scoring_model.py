@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from dal.errors import DalError, bad_value
+from dal.errors import DalError
 from dal.models.adapt import AdaptedModel, check_members
 from dal.models.adapted.batch_form import Inputs
 from dal.models.adapted.evaluating import evaluating
-from dal.models.adapted.head import Head, two_classes
+from dal.models.adapted.head import Head
+from dal.models.adapted.head_pass import has_compiled_parts, predicted, run_to_head, run_whole
+from dal.models.adapted.map_head import MapHead, NoHeadError, missing_features, predicted_maps, whole_output
 from dal.models.compiled import CompiledPasses
 from dal.models.dropout.draws import Draws, is_random, set_up_draws
 from dal.models.dropout.rows_alone import RowsAlone
@@ -25,6 +27,8 @@ from dal.models.ensemble import DeepEnsemble
 from dal.runtime.precision import full_precision
 from dal.runtime.seeding import isolated_rng
 
+__all__ = ["NoHeadError", "ScoringModel", "scoring_view"]
+
 _random: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 """Whether a module is random in eval mode."""
 
@@ -32,28 +36,23 @@ _overwrites: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 """Whether a module changes its input images in place."""
 
 
-class NoHeadError(DalError):
-    """A function changes the features, but the head is unknown."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "model: expected head= in addition to predict= for a function that changes the features, got only predict=."
-        )
-
-
 class ScoringModel:
     """The PoolModel passed to acquisition functions, created by scoring_view().
 
     ``compiled`` contains torch.compile's passes for tiles of one size. None runs all passes uncompiled. ``modes`` are
     the ``training`` flags of the modules during training.
+
+    If ``is_dense``, features and logits are those of the sites of a grid, (B, D, h, w) and (B, C, h, w), and draws are
+    (B, K, C, h, w).
     """
 
-    def __init__(self, adapted: AdaptedModel, seed: int, modes: Modes) -> None:
+    def __init__(self, adapted: AdaptedModel, seed: int, modes: Modes, is_dense: bool = False) -> None:
         self.adapted, self.module, self.seed = adapted, adapted.module, seed
         self.compiled: CompiledPasses | None = None
-        self.modes = modes
+        self.modes, self.is_dense = modes, is_dense or adapted.is_dense
         self._inputs = Inputs(adapted.module, adapted.batch)
-        self._head = Head(adapted.head_layer, adapted.head) if adapted.head else None
+        kind = MapHead if self.is_dense else Head
+        self._head = kind(adapted.head_layer, adapted.head) if adapted.head and adapted.has_features else None
         self._predicted: tuple[Tensor, Tensor] | None = None
         self.keeps_draws = False
         """Whether last_probabilities() also knows those of mc_log_probs()."""
@@ -61,7 +60,7 @@ class ScoringModel:
         self._alone = RowsAlone(self._forward)
         self._draws: tuple[int, Draws] | None = None
         self._runs_eagerly = False
-        self._is_checked = False
+        self._is_checked = self._stops = False
         self._copies = _overwrites.get(self.module, False)
 
     @property
@@ -90,7 +89,7 @@ class ScoringModel:
         return self._inputs(x, labels.new_zeros(len(x), *labels.shape[1:]))
 
     def features(self, x: Tensor) -> Tensor:
-        self._predicted = self._plain(x)
+        self._predicted = self.outputs(x)
         return self._predicted[0]
 
     def head(self, features: Tensor) -> Tensor:
@@ -110,7 +109,7 @@ class ScoringModel:
     def outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, ...) images to (B, D) features and the (B, C) float32 logits of the same pass."""
         features, logits = self._plain(x)
-        return features, logits.float()
+        return features if self.adapted.has_features else missing_features(logits), logits.float()
 
     def last_probabilities(self) -> Tensor | None:
         """Return the (B, C) float64 probabilities of the last features() or mc_log_probs(), and forget both.
@@ -143,8 +142,15 @@ class ScoringModel:
             return draws(x)
         return self.compiled(f"{num_draws} draws", draws, x)
 
-    def draws(self, x: Tensor, num_draws: int) -> Draws:
-        """Return the draws, after a check on the first images of ``x``."""
+    def each_draw(self, x: Tensor, num_draws: int) -> Iterator[Tensor]:
+        """Yield the (B, C, ...) float32 logits of one draw after the other, in the memory of one."""
+        yield from self.draws(x, num_draws, are_wide=False).each(x)
+
+    def draws(self, x: Tensor, num_draws: int, are_wide: bool = True) -> Draws:
+        """Return the draws, after a check on the first images of ``x``.
+
+        Without ``are_wide``, they run one after the other, and a pass for all of them is not checked.
+        """
         if self._draws is None or self._draws[0] != num_draws:
             # Use at least two images. A single image would broadcast against its draws, and a network that mixes the
             # images of a batch would pass the check.
@@ -162,6 +168,7 @@ class ScoringModel:
                     num_draws,
                     self.seed,
                     random_in_eval=self._is_random(few),
+                    are_wide=are_wide,
                 )
             self._draws = num_draws, draws
         return self._draws[1]
@@ -171,10 +178,10 @@ class ScoringModel:
         return self._forward(x)[1].float()
 
     def compared(self, x: Tensor) -> tuple[Any, Any] | None:
-        """Return the outputs of forward() and of the head, or None with ``predict`` or several runs of the head."""
+        """Return the outputs of forward() and of the head, or None without a head or with several runs of it."""
         if self._head is None or self.adapted.predict is not None:
             return None
-        result, seen = self._run(x.clone() if self._copies else x)
+        result, seen = run_to_head(self.adapted, x.clone() if self._copies else x, eagerly=self._runs_eagerly)
         return (result, seen[0][1]) if len(seen) == 1 else None
 
     def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,63 +215,31 @@ class ScoringModel:
         if self._copies:
             x = x.clone()
         if self.adapted.predict is not None:
-            return predicted(self.adapted.predict(self.module, x), len(x))
-        assert self._head is not None
-        result, seen = self._run(x)
+            parts = predicted_maps if self.is_dense else predicted
+            return parts(self.adapted.predict(self.module, x), len(x))
+        if self._head is None:
+            return whole_output(run_whole(self.adapted, x, eagerly=self._runs_eagerly), len(x))
+        result, seen = run_to_head(self.adapted, x, eagerly=self._runs_eagerly, stops=self._stops)
         if len(seen) != 1 and not self._runs_eagerly and "torch._dynamo" in sys.modules:
             # A hook on a layer inside a compiled module may not have run.
             self._runs_eagerly = True
-            result, seen = self._run(x)
+            result, seen = run_to_head(self.adapted, x, eagerly=True)
         if len(seen) != 1:
             raise DalError(f"head: expected {self._head.name!r} to run once in forward(), got {len(seen)} runs.")
         flat = self._head.flat(*seen[0])
-        if self._head.is_averaged and not self._is_checked:
+        # What follows the head of a segmentation network, such as resizing, costs time and memory.
+        self._stops = self.is_dense and not has_compiled_parts(self.module)
+        if isinstance(self._head, Head) and self._head.is_averaged and not self._is_checked:
             self._head.check_average(seen[0][1], result)
             self._is_checked = True
             return self._head.flat(*seen[0])
         return flat
 
-    def _run(self, x: Tensor) -> tuple[Any, list[tuple[Any, Any]]]:
-        """Return the module's output, and inputs and outputs of the head."""
-        assert self._head is not None
-        seen: list[tuple[Any, Any]] = []
-
-        def see(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any], out: Any) -> None:
-            seen.append((args[0] if args else next(iter(named.values()), None), out))
-
-        handle = self._head.layer.register_forward_hook(see, with_kwargs=True)
-        eagerly = self._runs_eagerly and "torch._dynamo" in sys.modules
-        try:
-            with torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
-                return self.adapted.run(x), seen
-        except TypeError as error:
-            raise DalError(f"model: expected forward(x) to take only a batch of images, got: {error}.") from error
-        except NotImplementedError as error:
-            raise DalError(
-                f"model: expected {type(self.module).__name__} to define forward(x), got none. Pass the name of the "
-                "method that takes images to adapt(), as forward=."
-            ) from error
-        finally:
-            handle.remove()
-
-
-def predicted(result: Any, count: int) -> tuple[Tensor, Tensor]:
-    """Return (B, D) features and (B, C) logits of a predict function.
-
-    Raises DalError for an invalid result.
-    """
-    is_pair = isinstance(result, (tuple, list)) and len(result) == 2
-    if not is_pair or not all(isinstance(part, Tensor) and part.ndim == 2 and len(part) == count for part in result):
-        got: object = type(result).__name__
-        if is_pair:
-            got = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in result]
-        raise bad_value("predict", f"(logits, features) of shapes ({count}, C) and ({count}, D)", got)
-    logits, features = result
-    return features, two_classes(logits)
-
 
 @contextmanager
-def scoring_view(adapted: AdaptedModel, seed: int = 0, device: torch.device | None = None) -> Iterator[ScoringModel]:
+def scoring_view(
+    adapted: AdaptedModel, seed: int = 0, device: torch.device | None = None, *, is_dense: bool = False
+) -> Iterator[ScoringModel]:
     """Yield the model in eval mode on a device, without gradients.
 
     On exit, train/eval flags, the device and the global random state are restored. Buffers are never modified.
@@ -278,7 +253,7 @@ def scoring_view(adapted: AdaptedModel, seed: int = 0, device: torch.device | No
             module.to(device)
         with isolated_rng(seed, "scoring"), torch.inference_mode(), evaluating(module):
             module.eval()
-            yield ScoringModel(adapted, seed, dict(modes))
+            yield ScoringModel(adapted, seed, dict(modes), is_dense)
     finally:
         for m, training in modes:
             m.training = training

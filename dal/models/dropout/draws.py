@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +31,11 @@ class WideDraws:
 
     def __init__(self, run: Logits, masks: DropoutDraws, at_input: bool) -> None:
         self.run, self.masks, self.at_input = run, masks, at_input
+        self._in_single_draw = False
 
     @property
     def is_wide(self) -> bool:
-        return self.masks.is_wide
+        return self.masks.is_wide or self._in_single_draw
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (B, ...) images to (B, K, C) log-probabilities."""
@@ -45,7 +46,18 @@ class WideDraws:
         else:
             with self.masks.widening():
                 logits = self.run(x)
-        return logits.log_softmax(dim=1).view(len(x), num_draws, -1)
+        return logits.log_softmax(dim=1).view(len(x), num_draws, *logits.shape[1:])
+
+    def each(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the (B, C, ...) logits of one draw after the other, each from a plain pass."""
+        for k in range(self.masks.num_draws):
+            self._in_single_draw = True
+            try:
+                with self.masks.single(k):
+                    logits = self.run(x)
+            finally:
+                self._in_single_draw = False
+            yield logits
 
 
 class SeededDraws:
@@ -72,6 +84,17 @@ class SeededDraws:
             self.is_wide = False
         return torch.stack(draws, dim=1).log_softmax(dim=2)
 
+    def each(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the (B, C, ...) logits of one draw after the other."""
+        for k in range(self.num_draws):
+            self.is_wide = True
+            try:
+                with self.train_mode():
+                    logits = self.draw(x, k)
+            finally:
+                self.is_wide = False
+            yield logits
+
     def draw(self, x: Tensor, k: int) -> Tensor:
         return self._rows(x, derive_seed(self.seed, "draw", k))
 
@@ -80,17 +103,27 @@ Draws = WideDraws | SeededDraws
 
 
 def set_up_draws(
-    run: Logits, module: nn.Module, modes: Modes, x: Tensor, num_draws: int, seed: int, *, random_in_eval: bool = False
+    run: Logits,
+    module: nn.Module,
+    modes: Modes,
+    x: Tensor,
+    num_draws: int,
+    seed: int,
+    *,
+    random_in_eval: bool = False,
+    are_wide: bool = True,
 ) -> Draws:
     """Return the draws of a network, checked on a few images.
 
     One wide pass draws the nn.Dropout layers if it matches plain passes. Otherwise, seeded passes in train mode are
-    used. Raises DalError, with a remedy, if the draws do not differ or if the network mixes the images of a batch.
+    used. Without ``are_wide``, the draws of these layers are only for each(), so the wide pass is not checked. Raises
+    DalError, with a remedy, if the draws do not differ or if the network mixes the images of a batch.
     """
     refusal: DalError | None = None
     if dropout_layers(module) and not random_in_eval:
         try:
-            return _wide(run, DropoutDraws(module, num_draws, seed), x)
+            masks = DropoutDraws(module, num_draws, seed)
+            return _wide(run, masks, x) if are_wide else _one_by_one(run, masks, x)
         except DalError as error:
             refusal = error
     mode = TrainMode(module, modes)
@@ -137,6 +170,16 @@ def _wide(run: Logits, masks: DropoutDraws, x: Tensor) -> WideDraws:
         if _close(wide[:, checked], torch.stack([references[k] for k in checked], dim=1)):
             return draws
     raise _mixes()
+
+
+def _one_by_one(run: Logits, masks: DropoutDraws, x: Tensor) -> WideDraws:
+    """Return draws for each(), after a check that they differ."""
+    draws = WideDraws(run, masks, at_input=True)
+    each = draws.each(x)
+    first = next(each)
+    if masks.num_draws > 1 and all(torch.equal(first, other) for other in each):
+        raise _same()
+    return draws
 
 
 def _close(a: Tensor, b: Tensor) -> bool:
