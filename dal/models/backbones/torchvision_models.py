@@ -78,6 +78,7 @@ def torchvision_state(name: str, weights: str) -> Mapping[str, Any]:
         state: Mapping[str, Any] = available[weights].get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, HTTPException, RuntimeError) as error:
         raise DalError(
-            f"weights: expected to download {name}/{weights}, got {type(error).__name__}: {error}."
+            f"weights: expected to download {name}/{weights}, got {type(error).__name__}: {error}. Pass the path of a "
+            "file that you have downloaded, or null."
         ) from error
     return state

@@ -23,9 +23,9 @@ TORCHVISION_SEGMENTATION = (
 class TorchvisionSegmentation(Backbone):
     """A torchvision segmentation model without its last layer and its auxiliary classifier.
 
-    Maps (B, C, H, W) images to (B, D, h, w) features with h = H / 8 and w = W / 8, rounded up. Grayscale images are
-    repeated to three channels. LRASPP adds the outputs of two 1x1 convolutions. This equals one such convolution of
-    their concatenated inputs, which are the features here.
+    Maps (B, C, H, W) images to (B, D, h, w) features. h is H / 8, rounded up, or H / 16 for
+    deeplabv3_mobilenet_v3_large, and so is w. Grayscale images are repeated to three channels. LRASPP adds the outputs
+    of two 1x1 convolutions. This equals one such convolution of their concatenated inputs, which are the features here.
 
     ``weights`` is None for random weights, ``"DEFAULT"`` for weights trained on COCO (downloaded on first use), or the
     path of a state dict of the torchvision model, with any number of classes.
