@@ -44,8 +44,8 @@ _SEEDS = whole(0, 2**63 - 1)
 class RunConfig:
     """The complete configuration of a run.
 
-    ``data`` and ``acquisition`` are Hydra groups whose options the package defines. ``experiment``, ``compute`` and
-    ``benchmark`` are groups of presets in configs/.
+    ``data`` and ``acquisition`` are Hydra groups whose options the package defines. ``model``, ``experiment``,
+    ``compute`` and ``benchmark`` are groups of presets in configs/.
     """
 
     defaults: list[Any] = field(
@@ -54,6 +54,7 @@ class RunConfig:
             {"data": "digits"},
             {"acquisition": "margin"},
             {"compute": "saver"},
+            {"model": "none"},
             {"experiment": "digits"},
             {"benchmark": "none"},
         ]
@@ -85,7 +86,7 @@ def register() -> None:
     if f"{ROOT_NAME}.yaml" in store.repo:
         return
     store.store(name=ROOT_NAME, node=RunConfig)
-    for group in ("experiment", "benchmark"):
+    for group in ("model", "experiment", "benchmark"):
         store.store(group=group, name="none", package="_global_", node={})
     options: dict[str, Mapping[str, type[Any]]] = {"data": data_sets(), "acquisition": acquisition_functions()}
     for group, found in options.items():

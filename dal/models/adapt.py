@@ -118,16 +118,9 @@ def adapt(
         raise bad_value("module", "a LightningModule", type(module).__name__)
     _check_shapes_are_known(module)
     _check_state(module)
-    if predict is not None and not callable(predict):
-        raise bad_value("predict", "a function (module, x) that returns (logits, features)", predict)
-    if predict is not None and forward is not None:
-        raise bad_value("forward", "None with predict, which replaces it", forward)
     if inspect.ismethod(forward) and forward.__self__ is module:
         forward = forward.__name__
-    if isinstance(forward, str) and not callable(getattr(module, forward, None)):
-        raise bad_value("forward", f"the name of a method of {type(module).__name__}", forward)
-    if forward is not None and not isinstance(forward, str) and not callable(forward):
-        raise bad_value("forward", "the name of a method, or a function (module, x)", forward)
+    _check_functions(module, forward, predict)
     if task is not None and task not in _TASKS:
         raise unknown_choice("task", _TASKS, str(task))
     find = map_head_name if task == SEGMENTATION.name else head_name
@@ -135,6 +128,18 @@ def adapt(
     if name == WHOLE and predict is not None:
         raise bad_value("head", "the name of a layer, or None with predict", head)
     return AdaptedModel(module, name, batch_of(batch), forward, predict, task)
+
+
+def _check_functions(module: nn.Module, forward: str | Forward | None, predict: Predict | None) -> None:
+    """Raise DalError for an invalid ``forward`` or ``predict``."""
+    if predict is not None and not callable(predict):
+        raise bad_value("predict", "a function (module, x) that returns (logits, features)", predict)
+    if predict is not None and forward is not None:
+        raise bad_value("forward", "None with predict, which replaces it", forward)
+    if isinstance(forward, str) and not callable(getattr(module, forward, None)):
+        raise bad_value("forward", f"the name of a method of {type(module).__name__}", forward)
+    if forward is not None and not isinstance(forward, str) and not callable(forward):
+        raise bad_value("forward", "the name of a method, or a function (module, x)", forward)
 
 
 def _check_shapes_are_known(module: nn.Module) -> None:

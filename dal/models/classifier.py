@@ -27,6 +27,7 @@ class Classifier(BaseModule):
     parameters need no gradients, it stays in eval mode (BatchNorm statistics do not change), and its dropout is off,
     including in MC dropout. Such a Classifier also accepts (B, num_features) features, which skips the backbone.
 
+    >>> import torch
     >>> from dal.models.backbones import SmallCNN
     >>> model = Classifier(SmallCNN(1, (8, 8)), num_classes=10)
     >>> model(torch.zeros(2, 1, 8, 8)).shape

@@ -61,14 +61,14 @@ class ModelConfig:
     """Numbers for timm's create_model (+model.backbone_options.drop_path_rate=0.1), for timm/NAME only."""
     freeze_backbone: bool = False
     """Whether to train only the head, on backbone features that are computed once."""
-    class_weights: list[float] | None = None
-    """Weights of the classes in the loss, for segmentation only, such as [0.2,1,1]; null weights all equally."""
     ensemble_size: int = 1
     """Number of networks to train; more than one replaces dropout as the source of draws."""
     final_backbone: str | None = None
     """Backbone of the final model, trained once on all labels when the campaign ends; null trains none."""
     final_weights: str | None = None
     """Initial weights of the final model, in the same form as model.weights."""
+    class_weights: list[float] | None = None
+    """Weights of the classes in the loss, for segmentation only, such as [0.2,1,1]; null weights all equally."""
 
     def __post_init__(self) -> None:
         if self.final_weights is not None and self.final_backbone is None:

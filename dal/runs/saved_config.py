@@ -39,7 +39,7 @@ FREE = WHEN_ASKED | {
 }
 """Keys that cannot change a result, so they may differ on resume. A digest identifies a file."""
 
-ADDED = {"campaign.test_size": 0, "oracle.kind": "dataset"}
+ADDED = {"campaign.test_size": 0, "model.class_weights": None, "oracle.kind": "dataset"}
 """Keys that older runs lack, with the value that they had in effect."""
 
 RENAMED: dict[str, str] = {

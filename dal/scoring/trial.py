@@ -17,7 +17,7 @@ from dal.models.adapted.map_head import check_agreement, check_are_logits
 from dal.models.adapted.scoring_model import NoHeadError, ScoringModel, scoring_view
 from dal.models.adapted.step_trial import check_step
 from dal.models.classifier import Classifier
-from dal.models.dropout.draws import unseen_randomness
+from dal.models.dropout.draws import SameDrawsError, unseen_randomness
 from dal.models.dropout.mc_dropout import check_dropout
 from dal.models.ensemble import DeepEnsemble
 from dal.models.segmenter import Segmenter
@@ -57,10 +57,28 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
             _check_order(view, x, logits)
             _check_head(view, acquisition, x)
         if needs_draws:
-            tried = view.draws(x, TRIED_DRAWS)
+            try:
+                tried = view.draws(x, TRIED_DRAWS)
+            except SameDrawsError:
+                if _has_vanished(view, x):
+                    return
+                raise
             said = unseen_randomness(view.plain_logits, tried, view.modes, x)
             if said is not None:
                 warnings.warn(said, stacklevel=4)
+
+
+def _has_vanished(view: ScoringModel, x: torch.Tensor) -> bool:
+    """Return whether the features are so small that logits do not show them.
+
+    They are in some deep networks with random weights, until these are trained. The first query checks the draws again.
+    """
+    if not view.adapted.head or not view.adapted.has_features:
+        return False
+    features = view.features(x)
+    logits, of_zeros = view.head(features), view.head(torch.zeros_like(features))
+    difference = float((logits - of_zeros).abs().max())
+    return bool(features.any()) and difference <= 1e-5 * float(of_zeros.abs().max())
 
 
 @contextmanager
