@@ -20,7 +20,7 @@ from dal.labeling.labels import Labels
 from dal.labeling.pool import Pool
 from dal.labeling.query import Query
 from dal.models.adapt import AdaptedModel, as_adapted
-from dal.models.classifier import Classifier
+from dal.models.base_module import BaseModule
 from dal.runs.records import Records
 from dal.runtime.distributed import from_rank_zero, scoring_device
 from dal.runtime.progress import OnProgress, silent
@@ -46,7 +46,7 @@ from dal.training.trainer.structure import load_weights
 from dal.training.trainer.trainer_options import check_trainer_options
 from dal.training.trainer.tried import check_training_options
 
-Model = AdaptedModel | Classifier
+Model = AdaptedModel | BaseModule
 
 
 class ActiveLearner(Labels):

@@ -22,7 +22,7 @@ from dal.config.values.texts import as_typed, check_digits, quoted_leaf
 from dal.errors import DalError, shortened, unknown_choice
 from dal.runs.saved_config import REASONS, current_keys
 
-GROUPS = ("data", "acquisition", "experiment", "compute", "benchmark")
+GROUPS = ("data", "acquisition", "model", "experiment", "compute", "benchmark")
 
 _COMPOSITION_ERRORS = (HydraException, *VALUE_ERRORS)
 _PRESETS = ("experiment", "benchmark")  # groups without which a run is complete

@@ -25,7 +25,8 @@ from dal.errors import bad_content, bad_value, unknown_choice
 from dal.labeling.oracle import Oracle, OracleConfig
 from dal.labeling.people.oracle import People
 from dal.loop import ActiveLearner
-from dal.models import Classifier, ModelConfig
+from dal.models import ModelConfig
+from dal.models.base_module import BaseModule
 from dal.runs.diagnosis import DiagnosisConfig
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.ranges import whole
@@ -43,8 +44,8 @@ _SEEDS = whole(0, 2**63 - 1)
 class RunConfig:
     """The complete configuration of a run.
 
-    ``data`` and ``acquisition`` are Hydra groups whose options the package defines. ``experiment``, ``compute`` and
-    ``benchmark`` are groups of presets in configs/.
+    ``data`` and ``acquisition`` are Hydra groups whose options the package defines. ``model``, ``experiment``,
+    ``compute`` and ``benchmark`` are groups of presets in configs/.
     """
 
     defaults: list[Any] = field(
@@ -53,6 +54,7 @@ class RunConfig:
             {"data": "digits"},
             {"acquisition": "margin"},
             {"compute": "saver"},
+            {"model": "none"},
             {"experiment": "digits"},
             {"benchmark": "none"},
         ]
@@ -84,7 +86,7 @@ def register() -> None:
     if f"{ROOT_NAME}.yaml" in store.repo:
         return
     store.store(name=ROOT_NAME, node=RunConfig)
-    for group in ("experiment", "benchmark"):
+    for group in ("model", "experiment", "benchmark"):
         store.store(group=group, name="none", package="_global_", node={})
     options: dict[str, Mapping[str, type[Any]]] = {"data": data_sets(), "acquisition": acquisition_functions()}
     for group, found in options.items():
@@ -147,7 +149,7 @@ class Built:
         answerable = len(train) if self.has_people else int(train.task.answerable(train.labels).sum())
         candidates.check(len(train), largest_query(self.campaign, answerable))
 
-        def new_model() -> Classifier:
+        def new_model() -> BaseModule:
             return self.model.build(train.image_shape, train.num_classes, train.task, train.statistics)
 
         return ActiveLearner(

@@ -29,6 +29,7 @@ from dal.runtime.user_paths import is_file, user_path
 GROUPS = {
     "acquisition": "Acquisition function, which chooses the images to label next, or a Python file that defines one.",
     "data": "Data set.",
+    "model": "Preset for a network and its optimizer.",
     "experiment": "Preset for a data set: which images and network, how many labels.",
     "compute": "Preset for how much is computed: how rounds train and which points are scored.",
     "benchmark": "Preset for a benchmark regime: its budget, and what makes its pool hard.",
@@ -37,7 +38,7 @@ GROUPS = {
 LAUNCHER = "hydra/launcher"
 """Hydra's group of launchers, which run a grid on a cluster."""
 NONE = "Sets nothing."
-_PRESETS = ("compute", "experiment", "benchmark")  # in the order in which one overrides another
+_PRESETS = ("compute", "model", "experiment", "benchmark")  # in the order in which one overrides another
 _CLASSES = {"acquisition": "AcquisitionFunction", "data": "DataConfig"}
 _FOLDERS = {"acquisition": PACKAGE / "acquisition", "data": PACKAGE / "data" / "sets"}
 _SCHEMA = PACKAGE / "config" / "schema.py"
@@ -72,7 +73,7 @@ def choices(group: str) -> dict[str, str]:
     """
     if group in _CLASSES:
         return {name: f"{summary(one.file)}." for name, one in _classes(group).items()}
-    none = {"none": NONE} if group in ("experiment", "benchmark") else {}
+    none = {"none": NONE} if group in ("model", "experiment", "benchmark") else {}
     return none | {path.stem: _header(path) for path in sorted((config_folder() / group).glob("*.yaml"))}
 
 

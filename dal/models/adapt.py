@@ -11,27 +11,32 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from dal.errors import bad_content, bad_value
+from dal.errors import bad_content, bad_value, unknown_choice
 from dal.models.adapted.batch_form import BatchOf, batch_of
 from dal.models.adapted.head import head_name
+from dal.models.adapted.map_head import WHOLE, map_head_name
 from dal.models.backbones.base import last_linear
 from dal.models.classifier import Classifier
 from dal.models.ensemble import DeepEnsemble
+from dal.models.segmenter import Segmenter
 from dal.runtime.lightning_package import is_lightning_module
-from dal.tasks import CLASSIFICATION, Task
+from dal.tasks import CLASSIFICATION, MULTI_LABEL, SEGMENTATION, Task
 
 Forward = Callable[[Any, Tensor], Any]
 """Maps a module and (B, ...) images to any output. It must run the head."""
 
 Predict = Callable[[Any, Tensor], tuple[Tensor, Tensor]]
-"""Maps a module and (B, ...) images to (B, C) logits and (B, D) features."""
+"""Maps a module and (B, ...) images to (B, C) logits and (B, D) features, per site for segmentation."""
+
+_TASKS = (CLASSIFICATION.name, MULTI_LABEL.name, SEGMENTATION.name)
 
 
 @dataclass(frozen=True, eq=False)
 class AdaptedModel:
     """A LightningModule and how dal runs it, created by adapt().
 
-    ``head`` is the name of the last layer, whose output is logits. It is empty if ``predict`` returns the logits.
+    ``head`` is the name of the last layer, whose output is logits. It is empty if ``predict`` returns the logits, and
+    ``"."`` if forward() does. ``task`` is the name of a task; None means classification, of one or several labels.
     """
 
     module: pl.LightningModule
@@ -39,10 +44,21 @@ class AdaptedModel:
     batch: BatchOf | None = None
     forward: str | Forward | None = None
     predict: Predict | None = None
+    task: str | None = None
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the network has logits for each of many sites of an image."""
+        return self.task == SEGMENTATION.name
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the features of an image are known."""
+        return self.head != WHOLE
 
     @property
     def head_layer(self) -> nn.Module:
-        return self.module.get_submodule(self.head)
+        return self.module if self.head == WHOLE else self.module.get_submodule(self.head)
 
     def run(self, x: Tensor) -> Any:
         """Return the module's output for a batch of images."""
@@ -60,6 +76,7 @@ def adapt(
     batch: BatchOf | Sequence[str] | None = None,
     forward: str | Forward | None = None,
     predict: Predict | None = None,
+    task: str | None = None,
 ) -> AdaptedModel:
     """Return a LightningModule in the form that dal trains and scores.
 
@@ -74,9 +91,14 @@ def adapt(
             means ``module(x)``.
         predict: a function (module, x) that returns (logits, features), for modules without such a head. Only functions
             that change the features, such as alfa_mix, then also need ``head``.
+        task: the name of the task, ``"segmentation"`` for logits of pixels. ``head`` is then a 1x1 convolution from
+            (B, D, h, w) to (B, C, h, w), whatever forward() does afterwards, such as resizing. ``"."`` means that
+            forward() returns the logits, possibly as ``out`` of a dict. Functions on features are then not available.
+            None means classification.
 
     Raises:
-        DalError: the module has no such layer or method, or ``batch`` is neither a function nor two names.
+        DalError: the module has no such layer or method, ``batch`` is neither a function nor two names, or the task is
+            unknown.
 
     >>> import torch
     >>> class Mine(pl.LightningModule):
@@ -96,18 +118,28 @@ def adapt(
         raise bad_value("module", "a LightningModule", type(module).__name__)
     _check_shapes_are_known(module)
     _check_state(module)
+    if inspect.ismethod(forward) and forward.__self__ is module:
+        forward = forward.__name__
+    _check_functions(module, forward, predict)
+    if task is not None and task not in _TASKS:
+        raise unknown_choice("task", _TASKS, str(task))
+    find = map_head_name if task == SEGMENTATION.name else head_name
+    name = "" if head is None and predict is not None else find(module, head)
+    if name == WHOLE and predict is not None:
+        raise bad_value("head", "the name of a layer, or None with predict", head)
+    return AdaptedModel(module, name, batch_of(batch), forward, predict, task)
+
+
+def _check_functions(module: nn.Module, forward: str | Forward | None, predict: Predict | None) -> None:
+    """Raise DalError for an invalid ``forward`` or ``predict``."""
     if predict is not None and not callable(predict):
         raise bad_value("predict", "a function (module, x) that returns (logits, features)", predict)
     if predict is not None and forward is not None:
         raise bad_value("forward", "None with predict, which replaces it", forward)
-    if inspect.ismethod(forward) and forward.__self__ is module:
-        forward = forward.__name__
     if isinstance(forward, str) and not callable(getattr(module, forward, None)):
         raise bad_value("forward", f"the name of a method of {type(module).__name__}", forward)
     if forward is not None and not isinstance(forward, str) and not callable(forward):
         raise bad_value("forward", "the name of a method, or a function (module, x)", forward)
-    name = "" if head is None and predict is not None else head_name(module, head)
-    return AdaptedModel(module, name, batch_of(batch), forward, predict)
 
 
 def _check_shapes_are_known(module: nn.Module) -> None:
@@ -141,14 +173,16 @@ def _check_state(module: nn.Module) -> None:
 
 
 def as_adapted(model: object) -> AdaptedModel:
-    """Return an AdaptedModel as it is, or adapt a Classifier.
+    """Return an AdaptedModel as it is, or adapt a Classifier or Segmenter.
 
-    A Classifier does not need adapt(), because its head is known.
+    These two do not need adapt(), because their heads are known.
     """
     if isinstance(model, AdaptedModel):
         return model
     if isinstance(model, Classifier):
         return AdaptedModel(model, "head")
+    if isinstance(model, Segmenter):
+        return AdaptedModel(model, "head", task=SEGMENTATION.name)
     hint = ""
     if isinstance(model, nn.Module) and (last := last_linear(model)) is not None:
         hint = f", perhaps with head={last[0]!r}"
@@ -158,16 +192,27 @@ def as_adapted(model: object) -> AdaptedModel:
 def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
     """Raise DalError if the last layer or task does not fit.
 
-    The last layer must have one output per class. A Classifier must have the given task.
+    The last layer must have one output per class. The task of the model must be that of the data.
     """
-    module = model.module
-    if isinstance(module, Classifier) and module.task.name != task.name:
-        raise bad_value("model", f"Classifier(..., task={task.name.upper()}) to match the data", module.task.name)
-    weight = getattr(model.head_layer, "weight", None) if model.head else None
-    is_binary = num_classes == 2 and task.name == CLASSIFICATION.name
+    _check_task(model, task)
+    weight = getattr(model.head_layer, "weight", None) if model.head and model.has_features else None
+    is_binary = num_classes == 2 and task.name != MULTI_LABEL.name
     if isinstance(weight, Tensor) and weight.shape[0] not in (num_classes, is_binary):
         expected = f"a last layer with {num_classes} outputs, one for each class of the data"
         raise bad_content("model", expected, f"{weight.shape[0]} outputs at {model.head!r}")
+
+
+def _check_task(model: AdaptedModel, task: Task) -> None:
+    module = model.module
+    if task.name == SEGMENTATION.name and not model.is_dense:
+        expected = 'a Segmenter or adapt(..., task="segmentation") to match the data'
+        raise bad_content("model", expected, f"{type(module).__name__} for classification")
+    if model.is_dense and task.name != SEGMENTATION.name:
+        raise bad_content("model", f"a network for {task.name} data", f"{type(module).__name__} for segmentation")
+    if model.task is not None and model.task != task.name:
+        raise bad_value("model", f'adapt(..., task="{task.name}") to match the data', model.task)
+    if isinstance(module, Classifier) and module.task.name != task.name:
+        raise bad_value("model", f"Classifier(..., task={task.name.upper()}) to match the data", module.task.name)
 
 
 def check_members(module: pl.LightningModule, num_draws: int | None = None) -> None:

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
-import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from dal.errors import bad_value, unknown_choice
+from dal.errors import bad_value
 from dal.models.backbones import Backbone
 from dal.models.backbones.base import freeze
+from dal.models.base_module import BaseModule
 from dal.models.memory_format import channels_last
-from dal.runtime.ranges import Range, share
 from dal.tasks import CLASSIFICATION, Task
 
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine")
-RANGES = {
-    "dropout": share(below=True, noun="a probability"),
-    "lr": Range(0, 1000, above=True),
-    "weight_decay": Range(0, 1000),
-    "momentum": Range(0, 1, below=True),
-}
-"""Ranges of the numbers, by name."""
 
-
-class Classifier(pl.LightningModule):
+class Classifier(BaseModule):
     """Maps images to logits with a backbone, dropout and a linear head.
 
     Maps (B, C, H, W) images to (B, num_classes) logits, ``head(dropout(backbone(x)))``, and trains with the loss of
@@ -39,6 +27,7 @@ class Classifier(pl.LightningModule):
     parameters need no gradients, it stays in eval mode (BatchNorm statistics do not change), and its dropout is off,
     including in MC dropout. Such a Classifier also accepts (B, num_features) features, which skips the backbone.
 
+    >>> import torch
     >>> from dal.models.backbones import SmallCNN
     >>> model = Classifier(SmallCNN(1, (8, 8)), num_classes=10)
     >>> model(torch.zeros(2, 1, 8, 8)).shape
@@ -59,14 +48,14 @@ class Classifier(pl.LightningModule):
         freeze_backbone: bool = False,
         task: Task = CLASSIFICATION,
     ) -> None:
-        super().__init__()
-        if optimizer not in OPTIMIZERS:
-            raise unknown_choice("optimizer", OPTIMIZERS, optimizer)
-        if schedule not in SCHEDULES:
-            raise unknown_choice("schedule", SCHEDULES, schedule)
-        numbers = {"dropout": dropout, "lr": lr, "weight_decay": weight_decay, "momentum": momentum}
-        for name, value in numbers.items():
-            RANGES[name].check(name, value)
+        super().__init__(
+            dropout=dropout,
+            optimizer=optimizer,
+            lr=lr,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            schedule=schedule,
+        )
         if num_classes < 2:
             raise bad_value("num_classes", "at least 2", num_classes)
         self.task = task
@@ -75,8 +64,6 @@ class Classifier(pl.LightningModule):
             freeze(backbone)
         self.dropout = nn.Dropout(dropout)
         self.head: nn.Module = nn.Linear(backbone.num_features, num_classes)
-        self.optimizer, self.schedule = optimizer, schedule
-        self.lr, self.weight_decay, self.momentum = lr, weight_decay, momentum
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
         self.test_accuracy = MulticlassAccuracy(num_classes, average="micro")
 
@@ -127,17 +114,3 @@ class Classifier(pl.LightningModule):
         if self.task.name == CLASSIFICATION.name:
             accuracy(logits, y)
             self.log(f"{split}_accuracy", accuracy, on_step=False, on_epoch=True, batch_size=len(x))
-
-    def configure_optimizers(self) -> Any:
-        optimizer: torch.optim.Optimizer
-        trained = [p for p in self.parameters() if p.requires_grad]
-        if self.optimizer == "sgd":
-            optimizer = torch.optim.SGD(trained, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
-        else:
-            family = torch.optim.AdamW if self.optimizer == "adamw" else torch.optim.Adam
-            optimizer = family(trained, lr=self.lr, weight_decay=self.weight_decay)
-        if self.schedule == "constant":
-            return optimizer
-        updates = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

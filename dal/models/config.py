@@ -8,12 +8,15 @@ from typing import Any, ClassVar
 
 from dal.errors import bad_value
 from dal.models.backbones import Statistics, build_backbone
-from dal.models.classifier import RANGES, Classifier
+from dal.models.backbones.dense import SEGMENTATION_BACKBONES, build_segmentation_backbone
+from dal.models.base_module import RANGES, BaseModule
+from dal.models.classifier import Classifier
 from dal.models.ensemble import DeepEnsemble
+from dal.models.segmenter import Segmenter, check_class_weights
 from dal.runtime.ranges import Ranges, check_ranges, share, whole
-from dal.tasks import CLASSIFICATION, Task
+from dal.tasks import CLASSIFICATION, SEGMENTATION, Task
 
-_PASSED_ON = ("dropout", "optimizer", "lr", "weight_decay", "momentum", "schedule", "freeze_backbone")
+_PASSED_ON = ("dropout", "optimizer", "lr", "weight_decay", "momentum", "schedule")
 
 
 @dataclass
@@ -34,7 +37,8 @@ class ModelConfig:
 
     backbone: str = "small_cnn"
     """Network that turns images into features: small_cnn, resnet18_cifar, efficientnet_lite0,
-    torchvision/NAME, or timm/NAME."""
+    torchvision/NAME, or timm/NAME; for segmentation segmentation_net, or torchvision's fcn_resnet50, fcn_resnet101,
+    deeplabv3_resnet50, deeplabv3_resnet101, deeplabv3_mobilenet_v3_large or lraspp_mobilenet_v3_large."""
     weights: str | None = None
     """Initial weights of the backbone: null (random), DEFAULT (ImageNet), or the path of a state dict."""
     dropout: float = 0.5
@@ -64,11 +68,15 @@ class ModelConfig:
     """Backbone of the final model, trained once on all labels when the campaign ends; null trains none."""
     final_weights: str | None = None
     """Initial weights of the final model, in the same form as model.weights."""
+    class_weights: list[float] | None = None
+    """Weights of the classes in the loss, for segmentation only, such as [0.2,1,1]; null weights all equally."""
 
     def __post_init__(self) -> None:
         if self.final_weights is not None and self.final_backbone is None:
             raise bad_value("model.final_weights", "null without a model.final_backbone", self.final_weights)
         check_ranges(self, "model.")
+        if self.class_weights is not None:
+            check_class_weights("model.class_weights", self.class_weights)
         if self.freeze_backbone and self.weights is None:
             warnings.warn(
                 "model.freeze_backbone: the backbone stays random because model.weights is null. Set "
@@ -104,19 +112,36 @@ class ModelConfig:
         num_classes: int,
         task: Task = CLASSIFICATION,
         statistics: Statistics | None = None,
-    ) -> Classifier:
-        """Return a Classifier or DeepEnsemble, initialized with the global generator.
+    ) -> BaseModule:
+        """Return a Classifier, DeepEnsemble or Segmenter, initialized with the global generator.
 
-        ``statistics`` are the mean and standard deviation with which the images are normalized.
+        ``statistics`` are the mean and standard deviation with which the images are normalized. Raises DalError for
+        settings that do not fit the task.
         """
+        options: dict[str, Any] = {name: getattr(self, name) for name in _PASSED_ON}
+        if task.name == SEGMENTATION.name:
+            return self._segmenter(image_shape, num_classes, options)
+        if self.backbone in SEGMENTATION_BACKBONES:
+            raise bad_value("model.backbone", f"a network for {task.name} data, such as small_cnn", self.backbone)
+        if self.class_weights is not None:
+            raise bad_value("model.class_weights", f"null with {task.name} data", self.class_weights)
+        options["freeze_backbone"] = self.freeze_backbone
         more: dict[str, Any] = {"options": self.backbone_options, "statistics": statistics}
         backbones = [
             build_backbone(self.backbone, image_shape, self.weights, self.backbone_dropout, self.input_size, **more)
             for _ in range(self.ensemble_size)
         ]
-        options: dict[str, Any] = {name: getattr(self, name) for name in _PASSED_ON}
         if self.ensemble_size > 1:
             if task.name != CLASSIFICATION.name:
                 raise bad_value("model.ensemble_size", f"1 with {task.name} data", self.ensemble_size)
             return DeepEnsemble(backbones, num_classes, **options)
         return Classifier(backbones[0], num_classes, task=task, **options)
+
+    def _segmenter(self, image_shape: tuple[int, int, int], num_classes: int, options: dict[str, Any]) -> Segmenter:
+        expected = {"ensemble_size": (1, "1"), "freeze_backbone": (False, "false"), "backbone_options": ({}, "none")}
+        for name, (only, in_words) in expected.items():
+            if (value := getattr(self, name)) != only:
+                raise bad_value(f"model.{name}", f"{in_words} with segmentation data", value)
+        check_class_weights("model.class_weights", self.class_weights, num_classes)
+        backbone = build_segmentation_backbone(self.backbone, image_shape, self.weights, self.input_size)
+        return Segmenter(backbone, num_classes, class_weights=self.class_weights, **options)

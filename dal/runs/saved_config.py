@@ -44,6 +44,7 @@ ADDED = {
     "campaign.clicks": None,
     "campaign.cost": "units",
     "campaign.test_size": 0,
+    "model.class_weights": None,
     "oracle.kind": "dataset",
 }
 """Keys that older runs lack, with the value that they had in effect."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from dal.models.adapted.head_pass import has_compiled_parts
 from dal.models.adapted.scoring_model import ScoringModel
 
 MOST_LAYERS = 24
@@ -66,7 +66,7 @@ class LayerOutputs:
 
     def _recorded(self, view: ScoringModel) -> dict[str, nn.Module]:
         if self._layers is None:
-            compiled = view.compiled is not None or view.runs_rows_alone or _is_compiled(view.module)
+            compiled = view.compiled is not None or view.runs_rows_alone or has_compiled_parts(view.module)
             self._layers = {} if compiled else layers_with_weights(view.module)
         return self._layers
 
@@ -120,13 +120,6 @@ def weight_of(layer: nn.Module) -> Tensor | None:
     """Return the weight of a layer, or None."""
     weight = getattr(layer, "weight", None)
     return weight if isinstance(weight, Tensor) else None
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    if "torch._dynamo" not in sys.modules:
-        return False
-    compiled = torch._dynamo.OptimizedModule
-    return any(isinstance(part, compiled) or part._compiled_call_impl is not None for part in module.modules())
 
 
 def _spaced(names: list[str]) -> list[str]:

@@ -13,12 +13,14 @@ from dal.data.images import ImageData
 from dal.errors import DalError, NonFiniteError, reason
 from dal.models.adapt import AdaptedModel, check_members, check_outputs
 from dal.models.adapted.head import check_num_outputs, has_other_class, has_other_order
+from dal.models.adapted.map_head import check_agreement, check_are_logits
 from dal.models.adapted.scoring_model import NoHeadError, ScoringModel, scoring_view
 from dal.models.adapted.step_trial import check_step
 from dal.models.classifier import Classifier
-from dal.models.dropout.draws import unseen_randomness
+from dal.models.dropout.draws import SameDrawsError, unseen_randomness
 from dal.models.dropout.mc_dropout import check_dropout
 from dal.models.ensemble import DeepEnsemble
+from dal.models.segmenter import Segmenter
 from dal.scoring.dense.sites import SiteRows
 
 TRIED_IMAGES = 3
@@ -32,7 +34,7 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
     function that needs draws, the draws are tried. Randomness of training that they leave out is a warning.
     """
     check_outputs(model, data.num_classes, data.task)
-    is_own = type(model.module) in (Classifier, DeepEnsemble)
+    is_own = type(model.module) in (Classifier, DeepEnsemble, Segmenter)
     draws = getattr(acquisition, "num_draws", None) if acquisition.needs_dropout else None
     check_members(model.module, draws)
     needs_draws = acquisition.needs_dropout and not isinstance(model.module, DeepEnsemble)
@@ -53,13 +55,31 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
             logits = None if is_own else view.logits(x)
         if logits is not None:
             check_num_outputs(logits, data.num_classes, model.head or "predict")
-            _check_order(view, x)
+            _check_order(view, x, logits)
             (_check_sites if data.task.is_dense else _check_head)(view, acquisition, x)
         if needs_draws:
-            tried = view.draws(x, TRIED_DRAWS)
+            try:
+                tried = view.draws(x, TRIED_DRAWS)
+            except SameDrawsError:
+                if _has_vanished(view, x):
+                    return
+                raise
             said = unseen_randomness(view.plain_logits, tried, view.modes, x)
             if said is not None:
                 warnings.warn(said, stacklevel=4)
+
+
+def _has_vanished(view: ScoringModel, x: torch.Tensor) -> bool:
+    """Return whether the features are so small that logits do not show them.
+
+    They are in some deep networks with random weights, until these are trained. The first query checks the draws again.
+    """
+    if not view.adapted.head or not view.adapted.has_features:
+        return False
+    features = view.features(x)
+    logits, of_zeros = view.head(features), view.head(torch.zeros_like(features))
+    difference = float((logits - of_zeros).abs().max())
+    return bool(features.any()) and difference <= 1e-5 * float(of_zeros.abs().max())
 
 
 @contextmanager
@@ -77,10 +97,15 @@ def _takes(x: torch.Tensor) -> Iterator[None]:
         ) from error
 
 
-def _check_order(view: ScoringModel, x: torch.Tensor) -> None:
+def _check_order(view: ScoringModel, x: torch.Tensor, logits: torch.Tensor) -> None:
     """Raise DalError if forward() chooses other classes than the head, and warn if only their order differs."""
+    if not view.adapted.has_features:
+        check_are_logits(logits)
     compared = view.compared(x)
     if compared is None:
+        return
+    if view.is_dense:
+        check_agreement(view.adapted.head, logits, compared[0])
         return
     head, remedy = view.adapted.head, "Name the layer that returns logits as head=, or pass predict=."
     if has_other_class(*compared):
@@ -105,7 +130,7 @@ def _check_sites(view: ScoringModel, acquisition: AcquisitionFunction, x: torch.
 
 def _check_head(view: ScoringModel, acquisition: AcquisitionFunction, x: torch.Tensor) -> None:
     """Raise NoHeadError if the function runs the head on features of its making and there is no head."""
-    if view.adapted.head or acquisition.needs_dropout:
+    if (view.adapted.head and view.adapted.has_features) or acquisition.needs_dropout:
         return
     try:
         if acquisition.learns_from_labels:

@@ -12,7 +12,7 @@ from dal.costs.ledger import Ledger
 from dal.data.images import ImageData, known_indices
 from dal.errors import DalError, bad_value
 from dal.models.adapt import as_adapted
-from dal.models.classifier import Classifier
+from dal.models.base_module import BaseModule
 from dal.models.config import ModelConfig
 from dal.runs.final_model import commit_final_model, read_final_model
 from dal.runs.round import PRIMARY_METRIC, Round, in_words, on_test
@@ -23,7 +23,7 @@ from dal.training.fit import fit
 from dal.training.setup import Points, TrainingSetup
 
 
-def new_final_model(config: ModelConfig, data: ImageData, seed: int = 0) -> Classifier:
+def new_final_model(config: ModelConfig, data: ImageData, seed: int = 0) -> BaseModule:
     """Return the untrained final model for the images and classes of ``data``.
 
     Raises DalError if ``config`` has no final model or the model cannot be built.

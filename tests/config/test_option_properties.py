@@ -27,7 +27,7 @@ SECTIONS = {f.name: f.default_factory for f in fields(RunConfig) if is_dataclass
 GROUPS = {"data": data_sets(), "acquisition": functions()}
 PRESETS = {
     group: sorted(path.stem for path in (Path(dal.__file__).parents[1] / "configs" / group).glob("*.yaml"))
-    for group in ("experiment", "benchmark", "compute")
+    for group in ("experiment", "benchmark", "compute", "model")
 }
 TRAINER = ["accelerator", "devices", "num_nodes", "strategy", "precision", "gradient_clip_val", "deterministic"]
 TRAINER += ["accumulate_grad_batches", "sync_batchnorm", "max_epochs", "benchmark", "nope", "logger", "callbacks"]

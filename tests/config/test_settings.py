@@ -18,9 +18,9 @@ from dal.data.sets.registry import registry as data_sets
 from dal.errors import DalError
 
 CHOSEN_BY_GROUP = {"data.name", "acquisition.name", "compute", "benchmark"}
-EXPERIMENTS, COMPUTE, BENCHMARKS = (
+EXPERIMENTS, COMPUTE, BENCHMARKS, MODELS = (
     sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
-    for group in ("experiment", "compute", "benchmark")
+    for group in ("experiment", "compute", "benchmark", "model")
 )
 
 
@@ -48,9 +48,10 @@ def assert_as_composed(overrides):
     assert {key: setting.value for key, setting in ours.items()} == {
         key: value for key, value in hydra.items() if key not in CHOSEN_BY_GROUP
     }
-    groups = {group: names[0] for group, names in chosen(overrides).items() if group != "experiment"}
+    unnamed = ("experiment", "model")  # presets that a configuration does not name
+    groups = {group: names[0] for group, names in chosen(overrides).items() if group not in unnamed}
     assert groups == {
-        group: hydra[group if group in hydra else f"{group}.name"] for group in GROUPS if group != "experiment"
+        group: hydra[group if group in hydra else f"{group}.name"] for group in GROUPS if group not in unnamed
     }
 
 
@@ -77,6 +78,7 @@ def test_settings_of_every_experiment_are_those_that_are_composed(overrides):
         ["benchmark=imbalanced", "experiment=cifar10"],
         ["benchmark=high_budget", "compute=saver"],
         ["benchmark=redundant_pool", "acquisition=epig", "data=fashion_mnist"],
+        ["model=segmentation", "experiment=cifar10", "model.class_weights=[0.5,1]"],
         ["experiment=cifar10", "compute=classic", "training.patience=7", "model.weights=null", "run_dir=here"],
     ],
 )
@@ -159,6 +161,7 @@ def test_groups_are_those_of_the_command_line_with_all_their_choices():
     assert set(GROUPS) == set(HYDRA_GROUPS)
     assert list(choices("acquisition")) == sorted(functions()) and list(choices("data")) == sorted(data_sets())
     assert list(choices("experiment")) == ["none", *EXPERIMENTS] and list(choices("compute")) == COMPUTE
+    assert list(choices("model")) == ["none", *MODELS]
     assert list(choices("benchmark")) == ["none", *BENCHMARKS] and list(choices(LAUNCHER)) == ["ray_cluster", "slurm"]
 
 

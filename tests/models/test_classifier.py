@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from dal.errors import DalError
 from dal.models.backbones import Backbone, SmallCNN, build_backbone
-from dal.models.classifier import OPTIMIZERS, Classifier
+from dal.models.base_module import OPTIMIZERS
+from dal.models.classifier import Classifier
 from dal.models.config import ModelConfig
 
 pytestmark = [

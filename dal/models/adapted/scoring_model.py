@@ -5,19 +5,20 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from dal.errors import DalError, bad_value
+from dal.errors import DalError
 from dal.models.adapt import AdaptedModel, check_members
 from dal.models.adapted.batch_form import Inputs
 from dal.models.adapted.evaluating import evaluating
-from dal.models.adapted.head import Head, two_classes
-from dal.models.adapted.map_head import MapHead
+from dal.models.adapted.head import Head
+from dal.models.adapted.head_pass import has_compiled_parts, predicted, run_to_head, run_whole
+from dal.models.adapted.map_head import MapHead, NoHeadError, missing_features, predicted_maps, whole_output
 from dal.models.compiled import CompiledPasses
 from dal.models.dropout.draws import Draws, is_random, set_up_draws
 from dal.models.dropout.rows_alone import RowsAlone
@@ -26,20 +27,13 @@ from dal.models.ensemble import DeepEnsemble
 from dal.runtime.precision import full_precision
 from dal.runtime.seeding import isolated_rng
 
+__all__ = ["NoHeadError", "ScoringModel", "scoring_view"]
+
 _random: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 """Whether a module is random in eval mode."""
 
 _overwrites: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 """Whether a module changes its input images in place."""
-
-
-class NoHeadError(DalError):
-    """A function changes the features, but the head is unknown."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "model: expected head= in addition to predict= for a function that changes the features, got only predict=."
-        )
 
 
 class ScoringModel:
@@ -55,10 +49,10 @@ class ScoringModel:
     def __init__(self, adapted: AdaptedModel, seed: int, modes: Modes, is_dense: bool = False) -> None:
         self.adapted, self.module, self.seed = adapted, adapted.module, seed
         self.compiled: CompiledPasses | None = None
-        self.modes, self.is_dense = modes, is_dense
+        self.modes, self.is_dense = modes, is_dense or adapted.is_dense
         self._inputs = Inputs(adapted.module, adapted.batch)
-        kind = MapHead if is_dense else Head
-        self._head = kind(adapted.head_layer, adapted.head) if adapted.head else None
+        kind = MapHead if self.is_dense else Head
+        self._head = kind(adapted.head_layer, adapted.head) if adapted.head and adapted.has_features else None
         self._predicted: tuple[Tensor, Tensor] | None = None
         self.keeps_draws = False
         """Whether last_probabilities() also knows those of mc_log_probs()."""
@@ -66,7 +60,7 @@ class ScoringModel:
         self._alone = RowsAlone(self._forward)
         self._draws: tuple[int, Draws] | None = None
         self._runs_eagerly = False
-        self._is_checked = False
+        self._is_checked = self._stops = False
         self._copies = _overwrites.get(self.module, False)
 
     @property
@@ -95,7 +89,7 @@ class ScoringModel:
         return self._inputs(x, labels.new_zeros(len(x), *labels.shape[1:]))
 
     def features(self, x: Tensor) -> Tensor:
-        self._predicted = self._plain(x)
+        self._predicted = self.outputs(x)
         return self._predicted[0]
 
     def head(self, features: Tensor) -> Tensor:
@@ -115,7 +109,7 @@ class ScoringModel:
     def outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, ...) images to (B, D) features and the (B, C) float32 logits of the same pass."""
         features, logits = self._plain(x)
-        return features, logits.float()
+        return features if self.adapted.has_features else missing_features(logits), logits.float()
 
     def last_probabilities(self) -> Tensor | None:
         """Return the (B, C) float64 probabilities of the last features() or mc_log_probs(), and forget both.
@@ -184,10 +178,10 @@ class ScoringModel:
         return self._forward(x)[1].float()
 
     def compared(self, x: Tensor) -> tuple[Any, Any] | None:
-        """Return the outputs of forward() and of the head, or None with ``predict`` or several runs of the head."""
+        """Return the outputs of forward() and of the head, or None without a head or with several runs of it."""
         if self._head is None or self.adapted.predict is not None:
             return None
-        result, seen = self._run(x.clone() if self._copies else x)
+        result, seen = run_to_head(self.adapted, x.clone() if self._copies else x, eagerly=self._runs_eagerly)
         return (result, seen[0][1]) if len(seen) == 1 else None
 
     def _plain(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -221,60 +215,25 @@ class ScoringModel:
         if self._copies:
             x = x.clone()
         if self.adapted.predict is not None:
-            return predicted(self.adapted.predict(self.module, x), len(x), 4 if self.is_dense else 2)
-        assert self._head is not None
-        result, seen = self._run(x)
+            parts = predicted_maps if self.is_dense else predicted
+            return parts(self.adapted.predict(self.module, x), len(x))
+        if self._head is None:
+            return whole_output(run_whole(self.adapted, x, eagerly=self._runs_eagerly), len(x))
+        result, seen = run_to_head(self.adapted, x, eagerly=self._runs_eagerly, stops=self._stops)
         if len(seen) != 1 and not self._runs_eagerly and "torch._dynamo" in sys.modules:
             # A hook on a layer inside a compiled module may not have run.
             self._runs_eagerly = True
-            result, seen = self._run(x)
+            result, seen = run_to_head(self.adapted, x, eagerly=True)
         if len(seen) != 1:
             raise DalError(f"head: expected {self._head.name!r} to run once in forward(), got {len(seen)} runs.")
         flat = self._head.flat(*seen[0])
-        if self._head.is_averaged and not self._is_checked:
+        # What follows the head of a segmentation network, such as resizing, costs time and memory.
+        self._stops = self.is_dense and not has_compiled_parts(self.module)
+        if isinstance(self._head, Head) and self._head.is_averaged and not self._is_checked:
             self._head.check_average(seen[0][1], result)
             self._is_checked = True
             return self._head.flat(*seen[0])
         return flat
-
-    def _run(self, x: Tensor) -> tuple[Any, list[tuple[Any, Any]]]:
-        """Return the module's output, and inputs and outputs of the head."""
-        assert self._head is not None
-        seen: list[tuple[Any, Any]] = []
-
-        def see(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any], out: Any) -> None:
-            seen.append((args[0] if args else next(iter(named.values()), None), out))
-
-        handle = self._head.layer.register_forward_hook(see, with_kwargs=True)
-        eagerly = self._runs_eagerly and "torch._dynamo" in sys.modules
-        try:
-            with torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
-                return self.adapted.run(x), seen
-        except TypeError as error:
-            raise DalError(f"model: expected forward(x) to take only a batch of images, got: {error}.") from error
-        except NotImplementedError as error:
-            raise DalError(
-                f"model: expected {type(self.module).__name__} to define forward(x), got none. Pass the name of the "
-                "method that takes images to adapt(), as forward=."
-            ) from error
-        finally:
-            handle.remove()
-
-
-def predicted(result: Any, count: int, ndim: int = 2) -> tuple[Tensor, Tensor]:
-    """Return (B, D) features and (B, C) logits of a predict function, or maps of them with 4 dimensions.
-
-    Raises DalError for an invalid result.
-    """
-    is_pair = isinstance(result, (tuple, list)) and len(result) == 2
-    if not is_pair or not all(isinstance(part, Tensor) and part.ndim == ndim and len(part) == count for part in result):
-        got: object = type(result).__name__
-        if is_pair:
-            got = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in result]
-        grid = ", h, w" if ndim == 4 else ""
-        raise bad_value("predict", f"(logits, features) of shapes ({count}, C{grid}) and ({count}, D{grid})", got)
-    logits, features = result
-    return features, logits if ndim == 4 else two_classes(logits)
 
 
 @contextmanager

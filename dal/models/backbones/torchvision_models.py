@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class TorchvisionBackbone(Backbone):
         extra: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
         model: nn.Module = torchvision.models.get_model(name, weights=None, **extra)
         if weights is not None:
-            _load(model, name, weights)
+            load_state(model, torchvision_state(name, weights), name)
         if extra:
             for auxiliary in ("aux1", "aux2", "AuxLogits"):
                 if hasattr(model, auxiliary):
@@ -62,18 +63,22 @@ class TorchvisionBackbone(Backbone):
         return features
 
 
-def _load(model: nn.Module, name: str, weights: str) -> None:
+def torchvision_state(name: str, weights: str) -> Mapping[str, Any]:
+    """Return a state dict of the torchvision model, from a file or downloaded.
+
+    Raises DalError for unknown weights, a file without a state dict, or a failed download.
+    """
     path = Path(weights)
     if path.suffix in (".pt", ".pth"):
-        load_state(model, read_state(path), name)
-        return
+        return read_state(path)
     available = torchvision.models.get_model_weights(name)
     if weights not in available.__members__:
         raise unknown_choice("weights", [*available.__members__, "a path ending in .pt or .pth"], weights)
     try:
-        state = available[weights].get_state_dict(progress=False, check_hash=True, weights_only=True)
+        state: Mapping[str, Any] = available[weights].get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, HTTPException, RuntimeError) as error:
         raise DalError(
-            f"weights: expected to download {name}/{weights}, got {type(error).__name__}: {error}."
+            f"weights: expected to download {name}/{weights}, got {type(error).__name__}: {error}. Pass the path of a "
+            "file that you have downloaded, or null."
         ) from error
-    load_state(model, state, name)
+    return state

@@ -191,8 +191,12 @@ def _close(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=1e-2, atol=1e-3, equal_nan=True)
 
 
+class SameDrawsError(DalError):
+    """All draws give the same output."""
+
+
 def _same() -> DalError:
-    return DalError(
+    return SameDrawsError(
         "model: expected the dropout draws to differ, got the same output from every draw. Put a dropout layer "
         "(nn.Dropout, p > 0) in front of the last layer, or check whether all features are zero."
     )

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dal.errors import DalError, bad_content, bad_value
+from dal.models.base_module import BaseModule
 from dal.models.classifier import Classifier
+from dal.models.segmenter import Segmenter
 from dal.training.setup import TrainingSetup
 from dal.training.trainer.lightning import is_overridden
 from dal.training.trainer.tried import all_callbacks, configured
@@ -19,13 +21,13 @@ _VALIDATION = re.compile(r"(?<![a-z])(val|valid|validation|dev)(?![a-z])")
 def runs_validation(setup: TrainingSetup) -> bool:
     """Return whether the module's own validation_step runs if there are validation points.
 
-    A user's validation_step may log a metric for a scheduler. The Classifier's validation_step only repeats dal's
-    check, so it runs only if a callback monitors its metrics.
+    A user's validation_step may log a metric for a scheduler. Those of the Classifier and the Segmenter only repeat
+    dal's check, so they run only if a callback monitors their metrics.
     """
     module = setup.passes.model.module
     if setup.trainer_options.get("limit_val_batches") == 0 or not is_overridden("validation_step", module):
         return False
-    return not isinstance(module, Classifier) or bool(_watching(all_callbacks(setup)))
+    return not isinstance(module, BaseModule) or bool(_watching(all_callbacks(setup)))
 
 
 def check_monitored(setup: TrainingSetup, has_validation: bool, with_functions: bool = True) -> None:
@@ -58,7 +60,7 @@ def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
     the call fails without a real Trainer.
     """
     module = setup.passes.model.module
-    if type(module) is Classifier:
+    if type(module) in (Classifier, Segmenter):
         return
     made = configured(setup)
     if made is None and module.automatic_optimization:
