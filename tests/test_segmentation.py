@@ -12,7 +12,7 @@ from dal.labeling.oracle import DatasetOracle, NoisyOracle
 from dal.labeling.people.oracle import People
 from dal.runs.diagnosis import DiagnosisConfig
 from dal.runs.folder import RunFolder
-from dal.scoring.candidates import NeighborCandidates, RandomCandidates, StaleCandidates
+from dal.scoring.candidates import NeighborCandidates, StaleCandidates
 from dal.scoring.dense.pooling import Pooling
 from dal.stopping import CampaignConfig
 
@@ -52,7 +52,7 @@ def test_a_rank_of_other_images_names_their_regions():
     assert len(ranking) == 3 and set(ranking) <= set(range(8)) and ranking.scores[0] >= ranking.scores[2]
 
 
-@pytest.mark.parametrize("candidates", [RandomCandidates(20), StaleCandidates(20), NeighborCandidates(num_neighbors=5)])
+@pytest.mark.parametrize("candidates", [StaleCandidates(20), NeighborCandidates(num_neighbors=5)])
 def test_candidates_are_regions(candidates):
     learner = mask_learner(Entropy(), candidates=candidates)
     assert len({*answered(learner, 6), *answered(learner, 6), *answered(learner, 6)}) == 18
