@@ -15,7 +15,7 @@ from dal.acquisition.search.shards import Shard
 from dal.costs.ledger import Ledger
 from dal.data.images import ImageData, known_indices
 from dal.data.sources.torch_dataset import as_image_data
-from dal.errors import DalError, bad_content, bad_value
+from dal.errors import DalError
 from dal.labeling.labels import Labels
 from dal.labeling.pool import Pool
 from dal.labeling.query import Query
@@ -29,7 +29,7 @@ from dal.scoring.arguments import candidates_for, check_acquisition, keeps_score
 from dal.scoring.candidates import Candidates, Known, starting_features
 from dal.scoring.config import ScoringConfig
 from dal.scoring.dense.pooling import Pooling
-from dal.scoring.external_features import takes_external_features
+from dal.scoring.external_features import check_replaceable
 from dal.scoring.feature_cache import FeatureCache, takes_features
 from dal.scoring.initial_features import check_initial_features, initial_points
 from dal.scoring.limit import Limit, UnitOptions, number_limit
@@ -194,9 +194,8 @@ class ActiveLearner(Labels):
     def _choose(self, data: ImageData, candidates: Tensor, query_size: int, limit: Limit | None = None) -> Query:
         if self.acquisition.needs_pass and self._fitted_round is None:
             raise DalError("ask: expected fit() before the second ask(), got labels but no trained model.")
-        if data is not self.data and self.scoring.features_file and takes_external_features(self.acquisition):
-            expected = "null for images outside the training set, which have no row in the file"
-            raise bad_value("scoring.features_file", expected, self.scoring.features_file)
+        if data is not self.data:
+            check_replaceable(self.scoring.features_file, self.acquisition)
         reads_labeled = self.acquisition.uses_labeled_points or self.acquisition.learns_from_labels
         labeled = self.pool.labeled if reads_labeled else self.pool.labeled[:0]
         # With other data, cached features of the training set would only serve the labeled points.
@@ -213,11 +212,7 @@ class ActiveLearner(Labels):
 
         The best weights are kept. ``training.warm_start`` determines the initial weights.
         """
-        labeled, labels = self.data.trainable((self.pool.labeled, self.pool.labels(self.pool.labeled)))
-        if not len(labeled):
-            if self.pool.num_labeled:
-                raise bad_content("fit", "points labeled with a class", f"{self.pool.num_labeled} that belong to none")
-            raise DalError("fit: expected labeled points, got none. Call ask() and tell() first.")
+        labeled, labels = self.trainable()
         result = fit_round(
             self.setup,
             self.seen(self.data),

@@ -163,7 +163,7 @@ def _model(head="head", **options):
 
     from dal.models.adapt import AdaptedModel
 
-    return AdaptedModel(TinyNet(**options), head)
+    return AdaptedModel(TinyNet(**options), head, task="segmentation")
 
 
 def test_metrics_of_ones_own_see_pixels_that_are_not_ignored():

@@ -54,7 +54,7 @@ def pixels(count, task, seed=0):
 def learner_of(task, acquisition):
     training = TrainingConfig(batch_size=8, min_updates=1, max_updates=6, check_every=3)
     torch.manual_seed(0)
-    model, trainer = AdaptedModel(Pixel(task), "head"), {"accelerator": "cpu"}
+    model, trainer = AdaptedModel(Pixel(task), "head", task=task.name), {"accelerator": "cpu"}
     return ActiveLearner(model, pixels(60, task), acquisition, training=training, trainer=trainer)
 
 

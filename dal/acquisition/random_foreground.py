@@ -64,6 +64,7 @@ class RandomForeground(AcquisitionFunction):
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("foreground",)
+    tasks: ClassVar[tuple[str, ...] | None] = ("classification", "segmentation")
 
     background: int = 0
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import PoolModel, Selection, Summary
+from dal.acquisition.search.draw_sums import DrawSums, PredictedSums
 from dal.acquisition.stochastic import Stochastic, stochastic_select
 from dal.errors import bad_value
 from dal.runtime.ranges import Range, share
@@ -125,6 +126,7 @@ class Stratified(Stochastic):
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("scores", "predicted")
+    tasks: ClassVar[tuple[str, ...] | None] = ("classification", "segmentation")
 
     score: str = "entropy"
     strata: float = 0.66
@@ -152,6 +154,10 @@ class Stratified(Stochastic):
         if outputs is None or len(outputs) != len(x):
             outputs = model.head(model.features(x))
         return summary | {"predicted": outputs.argmax(dim=1)}
+
+    def draw_sums(self) -> DrawSums | None:
+        sums = super().draw_sums()
+        return None if sums is None else PredictedSums(sums)
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         return stratified_select(

@@ -30,8 +30,7 @@ def costs_for(learner: ActiveLearner, campaign: CampaignConfig, has_people: bool
 
     Raises DalError if the cost of the campaign does not fit the data, the oracle, or the options of the learner.
     """
-    masks: Any = getattr(learner.data, "masks", None)
-    regions: Any = getattr(learner.data, "units", None)
+    masks = learner.data.masks
     learner.unit_options.check(learner.acquisition, campaign.cost)
     if campaign.cost != "units":
         if masks is None:
@@ -42,7 +41,7 @@ def costs_for(learner: ActiveLearner, campaign: CampaignConfig, has_people: bool
         if keeps_scores(learner.candidates):
             raise bad_value("campaign.cost", "units with candidates that keep scores", campaign.cost)
     model = click_model(campaign.clicks)
-    return None if masks is None else PoolCosts(masks, regions, model, campaign.click_seconds)
+    return None if masks is None else PoolCosts(masks, learner.data.units, model, campaign.click_seconds)
 
 
 def ask_within_budget(
@@ -66,6 +65,7 @@ def ask_within_budget(
         typical=1.0 if campaign.cost == "images" else None,
         units_per_image=costs.units_per_image,
         options=learner.unit_options,
+        click_model=costs.model if campaign.cost in ("clicks", "seconds") else None,
         allowed=_allowed(learner, campaign, costs),
     )
     query = learner.ask(learner.pool.num_unlabeled, limit)

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from dal.errors import DalError, bad_content, bad_value, reason
-
-IGNORED = 255
-"""The class of pixels that are left out."""
+from dal.tasks import IGNORED
 
 ClickModel = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Maps the number of classes, the border length and the number of pixels of units to their clicks."""

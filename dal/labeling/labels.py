@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from torch import Tensor
 
 from dal.data.images import ImageData
+from dal.errors import DalError, bad_content
 from dal.labeling.held_out import HeldOut
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.fold import Fold
@@ -62,6 +63,15 @@ class Labels:
     def is_fitted(self) -> bool:
         """Whether the model is trained on labels."""
         return self._fitted_round is not None
+
+    def trainable(self) -> tuple[Tensor, Tensor]:
+        """Return indices and labels of the points labeled with a class. Raises DalError if there are none."""
+        labeled, labels = self.data.trainable((self.pool.labeled, self.pool.labels(self.pool.labeled)))
+        if not len(labeled):
+            if self.pool.num_labeled:
+                raise bad_content("fit", "points labeled with a class", f"{self.pool.num_labeled} that belong to none")
+            raise DalError("fit: expected labeled points, got none. Call ask() and tell() first.")
+        return labeled, labels
 
     def tell(self, indices: Sequence[int], labels: Sequence[int]) -> None:
         """Record labels for points.

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from dal.costs.kinds import KINDS, cost_key
 from dal.costs.units import ClickModel, clicks, measure_units
+from dal.data.masks import MaskSource
+from dal.data.units import Units
 
 _BLOCK = 64  # masks in memory at a time
-
-
-class Masks(Protocol):
-    """Masks of images."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: Sequence[int]) -> Tensor:
-        """Return (B, H, W) class numbers, 255 for ignored pixels."""
-        ...
-
-
-class Regions(Protocol):
-    """The units of an image, in the order of their numbers."""
-
-    @property
-    def pixels(self) -> Tensor:
-        """(U,) int64 number of pixels of each unit."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def of_pixels(self, height: int, width: int) -> Tensor:
-        """Return the (H, W) int64 unit of each pixel."""
-        ...
 
 
 class PoolCosts:
@@ -53,10 +27,10 @@ class PoolCosts:
     - ``seconds``: the clicks times ``click_seconds``
     """
 
-    def __init__(self, masks: Masks, regions: Regions, model: ClickModel = clicks, click_seconds: float = 1.0) -> None:
-        self._masks, self._regions = masks, regions
+    def __init__(self, masks: MaskSource, units: Units, model: ClickModel = clicks, click_seconds: float = 1.0) -> None:
+        self._masks, self._units = masks, units
         self.model, self.click_seconds = model, click_seconds
-        self.units_per_image = len(regions)
+        self.units_per_image = len(units)
         self._clicks = torch.full((len(masks) * self.units_per_image,), torch.nan, dtype=torch.float64)
 
     def true(self, kind: str, points: Tensor, bought: Tensor) -> Tensor:
@@ -74,7 +48,7 @@ class PoolCosts:
         if kind == "images":
             return _opened(points // self.units_per_image, bought // self.units_per_image)
         if kind == "pixels":
-            return self._regions.pixels[points % self.units_per_image].double()
+            return self._units.pixels[points % self.units_per_image].double()
         if clicks is None:
             mean = float(self.clicks(bought).mean()) if len(bought) else 1.0
             clicks = torch.full((len(points),), mean, dtype=torch.float64)
@@ -85,7 +59,7 @@ class PoolCosts:
         unread = points[torch.isnan(self._clicks[points])]
         for images in torch.unique(unread // self.units_per_image).split(_BLOCK):
             masks = self._masks.batch(images.tolist())
-            of_pixels = self._regions.of_pixels(*masks.shape[1:])
+            of_pixels = self._units.of_pixels(*masks.shape[1:])
             found = measure_units(masks, of_pixels, self.units_per_image).clicks(self.model).cpu()
             self._clicks[images[:, None] * self.units_per_image + torch.arange(self.units_per_image)] = found
         return self._clicks[points]
@@ -117,14 +91,9 @@ class PoolCosts:
     def row(self, bought: Tensor) -> dict[str, float]:
         """Return the costs of these points for a row of the journal, such as ``cost_clicks``.
 
-        >>> class Whole:
-        ...     pixels = torch.tensor([4])
-        ...     __len__ = lambda self: 1
-        ...     of_pixels = lambda self, h, w: torch.zeros(h, w, dtype=torch.int64)
-        >>> class TwoMasks:
-        ...     __len__ = lambda self: 2
-        ...     batch = lambda self, indices: torch.tensor([[[0, 0], [0, 1]], [[2, 2], [2, 2]]])[indices]
-        >>> PoolCosts(TwoMasks(), Whole(), click_seconds=2.0).row(torch.tensor([1, 0]))
+        >>> from dal.data.masks import TensorMasks
+        >>> masks = TensorMasks(torch.tensor([[[0, 0], [0, 1]], [[2, 2], [2, 2]]], dtype=torch.uint8))
+        >>> PoolCosts(masks, Units(2, 2), click_seconds=2.0).row(torch.tensor([1, 0]))
         {'cost_units': 2, 'cost_images': 2, 'cost_pixels': 8, 'cost_clicks': 3.25, 'cost_seconds': 6.5}
         """
         found = {cost_key(kind): self.spent(kind, bought) for kind in KINDS}

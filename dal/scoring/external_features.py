@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction
 from dal.acquisition.search.rows import DiskRows, check_table
+from dal.errors import bad_value
 
 _ARGUMENT = "scoring.features_file"
 
@@ -18,6 +19,12 @@ def check_external_features(path: str, num_points: int) -> None:
 def takes_external_features(acquisition: AcquisitionFunction) -> bool:
     """Whether external features can replace those of the network."""
     return "features" in acquisition.keeps
+
+
+def check_replaceable(path: str | None, acquisition: AcquisitionFunction) -> None:
+    """Raise DalError if features of the file replace those of images outside the training set."""
+    if path and takes_external_features(acquisition):
+        raise bad_value(_ARGUMENT, "null for images outside the training set, which have no row in the file", path)
 
 
 def external_features(path: str, indices: Tensor) -> Tensor:

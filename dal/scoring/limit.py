@@ -11,15 +11,11 @@ from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, Selection
 from dal.acquisition.search.numbers import check_whole
-from dal.costs.units import fit_into_budget
+from dal.costs.units import ClickModel, fit_into_budget
 from dal.errors import bad_value
 
 Expected = Callable[[Tensor, Tensor | None], Tensor]
 """Maps (P,) points, and their (P,) expected clicks if a model predicts them, to costs in that order."""
-
-
-CLICKS = "clicks"
-"""The name of the rows of a pass that hold the expected clicks of units."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +61,8 @@ class Limit:
     """The cost of a unit if that does not depend on the others; None takes the mean of ``expected``."""
     units_per_image: int = 1
     options: UnitOptions = UnitOptions()
+    click_model: ClickModel | None = None
+    """Maps what is measured of predicted masks to clicks; None if ``expected`` reads no clicks."""
     allowed: Tensor | None = None
     """(N,) bool: the points that the query may take; None allows all."""
 

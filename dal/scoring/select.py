@@ -16,13 +16,15 @@ from dal.acquisition.base import AcquisitionFunction, ScoreFunction, Selection, 
 from dal.acquisition.search.flops import counted_work
 from dal.acquisition.search.rows import all_rows
 from dal.acquisition.search.shards import Shard
+from dal.costs.units import ClickModel
 from dal.data.images import ImageData
 from dal.errors import NonFiniteError, bad_content, bad_value
 from dal.models.adapted.scoring_model import NoHeadError, ScoringModel
 from dal.runtime.seeding import derive_seed, generator
+from dal.scoring.dense.predicted_clicks import CLICKS
 from dal.scoring.dense.unit_rows import UnitRows
 from dal.scoring.external_features import external_features, takes_external_features
-from dal.scoring.limit import CLICKS, Limit
+from dal.scoring.limit import Limit
 from dal.scoring.model_pass import Charge, ModelPass
 from dal.scoring.observer import PredictedClasses, Seen
 from dal.scoring.row_store import Kept, RowStore
@@ -78,7 +80,8 @@ def select_points(
             if acquisition.learns_from_labels:
                 acquisition = acquisition.with_labeled(seen, known.labels)
             counted = PredictedClasses() if passes.observer.counts_candidates else None
-            _, pool = reader.read(acquisition, candidates, pool_shard, counted)
+            clicks = None if limit is None else limit.click_model
+            _, pool = reader.read(acquisition, candidates, pool_shard, counted, clicks)
         passes.observer.seen = None if counted is None else _of_all(counted, pool_shard)
         if acquisition.uses_target_points and known.target_points is not None:
             shard = Shard.shared(len(known.target_points))
@@ -113,8 +116,9 @@ def _chosen(
     """Return the selection of all processes. ``rows`` are those of the candidates and of the labeled points."""
     pool, labeled = rows
     clicks = None
-    if limit is not None and CLICKS in pool:
+    if CLICKS in pool:
         clicks = shard.gather({CLICKS: pool[CLICKS]})[CLICKS].cpu()
+        pool = {name: part for name, part in pool.items() if name != CLICKS}
     if limit is not None and limit.options.per_cost:
         own = None if clicks is None else clicks[shard.span]
         pool = pool | {"scores": limit.per_cost(all_rows(pool["scores"]), points[shard.span], own)}
@@ -167,9 +171,17 @@ class _Reader:
         self._passes, self._seed = passes, seed
 
     def read(
-        self, function: AcquisitionFunction, points: Points, shard: Shard, counted: PredictedClasses | None = None
+        self,
+        function: AcquisitionFunction,
+        points: Points,
+        shard: Shard,
+        counted: PredictedClasses | None = None,
+        clicks: ClickModel | None = None,
     ) -> tuple[Kept, Kept]:
-        """Return the summary of this shard, and the same with external features. ``counted`` sees the pass."""
+        """Return the summary of this shard, and the same with external features. ``counted`` sees the pass.
+
+        With a click model, a summary that needs a pass also has the rows CLICKS.
+        """
         data, indices = points
         # A process with an empty shard reads one point to learn the shapes.
         share = indices[shard.span] if shard.size else indices[:1]
@@ -181,7 +193,13 @@ class _Reader:
         else:
             num_images = len(indices) if data.units_per_image == 1 else len(torch.unique(data.images_of(indices)))
             own = summarize_points(
-                self._passes, function, (data, share), seed=self._seed, num_images=num_images, counted=counted
+                self._passes,
+                function,
+                (data, share),
+                seed=self._seed,
+                num_images=num_images,
+                counted=counted,
+                clicks=clicks,
             )
         own = own if shard.size else {name: part[:0] for name, part in own.items()}
         return own, own if given is None else own | {"features": given[: shard.size]}
@@ -195,19 +213,21 @@ def summarize_points(
     seed: int = 0,
     num_images: int | None = None,
     counted: PredictedClasses | None = None,
+    clicks: ClickModel | None = None,
 ) -> Kept:
     """Return the summary that the acquisition function needs of these points.
 
     RowStore decides whether the rows are in main memory, on a GPU, or on disk. A function that needs no pass gets empty
     rows at no cost. The pass is charged to the phase ``score`` for ``num_images`` images, counted over all processes;
-    None counts those read by this process. ``counted`` counts the predicted classes.
+    None counts those read by this process. ``counted`` counts the predicted classes. With a click model, the summary
+    also has the rows CLICKS.
     """
     data, indices = points
     if not acquisition.needs_pass or not len(indices):
         return {name: torch.empty(len(indices), 0) for name in acquisition.keeps}
     config = passes.config
     # The labeled points may change what a function computes without changing its repr.
-    what = None if acquisition.learns_from_labels else (type(acquisition), repr(acquisition))
+    what = None if acquisition.learns_from_labels else (type(acquisition), repr(acquisition), clicks is None)
 
     def new_store(num_rows: int, device: torch.device) -> RowStore:
         return RowStore(num_rows, config.bytes_allowed, device, config.disk_folder)
@@ -219,7 +239,7 @@ def summarize_points(
 
     units = None
     if data.task.is_dense:
-        units = UnitRows(acquisition, data, indices, passes.pooling, config.tile_bytes)
+        units = UnitRows(acquisition, data, indices, passes.pooling, config.tile_bytes, clicks)
         indices = units.images
     reduce = units or (summarize if counted is None else counted.around(summarize))
     charge = Charge(what, num_images)

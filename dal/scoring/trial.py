@@ -21,7 +21,7 @@ from dal.models.dropout.draws import SameDrawsError, unseen_randomness
 from dal.models.dropout.mc_dropout import check_dropout
 from dal.models.ensemble import DeepEnsemble
 from dal.models.segmenter import Segmenter
-from dal.scoring.dense.sites import SiteRows
+from dal.scoring.dense.sites import SiteRows, SiteView
 
 TRIED_IMAGES = 3
 TRIED_DRAWS = 4
@@ -125,7 +125,7 @@ def _check_sites(view: ScoringModel, acquisition: AcquisitionFunction, x: torch.
     """Raise DalError if the function cannot read the sites of images."""
     if acquisition.needs_pass and not acquisition.needs_dropout:
         with suppress(NonFiniteError):  # the first query has trained weights
-            SiteRows(acquisition)(view, x)
+            SiteRows(acquisition)(SiteView(view, x))
 
 
 def _check_head(view: ScoringModel, acquisition: AcquisitionFunction, x: torch.Tensor) -> None:

@@ -8,7 +8,7 @@ from dal import ActiveLearner
 from dal.acquisition import Random
 from dal.data import ImageData, TensorSource
 from dal.data.masks import TensorMasks
-from dal.models.adapt import AdaptedModel
+from dal.models.adapt import adapt
 from dal.tasks import SEGMENTATION
 from dal.training import TrainingConfig
 
@@ -68,7 +68,7 @@ class TinyNet(pl.LightningModule):
 
 
 def tiny_model(**options):
-    return AdaptedModel(TinyNet(**options), "head")
+    return adapt(TinyNet(**options), "head", task="segmentation")
 
 
 def quick(**changes):

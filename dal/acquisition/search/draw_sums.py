@@ -43,6 +43,10 @@ class DrawSums(ABC):
     def scores(self) -> Tensor:
         """Return (N,) float64 scores of the draws so far."""
 
+    def summary(self) -> dict[str, Tensor]:
+        """Return the summary of the draws so far."""
+        return {"scores": self.scores()}
+
 
 class BALDSums(DrawSums):
     """Sums of probabilities and of entropies, for ``bald_scores``.
@@ -109,3 +113,25 @@ class VoteSums(DrawSums):
 
     def scores(self) -> Tensor:
         return 1 - self._sums.amax(dim=1) / self.num_draws
+
+
+class PredictedSums(DrawSums):
+    """Sums of another kind, with the class of the highest mean probability as ``predicted``."""
+
+    _probs: Tensor
+
+    def __init__(self, sums: DrawSums) -> None:
+        super().__init__()
+        self._sums = sums
+
+    def _add(self, weights: Tensor, total: Tensor, shifted: Tensor) -> None:
+        probs = weights / total
+        self._probs = probs if self.num_draws == 1 else self._probs.add_(probs)
+        self._sums.num_draws = self.num_draws
+        self._sums._add(weights, total, shifted)  # may change its arguments
+
+    def scores(self) -> Tensor:
+        return self._sums.scores()
+
+    def summary(self) -> dict[str, Tensor]:
+        return {"scores": self.scores(), "predicted": self._probs.argmax(dim=1)}

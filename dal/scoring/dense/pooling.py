@@ -15,6 +15,12 @@ _BLOCK_VALUES = 2**22
 
 POOLS = ("mean", "sum", "max", "top_k")
 
+_POOL_OF = {"predicted": "most"}
+"""The pool of tensors other than scores, by name, unless it is the mean."""
+
+_FILL = {"max": -torch.inf, "top_k": -torch.inf, "most": -1}
+"""What fills the row of a unit with fewer sites, unless it is 0."""
+
 
 @dataclass(frozen=True)
 class Pooling:
@@ -37,8 +43,8 @@ class Pooling:
 class UnitPool:
     """Pools the rows of the sites of a grid to the units of each image.
 
-    Scores are pooled as ``pooling`` says. Other tensors, such as features, become their mean. Means are computed in
-    float64.
+    Scores are pooled as ``pooling`` says. Predicted classes become the class of most sites, of several the smallest.
+    Other tensors, such as features, become their mean. Means are computed in float64.
 
     >>> pool = UnitPool(Units(2, 4, region_size=2), 2, 4, Pooling("max"))
     >>> pool({"scores": torch.arange(8.0)})["scores"].tolist()
@@ -58,7 +64,7 @@ class UnitPool:
         return {name: self._pooled(name, part.view(-1, self.num_sites, *part.shape[1:])) for name, part in rows.items()}
 
     def _pooled(self, name: str, part: Tensor) -> Tensor:
-        pool = self.pooling.pool if name == "scores" else "mean"
+        pool = self.pooling.pool if name == "scores" else _POOL_OF.get(name, "mean")
         # A few images at a time, because the sites of units are a copy.
         step = max(1, _BLOCK_VALUES // part[0].numel())
         return torch.cat([self._of_images(images, pool) for images in torch.split(part, step)])
@@ -71,8 +77,9 @@ class UnitPool:
         values = images[:, None] if self._is_whole else images[:, self.sites.to(device)]
         counts = self.counts.to(device).view(-1, *wide)
         if self._outside is not None:
-            least = -torch.inf if pool in ("max", "top_k") else 0
-            values = values.masked_fill(self._outside.to(device).view(*self._outside.shape, *wide), least)
+            values = values.masked_fill(self._outside.to(device).view(*self._outside.shape, *wide), _FILL.get(pool, 0))
+        if pool == "most":
+            return _most(values)
         if pool == "max":
             return values.amax(dim=2)
         if pool == "top_k":
@@ -84,6 +91,17 @@ class UnitPool:
         """Return the highest scores of (B, U, M), (B, U, K), with 0 where a unit has fewer."""
         best = values.topk(min(self.pooling.top_k, values.shape[2]), dim=2).values
         return best.masked_fill((torch.arange(best.shape[2]) >= self.counts[:, None]).to(best.device), 0)
+
+
+def _most(values: Tensor) -> Tensor:
+    """Return the most frequent class of (B, U, M) classes, (B, U). Those below 0 do not count."""
+    found = torch.zeros_like(values[:, :, 0])
+    most = torch.zeros_like(found)
+    for number in torch.unique(values[values >= 0]).tolist():
+        count = (values == number).sum(dim=2)
+        found[count > most] = number
+        most = count.maximum(most)
+    return found
 
 
 def _wide(values: Tensor) -> torch.dtype:

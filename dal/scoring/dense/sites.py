@@ -34,7 +34,7 @@ class SiteView:
     """
 
     def __init__(self, view: ScoringModel, x: Tensor) -> None:
-        self._view, self.x = view, x
+        self.view, self.x = view, x
         self._maps: tuple[Tensor, Tensor] | None = None
         self._drawn: Tensor | None = None
         self._own: tuple[Tensor, Tensor] | None = None
@@ -48,11 +48,11 @@ class SiteView:
     def head(self, features: Tensor) -> Tensor:
         if self._own is not None and features is self._own[0]:
             return self._own[1].float()
-        return self._view.head(features)
+        return self.view.head(features)
 
     def mc_log_probs(self, x: Tensor, num_draws: int) -> Tensor:
         if self._drawn is None or self._drawn.shape[1] != num_draws:
-            self._drawn = self._view.mc_log_probs(self.x, num_draws)
+            self._drawn = self.view.mc_log_probs(self.x, num_draws)
         images, lines = self.block
         part = self._drawn[images, :, :, lines].permute(0, 3, 4, 1, 2)
         return part.reshape(-1, *part.shape[3:])
@@ -60,7 +60,7 @@ class SiteView:
     def maps(self) -> tuple[Tensor, Tensor]:
         """Return features (B, D, h, w) and logits (B, C, h, w) of the images."""
         if self._maps is None:
-            self._maps = self._view.outputs(self.x)
+            self._maps = self.view.outputs(self.x)
         return self._maps
 
 
@@ -75,11 +75,11 @@ class SiteRows:
         self.function, self._budget = function, budget or DEFAULT_BYTES
         self._shape: torch.Size | None = None
 
-    def __call__(self, view: ScoringModel, x: Tensor) -> tuple[Summary, torch.Size]:
+    def __call__(self, sites: SiteView) -> tuple[Summary, torch.Size]:
         """Return tensors of B x h x w rows, and the size (h, w) of the grid."""
+        view, x = sites.view, sites.x
         num_draws = int(getattr(self.function, "num_draws", 0)) if self.function.needs_dropout else 0
         if not num_draws:
-            sites = SiteView(view, x)
             features, logits = sites.maps()
             grid, width = logits.shape[2:], features.shape[1] + logits.shape[1]
             return self._in_blocks(sites, len(x), grid, width), grid
@@ -91,7 +91,7 @@ class SiteRows:
             summary = self._in_sums(view, x, num_draws)
             if summary is not None:
                 return summary, grid
-        return self._in_blocks(SiteView(view, x), len(x), grid, num_draws * classes), grid
+        return self._in_blocks(sites, len(x), grid, num_draws * classes), grid
 
     def _block_bytes(self, x: Tensor) -> int:
         return min(_BLOCK_BYTES * (1 if x.device.type == "cpu" else _GPU_BLOCKS), self._budget // 16)
@@ -116,7 +116,8 @@ class SiteRows:
             for number, block in enumerate(blocks(len(x), grid, logits.shape[1], self._block_bytes(x))):
                 with _image_of_row(block, grid):
                     _sums_at(self.function, sums, number).add(rows_of(logits, block).float())
-        return {"scores": torch.cat([each.scores() for each in sums.values()])}
+        parts = [each.summary() for each in sums.values()]
+        return {name: torch.cat([part[name] for part in parts]) for name in self.function.keeps}
 
 
 def _sums_at(function: AcquisitionFunction, sums: dict[int, DrawSums], number: int) -> DrawSums:

@@ -7,10 +7,12 @@ from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, Summary
 from dal.acquisition.search.rows import all_rows
+from dal.costs.units import ClickModel
 from dal.data.images import ImageData
 from dal.models.adapted.scoring_model import ScoringModel
 from dal.scoring.dense.pooling import Pooling, UnitPool
-from dal.scoring.dense.sites import SiteRows, rows_of
+from dal.scoring.dense.predicted_clicks import CLICKS, predicted_clicks
+from dal.scoring.dense.sites import SiteRows, SiteView, rows_of
 from dal.scoring.observer import Following
 from dal.scoring.row_store import Kept
 
@@ -54,7 +56,8 @@ class UnitPass(Following):
 class UnitRows(UnitPass):
     """Summarizes units with an acquisition function that sees the sites of their images.
 
-    ``budget`` limits the bytes of the draws of a tile.
+    ``budget`` limits the bytes of the draws of a tile. With a click model, the rows CLICKS hold the clicks of the
+    predicted masks, which are those without dropout.
     """
 
     def __init__(
@@ -64,16 +67,21 @@ class UnitRows(UnitPass):
         points: Tensor,
         pooling: Pooling,
         budget: int | None = None,
+        clicks: ClickModel | None = None,
     ) -> None:
         super().__init__(data, points)
         self._sites, self._pooling = SiteRows(function, budget), pooling
+        self._clicks = clicks
         self._pool: UnitPool | None = None
 
     def __call__(self, view: ScoringModel, x: Tensor) -> Summary:
-        rows, grid = self._sites(view, x)
+        sites = SiteView(view, x)
+        rows, grid = self._sites(sites)
         if self._pool is None:
             self._pool = UnitPool(self.data.units, grid[0], grid[1], self._pooling)
         pooled = self._pool(rows)
+        if self._clicks is not None:
+            pooled[CLICKS] = predicted_clicks(sites.maps()[1], self.data.units, self._clicks)
         _, images, units = self.rows_in_tile()
         return {name: part[images.to(part.device), units.to(part.device)] for name, part in pooled.items()}
 

@@ -11,13 +11,13 @@ from dal.acquisition.mean_std import MeanSTD
 from dal.acquisition.registry import registry
 from dal.acquisition.variation_ratios import VariationRatios
 from dal.errors import NonFiniteError
-from dal.models.adapt import AdaptedModel
+from dal.models.adapt import adapt
 from dal.models.adapted.scoring_model import scoring_view
 from dal.models.dropout import mc_dropout
 from dal.scoring import ModelPass, ScoringConfig
 from dal.scoring.dense import sites
 from dal.scoring.dense.pooling import Pooling
-from dal.scoring.dense.sites import SiteRows, blocks
+from dal.scoring.dense.sites import SiteRows, SiteView, blocks
 from dal.scoring.measured import followed_logits, measured
 from dal.scoring.select import summarize_points
 from dal.tasks import SEGMENTATION
@@ -25,7 +25,7 @@ from dal.tasks import SEGMENTATION
 
 def network(**options):
     torch.manual_seed(0)
-    return AdaptedModel(TinyNet(**options), "head")
+    return adapt(TinyNet(**options), "head", task="segmentation")
 
 
 def rows(function, data, points=None, *, config=None, pooling=None, model=None):
@@ -77,7 +77,7 @@ def test_rows_of_sites_are_the_same_bits_in_any_block(monkeypatch):
     with scoring_view(model, is_dense=True) as view:
         for block in (2**24, 600, 8):
             monkeypatch.setattr(sites, "_BLOCK_BYTES", block)
-            seen.append(SiteRows(Entropy())(view, data.plain([0, 1, 2, 3]))[0]["scores"])
+            seen.append(SiteRows(Entropy())(SiteView(view, data.plain([0, 1, 2, 3])))[0]["scores"])
     assert torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[2])
 
 
@@ -105,7 +105,7 @@ def test_draws_that_are_summed_are_those_of_bald_scores():
         x = data.plain([0, 1])
         draws = torch.stack([logits.log_softmax(dim=1) for logits in view.each_draw(x, 5)], dim=1)
         expected = bald_scores(draws.permute(0, 3, 4, 1, 2).reshape(-1, 5, 3))
-        found, grid = SiteRows(BALD(5), budget=2**12)(view, x)
+        found, grid = SiteRows(BALD(5), budget=2**12)(SiteView(view, x))
     assert grid == (6, 6)
     torch.testing.assert_close(found["scores"], expected, rtol=0, atol=1e-7)
 
@@ -130,7 +130,7 @@ def test_a_score_that_is_not_finite_names_its_image():
     data = toy_mask_data(6, region_size=4)
     data.source.images[4] = 255
     torch.manual_seed(0)
-    model = AdaptedModel(Broken(), "head")
+    model = adapt(Broken(), "head", task="segmentation")
     with pytest.raises(NonFiniteError, match=r"for 'scene-04' \(index 4\)"):
         rows(Entropy(), data, model=_nan_at(model))
 
