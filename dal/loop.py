@@ -26,7 +26,7 @@ from dal.runtime.distributed import from_rank_zero, scoring_device
 from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import generator, isolated_rng
 from dal.scoring.arguments import candidates_for, check_acquisition, keeps_scores, target_points_for
-from dal.scoring.candidates import Candidates, Known, starting_features
+from dal.scoring.candidates import Candidates, Known, latest_scores, starting_features
 from dal.scoring.config import ScoringConfig
 from dal.scoring.dense.pooling import Pooling
 from dal.scoring.external_features import check_replaceable
@@ -163,9 +163,7 @@ class ActiveLearner(Labels):
         if not keeps_scores(self.candidates):
             return self._choose(self.data, candidates, query_size)
         ranked = self._choose(self.data, candidates, len(candidates))
-        unknown = torch.full((self.data.num_points,), torch.nan, dtype=torch.float64)
-        self.scores = unknown if self._scores_before is None else self._scores_before.clone()
-        self.scores[list(ranked)] = torch.tensor(ranked.scores, dtype=torch.float64)
+        self.scores = latest_scores(self._scores_before, ranked, self.data.num_points)
         return Query.of(self.data, ranked.indices[:query_size], ranked.scores[:query_size])
 
     def ask_initial(self, query_size: int) -> Query:

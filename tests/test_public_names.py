@@ -29,8 +29,8 @@ _ROOMS = [
 PUBLIC = ["dal", *(f"dal.{name}" for name in _ROOMS)]
 # Rooms of the program itself. Their commands are public, their Python names are not.
 PRIVATE = {"cli", "config", "reports", "runtime", "sweep"}
-# For authors of acquisition functions, data sets and click models: whole modules are public.
-MODULES = {"dal.errors", "dal.acquisition.base", "dal.costs.units", "dal.data.augment"}
+# For authors of acquisition functions, data sets, augmentations and click models: whole modules are public.
+MODULES = {"dal.errors", "dal.acquisition.base", "dal.costs.units", "dal.data.augment", "dal.data.augment_masks"}
 # Written by the reader of a guide.
 OWN = {"dal.acquisition.mc_entropy"}
 

@@ -65,6 +65,7 @@ RUN_ALONE = (
     "pd.read_json",
     "class CatOrDog",
     "import measure_units",
+    "class Scenes",
 )
 
 
@@ -283,6 +284,7 @@ def test_the_lines_that_stand_alone(monkeypatch, tmp_path, capsys):
         scopes[start] = {"learner": learner}
         exec(compile(block(start), "README.md", "exec"), scopes[start])
     tensors, dataset, *_ = scopes.values()
+    assert scopes["class Scenes"]["model"].is_dense
     assert len(set(tensors["farthest"].tolist())) == 5 and tensors["most_uncertain"].shape == (5,)
     assert (dataset["data"].labels >= 0).sum() == 50 and dataset["data"].ids[7] == "photo-7"
     assert told == [[1, -2]] and "0.5" in capsys.readouterr().out

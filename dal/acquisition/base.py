@@ -94,6 +94,9 @@ class AcquisitionFunction(ABC):
     Two names are special. "features" are (N, D) inputs of the last layer that serve to compare points. Features of
     another network can replace them; a function that keeps only "features" then does not read the pool. "inputs" are
     inputs of the last layer that must come from the trained network, such as a factor of its gradient.
+
+    For segmentation, a region has the pooled "scores" of its pixels, the most frequent class of "predicted" (N,) int64
+    classes, and the mean of any other tensor.
     """
 
     needs_pass: ClassVar[bool] = True

@@ -11,6 +11,7 @@ from torch import Tensor
 from dal.acquisition.search.numbers import MOST_POINTS, check_whole
 from dal.errors import bad_value
 from dal.labeling.pool import Pool
+from dal.labeling.query import Query
 from dal.scoring.candidates.base import Known, draw
 
 
@@ -56,3 +57,14 @@ class StaleCandidates:
         order = scores.sort(descending=True, stable=True).indices
         explored = draw(points[order[num_best:].sort().values], self.size - num_best, generator)
         return torch.cat([points[order[:num_best]], explored]).sort().values
+
+
+def latest_scores(before: Tensor | None, scored: Query, num_points: int) -> Tensor:
+    """Return the (N,) float64 last score of each point, NaN for points that were never scored.
+
+    >>> latest_scores(None, Query((2,), ("c",), (0.5,)), 3)
+    tensor([   nan,    nan, 0.5000], dtype=torch.float64)
+    """
+    scores = torch.full((num_points,), torch.nan, dtype=torch.float64) if before is None else before.clone()
+    scores[list(scored)] = torch.tensor(scored.scores, dtype=torch.float64)
+    return scores

@@ -33,6 +33,14 @@ def test_features_are_means_whatever_the_pool():
     assert found.tolist() == [[[2.5, -2.5], [8.5, -8.5], [6.0, -6.0], [6.0, -6.0]]]
 
 
+def test_the_predicted_class_of_a_unit_is_that_of_most_sites():
+    classes = torch.tensor([3, 5, 2, 5, 3, 2, 0, 1, 4])  # of the smaller units, two tie
+    pool = UnitPool(Units(3, 3, region_size=2), 3, 3, Pooling("max"))
+    assert pool({"predicted": classes})["predicted"].tolist() == [[3, 2, 0, 4]]
+    whole = UnitPool(Units(3, 3), 3, 3, Pooling())
+    assert whole({"predicted": torch.cat([classes, classes.clamp(min=5)])})["predicted"].tolist() == [[2], [5]]
+
+
 def test_negative_scores_are_not_raised_by_what_fills_smaller_regions():
     pool = UnitPool(Units(3, 3, region_size=2), 3, 3, Pooling("max"))
     assert pool({"scores": -SCORES})["scores"].tolist() == [[-1.0, -8.0, -5.0, -6.0]]

@@ -5,11 +5,12 @@ import torch
 from helpers.fakes import LargestTensor
 from helpers.toy_masks import TinyNet, toy_mask_data
 
-from dal.acquisition import BALD, CoreSet, Entropy, Margin
+from dal.acquisition import BALD, CoreSet, Entropy, Margin, Stratified
 from dal.acquisition.bald import bald_scores
 from dal.acquisition.mean_std import MeanSTD
 from dal.acquisition.registry import registry
 from dal.acquisition.variation_ratios import VariationRatios
+from dal.costs.units import clicks, measure_units
 from dal.errors import NonFiniteError
 from dal.models.adapt import adapt
 from dal.models.adapted.scoring_model import scoring_view
@@ -17,6 +18,7 @@ from dal.models.dropout import mc_dropout
 from dal.scoring import ModelPass, ScoringConfig
 from dal.scoring.dense import sites
 from dal.scoring.dense.pooling import Pooling
+from dal.scoring.dense.predicted_clicks import CLICKS
 from dal.scoring.dense.sites import SiteRows, SiteView, blocks
 from dal.scoring.measured import followed_logits, measured
 from dal.scoring.select import summarize_points
@@ -28,10 +30,10 @@ def network(**options):
     return adapt(TinyNet(**options), "head", task="segmentation")
 
 
-def rows(function, data, points=None, *, config=None, pooling=None, model=None):
+def rows(function, data, points=None, *, config=None, pooling=None, model=None, clicks=None):
     passes = ModelPass(model or network(), config or ScoringConfig(), pooling=pooling or Pooling())
     points = torch.arange(data.num_points) if points is None else points
-    return summarize_points(passes, function, (data, points), seed=3)
+    return summarize_points(passes, function, (data, points), seed=3, clicks=clicks)
 
 
 def test_a_region_scores_the_mean_of_its_pixels():
@@ -97,6 +99,40 @@ def test_sums_over_draws_are_the_scores_of_all_draws(function):
     summed = rows(function, data, model=model, config=ScoringConfig(memory_budget="64KiB"))["scores"]
     torch.testing.assert_close(summed, at_once, rtol=0, atol=1e-7)
     assert (summed.std() > 0 and not torch.equal(summed, at_once)) or isinstance(function, VariationRatios)
+
+
+def test_predicted_classes_of_summed_draws_are_those_of_all_draws():
+    data, model, function = toy_mask_data(5, size=6), network(), Stratified(score="bald", num_draws=6)
+    x = data.plain(range(5))
+    with scoring_view(model, seed=4, is_dense=True) as view:
+        at_once, _ = SiteRows(function)(SiteView(view, x))
+        summed, _ = SiteRows(function, budget=2**12)(SiteView(view, x))
+    assert torch.equal(summed["predicted"], at_once["predicted"]) and len(at_once["predicted"].unique()) > 1
+    torch.testing.assert_close(summed["scores"], at_once["scores"], rtol=0, atol=1e-7, check_dtype=False)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("function", [Entropy(), CoreSet(), BALD(3)])
+def test_expected_clicks_are_those_of_the_predicted_mask(function, stride):
+    data, model = toy_mask_data(4, size=6, region_size=4), network(stride=stride)
+    points = torch.tensor([9, 2, 14, 3])
+    found = rows(function, data, points, model=model, clicks=clicks, config=ScoringConfig(tile_size=3))
+    assert set(found) == {*function.keeps, CLICKS}
+    with torch.inference_mode():
+        masks = model.module.eval()(data.plain(range(4))).argmax(dim=1)
+    grid = masks.shape[1]
+    expected = measure_units(masks, data.units.of_pixels(grid, grid), 4, (6 / grid, 6 / grid)).clicks()
+    assert torch.equal(found[CLICKS], expected[points // 4, points % 4]) and len(found[CLICKS].unique()) > 1
+
+
+def test_the_pass_for_expected_clicks_of_draws_is_counted():
+    data, model, flops = toy_mask_data(4, size=6, region_size=3), network(), []
+    for function, given in ((Entropy(), None), (Entropy(), clicks), (BALD(3), None), (BALD(3), clicks)):
+        passes = ModelPass(model)
+        summarize_points(passes, function, (data, torch.arange(16)), clicks=given)
+        flops.append(passes.ledger.row()["flops_forward_score"])
+    plain, with_clicks, draws, draws_with_clicks = flops
+    assert plain == with_clicks and draws_with_clicks == draws + plain
 
 
 def test_draws_that_are_summed_are_those_of_bald_scores():
