@@ -7,7 +7,7 @@ import torch
 from helpers.toy_masks import mask_learner, quick, toy_mask_data
 
 from dal import run
-from dal.acquisition import Entropy, Random, RandomForeground, Stratified
+from dal.acquisition import Entropy, RandomForeground, Stratified
 from dal.costs.kinds import KINDS, cost_key
 from dal.labeling.oracle import DatasetOracle
 from dal.labeling.unit_costs import PoolCosts
@@ -68,15 +68,15 @@ def check_what_was_paid(learner, rows, budget=BUDGET):
 
 def test_a_campaign_of_clicks_that_is_killed_and_resumed_equals_one_that_is_not(tmp_path):
     options = UnitOptions(per_cost=True, max_per_image=3)
-    learner, expected = campaign(Entropy(), options=options)
+    learner, expected = campaign(Entropy(), options=options, budget=90)
     fingerprint = learner.data.fingerprint()
     for kill in (("test", 1), ("score", 1), ("train", 5)):
         with pytest.raises(Kill):
-            campaign(Entropy(), RunFolder(tmp_path, {}, fingerprint), kill, options)
-    resumed, rows = campaign(Entropy(), RunFolder(tmp_path, {}, fingerprint), options=options)
+            campaign(Entropy(), RunFolder(tmp_path, {}, fingerprint), kill, options, budget=90)
+    resumed, rows = campaign(Entropy(), RunFolder(tmp_path, {}, fingerprint), options=options, budget=90)
     assert counted(rows) == counted(expected) and len(rows) > 2
     assert resumed.pool.labeled.tolist() == learner.pool.labeled.tolist()
-    check_what_was_paid(resumed, rows)
+    check_what_was_paid(resumed, rows, 90)
     written = [json.loads(line) for line in (tmp_path / "rounds.jsonl").read_text().splitlines()]
     assert [row["cost_clicks"] for row in written] == [row["cost_clicks"] for row in expected]
     assert all(cost_key(kind) in row for kind in KINDS for row in written)
@@ -86,9 +86,8 @@ def test_a_campaign_of_clicks_that_is_killed_and_resumed_equals_one_that_is_not(
     ("acquisition", "scoring"),
     [
         (Stratified(), None),
-        (Stratified(score="bald", num_draws=3), ScoringConfig(memory_budget="8KiB")),
+        (Stratified(score="bald", num_draws=3), ScoringConfig(memory_budget="16KiB")),
         (RandomForeground(), None),
-        (Random(), None),
     ],
 )
 def test_functions_for_segmentation_buy_with_clicks(acquisition, scoring):
@@ -97,7 +96,7 @@ def test_functions_for_segmentation_buy_with_clicks(acquisition, scoring):
     check_what_was_paid(learner, rows)
 
 
-@pytest.mark.parametrize(("cost", "budget", "size"), [("pixels", 400, 80), ("images", 18, 4), ("seconds", 120, 30)])
+@pytest.mark.parametrize(("cost", "budget", "size"), [("pixels", 400, 80), ("seconds", 120, 30)])
 def test_regions_are_bought_with_other_costs(cost, budget, size):
     _, rows = campaign(Entropy(), cost=cost, budget=budget, query_size=size)
     spent = [row[cost_key(cost)] for row in rows]
