@@ -89,7 +89,8 @@ def test_it_has_the_environment_and_threads_that_it_is_given(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "THEIRS"} | {"OMP_NUM_THREADS": "2", "MINE": "yes"}
     os.environ["THEIRS"] = "no"
     try:
-        cell = Forked([*QUICK, "campaign.budget=20", f"acquisition={own}", f"run_dir={tmp_path}/run"], tmp_path / "log", environment)
+        overrides = [*QUICK, "campaign.budget=20", f"acquisition={own}", f"run_dir={tmp_path}/run"]
+        cell = Forked(overrides, tmp_path / "log", environment)
     finally:
         del os.environ["THEIRS"]
     assert ended(cell) == 0
