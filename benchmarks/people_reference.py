@@ -81,8 +81,13 @@ class Reference:
         return {one["person"] for one in self.present(index) if one["kind"] != "skip"}
 
     def decision(self, index: int) -> Decision:
-        """Return the most frequent label or none, of equals the first. Otherwise unreadable, unsure or open."""
+        """Return the most frequent label or none, of equals the first. Otherwise unreadable, unsure or open.
+
+        If dal itself says that an image is unreadable, it is.
+        """
         present = self.present(index)
+        if any(one["person"] == "dal" and one["kind"] == "unreadable" for one in present):
+            return "unreadable", None
         votes: list[Decision] = [
             (one["kind"], self.merged(one["number"])) for one in present if one["kind"] in ("label", "none")
         ]

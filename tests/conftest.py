@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+from pathlib import Path
 
 # Two test processes with a thread a core each would wait for one another most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,6 +14,49 @@ from helpers.toys import toy_data, toy_model
 from hydra.core.config_store import ConfigStore
 
 from dal.training import TrainingConfig
+
+TESTS = Path(__file__).parent
+SLOW_FILES = (
+    "test_readme.py",
+    "campaign/test_people.py",
+    "sweep/test_forked.py",
+    "sweep/test_command.py",
+    "runs/test_kill.py",
+    "cli/test_own_function.py",
+    "cli/test_label.py",
+    "config/test_option_properties.py",
+    "labeling/people/page/test_browser.py",
+    "campaign/test_diagnosed.py",
+    "tasks/test_multi_label.py",
+    "cli/test_main.py",
+    "test_benchmark_people_commands.py",
+    "test_benchmark_cases.py",
+    "training/test_frozen_campaigns.py",
+)
+"""Files that take many seconds. They start first, so that no process is left with one of them at the end."""
+
+
+def pytest_configure(config):
+    if missing := [name for name in SLOW_FILES if not (TESTS / name).is_file()]:
+        raise pytest.UsageError(f"SLOW_FILES in tests/conftest.py: expected files below tests, got {missing}.")
+    # pytest-xdist starts the files with most tests first. Most slow files have few.
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    ranks = {TESTS / name: rank for rank, name in enumerate(SLOW_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+def pytest_collection_finish(session):
+    """Full collections pass over the imported libraries and the collected tests, which live to the end.
+
+    Python makes fewer full collections the more objects it knows. The threshold keeps them as rare as before.
+    """
+    gc.collect()
+    gc.freeze()
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, 40)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,7 @@
 """Every case of the benchmarks of speed, memory and growth runs at a small size, from the command to the README."""
 
 import dataclasses
+import gc
 import importlib
 import sys
 from argparse import Namespace
@@ -19,6 +20,8 @@ def _small(monkeypatch, tmp_path):
     use_small_fashion(monkeypatch, tmp_path / "cache")
     # Compilation takes many seconds, and tests of scoring cover it.
     monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    # A collection before each measurement takes longer than the work of a small case.
+    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 def run(monkeypatch, script, *arguments):

@@ -6,7 +6,9 @@ import json
 import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import psutil
 import pytest
 from helpers import processes
 from helpers.processes import wait_for
@@ -81,8 +83,15 @@ def test_killed_and_interrupted_and_started_again_it_ends_the_same(undisturbed, 
     command = ["run", "--multirun", *GRID, target(tmp_path)]
     with processes.Process(["-m", "dal", *command]) as process:
         wait_for(lambda: (tmp_path / "random" / "5" / "rounds.jsonl").exists())
+        started = psutil.Process(process.pid).children(recursive=True)
+        (server,) = [one for one in started if one.children()]
+        threads = [(task / "comm").read_text().strip() for task in Path(f"/proc/{server.pid}/task").iterdir()]
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
+    # What a thread holds when a process is forked is held for ever there. jemalloc, in pyarrow, handles forks.
+    assert len([name for name in threads if name != "jemalloc_bg_thd"]) == 1
+    # The fork server and its cell end with the sweep.
+    wait_for(lambda: not any(one.is_running() for one in started))
     cells = expand([*GRID, target(tmp_path)])
     # What was at work ends by itself, and leaves a folder that nobody holds.
     wait_for(
