@@ -16,6 +16,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torchvision
+from helpers.toy_masks import TinyNet, toy_scenes
 from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -54,6 +55,7 @@ RUN_IN_A_COPY = (
     "# tests/acquisition/test_mc_entropy.py",
     "# dal/data/sets/my_images.py",
 )
+RUN_WITH_MASKS = ("from my_masks import",)
 RUN_WITH_METRICS = ("metrics=metrics",)
 RUN_WITH_PEOPLE = ("import Answers", "import People")
 RUN_WITH_LOGGERS = ("import CSVLogger, MLFlowLogger",)
@@ -120,7 +122,8 @@ class Logging(MyModule):
 
 
 def test_every_block_of_python_is_run_by_a_test():
-    starts = [*RUN_IN_A_PROJECT, *RUN_IN_A_COPY, *RUN_ALONE, *RUN_WITH_LOGGERS, *RUN_WITH_METRICS, *RUN_WITH_PEOPLE]
+    starts = [*RUN_IN_A_PROJECT, *RUN_IN_A_COPY, *RUN_ALONE, *RUN_WITH_LOGGERS, *RUN_WITH_MASKS, *RUN_WITH_METRICS]
+    starts += RUN_WITH_PEOPLE
     assert sorted(block(start) for start in starts) == sorted(b for _, b in blocks("python"))
 
 
@@ -144,6 +147,19 @@ def test_the_lines_for_a_project_of_ones_own(monkeypatch, capsys, tmp_path):
     assert scope["rows"][-1]["num_labeled"] == 60 and (tmp_path / "runs" / "mine" / "selections.csv").exists()
     assert read_run(tmp_path / "runs" / "mine").label == "badge"
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["20", "40", "60", "80", "100"]
+
+
+def test_the_lines_for_masks_of_ones_own(monkeypatch, capsys):
+    project = types.ModuleType("my_masks")
+    images, masks = toy_scenes(24)
+    project.MyModule, project.test_set = TinyNet, TensorDataset(images[20:] / 255, masks[20:])
+    project.train_set = TensorDataset(images[:20] / 255, masks[:20])
+    monkeypatch.setitem(sys.modules, "my_masks", project)
+    code = block(RUN_WITH_MASKS[0]).replace("seed=1)", "seed=1, training=quick)")
+    exec(compile(code, "README.md", "exec"), {"quick": TrainingConfig(max_updates=2, min_updates=1)})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines] == ["20", "30", "40"] and all(0 < float(line[1]) < 1 for line in lines)
+    assert 0 < float(lines[0][2]) < float(lines[2][2])
 
 
 def test_the_metrics_of_the_training_guide(monkeypatch, capsys):

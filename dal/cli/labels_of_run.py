@@ -43,7 +43,7 @@ def load_run(path: Path, what: str) -> RunToTrain:
     test set, for damaged files, and for other data. ``what`` is compared on the test set.
     """
     built = build(config_to_rank(path, []))
-    splits = load_for_run(built.data, path)
+    splits = load_for_run(built, path)
     records = read_run_folder(path, splits.fingerprint())
     if not records.rows:
         raise DalError(f"run: {str(path)!r} has no trained round yet. Wait for it, or resume it with dal run.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dal.campaign.people_state import restore_with_people
-from dal.cli.run_data import load_for_run
+from dal.cli.run_data import load_for_run, unit_word
 from dal.cli.terminal import CampaignProgress
 from dal.config.saved_run import config_to_rank
 from dal.config.schema import build
@@ -56,7 +56,7 @@ def rank_command(
     name = config["acquisition"]["name"]
     target = user_path(output) if output else path / ranking_file(name)
     file = output_file(target)  # before the slow part
-    train = load_for_run(built.data, path).train
+    train = load_for_run(built, path).train
     records = read_run_folder(path, train.fingerprint())
     if records.weights is None:
         raise DalError(f"run: {run!r} has no trained round yet. Wait for it, or resume it with dal run.")
@@ -78,7 +78,8 @@ def rank_command(
     with explained("output", target, "Choose another file with --output."):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, text.getvalue())
-    console.print(f"{len(ranking):,} images ranked by {name}. First: {', '.join(ranking.ids[:3])}.")
+    unit = unit_word(train, otherwise="images")
+    console.print(f"{len(ranking):,} {unit} ranked by {name}. First: {', '.join(ranking.ids[:3])}.")
     console.print(f"Ranking: {target}")
     return target
 

@@ -34,7 +34,7 @@ def replay_command(run: str, to: int | None = None) -> int:
     if not built.has_people:
         raise DalError(f"run: expected a run with oracle=people, got oracle=dataset in {run!r}. Run it again instead.")
     built = replace(built, run_dir=str(path), trainer=with_objects(built.trainer))
-    splits = load_for_run(built.data, path)
+    splits = load_for_run(built, path)
     records = read_run_folder(path, splits.fingerprint())
     if to is not None and not 0 <= to < len(records.rows):
         raise bad_value("--to", f"a finished round from 0 to {len(records.rows) - 1}", to)

@@ -21,7 +21,7 @@ from rich.text import Text
 from dal.campaign import run
 from dal.cli.failures import explanation
 from dal.cli.flags import check_package, one_sentence, parse_flags
-from dal.cli.run_data import load_for_run
+from dal.cli.run_data import load_for_run, unit_word
 from dal.cli.terminal import CampaignProgress, change_sentence, closing_table, round_line
 from dal.config.folder import config_folder
 from dal.config.overrides import check_overrides, compose, quoted, under_current_keys, with_own_files
@@ -29,6 +29,7 @@ from dal.config.schema import ROOT_NAME, Built, build, register
 from dal.config.trainer import with_objects
 from dal.config.trusted_files import remember
 from dal.config.values.resolve import resolve
+from dal.costs.kinds import KINDS
 from dal.costs.prices import PricesConfig
 from dal.data.images import ImageSplits
 from dal.errors import DalError, bad_content, bad_value
@@ -133,14 +134,20 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
     if "file" in config["acquisition"]:
         remember(config["acquisition"]["file"])
     check_trainer_options(built.trainer)
-    splits = load_for_run(built.data, Path(built.run_dir))
-    with CampaignProgress(console, built.campaign.budget) as progress, ExitStack() as until_done, termination():
+    splits = load_for_run(built, Path(built.run_dir))
+    cost, unit = built.campaign.cost, unit_word(splits.train)
+    counted = unit if cost == "units" else KINDS[cost].plural
+    with (
+        CampaignProgress(console, built.campaign.budget, counted) as progress,
+        ExitStack() as until_done,
+        termination(),
+    ):
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits, progress)
         metric = splits.train.task.primary_metric
 
         def on_round(row: Round) -> None:
-            console.print(round_line(row, metric))
-            progress.labels(row["labels_bought"])
+            console.print(round_line(row, metric, unit))
+            progress.labels(row.spent(cost))
 
         def open_folder() -> RunFolder:
             if built.model.final_backbone is not None:
@@ -167,7 +174,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         final = _final_model(built, learner, splits)
     if is_rank_zero():
         path = Path(built.run_dir)
-        _close(console, path, rows, final, built.prices, metric)
+        _close(console, path, rows, final, built.prices, metric, unit)
         if overrides is not None:
             _advise(console, config, path, overrides)
     return rows
@@ -197,7 +204,9 @@ def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, 
     bought = config["campaign"]["test_size"]
     tested = "no test set" if test is None else f"{len(test):,} test images"
     tested = f"{bought:,} of them for the test set" if bought else tested
-    about = f" on {config['data']['name']}: {len(train):,} images in the pool, {tested}, {_names(train.classes)}"
+    size = f" in {train.num_points:,} regions" if train.units_per_image > 1 else ""
+    pool = f"{len(train):,} images{size} in the pool"
+    about = f" on {config['data']['name']}: {pool}, {tested}, {_names(train.classes)}"
     console.print(Text.assemble((config["acquisition"]["name"], "bold"), visible(about)))
     if train.task.name != CLASSIFICATION.name and config.get("diagnosis", {}).get("record", True):
         console.print(f"Nothing is recorded for diagnosis, because images have {train.task.labels_in_words}.")
@@ -240,16 +249,17 @@ def _close(
     final: Round | None,
     prices: PricesConfig,
     metric: str,
+    unit: str,
 ) -> None:
     last, key = rows[-1], on_test(metric)
     console.print(f"\nDone, because {why_stopped(last['campaign_stopped'])}.")
     tested = [row for row in rows if key in row]
     if len(tested) > 1:
-        console.print(f"{change_sentence(tested[0], tested[-1], metric)}\n")
+        console.print(f"{change_sentence(tested[0], tested[-1], metric, unit)}\n")
     elif not tested:
         console.print(f"The {in_words(metric)} is not known, because the run has no test set.\n")
     # The costs of a campaign include those of its final model.
-    console.print(closing_table(rows if final is None else [*rows, final], prices))
+    console.print(closing_table(rows if final is None else [*rows, final], prices, unit))
     files = ": rounds.jsonl, selections.csv, config.yaml, tensorboard."
     console.print(Text.assemble("\nResults are in ", (visible(str(path)), "bold"), files))
     if key in last:

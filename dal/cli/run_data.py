@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dal.config.schema import Built
 from dal.data import load
-from dal.data.images import ImageSplits
-from dal.data.sets.config import DataConfig
+from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.unlabeled_folder import UnlabeledFolder
 from dal.labeling.people.start import first_images
 
 
-def load_for_run(data: DataConfig, run: Path) -> ImageSplits:
-    """Load a data set. A folder that people label has the images with which the run started.
+def load_for_run(built: Built, run: Path) -> ImageSplits:
+    """Load the data set of a run, whose points are its units.
+
+    A folder that people label has the images with which the run started.
 
     Raises DalError as load() does, and for a damaged run folder.
     """
+    data = built.data
     if isinstance(data, UnlabeledFolder):
         data = data.starting_with(first_images(run, data.root))
-    return load(data)
+    return built.with_units(load(data))
+
+
+def unit_word(data: ImageData, otherwise: str = "labels") -> str:
+    """Return what a campaign on this data buys, in the plural."""
+    return "regions" if data.units_per_image > 1 else otherwise

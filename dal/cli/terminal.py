@@ -22,10 +22,10 @@ _UNITS = {"train": "updates", "score": "images scored", "test": "images tested",
 class CampaignProgress:
     """Shows progress bars for the labels bought and the current phase.
 
-    Can be used as the loop's ``on_progress``.
+    Can be used as the loop's ``on_progress``. ``unit`` is what the budget counts.
     """
 
-    def __init__(self, console: Console, budget: int | None = None) -> None:
+    def __init__(self, console: Console, budget: int | None = None, unit: str = "labels") -> None:
         self._bars = Progress(
             TextColumn("{task.description:<18}", markup=False),
             BarColumn(bar_width=30),
@@ -37,7 +37,7 @@ class CampaignProgress:
             disable=not console.is_terminal,
             refresh_per_second=5,
         )
-        self._labels = self._bars.add_task("labels", total=budget, unit="labels bought", visible=budget is not None)
+        self._labels = self._bars.add_task("labels", total=budget, unit=f"{unit} bought", visible=budget is not None)
         self._phase: tuple[str, TaskID] | None = None
         self._done = 0
 
@@ -56,15 +56,16 @@ class CampaignProgress:
         self._done = done
         self._bars.update(self._phase[1], completed=done)
 
-    def labels(self, bought: int) -> None:
-        """Update the bar of the labels bought."""
-        self._bars.update(self._labels, completed=bought)
+    def labels(self, bought: float) -> None:
+        """Update the bar of what the labels cost."""
+        self._bars.update(self._labels, completed=int(bought))
 
 
-def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
+def round_line(row: Round, metric: str = PRIMARY_METRIC, unit: str = "labels") -> str:
     """Return a summary of a round in at most 80 columns.
 
-    The FLOPs exclude the test pass. An accuracy on a test set that people labeled has its 95 % interval.
+    The FLOPs exclude the test pass. An accuracy on a test set that people labeled has its 95 % interval. ``unit`` is
+    what is bought.
 
     >>> row = {"round": 2, "labels_bought": 60, "updates": 300, "test_accuracy": 0.9123, "seconds_train": 1.0}
     >>> round_line(Round(row, seconds_score=0.25, flops_forward_train=10**12))
@@ -76,11 +77,11 @@ def round_line(row: Round, metric: str = PRIMARY_METRIC) -> str:
     if interval is not None:
         tested = f"  test {100 * row[on_test(metric)]:4.1f} % ({in_percent(interval)})"
     flops = f"  {human(row.method.total_flops, digits=2) + 'FLOP':>9}" if row.counts_flops else ""
-    counts = f"round {row.round:3d} {row.labels_bought:6d} labels{tested}  {row.updates:5d} updates"
+    counts = f"round {row.round:3d} {row.labels_bought:6d} {unit}{tested}  {row.updates:5d} updates"
     return f"{counts}{flops}  {_seconds(row.cost().seconds):>5} s"
 
 
-def change_sentence(first: Round, last: Round, metric: str = PRIMARY_METRIC) -> str:
+def change_sentence(first: Round, last: Round, metric: str = PRIMARY_METRIC, unit: str = "labels") -> str:
     """Return a sentence about the metric of two rounds on the test set.
 
     On a test set that people labeled, it contains the 95 % interval of each accuracy.
@@ -93,7 +94,7 @@ def change_sentence(first: Round, last: Round, metric: str = PRIMARY_METRIC) -> 
     verb = "rose" if last[key] > first[key] else "did not rise: it changed"
     one, other = (_with_interval(row, metric) for row in (first, last))
     sentence = (
-        f"Test {in_words(metric)} {verb} from {one} with {first.labels_bought:,} labels to {other} with "
+        f"Test {in_words(metric)} {verb} from {one} with {first.labels_bought:,} {unit} to {other} with "
         f"{last.labels_bought:,}."
     )
     if last.test_interval(metric) is None:
@@ -106,13 +107,13 @@ def _with_interval(row: Round, metric: str) -> str:
     return f"{row[on_test(metric)]:.1%}" + ("" if interval is None else f" ({in_percent(interval)})")
 
 
-def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> Table:
+def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None, unit: str = "labels") -> Table:
     """Return a table of all costs, with one line per phase.
 
     The last lines are totals with and without testing. The time of people has its own line and is not part of the
     seconds, which are wall time. ``rows`` are the rows of the journal, at least one. The
     table shows FLOPs if all rows count them, energy if it was measured, and money if ``prices`` has a price. It omits
-    phases without costs. Seconds are wall time, and money is summed over all devices.
+    phases without costs. ``unit`` is what is bought. Seconds are wall time, and money is summed over all devices.
     """
     prices = prices or PricesConfig()
     columns = {
@@ -125,7 +126,7 @@ def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> 
     whole = _sum(costs)
     shown = {"flops": all(row.counts_flops for row in rows), "energy": bool(whole.joules), "money": prices.known}
     columns = {name: title for name, title in columns.items() if shown.get(name, True)}
-    table = _table(columns)
+    table = _table(columns, unit)
 
     def add(name: str, phases: Collection[str], labels: int = 0, updates: int = 0, people: float = 0) -> None:
         total = _sum(costs, phases)
@@ -163,7 +164,7 @@ def closing_table(rows: Sequence[Round], prices: PricesConfig | None = None) -> 
     return table
 
 
-def _table(columns: Mapping[str, str]) -> Table:
+def _table(columns: Mapping[str, str], unit: str) -> Table:
     table = Table(
         title="What it cost",
         title_justify="left",
@@ -174,7 +175,7 @@ def _table(columns: Mapping[str, str]) -> Table:
         padding=(0, len(columns) < 4),  # four or more columns fit 80 characters only without padding
     )
     table.add_column("", no_wrap=True)
-    for title in ("labels", "updates", "images\nforward", "images\nbackward", *columns.values()):
+    for title in (unit, "updates", "images\nforward", "images\nbackward", *columns.values()):
         table.add_column(title, justify="right", no_wrap=True)
     return table
 

@@ -15,6 +15,7 @@ from dal.acquisition.base import AcquisitionFunction
 from dal.acquisition.own_file import file_digest, load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
 from dal.config.trainer import trainer_defaults
+from dal.config.unit_settings import CampaignSettings, UnitSettings, unit_fields
 from dal.config.values.home import expand_home
 from dal.costs.prices import PricesConfig
 from dal.data.images import ImageSplits
@@ -73,7 +74,7 @@ class RunConfig:
     candidates: CandidatesConfig = field(default_factory=CandidatesConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
-    campaign: CampaignConfig = field(default_factory=CampaignConfig)
+    campaign: CampaignSettings = field(default_factory=CampaignSettings)
     oracle: OracleConfig = field(default_factory=OracleConfig)
     prices: PricesConfig = field(default_factory=PricesConfig)
     diagnosis: DiagnosisConfig = field(default_factory=DiagnosisConfig)
@@ -91,7 +92,7 @@ def register() -> None:
     options: dict[str, Mapping[str, type[Any]]] = {"data": data_sets(), "acquisition": acquisition_functions()}
     for group, found in options.items():
         for name, cls in found.items():
-            store.store(group=group, name=name, node=option_type(name, cls))
+            store.store(group=group, name=name, node=option_type(name, cls, more=_shared(group, cls)))
 
 
 def register_own_file(path: str) -> str:
@@ -104,15 +105,20 @@ def register_own_file(path: str) -> str:
     clash = {"name", "file", "digest"} & {f.name for f in fields(own.cls)}
     if clash:
         raise bad_value("acquisition", "no field called name, file or digest", min(clash))
-    node = option_type(own.name, own.cls, file=own.path, digest=own.digest)
+    more = unit_fields(own.cls)
+    node = option_type(own.name, own.cls, more=more, file=own.path, digest=own.digest)
     ConfigStore.instance().store(group="acquisition", name=own.name, node=node)
     return own.name
 
 
-def option_type(name: str, cls: type[Any], **facts: str) -> type[Any]:
-    """Return a copy of dataclass ``cls`` with extra fields in front.
+def _shared(group: str, cls: type[Any]) -> list[tuple[str, Any, Any]]:
+    return unit_fields(cls) if group == "acquisition" else []
 
-    The extra fields are ``name``, its name on the command line, and ``facts``.
+
+def option_type(name: str, cls: type[Any], *, more: Sequence[tuple[str, Any, Any]] = (), **facts: str) -> type[Any]:
+    """Return a copy of dataclass ``cls`` with extra fields.
+
+    Those in front are ``name``, its name on the command line, and ``facts``. ``more`` come last.
     """
     members: list[Any] = [(key, str, field(default=value)) for key, value in {"name": name, **facts}.items()]
     for f in (f for f in fields(cls) if f.init):
@@ -120,6 +126,7 @@ def option_type(name: str, cls: type[Any], **facts: str) -> type[Any]:
             {"default": f.default} if f.default is not NO_DEFAULT else {"default_factory": f.default_factory}
         )
         members.append((f.name, f.type, field(**default)))
+    members += more
     made = make_dataclass(f"{cls.__name__}Option", members)
     made.__module__ = cls.__module__  # the module in which names in the field types are resolved
     return made
@@ -142,12 +149,19 @@ class Built:
     prices: PricesConfig
     diagnosis: DiagnosisConfig
     trainer: dict[str, Any]
+    units: UnitSettings
+
+    def with_units(self, splits: ImageSplits) -> ImageSplits:
+        """Return the images with the points that the campaign buys."""
+        return splits if self.units.unit == "region" else splits._replace(train=splits.train.whole())
 
     def learner(self, splits: ImageSplits, on_progress: OnProgress = silent) -> ActiveLearner:
-        """Return the learner. Raises DalError if ``candidates`` does not fit."""
+        """Return the learner. Raises DalError if ``candidates`` or settings of units do not fit."""
         train, candidates = splits.train, self.candidates.build()
+        self.units.check_task(train.task)
         answerable = len(train) if self.has_people else int(train.task.answerable(train.labels).sum())
-        candidates.check(len(train), largest_query(self.campaign, answerable))
+        answerable *= train.units_per_image
+        candidates.check(train.num_points, largest_query(self.campaign, answerable))
 
         def new_model() -> BaseModule:
             return self.model.build(train.image_shape, train.num_classes, train.task, train.statistics)
@@ -161,6 +175,8 @@ class Built:
             scoring=self.scoring,
             trainer=self.trainer,
             initial=self.campaign.initial,
+            pooling=self.units.pooling,
+            unit_options=self.units.options,
             seed=self.seed,
             on_progress=on_progress,
         )
@@ -189,7 +205,7 @@ def build(config: Mapping[str, Any]) -> Built:
     >>> build({"acquisition": {"name": "bald", "num_draws": 10}, "data": {"name": "digits"}}).acquisition
     BALD(num_draws=10)
     """
-    known = {"benchmark", "compute", *(f.name for f in fields(Built))}
+    known = {f.name for f in fields(RunConfig)} - {"defaults"}
     for key in config:
         if key not in known:
             raise unknown_choice("config", known, key)
@@ -210,6 +226,9 @@ def build(config: Mapping[str, Any]) -> Built:
     if isinstance(data, UnlabeledFolder) and oracle.kind != "people":
         expected = "a data set with labels, or oracle=people for a folder that nobody has labeled"
         raise bad_value("data", expected, "unlabeled_folder")
+    campaign, unit = _campaign(config.get("campaign", {}))
+    acquisition, units = _acquisition(config["acquisition"], unit)
+    units.check_region(data.region_size)
     trainer = config.get("trainer", {})
     if not isinstance(trainer, Mapping):
         raise bad_value("trainer", "options by name", trainer)
@@ -218,34 +237,43 @@ def build(config: Mapping[str, Any]) -> Built:
         run_dir=run_dir,
         data=data,
         model=_section("model", ModelConfig, config.get("model", {})),
-        acquisition=_acquisition(config["acquisition"]),
+        acquisition=acquisition,
         candidates=_section("candidates", CandidatesConfig, config.get("candidates", {})),
         training=_section("training", TrainingConfig, config.get("training", {})),
         scoring=_section("scoring", ScoringConfig, config.get("scoring", {})),
-        campaign=_campaign(config.get("campaign", {})),
+        campaign=campaign,
         oracle=oracle,
         prices=_section("prices", PricesConfig, config.get("prices", {})),
         diagnosis=_section("diagnosis", DiagnosisConfig, config.get("diagnosis", {})),
         trainer=dict(trainer),
+        units=units,
     )
 
 
-def _campaign(values: Any) -> CampaignConfig:
-    """Return the campaign. Its metric is one of a task, because the command line adds no others."""
-    campaign: CampaignConfig = _section("campaign", CampaignConfig, values)
+def _campaign(values: Any) -> tuple[CampaignConfig, str]:
+    """Return the campaign and its unit. The metric is one of a task, because the command line adds no others."""
+    found: CampaignSettings = _section("campaign", CampaignSettings, values)
+    campaign = CampaignConfig(**{f.name: getattr(found, f.name) for f in fields(CampaignConfig)})
     if campaign.target_metric not in TARGET_METRICS:
         raise unknown_choice("campaign.target_metric", TARGET_METRICS, campaign.target_metric)
-    return campaign
+    return campaign, found.unit
 
 
-def _acquisition(chosen: Any) -> Any:
-    if not isinstance(chosen, Mapping) or "file" not in chosen:
-        return _named("acquisition", acquisition_functions(), chosen)
-    values = dict(chosen)
-    check_unchanged(chosen)
-    own = load_own_file(values.pop("file"))
-    values.pop("digest", None)
-    return _named("acquisition", {own.name: own.cls}, values)
+def _acquisition(chosen: Any, unit: str) -> tuple[Any, UnitSettings]:
+    """Return the acquisition function and the settings of units."""
+    options, values = acquisition_functions(), chosen
+    if isinstance(chosen, Mapping) and "file" in chosen:
+        values = dict(chosen)
+        check_unchanged(chosen)
+        own = load_own_file(values.pop("file"))
+        values.pop("digest", None)
+        options = {own.name: own.cls}
+    shared: dict[str, Any] = {}
+    if isinstance(values, Mapping) and values.get("name") in options:
+        names = [name for name, _, _ in unit_fields(options[values["name"]])]
+        shared = {key: value for key, value in values.items() if key in names}
+        values = {key: value for key, value in values.items() if key not in shared}
+    return _named("acquisition", options, values), UnitSettings.of(unit, shared)
 
 
 def check_unchanged(chosen: Mapping[str, Any]) -> None:

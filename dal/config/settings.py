@@ -116,6 +116,9 @@ def sections(overrides: Sequence[str] = ()) -> list[Section]:
         own = _own_function(name) if name.endswith(".py") else _classes("acquisition")[name]
         if own is not None and (found := fields_of(own)):
             made.append(section(f"Acquisition function {Path(name).stem}", "acquisition.", found))
+    taken = {setting.key for one in made for setting in one.settings}
+    shared = [f for f in fields_of(_shared_class()) if f"acquisition.{f.name}" not in taken]
+    made.append(section("Any acquisition function, for segmentation", "acquisition.", shared))
     for number, name in enumerate(groups["data"]):
         found = fields_of(_classes("data")[name])
         shared = [f for f in found if f.owner == "DataConfig"]
@@ -154,6 +157,12 @@ def _setting(key: str, field: Field, values: Mapping[str, tuple[Any, str]]) -> S
 def _schema_class(name: str) -> Source:
     found = find_class(_SCHEMA, name)
     assert found is not None, name
+    return found
+
+
+def _shared_class() -> Source:
+    found = find_class(PACKAGE / "config" / "unit_settings.py", "AcquisitionSettings")
+    assert found is not None
     return found
 
 

@@ -172,4 +172,4 @@ def in_words(metric: str) -> str:
     >>> in_words("mean_average_precision")
     'mean average precision'
     """
-    return metric.replace("_", " ")
+    return "mIoU" if metric == "miou" else metric.replace("_", " ")

@@ -40,10 +40,16 @@ FREE = WHEN_ASKED | {
 """Keys that cannot change a result, so they may differ on resume. A digest identifies a file."""
 
 ADDED = {
+    "acquisition.max_per_image": None,
+    "acquisition.per_cost": False,
+    "acquisition.pool": "mean",
+    "acquisition.top_k": 16,
     "campaign.click_seconds": 2.0,
     "campaign.clicks": None,
     "campaign.cost": "units",
     "campaign.test_size": 0,
+    "campaign.unit": "image",
+    "data.region_size": None,
     "model.class_weights": None,
     "oracle.kind": "dataset",
 }

@@ -14,6 +14,7 @@ from dal.config.overrides import _compose, compose
 from dal.config.schema import RunConfig, build
 from dal.config.settings import GROUPS, LAUNCHER, choices, chosen, sections
 from dal.config.trainer import trainer_defaults
+from dal.config.unit_settings import AcquisitionSettings
 from dal.data.sets.registry import registry as data_sets
 from dal.errors import DalError
 
@@ -62,6 +63,8 @@ def assert_as_composed(overrides):
 def test_settings_of_every_option_are_the_fields_of_its_class(group, name, cls):
     found = {key: s for key, s in settings([f"{group}={name}", "experiment=none"]).items() if key.startswith(group)}
     expected = {f"{group}.{f.name}": getattr(cls(), f.name) for f in fields(cls) if f.init}
+    if group == "acquisition":
+        expected |= {f"{group}.{f.name}": f.default for f in fields(AcquisitionSettings)}
     assert {key: setting.default for key, setting in found.items()} == expected
     assert {key: setting.value for key, setting in found.items()} == expected
 

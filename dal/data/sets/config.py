@@ -23,6 +23,7 @@ class DataConfig:
         "copy_noise": Range(0, 100),
         "outside_classes": whole(0, 10**6),
         "outside_size": whole(1, 10**9, null=True),
+        "region_size": whole(1, 2**20, null=True),
     }
 
     max_train: int | None = None
@@ -39,6 +40,8 @@ class DataConfig:
     """Data set whose training images join the pool as out-of-distribution images, such as cifar100; null adds none."""
     outside_size: int | None = None
     """Number of images from outside_from, drawn with a fixed seed; null takes all."""
+    region_size: int | None = None
+    """Side length in pixels of the regions that campaign.unit=region buys, for segmentation; null takes none."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "data.")

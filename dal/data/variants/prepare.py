@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dal.data.images import ImageSplits
 from dal.data.overlap import check_test_images
 from dal.data.sets.config import DataConfig
@@ -17,7 +19,8 @@ from dal.tasks.base import OUT_OF_CLASS
 def load(config: DataConfig) -> ImageSplits:
     """Read a data set and apply the variants of its configuration.
 
-    Variants apply in the order imbalance, subset, copies, out-of-distribution images.
+    Variants apply in the order imbalance, subset, copies, out-of-distribution images. With ``region_size``, the points
+    of the pool are regions of its images.
 
     Raises DalError if the images cannot be read, if a setting does not fit them, or if both sets are the same images. A
     warning names test images that are also training images.
@@ -47,6 +50,10 @@ def load(config: DataConfig) -> ImageSplits:
         train = add_out_of_distribution(train, other)
     elif config.outside_size is not None:
         raise bad_value("data.outside_size", "null without data.outside_from", config.outside_size)
+    if config.region_size is not None:
+        if not train.task.is_dense:
+            raise bad_value("data.region_size", f"null with {train.task.name} data", config.region_size)
+        train = replace(train, region_size=config.region_size)
     return ImageSplits(train, test)
 
 

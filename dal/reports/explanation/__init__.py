@@ -59,7 +59,7 @@ def explain(
     folder = output_folder(path, output)
     history = read_history(path)
     detected = all_detected(history)
-    facts = facts_of(read, no_images, notice(history, read.config, read.finished))
+    facts = facts_of(read, no_images, notice(history, read.config, read.finished, read.primary_metric))
     texts = {
         PAGE: page(history, detected, facts, images, live=live),
         "findings.csv": spreadsheet_csv(findings_table(detected)),

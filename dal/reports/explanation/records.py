@@ -7,10 +7,16 @@ from typing import Any
 
 from dal.analysis.diagnosis.history import NOT_WRITTEN, History
 from dal.analysis.diagnosis.words import listed, spans
+from dal.runs.round import PRIMARY_METRIC, in_words
 
 
-def notice(history: History, config: Mapping[str, Any], finished: bool) -> str:
+def notice(history: History, config: Mapping[str, Any], finished: bool, metric: str = PRIMARY_METRIC) -> str:
     """Return which rounds have no records, why, and what helps, or an empty text if all rounds have them."""
+    if metric != PRIMARY_METRIC and not history.has_records:
+        return (
+            f"dal explain diagnoses runs with one class per image: of this run, the page shows only what the journal "
+            f"has, such as the {in_words(metric)} by round."
+        )
     said = []
     if not history.has_records:
         said.append("No round of this run has records for diagnosis.")

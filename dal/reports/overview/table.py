@@ -53,7 +53,7 @@ def summary_table(summary: pd.DataFrame) -> Stack:
     costs = _FLOPS if summary["flops_train"].notna().any() else _SECONDS
     money = _MONEY if summary["money_total"].notna().any() else ""
     metric = " or ".join(map(in_words, summary["metric"].unique()))
-    caption = _CAPTION.format(title=metric.capitalize(), metric=metric)
+    caption = _CAPTION.format(title=metric[:1].upper() + metric[1:], metric=metric)
     if "num_test" in summary:
         caption += _BOUGHT
     return Stack(*tables, Text(f"{caption}{_COSTS}{costs}{money}", style="dim"))
