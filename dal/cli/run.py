@@ -21,7 +21,7 @@ from rich.text import Text
 from dal.campaign import run
 from dal.cli.failures import explanation
 from dal.cli.flags import check_package, one_sentence, parse_flags
-from dal.cli.run_data import load_for_run, unit_word
+from dal.cli.run_data import data_in_words, load_for_run, unit_word
 from dal.cli.terminal import CampaignProgress, change_sentence, closing_table, round_line
 from dal.config.folder import config_folder
 from dal.config.overrides import check_overrides, compose, quoted, under_current_keys, with_own_files
@@ -201,12 +201,7 @@ def _in_use(folder: RunFolder, console: Console) -> Iterator[None]:
 def _describe(console: Console, config: Mapping[str, Any], splits: ImageSplits, folder: RunFolder) -> None:
     """Describe the data on the console and in the folder."""
     train, test = splits
-    bought = config["campaign"]["test_size"]
-    tested = "no test set" if test is None else f"{len(test):,} test images"
-    tested = f"{bought:,} of them for the test set" if bought else tested
-    size = f" in {train.num_points:,} regions" if train.units_per_image > 1 else ""
-    pool = f"{len(train):,} images{size} in the pool"
-    about = f" on {config['data']['name']}: {pool}, {tested}, {_names(train.classes)}"
+    about = f" on {config['data']['name']}: {data_in_words(splits, config['campaign']['test_size'])}"
     console.print(Text.assemble((config["acquisition"]["name"], "bold"), visible(about)))
     if train.task.name != CLASSIFICATION.name and config.get("diagnosis", {}).get("record", True):
         console.print(f"Nothing is recorded for diagnosis, because images have {train.task.labels_in_words}.")
@@ -287,11 +282,6 @@ def _advise(console: Console, config: Mapping[str, Any], path: Path, overrides: 
     console.print("\nWhat to try next:")
     for command, what in advice.items():
         console.print(f"  {command:<{width}}   {what}")
-
-
-def _names(classes: Sequence[str]) -> str:
-    shown = ", ".join(classes[:10])
-    return f"{len(classes)} classes: {shown}{', ...' if len(classes) > 10 else ''}"
 
 
 def _with_hydra(overrides: list[str], flags: list[str]) -> int:

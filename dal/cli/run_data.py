@@ -27,3 +27,13 @@ def load_for_run(built: Built, run: Path) -> ImageSplits:
 def unit_word(data: ImageData, otherwise: str = "labels") -> str:
     """Return what a campaign on this data buys, in the plural."""
     return "regions" if data.units_per_image > 1 else otherwise
+
+
+def data_in_words(splits: ImageSplits, test_size: int) -> str:
+    """Return a description of the images. ``test_size`` is the size of the test set that is bought."""
+    train, test = splits
+    tested = "no test set" if test is None else f"{len(test):,} test images"
+    tested = f"{test_size:,} of them for the test set" if test_size else tested
+    regions = f" in {train.num_points:,} regions" if train.units_per_image > 1 else ""
+    names = f"{', '.join(train.classes[:10])}{', ...' if len(train.classes) > 10 else ''}"
+    return f"{len(train):,} images{regions} in the pool, {tested}, {len(train.classes)} classes: {names}"

@@ -92,7 +92,7 @@ def register() -> None:
     options: dict[str, Mapping[str, type[Any]]] = {"data": data_sets(), "acquisition": acquisition_functions()}
     for group, found in options.items():
         for name, cls in found.items():
-            store.store(group=group, name=name, node=option_type(name, cls, more=_shared(group, cls)))
+            store.store(group=group, name=name, node=option_type(name, cls))
 
 
 def register_own_file(path: str) -> str:
@@ -105,20 +105,15 @@ def register_own_file(path: str) -> str:
     clash = {"name", "file", "digest"} & {f.name for f in fields(own.cls)}
     if clash:
         raise bad_value("acquisition", "no field called name, file or digest", min(clash))
-    more = unit_fields(own.cls)
-    node = option_type(own.name, own.cls, more=more, file=own.path, digest=own.digest)
+    node = option_type(own.name, own.cls, file=own.path, digest=own.digest)
     ConfigStore.instance().store(group="acquisition", name=own.name, node=node)
     return own.name
 
 
-def _shared(group: str, cls: type[Any]) -> list[tuple[str, Any, Any]]:
-    return unit_fields(cls) if group == "acquisition" else []
-
-
-def option_type(name: str, cls: type[Any], *, more: Sequence[tuple[str, Any, Any]] = (), **facts: str) -> type[Any]:
+def option_type(name: str, cls: type[Any], **facts: str) -> type[Any]:
     """Return a copy of dataclass ``cls`` with extra fields.
 
-    Those in front are ``name``, its name on the command line, and ``facts``. ``more`` come last.
+    Those in front are ``name``, its name on the command line, and ``facts``. Acquisition functions get those of units.
     """
     members: list[Any] = [(key, str, field(default=value)) for key, value in {"name": name, **facts}.items()]
     for f in (f for f in fields(cls) if f.init):
@@ -126,7 +121,7 @@ def option_type(name: str, cls: type[Any], *, more: Sequence[tuple[str, Any, Any
             {"default": f.default} if f.default is not NO_DEFAULT else {"default_factory": f.default_factory}
         )
         members.append((f.name, f.type, field(**default)))
-    members += more
+    members += unit_fields(cls) if issubclass(cls, AcquisitionFunction) else []
     made = make_dataclass(f"{cls.__name__}Option", members)
     made.__module__ = cls.__module__  # the module in which names in the field types are resolved
     return made
