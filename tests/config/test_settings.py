@@ -97,6 +97,7 @@ def test_defaults_are_those_of_the_objects():
     expected = {k: v for k, v in defaults(RunConfig).items() if k not in CHOSEN_BY_GROUP | {"data", "acquisition"}}
     expected.pop("defaults")
     expected |= {f"data.{key}": value for key, value in defaults(data_sets()["image_folder"]).items()}
+    expected |= {f"acquisition.{key}": value for key, value in defaults(AcquisitionSettings).items()}
     expected["acquisition.num_draws"] = functions()["bald"]().num_draws
     assert {key: setting.default for key, setting in found.items()} == expected
     assert {k: v for k, v in expected.items() if k.startswith("trainer.")} == dict(
