@@ -26,7 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dal.data import DataConfig, load
+from dal.config.schema import Built
+from dal.data import load
 from dal.data.images import ImageSplits
 from dal.data.sets.fashion_mnist import FashionMNIST
 from dal.labeling.initial_set import initial_set
@@ -143,8 +144,8 @@ def dal_run(settings: Settings, seed: int, folder: Path, *, overrides: list[str]
 
     clocks: list[Clock] = []
 
-    def timed(config: DataConfig, folder: Path) -> ImageSplits:
-        splits = load(config)
+    def timed(built: Built, folder: Path) -> ImageSplits:
+        splits = built.with_units(load(built.data))
         clocks.append(Clock())
         return splits
 

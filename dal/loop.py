@@ -61,11 +61,11 @@ class ActiveLearner(Labels):
 
     >>> from dal.acquisition import Margin
     >>> from dal.data import ImageData, TensorSource
-    >>> from dal.models.backbones import SmallCNN
+    >>> from dal.models import Classifier, backbones
     >>> pixels = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8)
     >>> data = ImageData("toy", TensorSource(pixels), [f"image-{i}" for i in range(40)], torch.arange(40) % 2,
     ...                  ["even", "odd"], mean=[0.5], std=[0.5])
-    >>> learner = ActiveLearner(Classifier(SmallCNN(1, (8, 8)), num_classes=2), data, Margin(),
+    >>> learner = ActiveLearner(Classifier(backbones.SmallCNN(1, (8, 8)), num_classes=2), data, Margin(),
     ...                         training=TrainingConfig(min_updates=1, max_updates=2))
     >>> for _ in range(2):
     ...     query = learner.ask(10)

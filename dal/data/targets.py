@@ -57,8 +57,8 @@ class MaskTargets:
     >>> from dal.data.masks import TensorMasks
     >>> from dal.tasks import SEGMENTATION
     >>> images, masks = torch.zeros(1, 1, 2, 4, dtype=torch.uint8), torch.ones(1, 2, 4, dtype=torch.uint8)
-    >>> data = ImageData("toy", TensorSource(images), ["a"], torch.tensor([0]), ["sky", "sea"], task=SEGMENTATION,
-    ...                  masks=TensorMasks(masks), region_size=2)
+    >>> data = ImageData("toy", TensorSource(images), ["a"], torch.tensor([0]), ["sky", "sea"], [0.5], [0.5],
+    ...                  task=SEGMENTATION, masks=TensorMasks(masks), region_size=2)
     >>> MaskTargets(data, torch.tensor([1])).masks([0]).tolist()
     [[[255, 255, 1, 1], [255, 255, 1, 1]]]
     """

@@ -67,6 +67,7 @@ def train_final_model(
 
     >>> import torch
     >>> from dal.data.images import TensorSource
+    >>> from dal.models import Classifier
     >>> from dal.models.adapt import as_adapted
     >>> from dal.models.backbones import SmallCNN
     >>> from dal.scoring.model_pass import ModelPass

@@ -34,7 +34,7 @@ class PhotoRun:
 
     def opened(self, in_memory=True):
         config = UnlabeledFolder(root=str(self.photos), classes=["cat", "dog"], image_size=8, in_memory=in_memory)
-        data = load_for_run(config, self.path).train
+        data = load_for_run(SimpleNamespace(data=config, with_units=lambda splits: splits), self.path).train
         learner = ActiveLearner(
             lambda: Classifier(SmallCNN(3, (8, 8)), num_classes=2), data, Margin(), training=self.training, seed=1
         )

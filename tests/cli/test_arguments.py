@@ -78,8 +78,8 @@ def test_rank_without_one_run(arguments, message):
         ("tell run", "dal tell: expected FILE, got none. See dal tell --help."),
         ("tell run a.csv b.csv", "dal tell: expected only RUN FILE and options, got 'b.csv'."),
         ("replay run --to last", "--to: expected a whole number, got 'last'."),
-        ("report --out x a", "dal report: expected one of --help, --output, --prices, --target, got '--out' (did you "
-         "mean --output?)."),
+        ("report --out x a", "dal report: expected one of --help, --output, --prices, --target, --x, got '--out' (did "
+         "you mean --output?)."),
         ("tell -n", "dal tell: expected one of --annotator, --dry-run, --format, --help, got '-n'."),
         ("repot", "dal: expected one of ask, compare, explain, label, order, rank, replay, report, run, tell, got "
          "'repot' (did you mean report?)."),

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from dal.cli.main import main
 from dal.config.overrides import compose
 from dal.config.schema import build
 from dal.config.trusted_files import is_trusted, remember
+from dal.config.unit_settings import AcquisitionSettings
 from dal.data import load
 from dal.errors import DalError
 from dal.runs.saved_config import load_config
@@ -58,11 +60,15 @@ def call(capsys, *arguments):
 def test_it_is_an_option_with_its_fields(file):
     config = compose([f"acquisition={file}", "acquisition.power=2"])
     own = load_own_file(file)
-    assert config["acquisition"] == {"name": "brightness", "file": str(file), "digest": own.digest, "power": 2.0}
+    own_keys = {"name": "brightness", "file": str(file), "digest": own.digest, "power": 2.0}
+    assert config["acquisition"] == own_keys | asdict(AcquisitionSettings())
     assert config["run_dir"] == "runs/digits/brightness/seed0"
     function = build(config).acquisition
     assert function == own.cls(power=2.0) and function.name == "brightness"
-    with pytest.raises(DalError, match="acquisition: expected one of digest, file, name, power, got 'draws'"):
+    with pytest.raises(
+        DalError,
+        match="acquisition: expected one of digest, file, max_per_image, name, per_cost, pool, power, top_k, got 'draws'",
+    ):
         compose([f"acquisition={file}", "acquisition.draws=2"])
 
 

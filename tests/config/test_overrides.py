@@ -69,7 +69,10 @@ def test_values_reach_the_objects():
             r"trainer: expected one of accelerator, .* Add Lightning's other options with \+trainer.foo=VALUE",
         ),
         (["acquisition=blad"], r"acquisition: expected one of .*bald, .* got 'blad' \(did you mean bald\?\)"),
-        (["acquisition.num_draws=3"], "acquisition: expected one of name, got 'num_draws'"),
+        (
+            ["acquisition.num_draws=3"],
+            "acquisition: expected one of max_per_image, name, per_cost, pool, top_k, got 'num_draws'",
+        ),
         (["experiment=null"], "experiment: expected one of .* got 'null'"),
         (["data=mnist"], "data: expected one of cifar10, .* got 'mnist'"),
         (["seed"], "overrides: expected KEY=VALUE, got 'seed'"),
