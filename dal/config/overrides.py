@@ -245,6 +245,8 @@ def _check_key(config: DictConfig, key: str) -> None:
             names = [str(k) for k in node] if isinstance(node, DictConfig) else []
             names += ["experiment"] if not walked else []
             where = ".".join(walked) or "overrides"
+            if not names and isinstance(node, DictConfig):
+                raise DalError(f"{where}: expected +{key}=VALUE, which adds a key, got {key!r} without +.")
             if not names:
                 raise DalError(f"{where}: expected {where}=VALUE, got {key!r}. {where} has no nested keys.")
             if where == "trainer":

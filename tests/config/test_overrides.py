@@ -68,6 +68,11 @@ def test_values_reach_the_objects():
             ["trainer.foo=1"],
             r"trainer: expected one of accelerator, .* Add Lightning's other options with \+trainer.foo=VALUE",
         ),
+        (
+            ["model.backbone_options.width=2"],
+            r"model.backbone_options: expected \+model.backbone_options.width=VALUE, which adds a key, got",
+        ),
+        (["seed.x=1"], "seed: expected seed=VALUE, got 'seed.x'. seed has no nested keys."),
         (["acquisition=blad"], r"acquisition: expected one of .*bald, .* got 'blad' \(did you mean bald\?\)"),
         (
             ["acquisition.num_draws=3"],
