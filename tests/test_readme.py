@@ -63,6 +63,7 @@ RUN_ALONE = (
     "import OUT_OF_CLASS",
     "pd.read_json",
     "class CatOrDog",
+    "class Scenes",
 )
 
 
