@@ -26,8 +26,8 @@ def test_help_names_every_choice_and_every_setting_with_its_sentence():
             assert setting.key + "=" in text and setting.sentence in text
     assert "acquisition.num_draws=20 Networks drawn" in text
     assert (
-        "campaign.query_size=1000 Labels that the first query buys, or their cost with another campaign.cost. [experiment=cifar10]"
-        in text
+        "campaign.query_size=1000 Labels that the first query buys, or their cost with another campaign.cost. "
+        "[experiment=cifar10]" in text
     )
     for flag in ("--multirun", "--jobs", "--cfg job", "hydra/launcher=", "-h"):
         assert flag in text

@@ -65,10 +65,8 @@ def test_it_is_an_option_with_its_fields(file):
     assert config["run_dir"] == "runs/digits/brightness/seed0"
     function = build(config).acquisition
     assert function == own.cls(power=2.0) and function.name == "brightness"
-    with pytest.raises(
-        DalError,
-        match="acquisition: expected one of digest, file, max_per_image, name, per_cost, pool, power, top_k, got 'draws'",
-    ):
+    names = "digest, file, max_per_image, name, per_cost, pool, power, top_k"
+    with pytest.raises(DalError, match=f"acquisition: expected one of {names}, got 'draws'"):
         compose([f"acquisition={file}", "acquisition.draws=2"])
 
 
