@@ -67,14 +67,13 @@ def train_final_model(
 
     >>> import torch
     >>> from dal.data.images import TensorSource
-    >>> from dal.models import Classifier
     >>> from dal.models.adapt import as_adapted
-    >>> from dal.models.backbones import SmallCNN
+    >>> from dal.models import Classifier, backbones
     >>> from dal.scoring.model_pass import ModelPass
     >>> from dal.training import TrainingConfig
     >>> images = TensorSource(torch.zeros(5, 1, 8, 8, dtype=torch.uint8))
     >>> data = ImageData("toy", images, list("abcde"), torch.arange(5) % 2, ["cat", "dog"], mean=[0.5], std=[0.5])
-    >>> model = as_adapted(Classifier(SmallCNN(1, (8, 8)), 2))
+    >>> model = as_adapted(Classifier(backbones.SmallCNN(1, (8, 8)), 2))
     >>> setup = TrainingSetup(ModelPass(model), TrainingConfig(min_updates=1, max_updates=2))
     >>> row = train_final_model(setup, data, (torch.arange(4), data.labels[:4]), test=data)
     >>> row["labels_bought"], row["updates"], row["samples_forward_test"]

@@ -162,7 +162,7 @@ def test_it_can_ask_for_the_labels(file, tmp_path, capsys):
     status, _, err = call(capsys, "run", *settings)
     assert status == 0, err
     config = load_config(run / "config.yaml")
-    assert set(config["acquisition"]) == {"name", "file", "digest", "label"}
+    assert set(config["acquisition"]) == {"name", "file", "digest", "label", *asdict(AcquisitionSettings())}
     data = load(build(config).data).train
     brightness = data.plain(range(len(data))).flatten(1).double().mean(dim=1)
     chosen = torch.tensor(pd.read_csv(run / "selections.csv")["index"])
