@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 import tempfile
 import traceback
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dal.campaign import run
+from dal.cli.advice import advise
 from dal.cli.failures import explanation
 from dal.cli.flags import check_package, one_sentence, parse_flags
 from dal.cli.run_data import data_in_words, load_for_run, unit_word
@@ -176,7 +176,7 @@ def run_campaign(config: Mapping[str, Any], overrides: Sequence[str] | None = No
         path = Path(built.run_dir)
         _close(console, path, rows, final, built.prices, metric, unit)
         if overrides is not None:
-            _advise(console, config, path, overrides)
+            advise(console, config, path, overrides)
     return rows
 
 
@@ -264,24 +264,6 @@ def _close(
         console.print(final_model_sentence(final, metric))
 
 
-def _advise(console: Console, config: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> None:
-    other = "random" if config["acquisition"]["name"] != "random" else "margin"
-    kept = [a for a in overrides if not a.lstrip("+~").startswith(("acquisition", "run_dir"))]
-    if any(a.startswith("run_dir=") for a in overrides):
-        kept.append(f"run_dir={path}-{other}")
-    together = path.parent.parent if path.name == f"seed{config['seed']}" else path.parent
-    again = {shlex.join(["dal", "run", f"acquisition={other}", *kept]): "the same campaign with another function"}
-    if config.get("oracle", {}).get("kind") == "people":  # they would label everything once more
-        again = {shlex.join(["dal", "replay", str(path)]): "the same picks and weights again, from the answers"}
-    advice = again | {
-        shlex.join(["dal", "report", str(together)]): "all learning curves in one figure",
-        shlex.join(["dal", "rank", str(path)]): "the rest of the pool, most useful first",
-        "dal run --help": "all settings",
-    }
-    width = min(60, max(map(len, advice)))
-    console.print("\nWhat to try next:")
-    for command, what in advice.items():
-        console.print(f"  {command:<{width}}   {what}")
 
 
 def _with_hydra(overrides: list[str], flags: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -268,6 +269,8 @@ def _check_type(groups: list[str], key: str, text: str) -> None:
             raise DalError(
                 f"{key}: expected {key}=VALUE without +, because the option exists, got {shortened(text)}."
             ) from error
+        if (added := re.match(r"Key '(.+)' is not in struct", why)) is not None:
+            raise DalError(f"{key}: expected +{key}.{added[1]}=VALUE, which adds a key, got {got}.") from error
         expected = next((words for part, words in _KINDS.items() if part in why), None)
         if expected is None:
             expected, got = "a value of its type", f"{got} ({why})"

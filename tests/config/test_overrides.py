@@ -72,6 +72,10 @@ def test_values_reach_the_objects():
             ["model.backbone_options.width=2"],
             r"model.backbone_options: expected \+model.backbone_options.width=VALUE, which adds a key, got",
         ),
+        (
+            ["model.backbone_options={width: 2}"],
+            r"model.backbone_options: expected \+model.backbone_options.width=VALUE, which adds a key, got \{width: 2",
+        ),
         (["seed.x=1"], "seed: expected seed=VALUE, got 'seed.x'. seed has no nested keys."),
         (["acquisition=blad"], r"acquisition: expected one of .*bald, .* got 'blad' \(did you mean bald\?\)"),
         (

@@ -11,6 +11,7 @@ from dal.reports.explanation.drawing import (
     Spec,
     axis,
     band,
+    classes_axis,
     color_bar,
     figure,
     heat,
@@ -139,13 +140,7 @@ def _recall(view: View) -> Spec:
         height + 110,
         f"Heat map of the recall of {len(classes)} classes over {len(rounds)} rounds",
         xaxis=rounds_axis(view),
-        yaxis={
-            "tickvals": rows,
-            "ticktext": [view.short(number) for number in classes],
-            "range": [-0.5, len(rows) - 0.5],
-            "showgrid": False,
-            "zeroline": False,
-        },
+        yaxis=classes_axis(view, classes),
         align="rounds",
     )
 

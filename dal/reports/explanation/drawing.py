@@ -64,6 +64,17 @@ def rounds_axis(view: View, **more: Any) -> Spec:
     }
 
 
+def classes_axis(view: View, classes: Sequence[int]) -> Spec:
+    """Return the axis of a heat map with a row for each class."""
+    return {
+        "tickvals": list(range(len(classes))),
+        "ticktext": [view.short(number) for number in classes],
+        "range": [-0.5, len(classes) - 0.5],
+        "showgrid": False,
+        "zeroline": False,
+    }
+
+
 def heat(z: ArrayLike, x: Sequence[Any], y: Sequence[Any], /, **more: Any) -> Spec:
     """Return a heat map. NaN is empty."""
     return {

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from dal.reports.explanation.drawing import Spec, color_bar, figure, heat, rounds_axis, row_height
+from dal.reports.explanation.drawing import Spec, classes_axis, color_bar, figure, heat, rounds_axis, row_height
 from dal.reports.explanation.elements import absent, figure_element, paragraph, table_element, verdicts
 from dal.reports.explanation.refits_part import refit_parts
 from dal.reports.explanation.view import Section, View
@@ -95,19 +95,12 @@ def _surprise(view: View, bits: NDArray[np.float64]) -> Spec:
 
 
 def _map(view: View, trace: Spec, classes: list[int], description: str) -> Spec:
-    rows = list(range(len(classes)))
     return figure(
         [trace],
         row_height(len(classes)) * len(classes) + 90,
         description,
         xaxis=rounds_axis(view),
-        yaxis={
-            "tickvals": rows,
-            "ticktext": [view.short(number) for number in classes],
-            "range": [-0.5, len(rows) - 0.5],
-            "showgrid": False,
-            "zeroline": False,
-        },
+        yaxis=classes_axis(view, classes),
         align="rounds",
     )
 

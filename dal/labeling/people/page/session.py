@@ -66,8 +66,7 @@ class LabelingSession:
             now, fold = self._clock(), self.answers.refresh()
             self._tabs.meet(person, set(self._leases.holds(person, now)) - have, now)
             if reloaded is not None:
-                # The old page's release may come later than this.
-                self._tabs.replace(person, reloaded, tab)
+                self._tabs.reload(person, reloaded)
             elsewhere = self._tabs.elsewhere(person, tab, have, now)
             while True:
                 lines = wanted(self._all_lines(), fold, self._leases.overlap)

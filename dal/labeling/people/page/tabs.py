@@ -36,11 +36,9 @@ class Tabs:
         held.update((index, tab) for index in have if held.get(index) == _EARLIER)
         return {index for index, other in held.items() if other != tab and self._closes.get((person, other), 0) > now}
 
-    def replace(self, person: str, old: str, tab: str) -> None:
-        """Give a tab what it had before a reload. Then nothing is left that closing the old page could release."""
-        self._closes.pop((person, old), None)
-        held = self._held.get(person, {})
-        held.update((index, tab) for index, other in held.items() if other == old)
+    def reload(self, person: str, tab: str) -> None:
+        """Let other tabs of the person take what this one had before a reload. Its close may come later."""
+        self._closes.pop((person, tab), None)
 
     def drop(self, person: str, indices: Iterable[int]) -> None:
         """Forget images that are answered."""
