@@ -43,7 +43,7 @@ from dal.tasks.own_metrics import OwnMetrics
 from dal.training import FitResult, TrainingConfig, fit_round
 from dal.training.setup import Logs, Points, TrainingSetup
 from dal.training.trainer.structure import load_weights
-from dal.training.trainer.trainer_options import check_trainer_options
+from dal.training.trainer.trainer_options import check_trainer_options, reproducible
 from dal.training.trainer.tried import check_training_options
 
 Model = AdaptedModel | BaseModule
@@ -102,7 +102,8 @@ class ActiveLearner(Labels):
         self.unit_options = unit_options or UnitOptions()
         self.training, self.scoring = training or TrainingConfig(), scoring or ScoringConfig()
         self._targets = target_points_for(self.scoring, acquisition, data)
-        self.trainer, self.on_progress, self.logs = dict(trainer or {}), on_progress, Logs()
+        device = scoring_device(str((trainer or {}).get("accelerator") or "auto"))
+        self.trainer, self.on_progress, self.logs = reproducible(trainer or {}, device), on_progress, Logs()
         self.scores: Tensor | None = None
         """(N,) float64: the last score of each point, or NaN. Only kept for candidates that use it."""
         self._scores_before: Tensor | None = None  # at the start of this round, so that ask() is repeatable
@@ -111,7 +112,6 @@ class ActiveLearner(Labels):
         self._make: Any = None if is_made else model
         self.model = as_adapted(model) if is_made else self._new_model(0)
         check_trainer_options(self.trainer, self.model.module)
-        device = scoring_device(str(self.trainer.get("accelerator") or "auto"))
         self.passes = ModelPass(self.model, self.scoring, device, Ledger(), on_progress, pooling=pooling or Pooling())
         check_training_options(self.setup, len(data))
         try_model(self.model, data, acquisition)

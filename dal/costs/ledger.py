@@ -75,8 +75,13 @@ class Ledger:
         return self.costs.setdefault(phase, Costs())
 
 
+def _uses_gpu() -> bool:
+    # A run on the CPU of a machine with a GPU measures the CPU, and does not start the GPU.
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
 def _synchronized_time() -> float:
-    if torch.cuda.is_available():
+    if _uses_gpu():
         torch.cuda.synchronize()
     return time.perf_counter()
 
@@ -85,7 +90,7 @@ _LINUX_STATUS, _LINUX_RESET = Path("/proc/self/status"), Path("/proc/self/clear_
 
 
 def _reset_peak_memory() -> None:
-    if torch.cuda.is_available():
+    if _uses_gpu():
         torch.cuda.reset_peak_memory_stats()
     elif _LINUX_RESET.exists():
         with suppress(OSError):
@@ -95,10 +100,10 @@ def _reset_peak_memory() -> None:
 def _peak_memory() -> int:
     """Return the peak memory since the reset, in bytes.
 
-    With a GPU this is GPU memory, else the resident set. Without a GPU, systems other than Linux report the current
+    In a process that uses a GPU this is GPU memory, else the resident set. Systems other than Linux report the current
     resident set.
     """
-    if torch.cuda.is_available():
+    if _uses_gpu():
         return int(torch.cuda.max_memory_allocated())
     if _LINUX_STATUS.exists():
         for line in _LINUX_STATUS.read_text(encoding="utf-8").splitlines():

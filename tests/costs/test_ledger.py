@@ -148,7 +148,8 @@ def test_a_ledger_goes_on_from_its_row(clock, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is measured on Linux alone")
-def test_peak_is_that_of_the_phase_and_not_of_what_is_left_at_its_end():
+def test_peak_is_that_of_the_phase_and_not_of_what_is_left_at_its_end(monkeypatch):
+    monkeypatch.setattr(module, "_uses_gpu", lambda: False)
     ledger = Ledger()
     with ledger.phase("score"):
         block = bytearray(200 * 2**20)

@@ -25,7 +25,7 @@ SETTINGS = [
     "acquisition=bald",
     "acquisition.num_draws=5",
 ]
-TIMES = ("seconds_", "peak_memory_bytes")
+TIMES = ("seconds_", "peak_memory_bytes", "joules_")
 
 
 def outcome(folder, points=(), settings=SETTINGS):

@@ -84,7 +84,7 @@ def test_killed_and_interrupted_and_started_again_it_ends_the_same(undisturbed, 
     with processes.Process(["-m", "dal", *command]) as process:
         wait_for(lambda: (tmp_path / "random" / "5" / "rounds.jsonl").exists())
         started = psutil.Process(process.pid).children(recursive=True)
-        (server,) = [one for one in started if one.children()]
+        server = next(one for one in started if one.ppid() == process.pid and one.children())
         threads = [(task / "comm").read_text().strip() for task in Path(f"/proc/{server.pid}/task").iterdir()]
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL

@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, is_callback, load, package_of
 from dal.training.trainer.callback_checks import check_callback, check_logger
@@ -106,6 +108,20 @@ def check_trainer_options(options: Mapping[str, Any], module: Any = None) -> Non
     _construct(package, checked)
 
 
+def reproducible(options: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return the options with deterministic algorithms on a CUDA device, unless they say otherwise.
+
+    The algorithms that CUDA uses by default differ in rounding from run to run, so an interrupted run would go on with
+    other weights. Those of CPUs do not.
+
+    >>> reproducible({"devices": 1}, torch.device("cuda")), reproducible({"devices": 1}, torch.device("cpu"))
+    ({'devices': 1, 'deterministic': 'warn'}, {'devices': 1})
+    """
+    if device.type != "cuda" or options.get("deterministic") is not None:
+        return dict(options)
+    return {**options, "deterministic": "warn"}
+
+
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that are not None.
 
@@ -167,8 +183,6 @@ def _check_launch(options: Mapping[str, Any]) -> None:
 
 
 def _on_cpu(options: Mapping[str, Any]) -> bool:
-    import torch
-
     name = options.get("accelerator", "auto")
     return name == "cpu" or (name == "auto" and not (torch.cuda.is_available() or torch.backends.mps.is_available()))
 

@@ -16,7 +16,7 @@ from dal.errors import DalError
 from dal.labeling import DatasetOracle
 from dal.models.classifier import Classifier
 from dal.stopping import CampaignConfig
-from dal.training.trainer.trainer_options import RESERVED, check_trainer_options
+from dal.training.trainer.trainer_options import RESERVED, check_trainer_options, reproducible
 
 
 @pytest.mark.parametrize(
@@ -219,3 +219,15 @@ def test_a_callback_that_needs_a_logger_is_refused_without_one(monitor):
     expected = rf"^trainer\.logger: expected a logger for {monitor.__name__}, got False\.$"
     with pytest.raises(DalError, match=expected):
         learner_of(Mine, callbacks=[monitor()], logger=False)
+
+
+def test_cuda_trains_reproducibly_unless_told_otherwise(monkeypatch):
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert reproducible({}, cuda) == reproducible({"deterministic": None}, cuda) == {"deterministic": "warn"}
+    for chosen in (True, False, "warn"):
+        assert reproducible({"deterministic": chosen, "devices": 1}, cuda) == {"deterministic": chosen, "devices": 1}
+    assert reproducible({"devices": 1}, cpu) == {"devices": 1}
+    seen = []
+    monkeypatch.setattr("dal.loop.reproducible", lambda options, device: seen.append(device.type) or dict(options))
+    learner_of(Mine(), accelerator="cpu")
+    assert seen == ["cpu"]
