@@ -1,5 +1,6 @@
 import io
 import os
+import sys
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,8 @@ class Closed(io.StringIO):
         raise BrokenPipeError
 
 
-def test_files_are_there_though_nobody_reads_the_tables(runs):
+def test_files_are_there_though_nobody_reads_the_tables(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", (tmp_path / "out").open("w"))  # rich closes the file below it
     with pytest.raises((BrokenPipeError, SystemExit)):
         compare([runs], console=Console(file=Closed()))
     assert {p.name for p in (runs / "digits" / "compare").iterdir()} == FILES

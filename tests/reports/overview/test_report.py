@@ -1,6 +1,7 @@
 import ast
 import io
 import os
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -173,7 +174,8 @@ class Closed(io.StringIO):
         raise BrokenPipeError
 
 
-def test_files_are_there_though_nobody_reads_the_table(synthetic, tmp_path):
+def test_files_are_there_though_nobody_reads_the_table(synthetic, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", (tmp_path / "out").open("w"))  # rich closes the file below it
     synthetic.write_run(tmp_path / "run", [0.5, 0.6])
     with pytest.raises((BrokenPipeError, SystemExit)):
         report([tmp_path / "run"], console=Console(file=Closed()))
