@@ -77,7 +77,7 @@ class Ledger:
 
 def _uses_gpu() -> bool:
     # A run on the CPU of a machine with a GPU measures the CPU, and does not start the GPU.
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def _synchronized_time() -> float:

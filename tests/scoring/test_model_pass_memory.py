@@ -112,7 +112,8 @@ def test_the_pass_starts_again_with_half_the_tile(model, data, error, num_worker
         found = summarize_points(
             model, hungry(15, error), data, indices, config=config, on_progress=lambda *event: seen.append(event)
         )
-    assert [str(w.message).split("=")[-1] for w in said] == ["24.", "12."]
+    ours = [str(w.message) for w in said if str(w.message).startswith("scoring:")]  # Python 3.12 warns of fork() too
+    assert [text.split("=")[-1] for text in ours] == ["24.", "12."]
     assert sizes == [48, 48, 24, *[12] * 13]
     assert equal(found, summarize_points(model, Margin(), data, indices, config=ScoringConfig(tile_size=12)))
     assert [done for _, done, _ in seen] == [48, *range(12, 150, 12), 150]

@@ -173,7 +173,10 @@ def campaign(data, test_data, new_model, quick, candidates, records=None, stop_a
         if records is not None:
             records.close()
     assert not set(learner.validation[0].tolist()) & set(learner.pool.labeled.tolist())
-    counted = [{k: v for k, v in r.items() if not (k.startswith(("seconds", "peak")) or "diagnose" in k)} for r in rows]
+    counted = [
+        {k: v for k, v in r.items() if not (k.startswith(("seconds", "peak", "joules")) or "diagnose" in k)}
+        for r in rows
+    ]
     return learner.pool.labeled.tolist(), counted
 
 
