@@ -288,8 +288,10 @@ class _Seeding:
 
         A key of 0 means that all weights are 0.
         """
+        self.nearest.update()
         pending = self.centers.count - self._up_to_date
-        if pending >= CHUNK or self._looked_at > 4 * pending or not self._up_to_date:
+        is_stale = pending >= CHUNK or self._looked_at > 4 * pending or not self._up_to_date
+        if is_stale and not self.nearest.all_exact:
             self.nearest.lower_all(self.centers.count)
             self._up_to_date, self._looked_at = self.centers.count, 0
 

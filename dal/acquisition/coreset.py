@@ -142,12 +142,12 @@ def _take(
         if square > 0 or not centers.count:
             centers.add(shard.from_owner(position, row, points.width))
 
-    if centers.count:
-        nearest.lower_all(min(CHUNK, centers.count))
-    else:
+    if not centers.count:
         take(*_nearest_to_mean(points, shard))
-        nearest.lower_all(1)
+    if not nearest.all_exact:
+        nearest.lower_all(min(CHUNK, centers.count))
     while len(positions) < query_size:
+        nearest.update()
         take(*shard.best(*nearest.largest(nearest.squares, lambda rows, squares: squares)))
     return positions, distances
 

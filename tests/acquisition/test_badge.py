@@ -209,7 +209,9 @@ def test_points_that_are_not_looked_at_change_nothing(seed):
     assert found.tolist() == plain_picks(probs, features, 90, seed)
 
 
-@pytest.mark.parametrize("change", ["blocks of few rows", "always up to date", "never again up to date"])
+@pytest.mark.parametrize(
+    "change", ["blocks of few rows", "always up to date", "never again up to date", "all distances exact"]
+)
 def test_picks_do_not_depend_on_blocks_or_on_what_is_up_to_date(change, monkeypatch):
     probs, features = drawn(7, 600, 5, 20, spread=3.0, dtype=torch.float32)
     expected = badge_select(probs, features, 150, torch.Generator().manual_seed(1))
@@ -217,6 +219,10 @@ def test_picks_do_not_depend_on_blocks_or_on_what_is_up_to_date(change, monkeypa
         monkeypatch.setattr(nearest, "_BLOCK", 7 * 25)
     elif change == "always up to date":
         monkeypatch.setattr(badge, "CHUNK", 1)
+    elif change == "all distances exact":  # as on a GPU
+        monkeypatch.setattr(nearest, "_ALL_EXACT", {"cpu": 600 * 25})
+        # From here on, no bound decides.
+        monkeypatch.setattr(nearest.NearestCenters, "lower_all", None)
     else:
         lower_all = nearest.NearestCenters.lower_all
         monkeypatch.setattr(nearest.NearestCenters, "lower_all", lambda self, stop: stop == 1 and lower_all(self, stop))

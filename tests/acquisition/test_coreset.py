@@ -156,6 +156,20 @@ def plain_picks(features, labeled, query_size):
     return positions
 
 
+@pytest.mark.parametrize("num_labeled", [0, 1, 25])
+@pytest.mark.parametrize("ties", [False, True])
+def test_all_distances_exact_as_on_a_gpu(monkeypatch, num_labeled, ties, references):
+    features, labeled = drawn(6, 60, num_labeled, 4, torch.float64)
+    if ties:  # more equal distances than the few points that are looked at first
+        features, labeled = features.sign(), labeled.sign()
+    with monkeypatch.context() as patch:
+        patch.setattr(nearest, "_ALL_EXACT", {"cpu": 60 * 4 - 1})
+        expected = k_center_greedy(features, labeled, 40)
+        patch.setattr(nearest, "_ALL_EXACT", {"cpu": 60 * 4})
+        assert torch.equal(k_center_greedy(features, labeled, 40), expected)
+    assert_as_reference(references, features, labeled, 40)
+
+
 @pytest.mark.parametrize("kind", ["random", "clusters", "heavy tails", "few directions"])
 def test_points_that_are_not_looked_at_change_nothing(kind):
     features, labeled = drawn(8, 4000, 300, 24)

@@ -18,6 +18,9 @@ from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.numbers import in_double, row_blocks
 from dal.acquisition.search.rows import Rows, scaled
 
+_MOST_VALUES = {"cuda": 2**27}
+"""Numbers per block of exact(): on a GPU, enough to keep it busy."""
+
 Index = slice | Tensor
 """Rows of the pool: a slice, or (B,) int64 positions."""
 
@@ -135,7 +138,7 @@ class Euclidean(Geometry):
     def exact(self, points: Tensor, centers: Tensor) -> Tensor:
         add_flops(3 * len(points) * self.width)
         found = points.new_empty(len(points))
-        for block in row_blocks(len(points), self.width):
+        for block in row_blocks(len(points), self.width, _MOST_VALUES.get(points.device.type, 2**20)):
             pairs = points[block, None], centers[block, None]
             distances = torch.cdist(*pairs, compute_mode="donot_use_mm_for_euclid_dist")
             found[block] = distances[:, 0, 0].square()
@@ -188,7 +191,7 @@ class Gradients(Geometry):
     def exact(self, points: Tensor, centers: Tensor) -> Tensor:
         add_flops(6 * len(points) * self.width)
         found = points.new_empty(len(points))
-        for block in row_blocks(len(points), self.width):
+        for block in row_blocks(len(points), self.width, _MOST_VALUES.get(points.device.type, 2**20)):
             (a, h), (a_center, h_center) = self._factors(points[block]), self._factors(centers[block])
             size = _squares(a) * _squares(h) + _squares(a_center) * _squares(h_center)
             distances = size - 2 * _dots(a, a_center) * _dots(h, h_center)
