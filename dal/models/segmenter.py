@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -15,7 +14,7 @@ from dal.models.base_module import BaseModule
 from dal.models.memory_format import channels_last
 from dal.runtime.ranges import Range
 from dal.tasks import IGNORED, SEGMENTATION
-from dal.tasks.mask_tally import upsampled
+from dal.tasks.mask_tally import sum_of_losses, upsampled
 
 _WEIGHT = Range(0, 1000, above=True)
 
@@ -112,8 +111,7 @@ class Segmenter(BaseModule):
         if self.class_weights is None:
             return self.task.loss(logits, y)
         targets, weights = y.long(), self.class_weights
-        logits = upsampled(logits, targets.shape[1:])
-        total = F.cross_entropy(logits, targets, weights, ignore_index=IGNORED, reduction="sum")
+        total = sum_of_losses(logits, y, weights)
         known = targets != IGNORED
         weight_of_all = (weights[targets.masked_fill(~known, 0)] * known).sum()
         # Without known pixels, the loss is 0.

@@ -95,6 +95,22 @@ def upsampled(logits: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:
     return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
 
+def sum_of_losses(logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Return the sum of the cross-entropies of known pixels, for training.
+
+    Logits (B, C, h, w) are upsampled to the masks (B, H, W).
+
+    >>> float(sum_of_losses(torch.zeros(1, 2, 1, 1), torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)))
+    1.3862943649291992
+    """
+    if logits.device.type == "cuda":
+        # CUDA adds the losses of images, unlike those of rows, in an order that differs from run to run.
+        rows, targets = pixel_rows(logits, masks)
+        return F.cross_entropy(rows, targets, class_weights, ignore_index=IGNORED, reduction="none").sum()
+    logits = upsampled(logits, masks.shape[1:])
+    return F.cross_entropy(logits, masks.long(), class_weights, ignore_index=IGNORED, reduction="sum")
+
+
 def pixel_rows(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits (P, C) and int64 targets (P,) of all pixels.
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dal.errors import bad_content, bad_value
 from dal.tasks.base import UNKNOWN, Metrics
 from dal.tasks.classification import CLASSIFICATION, NotALabelError, whole_number
-from dal.tasks.mask_tally import IGNORED, MaskTally, upsampled
+from dal.tasks.mask_tally import IGNORED, MaskTally, sum_of_losses
 
 __all__ = ["IGNORED", "SEGMENTATION", "Segmentation"]
 
@@ -80,9 +79,7 @@ class Segmentation:
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean cross-entropy of the pixels of a class, 0 without such pixels."""
-        targets = labels.long()
-        total = F.cross_entropy(upsampled(logits, targets.shape[1:]), targets, ignore_index=IGNORED, reduction="sum")
-        return total / (targets != IGNORED).sum().clamp(min=1)
+        return sum_of_losses(logits, labels) / (labels != IGNORED).sum().clamp(min=1)
 
     def value(self, logits: Tensor, labels: Tensor) -> float:
         return float(self.metrics(logits, labels)[self.primary_metric])

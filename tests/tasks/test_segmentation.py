@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torchmetrics.functional.classification import multiclass_jaccard_index
 from dal.acquisition.registry import registry
 from dal.errors import DalError
 from dal.tasks import SEGMENTATION
-from dal.tasks.mask_tally import MaskTally
+from dal.tasks.mask_tally import IGNORED, MaskTally, sum_of_losses
 
 
 def test_a_2x2_image_by_hand():
@@ -88,3 +89,28 @@ def test_an_answer_only_says_that_the_mask_is_known(answer):
     assert SEGMENTATION.encode([0, 0], 3).tolist() == [0, 0]
     with pytest.raises(DalError, match="labels: expected"):
         SEGMENTATION.encode([0, answer], 3)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_losses_of_pixels_add_up_to_the_same_bits_each_time(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU")
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 5, 16, 16, generator=generator, dtype=torch.float64)
+    masks = torch.randint(0, 6, (4, 32, 32), generator=generator, dtype=torch.uint8)
+    masks[masks == 5] = IGNORED
+    weights = torch.tensor([0.2, 1.0, 1.0, 2.0, 1.0], dtype=torch.float64)
+    rows = F.interpolate(logits, size=(32, 32), mode="bilinear").permute(0, 2, 3, 1).log_softmax(dim=-1)
+    expected = -sum(
+        float(rows[place][label]) * float(weights[label])
+        for place, label in zip(np.ndindex(4, 32, 32), masks.flatten().tolist(), strict=True)
+        if label != IGNORED
+    )
+    found = []
+    for _ in range(3):
+        x = logits.to(device).requires_grad_()
+        loss = sum_of_losses(x, masks.to(device), weights.to(device))
+        loss.backward()
+        found.append((float(loss), x.grad))
+    assert found[0][0] == pytest.approx(expected, rel=1e-12)
+    assert all(loss == found[0][0] and torch.equal(grad, found[0][1]) for loss, grad in found)
