@@ -91,8 +91,15 @@ def test_an_answer_only_says_that_the_mask_is_known(answer):
         SEGMENTATION.encode([0, answer], 3)
 
 
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_losses_of_pixels_add_up_to_the_same_bits_each_time(device):
+def test_losses_of_pixels_add_up_to_the_same_bits_each_time(device, deterministic):
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA GPU")
     generator = torch.Generator().manual_seed(0)
