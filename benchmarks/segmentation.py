@@ -4,9 +4,9 @@
     python benchmarks/segmentation.py --seeds 100-109 --judge       # reads the runs and writes the results
     python benchmarks/segmentation.py --seeds 0-1 --quick           # tiny sizes for a quick check; writes below runs/
 
-All contenders buy masks of experiment=scenes for equal clicks in 10 rounds, and train in the same way. Seeds are paired.
-One more training has all masks and as many updates as a campaign. Each ``dal run`` is a separate process with one
-thread. The command runs missing runs, resumes interrupted ones, and continues if it is given again. Once all runs are
+All contenders buy masks of experiment=scenes for equal clicks in 10 rounds, and train in the same way. Seeds are
+paired. One more training has all masks and as many updates as a campaign. Each ``dal run`` is a separate process with
+one thread. The command runs missing runs and resumes interrupted ones, so the same command continues. Once all runs are
 there, it judges the targets of segmentation_targets.py, and writes tables and curves to a dated folder of
 benchmarks/results/.
 """
@@ -82,23 +82,22 @@ CONTENDERS = {
 """The overrides of each contender, after EVERY. The last of two overrides of a key counts."""
 
 ABOUT = f"""Campaigns on the 1,000 scenes of `experiment=scenes` (32x32 pixels, 5 classes; 400 test scenes). The first
-labels are {SIZES["regions"]} regions of 8x8 pixels, or {SIZES["images"]} whole images, which need about as many clicks. Each
-query buys masks for {SIZES["clicks"]} expected clicks. There are {ROUNDS} rounds, each with {UPDATES} updates from the
-last weights. `{FULL}` is one training with all masks and {ROUNDS * UPDATES} updates. All contenders have the same
-network, loss, augmentation and number of updates, and runs are paired by seed. `{STRATIFIED}` follows ClaSP-PE
-(arXiv:2601.13677) with dal's defaults: power noise that decays, and two thirds of the query by predicted class. mIoU is
-in percent, on whole test images. Intervals are 95 %: t intervals over seeds, except those of shares, which are bootstrap
-intervals. Targets and margin were fixed before the runs, and settings were chosen on other seeds (0 to 9)."""
+labels are {SIZES["regions"]} regions of 8x8 pixels, or {SIZES["images"]} whole images, which need about as many
+clicks. Each query buys masks for {SIZES["clicks"]} expected clicks. There are {ROUNDS} rounds, each with {UPDATES}
+updates that go on from the last weights. `{FULL}` is one training with all masks and {ROUNDS * UPDATES} updates. All
+contenders have the same network, loss, augmentation and number of updates, and runs are paired by seed. `{STRATIFIED}`
+follows ClaSP-PE (arXiv:2601.13677) with dal's defaults: power noise that decays, and two thirds of the query by
+predicted class. mIoU is in percent, on whole test images. Intervals are 95 %: t intervals over seeds, except those of
+shares, which are bootstrap intervals. The targets were fixed before the runs. Settings were chosen on other seeds."""
 PARTS = {
-    "targets": f"""What was required, what came, and whether it holds. A share is the cost at which the mean curve reaches
-the last mIoU of `{REGION_RANDOM}`, as part of the cost of that. `p` belongs to the paired t-test of the target, after
-Holm's correction over the tests of this table. For `{STRATIFIED}` it is one-sided, with a margin of {MARGIN:g} points of
-mean mIoU at equal clicks.""",
-    "clicks": f"""All contenders by clicks. `mean` is the mean mIoU over the clicks that both of two contenders have, and
-differences are paired by seed, in points. Bold differences are significant (5 %, two-sided paired t-test, Holm's
-correction over the column). Clicks and mIoU are those of the last round; CPU seconds are of a whole run.""",
-    "pixels": f"""The same by pixels, against `{REGION_RANDOM}`. Whole images need more pixels at equal clicks than chosen
-regions.""",
+    "targets": f"""What was required, what came, and whether it holds. A share is the cost at which the mean curve
+reaches the last mIoU of `{REGION_RANDOM}`, as a part of what that costs. `p` is that of the paired t-test at equal
+cost, after Holm's correction over this table. For `{STRATIFIED}` the test is one-sided, with a margin of {MARGIN:g}
+points of mean mIoU over the clicks that both have.""",
+    "clicks": """All contenders by clicks. mIoU and clicks are those of the last round. Differences are those of the
+mean mIoU over the clicks that both contenders have, paired by seed, in points. Bold ones are significant (5 %,
+two-sided paired t-test, Holm's correction over the column). CPU seconds are those of a whole run.""",
+    "pixels": """The same by pixels.""",
     "seeds": "All runs, after their last round.",
 }
 

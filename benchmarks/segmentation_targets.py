@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from dal.analysis import group_runs, paired_difference, read_run
 from dal.analysis.aligned import align
 from dal.analysis.comparison import areas_of
+from dal.analysis.efficiency import first_crossings
 from dal.analysis.grouping import Group
 from dal.analysis.statistics.bootstrap import bootstrap_interval, resampled_weights
-from dal.analysis.statistics.curves import labels_to_reach, mean_and_interval
+from dal.analysis.statistics.curves import mean_and_interval
 from dal.analysis.statistics.paired_tests import holm, paired_p_values
 
 Floats = NDArray[np.float64]
@@ -83,13 +84,10 @@ def share_to_reach(curves: Curves, baseline: Curves) -> tuple[float, tuple[float
     same seeds for both. Infinite where the curve never gets there.
     """
     seeds = len(curves.cost)
-
-    def share(weights: Floats) -> float:
-        reached = labels_to_reach(weights @ curves.cost, weights @ curves.miou, float(weights @ baseline.miou[:, -1]))
-        return np.inf if reached is None else reached / float(weights @ baseline.cost[:, -1])
-
-    low, high = bootstrap_interval([share(weights) for weights in resampled_weights(seeds)], seeds)
-    return share(np.full(seeds, 1 / seeds)), (low, high)
+    weights = np.vstack([np.full(seeds, 1 / seeds), resampled_weights(seeds)])  # the mean first
+    reached = first_crossings(weights @ curves.cost, weights @ curves.miou, weights @ baseline.miou[:, -1])
+    shares = reached / (weights @ baseline.cost[:, -1])
+    return float(shares[0]), bootstrap_interval(shares[1:], seeds)
 
 
 def not_below(one: Floats, other: Floats, margin: float) -> float:
