@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -54,6 +55,7 @@ QUICK_DATA = ["data.train_size=30", "data.test_size=10"]
 
 EVERY = [
     "experiment=scenes",
+    "data.items=fashion_mnist",  # an error without them, in place of digits
     "campaign.max_rounds={rounds}",
     "training.min_updates={updates}",
     "training.max_updates={updates}",
@@ -110,6 +112,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run after these minutes")
     parser.add_argument("--judge", action="store_true", help="read the runs, without running any")
     parser.add_argument("--quick", action="store_true", help="tiny sizes")
+    parser.add_argument("--root", type=Path, help="folder of the four files of Fashion-MNIST (default: data.root)")
     parser.add_argument("--runs", type=Path, default=Path("runs/segmentation"), help="folder of the runs")
     parser.add_argument("--results", type=Path, help="folder of the results (default: benchmarks/results)")
     options = parser.parse_args()
@@ -118,7 +121,7 @@ def main() -> int:
     facts = record.facts_now(seeds=options.seeds, threads_a_run=1, runs_at_a_time=options.processes)
     cells = list(product(options.seeds, options.contenders))
     if not options.judge:
-        run_missing(cells, runs, options.processes, options.quick, options.minutes)
+        run_missing(cells, runs, options)
     missing = [folder_of(runs, *reversed(cell)) for cell in cells if not is_done(folder_of(runs, *reversed(cell)))]
     if missing:
         print(f"{len(missing)} of {len(cells)} runs are not finished, such as {missing[0]}. Give the command again.")
@@ -127,7 +130,7 @@ def main() -> int:
         print("The targets are judged with all contenders.")
         return 0
     usual = record.QUICK_RESULTS if options.quick else record.RESULTS
-    target = judge(runs, options.seeds, facts, options.results or usual, options.quick)
+    target = judge(runs, options.seeds, facts, options.results or usual)
     print(f"Written: {target}")
     return 0
 
@@ -149,13 +152,11 @@ def folder_of(runs: Path, contender: str, seed: int) -> Path:
     return runs / contender.replace(" ", "_") / f"seed{seed}"
 
 
-def command_of(contender: str, seed: int, runs: Path, quick: bool) -> list[str]:
+def command_of(contender: str, seed: int, runs: Path, sizes: dict[str, int]) -> list[str]:
     """Return the words of ``dal run`` after ``dal``."""
-    sizes = QUICK if quick else SIZES
     given = [o.format(**sizes, total=sizes["rounds"] * sizes["updates"]) for o in [*EVERY, *CONTENDERS[contender]]]
     overrides = {override.partition("=")[0]: override for override in given}
-    more = QUICK_DATA if quick else []
-    return ["run", *overrides.values(), *more, f"seed={seed}", f"run_dir={folder_of(runs, contender, seed)}"]
+    return ["run", *overrides.values(), f"seed={seed}", f"run_dir={folder_of(runs, contender, seed)}"]
 
 
 def is_done(folder: Path) -> bool:
@@ -171,27 +172,28 @@ def run_in(folder: Path) -> Run | None:
         return None
 
 
-def run_missing(cells: Iterable[tuple[int, str]], runs: Path, processes: int, quick: bool, minutes: float) -> None:
+def run_missing(cells: Iterable[tuple[int, str]], runs: Path, options: argparse.Namespace) -> None:
     """Run or resume the runs that are not finished, seed by seed."""
-    end = time.monotonic() + 60 * minutes
+    end = time.monotonic() + 60 * options.minutes
+    more = [*(QUICK_DATA if options.quick else []), *([f"data.root={options.root}"] if options.root else [])]
     left = [(contender, seed) for seed, contender in cells if not is_done(folder_of(runs, contender, seed))]
-    start = partial(run_one, runs=runs, quick=quick, end=end)
-    if processes == 1:
+    start = partial(run_one, runs=runs, sizes=QUICK if options.quick else SIZES, more=more, end=end)
+    if options.processes == 1:
         for cell in left:
             start(cell)
         return
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(options.processes) as pool:
         list(pool.map(start, left))
 
 
-def run_one(cell: tuple[str, int], runs: Path, quick: bool, end: float) -> None:
+def run_one(cell: tuple[str, int], runs: Path, sizes: dict[str, int], more: Sequence[str], end: float) -> None:
     """Run one campaign, and append the CPU seconds of its process to a file next to the runs of the contender."""
     contender, seed = cell
     if time.monotonic() > end:
         return
     folder = folder_of(runs, contender, seed)
     run, started = run_in(folder), os.times()
-    if campaigns.run(command_of(contender, seed, runs, quick)):
+    if campaigns.run([*command_of(contender, seed, runs, sizes), *more]):
         # The process of this function waits for one campaign at a time, so its children are that campaign.
         ended = os.times()
         seconds = ended.children_user + ended.children_system - started.children_user - started.children_system
@@ -210,12 +212,14 @@ def cpu_seconds(folder: Path) -> float | None:
     return None if found["resumed"] else float(found["cpu_seconds"])
 
 
-def judge(runs: Path, seeds: Sequence[int], facts: Row, results: Path, quick: bool) -> Path:
+def judge(runs: Path, seeds: Sequence[int], facts: Row, results: Path) -> Path:
     """Write tables and curves, and print whether the targets hold. Returns the folder."""
     folders = {name: [folder_of(runs, name, seed) for seed in seeds] for name in CONTENDERS}
     every = [folder for group in folders.values() for folder in group]
     facts |= {"commits_of_the_runs": campaigns.commits(every), "first_run_started": campaigns.first_start(every)}
-    facts["overrides"] = {name: command_of(name, 0, runs, quick)[1:-2] for name in CONTENDERS}
+    first = {name: environment_of(group[0]) for name, group in folders.items()}
+    facts["overrides"] = {name: overrides_in(found.pop("command")) for name, found in first.items()}
+    facts["environment_of_the_runs"] = first[REGION_RANDOM]
     by_axis = {axis: {name: curves_of(group, axis) for name, group in folders.items()} for axis in AXES}
     cpu = {name: [cpu_seconds(folder) for folder in group] for name, group in folders.items()}
     target = record.dated(results, "segmentation_scenes")
@@ -230,6 +234,17 @@ def judge(runs: Path, seeds: Sequence[int], facts: Row, results: Path, quick: bo
     record.write_readme(target, "Segmentation of scenes: regions and whole images", ABOUT, PARTS)
     record.print_table(console(), f"Targets, {len(seeds)} seeds", verdicts)
     return target
+
+
+def environment_of(folder: Path) -> Row:
+    """Return the environment in which a run started, which can be another machine than that of the judgement."""
+    found: Row = json.loads((folder / "environment.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    return found
+
+
+def overrides_in(command: str) -> list[str]:
+    """Return the overrides of a command of ``dal run``, without its seed and its folders."""
+    return [word for word in shlex.split(command)[2:] if not word.startswith(("seed=", "run_dir=", "data.root="))]
 
 
 def table(

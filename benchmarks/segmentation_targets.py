@@ -174,4 +174,4 @@ def _full_row(full: Curves) -> Row:
 def _row(required: str, measured: str, counts: str, p: Any, holds: bool) -> Row:
     shown = None if p is None or np.isnan(p) else float(p)
     verdict = "HOLDS" if holds else "MISSES"
-    return {"contender": required, "measured": measured, "counts": counts, "p": shown, "verdict": verdict}
+    return {"target": required, "measured": measured, "counts": counts, "p": shown, "verdict": verdict}

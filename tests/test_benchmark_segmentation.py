@@ -1,6 +1,7 @@
 """benchmarks/segmentation.py judges its targets by the rules that it states, and writes the results of its runs."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from scipy import stats
 from dal.config.overrides import compose
 from dal.config.schema import build
 
-STARTED = {"git_commit": "abc", "started": "2026-01-01T00:00:00"}
+STARTED = {"git_commit": "abc", "started": "2026-01-01T00:00:00", "cpu": "a processor"}
 CURVES = {  # mIoU after each round
     "region random": [0.2, 0.3, 0.4],
     "region entropy": [0.2, 0.4, 0.5],
@@ -52,7 +53,9 @@ def finished(monkeypatch, tmp_path):
             return {"cost_clicks": 100 * (round + 1), "cost_pixels": 100 + PIXELS.get(name, 100) * round}
 
         write_run(folder, curve, extra=costs, seed=seed, acquisition=name.replace(" ", "_"))
-        (folder / "environment.jsonl").write_text(json.dumps(STARTED) + "\n")
+        (folder / "environment.jsonl").write_text(
+            json.dumps(STARTED | {"command": shlex.join(["dal", *command])}) + "\n"
+        )
         return True
 
     monkeypatch.setattr(script.campaigns, "run", done)
@@ -78,6 +81,9 @@ def test_results_are_written_from_the_runs_and_judged_again_without_running(monk
     assert said.count("HOLDS") == 5
     readme = (folder / "README.md").read_text()
     assert all(f"![{axis}]({axis}.png)" in readme for axis in ("clicks", "pixels"))
+    facts = json.loads((folder / "targets.json").read_text())
+    assert facts["environment_of_the_runs"]["cpu"] == "a processor" and facts["seeds"] == [3, 4, 5]
+    assert facts["overrides"]["region entropy"][-1] == "acquisition=entropy"
     rounds = pd.read_csv(folder / "rounds.csv")
     assert len(rounds) == 3 * (7 * 3 + 1)
 
@@ -110,17 +116,17 @@ def test_unfinished_runs_are_named_and_not_judged(monkeypatch, tmp_path, finishe
 
 def test_a_resumed_campaign_is_not_timed(monkeypatch, tmp_path, finished):
     folder = finished.folder_of(tmp_path, "image random", 3)
-    finished.run_one(("image random", 3), tmp_path, False, float("inf"))
+    finished.run_one(("image random", 3), tmp_path, finished.SIZES, [], float("inf"))
     assert finished.cpu_seconds(folder) >= 0
     monkeypatch.setattr(finished.campaigns, "run", lambda command: True)
-    finished.run_one(("image random", 3), tmp_path, False, float("inf"))
+    finished.run_one(("image random", 3), tmp_path, finished.SIZES, [], float("inf"))
     assert finished.cpu_seconds(folder) is None
 
 
 @pytest.mark.parametrize("contender", ["region entropy per click", "region stratified", "image random", "all masks"])
 def test_the_overrides_of_a_contender_are_accepted(contender):
     script = imported("segmentation")
-    words = script.command_of(contender, 7, Path("somewhere"), quick=False)
+    words = script.command_of(contender, 7, Path("somewhere"), script.SIZES)
     keys = [word.partition("=")[0] for word in words]
     assert len(set(keys)) == len(keys)
     build(compose(words[1:]))
