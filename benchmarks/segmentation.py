@@ -50,7 +50,7 @@ from dal.runs.files.atomic import write_text
 
 ROUNDS, UPDATES = 10, 300
 SIZES = {"initial": 200, "query": 100, "rounds": ROUNDS, "updates": UPDATES, "clicks": 250}
-SIZES |= {"initial_images": 13, "query_images": 8, "all": 1000}
+SIZES |= {"initial_images": 32, "query_images": 24, "all": 1000}
 QUICK = {"initial": 40, "query": 10, "rounds": 3, "updates": 4, "clicks": 20}
 QUICK |= {"initial_images": 3, "query_images": 1, "all": 30}
 QUICK_DATA = ["data.train_size=30", "data.test_size=10"]
