@@ -61,9 +61,6 @@ EVERY = [
     "campaign.max_rounds={rounds}",
     "training.min_updates={updates}",
     "training.max_updates={updates}",
-    "model.schedule=cosine",
-    "model.dropout=0.1",
-    "model.class_weights=[0.3,1,1,1,1]",  # 83 % of the pixels are background
 ]
 BUYING = ["campaign.query_size={query}", "campaign.initial_size={initial}", "campaign.budget=1000000"]
 REGIONS = [*BUYING, "campaign.unit=region"]
