@@ -128,7 +128,7 @@ def by_case(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return groups
 
 
-_TEXT = ("contender", "note", "varied", "products")
+_TEXT = ("contender", "note", "varied", "products", "target")
 _HEADS = {
     "median_s": "median s",
     "min_s": "min s",

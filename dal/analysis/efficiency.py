@@ -21,16 +21,17 @@ def first_crossings(x: ArrayLike, curves: ArrayLike, targets: ArrayLike) -> Floa
 
     This is a vectorized labels_to_reach().
 
-    x: (T,) labels, increasing; curves: (R, T), interpolated linearly; targets: (R,) or one number. Returns (R,),
-    infinite if a curve never reaches its target. A curve that starts at or above the target reaches it at its first
-    point.
+    x: (T,) labels, increasing, or (R, T) labels of each curve; curves: (R, T), interpolated linearly; targets: (R,) or
+    one number. Returns (R,), infinite if a curve never reaches its target. A curve that starts at or above the target
+    reaches it at its first point.
 
     >>> first_crossings([10, 20, 40], [[50, 70, 90], [50, 60, 70]], 80).tolist()
     [30.0, inf]
     """
     xs, ys = np.asarray(x, dtype=np.float64), np.asarray(curves, dtype=np.float64)
-    if ys.ndim != 2 or ys.shape[1:] != xs.shape:
-        raise bad_value("curves", f"shape (R, {len(xs)})", ys.shape)
+    if ys.ndim != 2 or xs.shape not in (ys.shape, ys.shape[1:]):
+        raise bad_value("curves", f"shape (R, {xs.shape[-1]})", ys.shape)
+    xs = np.broadcast_to(xs, ys.shape)
     goal = np.broadcast_to(np.asarray(targets, dtype=np.float64), len(ys))
     reached = ys >= goal[:, None]
     i = reached.argmax(axis=1)
@@ -38,7 +39,7 @@ def first_crossings(x: ArrayLike, curves: ArrayLike, targets: ArrayLike) -> Floa
     rise = ys[rows, i] - ys[rows, before]
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(i == 0, 0.0, (goal - ys[rows, before]) / rise)
-    found = xs[before] + share * (xs[i] - xs[before])
+    found = xs[rows, before] + share * (xs[rows, i] - xs[rows, before])
     return np.where(reached.any(axis=1), found, np.inf)
 
 

@@ -164,6 +164,14 @@ def test_crossings_are_those_of_single_curves():
         first_crossings(x, curves[:, :4], 0.5)
 
 
+def test_crossings_of_curves_with_labels_of_their_own_are_those_of_single_curves():
+    rng = np.random.default_rng(2)
+    x, curves = rng.random((200, 5)).cumsum(axis=1), rng.random((200, 5))
+    found = first_crossings(x, curves, 0.7)
+    expected = [labels_to_reach(*one, 0.7) for one in zip(x, curves, strict=True)]
+    np.testing.assert_allclose(found, [math.inf if n is None else n for n in expected], rtol=1e-12)
+
+
 def test_label_efficiency_by_hand(problem_of):
     # To 0.8 random needs 80; margin, from 0.7 at 20 to 0.9 at 40, needs 30; bald never gets there.
     rows = {"random": [0.5, 0.6, 0.7, 0.8], "margin": [0.5, 0.7, 0.9, 0.9], "bald": [0.5, 0.5, 0.6, 0.7]}
