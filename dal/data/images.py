@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -59,6 +60,7 @@ class ImageData:
     (OUT_OF_CLASS) for images that belong to none of the classes. ``classes`` are the class names. ``set_aside`` maps
     images that cannot be decoded to the reasons. One whose id is among ``ids`` is a point that no model reads. Others
     are no points. ``first_frames`` are the ids of images with several frames, of which only the first is used.
+    ``files`` are the files whose center square is the image, or None for images that are not read from files.
 
     For segmentation, ``masks`` has a mask for each image, and a label is 0 with a mask and -1 without. A point of the
     pool is then a unit of an image: a region of ``region_size`` x ``region_size`` pixels, or the image if it is None.
@@ -87,11 +89,14 @@ class ImageData:
     first_frames: Sequence[str] = ()
     masks: MaskSource | None = None
     region_size: int | None = None
+    files: Sequence[Path] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.source)
         if len(self.ids) != count:
             raise bad_value("ids", f"one for each of the {count} images", len(self.ids))
+        if self.files is not None and len(self.files) != count:
+            raise bad_value("files", f"one for each of the {count} images", len(self.files))
         if len(set(self.ids)) != count:
             raise bad_value("ids", "each id once", Counter(self.ids).most_common(1)[0][0])
         if len(self.classes) < 2:
@@ -223,6 +228,7 @@ class ImageData:
             ids=[self.ids[i] for i in wanted.tolist()],
             labels=self.labels[wanted],
             masks=None if self.masks is None else SubsetMasks(self.masks, wanted.tolist()),
+            files=None if self.files is None else [self.files[i] for i in wanted.tolist()],
         )
 
     def trainable(self, points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

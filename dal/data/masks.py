@@ -58,6 +58,23 @@ class TensorMasks:
         return [mask_digest(self.masks[index]) for index in indices]
 
 
+class NoMasks:
+    """The masks of images without labels: 255 everywhere.
+
+    >>> NoMasks(3, 8, 4).batch([2]).shape
+    torch.Size([1, 8, 4])
+    """
+
+    def __init__(self, count: int, height: int, width: int) -> None:
+        self.count, self.height, self.width = count, height, width
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return torch.full((len(indices), self.height, self.width), IGNORED, dtype=torch.uint8)
+
+
 class SubsetMasks:
     """Selects masks of another source, renumbered from 0."""
 

@@ -74,6 +74,6 @@ def scores_file(round: int) -> str:
     return f"scores_{round:03d}.pt"
 
 
-def ranking_file(acquisition: str) -> str:
+def ranking_file(acquisition: str, suffix: str = ".csv") -> str:
     """Return the file name of a ranking by `dal rank`."""
-    return f"ranking_{acquisition}.csv"
+    return f"ranking_{acquisition}{suffix}"

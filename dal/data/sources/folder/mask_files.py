@@ -203,7 +203,7 @@ def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
         return _Read(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64), False)
     mask = reader.read(pair.mask)
     stored, orientation = _stored_size(pair.image)
-    upright = stored[::-1] if orientation in _SWAPPED else stored
+    upright = _upright(stored, orientation)
     found = (mask.shape[1], mask.shape[0])
     if found != upright:
         got = f"{found[0]} x {found[1]}"
@@ -213,6 +213,24 @@ def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
         raise bad_content(str(pair.mask), expected, got)
     is_turned = orientation != 1 and (orientation not in _SWAPPED or stored[0] == stored[1])
     return _Read(center(mask, size), mask.flatten().long().bincount(minlength=IGNORED + 1), is_turned)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image after EXIF rotation. The pixels are not decoded.
+
+    Raises DalError for a file that cannot be opened.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return _upright(*_stored_size(path))
+    # Pillow's parsers raise exceptions of any type on damaged bytes.
+    except Exception as error:
+        raise DalError(f"{path}: expected an image that can be opened, got {reason(error)}.") from error
+
+
+def _upright(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return stored[::-1] if orientation in _SWAPPED else stored
 
 
 def _stored_size(path: Path) -> tuple[tuple[int, int], int]:
