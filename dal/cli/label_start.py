@@ -126,7 +126,17 @@ def start_overrides(root: Path, classes: Sequence[str], overrides: Sequence[str]
     if "${" in folder:  # an interpolation in the settings
         raise bad_value("data.root", "a path without ${", folder)
     quoted = ",".join(_quoted(name) for name in classes)
-    return ["experiment=label", f"data.root={_quoted(folder)}", f"data.classes=[{quoted}]", "oracle=people", *overrides]
+    return [
+        f"experiment={_preset(overrides)}",
+        f"data.root={_quoted(folder)}",
+        f"data.classes=[{quoted}]",
+        "oracle=people",
+        *overrides,
+    ]
+
+
+def _preset(overrides: Sequence[str]) -> str:
+    return "label_masks" if "data.task=segmentation" in overrides else "label"
 
 
 def _quoted(text: str) -> str:
@@ -177,7 +187,7 @@ def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -
 
     Raises DalError for an unknown key. The trainer checks the values.
     """
-    chosen = ["experiment=label", "oracle=people", *overrides]
+    chosen = [f"experiment={_preset(overrides)}", "oracle=people", *overrides]
     found = {setting.key: setting.value for section in sections(chosen) for setting in section.settings}
     for text in overrides:
         key = text.partition("=")[0]

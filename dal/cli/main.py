@@ -183,7 +183,7 @@ def _people(options: argparse.Namespace) -> int:
     from dal.cli.ask import ask_command, tell_command
 
     if options.command == "ask":
-        ask_command(options.run, options.size, options.format, options.output)
+        ask_command(options.run, options.size, options.format, options.output, options.files)
     else:
         tell_command(options.run, options.file, options.annotator, options.format, options.dry_run)
     return 0

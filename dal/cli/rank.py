@@ -76,7 +76,7 @@ def rank_command(
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits, progress)
         if isinstance(oracle, People):
             learner = restore_with_people(learner, replace(oracle, folder=path), built.campaign, records)
-            learner.pool.exclude(sorted(train.gaps))
+            learner.pool.exclude(train.points_of(sorted(train.gaps)))
         else:
             learner.restore(records)
         ranking = learner.rank(top, new)

@@ -14,7 +14,7 @@ from typing import Any
 from dal import __version__
 from dal.data.boxes import Box, box_in_file
 from dal.data.images import ImageData
-from dal.data.sources.folder.mask_files import upright_size
+from dal.data.sources.folder.sizes import upright_size
 from dal.errors import unknown_choice
 from dal.labeling.query import Query
 from dal.runtime.safe_text import spreadsheet_cell

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dal.data.answered_masks import AnsweredMasks
 from dal.data.augment_masks import augment_pair
 from dal.data.fingerprint import Fingerprint, Points, labels_in_words
 from dal.data.image_sources import (
@@ -143,29 +144,41 @@ class ImageData:
 
     def whole(self) -> ImageData:
         """Return the same data with images as points."""
-        return self if self.region_size is None else replace(self, region_size=None)
+        return self if self.region_size is None else self.in_units(None)
+
+    def in_units(self, region_size: int | None) -> ImageData:
+        """Return the same data with regions of this size as points, or with images for None."""
+        found = replace(self, region_size=region_size)
+        if isinstance(self.masks, AnsweredMasks):
+            return replace(found, masks=self.masks.with_grid(found.units))
+        return found
 
     def images_of(self, points: Tensor) -> Tensor:
         """Return the (B,) images of points."""
         return points if self.units_per_image == 1 else points // self.units_per_image
 
+    def points_of(self, images: Iterable[int]) -> list[int]:
+        """Return all points of images."""
+        per_image = self.units_per_image
+        return [image * per_image + unit for image in images for unit in range(per_image)]
+
     @property
     def unreadable(self) -> list[int]:
-        """The points whose images cannot be decoded."""
+        """The images that cannot be decoded."""
         if not self.set_aside:
             return []
         return [index for index, image in enumerate(self.ids) if image in self.set_aside]
 
     @property
     def gaps(self) -> set[int]:
-        """The points without pixels: those that are unreadable, and those that have disappeared since the start."""
+        """The images without pixels: those that are unreadable, and those that have disappeared since the start."""
         if not hasattr(self.source, "gaps"):
             return set(self.unreadable)
         found: set[int] = self.source.gaps
         return found
 
     def missing(self, indices: Sequence[int]) -> list[int]:
-        """Return those of the points whose images cannot be read now."""
+        """Return those of the images that cannot be read now."""
         if hasattr(self.source, "missing"):
             found: list[int] = self.source.missing(indices)
             return found

@@ -75,6 +75,30 @@ class NoMasks:
         return torch.full((len(indices), self.height, self.width), IGNORED, dtype=torch.uint8)
 
 
+class RenumberedMasks:
+    """The masks of another source, in which the class ``into[number]`` replaces each class.
+
+    >>> RenumberedMasks(TensorMasks(torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)), [0, 0]).batch([0]).tolist()
+    [[[0, 0, 255]]]
+    """
+
+    def __init__(self, source: MaskSource, into: Sequence[int]) -> None:
+        self.source, self._table = source, renumbering(into)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return self._table[self.source.batch(indices).long()]
+
+
+def renumbering(into: Sequence[int]) -> Tensor:
+    """Return (256,) uint8: the class that replaces each value of a mask. Other values stay."""
+    table = torch.arange(256, dtype=torch.uint8)
+    table[: len(into)] = torch.tensor(into, dtype=torch.uint8)
+    return table
+
+
 class SubsetMasks:
     """Selects masks of another source, renumbered from 0."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -16,18 +16,17 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dal.data.masks import MaskSource, TensorMasks, check_classes, mask_digest
-from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress, regular_file
+from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress
 from dal.data.sources.folder.formats import formats
 from dal.data.sources.folder.frames import has_more_frames
 from dal.data.sources.folder.listing import shown
 from dal.data.sources.folder.mask_classes import ColorTable
+from dal.data.sources.folder.sizes import SWAPPED, regular_file, stored_size, upright
 from dal.errors import DalError, bad_content, reason
 from dal.tasks.segmentation import IGNORED
 
 _CHUNK = 256
 _LOSSY = {"AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
-_ORIENTATION, _SWAPPED = 274, {5, 6, 7, 8}  # EXIF
-_EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
 _MODES = {"1", "I", "I;16", "I;16B", "I;16L", "L", "LA", "P", "PA"}
 _PACKED = {"L;2": 85, "L;4": 17}  # Pillow multiplies gray of 2 and 4 bits by these
 
@@ -60,20 +59,28 @@ class MaskReader:
         Raises DalError for a file that cannot be decoded, has several frames or lossy pixels, or holds other values.
         """
         try:
-            with regular_file(path) as file, Image.open(file, formats=formats(path.suffix)) as opened:
+            with regular_file(path) as file:
+                return self.decode(file, path.suffix, str(path))
+        except OSError as error:
+            raise _undecodable(str(path), error) from error
+
+    def decode(self, file: BinaryIO, suffix: str, argument: str) -> Tensor:
+        """Return the class numbers of an open file as read() does. Errors begin with ``argument``."""
+        try:
+            with Image.open(file, formats=formats(suffix)) as opened:
                 if opened.format in _LOSSY:
                     expected = "a lossless format such as PNG, because class numbers must be exact"
-                    raise bad_content(str(path), expected, str(opened.format))
-                numbers = self._numbers(opened, str(path))
+                    raise bad_content(argument, expected, str(opened.format))
+                numbers = self._numbers(opened, argument)
                 if has_more_frames(opened):
-                    raise bad_content(str(path), "a mask of one frame or page", "several")
+                    raise bad_content(argument, "a mask of one frame or page", "several")
         except DalError:
             raise
         # Pillow's parsers raise exceptions of any type on damaged bytes.
         except Exception as error:
-            raise DalError(f"{path}: expected a mask that can be decoded, got {reason(error)}.") from error
+            raise _undecodable(argument, error) from error
         mask = torch.from_numpy(numbers)
-        check_classes(mask, self.num_classes, str(path))
+        check_classes(mask, self.num_classes, argument)
         return mask.to(torch.uint8)
 
     def _numbers(self, image: Image.Image, argument: str) -> Array:
@@ -84,6 +91,10 @@ class MaskReader:
                 argument, "colors of 8 bits, because there is a color table", f"a mask in mode {image.mode}"
             )
         return self.colors.numbers(np.array(ImageOps.exif_transpose(image).convert("RGB")), argument)
+
+
+def _undecodable(argument: str, error: Exception) -> DalError:
+    return DalError(f"{argument}: expected a mask that can be decoded, got {reason(error)}.")
 
 
 def class_numbers_of(image: Image.Image, argument: str, hint: str = "") -> Array:
@@ -202,56 +213,17 @@ def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
     if pair.mask is None:
         return _Read(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64), False)
     mask = reader.read(pair.mask)
-    stored, orientation = _stored_size(pair.image)
-    upright = _upright(stored, orientation)
+    stored, orientation = stored_size(pair.image)
+    expected_size = upright(stored, orientation)
     found = (mask.shape[1], mask.shape[0])
-    if found != upright:
+    if found != expected_size:
         got = f"{found[0]} x {found[1]}"
-        if orientation in _SWAPPED and found == stored:
+        if orientation in SWAPPED and found == stored:
             got += ", the size before the EXIF rotation of the image; save the image upright without EXIF"
-        expected = f"{upright[0]} x {upright[1]} pixels as in {pair.image}"
+        expected = f"{expected_size[0]} x {expected_size[1]} pixels as in {pair.image}"
         raise bad_content(str(pair.mask), expected, got)
-    is_turned = orientation != 1 and (orientation not in _SWAPPED or stored[0] == stored[1])
+    is_turned = orientation != 1 and (orientation not in SWAPPED or stored[0] == stored[1])
     return _Read(center(mask, size), mask.flatten().long().bincount(minlength=IGNORED + 1), is_turned)
-
-
-def upright_size(path: Path) -> tuple[int, int]:
-    """Return the width and height of an image after EXIF rotation. The pixels are not decoded.
-
-    Raises DalError for a file that cannot be opened.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return _upright(*_stored_size(path))
-    # Pillow's parsers raise exceptions of any type on damaged bytes.
-    except Exception as error:
-        raise DalError(f"{path}: expected an image that can be opened, got {reason(error)}.") from error
-
-
-def _upright(stored: tuple[int, int], orientation: int) -> tuple[int, int]:
-    return stored[::-1] if orientation in _SWAPPED else stored
-
-
-def _stored_size(path: Path) -> tuple[tuple[int, int], int]:
-    """Return the width and height of the pixels in a file, and its EXIF orientation."""
-    with regular_file(path) as file, Image.open(file, formats=formats(path.suffix)) as image:
-        size = image.size
-        if image.format == "PNG":
-            # Pillow decodes the pixels to look for EXIF after them.
-            file.seek(0)
-            content = file.read()
-            if not any(mark in content for mark in _EXIF_IN_PNG):
-                return size, 1
-            file.seek(0)
-            with Image.open(file, formats=("PNG",)) as again:
-                return size, _orientation(again)
-        return size, _orientation(image)
-
-
-def _orientation(image: Image.Image) -> int:
-    found = image.getexif().get(_ORIENTATION, 1)
-    return found if found in range(2, 9) else 1
 
 
 def check_seen_classes(counts: Tensor, num_classes: int, argument: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dal.errors import bad_value
 from dal.labeling.people.answers import Answers
+from dal.labeling.people.classes import is_mask_number
 from dal.labeling.people.events import ADD, CLASS_CHANGES, DAL, MERGE, RENAME, SKIP, UNDO, Answer
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.body import Body
@@ -242,7 +243,7 @@ class LabelingSession:
             "seq": answer.seq,
             "event": answer.event,
             "kind": answer.kind,
-            "label": None if number is None else fold.classes.names[number],
+            "label": None if number is None or is_mask_number(number) else fold.classes.names[number],
             "index": answer.index,
             "id": answer.id,
             "ask": answer.ask,
