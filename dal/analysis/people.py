@@ -101,6 +101,8 @@ def class_lines(fold: Fold) -> list[ClassLine]:
         is_class = KINDS[fold.kinds[seq]] == LABEL and not is_mask_number(fold.labels[seq])
         if is_class and fold.is_present(seq):
             times.setdefault(fold.classes.merged(fold.labels[seq]), []).append(fold.seconds[seq])
+    if not any(times.values()) and any(map(is_mask_number, fold.labels)):
+        return []
     names = fold.classes.names
     return [
         ClassLine(names[number], len(found), _median([one for one in found if not math.isnan(one)]))

@@ -33,7 +33,7 @@ def upright(place: UnitPlace) -> Image.Image:
 def crop(image: Image.Image, place: UnitPlace) -> bytes:
     """Return the pixels of a unit as PNG."""
     x, y, width, height = place.box
-    return _png(image.crop((x, y, x + width, y + height)))
+    return png(image.crop((x, y, x + width, y + height)))
 
 
 def context(image: Image.Image, place: UnitPlace) -> bytes:
@@ -45,10 +45,11 @@ def context(image: Image.Image, place: UnitPlace) -> bytes:
     draw = ImageDraw.Draw(shown)
     for grow, color in ((2, "white"), (1, _OUTLINE), (0, _OUTLINE)):
         draw.rectangle((x - grow, y - grow, x + width - 1 + grow, y + height - 1 + grow), outline=color)
-    return _png(shown)
+    return png(shown)
 
 
-def _png(image: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
+    """Return an image as PNG."""
     written = io.BytesIO()
     image.save(written, "PNG")
     return written.getvalue()

@@ -39,11 +39,11 @@ def note_gone(
 
 
 def give_up(
-    answers: Answers, root: Path, files: Sequence[str], lines: Sequence[AskedLine], image_of: Callable[[int], int]
+    answers: Answers, root: Path, files: Sequence[str], lines: Sequence[AskedLine], image_of: Callable[[int], int] = int
 ) -> list[AskedLine]:
     """Answer ``unreadable`` in the name of dal for asked points whose files are gone, and return the other lines.
 
-    ``image_of`` returns the number of a point's image, which is its place in ``files``.
+    ``image_of`` returns the number of a point's image, which is its place in ``files``, by default the point's own.
     """
     images = set(gone(root, files, list(dict.fromkeys(image_of(line.index) for line in lines))))
     points = {line.index: line.id for line in lines if image_of(line.index) in images}

@@ -82,12 +82,29 @@ class MaskBook:
             raise bad_content(argument, expected, f"only {_IGNORED}, which is ignored")
         data = _encoded(numbers, place)
         digest = hashlib.sha256(data).hexdigest()
-        path = self.run / MASKS / f"{digest}.png"
+        path = self._path(digest)
         if write and not path.exists():
             with explained(path=path):
                 path.parent.mkdir(exist_ok=True)
             write_bytes(path, data)
         return MASK + digest
+
+
+    def has(self, index: int, digest: str) -> bool:
+        """Return whether a mask is stored, and is one of this point."""
+        try:
+            with Image.open(self._path(digest), formats=("PNG",)) as image:
+                text = str(image.info.get(_PLACE))
+        except OSError:
+            return False
+        return text == _place_text(self.places.of(index))
+
+    def _path(self, digest: str) -> Path:
+        return self.run / MASKS / f"{digest}.png"
+
+
+def _place_text(place: UnitPlace) -> str:
+    return " ".join(map(str, (*place.box, place.width, place.height)))
 
 
 def _of_unit(numbers: np.ndarray[Any, Any], place: UnitPlace, argument: str) -> np.ndarray[Any, Any]:
@@ -105,6 +122,6 @@ def _of_unit(numbers: np.ndarray[Any, Any], place: UnitPlace, argument: str) -> 
 def _encoded(numbers: np.ndarray[Any, Any], place: UnitPlace) -> bytes:
     """Return a PNG file with the class numbers, the box and the size of the image."""
     info, written = PngInfo(), io.BytesIO()
-    info.add_text(_PLACE, " ".join(map(str, (*place.box, place.width, place.height))))
+    info.add_text(_PLACE, _place_text(place))
     Image.fromarray(np.ascontiguousarray(numbers)).save(written, "PNG", pnginfo=info)
     return written.getvalue()

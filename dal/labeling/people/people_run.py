@@ -100,10 +100,8 @@ class PeopleRun:
         if self.files is None or self.root is None or self.setting("data.task") != "segmentation":
             return None
         size = int(self.setting("data.image_size"))
-        is_region = self.setting("campaign.unit") == "region"
-        return UnitPlaces(
-            self.root, self.files, Grid(size, size, self.setting("data.region_size") if is_region else None)
-        )
+        region_size = self.setting("data.region_size") if self.setting("campaign.unit") == "region" else None
+        return UnitPlaces(self.root, self.files, Grid(size, size, region_size))
 
     def mask_book(self) -> MaskBook | None:
         """Return what takes masks, with the classes at present, or None for a run on classes."""
