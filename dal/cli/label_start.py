@@ -171,7 +171,8 @@ def _sized(
     config, sizes = start_config(root, classes, own), []
     if images is not None:
         given = [key.partition(".")[2] for text in own if (key := text.partition("=")[0].lstrip("+~"))]
-        found = small_sizes(_num_points(config, images), config["campaign"], given, len(classes), config["oracle"]["overlap"])
+        count, overlap = _num_points(config, images), config["oracle"]["overlap"]
+        found = small_sizes(count, config["campaign"], given, len(classes), overlap)
         sizes = [f"campaign.{name}={size}" for name, size in found.items()]
         config = start_config(root, classes, [*own, *sizes])
     _check_budget(config["campaign"])

@@ -40,7 +40,8 @@ class UnitPictures(FolderPictures):
             place = self.places.of(index)
             image = upright(place)
         except DalError as error:
-            raise PictureError(f"This image cannot be decoded ({str(error).partition(', got ')[2].rstrip('.')}).") from None
+            why = str(error).partition(", got ")[2].rstrip(".")  # without the path, which the page does not show
+            raise PictureError(f"This image cannot be decoded ({why}).") from None
         body = png(image) if name == "image" else crop(image, place)
         return Picture(body, "image/png", f"{self.tag(index)}-{name}")
 

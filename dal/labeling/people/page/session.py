@@ -31,9 +31,9 @@ class LabelingSession:
     """The state behind the page. Each public method answers one kind of request, and threads may call it at once.
 
     ``asked`` returns the lines of asked.csv, and the same list until they change. ``facts`` returns what is known
-    about the model. ``run`` identifies the run, so that a browser sends answers to no other. ``ids`` are the images by
-    index. ``masks`` is for runs in which people draw masks. ``give_up`` records that images are gone, and returns the lines of the others. ``clock`` is the time in
-    seconds that leases use.
+    about the model. ``run`` identifies the run, so that a browser sends answers to no other. ``ids`` are the points by
+    index. ``give_up`` records that images are gone, and returns the lines of the others. ``clock`` is the time in
+    seconds that leases use. ``masks`` is for runs in which people draw masks.
     """
 
     def __init__(
@@ -287,4 +287,5 @@ class LabelingSession:
             "trainer": {"phase": facts.phase, "error": facts.error, "done": facts.stopped is not None},
             "prefetch": self.prefetch,
             "masks": self.masks is not None,
+            "miou": facts.miou,
         }
