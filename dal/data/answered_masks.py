@@ -137,5 +137,6 @@ def _nearest(length: int, side: int, size: int) -> Array:
     """Return the pixels of a line that Pillow keeps when it resizes the center to the nearest pixels."""
     line = Image.fromarray(np.arange(length, dtype=np.int32)[None])
     left = (length - side) / 2
-    kept: Array = np.array(line.resize((size, 1), Image.Resampling.NEAREST, box=(left, 0, left + side, 1)))
-    return kept[0]
+    resized_line = line.resize((size, 1), Image.Resampling.NEAREST, box=(left, 0, left + side, 1))
+    kept: Array = np.array(resized_line)[0]
+    return kept
