@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dal.data.sources.folder.mask_numbers import check_numbers
 from dal.errors import bad_content, bad_value
 from dal.tasks import IGNORED, Task
 from dal.tasks.segmentation import Segmentation
@@ -156,13 +157,4 @@ def check_classes(mask: Tensor, num_classes: int, argument: str) -> None:
     Traceback (most recent call last):
     dal.errors.DalError: masks/1.png: expected class numbers from 0 to 1, or 255 for ignored pixels, got 7 at x=1, y=0.
     """
-    wrong = ((mask < 0) | (mask >= num_classes)) & (mask != IGNORED)
-    if not bool(wrong.any()):
-        return
-    y, x = wrong.nonzero()[0].tolist()
-    value = mask[y, x].item()
-    hint = ""
-    if value > IGNORED:
-        hint = " (a mask of instances, such as class * 1000 + instance, has to be converted to class numbers)"
-    expected = f"class numbers from 0 to {num_classes - 1}, or {IGNORED} for ignored pixels"
-    raise bad_content(argument, expected, f"{value} at x={x}, y={y}{hint}")
+    check_numbers(mask.numpy(force=True), num_classes, argument)

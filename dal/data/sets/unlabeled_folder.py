@@ -60,7 +60,7 @@ class UnlabeledFolder(DataConfig):
     """Folder of class subfolders with a test set, outside of root; null leaves it to campaign.test_size."""
     in_memory: bool | None = None
     """Whether to keep all pixels in memory; null does so if they take less than 1 GiB."""
-    task: str = CLASSIFICATION.name
+    task: str = "classification"
     """What people answer: classification, a class of each image, or segmentation, a mask of an image or a region."""
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from dal.data.boxes import Box, box_in_file
 from dal.data.grid import Grid
+from dal.data.sources.folder.mask_numbers import IGNORED_VALUE, check_numbers, class_numbers_of, decode_numbers
 from dal.data.sources.folder.sizes import upright_size
 from dal.errors import bad_content
 from dal.labeling.people.events import MASK
@@ -22,7 +23,7 @@ from dal.runs.files.atomic import write_bytes
 from dal.runs.layout import MASKS
 from dal.runtime.refusals import explained
 
-_IGNORED, _PLACE = 255, "dal"  # as in dal.data.answered_masks, which imports PyTorch
+_PLACE = "dal"  # as in dal.data.answered_masks, which imports PyTorch
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,13 @@ class MaskBook:
         The file is on the disk when this returns. Without ``write``, the mask is only checked. Raises DalError, with
         ``argument``, for a file that is no mask of the point.
         """
-        # PyTorch takes a second to import, so the page and `dal ask` start without it.
-        from dal.data.sources.folder.mask_files import MaskReader
-
         place = self.places.of(index)
-        numbers = MaskReader(self.num_classes).decode(file, suffix, argument).numpy()
-        numbers = _of_unit(numbers, place, argument)
-        if (numbers == _IGNORED).all():
+        numbers = decode_numbers(file, suffix, argument, class_numbers_of)
+        check_numbers(numbers, self.num_classes, argument)
+        numbers = _of_unit(numbers, place, argument).astype(np.uint8)
+        if (numbers == IGNORED_VALUE).all():
             expected = "a pixel of a class in the region, or the answer =unsure in place of a mask"
-            raise bad_content(argument, expected, f"only {_IGNORED}, which is ignored")
+            raise bad_content(argument, expected, f"only {IGNORED_VALUE}, which is ignored")
         data = _encoded(numbers, place)
         digest = hashlib.sha256(data).hexdigest()
         path = self._path(digest)

@@ -51,7 +51,7 @@ class People:
         self.folder = Path(self.folder)
         is_dense = self.data.task.is_dense
         if is_dense and not isinstance(self.data.masks, AnsweredMasks):
-            expected = "dataset with masks; people draw those of data=unlabeled_folder data.task=segmentation"
+            expected = "dataset, or people with data=unlabeled_folder data.task=segmentation"
             raise bad_value("oracle", expected, "people")
         if not is_dense and self.data.task.name != CLASSIFICATION.name:
             raise bad_value("oracle", f"dataset with {self.data.task.name} data", "people")

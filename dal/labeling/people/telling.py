@@ -103,6 +103,11 @@ class Teller:
         if told.label is None:
             return None
         path = self.folder / told.label
+        if not path.is_file():
+            raise DalError(
+                f"label: expected the path of a mask below {str(self.folder)!r}, got {shortened(told.label)} in line "
+                f"{told.line}."
+            )
         with explained(path=path), path.open("rb") as file:
             return self.masks.label(index, file, path.suffix, f"{path} (line {told.line})", write)
 

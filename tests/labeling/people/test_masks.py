@@ -146,6 +146,20 @@ def test_a_folder_of_regions_comes_back_with_masks(book, tmp_path):
         told(book, asked, folder, answers)
 
 
+@pytest.mark.parametrize(
+    ("label", "sentence"),
+    [
+        ("road", "label: expected the path of a mask below '.*', got 'road' in line 2."),
+        ("=none", "label: expected the path of a mask, or one of =unsure, =skip, =unreadable, got '=none' in line 2."),
+    ],
+)
+def test_a_label_that_is_no_mask_is_refused(label, sentence, book, tmp_path):
+    (tmp_path / "told.csv").write_text(f'id,label\n"a.png#r0,c1",{label}\n')
+    with pytest.raises(DalError, match=sentence):
+        told(book, lines(book, [1]), tmp_path / "told.csv", Answers(book.run, ["road", "sky", "tree"]))
+    assert not (book.run / "answers.jsonl").exists()
+
+
 def _made(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -15,20 +15,16 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from dal.data.masks import MaskSource, TensorMasks, check_classes, mask_digest
+from dal.data.masks import MaskSource, TensorMasks, mask_digest
 from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress
-from dal.data.sources.folder.formats import formats
-from dal.data.sources.folder.frames import has_more_frames
 from dal.data.sources.folder.listing import shown
 from dal.data.sources.folder.mask_classes import ColorTable
+from dal.data.sources.folder.mask_numbers import check_numbers, class_numbers_of, decode_numbers, undecodable
 from dal.data.sources.folder.sizes import SWAPPED, regular_file, stored_size, upright
-from dal.errors import DalError, bad_content, reason
+from dal.errors import bad_content
 from dal.tasks.segmentation import IGNORED
 
 _CHUNK = 256
-_LOSSY = {"AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
-_MODES = {"1", "I", "I;16", "I;16B", "I;16L", "L", "LA", "P", "PA"}
-_PACKED = {"L;2": 85, "L;4": 17}  # Pillow multiplies gray of 2 and 4 bits by these
 
 
 Array = np.ndarray[Any, Any]
@@ -62,26 +58,13 @@ class MaskReader:
             with regular_file(path) as file:
                 return self.decode(file, path.suffix, str(path))
         except OSError as error:
-            raise _undecodable(str(path), error) from error
+            raise undecodable(str(path), error) from error
 
     def decode(self, file: BinaryIO, suffix: str, argument: str) -> Tensor:
         """Return the class numbers of an open file as read() does. Errors begin with ``argument``."""
-        try:
-            with Image.open(file, formats=formats(suffix)) as opened:
-                if opened.format in _LOSSY:
-                    expected = "a lossless format such as PNG, because class numbers must be exact"
-                    raise bad_content(argument, expected, str(opened.format))
-                numbers = self._numbers(opened, argument)
-                if has_more_frames(opened):
-                    raise bad_content(argument, "a mask of one frame or page", "several")
-        except DalError:
-            raise
-        # Pillow's parsers raise exceptions of any type on damaged bytes.
-        except Exception as error:
-            raise _undecodable(argument, error) from error
-        mask = torch.from_numpy(numbers)
-        check_classes(mask, self.num_classes, argument)
-        return mask.to(torch.uint8)
+        numbers = decode_numbers(file, suffix, argument, self._numbers)
+        check_numbers(numbers, self.num_classes, argument)
+        return torch.from_numpy(numbers).to(torch.uint8)
 
     def _numbers(self, image: Image.Image, argument: str) -> Array:
         if self.colors is None:
@@ -91,23 +74,6 @@ class MaskReader:
                 argument, "colors of 8 bits, because there is a color table", f"a mask in mode {image.mode}"
             )
         return self.colors.numbers(np.array(ImageOps.exif_transpose(image).convert("RGB")), argument)
-
-
-def _undecodable(argument: str, error: Exception) -> DalError:
-    return DalError(f"{argument}: expected a mask that can be decoded, got {reason(error)}.")
-
-
-def class_numbers_of(image: Image.Image, argument: str, hint: str = "") -> Array:
-    """Return the (H, W) values of a PIL image in gray or with a palette, not scaled.
-
-    Raises DalError, with ``argument`` and ``hint``, for an image in color.
-    """
-    if image.mode not in _MODES:
-        raise bad_content(argument, f"a mask in gray or with a palette{hint}", f"mode {image.mode}")
-    tile = next(iter(getattr(image, "tile", ())), None)  # empty after the pixels are read
-    factor = _PACKED.get(str(tile[3]), 1) if tile else 1
-    pixels = np.array(ImageOps.exif_transpose(image)).astype(np.int64)
-    return (pixels if pixels.ndim == 2 else pixels[..., 0]) // factor
 
 
 class FolderMasks:
