@@ -88,7 +88,6 @@ class MaskBook:
             write_bytes(path, data)
         return MASK + digest
 
-
     def has(self, index: int, digest: str) -> bool:
         """Return whether a mask is stored, and is one of this point."""
         try:
