@@ -10,6 +10,7 @@ import numpy as np
 
 from dal.costs.prices import PricesConfig
 from dal.labeling.people.answers import Answers
+from dal.labeling.people.classes import is_mask_number
 from dal.labeling.people.corrections import labels_of, num_changed
 from dal.labeling.people.events import ANSWERS, DAL, LABEL, NONE, UNSURE
 from dal.labeling.people.fold import Fold
@@ -91,14 +92,17 @@ def people_lines(fold: Fold, prices: PricesConfig | None = None) -> list[PersonL
 def class_lines(fold: Fold) -> list[ClassLine]:
     """Return a line per class that has labels or can be chosen, in the order of the numbers.
 
-    A label of a merged class counts for the class that has it now.
+    A label of a merged class counts for the class that has it now. Masks are labels of no class.
     """
     times: dict[int, list[float]] = {
         number: [] for number in range(len(fold.classes.names)) if fold.classes.is_offered(number)
     }
     for seq in range(1, fold.seq + 1):
-        if KINDS[fold.kinds[seq]] == LABEL and fold.is_present(seq):
+        is_class = KINDS[fold.kinds[seq]] == LABEL and not is_mask_number(fold.labels[seq])
+        if is_class and fold.is_present(seq):
             times.setdefault(fold.classes.merged(fold.labels[seq]), []).append(fold.seconds[seq])
+    if not any(times.values()) and any(map(is_mask_number, fold.labels)):
+        return []
     names = fold.classes.names
     return [
         ClassLine(names[number], len(found), _median([one for one in found if not math.isnan(one)]))

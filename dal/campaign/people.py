@@ -111,7 +111,7 @@ class _PeopleCampaign:
         due = labels_to_refit(learner.pool.num_labeled, config.refit_labels, config.refit_growth)
         wanted = queue_size(rho, from_rank_zero(self.people.annotators()), config.prefetch, left, due)
         try:
-            learner.candidates.check(len(learner.data), wanted)
+            learner.candidates.check(learner.data.num_points, wanted)
         except DalError:  # the candidates are fewer than the queue could hold
             return size
         return wanted

@@ -12,6 +12,7 @@ from torch import Tensor
 from dal.campaign.training_round import Setting, drawn
 from dal.costs.ledger import Ledger
 from dal.data.images import ImageData
+from dal.data.masks import RenumberedMasks
 from dal.errors import DalError
 from dal.labeling.people.events import LABEL
 from dal.labeling.people.first_asks import spare_points
@@ -110,7 +111,7 @@ class PeopleState:
         learner = self.learner
         held = {kind: [line.index for line in asked if line.kind == kind] for kind in (TEST, VALIDATION)}
         learner.hold_out(test=held[TEST], validation=held[VALIDATION])
-        learner.pool.exclude(learner.data.unreadable)
+        learner.pool.exclude(learner.data.points_of(learner.data.unreadable))
         self.setting.followed = stop_set(learner.pool, self.setting.campaign.stop_set_size, learner.seed)
 
     def look(self, seq: int) -> None:
@@ -137,9 +138,11 @@ class PeopleState:
             return []
         with self.setting.recorder.asking(learner):
             query = learner.ask(size)
+        lines = self._numbered([(QUERY, index, score) for index, score in zip(query, query.scores, strict=True)])
+        if learner.data.task.is_dense:  # a class for each pixel is no suggestion
+            return lines
         fold = self.people.fold(self._seen)
         suggested = suggestions(learner.predict(torch.tensor(query.indices), "score"), fold)
-        lines = self._numbered([(QUERY, index, score) for index, score in zip(query, query.scores, strict=True)])
         return [
             replace(line, suggestion=name, confidence=confidence)
             for line, (name, confidence) in zip(lines, suggested, strict=True)
@@ -177,11 +180,11 @@ class PeopleState:
         return spare_points(campaign.initial_size, campaign.query_size, campaign.budget - held, left)
 
     def _numbered(self, points: Sequence[tuple[str, int, float | None]]) -> list[AskedLine]:
-        records, ranks = self._records, dict[str, int]()
+        records, ranks, ids = self._records, dict[str, int](), self.learner.data.point_ids
         lines = []
         for place, (kind, index, score) in enumerate(points, start=len(records.asked)):
             rank = ranks[kind] = ranks.get(kind, -1) + 1
-            lines.append(AskedLine(place, len(records.rows), rank, index, self.learner.data.ids[index], score, kind))
+            lines.append(AskedLine(place, len(records.rows), rank, index, ids[index], score, kind))
         return lines
 
     def take(self, seq: int) -> bool:
@@ -205,7 +208,7 @@ class PeopleState:
 
     def _has_class(self, fold: Fold) -> bool:
         """Return whether a training point has a label of a class."""
-        no_training = set(self.learner.data.unreadable)
+        no_training = set(self.learner.data.points_of(self.learner.data.unreadable))
         held_out = self.learner.held_out
         return any(
             index not in held_out and index not in no_training and fold.decision(index).status == LABEL
@@ -216,7 +219,7 @@ class PeopleState:
         pool = self.learner.pool
         new = pool.labeled[pool.rounds(pool.labeled) == round]
         scores = {line.index: line.score for line in self._records.asked if line.round == round}
-        ids = self.learner.data.ids
+        ids = self.learner.data.point_ids
         values = zip(new.tolist(), pool.labels(new).tolist(), strict=True)
         return [Labeled(round, rank, i, ids[i], label, scores.get(i)) for rank, (i, label) in enumerate(values)]
 
@@ -224,6 +227,8 @@ class PeopleState:
 def merged(test: ImageData, fold: Fold) -> ImageData:
     """Return a given test set, with the labels of merged classes changed."""
     into = torch.tensor([fold.classes.merged(number) for number in range(len(fold.classes.names))])
+    if test.masks is not None:
+        return replace(test, masks=RenumberedMasks(test.masks, into.tolist()))
     labels = torch.where(test.labels >= 0, into[test.labels.clamp(min=0)], test.labels)
     return replace(test, labels=labels)
 

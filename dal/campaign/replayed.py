@@ -64,7 +64,7 @@ class _Replay:
     def __init__(self, state: PeopleState, records: Records, again: Records) -> None:
         self.state, self.records, self.again, self.result = state, records, again, Replayed()
         data = state.people.data
-        self.lost = data.gaps - set(data.unreadable)
+        self.lost = set(data.points_of(data.gaps - set(data.unreadable)))
         """Images that the run had, and that are gone now."""
 
     def differs_in_round(self, row: Round) -> bool:
@@ -116,8 +116,9 @@ class _Replay:
 
     def _check_there(self, round: int, indices: Sequence[int]) -> None:
         """Raise DalError if an image that the round ranked first or trained on is gone."""
+        data = self.state.people.data
         if lost := sorted(self.lost.intersection(indices)):
-            ids = [self.state.people.data.ids[index] for index in lost]
+            ids = list(dict.fromkeys(data.ids[index // data.units_per_image] for index in lost))
             images = "1 image that is" if len(ids) == 1 else f"{len(ids):,} images that are"
             earlier = f", or replay the rounds before with --to {round - 1}" if round else ""
             raise DalError(

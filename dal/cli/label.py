@@ -22,6 +22,7 @@ from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.address import Address, last_address, only_page, remember_address
 from dal.labeling.people.page.facts import RunFacts
 from dal.labeling.people.page.images import DataPictures, FolderPictures, Pictures
+from dal.labeling.people.page.mask_desk import MaskDesk, UnitPictures
 from dal.labeling.people.page.security import read_token
 from dal.labeling.people.page.server import PageServer
 from dal.labeling.people.page.session import LabelingSession
@@ -84,7 +85,8 @@ def _termination() -> Iterator[None]:
 def _sizes(run: PeopleRun) -> list[str]:
     """Return a sentence about the sizes of a new run that follow from the number of its images."""
     sizes = [] if run.is_committed else read_start(run.path)["sizes"]
-    images = f"{len(run.ids):,} image{'' if len(run.ids) == 1 else 's'}"
+    unit = "image" if len(run.ids) == len(run.image_ids) else "region"
+    images = f"{len(run.ids):,} {unit}{'' if len(run.ids) == 1 else 's'}"
     return [f"Sizes for {images}: {', '.join(sizes)}."] if sizes else []
 
 
@@ -159,10 +161,13 @@ def _session(run: PeopleRun, has_trainer: bool) -> LabelingSession:
         budget=run.setting("campaign.budget"),
         give_up=run.give_up,
         prefetch=run.setting("oracle.prefetch", 8),
+        masks=None if run.places is None else MaskDesk(run.places, run.mask_book),
     )
 
 
 def _pictures(run: PeopleRun) -> Pictures:
+    if run.places is not None:
+        return UnitPictures(run.places)
     if run.files is not None and run.root is not None:
         return FolderPictures(run.root, run.files)
     return DataPictures(len(run.ids), _loader(run))

@@ -10,6 +10,7 @@ from typing import Any
 
 from dal.cli.small_folder import small_sizes
 from dal.config.settings import sections
+from dal.data.grid import Grid
 from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import check_class_names, check_listed_names, composed
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
@@ -126,7 +127,12 @@ def start_overrides(root: Path, classes: Sequence[str], overrides: Sequence[str]
     if "${" in folder:  # an interpolation in the settings
         raise bad_value("data.root", "a path without ${", folder)
     quoted = ",".join(_quoted(name) for name in classes)
-    return ["experiment=label", f"data.root={_quoted(folder)}", f"data.classes=[{quoted}]", "oracle=people", *overrides]
+    chosen = [f"experiment={_preset(overrides)}", f"data.root={_quoted(folder)}", f"data.classes=[{quoted}]"]
+    return [*chosen, "oracle=people", *overrides]
+
+
+def _preset(overrides: Sequence[str]) -> str:
+    return "label_masks" if "data.task=segmentation" in overrides else "label"
 
 
 def _quoted(text: str) -> str:
@@ -165,11 +171,21 @@ def _sized(
     config, sizes = start_config(root, classes, own), []
     if images is not None:
         given = [key.partition(".")[2] for text in own if (key := text.partition("=")[0].lstrip("+~"))]
-        found = small_sizes(len(images), config["campaign"], given, len(classes), config["oracle"]["overlap"])
+        count, overlap = _num_points(config, images), config["oracle"]["overlap"]
+        found = small_sizes(count, config["campaign"], given, len(classes), overlap)
         sizes = [f"campaign.{name}={size}" for name, size in found.items()]
         config = start_config(root, classes, [*own, *sizes])
     _check_budget(config["campaign"])
     return config, sizes
+
+
+def _num_points(config: Mapping[str, Any], images: Sequence[str]) -> int:
+    """Return the number of images, or of their regions if people label regions."""
+    data, unit = config["data"], config["campaign"].get("unit")
+    sizes = data.get("image_size"), data.get("region_size")
+    if data.get("task") != "segmentation" or unit != "region" or not all(is_count(size) and size for size in sizes):
+        return len(images)
+    return len(images) * len(Grid(sizes[0], *sizes))
 
 
 def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
@@ -177,7 +193,7 @@ def start_config(root: Path, classes: Sequence[str], overrides: Sequence[str]) -
 
     Raises DalError for an unknown key. The trainer checks the values.
     """
-    chosen = ["experiment=label", "oracle=people", *overrides]
+    chosen = [f"experiment={_preset(overrides)}", "oracle=people", *overrides]
     found = {setting.key: setting.value for section in sections(chosen) for setting in section.settings}
     for text in overrides:
         key = text.partition("=")[0]

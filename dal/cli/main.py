@@ -13,7 +13,7 @@ from typing import NoReturn
 from dal.cli.arguments import parse, run_and_overrides
 from dal.cli.explain_arguments import add_explain, is_refit
 from dal.cli.failures import explanation
-from dal.cli.parser import Parser, number, whole_number
+from dal.cli.parser import Parser, number, one_of, whole_number
 from dal.cli.people_arguments import add_people
 from dal.errors import DalError, WaitingForAnswers, unknown_choice
 from dal.runtime.safe_text import visible
@@ -129,7 +129,7 @@ def _dispatch(arguments: list[str]) -> int:
     from dal.cli.rank import rank_command
 
     run, overrides = run_and_overrides(options.run)
-    rank_command(run, overrides, options.pool, options.top, options.output)
+    rank_command(run, overrides, options.pool, options.top, options.output, options.format)
     return 0
 
 
@@ -183,7 +183,7 @@ def _people(options: argparse.Namespace) -> int:
     from dal.cli.ask import ask_command, tell_command
 
     if options.command == "ask":
-        ask_command(options.run, options.size, options.format, options.output)
+        ask_command(options.run, options.size, options.format, options.output, options.files)
     else:
         tell_command(options.run, options.file, options.annotator, options.format, options.dry_run)
     return 0
@@ -229,11 +229,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="start a campaign, or resume the one in run_dir (dal run --help: all settings)")
     rank = commands.add_parser("rank", help="rank a pool from most to least useful with the model of a run, as CSV")
-    rank.usage = "dal rank RUN [KEY=VALUE ...] [--pool FOLDER] [--top N] [--output FILE]"
+    rank.usage = "dal rank RUN [KEY=VALUE ...] [--pool FOLDER] [--top N] [--format FORMAT] [--output FILE]"
     rank.add_argument("run", nargs="+", metavar="RUN KEY=VALUE", help="run folder, and changes to its configuration")
-    rank.add_argument("--pool", metavar="FOLDER", help="rank the images of this folder (runs on data=image_folder)")
+    rank.add_argument("--pool", metavar="FOLDER", help="rank the images of this folder (runs on a folder)")
     rank.add_argument("--top", type=whole_number, metavar="N", help="write only the N most useful images")
-    rank.add_argument("--output", metavar="FILE", help="output file (default: RUN/ranking_NAME.csv)")
+    what = "csv, or coco: JSON with the boxes in the image files, for CVAT and Label Studio (default: csv)"
+    rank.add_argument("--format", type=one_of("csv", "coco"), default="csv", metavar="{csv,coco}", help=what)
+    rank.add_argument("--output", metavar="FILE", help="output file (default: RUN/ranking_NAME.csv, or .json)")
     report = commands.add_parser("report", help="table, learning curves and bills of runs")
     report.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders that contain some")
     report.add_argument("--output", metavar="FOLDER", help="output folder (default: the folder that contains the runs)")

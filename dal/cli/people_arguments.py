@@ -42,9 +42,12 @@ def add_people(commands: Any) -> None:
         "--format", type=one_of("csv", "jsonl"), default="csv", metavar="{csv,jsonl}", help="file format (default: csv)"
     )
     ask.add_argument("--output", metavar="FILE", help="output file (default: standard output)")
+    ask.add_argument(
+        "--files", metavar="FOLDER", help="write the pixels of the images or regions, whose masks people draw"
+    )
     tell = commands.add_parser("tell", help="record the answers in a file, all or none of them")
     tell.add_argument("run", metavar="RUN", help="run folder")
-    tell.add_argument("file", metavar="FILE", help="CSV or JSONL with id and label, such as the file of dal ask")
+    tell.add_argument("file", metavar="FILE", help="CSV or JSONL with id and label, or a folder of dal ask --files")
     tell.add_argument(
         "--annotator",
         default="me",

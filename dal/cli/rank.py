@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from dal.campaign.people_state import restore_with_people
+from dal.cli.ranking import SUFFIXES, Ranking, check_format
 from dal.cli.run_data import load_for_run, unit_word
 from dal.cli.terminal import CampaignProgress
 from dal.config.saved_run import config_to_rank
 from dal.config.schema import build
 from dal.data.images import ImageData, ImageSplits
+from dal.data.masks import NoMasks
 from dal.data.sets.image_folder import unlabeled_folder
 from dal.errors import DalError, bad_value
 from dal.labeling.people.oracle import People
@@ -25,9 +25,11 @@ from dal.runs.layout import ranking_file
 from dal.runs.restored import read_run_folder
 from dal.runtime.console import SafeConsole
 from dal.runtime.refusals import explained
-from dal.runtime.safe_text import spreadsheet_cell
 from dal.runtime.user_paths import user_path
 from dal.scoring.candidates import CandidatesConfig
+
+_FOLDERS = ("image_folder", "mask_folder")
+"""Data sets whose runs can rank the images of another folder."""
 
 _IGNORED = {"campaign", "candidates", "compute", "oracle", "prices", "run_dir", "training"} | {
     f"model.{name}" for name in ("lr", "momentum", "optimizer", "schedule", "weight_decay")
@@ -36,16 +38,23 @@ _IGNORED = {"campaign", "candidates", "compute", "oracle", "prices", "run_dir", 
 
 
 def rank_command(
-    run: str, overrides: Sequence[str] = (), pool: str | None = None, top: int | None = None, output: str | None = None
+    run: str,
+    overrides: Sequence[str] = (),
+    pool: str | None = None,
+    top: int | None = None,
+    output: str | None = None,
+    format: str = "csv",
 ) -> Path:
-    """Rank the unlabeled points of a run, or new images, as CSV.
+    """Rank the unlabeled points of a run, or new images, as CSV or COCO JSON.
 
-    The columns are ``rank,index,id,score``. ``pool`` is a folder of new images. An id that a spreadsheet would read as
-    a formula gets a leading apostrophe. The index identifies the image.
+    The columns are ``rank,index,id,score``, and those of the box of a region in its image file. ``pool`` is a folder of
+    new images. An id that a spreadsheet would read as a formula gets a leading apostrophe. The index identifies the
+    point.
 
     Raises DalError if the folder is damaged or is not a run with a trained round, or if the new images do not fit the
     run. Also raises it if the function is in a Python file that the overrides do not name and this machine has not run.
     """
+    check_format(format)
     path = Path(run)
     config = config_to_rank(path, overrides)
     _warn_about_ignored(overrides)
@@ -54,7 +63,7 @@ def rank_command(
     built = replace(build(config), candidates=CandidatesConfig())
     built = replace(built, trainer={k: v for k, v in built.trainer.items() if (k, v) == ("accelerator", "cpu")})
     name = config["acquisition"]["name"]
-    target = user_path(output) if output else path / ranking_file(name)
+    target = user_path(output) if output else path / ranking_file(name, SUFFIXES[format])
     file = output_file(target)  # before the slow part
     train = load_for_run(built, path).train
     records = read_run_folder(path, train.fingerprint())
@@ -67,17 +76,14 @@ def rank_command(
         learner, oracle = built.learner(splits, progress), built.oracle_for(splits, progress)
         if isinstance(oracle, People):
             learner = restore_with_people(learner, replace(oracle, folder=path), built.campaign, records)
-            learner.pool.exclude(sorted(train.gaps))
+            learner.pool.exclude(train.points_of(sorted(train.gaps)))
         else:
             learner.restore(records)
         ranking = learner.rank(top, new)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "index", "id", "score"])
-    writer.writerows(map(spreadsheet_cell, row) for row in enumerate_rows(ranking.indices, ranking.ids, ranking.scores))
+    text = Ranking(train if new is None else new, ranking).text(format)
     with explained("output", target, "Choose another file with --output."):
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, text.getvalue())
+        write_text(file, text)
     unit = unit_word(train, otherwise="images")
     console.print(f"{len(ranking):,} {unit} ranked by {name}. First: {', '.join(ranking.ids[:3])}.")
     console.print(f"Ranking: {target}")
@@ -92,17 +98,13 @@ def _warn_about_ignored(overrides: Sequence[str]) -> None:
         warnings.warn(f"{', '.join(ignored)}: dal rank trains nothing and ignores this setting.", stacklevel=3)
 
 
-def enumerate_rows(*columns: Sequence[Any]) -> list[list[Any]]:
-    """Return the columns as rows, each starting with its rank.
-
-    >>> enumerate_rows([7, 5], ["b", "a"])
-    [[0, 7, 'b'], [1, 5, 'a']]
-    """
-    return [[rank, *values] for rank, values in enumerate(zip(*columns, strict=True))]
-
-
 def _new_images(config: Mapping[str, Any], train: ImageData, folder: str) -> ImageData:
     settings = config["data"]
-    if settings["name"] != "image_folder":
-        raise bad_value("--pool", "a run on data=image_folder, which sets an image size", settings["name"])
-    return unlabeled_folder(folder, image_size=settings["image_size"], classes=train.classes)
+    if settings["name"] not in _FOLDERS:
+        expected = f"a run on data={' or '.join(_FOLDERS)}, which set an image size"
+        raise bad_value("--pool", expected, settings["name"])
+    found = unlabeled_folder(folder, image_size=settings["image_size"], classes=train.classes)
+    if not train.task.is_dense:
+        return found
+    masks = NoMasks(len(found), train.units.height, train.units.width)
+    return replace(found, task=train.task, masks=masks, region_size=train.region_size)

@@ -15,11 +15,13 @@ from typing import Any, get_type_hints
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dal.acquisition.own_file import load_own_file
 from dal.acquisition.registry import registry as acquisition_functions
 from dal.config.overrides import check_overrides, compose, parse, quoted, under_current_keys
 from dal.config.schema import RunConfig, check_unchanged, option_type
 from dal.config.trainer import TRAINER_OPTIONS
 from dal.config.trusted_files import is_trusted
+from dal.config.unit_settings import unit_fields
 from dal.data.sets.registry import registry as data_sets
 from dal.errors import DalError, unknown_choice
 from dal.runs.files.committed import check_file, damaged
@@ -121,4 +123,19 @@ def _with_overrides(saved: dict[str, Any], overrides: list[str]) -> dict[str, An
         for parent in parents:
             source, target = source[parent], target.setdefault(parent, {})
         target[last] = source[last]
+    if saved["acquisition"] is not acquisition:
+        _keep_unit_settings(acquisition, saved["acquisition"], chosen)
     return saved
+
+
+def _keep_unit_settings(before: Mapping[str, Any], now: dict[str, Any], chosen: Sequence[str]) -> None:
+    """Give another function the settings of units that the function of the run had, except those that are chosen."""
+    options = acquisition_functions()
+    cls = load_own_file(now["file"]).cls if "file" in now else options[now["name"]]
+    names = {name for name, _, _ in unit_fields(cls)}
+    # The Python file of the run's own function may not be trusted, so it is not read.
+    if "file" not in before:
+        names &= {name for name, _, _ in unit_fields(options[before["name"]])}
+    for name in names & before.keys():
+        if f"acquisition.{name}" not in chosen:
+            now[name] = before[name]

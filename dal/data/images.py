@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from dal.data.answered_masks import AnsweredMasks
 from dal.data.augment_masks import augment_pair
 from dal.data.fingerprint import Fingerprint, Points, labels_in_words
 from dal.data.image_sources import (
@@ -59,6 +61,7 @@ class ImageData:
     (OUT_OF_CLASS) for images that belong to none of the classes. ``classes`` are the class names. ``set_aside`` maps
     images that cannot be decoded to the reasons. One whose id is among ``ids`` is a point that no model reads. Others
     are no points. ``first_frames`` are the ids of images with several frames, of which only the first is used.
+    ``files`` are the files whose center square is the image, or None for images that are not read from files.
 
     For segmentation, ``masks`` has a mask for each image, and a label is 0 with a mask and -1 without. A point of the
     pool is then a unit of an image: a region of ``region_size`` x ``region_size`` pixels, or the image if it is None.
@@ -87,11 +90,14 @@ class ImageData:
     first_frames: Sequence[str] = ()
     masks: MaskSource | None = None
     region_size: int | None = None
+    files: Sequence[Path] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.source)
         if len(self.ids) != count:
             raise bad_value("ids", f"one for each of the {count} images", len(self.ids))
+        if self.files is not None and len(self.files) != count:
+            raise bad_value("files", f"one for each of the {count} images", len(self.files))
         if len(set(self.ids)) != count:
             raise bad_value("ids", "each id once", Counter(self.ids).most_common(1)[0][0])
         if len(self.classes) < 2:
@@ -138,29 +144,41 @@ class ImageData:
 
     def whole(self) -> ImageData:
         """Return the same data with images as points."""
-        return self if self.region_size is None else replace(self, region_size=None)
+        return self if self.region_size is None else self.in_units(None)
+
+    def in_units(self, region_size: int | None) -> ImageData:
+        """Return the same data with regions of this size as points, or with images for None."""
+        found = replace(self, region_size=region_size)
+        if isinstance(self.masks, AnsweredMasks):
+            return replace(found, masks=self.masks.with_grid(found.units))
+        return found
 
     def images_of(self, points: Tensor) -> Tensor:
         """Return the (B,) images of points."""
         return points if self.units_per_image == 1 else points // self.units_per_image
 
+    def points_of(self, images: Iterable[int]) -> list[int]:
+        """Return all points of images."""
+        per_image = self.units_per_image
+        return [image * per_image + unit for image in images for unit in range(per_image)]
+
     @property
     def unreadable(self) -> list[int]:
-        """The points whose images cannot be decoded."""
+        """The images that cannot be decoded."""
         if not self.set_aside:
             return []
         return [index for index, image in enumerate(self.ids) if image in self.set_aside]
 
     @property
     def gaps(self) -> set[int]:
-        """The points without pixels: those that are unreadable, and those that have disappeared since the start."""
+        """The images without pixels: those that are unreadable, and those that have disappeared since the start."""
         if not hasattr(self.source, "gaps"):
             return set(self.unreadable)
         found: set[int] = self.source.gaps
         return found
 
     def missing(self, indices: Sequence[int]) -> list[int]:
-        """Return those of the points whose images cannot be read now."""
+        """Return those of the images that cannot be read now."""
         if hasattr(self.source, "missing"):
             found: list[int] = self.source.missing(indices)
             return found
@@ -223,6 +241,7 @@ class ImageData:
             ids=[self.ids[i] for i in wanted.tolist()],
             labels=self.labels[wanted],
             masks=None if self.masks is None else SubsetMasks(self.masks, wanted.tolist()),
+            files=None if self.files is None else [self.files[i] for i in wanted.tolist()],
         )
 
     def trainable(self, points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

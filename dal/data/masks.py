@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dal.data.sources.folder.mask_numbers import check_numbers
 from dal.errors import bad_content, bad_value
 from dal.tasks import IGNORED, Task
 from dal.tasks.segmentation import Segmentation
@@ -56,6 +57,47 @@ class TensorMasks:
         if self._digests is not None:
             return [self._digests[index] for index in indices]
         return [mask_digest(self.masks[index]) for index in indices]
+
+
+class NoMasks:
+    """The masks of images without labels: 255 everywhere.
+
+    >>> NoMasks(3, 8, 4).batch([2]).shape
+    torch.Size([1, 8, 4])
+    """
+
+    def __init__(self, count: int, height: int, width: int) -> None:
+        self.count, self.height, self.width = count, height, width
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return torch.full((len(indices), self.height, self.width), IGNORED, dtype=torch.uint8)
+
+
+class RenumberedMasks:
+    """The masks of another source, in which the class ``into[number]`` replaces each class.
+
+    >>> RenumberedMasks(TensorMasks(torch.tensor([[[0, 1, 255]]], dtype=torch.uint8)), [0, 0]).batch([0]).tolist()
+    [[[0, 0, 255]]]
+    """
+
+    def __init__(self, source: MaskSource, into: Sequence[int]) -> None:
+        self.source, self._table = source, renumbering(into)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batch(self, indices: Sequence[int]) -> Tensor:
+        return self._table[self.source.batch(indices).long()]
+
+
+def renumbering(into: Sequence[int]) -> Tensor:
+    """Return (256,) uint8: the class that replaces each value of a mask. Other values stay."""
+    table = torch.arange(256, dtype=torch.uint8)
+    table[: len(into)] = torch.tensor(into, dtype=torch.uint8)
+    return table
 
 
 class SubsetMasks:
@@ -115,13 +157,4 @@ def check_classes(mask: Tensor, num_classes: int, argument: str) -> None:
     Traceback (most recent call last):
     dal.errors.DalError: masks/1.png: expected class numbers from 0 to 1, or 255 for ignored pixels, got 7 at x=1, y=0.
     """
-    wrong = ((mask < 0) | (mask >= num_classes)) & (mask != IGNORED)
-    if not bool(wrong.any()):
-        return
-    y, x = wrong.nonzero()[0].tolist()
-    value = mask[y, x].item()
-    hint = ""
-    if value > IGNORED:
-        hint = " (a mask of instances, such as class * 1000 + instance, has to be converted to class numbers)"
-    expected = f"class numbers from 0 to {num_classes - 1}, or {IGNORED} for ignored pixels"
-    raise bad_content(argument, expected, f"{value} at x={x}, y={y}{hint}")
+    check_numbers(mask.numpy(force=True), num_classes, argument)

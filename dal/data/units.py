@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import overload
 
 import torch
 from torch import Tensor
 
-from dal.runtime.ranges import whole
+from dal.data.grid import Grid, UnitIds
+
+__all__ = ["UnitIds", "Units"]
 
 
 @dataclass(frozen=True)
-class Units:
-    """The units of images of one size: rectangular regions, or the whole image.
-
-    Regions are squares of ``region_size`` pixels, in row-major order. The last row and column can be smaller. Without
-    ``region_size``, the unit is the image.
-
-    Raises DalError for a region size below 1.
+class Units(Grid):
+    """A Grid of units with the tensors that scoring and training need.
 
     >>> units = Units(height=3, width=3, region_size=2)
     >>> len(units), units.name(3), units.boxes.tolist()
     (4, 'r1,c1', [[0, 0, 2, 2], [0, 2, 2, 3], [2, 0, 3, 2], [2, 2, 3, 3]])
     """
-
-    height: int
-    width: int
-    region_size: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.region_size is not None:
-            whole(1, 2**20).check("region_size", self.region_size)
-
-    def __len__(self) -> int:
-        return self.num_rows * self.num_columns
-
-    @property
-    def num_rows(self) -> int:
-        return 1 if self.region_size is None else -(-self.height // self.region_size)
-
-    @property
-    def num_columns(self) -> int:
-        return 1 if self.region_size is None else -(-self.width // self.region_size)
 
     @cached_property
     def boxes(self) -> Tensor:
@@ -59,11 +35,6 @@ class Units:
         """(U,) int64: the number of pixels of each unit."""
         y0, x0, y1, x1 = self.boxes.unbind(dim=1)
         return (y1 - y0) * (x1 - x0)
-
-    def name(self, unit: int) -> str:
-        """Return the row and column of a unit."""
-        row, column = divmod(unit, self.num_columns)
-        return f"r{row},c{column}"
 
     def of_pixels(self, height: int, width: int) -> Tensor:
         """Return (height, width) int64: the unit of each site of a grid over the image.
@@ -109,31 +80,3 @@ class Units:
         # Twice the center of a site, in pixels times the number of sites, is a whole number.
         pixel = (2 * torch.arange(size) + 1) * length // (2 * size)
         return (pixel // (self.region_size or length)).clamp(max=count - 1)
-
-
-class UnitIds(Sequence[str]):
-    """The ids of all units, such as ``street/17.png#r3,c5``, without a list of them.
-
-    >>> ids = UnitIds(["a", "b"], Units(4, 2, region_size=2))
-    >>> len(ids), ids[3]
-    (4, 'b#r1,c0')
-    """
-
-    def __init__(self, ids: Sequence[str], units: Units) -> None:
-        self.ids, self.units = ids, units
-
-    def __len__(self) -> int:
-        return len(self.ids) * len(self.units)
-
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> list[str]: ...
-
-    def __getitem__(self, place: int | slice) -> str | list[str]:
-        if isinstance(place, slice):
-            return [self[point] for point in range(*place.indices(len(self)))]
-        point = range(len(self))[place]
-        image, unit = divmod(point, len(self.units))
-        return f"{self.ids[image]}#{self.units.name(unit)}"

@@ -6,12 +6,13 @@ from collections.abc import Collection, Sequence
 
 from torch import Tensor
 
+from dal.data.answered_masks import AnsweredMasks
 from dal.data.images import ImageData
 from dal.errors import DalError, bad_content
 from dal.labeling.held_out import HeldOut
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.fold import Fold
-from dal.labeling.people.taking import take
+from dal.labeling.people.taking import masks_of, take
 from dal.labeling.pool import Pool
 
 
@@ -143,6 +144,10 @@ class Labels:
         fold = answers.refresh() if isinstance(answers, Answers) else answers
         round = self.round + (self._fitted_round == self.round) if round is None else round
         take(fold, self.pool, self.held_out, round, asked, changed)
+        if isinstance(self.data.masks, AnsweredMasks):
+            points = set(fold.points() if changed is None else changed)
+            into = [fold.classes.merged(number) for number in range(len(fold.classes.names))]
+            self.data.masks.take(masks_of(fold, points), into, num_classes=self.data.num_classes)
         # What was paid stays paid, also for an answer that is taken back.
         self.paid = max(self.paid or 0, fold.bought)
 

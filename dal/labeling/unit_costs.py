@@ -31,6 +31,7 @@ class PoolCosts:
         self._masks, self._units = masks, units
         self.model, self.click_seconds = model, click_seconds
         self.units_per_image = len(units)
+        self._version = 0
         self._clicks = torch.full((len(masks) * self.units_per_image,), torch.nan, dtype=torch.float64)
 
     def true(self, kind: str, points: Tensor, bought: Tensor) -> Tensor:
@@ -56,6 +57,9 @@ class PoolCosts:
 
     def clicks(self, points: Tensor) -> Tensor:
         """Return the (P,) float64 true clicks of points."""
+        if (version := getattr(self._masks, "version", 0)) != self._version:  # people have drawn others since then
+            self._clicks.fill_(torch.nan)
+            self._version = version
         unread = points[torch.isnan(self._clicks[points])]
         for images in torch.unique(unread // self.units_per_image).split(_BLOCK):
             masks = self._masks.batch(images.tolist())

@@ -20,6 +20,7 @@ LOCK = ".lock"
 # What people are asked and answer, and what `dal label` and its trainer keep.
 ANSWERS = "answers.jsonl"
 ANSWERS_LOCK = ".answers.lock"
+MASKS = "masks"
 ASKED = "asked.csv"
 LEASES = ".leases"
 PAGE = ".page.json"
@@ -44,7 +45,10 @@ ANY_DYNAMICS, ANY_FEATURES = "dynamics_[0-9]*.npz", "features_[0-9]*.npz"
 OF_ROUNDS = (ANY_WEIGHTS, ANY_SCORES, ANY_DYNAMICS, ANY_FEATURES)
 """Patterns of the files of single rounds."""
 
-PEOPLE = {ANSWERS, ANSWERS_LOCK, ASKED, LEASES, PAGE, PAGE_LOCK, LABEL_START, TRAINER, TRAINER_LOG}
+FOLDERS = (TENSORBOARD, MASKS)
+"""Folders in a run folder."""
+
+PEOPLE = {ANSWERS, ANSWERS_LOCK, MASKS, ASKED, LEASES, PAGE, PAGE_LOCK, LABEL_START, TRAINER, TRAINER_LOG}
 """Files of a run whose labels people give. Some are there before the run starts."""
 
 UNCOMMITTED = {CONFIG, DATA, POINTS, LOCK, SELECTIONS, ROUNDS, VALIDATION, TEST, QUERY, ENVIRONMENT, TENSORBOARD}
@@ -74,6 +78,6 @@ def scores_file(round: int) -> str:
     return f"scores_{round:03d}.pt"
 
 
-def ranking_file(acquisition: str) -> str:
+def ranking_file(acquisition: str, suffix: str = ".csv") -> str:
     """Return the file name of a ranking by `dal rank`."""
-    return f"ranking_{acquisition}.csv"
+    return f"ranking_{acquisition}{suffix}"

@@ -50,6 +50,7 @@ ADDED = {
     "campaign.test_size": 0,
     "campaign.unit": "image",
     "data.region_size": None,
+    "data.task": "classification",
     "model.class_weights": None,
     "oracle.kind": "dataset",
 }

@@ -1,11 +1,14 @@
 """A segmentation campaign from the command line: regions are bought, ranked and reported."""
 
 import csv
+import json
+import re
 
 import pytest
 
 from dal.campaign import campaign as loop
 from dal.cli.main import main
+from dal.config.saved_run import config_to_rank
 
 TINY = [
     "experiment=scenes",
@@ -59,8 +62,19 @@ def test_a_campaign_of_regions_resumes_ranks_and_is_reported(tmp_path, capsys, m
     status, out, _ = call(capsys, "rank", run, "--top", 4)
     assert status == 0 and "4 regions ranked by entropy" in out
     with (run / "ranking_entropy.csv").open() as file:
-        ranked = [row["id"] for row in csv.DictReader(file)]
-    assert len(ranked) == 4 and not set(ranked) & {name for _, name in bought}
+        rows = [*csv.DictReader(file)]
+    assert len(rows) == 4 and not {row["id"] for row in rows} & {name for _, name in bought}
+    edges = [int(number) * 8 for number in re.findall(r"\d+", rows[0]["id"].partition("#")[2])]
+    assert [int(rows[0][key]) for key in ("y", "x", "width", "height")] == [*edges, 8, 8]
+    status, out, err = call(capsys, "rank", run, "acquisition=margin", "--top", 2, "--format", "coco")
+    assert status == 0, err
+    found = json.loads((run / "ranking_margin.json").read_text())
+    assert [one["bbox"][2:] for one in found["annotations"]] == [[8, 8]] * 2
+    # Another function scores units as the function of the run does.
+    kept = config_to_rank(run, ["acquisition=bald"])["acquisition"]
+    assert (kept["name"], kept["max_per_image"], kept["pool"]) == ("bald", 1, "mean")
+    changed = config_to_rank(run, ["acquisition.max_per_image=3", "acquisition=bald", "acquisition.pool=sum"])
+    assert (changed["acquisition"]["max_per_image"], changed["acquisition"]["pool"]) == (3, "sum")
 
     status, out, _ = call(capsys, "explain", run, "--no-images")
     said = " ".join(out.split())

@@ -10,8 +10,10 @@ from PIL import Image
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.gone import give_up
 from dal.labeling.people.leases import Leases
+from dal.labeling.people.masks import MaskBook
 from dal.labeling.people.page.facts import Facts
 from dal.labeling.people.page.images import FolderPictures
+from dal.labeling.people.page.mask_desk import MaskDesk, UnitPictures
 from dal.labeling.people.page.server import PageServer
 from dal.labeling.people.page.session import LabelingSession
 from dal.runs.asked import AskedLine
@@ -49,9 +51,11 @@ class Site:
     overlap: int = 1
     seconds: float = 60.0
     clock: object = None
+    places: object = None  # of units, for people who draw masks
 
     def session(self):
         clock = {} if self.clock is None else {"clock": self.clock}
+        masks = self.places and MaskDesk(self.places, lambda: MaskBook(self.run, self.places, len(self.classes)))
         answers = Answers(self.run, self.classes)
         return LabelingSession(
             answers,
@@ -61,12 +65,13 @@ class Site:
             lease_file=self.run / ".leases",
             facts=lambda: self.facts,
             budget=self.budget,
-            give_up=lambda lines: give_up(answers, self.root, self.ids, lines),
+            give_up=lambda lines: lines if masks else give_up(answers, self.root, self.ids, lines),
+            masks=masks,
             **clock,
         )
 
     def serve(self, port=0, **options):
-        pictures = FolderPictures(self.root, self.ids)
+        pictures = UnitPictures(self.places) if self.places else FolderPictures(self.root, self.ids)
         return PageServer(self.session(), pictures, port=port, token=TOKEN, **options)
 
     def journal(self):

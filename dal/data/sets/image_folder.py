@@ -196,6 +196,7 @@ def folder_data(
         set_aside=set_aside,
         first_frames=[composed(file) for file in first_frames],
         task=task,
+        files=[root / file for file in readable],
     )
 
 

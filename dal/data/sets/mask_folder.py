@@ -170,6 +170,7 @@ class MaskFolder(DataConfig):
             first_frames=[composed(file) for file in first_frames],
             task=SEGMENTATION,
             masks=masks.source,
+            files=[split.images / file for file in readable],
         )
         return data, masks.counts
 

@@ -8,19 +8,24 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
+from dal.data.answered_masks import AnsweredMasks
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
-from dal.data.images import ImageData, ImageSplits
+from dal.data.grid import Grid
+from dal.data.images import ImageData, ImageSplits, known_indices
 from dal.data.sets.config import DataConfig
 from dal.data.sets.image_folder import folder_data, numbers_of_test_set, separate_folder, some_images
+from dal.data.sets.mask_folder import MaskFolder
 from dal.data.sets.photographs import MEAN, STD
 from dal.data.sources.folder.decoding import read_images
 from dal.data.sources.folder.gaps import NO_DIGEST, WithGaps
 from dal.data.sources.folder.gone import FirstImages, gone_sentence, new_images_sentence
 from dal.data.sources.folder.listing import existing_folder
 from dal.data.sources.folder.names import check_class_names, check_listed_names, composed
-from dal.errors import bad_value
+from dal.errors import bad_value, unknown_choice
 from dal.runtime.ranges import Ranges, whole
-from dal.tasks import CLASSIFICATION
+from dal.tasks import CLASSIFICATION, SEGMENTATION
+
+_TASKS = (CLASSIFICATION.name, SEGMENTATION.name)
 
 
 @dataclass
@@ -32,7 +37,8 @@ class UnlabeledFolder(DataConfig):
     ``ImageData.set_aside`` contains the reason. Ids, cropping and augmentation are as in ImageFolder.
 
     ``test_root`` is a folder with a subfolder per class, for a test set with labels. Without it,
-    ``campaign.test_size`` asks people for the labels of a test set.
+    ``campaign.test_size`` asks people for the labels of a test set. For ``task="segmentation"``, people draw masks, and
+    ``test_root`` is a folder as MaskFolder reads it.
 
     Raises DalError if a folder is missing or has no image that can be decoded, for fewer than two classes, and for a
     variant of the pool.
@@ -54,12 +60,15 @@ class UnlabeledFolder(DataConfig):
     """Folder of class subfolders with a test set, outside of root; null leaves it to campaign.test_size."""
     in_memory: bool | None = None
     """Whether to keep all pixels in memory; null does so if they take less than 1 GiB."""
+    task: str = "classification"
+    """What people answer: classification, a class of each image, or segmentation, a mask of an image or a region."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.classes is not None:  # Hydra makes the configuration without values first
             self.classes = _checked_names(self.classes)
-
+        if self.task not in _TASKS:
+            raise unknown_choice("data.task", _TASKS, self.task)
         self._first: FirstImages | None = None
 
     def starting_with(self, first: FirstImages | None) -> UnlabeledFolder:
@@ -76,18 +85,36 @@ class UnlabeledFolder(DataConfig):
         if self.classes is None:
             raise bad_value("data.classes", "at least two class names, such as [cat,dog]", None)
         for shared in fields(DataConfig):
+            if self.task == SEGMENTATION.name and shared.name == "region_size":
+                continue
             if getattr(self, shared.name) != shared.default and shared.name != "copy_noise":
                 expected = f"{shared.default} with data=unlabeled_folder".replace("None", "null")
                 raise bad_value(f"data.{shared.name}", expected, getattr(self, shared.name))
         root = existing_folder("data.root", self.root)
         test_root = None if self.test_root is None else separate_folder(root, self.test_root)
         files = some_images("data.root", root).files
+        if self.task == SEGMENTATION.name:
+            train = self._train(root, files, self.classes)
+            masks = AnsweredMasks(len(train), Grid(self.image_size, self.image_size))
+            train = replace(train, task=SEGMENTATION, masks=masks)
+            return ImageSplits(train, None if test_root is None else self._test_masks(test_root, self.classes))
         of_test = None if test_root is None else numbers_of_test_set(test_root, self.classes)
         train = self._train(root, files, self.classes)
         if test_root is None or of_test is None:
             return ImageSplits(train, None)
         test = folder_data(test_root, list(of_test), of_test, self.classes, self.image_size, self.in_memory, train.name)
         return ImageSplits(train, test)
+
+    def _test_masks(self, test_root: Path, classes: Sequence[str]) -> ImageData:
+        folder = MaskFolder(
+            root=str(test_root),
+            classes=list(classes),
+            image_size=self.image_size,
+            in_memory=self.in_memory,
+            test_fraction=0.0,
+        )
+        test = folder.read().train
+        return replace(test.subset(known_indices(test).tolist()), set_aside={}, first_frames=())
 
     def _train(self, root: Path, listed: Sequence[str], classes: Sequence[str]) -> ImageData:
         by_id = {composed(file): file for file in listed}
@@ -121,6 +148,7 @@ class UnlabeledFolder(DataConfig):
                 if id in never
             },
             first_frames=[composed(file) for file in found.first_frames],
+            files=[root / file for file in files],
         )
 
 

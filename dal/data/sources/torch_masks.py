@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dal.data.masks import MaskSource, TensorMasks, check_classes
 from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES
-from dal.data.sources.folder.mask_files import class_numbers_of
+from dal.data.sources.folder.mask_numbers import class_numbers_of
 from dal.data.sources.items import ItemKeys
 from dal.errors import DalError, bad_content, bad_value
 from dal.runtime.seeding import isolated_cpu_rng, seed_cpu_generators

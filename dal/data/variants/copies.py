@@ -73,4 +73,5 @@ def noisy_copies(data: ImageData, copies: int, noise: float) -> ImageData:
         every = range(len(ids))
         source = TensorSource(source.batch(every), image_digests(source, every))
     masks = None if data.masks is None else SubsetMasks(data.masks, [*range(len(data))] * copies)
-    return replace(data, source=source, ids=ids, labels=data.labels.repeat(copies), masks=masks)
+    labels, files = data.labels.repeat(copies), data.files and [*data.files] * copies
+    return replace(data, source=source, ids=ids, labels=labels, masks=masks, files=files)

@@ -83,4 +83,5 @@ def add_out_of_distribution(data: ImageData, other: ImageData) -> ImageData:
         source=JoinedSource(data.source, other.source),
         ids=[*data.ids, *(f"{other.name}:{name}" for name in other.ids)],
         labels=torch.cat([data.labels, torch.full((len(other),), OUT_OF_CLASS)]),
+        files=None,
     )

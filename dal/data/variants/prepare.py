@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dal.data.images import ImageSplits
 from dal.data.overlap import check_test_images
 from dal.data.sets.config import DataConfig
@@ -53,7 +51,7 @@ def load(config: DataConfig) -> ImageSplits:
     if config.region_size is not None:
         if not train.task.is_dense:
             raise bad_value("data.region_size", f"null with {train.task.name} data", config.region_size)
-        train = replace(train, region_size=config.region_size)
+        train = train.in_units(config.region_size)
     return ImageSplits(train, test)
 
 

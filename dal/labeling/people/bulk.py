@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from dal.labeling.people.events import LABEL, UNDO, UnexpectedValue, is_class_name, parse_event
+from dal.labeling.people.events import LABEL, UNDO, UnexpectedValue, is_class_name, is_mask, parse_event
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.rows import CODE, KINDS
 
@@ -92,12 +92,17 @@ class _Cached(dict[Any, Any]):
 
 def _number(fold: Fold, kind: str, text: str) -> int:
     """Return the class of a label as a line has it, or -1 for another kind of answer."""
-    label = _class_name(text)
+    label = _label(text)
     _expect((kind == LABEL) == (label is not None), "label")
     number = -1 if label is None else fold.classes.resolved(label)
     if number is None:
         raise UnexpectedValue("label")
     return number
+
+
+def _label(text: str) -> str | None:
+    """Return a label as a line has it: a mask, or the name of a class."""
+    return text[1:-1] if is_mask(text[1:-1]) else _class_name(text)
 
 
 @lru_cache(maxsize=2**14)

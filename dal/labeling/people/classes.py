@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dal.errors import shortened
-from dal.labeling.people.events import ADD, MERGE, RENAME, RETIRE, ClassChange
+from dal.labeling.people.events import ADD, MASK, MERGE, RENAME, RETIRE, ClassChange, is_mask
+
+_FIRST_MASK, _MASKS = 2**62, 2**61
+
+
+def is_mask_number(number: int | None) -> bool:
+    """Return whether the number of a label is that of a mask, and not of a class."""
+    return number is not None and number >= _FIRST_MASK
 
 
 class Classes:
@@ -27,12 +34,14 @@ class Classes:
         self._retired: set[int] = set()
         self._offered = {name: number for number, name in enumerate(self.names)}
         self._former: dict[str, int] = {}
+        self._digests: dict[int, str] = {}  # of masks
 
     def copy(self) -> Classes:
         """Return classes whose changes do not change these."""
         other = Classes(self.names)
         other._into, other._retired = dict(self._into), set(self._retired)
         other._offered, other._former = dict(self._offered), dict(self._former)
+        other._digests = self._digests  # shared, because it depends on nothing else
         return other
 
     @property
@@ -51,10 +60,20 @@ class Classes:
     def resolved(self, name: str) -> int | None:
         """Return the number of a class by its name or a former name, or None.
 
-        An answer can arrive after the class got another name, was merged or retired.
+        An answer can arrive after the class got another name, was merged or retired. A mask has a number too, which
+        follows from its digest.
         """
+        if is_mask(name):
+            digest = name.removeprefix(MASK)
+            mask = _FIRST_MASK + int(digest, 16) % _MASKS
+            self._digests[mask] = digest
+            return mask
         number = self._offered.get(name)
         return self._former.get(name) if number is None else number
+
+    def mask(self, number: int) -> str:
+        """Return the digest of a mask by its number."""
+        return self._digests[number]
 
     def merged(self, number: int) -> int:
         """Return the class that now has the labels of a class."""

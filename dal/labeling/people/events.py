@@ -14,6 +14,8 @@ ANSWERS = (LABEL, NONE, UNSURE, SKIP, UNREADABLE)
 UNDO = "undo"
 ADD, RENAME, MERGE, RETIRE = "add_class", "rename_class", "merge_class", "retire_class"
 CLASS_CHANGES = (ADD, RENAME, MERGE, RETIRE)
+MASK = "=mask:"
+"""What a label that is a mask begins with. The digest of the mask follows. No class begins with =."""
 DAL = "dal"
 """The name under which dal itself answers, for images that cannot be decoded."""
 SOURCES = ("page", "file", "library", DAL)
@@ -21,6 +23,7 @@ MOST_SECONDS = 86_400
 """The longest time of a new answer. An earlier version of dal may have recorded longer ones."""
 
 _ANNOTATOR = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+_MASK = re.compile(MASK + "[0-9a-f]{64}")
 _EVENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST_TEXT = 4096
 
@@ -67,7 +70,7 @@ class Answer:
         _expect(is_count(self.index), "index")
         _expect(_is_text(self.id), "id")
         _expect((self.kind == LABEL) == (self.label is not None), "label")
-        _expect(self.label is None or is_class_name(self.label), "label")
+        _expect(self.label is None or is_label(self.label), "label")
         _expect(self.seconds is None or is_duration(self.seconds, sys.float_info.max), "seconds")
         for name in ("ask", "score_round", "behind"):
             value = getattr(self, name)
@@ -142,6 +145,20 @@ def is_class_name(value: object) -> bool:
     A name that begins with = would look like one of the answers =none, =unsure, =skip and =unreadable.
     """
     return _is_text(value) and isinstance(value, str) and bool(value.strip()) and not value.startswith("=")
+
+
+def is_mask(value: object) -> bool:
+    """Return whether a label is a mask.
+
+    >>> is_mask("=mask:" + "0" * 64), is_mask("=mask:"), is_mask("cat")
+    (True, False, False)
+    """
+    return isinstance(value, str) and _MASK.fullmatch(value) is not None
+
+
+def is_label(value: object) -> bool:
+    """Return whether a value can be a label: the name of a class, or a mask."""
+    return is_mask(value) or is_class_name(value)
 
 
 def is_annotator(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,16 @@ def note_gone(
     return lost, back
 
 
-def give_up(answers: Answers, root: Path, files: Sequence[str], lines: Sequence[AskedLine]) -> list[AskedLine]:
-    """Answer ``unreadable`` in the name of dal for asked images whose files are gone, and return the other lines."""
-    lost = set(gone(root, files, [line.index for line in lines]))
-    points = {line.index: line.id for line in lines if line.index in lost}
+def give_up(
+    answers: Answers, root: Path, files: Sequence[str], lines: Sequence[AskedLine], image_of: Callable[[int], int] = int
+) -> list[AskedLine]:
+    """Answer ``unreadable`` in the name of dal for asked points whose files are gone, and return the other lines.
+
+    ``image_of`` returns the number of a point's image, which is its place in ``files``, by default the point's own.
+    """
+    images = set(gone(root, files, list(dict.fromkeys(image_of(line.index) for line in lines))))
+    points = {line.index: line.id for line in lines if image_of(line.index) in images}
+    lost = set(points)
     note_gone(answers, points, lost, {line.index: line.ask for line in lines})
     return [line for line in lines if line.index not in lost]
 

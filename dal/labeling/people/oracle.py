@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dal.data.answered_masks import AnsweredMasks
 from dal.data.images import ImageData
 from dal.data.sources.folder.gone import gone_sentence
 from dal.errors import bad_value
@@ -24,6 +25,7 @@ from dal.labeling.people.gone import note_gone
 from dal.labeling.people.prefixes import prefix_sha256
 from dal.labeling.people.wanted import wanted
 from dal.runs.asked import AskedLine
+from dal.runs.layout import MASKS
 from dal.tasks import CLASSIFICATION
 
 _RECENT = 200
@@ -47,19 +49,25 @@ class People:
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
-        if self.data.task.name != CLASSIFICATION.name:
+        is_dense = self.data.task.is_dense
+        if is_dense and not isinstance(self.data.masks, AnsweredMasks):
+            expected = "dataset, or people with data=unlabeled_folder data.task=segmentation"
+            raise bad_value("oracle", expected, "people")
+        if not is_dense and self.data.task.name != CLASSIFICATION.name:
             raise bad_value("oracle", f"dataset with {self.data.task.name} data", "people")
 
     def answerable(self) -> Tensor:
         """Return the indices of all points. People see whether an image can be read."""
-        return torch.arange(len(self.data))
+        return torch.arange(self.data.num_points)
 
     def open(self) -> None:
         """Open the journal, which must be in an existing folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.answers = Answers(self.folder, self.data.classes)
         self.answers.refresh()
-        self._told = self.data.gaps  # a warning of the data names them
+        if isinstance(self.data.masks, AnsweredMasks):
+            self.data.masks.open(self.folder / MASKS)
+        self._told = set(self.data.points_of(self.data.gaps))  # a warning of the data names them
 
     @property
     def seq(self) -> int:
@@ -108,13 +116,18 @@ class People:
 
         Nothing is chosen and trained on without its image then, with or without a label.
         """
-        answered = (index for index in self.answers.refresh().points() if 0 <= index < len(self.data))
-        self._look({line.index: line.ask for line in asked}, [*answered, *(self.data.gaps - set(self.data.unreadable))])
+        data = self.data
+        answered = (index for index in self.answers.refresh().points() if 0 <= index < data.num_points)
+        lost = data.points_of(data.gaps - set(data.unreadable))
+        self._look({line.index: line.ask for line in asked}, [*answered, *lost])
 
     def _look(self, asks: Mapping[int, int], others: Sequence[int]) -> bool:
-        points = {index: self.data.ids[index] for index in sorted({*asks, *others})}
-        lost, back = note_gone(self.answers, points, set(self.data.missing(list(points))), asks)
-        if new := [self.data.ids[index] for index in lost if index not in self._told]:
+        data, per_image = self.data, self.data.units_per_image
+        points = {index: data.point_ids[index] for index in sorted({*asks, *others})}
+        images = set(data.missing(list(dict.fromkeys(index // per_image for index in points))))
+        missing = {index for index in points if index // per_image in images}
+        lost, back = note_gone(self.answers, points, missing, asks)
+        if new := list(dict.fromkeys(data.ids[index // per_image] for index in lost if index not in self._told)):
             warnings.warn(gone_sentence("data", new), stacklevel=3)
         self._told.update(lost)
         self._told.difference_update(back)

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dal.data.grid import Grid, UnitIds
 from dal.data.sources.folder.gone import gone_sentence, new_images_sentence
 from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import composed
@@ -16,6 +17,7 @@ from dal.errors import DalError
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.first_asks import first_asks, spare_points
 from dal.labeling.people.gone import give_up
+from dal.labeling.people.masks import MaskBook, UnitPlaces
 from dal.labeling.people.page.asked_file import AskedFile
 from dal.labeling.people.prefixes import check_prefixes, seen_of
 from dal.labeling.people.start import UNLABELED, first_images, read_start
@@ -93,6 +95,24 @@ class PeopleRun:
         return list(self._listed.values()) if first is None else [self._listed.get(id, id) for id in first.ids]
 
     @cached_property
+    def places(self) -> UnitPlaces | None:
+        """The places of the units that people draw masks of, or None for a run on classes."""
+        if self.files is None or self.root is None or self.setting("data.task") != "segmentation":
+            return None
+        size = int(self.setting("data.image_size"))
+        region_size = self.setting("data.region_size") if self.setting("campaign.unit") == "region" else None
+        return UnitPlaces(self.root, self.files, Grid(size, size, region_size))
+
+    def mask_book(self) -> MaskBook | None:
+        """Return what takes masks, with the classes at present, or None for a run on classes."""
+        if self.places is None:
+            return None
+        return MaskBook(self.path, self.places, len(self.answers.fold.classes.names))
+
+    def _image_of(self, index: int) -> int:
+        return index if self.places is None else self.places.image(index)
+
+    @cached_property
     def _listed(self) -> dict[str, str]:
         """The paths of the images that are in the folder now, by id."""
         return {composed(file): file for file in list_images(self.root or Path(), "data.root").files}
@@ -100,13 +120,13 @@ class PeopleRun:
     @cached_property
     def lost(self) -> list[str]:
         """The ids of the images that were gone when the run was opened."""
-        return [] if self.files is None else [id for id in self.ids if id not in self._listed]
+        return [] if self.files is None else [id for id in self.image_ids if id not in self._listed]
 
     def changes(self) -> list[str]:
         """Return a sentence for the images that are gone, and one for those that are not part of the run."""
         if self.files is None or self.root is None:
             return []
-        first = set(self.ids)
+        first = set(self.image_ids)
         new = [id for id in self._listed if id not in first]
         return [
             *([gone_sentence(self.root, self.lost)] if self.lost else []),
@@ -117,7 +137,7 @@ class PeopleRun:
         """Answer ``unreadable`` in the name of dal for images that are gone, and return the lines of the others."""
         if self.files is None or self.root is None:
             return list(lines)
-        return give_up(self.answers, self.root, self.files, lines)
+        return give_up(self.answers, self.root, self.files, lines, self._image_of)
 
     @cached_property
     def answers(self) -> Answers:
@@ -135,6 +155,13 @@ class PeopleRun:
     @cached_property
     def ids(self) -> Sequence[str]:
         """The ids of all points, by index."""
+        if self.places is None or self.places.grid.region_size is None:
+            return self.image_ids
+        return UnitIds(self.image_ids, self.places.grid)
+
+    @cached_property
+    def image_ids(self) -> Sequence[str]:
+        """The ids of all images, by their number."""
         if self.files is not None:
             return [composed(file) for file in self.files]
         known = committed_ids(self.path, read_state(self.path)) if self.is_committed else None

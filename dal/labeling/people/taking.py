@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from dal.errors import DalError
 from dal.labeling.held_out import HeldOut
+from dal.labeling.people.classes import is_mask_number
 from dal.labeling.people.events import LABEL, NONE, UNREADABLE, UNSURE
 from dal.labeling.people.fold import Decision, Fold
 from dal.labeling.pool import Pool
@@ -27,9 +29,7 @@ def take(
     points = fold.points() if changed is None else changed
     decisions = {index: fold.decision(index) for index in points if 0 <= index < pool.size}
     labels = {
-        index: number
-        for index, decision in decisions.items()
-        if (number := _label(decision, pool.num_classes)) is not None
+        index: number for index, decision in decisions.items() if (number := _label(index, decision, pool)) is not None
     }
     if changed is None:
         held_out.set_labels(labels)
@@ -67,11 +67,30 @@ def points_between(fold: Fold, since: int) -> set[int] | None:
     return None if -1 in points else points
 
 
-def _label(decision: Decision, num_classes: int) -> int | None:
-    """Return the label of a decided point, or None."""
-    if decision.status == NONE:
-        return OUT_OF_CLASS
-    if decision.status != LABEL or decision.label is None:
+def masks_of(fold: Fold, points: Collection[int]) -> dict[int, str | None]:
+    """Return the digest of the mask of each of these points, or None for one without a mask."""
+    decisions = {index: fold.decision(index) for index in points}
+    return {
+        index: fold.classes.mask(one.label) if one.label is not None and is_mask_number(one.label) else None
+        for index, one in decisions.items()
+    }
+
+
+def _label(index: int, decision: Decision, pool: Pool) -> int | None:
+    """Return the label of a decided point, or None.
+
+    Raises DalError for a class in a segmentation run, and for a mask in another one.
+    """
+    if decision.status not in (LABEL, NONE):
         return None
+    is_mask = decision.status == LABEL and is_mask_number(decision.label)
+    if is_mask != pool.task.is_dense:
+        expected = "a mask for" if pool.task.is_dense else "a class for"
+        got = "a mask" if is_mask else f"{'a class' if decision.status == LABEL else '=none'}"
+        raise DalError(f"answers: expected {expected} each point of the run, got {got} for index {index}. Correct it.")
+    if is_mask:
+        return 0  # the mask is in the data
+    if decision.status == NONE or decision.label is None:
+        return OUT_OF_CLASS
     # The model gets a class that was added meanwhile before it trains again.
-    return decision.label if decision.label < num_classes else OUT_OF_CLASS
+    return decision.label if decision.label < pool.num_classes else OUT_OF_CLASS

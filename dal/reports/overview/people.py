@@ -35,7 +35,8 @@ def print_people(runs: Iterable[Run], prices: PricesConfig | None = None) -> Ite
         if fold is None or not (people := people_lines(fold, prices)):
             continue
         yield _people_table(str(run.path), people, prices)
-        yield _class_table(class_lines(fold))
+        if classes := class_lines(fold):
+            yield _class_table(classes)
         found = agreement(fold)
         if found is not None:
             points = f"{found[0]:,} point{'s' if found[0] > 1 else ''}"

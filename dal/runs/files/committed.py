@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from dal.errors import DalError
 from dal.runs.files.atomic import ANY_TEXT
-from dal.runs.layout import OF_ROUNDS, OURS, TENSORBOARD
+from dal.runs.layout import FOLDERS, OF_ROUNDS, OURS
 
 MOST_BYTES = 2**28
 """Maximum size of a file that is read into memory. Real files have some kilobytes."""
@@ -159,12 +159,12 @@ def check_contents(folder: Path) -> None:
     Only files that a run writes or deletes are checked.
     """
     ours = [name for name in _names(folder) if is_ours(name)]
-    logs = [f"{TENSORBOARD}/{name}" for name in _names(folder / TENSORBOARD)] if TENSORBOARD in ours else []
-    for name in [*ours, *logs]:
+    inside = [f"{one}/{name}" for one in FOLDERS if one in ours for name in _names(folder / one)]
+    for name in [*ours, *inside]:
         path = folder / name
         if path.is_symlink() and not is_below(path, folder):
             raise _leads_out(folder, name)
-        if not name.startswith(TENSORBOARD) and path.exists() and not is_file(path):
+        if not name.startswith(FOLDERS) and path.exists() and not is_file(path):
             raise damaged(folder, name, "it is not a regular file")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import sys
 import time
 import warnings
@@ -25,6 +24,7 @@ from dal.data.sources.folder.formats import formats
 from dal.data.sources.folder.frames import has_more_frames, warn_of_frames
 from dal.data.sources.folder.names import is_utf8
 from dal.data.sources.folder.pixels import levels, to_rgb
+from dal.data.sources.folder.sizes import regular_file
 from dal.errors import DalError, bad_value
 from dal.runtime.console import SafeConsole
 
@@ -81,19 +81,6 @@ def square(image: Image.Image, image_size: int) -> Tensor:
     box = (left, top, left + side, top + side)
     resized = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
-
-
-@contextmanager
-def regular_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file for reading.
-
-    Raises OSError for a device, a folder or a pipe, which would block.
-    """
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(handle, "rb") as file:  # noqa: PTH123 (a descriptor)
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("it is not a regular file")
-        yield file
 
 
 class FolderSource:

@@ -8,28 +8,23 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from dal.data.masks import MaskSource, TensorMasks, check_classes, mask_digest
-from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress, regular_file
-from dal.data.sources.folder.formats import formats
-from dal.data.sources.folder.frames import has_more_frames
+from dal.data.masks import MaskSource, TensorMasks, mask_digest
+from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress
 from dal.data.sources.folder.listing import shown
 from dal.data.sources.folder.mask_classes import ColorTable
-from dal.errors import DalError, bad_content, reason
+from dal.data.sources.folder.mask_numbers import check_numbers, class_numbers_of, decode_numbers, undecodable
+from dal.data.sources.folder.sizes import SWAPPED, regular_file, stored_size, upright
+from dal.errors import bad_content
 from dal.tasks.segmentation import IGNORED
 
 _CHUNK = 256
-_LOSSY = {"AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
-_ORIENTATION, _SWAPPED = 274, {5, 6, 7, 8}  # EXIF
-_EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
-_MODES = {"1", "I", "I;16", "I;16B", "I;16L", "L", "LA", "P", "PA"}
-_PACKED = {"L;2": 85, "L;4": 17}  # Pillow multiplies gray of 2 and 4 bits by these
 
 
 Array = np.ndarray[Any, Any]
@@ -60,21 +55,16 @@ class MaskReader:
         Raises DalError for a file that cannot be decoded, has several frames or lossy pixels, or holds other values.
         """
         try:
-            with regular_file(path) as file, Image.open(file, formats=formats(path.suffix)) as opened:
-                if opened.format in _LOSSY:
-                    expected = "a lossless format such as PNG, because class numbers must be exact"
-                    raise bad_content(str(path), expected, str(opened.format))
-                numbers = self._numbers(opened, str(path))
-                if has_more_frames(opened):
-                    raise bad_content(str(path), "a mask of one frame or page", "several")
-        except DalError:
-            raise
-        # Pillow's parsers raise exceptions of any type on damaged bytes.
-        except Exception as error:
-            raise DalError(f"{path}: expected a mask that can be decoded, got {reason(error)}.") from error
-        mask = torch.from_numpy(numbers)
-        check_classes(mask, self.num_classes, str(path))
-        return mask.to(torch.uint8)
+            with regular_file(path) as file:
+                return self.decode(file, path.suffix, str(path))
+        except OSError as error:
+            raise undecodable(str(path), error) from error
+
+    def decode(self, file: BinaryIO, suffix: str, argument: str) -> Tensor:
+        """Return the class numbers of an open file as read() does. Errors begin with ``argument``."""
+        numbers = decode_numbers(file, suffix, argument, self._numbers)
+        check_numbers(numbers, self.num_classes, argument)
+        return torch.from_numpy(numbers).to(torch.uint8)
 
     def _numbers(self, image: Image.Image, argument: str) -> Array:
         if self.colors is None:
@@ -84,19 +74,6 @@ class MaskReader:
                 argument, "colors of 8 bits, because there is a color table", f"a mask in mode {image.mode}"
             )
         return self.colors.numbers(np.array(ImageOps.exif_transpose(image).convert("RGB")), argument)
-
-
-def class_numbers_of(image: Image.Image, argument: str, hint: str = "") -> Array:
-    """Return the (H, W) values of a PIL image in gray or with a palette, not scaled.
-
-    Raises DalError, with ``argument`` and ``hint``, for an image in color.
-    """
-    if image.mode not in _MODES:
-        raise bad_content(argument, f"a mask in gray or with a palette{hint}", f"mode {image.mode}")
-    tile = next(iter(getattr(image, "tile", ())), None)  # empty after the pixels are read
-    factor = _PACKED.get(str(tile[3]), 1) if tile else 1
-    pixels = np.array(ImageOps.exif_transpose(image)).astype(np.int64)
-    return (pixels if pixels.ndim == 2 else pixels[..., 0]) // factor
 
 
 class FolderMasks:
@@ -202,38 +179,17 @@ def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
     if pair.mask is None:
         return _Read(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64), False)
     mask = reader.read(pair.mask)
-    stored, orientation = _stored_size(pair.image)
-    upright = stored[::-1] if orientation in _SWAPPED else stored
+    stored, orientation = stored_size(pair.image)
+    expected_size = upright(stored, orientation)
     found = (mask.shape[1], mask.shape[0])
-    if found != upright:
+    if found != expected_size:
         got = f"{found[0]} x {found[1]}"
-        if orientation in _SWAPPED and found == stored:
+        if orientation in SWAPPED and found == stored:
             got += ", the size before the EXIF rotation of the image; save the image upright without EXIF"
-        expected = f"{upright[0]} x {upright[1]} pixels as in {pair.image}"
+        expected = f"{expected_size[0]} x {expected_size[1]} pixels as in {pair.image}"
         raise bad_content(str(pair.mask), expected, got)
-    is_turned = orientation != 1 and (orientation not in _SWAPPED or stored[0] == stored[1])
+    is_turned = orientation != 1 and (orientation not in SWAPPED or stored[0] == stored[1])
     return _Read(center(mask, size), mask.flatten().long().bincount(minlength=IGNORED + 1), is_turned)
-
-
-def _stored_size(path: Path) -> tuple[tuple[int, int], int]:
-    """Return the width and height of the pixels in a file, and its EXIF orientation."""
-    with regular_file(path) as file, Image.open(file, formats=formats(path.suffix)) as image:
-        size = image.size
-        if image.format == "PNG":
-            # Pillow decodes the pixels to look for EXIF after them.
-            file.seek(0)
-            content = file.read()
-            if not any(mark in content for mark in _EXIF_IN_PNG):
-                return size, 1
-            file.seek(0)
-            with Image.open(file, formats=("PNG",)) as again:
-                return size, _orientation(again)
-        return size, _orientation(image)
-
-
-def _orientation(image: Image.Image) -> int:
-    found = image.getexif().get(_ORIENTATION, 1)
-    return found if found in range(2, 9) else 1
 
 
 def check_seen_classes(counts: Tensor, num_classes: int, argument: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dal.data.boxes import Box
 from dal.data.sources.folder.csv_text import Row, read_text, rows
 from dal.errors import DalError, bad_value, shortened
 from dal.labeling.people.events import (
@@ -29,7 +30,7 @@ WORDS = {f"={kind}": kind for kind in (NONE, UNSURE, SKIP, UNREADABLE)}
 _NUMBER = re.compile(r"\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DELIMITERS = (",", ";", "\t")
 _OURS = {"id", "index", "label", "annotator", "seconds"}
-_ASKED = {"rank", "score", "kind", "suggestion", "confidence"}
+_ASKED = {"rank", "score", "kind", "suggestion", "confidence", "mask", *Box._fields}
 """Columns of the file that `dal ask` writes. They are not answers."""
 
 
@@ -48,32 +49,40 @@ class Told:
 
 @dataclass(frozen=True)
 class ToldFile:
-    """The answers in a file, and the number of its rows without an answer."""
+    """The answers in a file, and the number of its rows without an answer.
+
+    ``masks`` are the paths of masks that the rows name, with or without an answer.
+    """
 
     told: list[Told]
     unanswered: int
+    masks: list[str]
 
 
-def read_told(path: Path, format: str = "auto") -> ToldFile:
+def read_told(path: Path, format: str = "auto", masks: bool = False) -> ToldFile:
     """Return the answers in a file.
 
     A CSV file has the columns id and label, and can have index, annotator and seconds. Commas, semicolons or tabs
     separate them. The columns that `dal ask` adds are ignored. A JSONL file has objects with the same keys. A label is
-    a class, or ``=none``, ``=unsure``, ``=skip`` or ``=unreadable``. A row with an empty label has no answer.
+    a class, or ``=none``, ``=unsure``, ``=skip`` or ``=unreadable``. A row with an empty label has no answer. With
+    ``masks``, a label is the path of a mask, relative to the folder of the file. The column ``mask`` then fills an
+    empty label once its file exists.
 
     Raises DalError, with the line, for a malformed file, an unknown column, and a value of the wrong type.
     """
     if format not in ("auto", *FORMATS):
         raise bad_value("--format", "auto, csv or jsonl", format)
     text = read_text(path, "answers")
-    if format == "jsonl" or (format == "auto" and text.lstrip().startswith("{")):
-        return _of_rows(_json_rows(text, path))
-    return _of_rows(_csv_rows(text, path))
-
-
-def _of_rows(found: list[tuple[int, dict[str, Any]]]) -> ToldFile:
+    is_json = format == "jsonl" or (format == "auto" and text.lstrip().startswith("{"))
+    found = _json_rows(text, path) if is_json else _csv_rows(text, path)
+    named = [str(values["mask"]).removeprefix("'") for _, values in found if values.get("mask")] if masks else []
+    if masks:
+        for _, values in found:
+            mask = str(values.get("mask") or "").removeprefix("'")
+            if values.get("label") in (None, "") and mask and (path.parent / mask).is_file():
+                values["label"] = mask
     told = [_told(line, values) for line, values in found if values.get("label") not in (None, "")]
-    return ToldFile(told, len(found) - len(told))
+    return ToldFile(told, len(found) - len(told), named)
 
 
 def _told(line: int, values: dict[str, Any]) -> Told:

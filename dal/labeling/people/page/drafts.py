@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dal.errors import DalError, bad_value, unknown_choice
-from dal.labeling.people.events import ANSWERS, LABEL, MOST_SECONDS, UNDO
+from dal.labeling.people.events import ANSWERS, LABEL, MOST_SECONDS, NONE, UNDO, is_mask
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.page.body import Body
+from dal.labeling.people.page.mask_desk import MaskDesk
 from dal.runs.asked import AskedLine
 
 _LONGEST_DELAY_SECONDS = 30 * MOST_SECONDS
@@ -20,9 +21,14 @@ class Drafts:
     """Completes answers with what the server knows: the id of the image, and what the page showed of it."""
 
     def __init__(
-        self, person: str, ids: Sequence[str], lines: Mapping[int, AskedLine], behind: int | None = None
+        self,
+        person: str,
+        ids: Sequence[str],
+        lines: Mapping[int, AskedLine],
+        behind: int | None = None,
+        masks: MaskDesk | None = None,
     ) -> None:
-        self.person, self.ids, self.lines, self.behind = person, ids, lines, behind
+        self.person, self.ids, self.lines, self.behind, self.masks = person, ids, lines, behind, masks
 
     def groups(self, given: Sequence[Body], fold: Fold) -> Iterator[list[Body]]:
         """Split answers before each undo of one of them, whose seq is not known earlier.
@@ -38,8 +44,7 @@ class Drafts:
                 if one.text("undoes") in {other.event() for other in groups[-1]}:
                     groups.append([])
             else:
-                self.draft(one, fold)
-                self._check_label(one, fold)
+                self._check_label(one, fold, int(self.draft(one, fold)["index"]))
             new[event] = kind
             groups[-1].append(one)
         yield from (group for group in groups if group)
@@ -95,10 +100,15 @@ class Drafts:
             raise bad_value("kind", f"one of {', '.join((*ANSWERS, UNDO))}", kind)
         return str(kind)
 
-    def _check_label(self, one: Body, fold: Fold) -> None:
-        if one.text("kind") == LABEL:
+    def _check_label(self, one: Body, fold: Fold, index: int) -> None:
+        if self.masks is not None:
+            if one.text("kind") == NONE:
+                raise bad_value("kind", "a mask, or another answer that is no class", NONE)
+            if one.text("kind") == LABEL and one.event() not in fold.events:
+                self.masks.check(index, one.text("label"))
+        elif one.text("kind") == LABEL:
             name = one.text("label")
-            if name is None or fold.classes.resolved(name) is None:
+            if name is None or is_mask(name) or fold.classes.resolved(name) is None:
                 raise unknown_choice("label", fold.classes.offered, str(name))
 
     def _check_target(self, event: str | None, new: Mapping[str, str], fold: Fold) -> None:

@@ -24,6 +24,7 @@ class Facts:
     """
 
     accuracy: float | None = None
+    miou: float | None = None
     num_test: int = 0
     rho: float | None = None
     answers_seq: int | None = None
@@ -63,10 +64,11 @@ class RunFacts:
             return self._facts
         row = rows[-1]
         rho, seq, tested = row.get("rho"), row.get("answers_seq"), row.get("num_test")
-        accuracy = row.get("test_accuracy")
+        accuracy, miou = row.get("test_accuracy"), row.get("test_miou")
         return replace(
             self._facts,
             accuracy=accuracy if is_number(accuracy) else None,
+            miou=miou if is_number(miou) else None,
             num_test=int(tested) if tested is not None and is_count(tested) else 0,
             rho=rho if is_number(rho) else None,
             answers_seq=seq if is_count(seq) else None,

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from dal.errors import DalError, reason
 from dal.labeling.people.page.body import Body
 from dal.labeling.people.page.images import PictureError, Pictures
+from dal.labeling.people.page.mask_desk import UnitPictures
 from dal.labeling.people.page.security import HEADERS, Gate, Refusal, check_host, new_token, page_policy, port_taken
 from dal.labeling.people.page.session import LabelingSession
 from dal.runtime.refusals import RefusedBySystem
@@ -24,6 +25,7 @@ from dal.runtime.refusals import RefusedBySystem
 _MOST_BODY_BYTES = 4 * 2**20
 _MOST_INDEX_DIGITS = 15
 _SIDES = {"96": 96, "192": 192}
+_PARTS = ("region", "image")
 _BACK = (
     '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/"><title>dal</title>'
     '<p><a href="/">Continue to the page</a></p>'
@@ -205,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
             body, policy = site.page
             return self._send(200, body, "text/html; charset=utf-8", {"Content-Security-Policy": policy})
         if parts.path.startswith("/image/"):
-            return self._send_picture(parts.path.removeprefix("/image/"), query.get("side"))
+            return self._send_picture(parts.path.removeprefix("/image/"), query)
         if parts.path == "/favicon.ico":
             return self._send(204, b"", "image/x-icon")
         return self._refuse(Refusal(404, "page: no such page."))
@@ -219,11 +221,15 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(refusal.status, _BACK.encode(), "text/html; charset=utf-8")
         return self._refuse(refusal)
 
-    def _send_picture(self, text: str, size: str | None) -> None:
-        pictures = self.server.site.pictures
+    def _send_picture(self, text: str, query: Mapping[str, str]) -> None:
+        pictures, size, part = self.server.site.pictures, query.get("side"), query.get("part")
         is_index = text.isascii() and text.isdigit() and len(text) <= _MOST_INDEX_DIGITS
         if not (is_index and int(text) < len(pictures)) or (size is not None and size not in _SIDES):
             return self._refuse(Refusal(404, "image: no such image."))
+        if part is not None:
+            if part not in _PARTS or not isinstance(pictures, UnitPictures):
+                return self._refuse(Refusal(404, "image: no such part."))
+            return self._send(200, pictures.part(int(text), part).body, "image/png")
         index, side = int(text), None if size is None else _SIDES[size]
         cached = {"ETag": f'"{pictures.tag(index, side)}"', "Cache-Control": "private, no-cache"}
         if cached["ETag"] in (self.headers.get("If-None-Match") or ""):
@@ -250,6 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
     calls: ClassVar[dict[str, Callable[[LabelingSession, Body], Mapping[str, Any]]]] = {
         "/api/lease": LabelingSession.lease,
         "/api/answers": LabelingSession.answer,
+        "/api/mask": LabelingSession.mask,
         "/api/status": LabelingSession.status,
         "/api/recent": LabelingSession.recent,
         "/api/release": LabelingSession.release,

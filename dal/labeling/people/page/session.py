@@ -8,14 +8,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dal.errors import bad_value
+from dal.errors import DalError, bad_value
 from dal.labeling.people.answers import Answers
+from dal.labeling.people.classes import is_mask_number
 from dal.labeling.people.events import ADD, CLASS_CHANGES, DAL, MERGE, RENAME, SKIP, UNDO, Answer
 from dal.labeling.people.leases import Leases
 from dal.labeling.people.page.body import Body
 from dal.labeling.people.page.drafts import Drafts, at
 from dal.labeling.people.page.facts import Facts
 from dal.labeling.people.page.lease_file import LeaseFile
+from dal.labeling.people.page.mask_desk import MaskDesk
 from dal.labeling.people.page.status import Counts, accuracy_of, classes_of, nothing_to_label, tested
 from dal.labeling.people.page.tabs import Tabs
 from dal.labeling.people.wanted import behind, wanted
@@ -29,9 +31,9 @@ class LabelingSession:
     """The state behind the page. Each public method answers one kind of request, and threads may call it at once.
 
     ``asked`` returns the lines of asked.csv, and the same list until they change. ``facts`` returns what is known
-    about the model. ``run`` identifies the run, so that a browser sends answers to no other. ``ids`` are the images by
+    about the model. ``run`` identifies the run, so that a browser sends answers to no other. ``ids`` are the points by
     index. ``give_up`` records that images are gone, and returns the lines of the others. ``clock`` is the time in
-    seconds that leases use.
+    seconds that leases use. ``masks`` is for runs in which people draw masks.
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class LabelingSession:
         prefetch: int = 8,
         give_up: Callable[[Sequence[AskedLine]], Sequence[AskedLine]] = list,
         clock: Callable[[], float] = time.time,
+        masks: MaskDesk | None = None,
     ) -> None:
+        self.masks = masks
         self.answers, self.ids, self.run, self.budget, self.prefetch = answers, ids, run, budget, prefetch
         self._asked, self._facts, self._clock, self._give_up = asked, facts, clock, give_up
         self._leases, self._tabs, self._counts = leases, Tabs(), Counts()
@@ -111,7 +115,7 @@ class LabelingSession:
         with self.answers.mutex:
             fold = self.answers.refresh()
             self._all_lines()
-            drafts = Drafts(person, self.ids, self._lines, self._behind())
+            drafts = Drafts(person, self.ids, self._lines, self._behind(), self.masks)
             saved: dict[str, int] = {}
             second: list[dict[str, str]] = []
             for group in drafts.groups(given, fold):
@@ -127,6 +131,14 @@ class LabelingSession:
                         second.append(late[event.event])
             self._file.save()
             return {"saved": saved, "second": second, "status": self._status()}
+
+    def mask(self, body: Body) -> dict[str, Any]:
+        """Store the mask of a unit, and return the label with which an answer names it."""
+        body.annotator()
+        if self.masks is None:
+            raise DalError("mask: expected a class, because people draw no masks in this run.")
+        index = body.count("index", len(self.ids) - 1)
+        return {"label": self.masks.take(index, body.text("name"), body.text("data"))}
 
     def _second_opinions(self, drafts: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
         """Return, by event, the images of new answers that other people have answered, and who was first."""
@@ -222,6 +234,7 @@ class LabelingSession:
 
     def _item(self, line: AskedLine) -> dict[str, Any]:
         return {
+            **self._unit(line.index),
             "ask": line.ask,
             "index": line.index,
             "id": line.id,
@@ -229,6 +242,9 @@ class LabelingSession:
             "suggestion": self._present_name(line.suggestion),
             "confidence": line.confidence,
         }
+
+    def _unit(self, index: int) -> dict[str, Any]:
+        return {} if self.masks is None else self.masks.item(index)
 
     def _present_name(self, suggestion: str | None) -> str | None:
         return suggestion if suggestion and self.answers.fold.classes.number(suggestion) is not None else None
@@ -238,11 +254,13 @@ class LabelingSession:
         fold = self.answers.fold
         line = self._lines.get(-1 if answer.ask is None else answer.ask)
         number = None if answer.label is None else fold.classes.merged(fold.labels[answer.seq])
+        label = None if number is None or is_mask_number(number) else fold.classes.names[number]
         return {
+            **self._unit(answer.index),
             "seq": answer.seq,
             "event": answer.event,
             "kind": answer.kind,
-            "label": None if number is None else fold.classes.names[number],
+            "label": answer.label if is_mask_number(number) else label,
             "index": answer.index,
             "id": answer.id,
             "ask": answer.ask,
@@ -268,4 +286,6 @@ class LabelingSession:
             "ranking": {"behind": self._behind(), "rho": facts.rho, "round": facts.round},
             "trainer": {"phase": facts.phase, "error": facts.error, "done": facts.stopped is not None},
             "prefetch": self.prefetch,
+            "masks": self.masks is not None,
+            "miou": facts.miou,
         }

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dal.labeling.people.classes import is_mask_number
 from dal.labeling.people.events import UNREADABLE
 from dal.labeling.people.fold import Decision, Fold
 from dal.labeling.people.page.facts import Facts
@@ -46,7 +47,7 @@ class Counts:
         before = self._labels.pop(index, None)
         if before is not None:
             self._counts[before] -= 1
-        if label is not None:
+        if label is not None and not is_mask_number(label):
             self._labels[index] = label
             self._counts[label] += 1
 

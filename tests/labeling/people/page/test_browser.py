@@ -1,5 +1,6 @@
 """The page in headless Chromium. DAL_PAGE_IMAGES=300 labels more images than the suite has time for."""
 
+import io
 import os
 import shutil
 import signal
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from helpers.label_page import Client, lines_of, site_of
+from PIL import Image
 
+from dal.data.grid import Grid, UnitIds
+from dal.labeling.people.masks import UnitPlaces
 from dal.labeling.people.page.facts import Facts
 from dal.runs.asked import AskedLine
 
@@ -452,3 +456,33 @@ def test_the_page_says_what_is_known_of_the_model(context, tmp_path):
         page.painted()
         assert page.text("#facts .accuracy") == "Accuracy is not known: this run has no test set."
         assert page.text("#facts .trainer") == "loss: expected a finite number, got nan."
+
+
+def test_a_region_is_shown_in_its_image_and_its_mask_is_taken(context, tmp_path):
+    site = site_of(tmp_path, count=1)
+    site.places = UnitPlaces(site.root, site.ids, Grid(16, 16, 8))
+    site.ids = UnitIds(site.ids, site.places.grid)
+    site.lines = lines_of(site.ids)
+    with site.serve() as server:
+        page = Page(context, server)
+        assert page.painted() == 0 and page.text("#drop small") == "12 × 12 pixels, or 24 × 24"
+        image, region = (page.tab.locator(f"#stage {part}").bounding_box() for part in ("img", ".frame i"))
+        assert (region["x"], region["y"]) == (image["x"], image["y"])
+        assert region["width"] * 2 == pytest.approx(image["width"], abs=1)
+        with page.tab.expect_download() as download:
+            page.tab.click("#get-region")
+        assert download.value.suggested_filename == "000.jpg_r0_c0.png"
+        page.tab.keyboard.press("1")  # no class can be chosen
+        wrong = "5.png: expected 12 x 12 pixels as its region, or 24 x 24 as its image, got 5 x 5."
+        for size, problem in ((5, wrong), (12, "")):
+            drawn = io.BytesIO()
+            Image.new("L", (size, size), 2).save(drawn, "PNG")
+            file = {"name": f"{size}.png", "mimeType": "image/png", "buffer": drawn.getvalue()}
+            page.tab.set_input_files("#mask-file", file)
+            if problem:
+                page.tab.wait_for_selector("#masks .problem:not(:empty)")
+                assert page.text("#masks .problem") == problem and page.painted() == 0
+        page.tab.wait_for_selector('body[data-painted="1"]', state="attached")
+        page.saved()
+    (event,) = site.journal()
+    assert event["id"] == "000.jpg#r0,c0" and (site.run / "masks" / f"{event['label'][6:]}.png").exists()
