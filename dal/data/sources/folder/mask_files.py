@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from dal.data.masks import MaskSource, TensorMasks, check_classes, mask_digest
@@ -69,6 +69,8 @@ class MaskReader:
                     raise bad_content(str(path), "a mask of one frame or page", "several")
         except DalError:
             raise
+        except UnidentifiedImageError as error:
+            raise bad_content(str(path), "a mask that can be decoded", "a file that is not an image that Pillow can read") from error
         # Pillow's parsers raise exceptions of any type on damaged bytes.
         except Exception as error:
             raise DalError(f"{path}: expected a mask that can be decoded, got {reason(error)}.") from error
@@ -142,8 +144,8 @@ class ReadMasks(NamedTuple):
 def read_masks(pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_memory: bool | None = None) -> ReadMasks:
     """Decode and check every mask once, in threads.
 
-    A mask whose pixels are all ignored is none, and a warning names it. Another warning names images with an EXIF
-    rotation that the size of the mask does not confirm. ``in_memory`` is as in read_images().
+    A mask whose pixels are all ignored is none, and a warning names it. Another warning names images and masks with an
+    EXIF rotation that the size of the other does not confirm. ``in_memory`` is as in read_images().
 
     Raises DalError for the first mask that cannot be read, or does not have the size of its image.
     """
@@ -152,7 +154,7 @@ def read_masks(pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_me
     kept = torch.empty(len(pairs) if in_memory else 0, image_size, image_size, dtype=torch.uint8)
     digests, known = list[bytes](), list[bool]()
     counts = torch.zeros(IGNORED + 1, dtype=torch.int64)
-    ignored, turned = list[str](), list[str]()
+    ignored, turned, masks_turned = list[str](), list[str](), list[str]()
     for row, (pair, read) in enumerate(_read_pairs(pairs, reader, image_size)):
         if in_memory:
             kept[row] = read.mask
@@ -163,16 +165,24 @@ def read_masks(pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_me
             ignored.append(str(pair.mask))
         if read.is_turned:
             turned.append(str(pair.image))
+        if read.is_mask_turned:
+            masks_turned.append(str(pair.mask))
     if ignored:
         warnings.warn(
-            f"{len(ignored):,} masks have only ignored pixels ({IGNORED}) in the square that is used, so their images "
-            f"are points without labels: {shown(ignored)}.",
+            f"masks with only ignored pixels ({IGNORED}) in the square that is used make their images points without "
+            f"labels: {len(ignored):,} ({shown(ignored)}).",
             stacklevel=2,
         )
     if turned:
         warnings.warn(
             f"{len(turned):,} images have an EXIF rotation, and their masks are read as masks of the rotated images: "
             f"{shown(turned)}.",
+            stacklevel=2,
+        )
+    if masks_turned:
+        warnings.warn(
+            f"masks with an EXIF rotation that their images do not have are rotated: {len(masks_turned):,} "
+            f"({shown(masks_turned)}).",
             stacklevel=2,
         )
     if in_memory:
@@ -183,7 +193,8 @@ def read_masks(pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_me
 class _Read(NamedTuple):
     mask: Tensor
     counts: Tensor
-    is_turned: bool
+    is_turned: bool = False
+    is_mask_turned: bool = False
 
 
 def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterator[tuple[Pair, _Read]]:
@@ -200,19 +211,26 @@ def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterato
 
 def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
     if pair.mask is None:
-        return _Read(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64), False)
+        return _Read(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64))
     mask = reader.read(pair.mask)
     stored, orientation = _stored_size(pair.image)
+    of_mask = _stored_size(pair.mask)[1]
     upright = stored[::-1] if orientation in _SWAPPED else stored
     found = (mask.shape[1], mask.shape[0])
     if found != upright:
         got = f"{found[0]} x {found[1]}"
         if orientation in _SWAPPED and found == stored:
             got += ", the size before the EXIF rotation of the image; save the image upright without EXIF"
+        elif of_mask in _SWAPPED:
+            got += " after the EXIF rotation of the mask; save the mask without EXIF"
         expected = f"{upright[0]} x {upright[1]} pixels as in {pair.image}"
         raise bad_content(str(pair.mask), expected, got)
-    is_turned = orientation != 1 and (orientation not in _SWAPPED or stored[0] == stored[1])
-    return _Read(center(mask, size), mask.flatten().long().bincount(minlength=IGNORED + 1), is_turned)
+    # The size of a mask confirms a rotation by a quarter, unless the image is a square. So does the same rotation.
+    is_open = orientation not in _SWAPPED or stored[0] == stored[1]
+    is_turned = is_open and orientation not in (1, of_mask)
+    is_mask_turned = of_mask != 1 and orientation == 1
+    counts = mask.flatten().long().bincount(minlength=IGNORED + 1)
+    return _Read(center(mask, size), counts, is_turned, is_mask_turned)
 
 
 def _stored_size(path: Path) -> tuple[tuple[int, int], int]:

@@ -126,6 +126,33 @@ def test_a_rotation_that_the_size_does_not_show_is_told(tmp_path):
         read_masks([Pair(image, mask)], MaskReader(2), 6)
 
 
+@pytest.mark.parametrize(("of_image", "of_mask", "warns"), [(1, 3, True), (3, 3, False), (6, 6, False)])
+def test_a_rotation_of_the_mask_alone_is_told(tmp_path, recwarn, of_image, of_mask, warns):
+    image, mask = tmp_path / "1.jpg", tmp_path / "mask.png"
+    Image.new("RGB", (8, 6)).save(image, exif=exif(of_image))
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save(mask, exif=exif(of_mask))
+    read_masks([Pair(image, mask)], MaskReader(2), 6)
+    expected = f"masks with an EXIF rotation that their images do not have are rotated: 1 ({mask})."
+    assert [str(one.message) for one in recwarn.list] == [expected] * warns
+
+
+def test_a_quarter_turn_of_the_mask_alone_is_refused(tmp_path):
+    image, mask = tmp_path / "1.jpg", tmp_path / "mask.png"
+    Image.new("RGB", (8, 6)).save(image)
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save(mask, exif=exif(6))
+    with pytest.raises(DalError, match="got 6 x 8 after the EXIF rotation of the mask; save the mask without EXIF"):
+        read_masks([Pair(image, mask)], MaskReader(2), 6)
+
+
+@pytest.mark.parametrize("transparency", [1, b"\xff\x0a"])
+def test_a_transparent_entry_of_a_palette_is_a_class_like_others(tmp_path, transparency):
+    image = Image.fromarray(NUMBERS % 2).convert("P")
+    image.putpalette([0, 0, 0, 9, 9, 9])
+    image.putdata((NUMBERS % 2).flatten().tolist())
+    image.save(tmp_path / "1.png", transparency=transparency)
+    assert torch.equal(MaskReader(2).read(tmp_path / "1.png"), torch.from_numpy(NUMBERS % 2))
+
+
 def test_masks_in_memory_and_on_disk_are_the_same(tmp_path):
     Image.new("RGB", (4, 3)).save(tmp_path / "1.jpg")
     Image.fromarray(NUMBERS).save(tmp_path / "1.png")
