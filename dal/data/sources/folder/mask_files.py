@@ -70,7 +70,9 @@ class MaskReader:
         except DalError:
             raise
         except UnidentifiedImageError as error:
-            raise bad_content(str(path), "a mask that can be decoded", "a file that is not an image that Pillow can read") from error
+            raise bad_content(
+                str(path), "a mask that can be decoded", "a file that is not an image that Pillow can read"
+            ) from error
         # Pillow's parsers raise exceptions of any type on damaged bytes.
         except Exception as error:
             raise DalError(f"{path}: expected a mask that can be decoded, got {reason(error)}.") from error
