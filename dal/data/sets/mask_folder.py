@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
+from dal.data.fit import check_fit
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.image_folder import separate_folder
@@ -50,8 +51,8 @@ class MaskFolder(DataConfig):
     """Images below ``root/images`` and their masks below ``root/masks``, as uint8 squares of ``image_size`` pixels.
 
     A mask has the path of its image, except for the suffix, and the size of the image after EXIF rotation. An image
-    without a mask is a point without labels. Images are read as in ImageFolder. Masks are cropped like their images,
-    and resized to the nearest pixels. An id is the path of an image below the folder of images.
+    without a mask is a point without labels. Images are read as in ImageFolder, or whole with ``fit="stretch"``. Masks
+    become squares like their images, with the nearest pixels. An id is the path of an image below the folder of images.
 
     A mask is a gray or palette image, whose values are class numbers, or 255 for ignored pixels. With ``colors``, or a
     file ``colors.csv`` in root, its colors are classes. The class names are ``classes``, the lines of ``classes.txt``
@@ -93,10 +94,13 @@ class MaskFolder(DataConfig):
     """Share of the images with a mask that become the test set if there is no test folder or split."""
     image_size: int = 64
     """Side length in pixels to which images and masks are cropped and resized."""
+    fit: str = "crop"
+    """How images become squares: crop takes the center square, stretch resizes the whole image, whatever its shape."""
     in_memory: bool | None = None
     """Whether to keep all pixels in memory; null does so if they take less than 1 GiB."""
 
     def read(self) -> ImageSplits:
+        check_fit(self.fit)
         root = existing_folder("data.root", self.root)
         layout = MaskLayout(self.images, self.masks, self.image_suffix, self.mask_suffix)
         splits = find_splits(root, layout)
@@ -155,8 +159,11 @@ class MaskFolder(DataConfig):
     ) -> tuple[ImageData, Tensor]:
         """Return the images of a split, and the number of pixels of each class."""
         files, paths = pair_files(split, layout, "data.root")
-        source, readable, set_aside, first_frames = read_images(split.images, files, self.image_size, self.in_memory)
-        masks = read_masks(pairs_of(split.images, readable, paths), reader, self.image_size, self.in_memory)
+        source, readable, set_aside, first_frames = read_images(
+            split.images, files, self.image_size, self.in_memory, self.fit
+        )
+        pairs = pairs_of(split.images, readable, paths)
+        masks = read_masks(pairs, reader, self.image_size, self.in_memory, self.fit)
         data = ImageData(
             name=Path(self.root).resolve().name,
             source=source,

@@ -143,7 +143,7 @@ def test_damaged_images_are_set_aside_with_their_masks(root):
 def test_a_mask_that_is_ignored_everywhere_is_none(root):
     write_mask(root / "masks" / "12.png", np.full((6, 8), 255, dtype=np.uint8))
     with (
-        pytest.warns(UserWarning, match=r"^masks with only ignored pixels \(255\).*12\.png"),
+        pytest.warns(UserWarning, match=r"^1 masks with only ignored pixels \(255\).*12\.png"),
         pytest.warns(UserWarning, match="1 of 20 images have no mask"),
     ):
         train, _ = load(config(root))
@@ -257,8 +257,18 @@ def test_hidden_files_and_links_are_as_in_a_folder_of_images(root, recwarn):
     (root / "masks" / "a" / "3.png").symlink_to(root / "elsewhere.png")
     (root / "masks" / "again").symlink_to(root / "masks")
     (root / "masks" / "._12.png").write_bytes(b"resource fork")
-    train, test = load(config(root))
+    train, test = load(config(root, fit="stretch"))
     assert len(train) + len(test) == 20 and not recwarn.list
+
+
+def test_a_stretched_image_keeps_all_pixels(root):
+    train, _ = load(config(root, fit="stretch", image_size=8, in_memory=False))
+    for place in (0, 5):
+        found, number = train.masks.batch([place])[0], int(train.ids[place].split("/")[-1].split(".")[0])
+        assert torch.equal(
+            found[[0, 2, 3, 4, 6, 7]][:, 1:], torch.from_numpy(mask_of(number))[[0, 1, 2, 3, 4, 5]][:, 1:]
+        )
+    assert refused(config(root, fit="pad")) == "data.fit: expected one of crop, stretch, got 'pad'."
 
 
 def test_two_files_of_a_stem_are_refused(root):

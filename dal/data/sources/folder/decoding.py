@@ -20,6 +20,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from dal.data.fit import used_box
 from dal.data.images import DIGEST_BYTES, ImageSource, TensorSource
 from dal.data.sources.folder.formats import formats
 from dal.data.sources.folder.frames import has_more_frames, warn_of_frames
@@ -35,21 +36,25 @@ _CHUNK = 256
 _SILENT_SECONDS = 2.0
 _NAMED = 3
 
+_Size = tuple[int, str]
+"""The side length of images, and how they become squares."""
 
-def decode(path: Path, image_size: int) -> Tensor:
+
+def decode(path: Path, image_size: int, fit: str = "crop") -> Tensor:
     """Return an image's center square as (3, S, S) uint8 RGB.
 
-    S is ``image_size``. The square is resized bilinearly with antialiasing, which equals resizing the shorter side and
-    then cropping the center. EXIF rotation is applied. to_rgb() converts the other modes. Only the first frame is read.
+    S is ``image_size``. With ``fit="stretch"``, the square is the whole image. It is resized bilinearly with antialiasing,
+    which for a crop equals resizing the shorter side and then cropping the center. EXIF rotation is applied. to_rgb()
+    converts the other modes. Only the first frame is read.
 
     Raises any exception of Pillow for a damaged file, OSError for anything except a regular file, and ValueError for
     pixels of an unknown range, or for more than 89 million pixels that cannot be read at a smaller scale.
     """
     with regular_file(path) as file:
-        return _square(file, path.suffix, image_size, nullcontext())[0]
+        return _square(file, path.suffix, (image_size, fit), nullcontext())[0]
 
 
-def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextManager[object]) -> tuple[Tensor, bool]:
+def _square(file: BinaryIO, suffix: str, to: _Size, turn: AbstractContextManager[object]) -> tuple[Tensor, bool]:
     """Decode as decode() does, and return whether there are more frames.
 
     Large images acquire ``turn``, so that only one at a time is in memory.
@@ -60,25 +65,23 @@ def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextM
         raise ValueError(f"it has more than {2 * _MAX_PIXELS:,} pixels; make it smaller") from None
     with opened:
         # JPEG decodes faster at 1/2, 1/4 or 1/8 scale. Twice the target size keeps the antialiasing effective.
-        opened.draft(None, (2 * image_size, 2 * image_size))
+        opened.draft(None, (2 * to[0], 2 * to[0]))
         pixels = opened.width * opened.height
         if pixels > _MAX_PIXELS:
             found = f"{opened.width:,} x {opened.height:,} pixels"
             raise ValueError(f"{found} are more than the limit of {_MAX_PIXELS:,}; make it smaller")
         with turn if pixels > _LARGE_PIXELS else nullcontext():
-            return square(opened, image_size), has_more_frames(opened)
+            return square(opened, *to), has_more_frames(opened)
 
 
-def square(image: Image.Image, image_size: int) -> Tensor:
+def square(image: Image.Image, image_size: int, fit: str = "crop") -> Tensor:
     """Return a PIL image's center square, as decode() does for files.
 
     Raises ValueError as levels() does.
     """
     values = levels(image)
     image = to_rgb(ImageOps.exif_transpose(image), values)
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
+    box = used_box(image.width, image.height, fit)
     resized = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
@@ -100,9 +103,15 @@ class FolderSource:
     """Decodes images each time they are read: (B, 3, S, S) uint8."""
 
     def __init__(
-        self, root: Path, files: Sequence[str], image_size: int, digests: Sequence[bytes] | None = None
+        self,
+        root: Path,
+        files: Sequence[str],
+        image_size: int,
+        digests: Sequence[bytes] | None = None,
+        fit: str = "crop",
     ) -> None:
         self.root, self.files, self.image_size, self._digests = root, files, image_size, digests
+        self.fit = fit
 
     def __len__(self) -> int:
         return len(self.files)
@@ -110,7 +119,7 @@ class FolderSource:
     def batch(self, indices: Sequence[int]) -> Tensor:
         images = torch.empty(len(indices), 3, self.image_size, self.image_size, dtype=torch.uint8)
         for row, index in enumerate(indices):
-            read = _attempt(self.root, self.files[index], self.image_size, nullcontext(), with_digest=False)
+            read = _attempt(self.root, self.files[index], (self.image_size, self.fit), nullcontext(), False)
             if isinstance(read, str):
                 raise DalError(f"{self.root / self.files[index]}: readable at setup, but not now ({read}).")
             images[row] = read.image
@@ -132,12 +141,14 @@ class Readable(NamedTuple):
     first_frames: list[str]
 
 
-def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bool | None = None) -> Readable:
+def read_images(
+    root: Path, files: Sequence[str], image_size: int, in_memory: bool | None = None, fit: str = "crop"
+) -> Readable:
     """Decode every file once, in threads, and set undecodable files aside.
 
     A warning names the files set aside and the reasons, and another the files with several frames. If ``in_memory`` is
     True, the pixels are kept as one uint8 tensor. If it is False, they are decoded again on each read. None keeps them
-    in memory if they take less than 1 GiB.
+    in memory if they take less than 1 GiB. ``fit`` is as in decode().
 
     Raises DalError if no file can be decoded or image_size is less than 1.
     """
@@ -150,7 +161,7 @@ def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bo
     digests: list[bytes] = []
     set_aside: dict[str, str] = {}
     first_frames: list[str] = []
-    for file, read in _attempts(root, files, image_size):
+    for file, read in _attempts(root, files, (image_size, fit)):
         if isinstance(read, str):
             set_aside[file.encode(errors="backslashreplace").decode()] = read
             continue
@@ -170,7 +181,7 @@ def read_images(root: Path, files: Sequence[str], image_size: int, in_memory: bo
     warn_of_frames(first_frames, f"{len(files)} images in {root}")
     if in_memory:
         return Readable(TensorSource(images[: len(kept)], digests), kept, set_aside, first_frames)
-    return Readable(FolderSource(root, kept, image_size, digests), kept, set_aside, first_frames)
+    return Readable(FolderSource(root, kept, image_size, digests, fit), kept, set_aside, first_frames)
 
 
 class _Read(NamedTuple):
@@ -180,7 +191,7 @@ class _Read(NamedTuple):
 
 
 def _attempt(
-    root: Path, file: str, image_size: int, turn: AbstractContextManager[object], with_digest: bool = True
+    root: Path, file: str, to: _Size, turn: AbstractContextManager[object], with_digest: bool = True
 ) -> _Read | str:
     """Return the image and its file's digest, or a failure reason."""
     if not is_utf8(file):
@@ -190,7 +201,7 @@ def _attempt(
         with regular_file(path) as opened:
             digest = hashlib.file_digest(cast(Any, opened), _short_digest).digest() if with_digest else b""
             opened.seek(0)
-            image, more_frames = _square(opened, path.suffix, image_size, turn)
+            image, more_frames = _square(opened, path.suffix, to, turn)
             return _Read(image, digest, more_frames)
     except UnidentifiedImageError:
         return "it is not an image that Pillow can read"
@@ -204,7 +215,7 @@ def _short_digest() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
-def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tuple[str, _Read | str]]:
+def _attempts(root: Path, files: Sequence[str], to: _Size) -> Iterator[tuple[str, _Read | str]]:
     """Decode the files in order, in chunks that limit memory."""
     turn = Lock()
     with progress(len(files)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
@@ -213,7 +224,7 @@ def _attempts(root: Path, files: Sequence[str], image_size: int) -> Iterator[tup
             with warnings.catch_warnings():
                 # _square() limits the decoded pixels. A large JPEG has more, but is decoded at a smaller scale.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                finished = list(threads.map(lambda file: _attempt(root, file, image_size, turn), chunk))
+                finished = list(threads.map(lambda file: _attempt(root, file, to, turn), chunk))
             yield from zip(chunk, finished, strict=True)
             advance(len(chunk))
 

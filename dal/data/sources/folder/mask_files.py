@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from dal.data.fit import used_box
 from dal.data.masks import MaskSource, TensorMasks, check_classes, mask_digest
 from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress, regular_file
 from dal.data.sources.folder.formats import formats
@@ -25,6 +26,7 @@ from dal.errors import DalError, bad_content, reason
 from dal.tasks.segmentation import IGNORED
 
 _CHUNK = 256
+_FEW = 0.01  # share of pixels that needs no warning
 _LOSSY = {"AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
 _ORIENTATION, _SWAPPED = 274, {5, 6, 7, 8}  # EXIF
 _EXIF_IN_PNG = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
@@ -106,16 +108,23 @@ def class_numbers_of(image: Image.Image, argument: str, hint: str = "") -> Array
 class FolderMasks:
     """Decodes masks each time they are read: (B, S, S) uint8."""
 
-    def __init__(self, pairs: Sequence[Pair], reader: MaskReader, image_size: int, digests: Sequence[bytes]) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], reader: MaskReader, image_size: int, digests: Sequence[bytes], fit: str = "crop"
+    ) -> None:
         self.pairs, self.reader, self.image_size, self._digests = pairs, reader, image_size, digests
+        self.fit = fit
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def batch(self, indices: Sequence[int]) -> Tensor:
         paths = [self.pairs[index].mask for index in indices]
-        size = self.image_size
-        return torch.stack([no_mask(size) if path is None else center(self.reader.read(path), size) for path in paths])
+        return torch.stack([self._mask(path) for path in paths])
+
+    def _mask(self, path: Path | None) -> Tensor:
+        if path is None:
+            return no_mask(self.image_size)
+        return squared(self.reader.read(path), self.image_size, self.fit)
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         return [self._digests[index] for index in indices]
@@ -126,12 +135,10 @@ def no_mask(size: int) -> Tensor:
     return torch.full((size, size), IGNORED, dtype=torch.uint8)
 
 
-def center(mask: Tensor, size: int) -> Tensor:
-    """Return the center square of a mask, resized to the nearest pixels, as square() does with the image."""
+def squared(mask: Tensor, size: int, fit: str = "crop") -> Tensor:
+    """Return a mask as a square of the nearest pixels, as square() does with the image."""
     image = Image.fromarray(mask.numpy())
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
+    box = used_box(image.width, image.height, fit)
     return torch.from_numpy(np.array(image.resize((size, size), Image.Resampling.NEAREST, box=box)))
 
 
@@ -143,11 +150,14 @@ class ReadMasks(NamedTuple):
     counts: Tensor
 
 
-def read_masks(pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_memory: bool | None = None) -> ReadMasks:
+def read_masks(
+    pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_memory: bool | None = None, fit: str = "crop"
+) -> ReadMasks:
     """Decode and check every mask once, in threads.
 
     A mask whose pixels are all ignored is none, and a warning names it. Another warning names images and masks with an
-    EXIF rotation that the size of the other does not confirm. ``in_memory`` is as in read_images().
+    EXIF rotation that the size of the other does not confirm. A third says how many pixels ``fit="crop"`` leaves out.
+    ``in_memory`` and ``fit`` are as in read_images().
 
     Raises DalError for the first mask that cannot be read, or does not have the size of its image.
     """
@@ -155,41 +165,38 @@ def read_masks(pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_me
         in_memory = len(pairs) * image_size**2 < MEMORY_LIMIT_BYTES
     kept = torch.empty(len(pairs) if in_memory else 0, image_size, image_size, dtype=torch.uint8)
     digests, known = list[bytes](), list[bool]()
-    counts = torch.zeros(IGNORED + 1, dtype=torch.int64)
+    counts, left_out = torch.zeros(IGNORED + 1, dtype=torch.int64), 0.0
     ignored, turned, masks_turned = list[str](), list[str](), list[str]()
-    for row, (pair, read) in enumerate(_read_pairs(pairs, reader, image_size)):
+    for row, (pair, read) in enumerate(_read_pairs(pairs, reader, (image_size, fit))):
         if in_memory:
             kept[row] = read.mask
         digests.append(mask_digest(read.mask))
         known.append(bool((read.mask != IGNORED).any()))
         counts += read.counts
+        left_out += read.left_out
         if pair.mask is not None and not known[-1]:
             ignored.append(str(pair.mask))
         if read.is_turned:
             turned.append(str(pair.image))
         if read.is_mask_turned:
             masks_turned.append(str(pair.mask))
-    if ignored:
+    for names, what in (
+        (ignored, f"masks with only ignored pixels ({IGNORED}) in the square, whose images are points without labels"),
+        (turned, "images with an EXIF rotation, whose masks are read as masks of the rotated images"),
+        (masks_turned, "masks with an EXIF rotation that their images do not have, which are rotated"),
+    ):
+        if names:
+            warnings.warn(f"{len(names):,} {what}: {shown(names)}.", stacklevel=2)
+    if left_out >= _FEW * (total := int(counts.sum())):
+        share = f"{100 * left_out / total:.0f} % of the pixels"
         warnings.warn(
-            f"masks with only ignored pixels ({IGNORED}) in the square that is used make their images points without "
-            f"labels: {len(ignored):,} ({shown(ignored)}).",
-            stacklevel=2,
-        )
-    if turned:
-        warnings.warn(
-            f"{len(turned):,} images have an EXIF rotation, and their masks are read as masks of the rotated images: "
-            f"{shown(turned)}.",
-            stacklevel=2,
-        )
-    if masks_turned:
-        warnings.warn(
-            f"masks with an EXIF rotation that their images do not have are rotated: {len(masks_turned):,} "
-            f"({shown(masks_turned)}).",
+            f"{share} are outside the center squares of the images, so they are neither bought nor measured. "
+            "data.fit=stretch keeps all pixels.",
             stacklevel=2,
         )
     if in_memory:
         return ReadMasks(TensorMasks(kept, digests), known, counts)
-    return ReadMasks(FolderMasks(pairs, reader, image_size, digests), known, counts)
+    return ReadMasks(FolderMasks(pairs, reader, image_size, digests, fit), known, counts)
 
 
 class _Read(NamedTuple):
@@ -197,21 +204,22 @@ class _Read(NamedTuple):
     counts: Tensor
     is_turned: bool = False
     is_mask_turned: bool = False
+    left_out: float = 0.0  # pixels outside of the square
 
 
-def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterator[tuple[Pair, _Read]]:
+def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, to: tuple[int, str]) -> Iterator[tuple[Pair, _Read]]:
     with progress(len(pairs)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
         for start in range(0, len(pairs), _CHUNK):
             chunk = pairs[start : start + _CHUNK]
             with warnings.catch_warnings():
                 # Only the size of a large image is read here.
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                finished = list(threads.map(lambda pair: _read_pair(pair, reader, size), chunk))
+                finished = list(threads.map(lambda pair: _read_pair(pair, reader, *to), chunk))
             yield from zip(chunk, finished, strict=True)
             advance(len(chunk))
 
 
-def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
+def _read_pair(pair: Pair, reader: MaskReader, size: int, fit: str) -> _Read:
     if pair.mask is None:
         return _Read(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64))
     mask = reader.read(pair.mask)
@@ -232,7 +240,9 @@ def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
     is_turned = is_open and orientation not in (1, of_mask)
     is_mask_turned = of_mask != 1 and orientation == 1
     counts = mask.flatten().long().bincount(minlength=IGNORED + 1)
-    return _Read(center(mask, size), counts, is_turned, is_mask_turned)
+    left, top, right, bottom = used_box(*found, fit)
+    left_out = mask.numel() - (right - left) * (bottom - top)
+    return _Read(squared(mask, size, fit), counts, is_turned, is_mask_turned, left_out)
 
 
 def _stored_size(path: Path) -> tuple[tuple[int, int], int]:

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from dal.data.sources.folder.decoding import decode
-from dal.data.sources.folder.mask_files import MaskReader, Pair, center, read_masks
+from dal.data.sources.folder.mask_files import MaskReader, Pair, read_masks, squared
 from dal.errors import DalError
 
 NUMBERS = np.array([[0, 1, 2, 3], [3, 2, 1, 0], [2, 2, 2, 2]], dtype=np.uint8)
@@ -85,16 +85,30 @@ def test_files_that_are_no_masks_are_refused(tmp_path):
     assert message(real).endswith("got mode F.")
 
 
-def test_masks_are_cut_and_resized_like_images(tmp_path):
+@pytest.mark.parametrize("fit", ["crop", "stretch"])
+def test_masks_are_cut_and_resized_like_images(tmp_path, fit):
     pixels = np.zeros((40, 90), dtype=np.uint8)
     pixels[10:30, 45:], pixels[:, :30] = 1, 255
     Image.fromarray(pixels).save(tmp_path / "mask.png")
     Image.fromarray(np.stack([(pixels == 1) * np.uint8(255)] * 3, axis=2)).save(tmp_path / "image.png")
-    mask = center(MaskReader(2).read(tmp_path / "mask.png"), 16)
-    image = decode(tmp_path / "image.png", 16)[0]
+    mask = squared(MaskReader(2).read(tmp_path / "mask.png"), 16, fit)
+    image = decode(tmp_path / "image.png", 16, fit)[0]
     assert set(mask.unique().tolist()) == {0, 1, 255}
     certain = (image < 100) | (image > 155)
     assert torch.equal((mask == 1)[certain], (image > 127)[certain]) and int(certain.sum()) > 200
+    # All of the mask, or its center square.
+    share = {"crop": 20 * 20 / 40**2, "stretch": 20 * 45 / (40 * 90)}[fit]
+    assert float((mask == 1).double().mean()) == pytest.approx(share, abs=0.02)
+
+
+def test_pixels_outside_of_the_center_square_are_counted(tmp_path, recwarn):
+    Image.new("RGB", (90, 40)).save(tmp_path / "1.png")
+    Image.fromarray(np.zeros((40, 90), np.uint8)).save(tmp_path / "mask.png")
+    pairs = [Pair(tmp_path / "1.png", tmp_path / "mask.png")]
+    read_masks(pairs, MaskReader(2), 6, fit="stretch")
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"^56 % of the pixels are outside the center squares .*data\.fit=stretch"):
+        read_masks(pairs, MaskReader(2), 6)
 
 
 def exif(orientation):
@@ -122,7 +136,7 @@ def test_a_rotation_that_the_size_does_not_show_is_told(tmp_path):
     image, mask = tmp_path / "1.jpg", tmp_path / "mask.png"
     Image.new("RGB", (8, 6)).save(image, exif=exif(3))
     Image.fromarray(np.zeros((6, 8), np.uint8)).save(mask)
-    with pytest.warns(UserWarning, match=r"^1 images have an EXIF rotation, and their masks are read as masks of the"):
+    with pytest.warns(UserWarning, match=r"^1 images with an EXIF rotation, whose masks are read as masks of the"):
         read_masks([Pair(image, mask)], MaskReader(2), 6)
 
 
@@ -132,8 +146,8 @@ def test_a_rotation_of_the_mask_alone_is_told(tmp_path, recwarn, of_image, of_ma
     Image.new("RGB", (8, 6)).save(image, exif=exif(of_image))
     Image.fromarray(np.zeros((6, 8), np.uint8)).save(mask, exif=exif(of_mask))
     read_masks([Pair(image, mask)], MaskReader(2), 6)
-    expected = f"masks with an EXIF rotation that their images do not have are rotated: 1 ({mask})."
-    assert [str(one.message) for one in recwarn.list] == [expected] * warns
+    expected = f"1 masks with an EXIF rotation that their images do not have, which are rotated: {mask}."
+    assert [one for one in (str(one.message) for one in recwarn.list) if "EXIF" in one] == [expected] * warns
 
 
 def test_a_quarter_turn_of_the_mask_alone_is_refused(tmp_path):
