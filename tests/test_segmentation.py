@@ -185,6 +185,38 @@ def test_a_loss_of_ones_own_never_sees_a_batch_of_ignored_pixels(region_size):
     assert len(trained) < 18 and set((trained // data.units_per_image % 2).tolist()) == {1}
 
 
+class NoIgnore(TinyNet):
+    def training_step(self, batch, batch_idx):
+        return F.cross_entropy(self(batch[0]), batch[1])
+
+
+class NaNWithIgnored(TinyNet):
+    def training_step(self, batch, batch_idx):
+        known = F.one_hot(batch[1].clamp(max=3), 4)[..., :3].sum(dim=-1)
+        return (F.cross_entropy(self(batch[0]), batch[1].clamp(max=2), reduction="none") / known).mean()
+
+
+@pytest.mark.parametrize(
+    ("net", "got"),
+    [(NoIgnore, r"IndexError: Target 255 is out of bounds\."), (NaNWithIgnored, r"a loss of inf\.")],
+)
+def test_a_loss_that_does_not_leave_out_ignored_pixels_is_refused_for_regions(net, got):
+    model = partial(adapt, head="head", task="segmentation")
+    with pytest.raises(
+        DalError, match=rf"^training_step: expected a loss that leaves out pixels of 255, .*, got {got}"
+    ):
+        mask_learner(Random(), model=lambda: model(net()))
+    _, masks = toy_scenes(24)
+    masks[5, 0, 0] = 255
+    with pytest.raises(
+        DalError, match=rf"^training_step: expected a loss that leaves out pixels of 255, .*, got {got}"
+    ):
+        mask_learner(Random(), toy_mask_data(masks=TensorMasks(masks)), lambda: model(net()))
+    # Whole images need not have ignored pixels.
+    learner = mask_learner(Random(), toy_mask_data(), lambda: model(net()))
+    assert len(answered(learner, 6)) == 6
+
+
 def test_labels_without_a_pixel_of_a_class_are_refused():
     data = toy_mask_data(region_size=4, masks=TensorMasks(torch.full((24, 8, 8), 255, dtype=torch.uint8)))
     learner = mask_learner(Random(), data)

@@ -43,9 +43,9 @@ _Size = tuple[int, str]
 def decode(path: Path, image_size: int, fit: str = "crop") -> Tensor:
     """Return an image's center square as (3, S, S) uint8 RGB.
 
-    S is ``image_size``. With ``fit="stretch"``, the square is the whole image. It is resized bilinearly with antialiasing,
-    which for a crop equals resizing the shorter side and then cropping the center. EXIF rotation is applied. to_rgb()
-    converts the other modes. Only the first frame is read.
+    S is ``image_size``. With ``fit="stretch"``, the square is the whole image. It is resized bilinearly with
+    antialiasing, which for a crop equals resizing the shorter side and then cropping the center. EXIF rotation is
+    applied. to_rgb() converts the other modes. Only the first frame is read.
 
     Raises any exception of Pillow for a damaged file, OSError for anything except a regular file, and ValueError for
     pixels of an unknown range, or for more than 89 million pixels that cannot be read at a smaller scale.
