@@ -217,6 +217,16 @@ def test_a_loss_that_does_not_leave_out_ignored_pixels_is_refused_for_regions(ne
     assert len(answered(learner, 6)) == 6
 
 
+@pytest.mark.parametrize(
+    "changes", [{"labels": torch.full((4,), -1)}, {"masks": TensorMasks(torch.full((4, 8, 8), 255, dtype=torch.uint8))}]
+)
+def test_a_test_set_without_a_pixel_of_a_class_is_refused_before_a_label_is_bought(changes):
+    learner = mask_learner(Random())
+    with pytest.raises(DalError, match=r"^test: expected masks with pixels that are not ignored, got none\.$"):
+        run(learner, DatasetOracle(learner.data), CampaignConfig(**SMALL), test=toy_mask_data(4, seed=9, **changes))
+    assert not learner.pool.num_labeled
+
+
 def test_labels_without_a_pixel_of_a_class_are_refused():
     data = toy_mask_data(region_size=4, masks=TensorMasks(torch.full((24, 8, 8), 255, dtype=torch.uint8)))
     learner = mask_learner(Random(), data)
