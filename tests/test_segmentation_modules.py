@@ -101,9 +101,8 @@ def learner(net, head, function, **options):
         (deeplab, "net.classifier.4", {}),
         (unet, None, {"predict": of_unet}),
         (lraspp, ".", {}),
-        (unet, ".", {}),
     ],
-    ids=["deeplab", "smp unet", "lraspp whole", "smp unet whole"],
+    ids=["deeplab", "smp unet", "lraspp whole"],
 )
 def test_two_rounds_of_regions(net, head, options, function):
     if head == "." and function.name == "coreset":

@@ -7,6 +7,7 @@ from helpers.toy_masks import mask_learner, tiny_model, toy_mask_data
 from dal.acquisition import registry
 from dal.errors import DalError
 from dal.labeling.oracle import DatasetOracle
+from dal.scoring import ScoringConfig
 
 REFUSED = {"badge", "bait", "alfa_mix", "dropquery", "batchbald", "epig"}
 ALSO_FOR_PIXELS = {"alfa_mix", "epig"}
@@ -19,8 +20,6 @@ def function_of(name):
 
 def asked(name, data, count, batch_size=None):
     """A query after 6 labels, with the first weights of a network at half the resolution."""
-    from dal.scoring import ScoringConfig
-
     scoring = ScoringConfig() if batch_size is None else ScoringConfig(tile_size=batch_size)
     torch.manual_seed(0)
     learner = mask_learner(
@@ -48,11 +47,10 @@ def test_regions_are_selected_or_the_function_is_refused_before_a_label_is_bough
     assert all(score == score and abs(score) < float("inf") for score in first.scores)
     again = asked(name, data, 8, batch_size=2)
     assert again.indices == first.indices and again.scores == pytest.approx(first.scores, rel=1e-5, abs=1e-7)
-    assert len(asked(name, data, 48)) == 48  # all that are left
 
 
 def test_regions_of_one_pixel_are_points_for_more_functions(name):
-    data = toy_mask_data(2, region_size=1)
+    data = toy_mask_data(1, region_size=1)
     if name in ALSO_FOR_PIXELS:
         with pytest.raises(DalError, match=r"^acquisition: expected a function whose scores or features of pixels"):
             asked(name, data, 5)
