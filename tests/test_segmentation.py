@@ -1,15 +1,20 @@
 """Campaigns that buy regions of images."""
 
+from functools import partial
+
 import pytest
 import torch
-from helpers.toy_masks import mask_learner, quick, toy_mask_data
+import torch.nn.functional as F
+from helpers.toy_masks import TinyNet, mask_learner, quick, toy_mask_data, toy_scenes
 
 from dal import run
 from dal.acquisition import BADGE, BALD, CoreSet, Entropy, Margin, Random
 from dal.acquisition.stochastic import Stochastic
+from dal.data.masks import TensorMasks
 from dal.errors import DalError
 from dal.labeling.oracle import DatasetOracle, NoisyOracle
 from dal.labeling.people.oracle import People
+from dal.models.adapt import AdaptedModel, adapt
 from dal.runs.diagnosis import DiagnosisConfig
 from dal.runs.folder import RunFolder
 from dal.scoring.candidates import NeighborCandidates, StaleCandidates
@@ -158,11 +163,78 @@ def test_what_does_not_fit_is_refused_before_a_label_is_bought(make, match):
         make()
 
 
+class OwnLoss(TinyNet):
+    """PyTorch's loss, which is NaN for a batch of ignored pixels."""
+
+    def training_step(self, batch, batch_idx):
+        return F.cross_entropy(self(batch[0]), batch[1], ignore_index=255)
+
+
+@pytest.mark.parametrize("region_size", [4, None])
+def test_a_loss_of_ones_own_never_sees_a_batch_of_ignored_pixels(region_size):
+    _, masks = toy_scenes(24)
+    masks[::2] = 255
+    masks[1::2, :4] = 255
+    data = toy_mask_data(region_size=region_size, masks=TensorMasks(masks))
+    model = partial(adapt, head="head", task="segmentation")
+    learner = mask_learner(Random(), data, lambda: model(OwnLoss()), training=quick(batch_size=2))
+    config = CampaignConfig(**SMALL | {"validation_size": 6, "budget": 24, "stop_set_size": 0})
+    rows = run(learner, DatasetOracle(data), config, test=toy_mask_data(4, seed=9))
+    assert len(rows) == 3 and rows[-1]["labels_bought"] == 24
+    trained = learner.trainable()[0]
+    assert len(trained) < 18 and set((trained // data.units_per_image % 2).tolist()) == {1}
+
+
+class NoIgnore(TinyNet):
+    def training_step(self, batch, batch_idx):
+        return F.cross_entropy(self(batch[0]), batch[1])
+
+
+class NaNWithIgnored(TinyNet):
+    def training_step(self, batch, batch_idx):
+        known = F.one_hot(batch[1].clamp(max=3), 4)[..., :3].sum(dim=-1)
+        return (F.cross_entropy(self(batch[0]), batch[1].clamp(max=2), reduction="none") / known).mean()
+
+
+@pytest.mark.parametrize(
+    ("net", "got"),
+    [(NoIgnore, r"IndexError: Target 255 is out of bounds\."), (NaNWithIgnored, r"a loss of inf\.")],
+)
+def test_a_loss_that_does_not_leave_out_ignored_pixels_is_refused_for_regions(net, got):
+    model = partial(adapt, head="head", task="segmentation")
+    with pytest.raises(
+        DalError, match=rf"^training_step: expected a loss that leaves out pixels of 255, .*, got {got}"
+    ):
+        mask_learner(Random(), model=lambda: model(net()))
+    _, masks = toy_scenes(24)
+    masks[5, 0, 0] = 255
+    with pytest.raises(
+        DalError, match=rf"^training_step: expected a loss that leaves out pixels of 255, .*, got {got}"
+    ):
+        mask_learner(Random(), toy_mask_data(masks=TensorMasks(masks)), lambda: model(net()))
+    # Whole images need not have ignored pixels.
+    learner = mask_learner(Random(), toy_mask_data(), lambda: model(net()))
+    assert len(answered(learner, 6)) == 6
+
+
+@pytest.mark.parametrize(
+    "changes", [{"labels": torch.full((4,), -1)}, {"masks": TensorMasks(torch.full((4, 8, 8), 255, dtype=torch.uint8))}]
+)
+def test_a_test_set_without_a_pixel_of_a_class_is_refused_before_a_label_is_bought(changes):
+    learner = mask_learner(Random())
+    with pytest.raises(DalError, match=r"^test: expected masks with pixels that are not ignored, got none\.$"):
+        run(learner, DatasetOracle(learner.data), CampaignConfig(**SMALL), test=toy_mask_data(4, seed=9, **changes))
+    assert not learner.pool.num_labeled
+
+
+def test_labels_without_a_pixel_of_a_class_are_refused():
+    data = toy_mask_data(region_size=4, masks=TensorMasks(torch.full((24, 8, 8), 255, dtype=torch.uint8)))
+    learner = mask_learner(Random(), data)
+    with pytest.raises(DalError, match=r"^fit: expected masks with pixels that are not ignored, got 6 units without"):
+        answered(learner, 6)
+
+
 def _model(head="head", **options):
-    from helpers.toy_masks import TinyNet
-
-    from dal.models.adapt import AdaptedModel
-
     return AdaptedModel(TinyNet(**options), head, task="segmentation")
 
 

@@ -66,8 +66,11 @@ def function_of(name):
 POOLED = ["entropy", "margin", "least_confidence", "egl", "bald", "mean_std", "variation_ratios", "stochastic"]
 
 
+ONE_PIXEL = ["badge", "bait", "batchbald", "dropquery"]
+
+
 @pytest.mark.parametrize(
-    "name", [*POOLED, "power_bald", "coreset", "kmeans", "typiclust", "cluster_margin", "probcover"]
+    "name", [*POOLED, "power_bald", "coreset", "kmeans", "typiclust", "cluster_margin", "probcover", *ONE_PIXEL]
 )
 def test_the_query_of_images_of_one_pixel_is_that_of_classification(name):
     queries = []

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dal.analysis.bought_units import units_of
 from dal.costs.kinds import KINDS, cost_key
 from dal.errors import DalError, unknown_choice
 from dal.runs.reader import Run
@@ -41,6 +42,8 @@ def records(run: Run, axis: str) -> bool:
 def axis_of(runs: Sequence[Run], given: str | None = None) -> str:
     """Return the axis of a report: the given one, or else the cost of the campaigns.
 
+    For runs that buy images and runs that buy regions, the default is clicks, because their labels are not alike.
+
     Raises DalError for an unknown name.
     """
     if given is not None:
@@ -49,6 +52,8 @@ def axis_of(runs: Sequence[Run], given: str | None = None) -> str:
         return given
     costs = {str((run.config.get("campaign") or {}).get("cost", UNITS)) for run in runs}
     found = costs.pop() if len(costs) == 1 else UNITS
+    if found in (UNITS, SECOND) and len(units_of(runs)) > 1:
+        found = SECOND
     return found if found in KINDS and all(records(run, found) for run in runs) else UNITS
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dal.analysis.aligned import align
-from dal.analysis.axis import UNITS, bought, noun
+from dal.analysis.axis import SECOND, UNITS, bought, noun
+from dal.analysis.bought_units import COUNTED_IN_UNITS, UNIT_KEYS, units_of
 from dal.analysis.grouping import (
     Group,
     differing_presets,
@@ -24,10 +25,10 @@ from dal.analysis.grouping import (
     short_names,
     telling_keys,
 )
+from dal.analysis.initial_sets import check_initial_sets
 from dal.analysis.statistics.curves import area_under_curve
 from dal.analysis.variant_names import MOST_SHOWN
 from dal.errors import DalError, bad_value
-from dal.runs.layout import SELECTIONS
 from dal.runs.reader import Run
 
 _NO_PRESETS: Mapping[str, Sequence[str]] = MappingProxyType({})
@@ -89,6 +90,9 @@ def pair_runs(
     If the label counts of runs differ, all curves are interpolated linearly at the union of the counts, and
     ``measured`` marks the counts that every run has. The problem covers the range that all runs share. An unfinished
     run may shorten this range only if ``common_labels`` is set.
+
+    With ``vary=["campaign.unit"]``, runs that buy images and runs that buy regions are compared at a cost and paired by
+    their seeds. Their initial sets and the sizes of their campaigns differ, because these count units.
 
     Raises DalError with the first differences for runs that are not paired, for fewer than two functions in a problem,
     for keys that no run has, for a run folder without selections.csv, and as group_runs does.
@@ -163,10 +167,12 @@ def _check_functions(problems: Mapping[str, Sequence[Group]]) -> None:
 def _problem(
     name: str, groups: Sequence[Group], free: Sequence[str], common_seeds: bool, common_labels: bool
 ) -> Problem:
+    free, of_units = _freed_for_units(name, groups, free)
     _check_settings(name, groups, free)
     seeds, notes = _common_seeds(name, groups, common_seeds)
+    notes += of_units
     kept = [replace(g, runs=tuple(run for run in g.runs if run.seed in seeds)) for g in groups]
-    _check_initial_sets(name, kept)
+    check_initial_sets(name, kept)
     if not common_labels:
         _check_finished(name, kept)
     labels, measured, aligned = align(kept)
@@ -176,6 +182,23 @@ def _problem(
     if aligned[0].axis == UNITS:  # costs of the initial set differ between seeds
         notes += _first_round_notes(aligned)
     return Problem(name, tuple(aligned[i] for i in order), labels, measured, tuple(notes))
+
+
+def _freed_for_units(name: str, groups: Sequence[Group], free: Sequence[str]) -> tuple[Sequence[str], list[str]]:
+    """Return the keys that may differ, and a note if the groups buy different units.
+
+    Raises DalError if these are compared by their number.
+    """
+    units = units_of(group.runs[0] for group in groups)
+    if len(units) == 1 or not any(_within(key, free) for key in UNIT_KEYS):
+        return free, []
+    if len({group.name for group in groups}) < len(groups):  # the sizes tell groups of the same units apart
+        return free, []
+    if groups[0].axis == UNITS:
+        expected = f"a cost such as {SECOND}, because runs on {name} buy {' and '.join(units)}"
+        raise bad_value("x", expected, UNITS)
+    said = "initial sets differ too, and runs are paired by their seeds"
+    return (*free, *UNIT_KEYS, *COUNTED_IN_UNITS), [f"runs buy {' and '.join(units)}: {said}"]
 
 
 def _check_settings(name: str, groups: Sequence[Group], free: Sequence[str]) -> None:
@@ -219,18 +242,6 @@ def _common_seeds(name: str, groups: Sequence[Group], allowed: bool) -> tuple[li
     return common, [f"compared only on {seeds_in_words(common)}: {lacking}"]
 
 
-def _check_initial_sets(name: str, groups: Sequence[Group]) -> None:
-    for runs in zip(*(group.runs for group in groups), strict=True):
-        for what, read in (("initial set", _initial_ids), ("validation set", _validation_ids)):
-            first = read(runs[0])
-            for run in runs[1:]:
-                if read(run) != first:
-                    raise DalError(
-                        f"runs: expected the same {what} in every function with seed {run.seed} on {name}, got another "
-                        f"in {str(run.path)!r} than in {str(runs[0].path)!r}."
-                    )
-
-
 def _check_finished(name: str, groups: Sequence[Group]) -> None:
     """Reject unfinished campaigns, which would shorten the comparison.
 
@@ -246,17 +257,6 @@ def _check_finished(name: str, groups: Sequence[Group]) -> None:
                 f"runs: expected finished runs on {name}, got {str(run.path)!r} with {last} of {longest} {noun(axis)}; "
                 f"finish it, or compare up to the {noun(axis)} that all runs have with --common-labels."
             )
-
-
-def _initial_ids(run: Run) -> set[str]:
-    selections, _ = run.points
-    if not selections:
-        raise DalError(f"runs: expected {SELECTIONS}, which holds the initial set, in {str(run.path)!r}, got none.")
-    return {point.id for point in selections if point.round == 0}
-
-
-def _validation_ids(run: Run) -> set[str]:
-    return {point.id for point in run.points[1]}
 
 
 def _notes(groups: Sequence[Group], labels: NDArray[Any], measured: NDArray[np.bool_]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dal.costs.units import click_model
+from dal.costs.units import Measured, click_model
 from dal.errors import bad_value
 from dal.labeling.query import Query
 from dal.labeling.unit_costs import PoolCosts
@@ -40,7 +40,11 @@ def costs_for(learner: ActiveLearner, campaign: CampaignConfig, has_people: bool
             raise bad_value("campaign.cost", expected, campaign.cost)
         if keeps_scores(learner.candidates):
             raise bad_value("campaign.cost", "units with candidates that keep scores", campaign.cost)
+    if masks is None and campaign.clicks is not None:
+        raise bad_value("campaign.clicks", f"null with {learner.data.task.name} data", campaign.clicks)
     model = click_model(campaign.clicks)
+    few = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    Measured(few, 8 * (few - 1), 64 * few).clicks(model)  # an error now, before labels are bought
     return None if masks is None else PoolCosts(masks, learner.data.units, model, campaign.click_seconds)
 
 

@@ -15,10 +15,10 @@ from dal.campaign.people import run_with_people
 from dal.campaign.training_round import Setting, drawn, train_round
 from dal.costs.ledger import Ledger
 from dal.costs.prices import PricesConfig
-from dal.data.images import ImageData
+from dal.data.images import ImageData, known_indices
 from dal.data.overlap import check_test_images
 from dal.data.sources.torch_dataset import as_image_data
-from dal.errors import WaitingForAnswers, bad_value
+from dal.errors import WaitingForAnswers, bad_content, bad_value
 from dal.labeling.oracle import Oracle
 from dal.labeling.people.oracle import People
 from dal.loop import ActiveLearner
@@ -97,7 +97,17 @@ def run(
 def _test_data(learner: ActiveLearner, test: ImageData | object) -> ImageData:
     data = as_image_data(test, "test", learner.data.classes)
     check_test_images(learner.data, data, refuse=False)
+    if data.task.is_dense:
+        _check_test_masks(data.whole())
     return data
+
+
+def _check_test_masks(data: ImageData) -> None:
+    """Raise DalError unless a test mask has a pixel of a class. Masks are read up to the first that has one."""
+    for block in torch.split(known_indices(data), _MASKS_AT_A_TIME):
+        if len(data.trainable((block, data.labels[block]))[0]):
+            return
+    raise bad_content("test", "masks with pixels that are not ignored", "none")
 
 
 def _check(
@@ -171,6 +181,8 @@ def _ask(learner: ActiveLearner, setting: Setting) -> None:
     lines = _lines(len(records.rows), query.indices, query.ids, query.scores)
     records.commit_query(lines, learner.ledger.row(), learner.scores)
 
+
+_MASKS_AT_A_TIME = 64
 
 _OF = {ANSWER_TEST: "of the test set", ANSWER_VALIDATION: "of the validation set"}
 

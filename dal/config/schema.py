@@ -154,6 +154,7 @@ class Built:
         """Return the learner. Raises DalError if ``candidates`` or settings of units do not fit."""
         train, candidates = splits.train, self.candidates.build()
         self.units.check_task(train.task)
+        self.units.check_sides(train.units)
         answerable = len(train) if self.has_people else int(train.task.answerable(train.labels).sum())
         answerable *= train.units_per_image
         candidates.check(train.num_points, largest_query(self.campaign, answerable))

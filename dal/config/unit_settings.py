@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
+from dal.data.units import Units
 from dal.errors import bad_value, unknown_choice
 from dal.scoring.dense.pooling import Pooling
 from dal.scoring.limit import UnitOptions
@@ -68,6 +69,12 @@ class UnitSettings:
         """Raise DalError for regions without a size."""
         if self.unit == "region" and region_size is None:
             raise bad_value("data.region_size", "the side length of regions in pixels, for campaign.unit=region", None)
+
+    def check_sides(self, units: Units) -> None:
+        """Raise DalError for regions that are larger than the images."""
+        side, most = units.region_size, max(units.height, units.width)
+        if self.unit == "region" and side is not None and side > most:
+            raise bad_value("data.region_size", f"at most {most}, the side length of the images", side)
 
     def check_task(self, task: Task) -> None:
         """Raise DalError for settings away from their defaults with a task other than segmentation."""

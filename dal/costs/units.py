@@ -47,8 +47,12 @@ class Measured:
 
         Raises DalError unless the model returns a finite number from 0 for each unit.
         """
-        found = model(self.classes, self.border, self.pixels)
         name = f"{getattr(model, '__name__', type(model).__name__)}()"
+        try:
+            found = model(self.classes, self.border, self.pixels)
+        except Exception as error:  # the user's function may raise any error
+            what = "a function of three tensors: the classes, the border and the pixels of units"
+            raise DalError(f"{name}: expected {what}, got {type(error).__name__}: {reason(error)}.") from error
         if not isinstance(found, Tensor) or found.shape != self.classes.shape:
             got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise bad_content(name, f"a tensor of shape {tuple(self.classes.shape)}, the clicks of units", got)

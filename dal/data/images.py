@@ -29,7 +29,7 @@ from dal.data.image_sources import (
     TensorSource,
     image_digests,
 )
-from dal.data.masks import MaskSource, SubsetMasks, check_masks, mask_digests, masks_in_words
+from dal.data.masks import ClassUnits, MaskSource, SubsetMasks, check_masks, mask_digests, masks_in_words
 from dal.data.sources.folder.names import check_listed_names
 from dal.data.units import UnitIds, Units
 from dal.errors import bad_value
@@ -119,6 +119,10 @@ class ImageData:
     def units(self) -> Units:
         """The units of an image."""
         return Units(*self.image_shape[1:], self.region_size)
+
+    @cached_property
+    def _class_units(self) -> ClassUnits | None:
+        return None if self.masks is None else ClassUnits(self.masks, self.units, self.num_classes, self.ids)
 
     @property
     def units_per_image(self) -> int:
@@ -245,9 +249,14 @@ class ImageData:
         )
 
     def trainable(self, points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the (L,) indices and labels that training can use."""
+        """Return the (L,) indices and labels that training can use.
+
+        Units of only ignored pixels are left out, because a batch of them has no loss.
+        """
         indices, labels = points
         inside = self.task.trainable(labels)
+        if self._class_units is not None:
+            inside = inside & self._class_units(indices)
         if gaps := self.gaps:
             images = self.images_of(indices).tolist()
             inside = inside & torch.tensor([image not in gaps for image in images], dtype=torch.bool)

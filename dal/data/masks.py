@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from dal.data.sources.folder.mask_numbers import check_numbers
+from dal.data.units import Units
 from dal.errors import bad_content, bad_value
 from dal.tasks import IGNORED, Task
 from dal.tasks.segmentation import Segmentation
 
 DIGEST_BYTES = 8
+_BLOCK = 64  # masks in memory at a time
 
 
 class MaskSource(Protocol):
@@ -148,6 +150,46 @@ def check_masks(masks: MaskSource | None, labels: Tensor, task: Task) -> None:
         raise bad_value("masks", "none unless task=SEGMENTATION", type(masks).__name__)
     if masks is not None and len(masks) != len(labels):
         raise bad_value("masks", f"one for each of the {len(labels)} images", len(masks))
+
+
+def checked_masks(
+    source: MaskSource, images: Sequence[int], units: Units, num_classes: int, ids: Sequence[str]
+) -> Tensor:
+    """Return (B, H, W) uint8 masks.
+
+    Raises DalError for masks of another size than the images, and for a value that is neither a class nor 255.
+    """
+    masks = source.batch(images)
+    if masks.shape[1:] != (units.height, units.width):
+        expected = f"the size of the images, {units.height} x {units.width}"
+        raise bad_content("masks", expected, " x ".join(map(str, masks.shape[1:])))
+    if bool(((masks >= num_classes) & (masks != IGNORED)).any()):
+        for image, mask in zip(images, masks, strict=True):
+            check_classes(mask, num_classes, f"mask of {ids[image]!r}")
+    return masks
+
+
+class ClassUnits:
+    """Which units of images have a pixel of a class.
+
+    The others have only ignored pixels, which train nothing. Each mask is read once, when it is needed first.
+    """
+
+    def __init__(self, source: MaskSource, units: Units, num_classes: int, ids: Sequence[str]) -> None:
+        self._source, self._units, self._num_classes, self._ids = source, units, num_classes, ids
+        self._is_read = torch.zeros(len(source), dtype=torch.bool)
+        self._found = torch.zeros(len(source), len(units), dtype=torch.bool)
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Return (P,) bool for points, which are units numbered by image and then by unit."""
+        images = torch.unique(points // len(self._units))
+        of_pixels = self._units.of_pixels(self._units.height, self._units.width)
+        for block in images[~self._is_read[images]].split(_BLOCK):
+            masks = checked_masks(self._source, block.tolist(), self._units, self._num_classes, self._ids)
+            places, y, x = (masks != IGNORED).nonzero(as_tuple=True)
+            self._found[block[places], of_pixels[y, x]] = True
+            self._is_read[block] = True
+        return self._found.flatten()[points]
 
 
 def check_classes(mask: Tensor, num_classes: int, argument: str) -> None:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from dal.data.images import ImageData
-from dal.data.masks import check_classes
-from dal.errors import bad_content
+from dal.data.masks import checked_masks
 from dal.tasks import IGNORED
 
 
@@ -88,13 +87,8 @@ class MaskTargets:
     def masks(self, images: Sequence[int]) -> Tensor:
         """Return (B, H, W) uint8 masks. Raises DalError for masks of another size and for unknown classes."""
         assert self.data.masks is not None
-        masks, units = self.data.masks.batch(images), self.data.units
-        if masks.shape[1:] != (units.height, units.width):
-            expected = f"the size of the images, {units.height} x {units.width}"
-            raise bad_content("masks", expected, " x ".join(map(str, masks.shape[1:])))
-        if bool(((masks >= self.data.num_classes) & (masks != IGNORED)).any()):
-            for image, mask in zip(images, masks, strict=True):
-                check_classes(mask, self.data.num_classes, f"mask of {self.data.ids[image]!r}")
+        units = self.data.units
+        masks = checked_masks(self.data.masks, images, units, self.data.num_classes, self.data.ids)
         if self._bought is None:
             return masks
         bought = self._bought[[self._places[image] for image in images]]

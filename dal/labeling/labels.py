@@ -69,8 +69,10 @@ class Labels:
         """Return indices and labels of the points labeled with a class. Raises DalError if there are none."""
         labeled, labels = self.data.trainable((self.pool.labeled, self.pool.labels(self.pool.labeled)))
         if not len(labeled):
-            if self.pool.num_labeled:
-                raise bad_content("fit", "points labeled with a class", f"{self.pool.num_labeled} that belong to none")
+            if count := self.pool.num_labeled:
+                if self.data.task.is_dense:
+                    raise bad_content("fit", "masks with pixels that are not ignored", f"{count} units without any")
+                raise bad_content("fit", "points labeled with a class", f"{count} that belong to none")
             raise DalError("fit: expected labeled points, got none. Call ask() and tell() first.")
         return labeled, labels
 

@@ -18,10 +18,13 @@ from dal.scoring.target_points import load_target_points
 
 
 def check_acquisition(acquisition: Any, data: ImageData) -> None:
-    """Raise DalError for anything but an acquisition function that works with the task of the data."""
+    """Raise DalError for anything but an acquisition function that works with the task and the units of the data."""
     if not isinstance(acquisition, AcquisitionFunction):
         raise bad_value("acquisition", "an acquisition function such as Margin()", type(acquisition).__name__)
-    data.task.check_acquisition(acquisition)
+    # A unit of one pixel is as a point of classification, except that its class is not among the labels.
+    is_one_pixel = data.task.is_dense and int(data.units.pixels.max()) == 1
+    if not is_one_pixel or acquisition.learns_from_labels or acquisition.uses_target_points:
+        data.task.check_acquisition(acquisition)
 
 
 def candidates_for(candidates: Any, acquisition: AcquisitionFunction, num_points: int) -> Candidates:

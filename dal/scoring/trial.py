@@ -22,9 +22,11 @@ from dal.models.dropout.mc_dropout import check_dropout
 from dal.models.ensemble import DeepEnsemble
 from dal.models.segmenter import Segmenter
 from dal.scoring.dense.sites import SiteRows, SiteView
+from dal.tasks import IGNORED
 
 TRIED_IMAGES = 3
 TRIED_DRAWS = 4
+_TRIED_MASKS = 8
 
 
 def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunction) -> None:
@@ -48,7 +50,7 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
     few = data.plain(places.tolist()).to(next(iter(model.module.parameters())).device)
     if not is_own:
         with _takes(few):
-            check_step(model, few, data.label_like)
+            check_step(model, few, data.label_like, has_ignored=_has_ignored(data))
     with scoring_view(model, is_dense=data.task.is_dense) as view:
         with _takes(few):
             x = view.prepare(few, data.label_like)
@@ -67,6 +69,14 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
             said = unseen_randomness(view.plain_logits, tried, view.modes, x)
             if said is not None:
                 warnings.warn(said, stacklevel=4)
+
+
+def _has_ignored(data: ImageData) -> bool:
+    """Return whether training sees ignored pixels: outside of bought regions, or in the first masks."""
+    if data.masks is None:
+        return False
+    first = data.task.known(data.labels).nonzero().flatten()[:_TRIED_MASKS].tolist()
+    return data.units_per_image > 1 or bool((data.masks.batch(first) == IGNORED).any())
 
 
 def _has_vanished(view: ScoringModel, x: torch.Tensor) -> bool:

@@ -152,6 +152,22 @@ def test_costs_that_do_not_fit_the_campaign_are_refused(change, has_people, mess
     assert message in str(error.value)
 
 
+def test_a_click_model_is_tried_before_a_label_is_bought():
+    with pytest.raises(DalError, match=r"^broken\(\): expected a function of three tensors: .* got ZeroDivisionError"):
+        costs_for(Learner(), campaign_of("units", 100, 9, clicks=broken), has_people=False)
+
+
+def broken(classes, border, pixels):
+    return classes * (1 / 0)
+
+
+def test_a_click_model_for_data_without_masks_is_refused():
+    learner = Learner()
+    learner.data = SimpleNamespace(masks=None, task=SimpleNamespace(name="classification"))
+    with pytest.raises(DalError, match=r"^campaign\.clicks: expected null with classification data, got 'a\.b'\.$"):
+        costs_for(learner, CampaignConfig(clicks="a.b"), has_people=False)
+
+
 def test_classification_has_no_costs():
     learner = Learner()
     learner.data = SimpleNamespace(masks=None, task=SimpleNamespace(name="classification"))

@@ -34,6 +34,14 @@ def test_images_are_bought_whole_with_the_same_size_of_regions():
     assert one.data.region_size == 8 and one.with_units(load(one.data)).train.num_points == 3
 
 
+def test_regions_larger_than_the_images_are_refused():
+    one = built(*TINY, "data.region_size=33")
+    splits = one.with_units(load(one.data))
+    expected = r"^data\.region_size: expected at most 32, the side length of the images, got 33\.$"
+    with pytest.raises(DalError, match=expected):
+        one.learner(splits)
+
+
 def test_settings_of_units_reach_the_learner():
     options = ["pool=top_k", "top_k=3", "per_cost=true", "max_per_image=2"]
     sizes = ["initial_size=4", "query_size=4", "budget=12"]

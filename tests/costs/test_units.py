@@ -83,6 +83,8 @@ def test_a_function_replaces_the_click_model():
         (lambda classes, border, pixels: 1, "expected a tensor of shape (1, 1), the clicks of units, got int."),
         (lambda classes, border, pixels: classes - 5, "expected finite numbers of at least 0, got -4.0."),
         (lambda classes, border, pixels: border / 0, "expected finite numbers of at least 0, got nan."),
+        (lambda classes, border, pixels: [0][1], "pixels of units, got IndexError: list index out of range."),
+        (lambda classes: classes, "expected a function of three tensors: the classes, the border and the pixels of"),
     ],
 )
 def test_clicks_that_are_no_costs_are_refused(model, message):

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from dal.data import ImageData, TensorSource
-from dal.data.masks import SubsetMasks, TensorMasks
+from dal.data.masks import ClassUnits, SubsetMasks, TensorMasks
+from dal.data.units import Units
 from dal.data.variants.copies import noisy_copies
 from dal.data.variants.subset import random_subset
 from dal.errors import DalError
@@ -101,3 +102,24 @@ def test_augmented_pairs_take_the_masks_that_are_given():
     images, masks = data(augmentation=Upside()).augmented_pairs([3], hidden, torch.Generator())
     torch.testing.assert_close(images, data().plain([3]).flip(2))
     assert masks.tolist() == [[[255, 255], [1, 255]]]
+
+
+def test_units_of_only_ignored_pixels_are_found_as_by_loops():
+    g = torch.Generator().manual_seed(0)
+    masks = torch.randint(0, 3, (5, 7, 4), generator=g).byte()
+    masks[torch.rand(masks.shape, generator=g) < 0.8] = 255
+    read = []
+
+    class Counted(TensorMasks):
+        def batch(self, indices):
+            read.extend(indices)
+            return super().batch(indices)
+
+    units = Units(7, 4, region_size=3)
+    found = ClassUnits(Counted(masks), units, 3, list("abcde"))
+    expected = [
+        bool((masks[image, y0:y1, x0:x1] != 255).any()) for image in range(5) for y0, x0, y1, x1 in units.boxes.tolist()
+    ]
+    assert found(torch.tensor([29, 7, 8])).tolist() == [expected[29], expected[7], expected[8]]
+    assert found(torch.arange(30)).tolist() == expected and not all(expected)
+    assert sorted(read) == list(range(5))

@@ -16,16 +16,23 @@ import torch.distributed as dist
 from dal import ActiveLearner
 from dal.acquisition import registry
 from dal.acquisition.search import shards
+from dal.campaign.budget import ask_within_budget, costs_for
 from dal.errors import DalError
+from dal.labeling.oracle import DatasetOracle
 from dal.runs.journal import Labeled
 from dal.runs.records import Records
+from dal.runs.round import Round
 from dal.scoring.config import ScoringConfig
+from dal.scoring.limit import UnitOptions
+from dal.stopping import CampaignConfig
+from helpers.toy_masks import mask_learner, tiny_model, toy_mask_data
 from helpers.toys import toy_data, toy_model
 
 SETTINGS = {
     "in memory": {},
     "on disk": {"memory_budget": "20kB"},
 }
+REGION_FUNCTIONS = ("entropy", "bald", "coreset", "stratified", "random", "random_foreground", "cluster_margin")
 
 
 def learner(function, weights, settings, data=None):
@@ -58,6 +65,26 @@ def for_targets(weights, path):
     return list(query.indices), list(query.scores)
 
 
+def regions():
+    """name -> (indices, scores) of queries of regions that a number of clicks pays, of 17 images in two shares."""
+    found = {}
+    for name in REGION_FUNCTIONS:
+        kind = registry()[name]
+        function = kind(**({"num_draws": 3} if "num_draws" in kind.__dataclass_fields__ else {}))
+        data = toy_mask_data(17, region_size=3)
+        torch.manual_seed(0)
+        made = mask_learner(function, data, tiny_model(), scoring=ScoringConfig(tile_size=4))
+        made.tell(range(6), DatasetOracle(data)(range(6)))
+        made._fitted_round = 0
+        can_divide = "scores" in function.keeps
+        made.unit_options = UnitOptions(per_cost=can_divide, max_per_image=3)
+        campaign = CampaignConfig(cost="clicks", initial_size=6, query_size=20, budget=60)
+        costs = costs_for(made, campaign, has_people=False)
+        query = ask_within_budget(made, campaign, [Round({"cost_clicks": 10.0})], costs)
+        found[name] = list(query.indices), list(query.scores)
+    return found
+
+
 def error_on_last(rank, weights):
     """An image that spoils the scores of the last process stops all."""
     data = toy_data(90)
@@ -79,6 +106,7 @@ def main():
     weights = torch.load(weights_file, weights_only=True)
     found = {name: answers(weights, settings) for name, settings in SETTINGS.items()}
     found["for targets"] = for_targets(weights, Path(init_file).with_name("targets.txt"))
+    found["regions"] = regions()
     found["error"] = error_on_last(int(rank), weights)
     Path(out).write_text(json.dumps(found))
     dist.barrier()

@@ -33,13 +33,12 @@ def toy_scenes(count, seed=0, size=8):
 
 def toy_mask_data(count=24, seed=0, size=8, region_size=None, **changes):
     images, masks = toy_scenes(count, seed, size)
-    given = {"masks": TensorMasks(masks), "labels": torch.zeros(count, dtype=torch.int64), "region_size": region_size}
+    given = {"source": TensorSource(images), "masks": TensorMasks(masks), "region_size": region_size}
+    given |= {"labels": torch.zeros(count, dtype=torch.int64), "classes": CLASSES}
     ids = [f"scene-{i:02d}" for i in range(count)]
     return ImageData(
         "scenes",
-        TensorSource(images),
-        ids,
-        classes=CLASSES,
+        ids=ids,
         mean=[0.3],
         std=[0.25],
         task=SEGMENTATION,

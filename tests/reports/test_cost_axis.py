@@ -81,3 +81,61 @@ def test_an_axis_that_runs_do_not_record_is_refused(command, synthetic, tmp_path
     with pytest.raises(DalError, match=r"^x: expected a cost that all runs record, got 'clicks', which '.*' does not"):
         command([tmp_path], tmp_path / "out", Console(quiet=True), x="clicks")
     assert not (tmp_path / "out").exists()
+
+
+def write_unit_run(synthetic, path, name, unit, seed, initial=None):
+    is_region = unit == "region"
+    scale = {"entropy": 6, "random": 7}[name] if is_region else 10
+    synthetic.write_paired_run(
+        path,
+        [0.3, 0.5 + seed / 100, 0.7, 0.8] if is_region else [0.4, 0.6 + seed / 100],
+        initial=initial or ((f"1#r0-c{seed}",) if is_region else (f"{seed}",)),
+        extra=costs(scale + seed),
+        seed=seed,
+        acquisition=name,
+        campaign__unit=unit,
+        campaign__initial_size=40 if is_region else 4,
+        data__region_size=8,
+    )
+
+
+@pytest.fixture
+def regions_and_images(synthetic, tmp_path):
+    """Runs of entropy and random that buy regions, and of random that buys images."""
+    for seed in range(3):
+        for name, unit in (("entropy", "region"), ("random", "region"), ("random", "image")):
+            write_unit_run(synthetic, tmp_path / f"{name}-{unit}-{seed}", name, unit, seed)
+    return tmp_path
+
+
+def test_regions_and_images_are_compared_at_clicks_and_paired_by_seed(regions_and_images, tmp_path):
+    text, files = printed(compare, regions_and_images, tmp_path / "out", vary=["campaign.unit"])
+    words = " ".join(text.split())
+    assert "clicks to reach a target" in words and "labels to reach" not in words
+    assert "runs buy images and regions of 8 pixels: initial sets differ too, and runs are paired by their" in words
+    assert {f.parent.name for f in files} == {"out"}
+    table = pd.read_csv(tmp_path / "out" / "functions.csv").set_index("function")
+    assert set(table.index) == {"entropy, unit=region", "random, unit=region", "random, unit=image"}
+    # The last run of images begins at 12 clicks, and the first one ends at 20.
+    assert set(table["first_clicks"]) == {12} and set(table["last_clicks"]) == {20}
+
+
+def test_regions_and_images_are_not_compared_by_their_number(regions_and_images, tmp_path):
+    expected = r"^x: expected a cost such as clicks, because runs on digits buy images and regions of 8 pixels, got 'un"
+    with pytest.raises(DalError, match=expected):
+        compare([regions_and_images], tmp_path / "out", Console(quiet=True), vary=["campaign.unit"], x="units")
+    with pytest.raises(DalError, match=r"got others in campaign\.unit \(region, image\), .*--vary KEY"):
+        compare([regions_and_images], tmp_path / "out", Console(quiet=True))
+
+
+def test_initial_sets_of_the_same_unit_are_still_compared(regions_and_images, synthetic, tmp_path):
+    write_unit_run(synthetic, tmp_path / "margin", "entropy", "region", 3, initial=("1#r0-c9",))
+    for name, unit in (("random", "region"), ("random", "image")):
+        write_unit_run(synthetic, tmp_path / f"{name}-{unit}-3", name, unit, 3)
+    with pytest.raises(DalError, match=r"expected the same initial set in every function with seed 3 on digits"):
+        compare([regions_and_images], tmp_path / "out", Console(quiet=True), vary=["campaign.unit"])
+
+
+def test_a_report_of_regions_and_images_has_clicks_as_its_axis(regions_and_images, tmp_path):
+    printed(report, regions_and_images, tmp_path / "out")
+    assert set(pd.read_csv(tmp_path / "out" / "summary.csv")["axis"]) == {"clicks"}

@@ -134,7 +134,7 @@ def test_files_that_do_not_fit_are_refused_before_labels_are_bought(new_model, d
             ActiveLearner(new_model(), data, KMeans(), scoring=ScoringConfig(features_file=str(path)))
 
     refused(r"a \.npy file of numbers, got .*No such file")
-    refused("one row for each of the 90 images of the training set, got 89", np.zeros((89, 3)))
+    refused("one row for each of the 90 points of the training set, got 89", np.zeros((89, 3)))
     refused(r"floating-point numbers of shape \(N, D\), got 'int64 of shape", np.zeros((90, 3), dtype=int))
     refused(r"floating-point numbers of shape \(N, D\), got 'float64 of shape \(90,\)", np.zeros(90))
     array = np.zeros((90, 3), dtype=np.float32)

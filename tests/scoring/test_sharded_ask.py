@@ -33,6 +33,7 @@ def test_processes_ask_what_one_asks_and_share_the_reading(weights, tmp_path):
     ranks = [json.loads(out.read_text()) for out in outputs]
 
     expected, read_alone = sharded_ask.answers(weights, {})
+    of_regions = sharded_ask.regions()
     functions = registry().values()
     num_passes = sum(cls.needs_pass + (cls.uses_labeled_points or cls.learns_from_labels) for cls in functions)
     for found in ranks:
@@ -44,6 +45,9 @@ def test_processes_ask_what_one_asks_and_share_the_reading(weights, tmp_path):
             assert found[setting][1] <= read_alone / NUM_RANKS + num_passes * (PROBE_SIZE + 1) + TRIED_IMAGES * len(
                 functions
             )
+        for name, (indices, scores) in of_regions.items():
+            assert found["regions"][name][0] == indices and len(indices) > 2, name
+            assert found["regions"][name][1] == pytest.approx(scores, rel=1e-9, abs=1e-12)
         indices, scores = sharded_ask.for_targets(weights, tmp_path / "targets.txt")
         assert indices != expected["epig"][0] and found["for targets"][0] == indices
         assert found["for targets"][1] == pytest.approx(scores, rel=1e-9, abs=1e-12)

@@ -198,7 +198,7 @@ def check_table(argument: str, rows: Rows, num_points: int | None = None) -> flo
 def check_num_rows(argument: str, rows: Sized, num_points: int) -> None:
     """Raise DalError unless there is one row per training image."""
     if len(rows) != num_points:
-        raise bad_value(argument, f"one row for each of the {num_points} images of the training set", len(rows))
+        raise bad_value(argument, f"one row for each of the {num_points} points of the training set", len(rows))
 
 
 def _not_a_table(argument: str, dtype: object, shape: Sequence[int]) -> DalError:

@@ -134,4 +134,7 @@ def _number(argument: str, value: Any, position: int) -> int:
         return operator.index(value)
     except TypeError:
         expected = f"a class number, None or -1 as the label of point {position}"
+        if getattr(value, "ndim", 0):
+            shape = f"an array of shape {tuple(value.shape)}"
+            raise bad_content(argument, f'{expected} (for masks, pass task="segmentation")', shape) from None
         raise bad_value(argument, expected, value) from None

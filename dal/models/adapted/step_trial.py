@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from dal.errors import DalError, bad_content, bad_value
+from dal.errors import DalError, bad_content, bad_value, reason
 from dal.models.adapt import AdaptedModel
 from dal.models.adapted.batch_form import Inputs
 from dal.models.adapted.evaluating import NoTrainer, evaluating
 from dal.runtime.seeding import isolated_rng
+from dal.tasks import IGNORED
 
 _UNPACKING = re.compile(r"values to unpack")
 _WRONG_TYPE = re.compile(r"(\w+)' object is not subscriptable|^(\w+) (?:indices must be|index out of range)")
@@ -37,11 +38,12 @@ class _Stop(Tensor):
         raise _Reached
 
 
-def check_step(model: AdaptedModel, x: Tensor, labels: Tensor) -> None:
+def check_step(model: AdaptedModel, x: Tensor, labels: Tensor, has_ignored: bool = False) -> None:
     """Raise DalError if training_step cannot take a batch of this form, or returns no loss.
 
     A copy of the module runs until it uses a tensor of the batch. It then runs to the end, unless it uses manual
-    optimization or batch hooks. Other errors are ignored and surface in training.
+    optimization or batch hooks. Other errors are ignored and surface in training. With ``has_ignored``, it runs again
+    with masks in which some pixels are ignored.
     """
     try:
         module = copy.deepcopy(model.module)
@@ -61,7 +63,9 @@ def check_step(model: AdaptedModel, x: Tensor, labels: Tensor) -> None:
             vars(module).update(dict.fromkeys(("log", "log_dict"), _ignored))
             eagerly = "torch._dynamo" in sys.modules
             with torch.enable_grad(), torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
-                _check_loss(module, batch)
+                loss = _check_loss(module, batch)
+                if has_ignored and loss is not None:
+                    _check_ignores(module, inputs.batch(x, _with_ignored(labels))[0], loss)
 
 
 def _reaches_tensors(module: Any, batch: Any) -> bool:
@@ -79,22 +83,22 @@ def _reaches_tensors(module: Any, batch: Any) -> bool:
     return False
 
 
-def _check_loss(module: Any, batch: Any) -> None:
-    """Raise DalError unless training_step returns a loss."""
+def _check_loss(module: Any, batch: Any) -> Tensor | None:
+    """Return the loss of training_step, or None if it cannot be tried. Raises DalError for anything else."""
     try:
         result = module.training_step(batch, 0)
     except _FORM_ERRORS as error:
         _raise_if_of_form(error, module, batch)
-        return
+        return None
     except Exception as error:  # noqa: BLE001  such as one for want of a Trainer
         del error
-        return
+        return None
     if isinstance(result, Mapping):
         if "loss" not in result:
             raise bad_value("training_step", "a dict with a loss under 'loss'", sorted(map(str, result)))
         result = result["loss"]
     if result is None:  # the step of this batch is skipped
-        return
+        return None
     if not isinstance(result, Tensor):
         raise bad_content("training_step", "a loss as a tensor", type(result).__name__)
     if result.numel() != 1:
@@ -102,6 +106,31 @@ def _check_loss(module: Any, batch: Any) -> None:
     # A hook may unfreeze frozen parameters later.
     if not result.requires_grad and all(p.requires_grad for p in module.parameters()):
         raise bad_content("training_step", "a loss with a gradient", "one that is detached from the parameters")
+    return result
+
+
+def _with_ignored(labels: Tensor) -> Tensor:
+    """Return masks in which every second pixel is ignored."""
+    masks = labels.clone()
+    masks.view(-1)[::2] = IGNORED
+    return masks
+
+
+def _check_ignores(module: Any, batch: Any, loss: Tensor) -> None:
+    """Raise DalError if ignored pixels break a training_step that works without them.
+
+    On other devices than the CPU, such an error could end the process.
+    """
+    if loss.device.type != "cpu" or not bool(torch.isfinite(loss).all()):
+        return
+    expected = f"a loss that leaves out pixels of {IGNORED}, such as cross_entropy(..., ignore_index={IGNORED})"
+    try:
+        result = module.training_step(batch, 0)
+    except Exception as error:
+        raise bad_content("training_step", expected, f"{type(error).__name__}: {reason(error)}") from error
+    result = result["loss"] if isinstance(result, Mapping) else result
+    if isinstance(result, Tensor) and not bool(torch.isfinite(result).all()):
+        raise bad_content("training_step", expected, f"a loss of {float(result.detach())}")
 
 
 def _ignored(*args: Any, **named: Any) -> None:

@@ -70,7 +70,7 @@ class UnitRows(UnitPass):
         clicks: ClickModel | None = None,
     ) -> None:
         super().__init__(data, points)
-        self._sites, self._pooling = SiteRows(function, budget), pooling
+        self._function, self._sites, self._pooling = function, SiteRows(function, budget), pooling
         self._clicks = clicks
         self._pool: UnitPool | None = None
 
@@ -79,6 +79,8 @@ class UnitRows(UnitPass):
         rows, grid = self._sites(sites)
         if self._pool is None:
             self._pool = UnitPool(self.data.units, grid[0], grid[1], self._pooling)
+            if not self._pool.has_one_site:  # as for units of one pixel, if the grid is not finer than the image
+                self.data.task.check_acquisition(self._function)
         pooled = self._pool(rows)
         if self._clicks is not None:
             pooled[CLICKS] = predicted_clicks(sites.maps()[1], self.data.units, self._clicks)

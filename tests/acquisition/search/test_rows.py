@@ -111,7 +111,7 @@ def test_arrays_that_no_tensor_can_share_are_copied(stored, tmp_path):
         (torch.zeros(0, 3), r"floating-point numbers of shape \(N, D\), got 'float32 of shape \(0, 3\)'"),
         (torch.zeros(3, 0), r"floating-point numbers of shape \(N, D\), got 'float32 of shape \(3, 0\)'"),
         (torch.zeros(3, 2).long(), r"floating-point numbers of shape \(N, D\), got 'int64 of shape \(3, 2\)'"),
-        (torch.zeros(3, 2), r"one row for each of the 4 images of the training set, got 3"),
+        (torch.zeros(3, 2), r"one row for each of the 4 points of the training set, got 3"),
         (torch.tensor([[0.0]] * 3 + [[torch.inf]]), r"finite numbers, got inf at row 3 of 4"),
     ],
     ids=str,

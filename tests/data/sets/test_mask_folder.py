@@ -143,7 +143,7 @@ def test_damaged_images_are_set_aside_with_their_masks(root):
 def test_a_mask_that_is_ignored_everywhere_is_none(root):
     write_mask(root / "masks" / "12.png", np.full((6, 8), 255, dtype=np.uint8))
     with (
-        pytest.warns(UserWarning, match=r"^1 masks have only ignored pixels \(255\).*12\.png"),
+        pytest.warns(UserWarning, match=r"^1 masks with only ignored pixels \(255\).*12\.png"),
         pytest.warns(UserWarning, match="1 of 20 images have no mask"),
     ):
         train, _ = load(config(root))
@@ -230,6 +230,36 @@ def test_an_orphan_is_refused_by_its_name(root):
     write_mask(root / "masks" / "99.png", mask_of(0))
     expected = "data.root: expected an image with the same stem for each mask, got none for"
     assert refused(config(root)) == f"{expected} {root / 'masks' / '99.png'}."
+
+
+def test_a_stem_in_other_case_is_named(root):
+    (root / "masks" / "12.png").rename(root / "masks" / "12b.png")
+    (root / "images" / "12.jpg").rename(root / "images" / "12B.jpg")
+    assert refused(config(root)).endswith("12b.png (the name of 12B.jpg differs in upper and lower case).")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("12.png", "broken links"), ("12.npy", ".npy")])
+def test_files_that_are_not_masks_are_named_if_masks_are_missing(root, name, kind):
+    (root / "masks" / "12.png").unlink()
+    if kind == ".npy":
+        np.save(root / "masks" / name, mask_of(12))
+    else:
+        (root / "masks" / name).symlink_to(root / "nowhere.png")
+    with (
+        pytest.warns(UserWarning, match=rf"masks: files that are not masks are skipped: {kind}: 1 \({name}\)\.$"),
+        pytest.warns(UserWarning, match="1 of 20 images have no mask"),
+    ):
+        load(config(root))
+
+
+def test_hidden_files_and_links_are_as_in_a_folder_of_images(root, recwarn):
+    (root / "masks" / "a" / "3.png").rename(root / "elsewhere.png")
+    (root / "masks" / "a" / "3.png").symlink_to(root / "elsewhere.png")
+    (root / "masks" / "again").symlink_to(root / "masks")
+    (root / "masks" / "._12.png").write_bytes(b"resource fork")
+    train, test = load(config(root))
+    assert len(train) + len(test) == 20
+    assert not [one for one in recwarn.list if "outside the center squares" not in str(one.message)]
 
 
 def test_two_files_of_a_stem_are_refused(root):

@@ -92,4 +92,5 @@ def _line(text: str) -> int:
 
 
 def _unreadable(argument: str, path: Path, reason: str) -> DalError:
-    return DalError(f"{argument}: expected a readable CSV file in UTF-8 at {path}, got {reason}.")
+    kind = "text file" if path.suffix.lower() == ".txt" else "CSV file"
+    return DalError(f"{argument}: expected a readable {kind} in UTF-8 at {path}, got {reason}.")

@@ -68,6 +68,8 @@ def read_colors(path: Path) -> list[NamedColor]:
         if named.color in found:
             raise bad_value(f"{path}", f"each color once (line {row.line})", named.color)
         found[named.color] = named
+    if not found:
+        raise bad_content(str(path), "a color on each line after the first", "none")
     check_distinct(str(path), {named.name for named in found.values() if named.name})
     return list(found.values())
 

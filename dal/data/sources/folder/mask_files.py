@@ -25,6 +25,7 @@ from dal.errors import bad_content
 from dal.tasks.segmentation import IGNORED
 
 _CHUNK = 256
+_FEW = 0.01  # share of pixels that needs no warning
 
 
 Array = np.ndarray[Any, Any]
@@ -87,8 +88,12 @@ class FolderMasks:
 
     def batch(self, indices: Sequence[int]) -> Tensor:
         paths = [self.pairs[index].mask for index in indices]
-        size = self.image_size
-        return torch.stack([no_mask(size) if path is None else center(self.reader.read(path), size) for path in paths])
+        return torch.stack([self._mask(path) for path in paths])
+
+    def _mask(self, path: Path | None) -> Tensor:
+        if path is None:
+            return no_mask(self.image_size)
+        return center(self.reader.read(path), self.image_size)
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         return [self._digests[index] for index in indices]
@@ -100,7 +105,7 @@ def no_mask(size: int) -> Tensor:
 
 
 def center(mask: Tensor, size: int) -> Tensor:
-    """Return the center square of a mask, resized to the nearest pixels, as square() does with the image."""
+    """Return the center square of a mask at its nearest pixels, as square() does with the image."""
     image = Image.fromarray(mask.numpy())
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
@@ -119,8 +124,9 @@ class ReadMasks(NamedTuple):
 def read_masks(pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_memory: bool | None = None) -> ReadMasks:
     """Decode and check every mask once, in threads.
 
-    A mask whose pixels are all ignored is none, and a warning names it. Another warning names images with an EXIF
-    rotation that the size of the mask does not confirm. ``in_memory`` is as in read_images().
+    A mask whose pixels are all ignored is none, and a warning names it. Another warning names images and masks with an
+    EXIF rotation that the size of the other does not confirm. A third says how many pixels the center squares leave
+    out. ``in_memory`` is as in read_images().
 
     Raises DalError for the first mask that cannot be read, or does not have the size of its image.
     """
@@ -128,28 +134,33 @@ def read_masks(pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_me
         in_memory = len(pairs) * image_size**2 < MEMORY_LIMIT_BYTES
     kept = torch.empty(len(pairs) if in_memory else 0, image_size, image_size, dtype=torch.uint8)
     digests, known = list[bytes](), list[bool]()
-    counts = torch.zeros(IGNORED + 1, dtype=torch.int64)
-    ignored, turned = list[str](), list[str]()
+    counts, left_out = torch.zeros(IGNORED + 1, dtype=torch.int64), 0
+    ignored, turned, masks_turned = list[str](), list[str](), list[str]()
     for row, (pair, read) in enumerate(_read_pairs(pairs, reader, image_size)):
         if in_memory:
             kept[row] = read.mask
         digests.append(mask_digest(read.mask))
         known.append(bool((read.mask != IGNORED).any()))
         counts += read.counts
+        left_out += read.left_out
         if pair.mask is not None and not known[-1]:
             ignored.append(str(pair.mask))
         if read.is_turned:
             turned.append(str(pair.image))
-    if ignored:
+        if read.is_mask_turned:
+            masks_turned.append(str(pair.mask))
+    for names, what in (
+        (ignored, f"masks with only ignored pixels ({IGNORED}) in the square, whose images are points without labels"),
+        (turned, "images with an EXIF rotation, whose masks are read as masks of the rotated images"),
+        (masks_turned, "masks with an EXIF rotation that their images do not have, which are rotated"),
+    ):
+        if names:
+            warnings.warn(f"{len(names):,} {what}: {shown(names)}.", stacklevel=2)
+    if left_out >= _FEW * (total := int(counts.sum())):
+        share = f"{100 * left_out / total:.0f} % of the pixels"
         warnings.warn(
-            f"{len(ignored):,} masks have only ignored pixels ({IGNORED}) in the square that is used, so their images "
-            f"are points without labels: {shown(ignored)}.",
-            stacklevel=2,
-        )
-    if turned:
-        warnings.warn(
-            f"{len(turned):,} images have an EXIF rotation, and their masks are read as masks of the rotated images: "
-            f"{shown(turned)}.",
+            f"{share} are outside the center squares of the images, so they are neither bought nor measured. "
+            "Cut the images into squares to keep them.",
             stacklevel=2,
         )
     if in_memory:
@@ -160,7 +171,9 @@ def read_masks(pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_me
 class _Read(NamedTuple):
     mask: Tensor
     counts: Tensor
-    is_turned: bool
+    is_turned: bool = False
+    is_mask_turned: bool = False
+    left_out: int = 0  # pixels outside of the square
 
 
 def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterator[tuple[Pair, _Read]]:
@@ -177,19 +190,26 @@ def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterato
 
 def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
     if pair.mask is None:
-        return _Read(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64), False)
+        return _Read(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64))
     mask = reader.read(pair.mask)
     stored, orientation = stored_size(pair.image)
+    of_mask = stored_size(pair.mask)[1]
     expected_size = upright(stored, orientation)
     found = (mask.shape[1], mask.shape[0])
     if found != expected_size:
         got = f"{found[0]} x {found[1]}"
         if orientation in SWAPPED and found == stored:
             got += ", the size before the EXIF rotation of the image; save the image upright without EXIF"
+        elif of_mask in SWAPPED:
+            got += " after the EXIF rotation of the mask; save the mask without EXIF"
         expected = f"{expected_size[0]} x {expected_size[1]} pixels as in {pair.image}"
         raise bad_content(str(pair.mask), expected, got)
-    is_turned = orientation != 1 and (orientation not in SWAPPED or stored[0] == stored[1])
-    return _Read(center(mask, size), mask.flatten().long().bincount(minlength=IGNORED + 1), is_turned)
+    # The size of a mask confirms a rotation by a quarter, unless the image is a square. So does the same rotation.
+    is_open = orientation not in SWAPPED or stored[0] == stored[1]
+    is_turned = is_open and orientation not in (1, of_mask)
+    is_mask_turned = of_mask != 1 and orientation == 1
+    counts = mask.flatten().long().bincount(minlength=IGNORED + 1)
+    return _Read(center(mask, size), counts, is_turned, is_mask_turned, mask.numel() - min(found) ** 2)
 
 
 def check_seen_classes(counts: Tensor, num_classes: int, argument: str) -> None:

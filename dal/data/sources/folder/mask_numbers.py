@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dal.data.sources.folder.formats import formats
 from dal.data.sources.folder.frames import has_more_frames
@@ -39,6 +39,9 @@ def decode_numbers(
             return numbers
     except DalError:
         raise
+    except UnidentifiedImageError as error:
+        expected = "a mask that can be decoded"
+        raise bad_content(argument, expected, "a file that is not an image that Pillow can read") from error
     # Pillow's parsers raise exceptions of any type on damaged bytes.
     except Exception as error:
         raise undecodable(argument, error) from error

@@ -101,27 +101,27 @@ def pair_files(split: MaskSplit, layout: MaskLayout, argument: str) -> tuple[lis
     if split.images.resolve() == split.masks.resolve() and layout.mask_suffix:
         files = [file for file in files if not Path(file).stem.endswith(layout.mask_suffix)]
     images = _by_stem(split.images, files, layout.image_suffix, argument)
-    masks = _by_stem(split.masks, _masks(split, layout, argument), layout.mask_suffix, argument)
+    of_masks = list_images(split.masks, argument)
+    # With a suffix, other images of the folder are no masks.
+    found = [file for file in of_masks.files if Path(file).stem.endswith(layout.mask_suffix)]
+    masks = _by_stem(split.masks, found, layout.mask_suffix, argument)
     if not images:
         raise _none_of("images", split.images, layout.image_suffix, listing, argument)
     listing.warn(classes=False)
     if not masks.keys() & images.keys():
-        raise _no_pair(split, images, masks, argument)
+        raise _no_pair(split, images, masks, of_masks, argument)
     if orphans := sorted(masks.keys() - images.keys()):
         names = shown([str(split.masks / masks[stem]) for stem in orphans])
-        raise bad_content(argument, "an image with the same stem for each mask", f"none for {names}")
+        hint = _other_case(orphans[0], images)
+        raise bad_content(argument, "an image with the same stem for each mask", f"none for {names}{hint}")
+    if len(masks) < len(images) and of_masks.left_out and split.masks.resolve() != split.images.resolve():
+        warnings.warn(f"{split.masks}: files that are not masks are skipped: {of_masks.summary()}.", stacklevel=2)
     return list(images.values()), {images[stem]: split.masks / masks[stem] for stem in masks}
 
 
 def pairs_of(root: Path, files: Sequence[str], masks: dict[str, Path]) -> list[Pair]:
     """Return each image with its mask."""
     return [Pair(root / file, masks.get(file)) for file in files]
-
-
-def _masks(split: MaskSplit, layout: MaskLayout, argument: str) -> list[str]:
-    """List the masks. With a suffix, other images of the folder are no masks."""
-    files = list_images(split.masks, argument).files
-    return [file for file in files if Path(file).stem.endswith(layout.mask_suffix)]
 
 
 def _by_stem(root: Path, files: Sequence[str], suffix: str, argument: str) -> dict[str, str]:
@@ -154,13 +154,23 @@ def _none_of(what: str, root: Path, suffix: str, listing: Listing, argument: str
     return bad_content(argument, f"{what}{ending}", f"none in {str(root)!r}{left_out}")
 
 
-def _no_pair(split: MaskSplit, images: dict[str, str], masks: dict[str, str], argument: str) -> DalError:
+def _other_case(stem: str, images: dict[str, str]) -> str:
+    """Return a hint for a mask whose image has a name in other case."""
+    same = next((file for other, file in images.items() if other.casefold() == stem.casefold()), None)
+    return "" if same is None else f" (the name of {same} differs in upper and lower case)"
+
+
+def _no_pair(
+    split: MaskSplit, images: dict[str, str], masks: dict[str, str], listing: Listing, argument: str
+) -> DalError:
     """Return the error for masks none of which belongs to an image, with the suffix that is perhaps missing."""
     if not masks:
-        return bad_content(argument, "masks", f"none in {str(split.masks)!r}")
+        left_out = f" (skipped: {listing.summary()})" if listing.left_out else ""
+        return bad_content(argument, "masks", f"none in {str(split.masks)!r}{left_out}")
     stem = next(iter(images))
     longer = next((mask.removeprefix(stem) for mask in masks if mask.startswith(stem)), "")
     hint = f" (if {longer!r} is in the names of all masks, set data.mask_suffix={longer})" if longer else ""
+    hint = hint or next(filter(None, (_other_case(mask, images) for mask in masks)), "")
     got = f"{images[stem]} and {next(iter(masks.values()))}{hint}"
     return bad_content(argument, "an image and a mask with the same stem", got)
 

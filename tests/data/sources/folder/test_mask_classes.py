@@ -31,6 +31,7 @@ def test_the_line_is_the_class_number(tmp_path):
     ("text", "message"),
     [
         ("", "expected the columns r,g,b,class, got []."),
+        ("r,g,b,class\n", "expected a color on each line after the first, got none."),
         ("r,g,class\n1,2,sky\n", "expected the columns r,g,b,class, got ['r', 'g', 'class']."),
         ("r,g,b,class\n1,2,256,sky\n", "expected r, g and b from 0 to 255 (line 2), got ['1', '2', '256']."),
         ("r,g,b,class\n1,2,,sky\n", "expected r, g and b from 0 to 255 (line 2), got ['1', '2', '']."),

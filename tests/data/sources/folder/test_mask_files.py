@@ -97,6 +97,14 @@ def test_masks_are_cut_and_resized_like_images(tmp_path):
     assert torch.equal((mask == 1)[certain], (image > 127)[certain]) and int(certain.sum()) > 200
 
 
+def test_pixels_outside_of_the_center_square_are_counted(tmp_path):
+    Image.new("RGB", (90, 40)).save(tmp_path / "1.png")
+    Image.fromarray(np.zeros((40, 90), np.uint8)).save(tmp_path / "mask.png")
+    pairs = [Pair(tmp_path / "1.png", tmp_path / "mask.png")]
+    with pytest.warns(UserWarning, match=r"^56 % of the pixels are outside the center squares .*Cut the images"):
+        read_masks(pairs, MaskReader(2), 6)
+
+
 def exif(orientation):
     found = Image.Exif()
     found[274] = orientation
@@ -122,8 +130,35 @@ def test_a_rotation_that_the_size_does_not_show_is_told(tmp_path):
     image, mask = tmp_path / "1.jpg", tmp_path / "mask.png"
     Image.new("RGB", (8, 6)).save(image, exif=exif(3))
     Image.fromarray(np.zeros((6, 8), np.uint8)).save(mask)
-    with pytest.warns(UserWarning, match=r"^1 images have an EXIF rotation, and their masks are read as masks of the"):
+    with pytest.warns(UserWarning, match=r"^1 images with an EXIF rotation, whose masks are read as masks of the"):
         read_masks([Pair(image, mask)], MaskReader(2), 6)
+
+
+@pytest.mark.parametrize(("of_image", "of_mask", "warns"), [(1, 3, True), (3, 3, False), (6, 6, False)])
+def test_a_rotation_of_the_mask_alone_is_told(tmp_path, recwarn, of_image, of_mask, warns):
+    image, mask = tmp_path / "1.jpg", tmp_path / "mask.png"
+    Image.new("RGB", (8, 6)).save(image, exif=exif(of_image))
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save(mask, exif=exif(of_mask))
+    read_masks([Pair(image, mask)], MaskReader(2), 6)
+    expected = f"1 masks with an EXIF rotation that their images do not have, which are rotated: {mask}."
+    assert [one for one in (str(one.message) for one in recwarn.list) if "EXIF" in one] == [expected] * warns
+
+
+def test_a_quarter_turn_of_the_mask_alone_is_refused(tmp_path):
+    image, mask = tmp_path / "1.jpg", tmp_path / "mask.png"
+    Image.new("RGB", (8, 6)).save(image)
+    Image.fromarray(np.zeros((6, 8), np.uint8)).save(mask, exif=exif(6))
+    with pytest.raises(DalError, match="got 6 x 8 after the EXIF rotation of the mask; save the mask without EXIF"):
+        read_masks([Pair(image, mask)], MaskReader(2), 6)
+
+
+@pytest.mark.parametrize("transparency", [1, b"\xff\x0a"])
+def test_a_transparent_entry_of_a_palette_is_a_class_like_others(tmp_path, transparency):
+    image = Image.fromarray(NUMBERS % 2).convert("P")
+    image.putpalette([0, 0, 0, 9, 9, 9])
+    image.putdata((NUMBERS % 2).flatten().tolist())
+    image.save(tmp_path / "1.png", transparency=transparency)
+    assert torch.equal(MaskReader(2).read(tmp_path / "1.png"), torch.from_numpy(NUMBERS % 2))
 
 
 def test_masks_in_memory_and_on_disk_are_the_same(tmp_path):
