@@ -45,8 +45,7 @@ PLATEAU = TrainingConfig(monitor="val_accuracy", check_every=20, patience=300, m
 
 def averaged(updates: int) -> TrainingConfig:
     """Return a training of this length that ends with the mean weights of its second half, as the saver's rounds do."""
-    options = {"monitor": "none", "average": 0.5, "warm_start": "continue"}
-    return TrainingConfig(min_updates=updates, max_updates=updates, **options)
+    return TrainingConfig(monitor="none", min_updates=updates, max_updates=updates, average=0.5, warm_start="continue")
 
 
 WHOLE = {

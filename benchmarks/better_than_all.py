@@ -51,7 +51,7 @@ highest mean score on the same seeds. Answers count each answer of a person, als
 are those of the ledger without testing. Those of linear heads are counted for 100 evaluations a fit, which is more than
 they took."""
 PARTS = {
-    "verdicts": "Differences in points, campaign minus the best training on the whole pool, and campaign minus control. "
+    "verdicts": "Differences in points: campaign minus the best training on the whole pool, and minus the control. "
     "Intervals are 95 % t intervals over seeds. p-values are of exact two-sided tests of the signs of the paired "
     "differences. Holm's correction covers the settings.",
     "arms": "Means over seeds.",
@@ -122,7 +122,8 @@ def all_run(cells: Sequence[tuple[int, str]], runs: Path, quick: bool, processes
 def one_cell(runs: Path, quick: bool, commit: str, cell: tuple[int, str]) -> None:
     """Run the missing arms of a setting with a seed."""
     seed, name = cell
-    setting, answers, problem = SETTINGS[name], {}, None
+    setting, problem = SETTINGS[name], None
+    answers: dict[str, int] = {}
     sizes = QUICK if quick else setting.sizes
     for arm, spends in setting.arms.items():
         file = kept(runs, name, arm, seed)
