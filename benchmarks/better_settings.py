@@ -24,7 +24,7 @@ from dal.analysis.diagnosis.thresholds import SUSPECT_FOLDS
 from dal.analysis.statistics.logistic import fit_head, standardized
 from dal.costs.phases import total_costs
 from dal.data import ImageData, load
-from dal.data.images import TensorSource
+from dal.data.images import SubsetSource, TensorSource
 from dal.data.sets.digits import Digits
 from dal.data.variants.out_of_distribution import add_out_of_distribution
 from dal.data.variants.subset import imbalanced
@@ -51,6 +51,7 @@ def averaged(updates: int) -> TrainingConfig:
 WHOLE = {
     "whole pool, 600 averaged updates": averaged(600),
     "whole pool, 1200 averaged updates": averaged(1200),
+    "whole pool, 2400 averaged updates": averaged(2400),
     "whole pool, to a plateau of accuracy": PLATEAU,
     "whole pool, to a plateau of loss": replace(PLATEAU, monitor="val_loss"),
 }
@@ -90,6 +91,8 @@ class Arm:
     acquisition: AcquisitionFunction = field(default_factory=Margin)
     asks_again: bool = False
     avoids_outside: bool = False
+    repeats_rare: bool = False
+    """Whether the whole pool has images of rare classes several times, so that all classes have the same number."""
     answers_of: str | None = None
     """The arm whose number of answers this one buys."""
 
@@ -103,12 +106,14 @@ class Setting:
     campaign: Arm
     control: Arm
     about: str
+    rivals: dict[str, Arm] = field(default_factory=dict)
+    """Other arms to report, which the verdict does not depend on."""
 
     @property
     def arms(self) -> dict[str, Arm]:
         """All arms. An arm follows the one whose number of answers it needs."""
         whole = {name: Arm(whole=training) for name, training in WHOLE.items()}
-        return {**whole, CAMPAIGN: self.campaign, CONTROL: self.control}
+        return {**whole, **self.rivals, CAMPAIGN: self.campaign, CONTROL: self.control}
 
 
 CAMPAIGN, CONTROL = "campaign", "control"
@@ -160,6 +165,17 @@ def rare(seed: int) -> Problem:
     pool = imbalanced(replace(train, labels=order[train.labels]), FACTOR)
     renamed = replace(test, labels=order[test.labels])
     return Problem(pool, renamed, lambda index, number: int(pool.labels[index]), "balanced_accuracy")
+
+
+def repeated(problem: Problem) -> Problem:
+    """Return the problem with the images of each class repeated, as often as those of the largest class."""
+    train = problem.train
+    groups = [(train.labels == number).nonzero().flatten().tolist() for number in range(train.num_classes)]
+    most = max(map(len, groups))
+    places = [group[turn % len(group)] for group in groups for turn in range(most)]
+    ids = [f"{train.ids[place]}#{number}" for number, place in enumerate(places)]
+    pool = replace(train, source=SubsetSource(train.source, places), ids=ids, labels=train.labels[places])
+    return replace(problem, train=pool, people=lambda index, number: problem.people(places[index], number))
 
 
 def patches(count: int, seed: int) -> Tensor:
@@ -221,7 +237,7 @@ class Bought:
             "score": 100 * float(found[self.problem.metric]),
             "accuracy": 100 * float(found["accuracy"]),
             "answers": self.answers,
-            "images": len(self.asked),
+            "images": min(len(self.asked), self.answers),
             "flops": costs.total_flops,
             "seconds": costs.seconds,
         }
@@ -237,9 +253,10 @@ def run_arm(problem: Problem, sizes: Sizes, arm: Arm, seed: int, answers: int | 
 
     ``answers`` are those to buy, where another arm says how many.
     """
-    bought = Bought(problem, arm.acquisition, seed)
+    bought = Bought(repeated(problem) if arm.repeats_rare else problem, arm.acquisition, seed)
     if arm.whole is not None:
         _on_the_whole_pool(bought, sizes, arm.whole)
+        bought.answers = len(problem.train)  # a repeated image is answered once
         return bought.scored()
     for query, updates in zip(_stretched(sizes.queries, answers), sizes.updates, strict=False):
         bought.tell([*bought.learner.ask(query)])
@@ -332,10 +349,11 @@ SETTINGS = {
     ),
     "rare": Setting(
         rare,
-        Sizes(queries=(60, 60, 60), updates=(100, 100, 100, 200), validation=60),
+        Sizes(queries=(60, 60, 60, 60), updates=(100, 100, 100, 100, 200), validation=60),
         Arm(),
         Arm(acquisition=Random()),
-        "Digits with an imbalance of 20:1 (439 images), judged by balanced accuracy.",
+        "Digits with an imbalance of 20:1 (about 440 images), judged by balanced accuracy.",
+        {"whole pool, rare classes repeated": Arm(whole=averaged(1200), repeats_rare=True)},
     ),
 }
 QUICK = Sizes(queries=(30, 20), updates=(2, 2, 2), validation=20, again=0.4)

@@ -109,7 +109,7 @@ def test_all_arms_of_better_than_all_run_once(monkeypatch, tmp_path, capsys):
     assert run(monkeypatch, script, *options, "--judge") == 1
     assert run(monkeypatch, script, *options) == 0
     arms = pd.DataFrame(results(tmp_path, ["arms"]))
-    assert len(arms) == 3 * 6 and (arms["gflop"] > 0).all()
+    assert len(arms) == 3 * 7 + 1 and (arms["gflop"] > 0).all()
     noise = arms[arms["case"] == "noise"].set_index("contender")
     assert noise.loc["campaign", "answers"] == noise.loc["control", "answers"] > noise.loc["campaign", "images"]
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*.json")}
