@@ -342,14 +342,14 @@ SETTINGS = {
     ),
     "outside": Setting(
         outside,
-        Sizes(queries=(200, 200, 200), updates=(100, 100, 100, 200)),
+        Sizes(queries=(200, 200, 200, 200), updates=(100, 100, 100, 100, 400)),
         Arm(avoids_outside=True),
         Arm(),
         "Digits and as many patches of photographs, which half of the answers call none of the classes.",
     ),
     "rare": Setting(
         rare,
-        Sizes(queries=(60, 60, 60, 60), updates=(100, 100, 100, 100, 200), validation=60),
+        Sizes(queries=(60, 60, 60, 60), updates=(100, 100, 100, 100, 1400), validation=60),
         Arm(),
         Arm(acquisition=Random()),
         "Digits with an imbalance of 20:1 (about 440 images), judged by balanced accuracy.",

@@ -80,7 +80,7 @@ def main() -> int:
         print(f"{len(missing)} of {len(files)} runs are missing, such as {missing[0].name}; run without --judge.")
         return 1
     rows = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    facts["commits_of_the_runs"] = sorted({row.pop("commit") for row in rows})
+    facts["commits_of_the_runs"] = sorted({str(row.pop("commit")) for row in rows})
     target = dated(options.results or (QUICK_RESULTS if options.quick else RESULTS), "better_than_all")
     tables = {"verdicts": verdicts(rows), "arms": means(rows), "runs": rows}
     for part, table in tables.items():
