@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.benchmark_scripts import imported, use_small_fashion
+from matplotlib.figure import Figure
 
 from dal.models import Classifier
 from dal.models.backbones import SmallCNN
@@ -104,6 +105,7 @@ def test_all_cases_of_growth(monkeypatch, tmp_path):
 
 def test_all_arms_of_better_than_all_run_once(monkeypatch, tmp_path, capsys):
     script = imported("better_than_all")
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b"picture"))
     options = ["--quick", "--seeds", "3", "--processes", 1, "--runs", tmp_path / "runs"]
     options += ["--results", tmp_path / "results"]
     assert run(monkeypatch, script, *options, "--judge") == 1
