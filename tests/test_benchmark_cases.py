@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.benchmark_scripts import imported, use_small_fashion
+from matplotlib.figure import Figure
 
 from dal.models import Classifier
 from dal.models.backbones import SmallCNN
@@ -100,6 +101,23 @@ def test_all_cases_of_growth(monkeypatch, tmp_path):
     options = ["--quick", "--repeats", 1, "--no-memory", "--threads", 1]
     assert run(monkeypatch, scale, *options, "--results", tmp_path / "results") == 0
     assert len(results(tmp_path, scale.PARTS)) == 2 * (3 + 4 + 3)
+
+
+def test_all_arms_of_better_than_all_run_once(monkeypatch, tmp_path, capsys):
+    script = imported("better_than_all")
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b"picture"))
+    options = ["--quick", "--seeds", "3", "--processes", 1, "--runs", tmp_path / "runs"]
+    options += ["--results", tmp_path / "results"]
+    assert run(monkeypatch, script, *options, "--judge") == 1
+    assert run(monkeypatch, script, *options) == 0
+    arms = pd.DataFrame(results(tmp_path, ["arms"]))
+    assert len(arms) == 3 * 7 + 1 and (arms["gflop"] > 0).all()
+    noise = arms[arms["case"] == "noise"].set_index("contender")
+    assert noise.loc["campaign", "answers"] == noise.loc["control", "answers"] > noise.loc["campaign", "images"]
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*.json")}
+    capsys.readouterr()
+    assert run(monkeypatch, script, *options) == 0
+    assert before == {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*.json")}
 
 
 def test_selections_from_disk_are_those_from_memory(monkeypatch, tmp_path):

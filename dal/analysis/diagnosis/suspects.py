@@ -44,7 +44,7 @@ def detect(history: History) -> Detected:
         return _unknown(f"Fewer than two classes have {SUSPECT_FOLDS} labels.", Lack("too few labels"))
     rows = np.flatnonzero(np.isin(told, judged))
     place = np.searchsorted(judged, told[rows])
-    probabilities = _out_of_fold(found.labeled[rows], place, len(judged))
+    probabilities = out_of_fold(found.labeled[rows], place, len(judged))
     ranking = _ranking(history, found.trained.index[rows], judged, place, probabilities)
     tested = np.flatnonzero(np.isin(found.test_label, judged))
     if not len(tested):
@@ -83,7 +83,7 @@ def _unknown(reason: str, lack: Lack | None, tables: dict[str, pd.DataFrame] | N
     return Detected(KEY, TITLE, (), reason, method, unknown=True, tables=tables or {}, lack=lack)
 
 
-def _out_of_fold(features: Floats, labels: Ints, num_classes: int) -> Floats:
+def out_of_fold(features: Floats, labels: Ints, num_classes: int) -> Floats:
     """Return (n, C) probabilities of each point by heads fitted without its fold. Folds are stratified."""
     order = np.random.default_rng(0).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
