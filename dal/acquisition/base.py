@@ -142,7 +142,17 @@ class AcquisitionFunction(ABC):
     def draw_sums(self) -> DrawSums | None:
         """Return new running sums from which the scores follow, or None if the function needs all draws at once.
 
-        They serve images with many pixels, where all draws at once do not fit into memory.
+        They serve images with many pixels, where all draws at once do not fit into memory. A subclass that overrides
+        summarize() or score() but not this method is read by rows.
+        """
+        return None
+
+    def site_summary(self, logits: Tensor) -> Summary | None:
+        """Summarize the pixels of images from their logits, faster than summarize(), or return None.
+
+        ``logits`` are (C, N) for N pixels. The numbers differ from those of summarize() by float32 rounding. A pixel
+        with a logit of NaN or +inf, or with only -inf, gets NaN. A subclass that overrides summarize() or score() but
+        not this method is read by rows.
         """
         return None
 

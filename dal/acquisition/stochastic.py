@@ -20,6 +20,7 @@ from dal.acquisition.base import (
     check_query_size,
 )
 from dal.acquisition.registry import registry
+from dal.acquisition.search.columns import is_current
 from dal.acquisition.search.draw_sums import DrawSums
 from dal.acquisition.search.exponential_race import draw_seed, uniforms
 from dal.acquisition.search.numbers import check_finite, check_whole
@@ -130,7 +131,12 @@ class Stochastic(AcquisitionFunction):
         return self.score_function.summarize(model, x)
 
     def draw_sums(self) -> DrawSums | None:
-        return self.score_function.draw_sums()
+        function = self.score_function
+        return function.draw_sums() if is_current(type(function), "draw_sums") else None
+
+    def site_summary(self, logits: Tensor) -> Summary | None:
+        function = self.score_function
+        return function.site_summary(logits) if is_current(type(function), "site_summary") else None
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         return stochastic_select(pool["scores"], query_size, generator, kind=self.kind, beta=self.beta)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import PoolModel, Selection, Summary
+from dal.acquisition.search.columns import classes
 from dal.acquisition.search.draw_sums import DrawSums, PredictedSums
 from dal.acquisition.stochastic import Stochastic, stochastic_select
 from dal.errors import bad_value
@@ -158,6 +159,10 @@ class Stratified(Stochastic):
     def draw_sums(self) -> DrawSums | None:
         sums = super().draw_sums()
         return None if sums is None else PredictedSums(sums)
+
+    def site_summary(self, logits: Tensor) -> Summary | None:
+        summary = super().site_summary(logits)
+        return None if summary is None else summary | {"predicted": classes(logits - logits.amax(dim=0))}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         return stratified_select(
