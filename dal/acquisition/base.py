@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.search.draw_sums import DrawSums
+from dal.acquisition.search.highest import highest
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs
 from dal.acquisition.search.rows import Rows
 from dal.acquisition.search.shards import Shard
@@ -257,8 +258,7 @@ def top_scores(scores: Tensor, query_size: int, generator: torch.Generator) -> S
     """
     scores = scores.cpu().double()
     shuffled = torch.randperm(len(scores), generator=generator)
-    order = torch.sort(scores[shuffled], descending=True, stable=True).indices[:query_size]
-    positions = shuffled[order]
+    positions = shuffled[highest(scores[shuffled], query_size)]
     return Selection(positions, scores[positions])
 
 

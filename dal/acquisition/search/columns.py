@@ -40,8 +40,8 @@ def exponentials(logits: Tensor) -> Exponentials:
 def entropies(given: Exponentials) -> Tensor:
     """Return the (N,) float64 entropies in nats. Overwrites ``given.shifted``.
 
-    >>> entropies(exponentials(torch.tensor([[0.5, 1.0], [0.5, 0.0]]).log()))
-    tensor([0.6931, 0.0000], dtype=torch.float64)
+    >>> entropies(exponentials(torch.tensor([[0.5, 0.75], [0.5, 0.25]]).log()))
+    tensor([0.6931, 0.5623], dtype=torch.float64)
     """
     shifted, weights, total = given
     # A logarithm for each site instead of one for each probability.

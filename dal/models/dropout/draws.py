@@ -66,7 +66,7 @@ class WideDraws:
         """Return the (B, k, C, ...) logits of some draws, from one pass."""
         with self.masks.widening(draws):
             logits = self.run(x)
-        return logits.unflatten(0, (len(x), len(draws)))
+        return logits.view(len(x), len(draws), *logits.shape[1:])
 
     def _single(self, x: Tensor, draw: int) -> Tensor:
         self._in_single_draw = True
