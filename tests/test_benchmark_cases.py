@@ -114,3 +114,14 @@ def test_selections_from_disk_are_those_from_memory(monkeypatch, tmp_path):
 def test_the_process_that_measures_memory_imports_existing_modules():
     for module in imported("harness").IMPORTED_BEFORE_FORK:
         importlib.import_module(module)
+
+
+def test_all_cases_of_dense_speed(monkeypatch, tmp_path):
+    dense, cases = imported("dense_speed"), imported("dense_cases")
+    # The networks of torchvision are slow to trace.
+    monkeypatch.setattr(cases, "network", lambda kind, classes, real=cases.network: real("SegmentationNet", classes))
+    monkeypatch.setattr(cases, "DRAWS", 3)
+    options = ["--quick", "--repeats", 1, "--no-memory", "--against", dense.OWN]
+    assert run(monkeypatch, dense, *options, "--results", tmp_path / "results") == 0
+    rows = results(tmp_path, dense.PARTS)
+    assert rows["median_s"].notna().all() and rows["case"].nunique() == 4 + 3 + 1 + 1

@@ -45,4 +45,5 @@ class Entropy(ScoreFunction):
         return entropy_scores(model.head(model.features(x)))
 
     def site_summary(self, logits: Tensor) -> Summary:
-        return {"scores": entropies(exponentials(logits))}
+        # Float32 suffices, because no difference of entropies follows.
+        return {"scores": entropies(exponentials(logits, torch.float32))}

@@ -1,7 +1,7 @@
 """Numbers of sites from logits in columns: (C, N), a row for each class and a column for each site.
 
 Operations over the classes are faster on columns than on rows, which hold only C numbers each. Exponentials are
-float32, and sums over classes are float64.
+float32, and sums over classes are float64 unless said otherwise.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Exponentials(NamedTuple):
 
     shifted: Tensor  # (C, N) float32, the logits less the largest of each site
     weights: Tensor  # (C, N) float32
-    total: Tensor  # (N,) float64
+    total: Tensor  # (N,)
 
 
-def exponentials(logits: Tensor) -> Exponentials:
-    """Return the exponentials of (C, N) logits, any floating dtype. Log-probabilities are logits too.
+def exponentials(logits: Tensor, dtype: torch.dtype = torch.float64) -> Exponentials:
+    """Return the exponentials of (C, N) logits, any floating dtype, with sums of ``dtype``.
 
-    A site with a logit of NaN or +inf, or with only -inf, has the total NaN.
+    Log-probabilities are logits too. A site with a logit of NaN or +inf, or with only -inf, has the total NaN.
 
     >>> exponentials(torch.tensor([[1.0, -torch.inf], [1.0, -torch.inf]])).total
     tensor([2., nan], dtype=torch.float64)
@@ -34,11 +34,11 @@ def exponentials(logits: Tensor) -> Exponentials:
     logits = logits if logits.dtype == torch.float64 else logits.float()
     shifted = (logits - logits.amax(dim=0)).clamp_(min=_LEAST)
     weights = shifted.exp()
-    return Exponentials(shifted, weights, weights.sum(dim=0, dtype=sum_dtype(logits)))
+    return Exponentials(shifted, weights, weights.sum(dim=0, dtype=_sums(logits, dtype)))
 
 
 def entropies(given: Exponentials) -> Tensor:
-    """Return the (N,) float64 entropies in nats. Overwrites ``given.shifted``.
+    """Return the (N,) entropies in nats, with the dtype of ``given.total``. Overwrites ``given.shifted``.
 
     >>> entropies(exponentials(torch.tensor([[0.5, 0.75], [0.5, 0.25]]).log()))
     tensor([0.6931, 0.5623], dtype=torch.float64)
@@ -88,9 +88,9 @@ def _ranked(shifted: Tensor) -> Tensor:
     return (shifted == 0) * ranks[:, None]
 
 
-def sum_dtype(values: Tensor) -> torch.dtype:
-    """Return float64, or float32 on devices without it (Apple)."""
-    return torch.float32 if values.device.type == "mps" else torch.float64
+def _sums(values: Tensor, dtype: torch.dtype) -> torch.dtype:
+    # Apple's devices have no float64.
+    return torch.float32 if values.device.type == "mps" else dtype
 
 
 def is_current(kind: type, shortcut: str) -> bool:
