@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dal.acquisition.base import PoolModel, ScoreFunction, Summary, check_dims
 from dal.acquisition.search.columns import entropies, exponentials
-from dal.acquisition.search.numbers import normalized_log_probs
+from dal.acquisition.search.numbers import in_double, normalized_log_probs
 
 __all__ = ["Entropy", "entropy_scores"]
 
@@ -46,4 +46,4 @@ class Entropy(ScoreFunction):
 
     def site_summary(self, logits: Tensor) -> Summary:
         # Float32 suffices, because no difference of entropies follows.
-        return {"scores": entropies(exponentials(logits, torch.float32))}
+        return {"scores": in_double(entropies(exponentials(logits, torch.float32)))}

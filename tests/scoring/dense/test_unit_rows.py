@@ -1,5 +1,7 @@
 """Scores and features of units, from sites in blocks."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 from helpers.fakes import LargestTensor
@@ -74,7 +76,7 @@ def test_blocks_tiles_batches_and_order_do_not_change_rows(function, stride, mon
             torch.testing.assert_close(part, expected[name][points], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("function", [Entropy(), Margin(), BALD(4), registry()["egl"]()])
+@pytest.mark.parametrize("function", [Entropy(), Margin(), BALD(4)])
 def test_rows_of_sites_are_the_same_bits_in_any_block(function, monkeypatch):
     data, model, seen = toy_mask_data(4, size=6), network(), []
     with scoring_view(model, is_dense=True) as view:
@@ -106,8 +108,9 @@ def test_sums_over_draws_are_the_scores_of_all_draws(function):
 def read_by_rows(function):
     """The function as one of a user, who overrides score()."""
     kind = type(function)
+    names = [field.name for field in fields(function)]
     own = type(kind.__name__, (kind,), {"score": lambda self, model, x: kind.score(self, model, x)})
-    return own(**{field: getattr(function, field) for field in function.__dataclass_fields__})
+    return own(**{field: getattr(function, field) for field in names})
 
 
 @pytest.mark.parametrize("function", [Entropy(), Margin(), BALD(3)])
@@ -243,5 +246,5 @@ def test_a_network_that_mixes_images_is_refused_for_sums():
 
     torch.manual_seed(0)
     model = adapt(Mixing(), "head", task="segmentation")
-    with pytest.raises(DalError, match="Make forward.. process the images of a batch independently"):
+    with pytest.raises(DalError, match=r"Make forward.. process the images of a batch independently"):
         rows(BALD(3), toy_mask_data(4, size=6), model=model)
