@@ -22,19 +22,30 @@ from dal.scoring.select import summarize_points
 FUNCTIONS: dict[str, AcquisitionFunction] = {"margin": Margin(), "bald, 20 draws": BALD(20), "badge": BADGE()}
 
 
-def main() -> None:
-    """Print CPU seconds for each line of the input: a function, the number of passes, of images, and their side."""
-    torch.set_num_threads(1)
-    made: dict[tuple[str, ...], tuple[ModelPass, ImageData]] = {}
-    for line in sys.stdin:
-        name, count, *sizes = line.rstrip("\n").split("|")
-        if tuple(sizes) not in made:
-            made[tuple(sizes)] = _inputs(*map(int, sizes))
-        passes, data = made[tuple(sizes)]
+class Work:
+    """Passes over images that are made once."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, ...], tuple[ModelPass, ImageData]] = {}
+
+    def __call__(self, order: str) -> float:
+        """Return the CPU seconds of an order: a function, the number of passes, of images, and their side."""
+        name, count, *sizes = order.split("|")
+        if tuple(sizes) not in self._made:
+            self._made[tuple(sizes)] = _inputs(*map(int, sizes))
+        passes, data = self._made[tuple(sizes)]
         start = time.process_time()
         for _ in range(int(count)):
             summarize_points(passes, FUNCTIONS[name], (data, torch.arange(len(data))), seed=0)
-        print(time.process_time() - start, flush=True)
+        return time.process_time() - start
+
+
+def serve() -> None:
+    """Print the CPU seconds of each order, a line of the input."""
+    torch.set_num_threads(1)
+    work = Work()
+    for line in sys.stdin:
+        print(work(line.rstrip("\n")), flush=True)
 
 
 def _inputs(images: int, side: int) -> tuple[ModelPass, ImageData]:
@@ -46,4 +57,4 @@ def _inputs(images: int, side: int) -> tuple[ModelPass, ImageData]:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

@@ -115,7 +115,7 @@ def pooling_cases(threads: int, quick: bool) -> list[Case]:
             f"{kind}, {count} images {size} x {size}, {classes} classes, entropy of regions of {REGION} x {REGION}",
             pooling,
             {"kind": kind, "count": 2 if quick else count, "size": size, "classes": classes},
-            tiny,
+            {"count": 2, "size": 16} if quick else tiny,
             threads,
         )
         for kind, count, size, classes in shapes
