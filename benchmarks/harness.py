@@ -53,7 +53,13 @@ class Case:
     compare: Callable[[dict[str, Any]], dict[str, str]] | None = None  # maps last results to notes, both by name
 
 
-def measure(case: Case, repeats: int, memory: bool = True, say: Callable[[str], None] = print) -> list[Row]:
+def measure(
+    case: Case,
+    repeats: int,
+    memory: bool = True,
+    say: Callable[[str], None] = print,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Row]:
     """Return one row per contender.
 
     A row has median, minimum and maximum seconds, the ratio to the first contender, and the peak extra memory.
@@ -63,7 +69,7 @@ def measure(case: Case, repeats: int, memory: bool = True, say: Callable[[str], 
             if contender.run is not None:
                 contender.run()
         contenders = case.build(**case.sizes)
-        seconds, results = in_turns(contenders, repeats)
+        seconds, results = in_turns(contenders, repeats, clock)
     compared = case.compare(results) if case.compare else {}
     floor = statistics.median(seconds[contenders[0].name])
     rows = []
@@ -83,7 +89,9 @@ def measure(case: Case, repeats: int, memory: bool = True, say: Callable[[str], 
     return rows
 
 
-def in_turns(contenders: Sequence[Contender], repeats: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
+def in_turns(
+    contenders: Sequence[Contender], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """Return the seconds of every run, and the last result, by contender."""
     seconds: dict[str, list[float]] = {}
     results: dict[str, Any] = {}
@@ -92,9 +100,9 @@ def in_turns(contenders: Sequence[Contender], repeats: int) -> tuple[dict[str, l
             if contender.run is None or turn >= (contender.repeats or repeats):
                 continue
             gc.collect()
-            start = time.perf_counter()
+            start = clock()
             results[contender.name] = contender.run()
-            seconds.setdefault(contender.name, []).append(time.perf_counter() - start)
+            seconds.setdefault(contender.name, []).append(clock() - start)
     return seconds, results
 
 

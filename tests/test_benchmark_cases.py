@@ -5,6 +5,7 @@ import gc
 import importlib
 import sys
 from argparse import Namespace
+from contextlib import nullcontext
 
 import pandas as pd
 import pytest
@@ -132,3 +133,28 @@ def test_selections_from_disk_are_those_from_memory(monkeypatch, tmp_path):
 def test_the_process_that_measures_memory_imports_existing_modules():
     for module in imported("harness").IMPORTED_BEFORE_FORK:
         importlib.import_module(module)
+
+
+def test_all_cases_of_dense_speed(monkeypatch, tmp_path):
+    dense, cases, worker = imported("dense_speed"), imported("dense_cases"), imported("against_worker")
+    # The networks of torchvision are slow to trace.
+    monkeypatch.setattr(cases, "network", lambda kind, classes, real=cases.network: real("SegmentationNet", classes))
+    monkeypatch.setattr(cases, "DRAWS", 3)
+    monkeypatch.setattr(imported("record"), "save", lambda figure, path: path.write_bytes(b"picture"))
+
+    def tiny(cases):
+        small = {"count": 2, "size": 16}
+        return lambda threads, quick: [
+            dataclasses.replace(case, sizes=case.sizes | {k: v for k, v in small.items() if "size" in case.sizes})
+            for case in cases(threads, quick)
+        ]
+
+    for part, (found, text) in list(dense.PARTS.items()):
+        monkeypatch.setitem(dense.PARTS, part, (found and tiny(found), text))
+    # Both versions are this one, without processes.
+    monkeypatch.setattr(dense, "_worker", lambda folder: nullcontext(worker.Work()))
+    monkeypatch.setattr(dense, "_seconds", lambda work, order: work(order))
+    options = ["--quick", "--repeats", 1, "--no-memory", "--against", dense.OWN]
+    assert run(monkeypatch, dense, *options, "--results", tmp_path / "results") == 0
+    rows = results(tmp_path, dense.PARTS)
+    assert rows["median_s"].notna().all() and rows["case"].nunique() == 4 + 3 + 1 + 1

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.search.draw_sums import DrawSums
+from dal.acquisition.search.highest import highest
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs
 from dal.acquisition.search.rows import Rows
 from dal.acquisition.search.shards import Shard
@@ -142,7 +143,17 @@ class AcquisitionFunction(ABC):
     def draw_sums(self) -> DrawSums | None:
         """Return new running sums from which the scores follow, or None if the function needs all draws at once.
 
-        They serve images with many pixels, where all draws at once do not fit into memory.
+        They serve images with many pixels, where all draws at once do not fit into memory. A subclass that overrides
+        summarize() or score() but not this method is read by rows.
+        """
+        return None
+
+    def site_summary(self, logits: Tensor) -> Summary | None:
+        """Summarize the pixels of images from their logits, faster than summarize(), or return None.
+
+        ``logits`` are (C, N) for N pixels. The numbers differ from those of summarize() by float32 rounding. A pixel
+        with a logit of NaN or +inf, or with only -inf, gets NaN. A subclass that overrides summarize() or score() but
+        not this method is read by rows.
         """
         return None
 
@@ -247,8 +258,7 @@ def top_scores(scores: Tensor, query_size: int, generator: torch.Generator) -> S
     """
     scores = scores.cpu().double()
     shuffled = torch.randperm(len(scores), generator=generator)
-    order = torch.sort(scores[shuffled], descending=True, stable=True).indices[:query_size]
-    positions = shuffled[order]
+    positions = shuffled[highest(scores[shuffled], query_size)]
     return Selection(positions, scores[positions])
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import PoolModel, ScoreFunction, check_dims
-from dal.acquisition.search.numbers import normalized_log_probs
+from dal.acquisition.base import PoolModel, ScoreFunction, Summary, check_dims
+from dal.acquisition.search.columns import entropies, exponentials
+from dal.acquisition.search.numbers import in_double, normalized_log_probs
 
 __all__ = ["Entropy", "entropy_scores"]
 
@@ -42,3 +43,7 @@ class Entropy(ScoreFunction):
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         return entropy_scores(model.head(model.features(x)))
+
+    def site_summary(self, logits: Tensor) -> Summary:
+        # Float32 suffices, because no difference of entropies follows.
+        return {"scores": in_double(entropies(exponentials(logits, torch.float32)))}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dal.acquisition.base import PoolModel, ScoreFunction, check_dims
+from dal.acquisition.base import PoolModel, ScoreFunction, Summary, check_dims
+from dal.acquisition.search.columns import exponentials
 from dal.acquisition.search.numbers import normalized_log_probs
 
 __all__ = ["LeastConfidence", "least_confidence_scores"]
@@ -39,3 +40,7 @@ class LeastConfidence(ScoreFunction):
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         return least_confidence_scores(model.head(model.features(x)))
+
+    def site_summary(self, logits: Tensor) -> Summary:
+        # The largest weight is 1.
+        return {"scores": 1 - 1 / exponentials(logits).total}

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from dal.acquisition.base import PoolModel, ScoreFunction, check_dims
+from dal.acquisition.base import PoolModel, ScoreFunction, Summary, check_dims
+from dal.acquisition.search.columns import exponentials, margins
 from dal.acquisition.search.numbers import normalized_log_probs
 from dal.errors import bad_value
 
@@ -46,3 +47,6 @@ class Margin(ScoreFunction):
 
     def score(self, model: PoolModel, x: Tensor) -> Tensor:
         return margin_scores(model.head(model.features(x)))
+
+    def site_summary(self, logits: Tensor) -> Summary | None:
+        return {"scores": 1 - margins(exponentials(logits))} if len(logits) > 1 else None

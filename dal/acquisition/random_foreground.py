@@ -16,6 +16,7 @@ from dal.acquisition.base import (
     check_dims,
     check_query_size,
 )
+from dal.acquisition.search.columns import classes, exponentials
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs
 
 __all__ = ["RandomForeground", "random_foreground_select"]
@@ -74,6 +75,11 @@ class RandomForeground(AcquisitionFunction):
     def summarize(self, model: PoolModel, x: Tensor) -> Summary:
         log_probs = normalized_log_probs("logits", model.head(model.features(x)))
         return {"foreground": (log_probs.argmax(dim=1) != self.background).float()}
+
+    def site_summary(self, logits: Tensor) -> Summary:
+        shifted, _, total = exponentials(logits)
+        # The products are 0 or NaN.
+        return {"foreground": (classes(shifted) != self.background) + 0 * total.float()}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         return random_foreground_select(pool["foreground"], query_size, generator)

@@ -20,8 +20,10 @@ from dal.acquisition.base import (
     check_query_size,
 )
 from dal.acquisition.registry import registry
+from dal.acquisition.search.columns import is_current
 from dal.acquisition.search.draw_sums import DrawSums
 from dal.acquisition.search.exponential_race import draw_seed, uniforms
+from dal.acquisition.search.highest import at_least_as_high
 from dal.acquisition.search.numbers import check_finite, check_whole
 from dal.errors import unknown_choice
 from dal.runtime.ranges import Range
@@ -64,11 +66,16 @@ def stochastic_select(
     >>> stochastic_select(scores, 3, torch.Generator().manual_seed(0), beta=50.0).positions
     tensor([1, 2, 0])
     """
-    check_dims("scores", scores, "N")
-    check_query_size(query_size, len(scores))
-    check_finite("scores", scores)
-    _check(kind, beta)
+    check_race(scores, query_size, kind, beta)
     scores = scores.detach().cpu().double()
+    keys, noise = race(scores, generator, kind, beta)
+    places = at_least_as_high(keys, query_size)
+    positions = places[in_order(keys[places], noise[places])[:query_size]]
+    return Selection(positions, scores[positions])
+
+
+def race(scores: Tensor, generator: torch.Generator, kind: str, beta: float) -> tuple[Tensor, Tensor]:
+    """Return the (N,) keys and the noise of points. The order of the draw is that of in_order()."""
     # The uniforms depend only on the seed and the position, and are never 0 or 1.
     noise = -(-uniforms(draw_seed(generator), 0, len(scores)).log()).log()
     if kind == "power":
@@ -81,11 +88,13 @@ def stochastic_select(
         by_score = shuffled[torch.sort(scores[shuffled], descending=True, stable=True).indices]
         weights = torch.empty_like(scores)
         weights[by_score] = -beta * torch.arange(1, len(scores) + 1, dtype=torch.float64).log()
-    # Points of weight 0 all have the key -inf and stay in the order of their noise.
+    return weights + noise, noise
+
+
+def in_order(keys: Tensor, noise: Tensor) -> Tensor:
+    """Return the places of keys, best first. Points of weight 0, of key -inf, are in the order of their noise."""
     by_noise = torch.argsort(noise, descending=True, stable=True)
-    keys = (weights + noise)[by_noise]
-    positions = by_noise[torch.sort(keys, descending=True, stable=True).indices[:query_size]]
-    return Selection(positions, scores[positions])
+    return by_noise[torch.sort(keys[by_noise], descending=True, stable=True).indices]
 
 
 @dataclass(frozen=True)
@@ -130,10 +139,23 @@ class Stochastic(AcquisitionFunction):
         return self.score_function.summarize(model, x)
 
     def draw_sums(self) -> DrawSums | None:
-        return self.score_function.draw_sums()
+        function = self.score_function
+        return function.draw_sums() if is_current(type(function), "draw_sums") else None
+
+    def site_summary(self, logits: Tensor) -> Summary | None:
+        function = self.score_function
+        return function.site_summary(logits) if is_current(type(function), "site_summary") else None
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         return stochastic_select(pool["scores"], query_size, generator, kind=self.kind, beta=self.beta)
+
+
+def check_race(scores: Tensor, query_size: int, kind: str, beta: float) -> None:
+    """Raise DalError or NonFiniteError as stochastic_select() does."""
+    check_dims("scores", scores, "N")
+    check_query_size(query_size, len(scores))
+    check_finite("scores", scores)
+    _check(kind, beta)
 
 
 def _check(kind: str, beta: float) -> None:

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import PoolModel, Selection, Summary
+from dal.acquisition.search.columns import classes
 from dal.acquisition.search.draw_sums import DrawSums, PredictedSums
-from dal.acquisition.stochastic import Stochastic, stochastic_select
+from dal.acquisition.search.highest import at_least_as_high
+from dal.acquisition.stochastic import Stochastic, check_race, in_order, race
 from dal.errors import bad_value
 from dal.runtime.ranges import Range, share
 
@@ -61,12 +63,16 @@ def stratified_select(
     if predicted.shape != scores.shape or predicted.is_floating_point():
         got = f"{predicted.dtype} of shape {tuple(predicted.shape)}"
         raise bad_value("predicted", f"class numbers of shape {tuple(scores.shape)}", got)
-    # Checks the query size and draws all points, because the next point of a class can be any of them.
-    stochastic_select(scores, query_size, torch.Generator(), kind=kind, beta=beta)
-    drawn = stochastic_select(scores, len(scores), generator, kind=kind, beta=beta).positions
-    by_turn = drawn[_by_turn(predicted.cpu()[drawn])].tolist()
+    check_race(scores, query_size, kind, beta)
+    scores, predicted = scores.detach().cpu().double(), predicted.cpu()
+    keys, noise = race(scores, generator, kind, beta)
+    # A query takes no more points of a class than it has.
+    places = torch.cat([of_class[at_least_as_high(keys[of_class], query_size)] for of_class in _classes(predicted)])
+    places = places.sort().values
+    drawn = places[in_order(keys[places], noise[places])]
+    by_turn = drawn[_by_turn(predicted[drawn])[:query_size]].tolist()
     positions, taken = [], set()
-    queues = [iter(drawn.tolist()), iter(by_turn)]
+    queues = [iter(drawn[:query_size].tolist()), iter(by_turn)]
     for place in range(query_size):
         # The small number keeps rounding from moving a turn.
         is_stratum = math.ceil((place + 1) * strata - 1e-9) > math.ceil(place * strata - 1e-9)
@@ -74,7 +80,14 @@ def stratified_select(
         taken.add(chosen)
         positions.append(chosen)
     found = torch.tensor(positions)
-    return Selection(found, scores.detach().cpu().double()[found])
+    return Selection(found, scores[found])
+
+
+def _classes(predicted: Tensor) -> tuple[Tensor, ...]:
+    """Return the points of each class, ascending."""
+    by_class = torch.sort(predicted, stable=True)
+    counts = torch.unique_consecutive(by_class.values, return_counts=True)[1]
+    return torch.split(by_class.indices, counts.tolist())
 
 
 def _by_turn(classes: Tensor) -> Tensor:
@@ -158,6 +171,10 @@ class Stratified(Stochastic):
     def draw_sums(self) -> DrawSums | None:
         sums = super().draw_sums()
         return None if sums is None else PredictedSums(sums)
+
+    def site_summary(self, logits: Tensor) -> Summary | None:
+        summary = super().site_summary(logits)
+        return None if summary is None else summary | {"predicted": classes(logits - logits.amax(dim=0))}
 
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         return stratified_select(

@@ -5,6 +5,7 @@ The pass loads batches, cuts them into tiles, reduces each tile on the device an
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -36,6 +37,9 @@ from dal.scoring.prefetch import prefetched, to_device
 from dal.scoring.row_buffer import RowBuffer
 from dal.scoring.row_store import Kept, RowStore
 from dal.scoring.tiles import PROBE_SIZE, cut, tile_size
+
+_LOADED_BYTES = 2**24
+"""Bytes of the float32 images that are loaded at once, unless a tile or scoring.batch_size is larger."""
 
 Reduce = Callable[[ScoringModel, Tensor], Summary]
 """Maps the model and a batch of B images to named tensors of B rows, which the pass returns."""
@@ -231,7 +235,8 @@ class _TiledPass:
         num_rows = None if follows is None else follows.num_rows
         store = self.new_store(len(self.indices) if num_rows is None else num_rows, device)
         rows, done, label_like = RowBuffer(store), 0, self.data.label_like
-        whole_tiles = max(1, config.batch_size // size) * size
+        at_once = min(config.batch_size, max(1, _LOADED_BYTES // (4 * math.prod(self.data.image_shape))))
+        whole_tiles = max(1, at_once // size) * size
         loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers)
         # Made in this thread, because it draws from the global generator and may start processes.
         tiles = to_device(cut(iter(loader), size), device)

@@ -90,7 +90,7 @@ def select_points(
             acquisition = acquisition.with_target_points(shard.gather(of_targets))
     with ledger.phase("select"), counted_work() as work:
         labeled = labeled_shard.gather(others) if acquisition.uses_labeled_points else {}
-        chosen = _chosen(
+        chosen = select_rows(
             lambda: generator(seed, round, "acquisition"),
             acquisition,
             pool_shard,
@@ -104,7 +104,7 @@ def select_points(
     return chosen
 
 
-def _chosen(
+def select_rows(
     new_generator: Callable[[], torch.Generator],
     acquisition: AcquisitionFunction,
     shard: Shard,

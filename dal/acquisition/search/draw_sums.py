@@ -7,37 +7,31 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from dal.acquisition.search.numbers import check_finite, in_double
-
-_LEAST = -800.0
-"""A log-probability whose probability is 0 in float64. Unlike -inf, it has a product with 0."""
+from dal.acquisition.search.columns import Exponentials, classes, entropies, exponentials, first_largest
 
 
 class DrawSums(ABC):
-    """Sums over the draws of N points with C classes, from which a function computes its scores.
+    """Sums over the draws of N sites with C classes, from which a function computes its scores.
 
-    add() takes one draw after the other. The sums are float64.
+    add() takes one draw after the other. The sums are float64. A site has the score NaN if a draw had a logit of NaN
+    or +inf, or only -inf.
     """
+
+    _totals: Tensor
 
     def __init__(self) -> None:
         self.num_draws = 0
 
     def add(self, logits: Tensor) -> None:
-        """Add the (N, C) logits of a draw, any floating dtype. Log-probabilities are logits too.
-
-        Raises NonFiniteError if a row holds NaN or +inf, or only -inf.
-        """
-        shifted = in_double(logits)
-        shifted = (shifted - shifted.amax(dim=1, keepdim=True)).clamp_(min=_LEAST)
-        weights = shifted.exp()
-        total = weights.sum(dim=1, keepdim=True)
-        check_finite("logits", total)
+        """Add the (C, N) logits of a draw, any floating dtype. Log-probabilities are logits too."""
+        given = exponentials(logits)
         self.num_draws += 1
-        self._add(weights, total, shifted)
+        self._totals = given.total if self.num_draws == 1 else self._totals + given.total
+        self._add(given)
 
     @abstractmethod
-    def _add(self, weights: Tensor, total: Tensor, shifted: Tensor) -> None:
-        """Add a draw, whose probabilities are weights / total = exp(shifted) / total."""
+    def _add(self, given: Exponentials) -> None:
+        """Add a draw. May change the tensors."""
 
     @abstractmethod
     def scores(self) -> Tensor:
@@ -45,15 +39,16 @@ class DrawSums(ABC):
 
     def summary(self) -> dict[str, Tensor]:
         """Return the summary of the draws so far."""
-        return {"scores": self.scores()}
+        # The products are 0 or NaN. Checking each draw instead would make a GPU wait.
+        return {"scores": self.scores() + 0 * self._totals}
 
 
 class BALDSums(DrawSums):
     """Sums of probabilities and of entropies, for ``bald_scores``.
 
     >>> sums = BALDSums()
-    >>> sums.add(torch.tensor([[1.0, 0.0]]).log())
-    >>> sums.add(torch.tensor([[0.0, 1.0]]).log())
+    >>> sums.add(torch.tensor([[1.0], [0.0]]).log())
+    >>> sums.add(torch.tensor([[0.0], [1.0]]).log())
     >>> sums.scores()
     tensor([0.6931], dtype=torch.float64)
     """
@@ -61,18 +56,14 @@ class BALDSums(DrawSums):
     _probs: Tensor
     _entropy: Tensor
 
-    def _add(self, weights: Tensor, total: Tensor, shifted: Tensor) -> None:
-        # A logarithm for each row instead of one for each probability.
-        entropy = total.log() - shifted.mul_(weights).sum(dim=1, keepdim=True) / total
-        if self.num_draws == 1:
-            self._probs, self._entropy = weights.div_(total), entropy
-        else:
-            self._probs.addcdiv_(weights, total)
-            self._entropy += entropy
+    def _add(self, given: Exponentials) -> None:
+        self._probs = _added(given, None if self.num_draws == 1 else self._probs)
+        entropy = entropies(given)
+        self._entropy = entropy if self.num_draws == 1 else self._entropy.add_(entropy)
 
     def scores(self) -> Tensor:
-        of_mean: Tensor = torch.special.entr(self._probs / self.num_draws).sum(dim=1)
-        return (of_mean - self._entropy[:, 0] / self.num_draws).clamp(min=0)
+        of_mean: Tensor = torch.special.entr(self._probs / self.num_draws).sum(dim=0)
+        return (of_mean - self._entropy / self.num_draws).clamp(min=0)
 
 
 class MeanSTDSums(DrawSums):
@@ -81,8 +72,8 @@ class MeanSTDSums(DrawSums):
     _mean: Tensor
     _squares: Tensor
 
-    def _add(self, weights: Tensor, total: Tensor, shifted: Tensor) -> None:
-        probs = weights.div_(total)
+    def _add(self, given: Exponentials) -> None:
+        probs = given.weights / given.total
         if self.num_draws == 1:
             self._mean, self._squares = probs, torch.zeros_like(probs)
             return
@@ -92,7 +83,7 @@ class MeanSTDSums(DrawSums):
         self._squares.addcmul_(change, probs - self._mean)
 
     def scores(self) -> Tensor:
-        return (self._squares / self.num_draws).sqrt().mean(dim=1)
+        return (self._squares / self.num_draws).sqrt().mean(dim=0)
 
 
 class VoteSums(DrawSums):
@@ -104,15 +95,16 @@ class VoteSums(DrawSums):
         super().__init__()
         self.votes = votes
 
-    def _add(self, weights: Tensor, total: Tensor, shifted: Tensor) -> None:
-        if self.votes:
-            added = torch.zeros_like(weights).scatter_(1, shifted.argmax(dim=1, keepdim=True), 1)
-        else:
-            added = weights.div_(total)
-        self._sums = added if self.num_draws == 1 else self._sums.add_(added)
+    def _add(self, given: Exponentials) -> None:
+        before = None if self.num_draws == 1 else self._sums
+        if not self.votes:
+            self._sums = _added(given, before)
+            return
+        votes = first_largest(given.shifted)
+        self._sums = votes.to(given.total.dtype) if before is None else before.add_(votes)
 
     def scores(self) -> Tensor:
-        return 1 - self._sums.amax(dim=1) / self.num_draws
+        return 1 - self._sums.amax(dim=0) / self.num_draws
 
 
 class PredictedSums(DrawSums):
@@ -124,14 +116,18 @@ class PredictedSums(DrawSums):
         super().__init__()
         self._sums = sums
 
-    def _add(self, weights: Tensor, total: Tensor, shifted: Tensor) -> None:
-        probs = weights / total
-        self._probs = probs if self.num_draws == 1 else self._probs.add_(probs)
+    def _add(self, given: Exponentials) -> None:
+        self._probs = _added(given, None if self.num_draws == 1 else self._probs)
         self._sums.num_draws = self.num_draws
-        self._sums._add(weights, total, shifted)  # may change its arguments
+        self._sums._add(given)
 
     def scores(self) -> Tensor:
         return self._sums.scores()
 
     def summary(self) -> dict[str, Tensor]:
-        return {"scores": self.scores(), "predicted": self._probs.argmax(dim=1)}
+        return super().summary() | {"predicted": classes(self._probs - self._probs.amax(dim=0))}
+
+
+def _added(given: Exponentials, sums: Tensor | None) -> Tensor:
+    """Return the sums with the probabilities of a draw."""
+    return given.weights / given.total if sums is None else sums.addcdiv_(given.weights, given.total)

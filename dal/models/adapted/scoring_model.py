@@ -144,7 +144,23 @@ class ScoringModel:
 
     def each_draw(self, x: Tensor, num_draws: int) -> Iterator[Tensor]:
         """Yield the (B, C, ...) float32 logits of one draw after the other, in the memory of one."""
-        yield from self.draws(x, num_draws, are_wide=False).each(x)
+        for logits in self.draws(x, num_draws, are_wide=False).groups(x):
+            yield logits[:, 0]
+
+    def draw_groups(self, x: Tensor, num_draws: int, most_bytes: int) -> Iterator[tuple[slice, Iterator[Tensor]]]:
+        """Yield the (b, k, C, ...) float32 logits of groups of draws, for some images after the others.
+
+        Each part comes with its images. Draws of a group share the layers before the first dropout layer. A group takes
+        at most ``most_bytes``, unless one draw takes more.
+        """
+        draws = self.draws(x, num_draws, are_wide=False)
+        images, size = len(x), 1
+        if draws.draw_bytes is not None:
+            fits = max(1, most_bytes // draws.draw_bytes)
+            images, size = max(1, fits // num_draws), min(fits, num_draws)
+        for first in range(0, len(x), images):
+            part = slice(first, min(first + images, len(x)))
+            yield part, draws.groups(x[part], size)
 
     def draws(self, x: Tensor, num_draws: int, are_wide: bool = True) -> Draws:
         """Return the draws, after a check on the first images of ``x``.

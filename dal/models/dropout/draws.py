@@ -11,7 +11,7 @@ from dal.errors import DalError
 from dal.models.dropout.mc_dropout import DropoutDraws, check_dropout, dropout_layers
 from dal.models.dropout.rows_alone import RowsAlone
 from dal.models.dropout.train_mode import Modes, TrainMode
-from dal.runtime.memory import out_of_memory
+from dal.runtime.memory import LiveBytes, out_of_memory
 from dal.runtime.seeding import derive_seed, isolated_rng, seed_generators
 
 CHECKED_DRAWS = 4
@@ -31,6 +31,8 @@ class WideDraws:
 
     def __init__(self, run: Logits, masks: DropoutDraws, at_input: bool) -> None:
         self.run, self.masks, self.at_input = run, masks, at_input
+        self.draw_bytes: int | None = None
+        """Memory of one more draw of an image in a pass, or None if draws do not share passes."""
         self._in_single_draw = False
 
     @property
@@ -48,16 +50,31 @@ class WideDraws:
                 logits = self.run(x)
         return _log_probs(logits).view(len(x), num_draws, *logits.shape[1:])
 
-    def each(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield the (B, C, ...) logits of one draw after the other, each from a plain pass."""
-        for k in range(self.masks.num_draws):
-            self._in_single_draw = True
-            try:
-                with self.masks.single(k):
-                    logits = self.run(x)
-            finally:
-                self._in_single_draw = False
-            yield logits
+    def groups(self, x: Tensor, size: int = 1) -> Iterator[Tensor]:
+        """Yield the (B, k, C, ...) logits of ``size`` draws after the others.
+
+        Draws of a group share the layers before the first dropout layer. Groups of one are plain passes.
+        """
+        for first in range(0, self.masks.num_draws, size):
+            draws = range(first, min(first + size, self.masks.num_draws))
+            if len(draws) == 1:
+                yield self._single(x, first)[:, None]
+            else:
+                yield self.group(x, draws)
+
+    def group(self, x: Tensor, draws: range) -> Tensor:
+        """Return the (B, k, C, ...) logits of some draws, from one pass."""
+        with self.masks.widening(draws):
+            logits = self.run(x)
+        return logits.view(len(x), len(draws), *logits.shape[1:])
+
+    def _single(self, x: Tensor, draw: int) -> Tensor:
+        self._in_single_draw = True
+        try:
+            with self.masks.single(draw):
+                return self.run(x)
+        finally:
+            self._in_single_draw = False
 
 
 class SeededDraws:
@@ -68,6 +85,7 @@ class SeededDraws:
     """
 
     can_be_compiled = False  # a recorded pass would contain a single fixed draw
+    draw_bytes = None
 
     def __init__(self, run: Logits, train_mode: TrainMode, num_draws: int, seed: int) -> None:
         self.num_draws, self.seed = num_draws, seed
@@ -84,8 +102,8 @@ class SeededDraws:
             self.is_wide = False
         return torch.stack([_log_probs(logits) for logits in draws], dim=1)
 
-    def each(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield the (B, C, ...) logits of one draw after the other."""
+    def groups(self, x: Tensor, size: int = 1) -> Iterator[Tensor]:
+        """Yield the (B, 1, C, ...) logits of one draw after the other."""
         for k in range(self.num_draws):
             self.is_wide = True
             try:
@@ -93,7 +111,7 @@ class SeededDraws:
                     logits = self.draw(x, k)
             finally:
                 self.is_wide = False
-            yield logits
+            yield logits[:, None]
 
     def draw(self, x: Tensor, k: int) -> Tensor:
         return self._rows(x, derive_seed(self.seed, "draw", k))
@@ -121,8 +139,8 @@ def set_up_draws(
     """Return the draws of a network, checked on a few images.
 
     One wide pass draws the nn.Dropout layers if it matches plain passes. Otherwise, seeded passes in train mode are
-    used. Without ``are_wide``, the draws of these layers are only for each(), so the wide pass is not checked. Raises
-    DalError, with a remedy, if the draws do not differ or if the network mixes the images of a batch.
+    used. Without ``are_wide``, the draws of these layers are only for groups(), so only a group of two is checked.
+    Raises DalError, with a remedy, if the draws do not differ or if the network mixes the images of a batch.
     """
     refusal: DalError | None = None
     if dropout_layers(module) and not random_in_eval:
@@ -178,13 +196,39 @@ def _wide(run: Logits, masks: DropoutDraws, x: Tensor) -> WideDraws:
 
 
 def _one_by_one(run: Logits, masks: DropoutDraws, x: Tensor) -> WideDraws:
-    """Return draws for each(), after a check that they differ."""
+    """Return draws for groups(), after a check that they differ and of whether they share passes."""
     draws = WideDraws(run, masks, at_input=True)
-    each = draws.each(x)
-    first = next(each)
-    if masks.num_draws > 1 and all(torch.equal(first, other) for other in each):
+    others = draws.groups(x)
+    first = next(others)
+    if masks.num_draws == 1:
+        return draws
+    second = next(others)
+    if torch.equal(first, second) and all(torch.equal(first, other) for other in others):
         raise _same()
+    draws.draw_bytes = _bytes_of_draw(draws, x[:1], torch.cat([first, second], dim=1)[:1])
+    draws.at_input = draws.draw_bytes is None
+    if draws.at_input:
+        # The same image twice, because squeeze() in forward() changes the shape of a batch of one.
+        alone = next(draws.groups(torch.cat([x[:1], x[:1]])))
+        if not _close(alone[0], first[0]):
+            raise _mixes()
     return draws
+
+
+def _bytes_of_draw(draws: WideDraws, x: Tensor, expected: Tensor) -> int | None:
+    """Return the memory of one more draw of an image, or None if a group has other logits than plain passes."""
+    peaks, found = [], expected
+    try:
+        for count in (1, 2):
+            with LiveBytes() as live:
+                found = draws.group(x, range(count))
+            peaks.append(live.peak)
+    except (RuntimeError, DalError) as error:
+        if out_of_memory(error):
+            raise
+        return None  # such as a skip connection around the first dropout layer, which adds two batch sizes
+    is_same = found.shape == expected.shape and _close(found.log_softmax(dim=2), expected.log_softmax(dim=2))
+    return max(peaks[1] - peaks[0], found[0, 0].nbytes) if is_same else None
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

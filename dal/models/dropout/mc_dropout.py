@@ -69,18 +69,18 @@ class DropoutDraws:
         return self._widened
 
     @contextmanager
-    def widening(self) -> Iterator[None]:
-        """Run one pass for all draws, widened at the first dropout layer.
+    def widening(self, draws: range | None = None) -> Iterator[None]:
+        """Run one pass for all draws, or for those given, widened at the first dropout layer.
 
-        Inside, the first dropout layer that runs widens (B, ...) to (B * K, ...).
+        Inside, the first dropout layer that runs widens (B, ...) to (B * K, ...), where K is the number of draws.
         """
-        with self._hooked(None):
+        with self._hooked(draws or range(self.num_draws)):
             yield
 
     @contextmanager
     def wide_input(self) -> Iterator[None]:
         """Run one pass for all draws on rows already repeated K times."""
-        with self._hooked(None):
+        with self._hooked(range(self.num_draws)):
             self._widened = True
             yield
 
@@ -91,10 +91,10 @@ class DropoutDraws:
             yield
 
     @contextmanager
-    def _hooked(self, draw: int | None) -> Iterator[None]:
+    def _hooked(self, draws: int | range) -> Iterator[None]:
         self._calls = {}
         handles = [
-            layer.register_forward_hook(lambda m, args, out, name=name: self._drop(name, m, out, draw))
+            layer.register_forward_hook(lambda m, args, out, name=name: self._drop(name, m, out, draws))
             for name, layer in self.layers.items()
         ]
         try:
@@ -104,21 +104,29 @@ class DropoutDraws:
             for handle in handles:
                 handle.remove()
 
-    def _drop(self, name: str, layer: _DropoutNd, x: Tensor, draw: int | None) -> Tensor:
+    def _drop(self, name: str, layer: _DropoutNd, x: Tensor, draws: int | range) -> Tensor:
         call = self._calls[name] = self._calls.get(name, -1) + 1
-        if draw is not None and self.num_draws * _mask_shape(name, layer, x).numel() > MOST_KEPT:
-            return _apply(layer, x, self._factor(name, call, layer, x, draw))
-        masks = self._factors(name, call, layer, x)
-        if draw is not None:
-            return _apply(layer, x, masks[draw])
+        masks = self._masks_of(name, call, layer, x, draws)
+        if isinstance(draws, int):
+            return _apply(layer, x, masks)
         if not self._widened:
             self._widened = True
             return _apply(layer, x.unsqueeze(1), masks).flatten(0, 1)
-        if len(x) % self.num_draws:
+        if len(x) % len(draws):
             raise DalError(
                 f"model: expected images as the first dimension of dropout layer {name!r}, got shape {tuple(x.shape)}."
             )
-        return _apply(layer, x.reshape(-1, self.num_draws, *x.shape[1:]), masks).flatten(0, 1)
+        return _apply(layer, x.reshape(-1, len(draws), *x.shape[1:]), masks).flatten(0, 1)
+
+    def _masks_of(self, name: str, call: int, layer: _DropoutNd, x: Tensor, draws: int | range) -> Tensor:
+        """Return the mask of a draw, or the masks of several."""
+        is_all = not isinstance(draws, int) and len(draws) == self.num_draws
+        if not is_all and self.num_draws * _mask_shape(name, layer, x).numel() > MOST_KEPT:
+            if isinstance(draws, int):
+                return self._factor(name, call, layer, x, draws)
+            return torch.stack([self._factor(name, call, layer, x, draw) for draw in draws])
+        masks = self._factors(name, call, layer, x)
+        return masks[draws] if isinstance(draws, int) else masks[draws.start : draws.stop]
 
     def _factors(self, name: str, call: int, layer: _DropoutNd, x: Tensor) -> Tensor:
         """Return the masks, already divided by 1 - p where possible."""

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, Summary, check_summary
+from dal.acquisition.search.columns import is_current
 from dal.acquisition.search.draw_sums import DrawSums
+from dal.acquisition.search.numbers import check_finite
 from dal.errors import NonFiniteError
 from dal.models.adapted.scoring_model import ScoringModel
-from dal.scoring.tiles import DEFAULT_BYTES, PROBE_SIZE
+from dal.scoring.tiles import DEFAULT_BYTES
 
 _BLOCK_BYTES = 2**20
 """Bytes of the float64 rows of a block on a CPU, whose cache they fit into."""
@@ -20,8 +22,8 @@ _BLOCK_BYTES = 2**20
 _GPU_BLOCKS = 2**6
 """How many times as large a block is on a GPU."""
 
-_COPIES = 6
-"""Number of tensors of the size of the draws that exist at once, in float32."""
+_SHARE_OF_DRAWS = 4
+"""A group of draws takes at most this part of the memory."""
 
 Block = tuple[slice, slice]
 """Images, and rows of their grid."""
@@ -67,13 +69,17 @@ class SiteView:
 class SiteRows:
     """Summarizes all sites of images with an acquisition function.
 
-    The rows do not depend on the blocks. If the draws of the images do not fit into ``budget`` bytes, a function with
-    running sums reads one draw after the other.
+    The rows do not depend on the blocks. A function with running sums reads groups of draws one after the other, and a
+    function of logits reads them in columns. Both hold fewer numbers at once than rows, and are faster. An image of one
+    site is summarized as for classification.
     """
 
     def __init__(self, function: AcquisitionFunction, budget: int | None = None) -> None:
         self.function, self._budget = function, budget or DEFAULT_BYTES
         self._shape: torch.Size | None = None
+        kind = type(function)
+        self._has_sums = is_current(kind, "draw_sums") and function.draw_sums() is not None
+        self._has_columns = is_current(kind, "site_summary")
 
     def __call__(self, sites: SiteView) -> tuple[Summary, torch.Size]:
         """Return tensors of B x h x w rows, and the size (h, w) of the grid."""
@@ -82,15 +88,14 @@ class SiteRows:
         if not num_draws:
             features, logits = sites.maps()
             grid, width = logits.shape[2:], features.shape[1] + logits.shape[1]
-            return self._in_blocks(sites, len(x), grid, width), grid
+            columns = self._in_columns(logits) if self._has_columns and grid.numel() > 1 else None
+            return columns or self._in_blocks(sites, len(x), grid, width), grid
         if self._shape is None:
             # A pass over two images, because the shape decides how the others are read.
             self._shape = view.logits(x[:2]).shape[1:]
         classes, grid = self._shape[0], self._shape[1:]
-        if PROBE_SIZE * _COPIES * 4 * num_draws * self._shape.numel() > self._budget:
-            summary = self._in_sums(view, x, num_draws)
-            if summary is not None:
-                return summary, grid
+        if self._has_sums and grid.numel() > 1:
+            return self._in_sums(view, x, num_draws), grid
         return self._in_blocks(sites, len(x), grid, num_draws * classes), grid
 
     def _block_bytes(self, x: Tensor) -> int:
@@ -105,33 +110,63 @@ class SiteRows:
                 part = self.function.summarize(sites, rows)
                 check_summary(self.function, part, len(rows))
             parts.append(part)
-        return {name: torch.cat([part[name] for part in parts]) for name in self.function.keeps}
+        return self._joined(parts)
 
-    def _in_sums(self, view: ScoringModel, x: Tensor, num_draws: int) -> Summary | None:
-        if self.function.draw_sums() is None:
-            return None
-        sums: dict[int, DrawSums] = {}
-        for logits in view.each_draw(x, num_draws):
-            grid = logits.shape[2:]
-            for number, block in enumerate(blocks(len(x), grid, logits.shape[1], self._block_bytes(x))):
-                with _image_of_row(block, grid):
-                    _sums_at(self.function, sums, number).add(rows_of(logits, block).float())
-        parts = [each.summary() for each in sums.values()]
-        return {name: torch.cat([part[name] for part in parts]) for name in self.function.keeps}
+    def _in_columns(self, logits: Tensor) -> Summary | None:
+        parts: list[Summary] = []
+        grid = logits.shape[2:]
+        for block in blocks(len(logits), grid, logits.shape[1], self._block_bytes(logits)):
+            part = self.function.site_summary(columns_of(logits, block))
+            if part is None:
+                return None
+            check_summary(self.function, part, num_rows(block, grid))
+            parts.append(part)
+        return self._finite(parts, grid)
 
+    def _in_sums(self, view: ScoringModel, x: Tensor, num_draws: int) -> Summary:
+        parts: list[Summary] = []
+        grid, most = torch.Size(()), self._budget // _SHARE_OF_DRAWS
+        for images, groups in view.draw_groups(x, num_draws, most):
+            sums: list[DrawSums] = []
+            for logits in groups:
+                grid, count = logits.shape[3:], images.stop - images.start
+                for number, block in enumerate(blocks(count, grid, logits.shape[2], self._block_bytes(x))):
+                    if number == len(sums):
+                        sums.append(self._new_sums())
+                    # All draws of a block, because its sums are in the cache.
+                    for draw in logits.unbind(dim=1):
+                        sums[number].add(columns_of(draw, block))
+            parts += [each.summary() for each in sums]
+        return self._finite(parts, grid)
 
-def _sums_at(function: AcquisitionFunction, sums: dict[int, DrawSums], number: int) -> DrawSums:
-    if number not in sums:
-        made = function.draw_sums()
+    def _new_sums(self) -> DrawSums:
+        made = self.function.draw_sums()
         assert made is not None
-        sums[number] = made
-    return sums[number]
+        return made
+
+    def _joined(self, parts: list[Summary]) -> Summary:
+        return {name: torch.cat([part[name] for part in parts]) for name in self.function.keeps}
+
+    def _finite(self, parts: list[Summary], grid: torch.Size) -> Summary:
+        """Join the parts, and check all of them at once, because a GPU waits for a check."""
+        summary = self._joined(parts)
+        with _image_of_row((slice(0, 1), slice(0, grid[0])), grid):
+            for part in summary.values():
+                check_finite("logits", part)
+        return summary
 
 
 def rows_of(maps: Tensor, block: Block) -> Tensor:
     """Return the sites of a block of (B, C, h, w) maps as (R, C) rows, by image and row-major."""
     images, lines = block
     return maps[images, :, lines].permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+
+
+def columns_of(maps: Tensor, block: Block) -> Tensor:
+    """Return the sites of a block of (B, C, h, w) maps as (C, R) columns, by image and row-major."""
+    images, lines = block
+    part = maps[images, :, lines]
+    return part.transpose(0, 1).reshape(part.shape[1], -1).contiguous()
 
 
 def blocks(count: int, grid: torch.Size, width: int, most_bytes: int = _BLOCK_BYTES) -> Iterator[Block]:

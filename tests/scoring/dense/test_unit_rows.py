@@ -1,5 +1,7 @@
 """Scores and features of units, from sites in blocks."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 from helpers.fakes import LargestTensor
@@ -11,7 +13,7 @@ from dal.acquisition.mean_std import MeanSTD
 from dal.acquisition.registry import registry
 from dal.acquisition.variation_ratios import VariationRatios
 from dal.costs.units import clicks, measure_units
-from dal.errors import NonFiniteError
+from dal.errors import DalError, NonFiniteError
 from dal.models.adapt import adapt
 from dal.models.adapted.scoring_model import scoring_view
 from dal.models.dropout import mc_dropout
@@ -74,12 +76,13 @@ def test_blocks_tiles_batches_and_order_do_not_change_rows(function, stride, mon
             torch.testing.assert_close(part, expected[name][points], rtol=1e-5, atol=1e-6)
 
 
-def test_rows_of_sites_are_the_same_bits_in_any_block(monkeypatch):
+@pytest.mark.parametrize("function", [Entropy(), Margin(), BALD(4)])
+def test_rows_of_sites_are_the_same_bits_in_any_block(function, monkeypatch):
     data, model, seen = toy_mask_data(4, size=6), network(), []
     with scoring_view(model, is_dense=True) as view:
         for block in (2**24, 600, 8):
             monkeypatch.setattr(sites, "_BLOCK_BYTES", block)
-            seen.append(SiteRows(Entropy())(SiteView(view, data.plain([0, 1, 2, 3])))[0]["scores"])
+            seen.append(SiteRows(function)(SiteView(view, data.plain([0, 1, 2, 3])))[0]["scores"])
     assert torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[2])
 
 
@@ -94,18 +97,37 @@ def test_blocks_cover_all_sites_once():
 @pytest.mark.parametrize("function", [BALD(6), MeanSTD(6), VariationRatios(6), VariationRatios(6, votes=False)])
 def test_sums_over_draws_are_the_scores_of_all_draws(function):
     data, model = toy_mask_data(5, size=6, region_size=3), network()
-    at_once = rows(function, data, model=model)["scores"]
-    # A budget that the draws of a few images exceed.
-    summed = rows(function, data, model=model, config=ScoringConfig(memory_budget="64KiB"))["scores"]
-    torch.testing.assert_close(summed, at_once, rtol=0, atol=1e-7)
-    assert (summed.std() > 0 and not torch.equal(summed, at_once)) or isinstance(function, VariationRatios)
+    at_once = rows(read_by_rows(function), data, model=model)["scores"]
+    # Budgets for groups of one draw, of some, and of all.
+    for budget in ("2KiB", "64KiB", "1GiB"):
+        summed = rows(function, data, model=model, config=ScoringConfig(memory_budget=budget))["scores"]
+        torch.testing.assert_close(summed, at_once, rtol=0, atol=1e-7)
+    assert summed.std() > 0
+
+
+def read_by_rows(function):
+    """The function as one of a user, who overrides score()."""
+    kind = type(function)
+    names = [field.name for field in fields(function)]
+    own = type(kind.__name__, (kind,), {"score": lambda self, model, x: kind.score(self, model, x)})
+    return own(**{field: getattr(function, field) for field in names})
+
+
+@pytest.mark.parametrize("function", [Entropy(), Margin(), BALD(3)])
+def test_a_score_that_a_user_overrides_is_the_one_that_is_used(function):
+    kind, data = type(function), toy_mask_data(2, size=4)
+    own = type("Own", (kind,), {"score": lambda self, model, x: kind.score(self, model, x) + 5})
+    found, usual = (rows(one, data)["scores"] for one in (own(), function))
+    assert (found >= 5).all() and (usual < 5).all()
 
 
 def test_predicted_classes_of_summed_draws_are_those_of_all_draws():
     data, model, function = toy_mask_data(5, size=6), network(), Stratified(score="bald", num_draws=6)
     x = data.plain(range(5))
     with scoring_view(model, seed=4, is_dense=True) as view:
-        at_once, _ = SiteRows(function)(SiteView(view, x))
+        at_once = SiteRows(function)
+        at_once._has_sums = False
+        at_once, _ = at_once(SiteView(view, x))
         summed, _ = SiteRows(function, budget=2**12)(SiteView(view, x))
     assert torch.equal(summed["predicted"], at_once["predicted"]) and len(at_once["predicted"].unique()) > 1
     torch.testing.assert_close(summed["scores"], at_once["scores"], rtol=0, atol=1e-7, check_dtype=False)
@@ -203,3 +225,26 @@ def test_the_pixels_that_are_followed_stay_the_same():
         everything = passes.model.module.eval()(data.plain([0, 4, 2]))
     of_region = everything[0, :, 4:, 4:].flatten(1).T
     assert all(any(torch.allclose(row, other, atol=1e-6) for other in of_region) for row in first[:16])
+
+
+def test_draws_of_a_group_share_the_layers_before_dropout():
+    data, calls = toy_mask_data(8, size=6), []
+    model = network()
+    model.module.body.register_forward_hook(lambda layer, args, out: calls.append(len(args[0])))
+    with scoring_view(model, is_dense=True) as view:
+        x, function = data.plain(range(8)), SiteRows(BALD(20))
+        found, _ = function(SiteView(view, x))
+        calls.clear()
+        again, _ = function(SiteView(view, x))
+    assert sum(calls) == 8 and torch.equal(found["scores"], again["scores"])
+
+
+def test_a_network_that_mixes_images_is_refused_for_sums():
+    class Mixing(TinyNet):
+        def forward(self, x):
+            return super().forward(x - x.mean(dim=0, keepdim=True))
+
+    torch.manual_seed(0)
+    model = adapt(Mixing(), "head", task="segmentation")
+    with pytest.raises(DalError, match=r"Make forward.. process the images of a batch independently"):
+        rows(BALD(3), toy_mask_data(4, size=6), model=model)
