@@ -172,16 +172,22 @@ def checked_masks(
 class ClassUnits:
     """Which units of images have a pixel of a class.
 
-    The others have only ignored pixels, which train nothing. Each mask is read once, when it is needed first.
+    The others have only ignored pixels, which train nothing. Each mask is read once, when it is needed first, and again
+    after its source has another ``version``, as when people have answered.
     """
 
     def __init__(self, source: MaskSource, units: Units, num_classes: int, ids: Sequence[str]) -> None:
         self._source, self._units, self._num_classes, self._ids = source, units, num_classes, ids
         self._is_read = torch.zeros(len(source), dtype=torch.bool)
         self._found = torch.zeros(len(source), len(units), dtype=torch.bool)
+        self._version = getattr(source, "version", 0)
 
     def __call__(self, points: Tensor) -> Tensor:
         """Return (P,) bool for points, which are units numbered by image and then by unit."""
+        if (version := getattr(self._source, "version", 0)) != self._version:
+            self._version = version
+            self._is_read.fill_(False)
+            self._found.fill_(False)
         images = torch.unique(points // len(self._units))
         of_pixels = self._units.of_pixels(self._units.height, self._units.width)
         for block in images[~self._is_read[images]].split(_BLOCK):

@@ -5,7 +5,6 @@ The pass loads batches, cuts them into tiles, reduces each tile on the device an
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -119,7 +118,8 @@ class ModelPass:
             places = torch.arange(PROBE_SIZE).clamp(max=len(indices) - 1)
             few = view.prepare(data.plain(indices[places].tolist()).to(target), data.label_like)
             with _layout(view, few, self.config) as layout, forward_precision(self.config.precision, target):
-                tiled = _TiledPass(self, view, data, indices, reduce, layout, phase, new_store)
+                numbers = few[0].numel()
+                tiled = _TiledPass(self, view, data, indices, reduce, layout, phase, new_store, numbers)
                 try:
                     size = self.config.tile_size or self._tile_size(view, reduce, layout(few))
                     flops = Flops() if charge is None else _flops_of(view, reduce, layout(few), charge.what, seed)
@@ -207,6 +207,7 @@ class _TiledPass:
     layout: Callable[[Tensor], Tensor]
     phase: str
     new_store: NewStore
+    numbers_per_image: int
 
     def run_within_memory(self, size: int) -> Kept:
         """Run with tiles of ``size`` images, halved while memory runs out."""
@@ -235,7 +236,7 @@ class _TiledPass:
         num_rows = None if follows is None else follows.num_rows
         store = self.new_store(len(self.indices) if num_rows is None else num_rows, device)
         rows, done, label_like = RowBuffer(store), 0, self.data.label_like
-        at_once = min(config.batch_size, max(1, _LOADED_BYTES // (4 * math.prod(self.data.image_shape))))
+        at_once = min(config.batch_size, max(1, _LOADED_BYTES // (4 * self.numbers_per_image)))
         whole_tiles = max(1, at_once // size) * size
         loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers)
         # Made in this thread, because it draws from the global generator and may start processes.

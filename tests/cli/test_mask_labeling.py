@@ -74,7 +74,7 @@ def test_masks_from_files_and_the_page_give_the_run_of_known_masks(street, tmp_p
     for key in ("test_miou", "test_loss", "cost_clicks", "cost_pixels"):
         assert [row[key] for row in rounds[0]] == [row[key] for row in rounds[1]]
     status, output, errors = call(capsys, "replay", "drawn")
-    assert status == 0 and "7 labels, the same weights" in output, errors
+    assert status == 0 and "7 labels, the same weights" in output, output + errors
     status, output, errors = call(capsys, "report", "drawn")
     assert status == 0 and "ana" in output and "Classes" not in output, errors
 

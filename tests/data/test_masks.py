@@ -123,3 +123,20 @@ def test_units_of_only_ignored_pixels_are_found_as_by_loops():
     assert found(torch.tensor([29, 7, 8])).tolist() == [expected[29], expected[7], expected[8]]
     assert found(torch.arange(30)).tolist() == expected and not all(expected)
     assert sorted(read) == list(range(5))
+
+
+def test_units_with_a_class_are_found_anew_when_people_have_answered():
+    class Answered(TensorMasks):
+        version = 0
+
+    masks = torch.full((2, 2, 2), 255, dtype=torch.uint8)
+    source = Answered(masks)
+    found = ClassUnits(source, Units(2, 2, 1), 2, ["a", "b"])
+    points = torch.arange(8)
+    assert not found(points).any()
+    source.masks[1, 0, 1] = 1
+    source.version = 1
+    assert found(points).nonzero().flatten().tolist() == [5]
+    source.masks[1, 0, 1] = 255
+    source.version = 2
+    assert not found(points).any()

@@ -116,7 +116,7 @@ def test_a_function_that_loads_weights_is_fine(data):
 
 def test_a_file_that_does_not_fit_is_refused(data, tmp_path):
     np.save(tmp_path / "short.npy", np.zeros((9, 2), np.float32))
-    with pytest.raises(DalError, match=r"scoring\.features_file: expected one row for each of the 60 images"):
+    with pytest.raises(DalError, match=r"scoring\.features_file: expected one row for each of the 60 points"):
         learner_of(data, features_file=str(tmp_path / "short.npy")).ask(3)
 
 

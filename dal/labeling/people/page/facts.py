@@ -24,7 +24,6 @@ class Facts:
     """
 
     accuracy: float | None = None
-    miou: float | None = None
     num_test: int = 0
     rho: float | None = None
     answers_seq: int | None = None
@@ -32,6 +31,7 @@ class Facts:
     phase: str | None = None
     error: str | None = None
     stopped: str | None = None
+    miou: float | None = None
 
 
 class RunFacts:
