@@ -56,7 +56,7 @@ class TrainingCounter(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         # Freezing or unfreezing parameters changes the cost of a batch.
-        self._start("train", _shapes(batch), tuple(p.requires_grad for p in self._parameters))
+        self._start("train", _shapes(batch), tuple([p.requires_grad for p in self._parameters]))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -99,7 +99,9 @@ class TrainingCounter(pl.Callback):
 
 
 def _shapes(batch: Any) -> tuple[torch.Size, ...]:
-    return tuple(value.shape for value in tree_leaves(batch) if isinstance(value, Tensor))
+    # A walk through the tree takes longer than a look at the usual pair of images and labels.
+    leaves = batch if type(batch) is tuple and all(type(value) is Tensor for value in batch) else tree_leaves(batch)
+    return tuple([value.shape for value in leaves if isinstance(value, Tensor)])
 
 
 def _num_images(batch: Any) -> int:
