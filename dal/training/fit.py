@@ -136,8 +136,7 @@ def fit(
     if structure.is_compiled():
         # Scoring needs layers that torch.compile hides. The next round compiles again.
         structure.restore()
-    reason = "no_update" if count.is_idle else stopping.reason
-    assert reason is not None
+    reason = "no_update" if count.is_idle else stopping.reason or ""
     return FitResult(stopping.updates, stopping.best_update, reason, monitor, stopping.history, metric=stopping.metric)
 
 

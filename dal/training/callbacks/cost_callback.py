@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import pytorch_lightning as pl
 import torch
@@ -14,6 +15,10 @@ from torch.utils._pytree import tree_leaves
 
 from dal.costs.flops import Flops, OpenCounter
 from dal.costs.ledger import Ledger
+from dal.models.own import is_own
+
+
+_known: WeakKeyDictionary[pl.LightningModule, dict[Hashable, Flops]] = WeakKeyDictionary()
 
 
 class TrainingCounter(pl.Callback):
@@ -51,6 +56,8 @@ class TrainingCounter(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Cached per epoch, because listing the parameters at every batch is slow.
         self._parameters = list(pl_module.parameters())
+        if is_own(pl_module):  # whose batches of one kind do the same work in all rounds
+            self._known = _known.setdefault(pl_module, {})
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

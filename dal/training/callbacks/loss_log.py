@@ -9,25 +9,26 @@ from typing import Any
 import pytorch_lightning as pl
 
 from dal.models.base_module import BaseModule
-from dal.models.classifier import Classifier
-from dal.models.ensemble import DeepEnsemble
-from dal.models.segmenter import Segmenter
-
-_OWN = (Classifier, DeepEnsemble, Segmenter)
+from dal.models.own import is_own
 
 
 class LossLog(pl.Callback):
     """Logs ``train_loss`` at the updates that loggers write.
 
-    Lightning's ``log()`` costs more than the update of a small head, and loggers drop the values between. The callback
-    must follow those that stop training, because loggers also write the last update.
+    Lightning's ``log()`` costs more than the update of a small head, and loggers drop the values between. The entries
+    equal those of ``log()``. The callback must follow those that stop training, because loggers also write the last
+    update.
     """
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer._logger_connector.should_update_logs:
-            pl_module.log("train_loss", outputs["loss"])
+        every, step = trainer.log_every_n_steps, trainer.global_step
+        if every and (step % every == 0 or trainer.should_stop) and trainer.loggers:
+            values = {"epoch": trainer.current_epoch, "train_loss": outputs["loss"].item()}
+            for logger in trainer.loggers:
+                logger.log_metrics(metrics=values, step=step - 1)
+                logger.save()
 
 
 def logs_by_callback(module: Any, accumulate: int) -> bool:
@@ -35,7 +36,7 @@ def logs_by_callback(module: Any, accumulate: int) -> bool:
 
     A subclass may read the loss of each update. Lightning divides the loss of accumulated gradients.
     """
-    return type(module) in _OWN and accumulate == 1
+    return is_own(module) and accumulate == 1
 
 
 @contextmanager
