@@ -21,20 +21,20 @@ from harness import console, limited_to
 PARTS = {
     "update": (
         training_step_cases.updates,
-        "One optimizer update on labeled images in memory, in batches of 64, with Adam: two rounds of different length, "
-        "and the difference of their times divided by the number of updates between them. The floor is a loop in plain "
+        "One optimizer update on 300 labeled images in memory, in batches of 64, with Adam: two rounds of different "
+        "length, and the difference of their times over that of their updates. The floor is a loop in plain "
         "PyTorch over the same images, augmentation and network. Lightning is its Trainer with a minimal module, a "
-        "DataLoader of whole batches and no logger. dal is `fit()` with the logs of `dal run`.",
+        "DataLoader of whole batches, epochs of one pass and no logger. dal is `fit()` with the logs of `dal run`.",
     ),
     "round": (
         training_step_cases.rounds,
-        "A round of one update on digits: ask for 20 of 1,297 points by margin, tell, train and test on 500 images. The "
-        "floor does the same by hand in plain PyTorch: new weights, one update, the test, and the scores of the pool.",
+        "A round of one update on digits: ask for 20 of 1,297 points by margin, tell, train and test on 500 images. "
+        "The floor does it by hand in plain PyTorch: new weights, one update, the test, the scores of the pool.",
     ),
     "start": (
         training_step_cases.starts,
-        "Parts of `dal run experiment=digits` around its rounds, each in a new process. The floor is an import of "
-        "PyTorch, Lightning and Hydra.",
+        "Parts of `dal run experiment=digits` around its rounds, each in a new process. The floor imports PyTorch, "
+        "Lightning and Hydra.",
     ),
 }
 ABOUT = (

@@ -6,28 +6,27 @@ This module has no command: see training_step.py.
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytorch_lightning as pl
 import torch
 from harness import Row
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from dal.acquisition import Margin
-from dal.config.overrides import compose
-from dal.config.schema import build
 from dal.data import load
 from dal.data.images import ImageData, TensorSource
 from dal.data.sets.digits import Digits
@@ -114,6 +113,13 @@ def updates(repeats: int, quick: bool) -> list[Row]:
 
 def by_hand(work: Work, num_updates: int) -> None:
     """Train in plain PyTorch."""
+    # Lightning's import sets a variable with which PyTorch searches for a GPU in each step.
+    with mock.patch.dict(os.environ):
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+        _loop(work, num_updates)
+
+
+def _loop(work: Work, num_updates: int) -> None:
     model, images, labels = work.new_model(), work.pixels, work.data.labels
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=LR)
     model.train()
@@ -166,10 +172,9 @@ class _Batches(Dataset[Any]):
 
 def lightning_alone(work: Work, num_updates: int) -> None:
     """Train with Lightning's Trainer, without logs and callbacks."""
-    order = torch.cat([torch.randperm(len(work.data)) for _ in range(-(-num_updates * BATCH // len(work.data)))])
-    batches = [batch.tolist() for batch in order.split(BATCH)][:num_updates]
-    loader = DataLoader(_Batches(work), batch_sampler=batches, collate_fn=lambda batch: batch)
-    with quiet():
+    sampler = BatchSampler(RandomSampler(range(len(work.data))), BATCH, drop_last=False)
+    loader = DataLoader(_Batches(work), batch_sampler=sampler, collate_fn=lambda batch: batch)
+    with quiet(), mock.patch.dict(os.environ, PYTORCH_NVML_BASED_CUDA_CHECK="1"):
         trainer = pl.Trainer(
             max_steps=num_updates,
             logger=False,

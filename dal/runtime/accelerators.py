@@ -13,8 +13,10 @@ _NVML = "PYTORCH_NVML_BASED_CUDA_CHECK"
 @cache
 def has_accelerator() -> bool:
     """Return whether this machine has a GPU or another accelerator that PyTorch can use."""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return torch.accelerator.is_available()
     # This count does not start CUDA, which would break forked workers.
-    return torch.cuda.device_count() > 0 if torch.backends.cuda.is_built() else torch.accelerator.is_available()
+    return torch.cuda.device_count() > 0
 
 
 def stop_search() -> None:

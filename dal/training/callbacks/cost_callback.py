@@ -17,7 +17,6 @@ from dal.costs.flops import Flops, OpenCounter
 from dal.costs.ledger import Ledger
 from dal.models.own import is_own
 
-
 _known: WeakKeyDictionary[pl.LightningModule, dict[Hashable, Flops]] = WeakKeyDictionary()
 
 

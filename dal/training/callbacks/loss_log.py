@@ -8,7 +8,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from dal.models.base_module import BaseModule
 from dal.models.own import is_own
 
 
@@ -23,7 +22,7 @@ class LossLog(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        every, step = trainer.log_every_n_steps, trainer.global_step
+        every, step = trainer.log_every_n_steps, trainer.global_step  # type: ignore[attr-defined]
         if every and (step % every == 0 or trainer.should_stop) and trainer.loggers:
             values = {"epoch": trainer.current_epoch, "train_loss": outputs["loss"].item()}
             for logger in trainer.loggers:
@@ -40,8 +39,8 @@ def logs_by_callback(module: Any, accumulate: int) -> bool:
 
 
 @contextmanager
-def logged_by_callback(module: BaseModule) -> Iterator[None]:
-    """Leave the training loss to LossLog inside the context."""
+def logged_by_callback(module: Any) -> Iterator[None]:
+    """Leave the training loss of a module of dal to LossLog inside the context."""
     module.logs_train_loss = False
     try:
         yield
