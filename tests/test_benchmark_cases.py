@@ -114,3 +114,14 @@ def test_selections_from_disk_are_those_from_memory(monkeypatch, tmp_path):
 def test_the_process_that_measures_memory_imports_existing_modules():
     for module in imported("harness").IMPORTED_BEFORE_FORK:
         importlib.import_module(module)
+
+
+def test_an_update_and_a_round_against_their_floors(monkeypatch, tmp_path):
+    script = imported("training_step")
+    assert (
+        run(monkeypatch, script, "update", "round", "--quick", "--repeats", 1, "--results", tmp_path / "results") == 0
+    )
+    (folder,) = tmp_path.glob("results/*")
+    rows = pd.concat([pd.read_csv(folder / f"{part}.csv") for part in ("update", "round")])
+    assert rows["contender"].str.startswith("dal").sum() == 3 and rows["ratio"].notna().all()
+    assert "## update" in (folder / "README.md").read_text()
