@@ -217,7 +217,7 @@ class ActiveLearner(Labels):
             (labeled, labels),
             None if self.validation is None else self.data.trainable(self.validation),
             num_new=int((self.pool.rounds(labeled) == self.round).sum()),
-            fresh=self._fresh_state(),
+            fresh=self._fresh_state,
             is_first=self._fitted_round is None,
             round=self.round,
         )

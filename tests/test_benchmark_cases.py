@@ -158,3 +158,14 @@ def test_all_cases_of_dense_speed(monkeypatch, tmp_path):
     assert run(monkeypatch, dense, *options, "--results", tmp_path / "results") == 0
     rows = results(tmp_path, dense.PARTS)
     assert rows["median_s"].notna().all() and rows["case"].nunique() == 4 + 3 + 1 + 1
+
+
+def test_an_update_and_a_round_against_their_floors(monkeypatch, tmp_path):
+    script = imported("training_step")
+    assert (
+        run(monkeypatch, script, "update", "round", "--quick", "--repeats", 1, "--results", tmp_path / "results") == 0
+    )
+    (folder,) = tmp_path.glob("results/*")
+    rows = pd.concat([pd.read_csv(folder / f"{part}.csv") for part in ("update", "round")])
+    assert rows["contender"].str.startswith("dal").sum() == 3 and rows["ratio"].notna().all()
+    assert "## update" in (folder / "README.md").read_text()

@@ -52,16 +52,23 @@ class TrainingStream(Sampler[list[Key]]):
         first = self._epoch * self.num_batches * self.batch_size
         self._epoch += 1
         for start in range(first, first + self.num_batches * self.batch_size, self.batch_size):
-            batch = [(p, self._at(p)) for p in range(start, start + self.batch_size)]
-            yield batch[self.rank :: self.num_ranks]
+            yield self._batch(start)[self.rank :: self.num_ranks]
 
-    def _at(self, position: int) -> int:
-        number, place = divmod(position, len(self.indices))
+    def _batch(self, start: int) -> list[Key]:
+        keys: list[Key] = []
+        while len(keys) < self.batch_size:
+            number, place = divmod(start + len(keys), len(self.indices))
+            part = self._shuffled(number)[place : place + self.batch_size - len(keys)]
+            keys += zip(range(start + len(keys), start + self.batch_size), part)  # noqa: B905  the part may be shorter
+        return keys
+
+    def _shuffled(self, number: int) -> list[int]:
+        """Return the points in the order of a pass."""
         if self._pass != number:
             g = generator(self.seed, self.round, "shuffle", number)
-            self._order = torch.randperm(len(self.indices), generator=g).tolist()
-            self._pass = number
-        return self.indices[self._order[place]]
+            order = torch.randperm(len(self.indices), generator=g)
+            self._pass, self._order = number, [self.indices[place] for place in order.tolist()]
+        return self._order
 
 
 class TrainingView(Dataset[Any]):
@@ -73,12 +80,15 @@ class TrainingView(Dataset[Any]):
 
     def __init__(self, data: ImageData, indices: Tensor, labels: Tensor, seed: int, round: int) -> None:
         self.targets, self.seed, self.round = targets_of(data, indices, labels), seed, round
+        self._is_augmented = data.augmentation is not None or data.augmented_source is not None
 
     def __len__(self) -> int:
         return len(self.targets.images)
 
     def __getitems__(self, keys: list[Key]) -> tuple[Tensor, Tensor]:
         indices = [index for _, index in keys]
+        if not self._is_augmented:
+            return self.targets.plain(indices)
         g = generator(self.seed, self.round, "augment", keys[0][0])
         return self.targets.augmented(indices, g)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from dal.errors import unknown_choice
 from dal.runtime.ranges import Range, share
@@ -40,6 +41,22 @@ class BaseModule(pl.LightningModule):
             RANGES[name].check(name, value)
         self.optimizer, self.schedule = optimizer, schedule
         self.lr, self.weight_decay, self.momentum = lr, weight_decay, momentum
+
+    logs_train_loss = True
+    """Whether training_step() logs the loss. A round of dal logs it elsewhere, at the updates that loggers write."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning sets this name before and after every hook. The search for a layer of this name takes longer.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def log_train_loss(self, loss: Tensor) -> Tensor:
+        """Log the loss of a training step, and return it."""
+        if self.logs_train_loss:
+            self.log("train_loss", loss)
+        return loss
 
     def configure_optimizers(self) -> Any:
         optimizer: torch.optim.Optimizer

@@ -96,9 +96,7 @@ class Classifier(BaseModule):
         x, y = batch
         if x.ndim == 4 and x.device.type == "cpu":
             x = channels_last(x)  # CPU pooling kernels are several times as fast on this layout
-        loss = self.loss(x, y)
-        self.log("train_loss", loss)
-        return loss
+        return self.log_train_loss(self.loss(x, y))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate("val", self.val_accuracy, batch)

@@ -89,9 +89,7 @@ class Segmenter(BaseModule):
         x, y = batch
         if x.device.type == "cpu":
             x = channels_last(x)  # CPU kernels are faster on this layout
-        loss = self.loss(x, y)
-        self.log("train_loss", loss)
-        return loss
+        return self.log_train_loss(self.loss(x, y))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate("val", self.val_miou, batch)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from dal.runtime.accelerators import has_accelerator
 from dal.runtime.derived_seed import derive_seed
 
 __all__ = ["derive_seed", "generator", "isolated_cpu_rng", "isolated_rng", "seed_cpu_generators", "seed_generators"]
@@ -33,7 +34,7 @@ def isolated_rng(seed: int, *key: int | str) -> Iterator[None]:
     """
     value = derive_seed(seed, *key)
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count() if has_accelerator() else 0)):
         seed_generators(value)
         try:
             yield
@@ -59,7 +60,11 @@ def isolated_cpu_rng() -> Iterator[None]:
 
 def seed_generators(value: int) -> None:
     """Seed the global generators. Use it inside isolated_rng(), which restores them."""
-    torch.manual_seed(value)
+    if has_accelerator():
+        torch.manual_seed(value)
+    else:
+        # Otherwise, PyTorch stores the call for a later start of CUDA, with a trace of the stack.
+        torch.default_generator.manual_seed(value)
     random.seed(value)
     np.random.seed(value % 2**32)  # noqa: NPY002
 

@@ -24,7 +24,7 @@ from dal.errors import DalError, NonFiniteError, bad_value
 from dal.models.adapt import AdaptedModel
 from dal.models.adapted.scoring_model import ScoringModel, scoring_view
 from dal.models.compiled import CompiledPasses
-from dal.models.memory_format import channels_last, channels_last_weights, takes_channels_last
+from dal.models.memory_format import channels_last, channels_last_weights
 from dal.runtime.memory import out_of_memory, release_cached
 from dal.runtime.precision import forward_precision
 from dal.runtime.progress import OnProgress, silent
@@ -33,9 +33,10 @@ from dal.scoring.config import ScoringConfig
 from dal.scoring.dense.pooling import Pooling
 from dal.scoring.observer import Following, Observer
 from dal.scoring.prefetch import prefetched, to_device
+from dal.scoring.remembered import size_of_tiles, suits_channels_last
 from dal.scoring.row_buffer import RowBuffer
 from dal.scoring.row_store import Kept, RowStore
-from dal.scoring.tiles import PROBE_SIZE, cut, tile_size
+from dal.scoring.tiles import PROBE_SIZE, cut
 
 _LOADED_BYTES = 2**24
 """Bytes of the float32 images that are loaded at once, unless a tile or scoring.batch_size is larger."""
@@ -121,8 +122,10 @@ class ModelPass:
                 numbers = few[0].numel()
                 tiled = _TiledPass(self, view, data, indices, reduce, layout, phase, new_store, numbers)
                 try:
-                    size = self.config.tile_size or self._tile_size(view, reduce, layout(few))
-                    flops = Flops() if charge is None else _flops_of(view, reduce, layout(few), charge.what, seed)
+                    what = None if charge is None else charge.what
+                    budget = self.config.tile_bytes
+                    size = self.config.tile_size or size_of_tiles(view, reduce, layout(few), what, budget)
+                    flops = Flops() if charge is None else _flops_of(view, reduce, layout(few), what, seed)
                     if self.config.tile_size and charge is None and tiled.prefetches(target):
                         # A model that draws from the global generators must be known before a thread reads images.
                         reduce(view, layout(few))
@@ -161,9 +164,6 @@ class ModelPass:
         charge = Charge("features") if charged else None
         reduce: Reduce = lambda view, x: {"features": view.features(x)}  # noqa: E731
         return self.run(data, indices, reduce, phase, charge=charge, new_store=new_store)["features"]
-
-    def _tile_size(self, view: ScoringModel, reduce: Reduce, few: Tensor) -> int:
-        return tile_size(lambda x: reduce(view, x), few, self.config.tile_bytes)
 
     def _charge(self, phase: str, flops: Flops, count: int) -> None:
         counts = {"samples_forward": count, "flops_forward": flops.forward * count // PROBE_SIZE}
@@ -291,7 +291,7 @@ def _layout(view: ScoringModel, few: Tensor, config: ScoringConfig) -> Iterator[
     wanted = config.channels_last
     if wanted is None:
         wanted = few.device.type == "cpu" or (few.device.type == "cuda" and config.precision != "32")
-    if wanted and few.ndim == 4 and takes_channels_last(view.module, view.logits, few):
+    if wanted and few.ndim == 4 and suits_channels_last(view, few):
         with channels_last_weights(view.module):
             yield channels_last
     elif config.channels_last and few.ndim == 4:

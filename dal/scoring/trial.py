@@ -20,7 +20,7 @@ from dal.models.classifier import Classifier
 from dal.models.dropout.draws import SameDrawsError, unseen_randomness
 from dal.models.dropout.mc_dropout import check_dropout
 from dal.models.ensemble import DeepEnsemble
-from dal.models.segmenter import Segmenter
+from dal.models.own import is_own
 from dal.scoring.dense.sites import SiteRows, SiteView
 from dal.tasks import IGNORED
 
@@ -36,25 +36,25 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
     function that needs draws, the draws are tried. Randomness of training that they leave out is a warning.
     """
     check_outputs(model, data.num_classes, data.task)
-    is_own = type(model.module) in (Classifier, DeepEnsemble, Segmenter)
+    ours = is_own(model.module)
     draws = getattr(acquisition, "num_draws", None) if acquisition.needs_dropout else None
     check_members(model.module, draws)
     needs_draws = acquisition.needs_dropout and not isinstance(model.module, DeepEnsemble)
-    if needs_draws and isinstance(model.module, Classifier) and is_own and model.module.freeze_backbone:
+    if needs_draws and isinstance(model.module, Classifier) and ours and model.module.freeze_backbone:
         # Its one dropout stands before the head, and its backbone is costly.
         check_dropout(model.module)
         return
-    if is_own and not needs_draws:
+    if ours and not needs_draws:
         return
     places = torch.arange(TRIED_IMAGES).clamp(max=len(data) - 1)
     few = data.plain(places.tolist()).to(next(iter(model.module.parameters())).device)
-    if not is_own:
+    if not ours:
         with _takes(few):
             check_step(model, few, data.label_like, has_ignored=_has_ignored(data))
     with scoring_view(model, is_dense=data.task.is_dense) as view:
         with _takes(few):
             x = view.prepare(few, data.label_like)
-            logits = None if is_own else view.logits(x)
+            logits = None if ours else view.logits(x)
         if logits is not None:
             check_num_outputs(logits, data.num_classes, model.head or "predict")
             _check_order(view, x, logits)

@@ -14,6 +14,7 @@ from dal.data.images import ImageData
 from dal.errors import DalError, bad_value
 from dal.models.classifier import Classifier
 from dal.models.state import load_state
+from dal.runtime.accelerators import stop_search
 from dal.runtime.distributed import from_rank_zero
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, package_of
 from dal.runtime.progress import silent
@@ -97,6 +98,7 @@ def fit(
     to an update.
     """
     config, passes, module = setup.config, setup.passes, setup.passes.model.module
+    stop_search()
     own_options(setup.trainer_options)
     reset_module(module)
     if not len(labeled[0]):
@@ -134,8 +136,7 @@ def fit(
     if structure.is_compiled():
         # Scoring needs layers that torch.compile hides. The next round compiles again.
         structure.restore()
-    reason = "no_update" if count.is_idle else stopping.reason
-    assert reason is not None
+    reason = "no_update" if count.is_idle else stopping.reason or ""
     return FitResult(stopping.updates, stopping.best_update, reason, monitor, stopping.history, metric=stopping.metric)
 
 

@@ -43,14 +43,14 @@ def fit_round(
     validation: Points | None,
     *,
     num_new: int,
-    fresh: Mapping[str, Tensor],
+    fresh: Callable[[], Mapping[str, Tensor]],
     is_first: bool,
     round: int = 0,
 ) -> FitResult:
     """Train a round with fit(), from the weights set by ``warm_start``.
 
     The start also determines the number of updates, by effort(). ``num_new`` of the labeled points are new, and
-    ``fresh`` are new weights.
+    ``fresh`` returns new weights, if the round uses any.
     """
     config, module = setup.config, setup.passes.model.module
     start = "scratch" if is_first else config.warm_start
@@ -70,11 +70,11 @@ def fit_round(
     after_setup = None
     structure = first_structure(module)
     if previous.keys() == structure.names:
-        load(fresh)
+        load({} if start == "continue" else fresh())
     else:
         # The last round's setup() created layers. This round's setup() creates them again, with new weights.
         structure.restore()
-        load_state(module, fresh)
+        load_state(module, fresh())
         if start != "scratch":
             after_setup = partial(_continue, module, previous, load)
     most = effort(config, len(labeled[0]), num_new, warm=start != "scratch")

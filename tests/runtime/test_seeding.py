@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dal.runtime import seeding
 from dal.runtime.seeding import derive_seed, generator, isolated_rng
 
 
@@ -49,3 +50,13 @@ def test_isolated_rng_seeds_inside_and_restores(shared, fails):
         before = shared.rng_states()
     assert inside[:2] == inside[2:]
     assert len({*inside, other}) == 3
+
+
+def test_seeding_without_a_gpu_equals_manual_seed_and_stores_no_call_for_cuda(monkeypatch):
+    monkeypatch.setattr(seeding, "has_accelerator", lambda: False)
+    torch.manual_seed(7)
+    expected, stored = torch.rand(3), len(torch.cuda._queued_calls)
+    with isolated_rng(0):
+        seeding.seed_generators(7)
+        assert torch.equal(torch.rand(3), expected)
+    assert len(torch.cuda._queued_calls) == stored

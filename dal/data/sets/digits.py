@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from dal.data.augment import RandomCrop
@@ -34,6 +33,8 @@ class Digits(DataConfig):
     """
 
     def read(self) -> ImageSplits:
+        from sklearn.datasets import load_digits  # loads slowly, and every start reads this file
+
         raw = load_digits()
         images = torch.from_numpy(np.rint(raw.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
         data = ImageData(

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy import ndimage
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from dal.runtime.seeding import generator
@@ -136,6 +135,8 @@ def cut_out(image: Array) -> tuple[Array, Array]:
 def photograph_parts(split: str) -> list[Array]:
     """Return scikit-learn's two photographs: the left part for training, and the right part for testing."""
     parts = []
+    from sklearn.datasets import load_sample_images  # loads slowly, and every start reads this file
+
     for photograph in load_sample_images().images:
         border = round(photograph.shape[1] * _TRAINING_SHARE)
         parts.append(photograph[:, :border] if split == "train" else photograph[:, border:])

@@ -69,6 +69,11 @@ class ScoringModel:
         return self._draws is not None and self._draws[1].is_wide
 
     @property
+    def has_draws(self) -> bool:
+        """Whether the passes so far have used dropout draws."""
+        return self._draws is not None
+
+    @property
     def runs_rows_alone(self) -> bool:
         """Whether a plain pass runs each image alone, because the module is random in eval mode."""
         return _random.get(self.module, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import pytorch_lightning as pl
 import torch
@@ -14,6 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 from dal.costs.flops import Flops, OpenCounter
 from dal.costs.ledger import Ledger
+from dal.models.own import is_own
+
+_known: WeakKeyDictionary[pl.LightningModule, dict[Hashable, Flops]] = WeakKeyDictionary()
 
 
 class TrainingCounter(pl.Callback):
@@ -51,12 +55,14 @@ class TrainingCounter(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Cached per epoch, because listing the parameters at every batch is slow.
         self._parameters = list(pl_module.parameters())
+        if is_own(pl_module):  # whose batches of one kind do the same work in all rounds
+            self._known = _known.setdefault(pl_module, {})
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         # Freezing or unfreezing parameters changes the cost of a batch.
-        self._start("train", _shapes(batch), tuple(p.requires_grad for p in self._parameters))
+        self._start("train", _shapes(batch), tuple([p.requires_grad for p in self._parameters]))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -99,7 +105,9 @@ class TrainingCounter(pl.Callback):
 
 
 def _shapes(batch: Any) -> tuple[torch.Size, ...]:
-    return tuple(value.shape for value in tree_leaves(batch) if isinstance(value, Tensor))
+    # A walk through the tree takes longer than a look at the usual pair of images and labels.
+    leaves = batch if type(batch) is tuple and all(type(value) is Tensor for value in batch) else tree_leaves(batch)
+    return tuple([value.shape for value in leaves if isinstance(value, Tensor)])
 
 
 def _num_images(batch: Any) -> int:

@@ -33,6 +33,7 @@ class WeightAverage(pl.Callback):
         self.count, self._updates = 0, 0
         self._weights: list[Tensor] = []
         self._mean: list[Tensor] = []
+        self._is_coarse = False
 
     @torch.no_grad()
     def on_train_batch_end(
@@ -47,10 +48,12 @@ class WeightAverage(pl.Callback):
         if not self._mean:
             self._weights = [value for value in pl_module.state_dict().values() if value.is_floating_point()]
             # Half precision is too coarse for the change that one update makes to a mean.
+            self._is_coarse = any(w.dtype != torch.promote_types(w.dtype, torch.float32) for w in self._weights)
             self._mean = [w.to(torch.promote_types(w.dtype, torch.float32), copy=True) for w in self._weights]
         self.count += 1
         # One call for all tensors, because separate calls dominate the time of a small network.
-        torch._foreach_lerp_(self._mean, [w.to(m.dtype) for w, m in self._pairs()], 1 / self.count)
+        weights = [w.to(m.dtype) for w, m in self._pairs()] if self._is_coarse else self._weights
+        torch._foreach_lerp_(self._mean, weights, 1 / self.count)
 
     @torch.no_grad()
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -13,13 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import entry_points
 from types import FrameType
 from typing import Any
 
-from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of
+from dal.runtime.lightning_package import LIGHTNING, PYTORCH_LIGHTNING, load, package_of
 from dal.training.trainer.user_objects import as_list
 
 _LATER_SECONDS = 0.05
+_FABRIC = {PYTORCH_LIGHTNING: "lightning_fabric", LIGHTNING: "lightning.fabric"}
 TERMINATED = 143
 """The exit status that a shell reports for a process that SIGTERM ends."""
 
@@ -65,15 +67,16 @@ def new_trainer(
         options["limit_val_batches"] = 0
     # With manual optimization, Lightning counts the steps of each optimizer.
     manual = not module.automatic_optimization
-    trainer: Any = (_trainer_for_manual_steps(package) if manual else load(package).Trainer)(
-        **_without_requeue(options, package),
-        callbacks=list(callbacks),
-        max_epochs=plan.max_epochs,
-        max_steps=-1 if manual else plan.max_updates,
-        check_val_every_n_epoch=plan.validate_every or 1,
-        enable_checkpointing=has(callbacks, "Checkpoint"),
-        use_distributed_sampler=False,
-    )
+    with _one_scan_of_entry_points(package):
+        trainer: Any = (_trainer_for_manual_steps(package) if manual else load(package).Trainer)(
+            **_without_requeue(options, package),
+            callbacks=list(callbacks),
+            max_epochs=plan.max_epochs,
+            max_steps=-1 if manual else plan.max_updates,
+            check_val_every_n_epoch=plan.validate_every or 1,
+            enable_checkpointing=has(callbacks, "Checkpoint"),
+            use_distributed_sampler=False,
+        )
     if manual:
         trainer.max_updates = plan.max_updates
     return trainer
@@ -90,6 +93,29 @@ def is_overridden(hook: str, module: Any) -> bool:
     """Return whether the module defines a hook of Lightning."""
     package = package_of(module) or PYTORCH_LIGHTNING
     return bool(load(f"{package}.utilities.model_helpers").is_overridden(hook, module))
+
+
+@contextmanager
+def _one_scan_of_entry_points(package: str) -> Iterator[None]:
+    """Keep the entry points of installed packages, among which each Trainer searches for factories of callbacks.
+
+    The search reads a file of every installed package, and takes as long as ten updates of a small network.
+    """
+    registry = load(f"{_FABRIC[package]}.utilities.registry")
+    scan = getattr(registry, "entry_points", None)
+    if scan is None:  # another version of Lightning
+        yield
+        return
+    registry.entry_points = _entry_points
+    try:
+        yield
+    finally:
+        registry.entry_points = scan
+
+
+@cache
+def _entry_points(group: str) -> Any:
+    return entry_points(group=group)
 
 
 @cache

@@ -16,11 +16,14 @@ from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, load, p
 from dal.runtime.seeding import isolated_rng
 from dal.training.callbacks.cost_callback import TrainingCounter
 from dal.training.callbacks.kept_weights import KeptWeights
+from dal.training.callbacks.loss_log import LossLog, logged_by_callback, logs_by_callback
+from dal.training.callbacks.together import Together
 from dal.training.callbacks.updates import UpdateCount
 from dal.training.early_stopping import FiniteLoss, UpdateStopping
 from dal.training.setup import TrainingSetup
 from dal.training.trainer.callback_checks import NEED_LOGGER
 from dal.training.trainer.epochs import EpochData
+from dal.training.trainer.events import tensorboard_logger
 from dal.training.trainer.lightning import Plan, has, is_overridden, keyboard_interrupt, new_trainer, quiet, termination
 from dal.training.trainer.trainer_options import first_line, own_options
 from dal.training.trainer.tried import callbacks_of_module
@@ -92,6 +95,8 @@ def run_trainer(setup: TrainingSetup, loaders: EpochData, plan: Plan, ours: OurC
             stack.enter_context(guard)
         package = package_of(module) or PYTORCH_LIGHTNING
         counter = in_package(TrainingCounter, "Callback", package)(passes.ledger)
+        if not theirs and logs_by_callback(module, plan.accumulate):
+            stack.enter_context(logged_by_callback(module))
         options["logger"] = _loggers(setup, logger, loggers, theirs, package)
         trainer = new_trainer(module, options, _in_order(counter, theirs, ours, module, package), plan)
         # If the whole module is in eval mode, it was only used for inference, so train all of it. Otherwise, parts in
@@ -131,24 +136,19 @@ def _in_order(counter: Any, theirs: Sequence[Any], ours: OurCallbacks, module: A
     kept = [ours.kept] if theirs or any(is_overridden(hook, module) for hook in hooks) else []
     # The cost counter must be first, because the work of other callbacks after a batch is not training.
     before = [counter, *kept, *([] if ours.after_setup is None else [made(_RoundStart, ours.after_setup)])]
-    return [
-        *before,
-        *theirs,
-        ours.count,
-        ours.stopping,
-        made(FiniteLoss),
-        made(_ValidatesOnce),
-        made(_PlateauPace),
-        *ours.last,
-    ]
+    after = [ours.count, ours.stopping, made(FiniteLoss), made(_ValidatesOnce), made(_PlateauPace), *ours.last]
+    if not getattr(module, "logs_train_loss", True):
+        after.append(made(LossLog))
+    if not theirs:
+        return [made(Together, [*before, *after])]
+    return [made(Together, before), *theirs, made(Together, after)]
 
 
 def _loggers(setup: TrainingSetup, given: Any, loggers: list[Any], callbacks: list[Any], package: str) -> Any:
     """Return the user's loggers and dal's. ``logger=False`` turns off both."""
     folder = setup.logs.folder
     if folder is not None and given is not False:
-        kind = load(f"{package}.loggers").TensorBoardLogger
-        return [*loggers, kind(save_dir=str(folder.parent), name="", version=folder.name)]
+        return [*loggers, tensorboard_logger(folder, package)]
     found = [*callbacks, *callbacks_of_module(setup)]
     needy = next((name for name in NEED_LOGGER if has(found, name)), None)
     if loggers or given or needy is None:
