@@ -45,9 +45,9 @@ def resample(images: Tensor, rectangles: Tensor, mode: Literal["bilinear", "near
     # Kept for all groups, because new memory costs more than the arithmetic.
     pixels, buffers = torch.empty(group, channels, height, width), torch.empty(3, block, channels, height, width)
     for start in range(0, count, group):
-        rows = slice(start, start + group)
-        some = pixels[: len(images[rows])].copy_(images[rows])
-        _bilinear(some, x[rows], y[rows], buffers, resampled[rows])
+        part = slice(start, start + group)
+        some = pixels[: len(images[part])].copy_(images[part])
+        _bilinear(some, x[part], y[part], buffers, resampled[part])
     return resampled
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 import sys
@@ -34,6 +35,8 @@ MEMORY_LIMIT_BYTES = 2**30
 _CHUNK = 256
 _SILENT_SECONDS = 2.0
 _NAMED = 3
+_ORIENTATION = 274  # EXIF
+_READ_AT_ONCE = 2**24  # bytes of a file
 
 
 def decode(path: Path, image_size: int) -> Tensor:
@@ -75,12 +78,21 @@ def square(image: Image.Image, image_size: int) -> Tensor:
     Raises ValueError as levels() does.
     """
     values = levels(image)
-    image = to_rgb(ImageOps.exif_transpose(image), values)
+    is_plain = image.mode == "RGB" and values.key is None and not _is_turned(image)
+    # exif_transpose() copies an upright image, too.
+    image = image if is_plain else to_rgb(ImageOps.exif_transpose(image), values)
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)
     resized = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+    # Pillow writes each row as a line of each channel, which leaves only whole lines to copy.
+    lines = np.frombuffer(resized.tobytes("raw", "RGB;L"), np.uint8).reshape(image_size, 3, image_size)
+    return torch.from_numpy(np.ascontiguousarray(lines.transpose(1, 0, 2)))
+
+
+def _is_turned(image: Image.Image) -> bool:
+    image.load()  # EXIF can follow the pixels
+    return image.getexif().get(_ORIENTATION, 1) != 1
 
 
 @contextmanager
@@ -188,9 +200,8 @@ def _attempt(
     path = root / file
     try:
         with regular_file(path) as opened:
-            digest = hashlib.file_digest(cast(Any, opened), _short_digest).digest() if with_digest else b""
-            opened.seek(0)
-            image, more_frames = _square(opened, path.suffix, image_size, turn)
+            content, digest = _content(opened) if with_digest else (opened, b"")
+            image, more_frames = _square(content, path.suffix, image_size, turn)
             return _Read(image, digest, more_frames)
     except UnidentifiedImageError:
         return "it is not an image that Pillow can read"
@@ -198,6 +209,16 @@ def _attempt(
     except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).replace(f"{path}", file).split())
         return reason or type(error).__name__
+
+
+def _content(file: BinaryIO) -> tuple[BinaryIO, bytes]:
+    """Return the file, or its content in memory if it is small, and its digest."""
+    if os.fstat(file.fileno()).st_size > _READ_AT_ONCE:
+        digest = hashlib.file_digest(cast(Any, file), _short_digest).digest()
+        file.seek(0)
+        return file, digest
+    content = file.read()
+    return io.BytesIO(content), hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
 
 
 def _short_digest() -> hashlib.blake2b:
