@@ -105,4 +105,4 @@ def _new_images(config: Mapping[str, Any], train: ImageData, folder: str) -> Ima
     settings = config["data"]
     if settings["name"] != "image_folder":
         raise bad_value("--pool", "a run on data=image_folder, which sets an image size", settings["name"])
-    return unlabeled_folder(folder, image_size=settings["image_size"], classes=train.classes)
+    return unlabeled_folder(folder, image_size=settings["image_size"], classes=train.classes, cache=settings["cache"])

@@ -95,6 +95,8 @@ class MaskFolder(DataConfig):
     """Side length in pixels to which images and masks are cropped and resized."""
     in_memory: bool | None = None
     """Whether to keep all pixels in memory; null does so if they take less than 1 GiB."""
+    cache: str | None = None
+    """Folder that keeps decoded pixels for later starts and runs; auto is ~/.cache/dal/images, null keeps none."""
 
     def read(self) -> ImageSplits:
         root = existing_folder("data.root", self.root)
@@ -155,7 +157,8 @@ class MaskFolder(DataConfig):
     ) -> tuple[ImageData, Tensor]:
         """Return the images of a split, and the number of pixels of each class."""
         files, paths = pair_files(split, layout, "data.root")
-        source, readable, set_aside, first_frames = read_images(split.images, files, self.image_size, self.in_memory)
+        found = read_images(split.images, files, self.image_size, self.in_memory, self.cache)
+        source, readable, set_aside, first_frames = found
         masks = read_masks(pairs_of(split.images, readable, paths), reader, self.image_size, self.in_memory)
         data = ImageData(
             name=Path(self.root).resolve().name,

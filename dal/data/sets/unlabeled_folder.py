@@ -11,7 +11,13 @@ from typing import ClassVar
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
-from dal.data.sets.image_folder import folder_data, numbers_of_test_set, separate_folder, some_images
+from dal.data.sets.image_folder import (
+    FolderPixels,
+    folder_data,
+    numbers_of_test_set,
+    separate_folder,
+    some_images,
+)
 from dal.data.sets.photographs import MEAN, STD
 from dal.data.sources.folder.decoding import read_images
 from dal.data.sources.folder.gaps import NO_DIGEST, WithGaps
@@ -54,6 +60,8 @@ class UnlabeledFolder(DataConfig):
     """Folder of class subfolders with a test set, outside of root; null leaves it to campaign.test_size."""
     in_memory: bool | None = None
     """Whether to keep all pixels in memory; null does so if they take less than 1 GiB."""
+    cache: str | None = None
+    """Folder that keeps decoded pixels for later starts and runs; auto is ~/.cache/dal/images, null keeps none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,14 +94,18 @@ class UnlabeledFolder(DataConfig):
         train = self._train(root, files, self.classes)
         if test_root is None or of_test is None:
             return ImageSplits(train, None)
-        test = folder_data(test_root, list(of_test), of_test, self.classes, self.image_size, self.in_memory, train.name)
+        test = folder_data(test_root, list(of_test), of_test, self.classes, self._pixels, train.name)
         return ImageSplits(train, test)
+
+    @property
+    def _pixels(self) -> FolderPixels:
+        return FolderPixels(self.image_size, self.in_memory, self.cache)
 
     def _train(self, root: Path, listed: Sequence[str], classes: Sequence[str]) -> ImageData:
         by_id = {composed(file): file for file in listed}
         first = self._first or FirstImages(list(by_id))
         there = [id for id in first.ids if id in by_id]
-        found = read_images(root, [by_id[id] for id in there], self.image_size, self.in_memory)
+        found = read_images(root, [by_id[id] for id in there], *self._pixels)
         place = {composed(file): position for position, file in enumerate(found.files)}
         if first.digests is None:
             never = set(first.ids) - set(place)

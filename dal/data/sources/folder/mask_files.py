@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +15,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dal.data.masks import MaskSource, TensorMasks, check_classes, mask_digest
-from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress, regular_file
+from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, regular_file
 from dal.data.sources.folder.formats import formats
 from dal.data.sources.folder.frames import has_more_frames
 from dal.data.sources.folder.listing import shown
 from dal.data.sources.folder.mask_classes import ColorTable
+from dal.data.sources.folder.progress import progress
 from dal.errors import DalError, bad_content, reason
+from dal.runtime.cores import usable_cores
 from dal.tasks.segmentation import IGNORED
 
 _CHUNK = 256
@@ -187,7 +188,7 @@ class _Read(NamedTuple):
 
 
 def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterator[tuple[Pair, _Read]]:
-    with progress(len(pairs)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+    with progress(len(pairs)) as advance, ThreadPoolExecutor(min(8, usable_cores())) as threads:
         for start in range(0, len(pairs), _CHUNK):
             chunk = pairs[start : start + _CHUNK]
             with warnings.catch_warnings():
