@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dal.campaign.people_state import restore_with_people
+from dal.cli.recorded_data import recorded_training_set
 from dal.cli.run_data import load_for_run, unit_word
 from dal.cli.terminal import CampaignProgress
 from dal.config.saved_run import config_to_rank
@@ -56,7 +57,10 @@ def rank_command(
     name = config["acquisition"]["name"]
     target = user_path(output) if output else path / ranking_file(name)
     file = output_file(target)  # before the slow part
-    train = load_for_run(built, path).train
+    if pool is not None:
+        _check_pool(config)
+    train = None if pool is None else recorded_training_set(built.data, path)
+    train = train or load_for_run(built, path).train
     records = read_run_folder(path, train.fingerprint())
     if records.weights is None:
         raise DalError(f"run: {run!r} has no trained round yet. Wait for it, or resume it with dal run.")
@@ -101,8 +105,13 @@ def enumerate_rows(*columns: Sequence[Any]) -> list[list[Any]]:
     return [[rank, *values] for rank, values in enumerate(zip(*columns, strict=True))]
 
 
+def _check_pool(config: Mapping[str, Any]) -> None:
+    if config["data"]["name"] != "image_folder":
+        raise bad_value("--pool", "a run on data=image_folder, which sets an image size", config["data"]["name"])
+
+
 def _new_images(config: Mapping[str, Any], train: ImageData, folder: str) -> ImageData:
     settings = config["data"]
-    if settings["name"] != "image_folder":
-        raise bad_value("--pool", "a run on data=image_folder, which sets an image size", settings["name"])
-    return unlabeled_folder(folder, image_size=settings["image_size"], classes=train.classes, cache=settings["cache"])
+    return unlabeled_folder(
+        folder, image_size=settings["image_size"], classes=train.classes, cache=settings.get("cache")
+    )

@@ -191,5 +191,5 @@ class CachedSource:
         warnings.warn(f"{where}, so images are decoded again, now and at the next start.", stacklevel=3)
         image, digest = self._decode(file)
         if digest != self._digests[index]:
-            raise DalError(f"{file}: expected the image of the start of the run, got another one.")
+            raise DalError(f"{file}: expected the image with which the run started, got another one.")
         return image

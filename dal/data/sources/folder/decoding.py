@@ -114,30 +114,44 @@ def regular_file(path: Path) -> Iterator[BinaryIO]:
 
 
 class FolderSource:
-    """Decodes images each time they are read: (B, 3, S, S) uint8."""
+    """Decodes images each time they are read: (B, 3, S, S) uint8.
+
+    With ``check``, an image whose file no longer has its digest is an error.
+    """
 
     def __init__(
-        self, root: Path, files: Sequence[str], image_size: int, digests: Sequence[bytes] | None = None
+        self,
+        root: Path,
+        files: Sequence[str],
+        image_size: int,
+        digests: Sequence[bytes] | None = None,
+        check: bool = False,
     ) -> None:
         self.root, self.files, self.image_size, self._digests = root, files, image_size, digests
+        self._check = check
 
     def __len__(self) -> int:
         return len(self.files)
 
     def batch(self, indices: Sequence[int]) -> Tensor:
         images = torch.empty(len(indices), 3, self.image_size, self.image_size, dtype=torch.uint8)
-        read = partial(_again, self.root, self.image_size)
-        files = [self.files[index] for index in indices]
         # A worker of a loader has a core of its own.
-        threads = 1 if get_worker_info() else min(_MOST_THREADS, usable_cores(), len(files))
+        threads = 1 if get_worker_info() else min(_MOST_THREADS, usable_cores(), len(indices))
         if threads <= 1:
-            for row, file in enumerate(files):
-                images[row] = read(file)[0]
+            for row, index in enumerate(indices):
+                images[row] = self._image(index)
             return images
         with ThreadPoolExecutor(threads) as pool:
-            for row, (image, _) in enumerate(pool.map(read, files)):
+            for row, image in enumerate(pool.map(self._image, indices)):
                 images[row] = image
         return images
+
+    def _image(self, index: int) -> Tensor:
+        file = self.files[index]
+        image, digest = _again(self.root, self.image_size, file)
+        if self._check and self._digests is not None and digest != self._digests[index]:
+            raise DalError(f"{self.root / file}: expected the image with which the run started, got another one.")
+        return image
 
     def digests(self, indices: Sequence[int]) -> list[bytes] | None:
         return None if self._digests is None else [self._digests[index] for index in indices]
