@@ -16,6 +16,7 @@ from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.image_folder import separate_folder
 from dal.data.sets.photographs import MEAN, STD
+from dal.data.sources.folder.cached_images import cache_folder
 from dal.data.sources.folder.decoding import read_images
 from dal.data.sources.folder.listing import existing_folder, shown
 from dal.data.sources.folder.mask_classes import (
@@ -159,7 +160,10 @@ class MaskFolder(DataConfig):
         files, paths = pair_files(split, layout, "data.root")
         found = read_images(split.images, files, self.image_size, self.in_memory, self.cache)
         source, readable, set_aside, first_frames = found
-        masks = read_masks(pairs_of(split.images, readable, paths), reader, self.image_size, self.in_memory)
+        folder = cache_folder(self.cache, split.masks)
+        cache = None if folder is None else (folder, split.masks)
+        pairs = pairs_of(split.images, readable, paths)
+        masks = read_masks(pairs, reader, self.image_size, self.in_memory, cache)
         data = ImageData(
             name=Path(self.root).resolve().name,
             source=source,

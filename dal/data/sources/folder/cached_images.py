@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from zlib import crc32
 
 import numpy as np
 import PIL
@@ -15,8 +13,16 @@ import torch
 from PIL import features
 from torch import Tensor
 
-from dal.data.sources.folder.pixel_cache import Contents, Entry, Filling, PixelCache, stamp_of
-from dal.errors import DalError, bad_value, reason
+from dal.data.sources.folder.pixel_cache import (
+    CachedRows,
+    Contents,
+    Filling,
+    PixelCache,
+    missing_files,
+    stamps_now,
+    warn_unusable,
+)
+from dal.errors import DalError, bad_value
 from dal.runtime.user_paths import exists, is_folder, user_path
 
 AUTO = "auto"
@@ -91,35 +97,17 @@ def fill(cache: PixelCache, root: Path, files: Sequence[str], read: Read) -> Cac
     Returns None, with a warning, if the cache cannot be used.
     """
     try:
-        contents = cache.load()
-        missing = _missing(root, files, contents)
-        set_aside: dict[str, str] = {}
-        if missing:
+        contents, set_aside = cache.load(), dict[str, str]()
+        stamps = {file: stamps_now([f"{root}/{file}"]) for file in files}
+        if missing_files(stamps, contents):
             with cache.filling() as filling:
                 contents = filling.contents
-                missing = _missing(root, files, contents)
-                listed = set(files)
-                filling.drop([name for name in contents.entries if name not in listed and not exists(root / name)])
-                set_aside = _fill(filling, missing, read)
-        kept = [file for file in files if file not in set_aside]
-        return Cached(contents, set_aside, kept)
+                filling.drop([name for name in contents.entries if name not in stamps and not exists(root / name)])
+                set_aside = _fill(filling, missing_files(stamps, contents), read)
+        return Cached(contents, set_aside, [file for file in files if file not in set_aside])
     except OSError as error:
-        where = f"{str(cache.folder)!r} cannot be used ({error.strerror or reason(error)})"
-        warnings.warn(f"data.cache: {where}. The images are read without it.", stacklevel=3)
+        warn_unusable(cache, error)
         return None
-
-
-def _missing(root: Path, files: Iterable[str], contents: Contents) -> list[str]:
-    missing = []
-    for file in files:
-        entry = contents.entries.get(file)
-        try:
-            is_there = entry is not None and entry.is_of(stamp_of(os.stat(f"{root}/{file}")))  # noqa: PTH116 (fast)
-        except (OSError, ValueError):
-            is_there = False
-        if not is_there:
-            missing.append(file)
-    return missing
 
 
 def _fill(filling: Filling, missing: Sequence[str], read: Read) -> dict[str, str]:
@@ -142,54 +130,29 @@ def _fill(filling: Filling, missing: Sequence[str], read: Read) -> dict[str, str
 class CachedSource:
     """Images in a memory-mapped cache: (B, 3, S, S) uint8.
 
-    An image is checked when it is first read. One that is damaged is decoded again by ``decode``, which returns the
-    image and the digest of its file.
+    ``decode`` returns an image that is damaged there, and the digest of its file.
     """
 
     def __init__(
         self, cache: PixelCache, contents: Contents, files: Sequence[str], decode: Callable[[str], tuple[Tensor, bytes]]
     ) -> None:
-        entries: list[Entry] = [contents.entries[file] for file in files]
-        self.files, self._cache, self._decode = list(files), cache, decode
-        self._contents = Contents(contents.generation, contents.num_rows)  # without the entries
-        self._rows = np.array([entry.row for entry in entries], dtype=np.int64)
-        self._checksums = [entry.checksum for entry in entries]
+        entries = [contents.entries[file] for file in files]
+        self.files, self._decode = list(files), decode
         self._digests = [bytes.fromhex(entry.facts[0]) for entry in entries]
-        self._is_checked = np.zeros(len(entries), dtype=bool)
-        self._pixels: np.ndarray[Any, Any] | None = self._open()
+        self._rows = CachedRows(cache, contents, entries, self._again)
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_pixels": None}  # another process maps the file itself
-
     def batch(self, indices: Sequence[int]) -> Tensor:
-        wanted = np.asarray(indices, dtype=np.int64)
-        if self._pixels is None:
-            self._pixels = self._open()
-        images = self._pixels[self._rows[wanted]]
-        for place in np.flatnonzero(~self._is_checked[wanted]).tolist():
-            index = int(wanted[place])
-            if crc32(images[place]) != self._checksums[index]:
-                images[place] = self._again(index)
-            else:
-                self._is_checked[index] = True
-        return torch.from_numpy(images)
+        return torch.from_numpy(self._rows.read(np.asarray(indices, dtype=np.int64)))
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
         return [self._digests[index] for index in indices]
 
-    def _open(self) -> np.ndarray[Any, Any]:
-        shape = (self._contents.num_rows, *self._cache.shape)
-        return np.memmap(self._cache.pixels(self._contents), np.uint8, mode="r", shape=shape)
-
-    def _again(self, index: int) -> Tensor:
-        file = self.files[index]
-        self._cache.forget()
-        where = f"data.cache: {str(self._cache.folder)!r} is damaged"
-        warnings.warn(f"{where}, so images are decoded again, now and at the next start.", stacklevel=3)
-        image, digest = self._decode(file)
+    def _again(self, index: int) -> np.ndarray[Any, Any]:
+        image, digest = self._decode(self.files[index])
         if digest != self._digests[index]:
-            raise DalError(f"{file}: expected the image with which the run started, got another one.")
-        return image
+            expected = "expected the image with which the run started, got another one"
+            raise DalError(f"{self.files[index]}: {expected}.")
+        return image.numpy()

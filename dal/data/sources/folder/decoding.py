@@ -92,7 +92,7 @@ def square(image: Image.Image, image_size: int) -> Tensor:
     resized = image.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
     # Pillow writes each row as a line of each channel, which leaves only whole lines to copy.
     lines = np.frombuffer(resized.tobytes("raw", "RGB;L"), np.uint8).reshape(image_size, 3, image_size)
-    return torch.from_numpy(np.ascontiguousarray(lines.transpose(1, 0, 2)))
+    return torch.from_numpy(lines.transpose(1, 0, 2).copy())
 
 
 def _is_turned(image: Image.Image) -> bool:

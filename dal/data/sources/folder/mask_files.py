@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from dal.data.masks import MaskSource, TensorMasks, check_classes, mask_digest
+from dal.data.masks import MaskSource, TensorMasks, check_classes
+from dal.data.sources.folder.cached_masks import MaskFacts, Pair, ReadMask, mask_cache, masks_through, no_mask
 from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, regular_file
 from dal.data.sources.folder.formats import formats
 from dal.data.sources.folder.frames import has_more_frames
@@ -34,13 +36,6 @@ _PACKED = {"L;2": 85, "L;4": 17}  # Pillow multiplies gray of 2 and 4 bits by th
 
 
 Array = np.ndarray[Any, Any]
-
-
-class Pair(NamedTuple):
-    """The file of an image and that of its mask, or None."""
-
-    image: Path
-    mask: Path | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,10 @@ class MaskReader:
         mask = torch.from_numpy(numbers)
         check_classes(mask, self.num_classes, str(path))
         return mask.to(torch.uint8)
+
+    def key(self) -> list[Any]:
+        """Return what the class numbers of a file depend on."""
+        return [self.num_classes, None if self.colors is None else self.colors.content()]
 
     def _numbers(self, image: Image.Image, argument: str) -> Array:
         if self.colors is None:
@@ -118,11 +117,6 @@ class FolderMasks:
         return [self._digests[index] for index in indices]
 
 
-def no_mask(size: int) -> Tensor:
-    """Return the mask of an image without labels."""
-    return torch.full((size, size), IGNORED, dtype=torch.uint8)
-
-
 def center(mask: Tensor, size: int) -> Tensor:
     """Return the center square of a mask, resized to the nearest pixels, as square() does with the image."""
     image = Image.fromarray(mask.numpy())
@@ -140,54 +134,66 @@ class ReadMasks(NamedTuple):
     counts: Tensor
 
 
-def read_masks(pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_memory: bool | None = None) -> ReadMasks:
+def read_masks(
+    pairs: Sequence[Pair],
+    reader: MaskReader,
+    image_size: int,
+    in_memory: bool | None = None,
+    cache: tuple[Path, Path] | None = None,
+) -> ReadMasks:
     """Decode and check every mask once, in threads.
 
     A mask whose pixels are all ignored is none, and a warning names it. Another warning names images with an EXIF
-    rotation that the size of the mask does not confirm. ``in_memory`` is as in read_images().
+    rotation that the size of the mask does not confirm. ``in_memory`` is as in read_images(). ``cache`` are the folder
+    of a cache and that of the masks. With a cache, only masks that are not in it are decoded.
 
     Raises DalError for the first mask that cannot be read, or does not have the size of its image.
     """
+    read, source = partial(_read_pairs, reader=reader, size=image_size), None
+    if cache is not None:
+        source = masks_through(mask_cache(*cache, image_size, reader.key()), pairs, read)
+    if source is not None:
+        _warn_of_masks(pairs, source.facts)
+        return ReadMasks(source, [one.is_known for one in source.facts], _sum(source.facts))
     if in_memory is None:
         in_memory = len(pairs) * image_size**2 < MEMORY_LIMIT_BYTES
     kept = torch.empty(len(pairs) if in_memory else 0, image_size, image_size, dtype=torch.uint8)
-    digests, known = list[bytes](), list[bool]()
-    counts = torch.zeros(IGNORED + 1, dtype=torch.int64)
-    ignored, turned = list[str](), list[str]()
-    for row, (pair, read) in enumerate(_read_pairs(pairs, reader, image_size)):
+    facts = list[MaskFacts]()
+    for row, (_, found) in enumerate(read(pairs)):
         if in_memory:
-            kept[row] = read.mask
-        digests.append(mask_digest(read.mask))
-        known.append(bool((read.mask != IGNORED).any()))
-        counts += read.counts
-        if pair.mask is not None and not known[-1]:
-            ignored.append(str(pair.mask))
-        if read.is_turned:
-            turned.append(str(pair.image))
-    if ignored:
+            kept[row] = found.mask
+        facts.append(found.facts())
+    _warn_of_masks(pairs, facts)
+    digests = [one.digest for one in facts]
+    masks = TensorMasks(kept, digests) if in_memory else FolderMasks(pairs, reader, image_size, digests)
+    return ReadMasks(masks, [one.is_known for one in facts], _sum(facts))
+
+
+def _sum(facts: Sequence[MaskFacts]) -> Tensor:
+    counts = torch.zeros(IGNORED + 1, dtype=torch.int64)
+    for one in facts:
+        counts += one.counts
+    return counts
+
+
+def _warn_of_masks(pairs: Sequence[Pair], facts: Sequence[MaskFacts]) -> None:
+    """Warn about masks that are ignored everywhere, and about masks of turned images."""
+    both = list(zip(pairs, facts, strict=True))
+    if ignored := [str(pair.mask) for pair, one in both if pair.mask is not None and not one.is_known]:
         warnings.warn(
             f"{len(ignored):,} masks have only ignored pixels ({IGNORED}) in the square that is used, so their images "
             f"are points without labels: {shown(ignored)}.",
-            stacklevel=2,
+            stacklevel=3,
         )
-    if turned:
+    if turned := [str(pair.image) for pair, one in both if one.is_turned]:
         warnings.warn(
             f"{len(turned):,} images have an EXIF rotation, and their masks are read as masks of the rotated images: "
             f"{shown(turned)}.",
-            stacklevel=2,
+            stacklevel=3,
         )
-    if in_memory:
-        return ReadMasks(TensorMasks(kept, digests), known, counts)
-    return ReadMasks(FolderMasks(pairs, reader, image_size, digests), known, counts)
 
 
-class _Read(NamedTuple):
-    mask: Tensor
-    counts: Tensor
-    is_turned: bool
-
-
-def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterator[tuple[Pair, _Read]]:
+def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterator[tuple[Pair, ReadMask]]:
     with progress(len(pairs)) as advance, ThreadPoolExecutor(min(8, usable_cores())) as threads:
         for start in range(0, len(pairs), _CHUNK):
             chunk = pairs[start : start + _CHUNK]
@@ -199,9 +205,9 @@ def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterato
             advance(len(chunk))
 
 
-def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
+def _read_pair(pair: Pair, reader: MaskReader, size: int) -> ReadMask:
     if pair.mask is None:
-        return _Read(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64), False)
+        return ReadMask(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64), False)
     mask = reader.read(pair.mask)
     stored, orientation = _stored_size(pair.image)
     upright = stored[::-1] if orientation in _SWAPPED else stored
@@ -213,7 +219,7 @@ def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
         expected = f"{upright[0]} x {upright[1]} pixels as in {pair.image}"
         raise bad_content(str(pair.mask), expected, got)
     is_turned = orientation != 1 and (orientation not in _SWAPPED or stored[0] == stored[1])
-    return _Read(center(mask, size), mask.flatten().long().bincount(minlength=IGNORED + 1), is_turned)
+    return ReadMask(center(mask, size), mask.flatten().long().bincount(minlength=IGNORED + 1), is_turned)
 
 
 def _stored_size(path: Path) -> tuple[tuple[int, int], int]:

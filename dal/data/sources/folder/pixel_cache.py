@@ -13,7 +13,7 @@ import os
 import secrets
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ from zlib import crc32
 
 import numpy as np
 from filelock import FileLock, Timeout
+
+from dal.errors import reason
 
 Array = np.ndarray[Any, Any]
 
@@ -45,7 +47,7 @@ class Entry(NamedTuple):
 
     def is_of(self, stamp: Sequence[int]) -> bool:
         """Return whether a file with this stamp now is the one that was read."""
-        return self.stamp == stamp and max(self.stamp[1:]) + _SETTLED_NS < self.seen
+        return self.stamp == stamp and max(self.stamp) + _SETTLED_NS < self.seen
 
 
 def stamp_of(found: os.stat_result) -> list[int]:
@@ -219,6 +221,71 @@ class Filling:
             if self._is_new:
                 with suppress(OSError):
                     os.truncate(self._cache.pixels(self.contents), self._committed * self._cache.row_bytes)
+
+
+class CachedRows:
+    """Memory-mapped rows of a cache by position.
+
+    A row is checked when it is first read. ``again`` returns the content of a damaged row by its position.
+    """
+
+    def __init__(
+        self, cache: PixelCache, contents: Contents, entries: Sequence[Entry], again: Callable[[int], Array]
+    ) -> None:
+        self._cache, self._again = cache, again
+        self._path, self._shape = cache.pixels(contents), (contents.num_rows, *cache.shape)
+        self._rows = np.array([entry.row for entry in entries], dtype=np.int64)
+        self._checksums = [entry.checksum for entry in entries]
+        self._is_checked = np.zeros(len(entries), dtype=bool)
+        self._mapped: Array | None = self._map() if len(entries) else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_mapped": None}  # another process maps the file itself
+
+    def read(self, places: Array) -> Array:
+        """Return a copy of rows."""
+        if self._mapped is None:
+            self._mapped = self._map()
+        found: Array = self._mapped[self._rows[places]]
+        for position in np.flatnonzero(~self._is_checked[places]).tolist():
+            place = int(places[position])
+            if crc32(found[position]) == self._checksums[place]:
+                self._is_checked[place] = True
+            else:
+                found[position] = self._repaired(place)
+        return found
+
+    def _map(self) -> Array:
+        return np.memmap(self._path, np.uint8, mode="r", shape=self._shape)
+
+    def _repaired(self, place: int) -> Array:
+        self._cache.forget()
+        where = f"data.cache: {str(self._cache.folder)!r} is damaged"
+        warnings.warn(f"{where}, so files are read again, now and at the next start.", stacklevel=4)
+        return self._again(place)
+
+
+def missing_files(stamps: Mapping[str, list[int] | None], contents: Contents) -> list[str]:
+    """Return the files that are not cached with their current stamps."""
+    entries = contents.entries
+    return [name for name, stamp in stamps.items() if not (stamp and name in entries and entries[name].is_of(stamp))]
+
+
+def stamps_now(paths: Sequence[str | Path]) -> list[int] | None:
+    """Return the stamps of files in one list, or None if a file cannot be found."""
+    try:
+        return [number for path in paths for number in stamp_of(os.stat(path))]  # noqa: PTH116 (faster)
+    except (OSError, ValueError):
+        return None
+
+
+def warn_unusable(cache: PixelCache, error: OSError) -> None:
+    """Warn that the operating system refuses to read or write a cache."""
+    where = f"{str(cache.folder)!r} cannot be used ({error.strerror or reason(error)})"
+    warnings.warn(f"data.cache: {where}. The files are read without it.", stacklevel=4)
 
 
 def _to_disk(file: BinaryIO) -> None:

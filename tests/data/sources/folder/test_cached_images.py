@@ -170,7 +170,7 @@ def test_damaged_pixels_are_never_returned(root, cache, decoded, monkeypatch):
     content = bytearray(pixels.read_bytes())
     content[2 * 3 * SIZE * SIZE + 5] ^= 4  # in the third image
     pixels.write_bytes(content)
-    with pytest.warns(UserWarning, match="is damaged, so images are decoded again, now and at the next start"):
+    with pytest.warns(UserWarning, match="is damaged, so files are read again, now and at the next start"):
         read(root, cache)
     assert cached_again(root, cache, decoded) == 5
     read(root, cache)
