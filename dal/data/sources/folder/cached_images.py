@@ -58,7 +58,10 @@ def cache_folder(cache: str | None, root: Path) -> Path | None:
         return None
     if cache == AUTO:
         base = os.environ.get("XDG_CACHE_HOME", "")
-        return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "dal" / "images"
+        folder = Path(base) if Path(base).is_absolute() else user_path("~/.cache")
+        if not folder.is_absolute():
+            raise bad_value("data.cache", "a folder, because there is no home folder", cache)
+        return folder / "dal" / "images"
     folder = user_path(cache)
     if not cache or "\0" in cache or (exists(folder) and not is_folder(folder)):
         raise bad_value("data.cache", f"a folder, {AUTO} or null", cache)

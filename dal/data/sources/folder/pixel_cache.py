@@ -7,6 +7,7 @@ writes. A new index replaces the old one after its rows are on disk. A killed pr
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -116,6 +117,8 @@ class PixelCache:
         except Timeout:
             warnings.warn("data.cache: waiting for another process that fills it.", stacklevel=3)
             lock.acquire()
+        except NotImplementedError as error:  # a network file system without locks
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
         try:
             filling = Filling(self, self._compact(self.load()))
             try:

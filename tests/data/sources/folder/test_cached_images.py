@@ -218,6 +218,18 @@ def test_a_full_disk_leaves_a_sentence_and_a_start_without_cache(root, cache, mo
     read(root, cache)
 
 
+def test_a_folder_that_cannot_be_locked_or_written_is_not_used(root, cache, tmp_path, monkeypatch):
+    def no_locks(self, timeout=None):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match=r"data\.cache: .* cannot be used \(Not a directory\)"):
+        read(root, tmp_path / "file" / "cache")
+    monkeypatch.setattr(pixel_cache.FileLock, "acquire", no_locks)
+    with pytest.warns(UserWarning, match=r"cannot be used \(No locks available\)"):
+        read(root, cache)
+
+
 def test_starts_at_the_same_time_decode_each_image_once(root, cache, decoded, monkeypatch):
     settle(monkeypatch)
     together = threading.Barrier(3)
