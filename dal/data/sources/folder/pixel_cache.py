@@ -97,6 +97,8 @@ class PixelCache:
             contents = Contents(saved["generation"], saved["rows"], entries)
             if self.pixels(contents).stat().st_size < contents.num_rows * self.row_bytes:
                 raise ValueError("rows are missing")
+            if any(not 0 <= entry.row < contents.num_rows for entry in entries.values()):
+                raise ValueError("an entry has no row")
         except (ValueError, KeyError, TypeError, FileNotFoundError):
             warnings.warn(f"data.cache: {str(self.index)!r} is damaged, so the files are read again.", stacklevel=2)
             return Contents()
@@ -186,8 +188,9 @@ class Filling:
         except OSError:
             self._failed = True
             raise
-        self._set(name, Entry(self.contents.num_rows, crc32(content), stamp, seen, facts))
-        self.contents.num_rows += 1
+        row = self.contents.num_rows
+        self.contents.num_rows += 1  # first, because the index can be published with the entry
+        self._set(name, Entry(row, crc32(content), stamp, seen, facts))
 
     def keep(self, name: str, stamp: list[int], seen: int) -> None:
         """Note that a file with another stamp has the content that is cached."""

@@ -203,6 +203,29 @@ def test_rows_that_a_killed_process_left_are_overwritten(root, cache, monkeypatc
     read(root, cache)
 
 
+def test_a_process_that_is_killed_after_any_image_leaves_a_valid_cache(root, cache, decoded, monkeypatch):
+    settle(monkeypatch)
+    monkeypatch.setattr(pixel_cache, "_PUBLISH_SECONDS", -1e9)  # after each image
+    states = []
+    whole = pixel_cache.PixelCache.publish
+
+    def publish(self, contents):
+        whole(self, contents)
+        states.append((self.index.read_bytes(), self.pixels(contents)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pixel_cache.PixelCache, "publish", publish)
+        read(root, cache)
+    assert len(states) == 5
+    for count, (index, pixels) in enumerate(states, start=1):
+        next(cache.glob("*.index")).write_bytes(index)
+        with pixels.open("r+b") as file:
+            file.seek(count * 3 * SIZE * SIZE)
+            file.write(b"half a row")
+        assert cached_again(root, cache, decoded) == 5 - count
+        read(root, cache)
+
+
 def test_a_full_disk_leaves_a_sentence_and_a_start_without_cache(root, cache, monkeypatch):
     settle(monkeypatch)
     read(root, cache, ["0.png"])
