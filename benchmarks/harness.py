@@ -51,6 +51,7 @@ class Case:
     tiny: dict[str, Any] = field(default_factory=dict)  # sizes of the warm-up, which override the others
     threads: int = 1
     compare: Callable[[dict[str, Any]], dict[str, str]] | None = None  # maps last results to notes, both by name
+    clock: Callable[[], float] = time.perf_counter  # time.process_time for short work on a machine that others use
 
 
 def measure(
@@ -58,7 +59,7 @@ def measure(
     repeats: int,
     memory: bool = True,
     say: Callable[[str], None] = print,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] | None = None,
 ) -> list[Row]:
     """Return one row per contender.
 
@@ -69,7 +70,7 @@ def measure(
             if contender.run is not None:
                 contender.run()
         contenders = case.build(**case.sizes)
-        seconds, results = in_turns(contenders, repeats, clock)
+        seconds, results = in_turns(contenders, repeats, clock or case.clock)
     compared = case.compare(results) if case.compare else {}
     floor = statistics.median(seconds[contenders[0].name])
     rows = []

@@ -6,9 +6,9 @@
     python benchmarks/speed.py coreset --threads 1
     python benchmarks/speed.py --quick            # small sizes for a quick check; writes below runs/
 
-Each part writes a CSV to benchmarks/results/speed_DATE and updates the README there for all parts of the day; the first
-part also writes a plot. Run the command on an idle machine: contenders take turns, so ratios tolerate some noise, but
-seconds do not.
+Each part writes a CSV to benchmarks/results/speed_DATE, or images_DATE for crops, jpeg and cache. It updates the README
+there for all parts of the day; the first part also writes a plot. Run the command on an idle machine: contenders take
+turns, so ratios tolerate some noise, but seconds do not.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import sys
 from pathlib import Path
 
+import image_cases
 import record
 import speed_cases
 from harness import console, measure
@@ -51,6 +52,7 @@ PARTS = {
         "BatchBALD from precomputed draws. The float32 floor enumerates all points and all joint labels for every "
         "pick.",
     ),
+    **image_cases.PARTS,
 }
 ABOUT = (
     "Seconds are medians over repeats in which the contenders take turns. `to floor` is the ratio of medians to the "
@@ -72,9 +74,10 @@ def main() -> int:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
 
     cores = os.cpu_count() or 1
-    folder = record.dated(options.results or (record.QUICK_RESULTS if options.quick else record.RESULTS), "speed")
     for part in options.parts or PARTS:
         cases, _ = PARTS[part]
+        name = "images" if part in image_cases.PARTS else "speed"
+        folder = record.dated(options.results or (record.QUICK_RESULTS if options.quick else record.RESULTS), name)
         usual = {1, cores} if part == "coreset" and not options.quick else {1 if options.quick else cores}
         threads = options.threads or sorted(usual)
         facts = record.facts_now(repeats=options.repeats, threads=threads, seed=speed_cases.SEED, quick=options.quick)
@@ -87,7 +90,7 @@ def main() -> int:
             record.plot_bars(folder / f"{part}.png", f"{part}: seconds by contender", rows)
         record.write_part(folder, part, rows, facts)
         record.write_readme(folder, "Speed", ABOUT, {name: text for name, (_, text) in PARTS.items()})
-    print(f"Written: {folder}")
+        print(f"Written: {folder}")
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from dal.campaign.people_state import restore_with_people
 from dal.cli.ranking import SUFFIXES, Ranking, check_format
+from dal.cli.recorded_data import recorded_training_set
 from dal.cli.run_data import load_for_run, unit_word
 from dal.cli.terminal import CampaignProgress
 from dal.config.saved_run import config_to_rank
@@ -65,7 +66,10 @@ def rank_command(
     name = config["acquisition"]["name"]
     target = user_path(output) if output else path / ranking_file(name, SUFFIXES[format])
     file = output_file(target)  # before the slow part
-    train = load_for_run(built, path).train
+    if pool is not None:
+        _check_pool(config)
+    train = None if pool is None else recorded_training_set(built.data, path)
+    train = train or load_for_run(built, path).train
     records = read_run_folder(path, train.fingerprint())
     if records.weights is None:
         raise DalError(f"run: {run!r} has no trained round yet. Wait for it, or resume it with dal run.")
@@ -98,12 +102,17 @@ def _warn_about_ignored(overrides: Sequence[str]) -> None:
         warnings.warn(f"{', '.join(ignored)}: dal rank trains nothing and ignores this setting.", stacklevel=3)
 
 
+def _check_pool(config: Mapping[str, Any]) -> None:
+    if config["data"]["name"] not in _FOLDERS:
+        expected = f"a run on data={' or '.join(_FOLDERS)}, which set an image size"
+        raise bad_value("--pool", expected, config["data"]["name"])
+
+
 def _new_images(config: Mapping[str, Any], train: ImageData, folder: str) -> ImageData:
     settings = config["data"]
-    if settings["name"] not in _FOLDERS:
-        expected = f"a run on data={' or '.join(_FOLDERS)}, which set an image size"
-        raise bad_value("--pool", expected, settings["name"])
-    found = unlabeled_folder(folder, image_size=settings["image_size"], classes=train.classes)
+    found = unlabeled_folder(
+        folder, image_size=settings["image_size"], classes=train.classes, cache=settings.get("cache")
+    )
     if not train.task.is_dense:
         return found
     masks = NoMasks(len(found), train.units.height, train.units.width)

@@ -13,12 +13,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dal.data.augment_masks import augment_pair
 from dal.data.images import Augmentation
+from dal.data.resampling import resample
 from dal.errors import bad_value
 from dal.tasks.segmentation import IGNORED
 
@@ -51,6 +53,9 @@ class RandomCrop:
         return torch.randint(2 * self.padding + 1, (2, len(images)), generator=generator)
 
     def _crop(self, images: Tensor, corners: Tensor, fill: int) -> Tensor:
+        # NumPy has no bfloat16.
+        if images.device.type == "cpu" and images.dtype != torch.bfloat16:
+            return self._slices(images, corners, fill)
         count, _, height, width = images.shape
         device = images.device
         top, left = corners.to(device)
@@ -61,6 +66,25 @@ class RandomCrop:
         # Advanced indices on both sides of the slice move the channels last: (B, H, W, C).
         crops = padded[points[:, None, None], :, rows[:, :, None], columns[:, None, :]]
         return crops.permute(0, 3, 1, 2).contiguous()
+
+    def _slices(self, images: Tensor, corners: Tensor, fill: int) -> Tensor:
+        """Copy the part of each image that stays visible, as whole rows."""
+        pixels = images.numpy()  # slices of NumPy arrays start faster than those of tensors
+        crops = np.full(pixels.shape, fill, dtype=pixels.dtype) if fill else np.zeros_like(pixels, order="C")
+        rows, columns = (_overlaps(size, self.padding) for size in pixels.shape[2:])
+        for crop, image, top, left in zip(crops, pixels, *corners.tolist(), strict=True):
+            (row_to, row_from), (column_to, column_from) = rows[top], columns[left]
+            crop[:, row_to, column_to] = image[:, row_from, column_from]
+        return torch.from_numpy(crops)
+
+
+def _overlaps(size: int, padding: int) -> list[tuple[slice, slice]]:
+    """Return the places in a crop and in its image that show the same pixels, for each corner of the padded image."""
+    shifts = range(-padding, padding + 1)
+    return [
+        (slice(max(0, -shift), max(0, size - max(0, shift))), slice(max(0, shift), max(0, size + min(0, shift))))
+        for shift in shifts
+    ]
 
 
 @dataclass(frozen=True)
@@ -119,13 +143,14 @@ class RandomResizedCrop:
             raise bad_value("ratio", "two positive ratios, low <= high", self.ratio)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return _sampled(images, self._grid(images, generator), "bilinear")
+        return resample(images, self._rectangles(images, generator))
 
     def pair(self, images: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        grid = self._grid(images, generator)
-        return _sampled(images, grid, "bilinear"), _sampled(masks[:, None], grid, "nearest")[:, 0]
+        rectangles = self._rectangles(images, generator)
+        return resample(images, rectangles), resample(masks[:, None], rectangles, "nearest")[:, 0]
 
-    def _grid(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _rectangles(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the (B, 2, 3) maps of affine_grid()."""
         height, width = images.shape[2:]
         draws = torch.rand(4, len(images), generator=generator)
         area = self.scale[0] + (self.scale[1] - self.scale[0]) * draws[0]
@@ -135,13 +160,7 @@ class RandomResizedCrop:
         wide, tall = (area * stretch).sqrt().clamp(max=1), (area / stretch).sqrt().clamp(max=1)
         middle_x, middle_y = (2 * draws[2] - 1) * (1 - wide), (2 * draws[3] - 1) * (1 - tall)
         zero = torch.zeros_like(wide)
-        theta = torch.stack([wide, zero, middle_x, zero, tall, middle_y], dim=1).view(-1, 2, 3).to(images.device)
-        return F.affine_grid(theta, list(images.shape), align_corners=False)
-
-
-def _sampled(images: Tensor, grid: Tensor, mode: str) -> Tensor:
-    crops = F.grid_sample(images.float(), grid, mode=mode, padding_mode="border", align_corners=False)
-    return crops.to(images.dtype) if images.is_floating_point() else crops.round().to(images.dtype)
+        return torch.stack([wide, zero, middle_x, zero, tall, middle_y], dim=1).view(-1, 2, 3)
 
 
 @dataclass(frozen=True)

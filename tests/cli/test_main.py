@@ -171,8 +171,8 @@ def test_a_folder_of_images_from_labels_to_a_ranking_of_new_ones(tmp_path, capsy
     assert "2 classes: dark, light" in out
     rows = [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]
     assert rows[-1]["test_accuracy"] == 1.0
-    with pytest.warns(UserWarning, match=r"broken\.jpg"):
-        status, _, err = call(capsys, "rank", run, "--pool", tmp_path / "new")
+    # The training images are not read, so there is no warning of the broken one.
+    status, _, err = call(capsys, "rank", run, "--pool", tmp_path / "new")
     assert status == 0, err
     assert sorted(pd.read_csv(run / "ranking_margin.csv")["id"]) == [f"{i}.png" for i in range(4)]
 

@@ -127,3 +127,18 @@ def test_refused(make, message):
     with pytest.raises(DalError) as error:
         make()
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("height", "width", "padding"), [(8, 8, 2), (5, 9, 4), (3, 2, 7)])
+def test_random_crop_shows_the_padded_image_from_the_drawn_corner(height, width, padding, dtype):
+    images = torch.randint(1, 256, (9, 3, height, width)).to(dtype)
+    masks = torch.randint(0, 5, (9, height, width)).to(torch.uint8)
+    corners = torch.randint(2 * padding + 1, (2, 9), generator=torch.Generator().manual_seed(3)).T.tolist()
+    crops, cropped_masks = RandomCrop(padding).pair(images, masks, torch.Generator().manual_seed(3))
+    for index, (top, left) in enumerate(corners):
+        place = (..., slice(top, top + height), slice(left, left + width))
+        assert torch.equal(crops[index], torch.nn.functional.pad(images[index], (padding,) * 4)[place])
+        assert torch.equal(
+            cropped_masks[index], torch.nn.functional.pad(masks[index], (padding,) * 4, value=255)[place]
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.images import ImageData, ImageSplits
@@ -73,6 +73,8 @@ class ImageFolder(DataConfig):
     """Side length in pixels to which images are cropped and resized."""
     in_memory: bool | None = None
     """Whether to keep all pixels in memory; null does so if they take less than 1 GiB."""
+    cache: str | None = None
+    """Folder that keeps decoded pixels for later starts and runs; auto is ~/.cache/dal/images, null keeps none."""
     classes: list[str] | None = None
     """Class names in order, including classes without images; null uses the classes that occur."""
 
@@ -148,11 +150,18 @@ class ImageFolder(DataConfig):
         task: Task = CLASSIFICATION,
     ) -> ImageData:
         name = root.resolve().name
-        return folder_data(root, files, numbers, classes, self.image_size, self.in_memory, name, task)
+        pixels = FolderPixels(self.image_size, self.in_memory, self.cache)
+        return folder_data(root, files, numbers, classes, pixels, name, task)
 
 
 def unlabeled_folder(
-    root: str, *, image_size: int, classes: Sequence[str], name: str = "folder", in_memory: bool | None = None
+    root: str,
+    *,
+    image_size: int,
+    classes: Sequence[str],
+    name: str = "folder",
+    in_memory: bool | None = None,
+    cache: str | None = None,
 ) -> ImageData:
     """Return all images in a folder tree as points without labels.
 
@@ -166,7 +175,16 @@ def unlabeled_folder(
     dal.errors.DalError: root: expected an existing folder of images, got 'no/such/folder'.
     """
     folder = existing_folder("root", root)
-    return folder_data(folder, some_images("root", folder).files, {}, classes, image_size, in_memory, name)
+    pixels = FolderPixels(image_size, in_memory, cache)
+    return folder_data(folder, some_images("root", folder).files, {}, classes, pixels, name)
+
+
+class FolderPixels(NamedTuple):
+    """How the images of a folder are read, as in read_images()."""
+
+    image_size: int
+    in_memory: bool | None = None
+    cache: str | None = None
 
 
 def folder_data(
@@ -174,13 +192,12 @@ def folder_data(
     files: Sequence[str],
     numbers: Mapping[str, Any],
     classes: Sequence[str],
-    image_size: int,
-    in_memory: bool | None,
+    pixels: FolderPixels,
     name: str,
     task: Task = CLASSIFICATION,
 ) -> ImageData:
     """Return the images of a folder that can be decoded. ``numbers`` are the labels of some of the files."""
-    source, readable, set_aside, first_frames = read_images(root, files, image_size, in_memory)
+    source, readable, set_aside, first_frames = read_images(root, files, *pixels)
     labels = task.unlabeled(len(readable), len(classes))
     labeled = [place for place, file in enumerate(readable) if file in numbers]
     labels[labeled] = task.encode([numbers[readable[place]] for place in labeled], len(classes))

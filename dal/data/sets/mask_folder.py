@@ -16,6 +16,7 @@ from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.image_folder import separate_folder
 from dal.data.sets.photographs import MEAN, STD
+from dal.data.sources.folder.cached_images import cache_folder
 from dal.data.sources.folder.decoding import read_images
 from dal.data.sources.folder.listing import existing_folder, shown
 from dal.data.sources.folder.mask_classes import (
@@ -95,6 +96,8 @@ class MaskFolder(DataConfig):
     """Side length in pixels to which images and masks are cropped and resized."""
     in_memory: bool | None = None
     """Whether to keep all pixels in memory; null does so if they take less than 1 GiB."""
+    cache: str | None = None
+    """Folder that keeps decoded pixels for later starts and runs; auto is ~/.cache/dal/images, null keeps none."""
 
     def read(self) -> ImageSplits:
         root = existing_folder("data.root", self.root)
@@ -155,8 +158,12 @@ class MaskFolder(DataConfig):
     ) -> tuple[ImageData, Tensor]:
         """Return the images of a split, and the number of pixels of each class."""
         files, paths = pair_files(split, layout, "data.root")
-        source, readable, set_aside, first_frames = read_images(split.images, files, self.image_size, self.in_memory)
-        masks = read_masks(pairs_of(split.images, readable, paths), reader, self.image_size, self.in_memory)
+        found = read_images(split.images, files, self.image_size, self.in_memory, self.cache)
+        source, readable, set_aside, first_frames = found
+        folder = cache_folder(self.cache, split.masks)
+        cache = None if folder is None else (folder, split.masks)
+        pairs = pairs_of(split.images, readable, paths)
+        masks = read_masks(pairs, reader, self.image_size, self.in_memory, cache)
         data = ImageData(
             name=Path(self.root).resolve().name,
             source=source,

@@ -13,7 +13,13 @@ from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.grid import Grid
 from dal.data.images import ImageData, ImageSplits, known_indices
 from dal.data.sets.config import DataConfig
-from dal.data.sets.image_folder import folder_data, numbers_of_test_set, separate_folder, some_images
+from dal.data.sets.image_folder import (
+    FolderPixels,
+    folder_data,
+    numbers_of_test_set,
+    separate_folder,
+    some_images,
+)
 from dal.data.sets.mask_folder import MaskFolder
 from dal.data.sets.photographs import MEAN, STD
 from dal.data.sources.folder.decoding import read_images
@@ -62,6 +68,8 @@ class UnlabeledFolder(DataConfig):
     """Whether to keep all pixels in memory; null does so if they take less than 1 GiB."""
     task: str = "classification"
     """What people answer: classification, a class of each image, or segmentation, a mask of an image or a region."""
+    cache: str | None = None
+    """Folder that keeps decoded pixels for later starts and runs; auto is ~/.cache/dal/images, null keeps none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,7 +110,7 @@ class UnlabeledFolder(DataConfig):
         train = self._train(root, files, self.classes)
         if test_root is None or of_test is None:
             return ImageSplits(train, None)
-        test = folder_data(test_root, list(of_test), of_test, self.classes, self.image_size, self.in_memory, train.name)
+        test = folder_data(test_root, list(of_test), of_test, self.classes, self._pixels, train.name)
         return ImageSplits(train, test)
 
     def _test_masks(self, test_root: Path, classes: Sequence[str]) -> ImageData:
@@ -111,16 +119,21 @@ class UnlabeledFolder(DataConfig):
             classes=list(classes),
             image_size=self.image_size,
             in_memory=self.in_memory,
+            cache=self.cache,
             test_fraction=0.0,
         )
         test = folder.read().train
         return replace(test.subset(known_indices(test).tolist()), set_aside={}, first_frames=())
 
+    @property
+    def _pixels(self) -> FolderPixels:
+        return FolderPixels(self.image_size, self.in_memory, self.cache)
+
     def _train(self, root: Path, listed: Sequence[str], classes: Sequence[str]) -> ImageData:
         by_id = {composed(file): file for file in listed}
         first = self._first or FirstImages(list(by_id))
         there = [id for id in first.ids if id in by_id]
-        found = read_images(root, [by_id[id] for id in there], self.image_size, self.in_memory)
+        found = read_images(root, [by_id[id] for id in there], *self._pixels)
         place = {composed(file): position for position, file in enumerate(found.files)}
         if first.digests is None:
             never = set(first.ids) - set(place)

@@ -10,9 +10,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dal.data.images import ImageSource, TensorSource
-from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress, square
+from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, square
 from dal.data.sources.folder.frames import FirstFrames
 from dal.data.sources.folder.pixels import levels, to_rgb
+from dal.data.sources.folder.progress import progress
 from dal.errors import DalError, bad_value, reason
 
 Fetch = Callable[[int], Image.Image]

@@ -38,10 +38,12 @@ def suffixes() -> frozenset[str]:
 def formats(suffix: str) -> tuple[str, ...]:
     """Return Pillow's names of the possible formats for a suffix.
 
-    A format without a signature is only tried for its own suffix, because any bytes could match it.
+    A format without a signature is only tried for its own suffix, because any bytes could match it. Of the others, that
+    of the suffix comes first, because it usually matches.
     """
     own = Image.registered_extensions().get(suffix.lower()) if _opened() else None
-    return tuple(sorted(name for name in _opened() if name == own or Image.OPEN[name][1] is not None))
+    names = sorted(name for name in _opened() if name == own or Image.OPEN[name][1] is not None)
+    return tuple(sorted(names, key=lambda name: name != own or Image.OPEN[name][1] is None))
 
 
 def is_image(name: str) -> bool:

@@ -104,6 +104,10 @@ class ColorTable:
         self._keys = keys[order]
         self._numbers = np.array([place[name] for _, name in colors], dtype=np.int64)[order]
 
+    def content(self) -> list[list[int]]:
+        """Return the colors and their class numbers."""
+        return [self._keys.tolist(), self._numbers.tolist()]
+
     def numbers(self, pixels: np.ndarray[Any, Any], argument: str) -> np.ndarray[Any, Any]:
         """Return the class number of each pixel of an (H, W, 3) array.
 

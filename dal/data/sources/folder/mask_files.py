@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -15,13 +15,16 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from dal.data.masks import MaskSource, TensorMasks, mask_digest
-from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, progress
+from dal.data.masks import MaskSource, TensorMasks
+from dal.data.sources.folder.cached_masks import MaskFacts, Pair, ReadMask, mask_cache, masks_through, no_mask
+from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES
 from dal.data.sources.folder.listing import shown
 from dal.data.sources.folder.mask_classes import ColorTable
 from dal.data.sources.folder.mask_numbers import check_numbers, class_numbers_of, decode_numbers, undecodable
+from dal.data.sources.folder.progress import progress
 from dal.data.sources.folder.sizes import SWAPPED, regular_file, stored_size, upright
 from dal.errors import bad_content
+from dal.runtime.cores import usable_cores
 from dal.tasks.segmentation import IGNORED
 
 _CHUNK = 256
@@ -29,13 +32,6 @@ _FEW = 0.01  # share of pixels that needs no warning
 
 
 Array = np.ndarray[Any, Any]
-
-
-class Pair(NamedTuple):
-    """The file of an image and that of its mask, or None."""
-
-    image: Path
-    mask: Path | None
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,10 @@ class MaskReader:
         numbers = decode_numbers(file, suffix, argument, self._numbers)
         check_numbers(numbers, self.num_classes, argument)
         return torch.from_numpy(numbers).to(torch.uint8)
+
+    def key(self) -> list[Any]:
+        """Return what the class numbers of a file depend on."""
+        return [self.num_classes, None if self.colors is None else self.colors.content()]
 
     def _numbers(self, image: Image.Image, argument: str) -> Array:
         if self.colors is None:
@@ -99,11 +99,6 @@ class FolderMasks:
         return [self._digests[index] for index in indices]
 
 
-def no_mask(size: int) -> Tensor:
-    """Return the mask of an image without labels."""
-    return torch.full((size, size), IGNORED, dtype=torch.uint8)
-
-
 def center(mask: Tensor, size: int) -> Tensor:
     """Return the center square of a mask at its nearest pixels, as square() does with the image."""
     image = Image.fromarray(mask.numpy())
@@ -121,63 +116,74 @@ class ReadMasks(NamedTuple):
     counts: Tensor
 
 
-def read_masks(pairs: Sequence[Pair], reader: MaskReader, image_size: int, in_memory: bool | None = None) -> ReadMasks:
+def read_masks(
+    pairs: Sequence[Pair],
+    reader: MaskReader,
+    image_size: int,
+    in_memory: bool | None = None,
+    cache: tuple[Path, Path] | None = None,
+) -> ReadMasks:
     """Decode and check every mask once, in threads.
 
     A mask whose pixels are all ignored is none, and a warning names it. Another warning names images and masks with an
     EXIF rotation that the size of the other does not confirm. A third says how many pixels the center squares leave
-    out. ``in_memory`` is as in read_images().
+    out. ``in_memory`` is as in read_images(). ``cache`` are the folder of a cache and that of the masks. With a cache,
+    only masks that are not in it are decoded.
 
     Raises DalError for the first mask that cannot be read, or does not have the size of its image.
     """
+    read, source = partial(_read_pairs, reader=reader, size=image_size), None
+    if cache is not None:
+        source = masks_through(mask_cache(*cache, image_size, reader.key()), pairs, read)
+    if source is not None:
+        _warn_of_masks(pairs, source.facts)
+        return ReadMasks(source, [one.is_known for one in source.facts], _sum(source.facts))
     if in_memory is None:
         in_memory = len(pairs) * image_size**2 < MEMORY_LIMIT_BYTES
     kept = torch.empty(len(pairs) if in_memory else 0, image_size, image_size, dtype=torch.uint8)
-    digests, known = list[bytes](), list[bool]()
-    counts, left_out = torch.zeros(IGNORED + 1, dtype=torch.int64), 0
-    ignored, turned, masks_turned = list[str](), list[str](), list[str]()
-    for row, (pair, read) in enumerate(_read_pairs(pairs, reader, image_size)):
+    facts = list[MaskFacts]()
+    for row, (_, found) in enumerate(read(pairs)):
         if in_memory:
-            kept[row] = read.mask
-        digests.append(mask_digest(read.mask))
-        known.append(bool((read.mask != IGNORED).any()))
-        counts += read.counts
-        left_out += read.left_out
-        if pair.mask is not None and not known[-1]:
-            ignored.append(str(pair.mask))
-        if read.is_turned:
-            turned.append(str(pair.image))
-        if read.is_mask_turned:
-            masks_turned.append(str(pair.mask))
+            kept[row] = found.mask
+        facts.append(found.facts())
+    _warn_of_masks(pairs, facts)
+    digests = [one.digest for one in facts]
+    masks = TensorMasks(kept, digests) if in_memory else FolderMasks(pairs, reader, image_size, digests)
+    return ReadMasks(masks, [one.is_known for one in facts], _sum(facts))
+
+
+def _sum(facts: Sequence[MaskFacts]) -> Tensor:
+    counts = torch.zeros(IGNORED + 1, dtype=torch.int64)
+    for one in facts:
+        counts += one.counts
+    return counts
+
+
+def _warn_of_masks(pairs: Sequence[Pair], facts: Sequence[MaskFacts]) -> None:
+    """Warn about masks that are ignored everywhere, rotations that are not certain, and pixels that are left out."""
+    both = list(zip(pairs, facts, strict=True))
+    ignored = [str(pair.mask) for pair, one in both if pair.mask is not None and not one.is_known]
+    turned = [str(pair.image) for pair, one in both if one.is_turned]
+    masks_turned = [str(pair.mask) for pair, one in both if one.is_mask_turned]
     for names, what in (
         (ignored, f"masks with only ignored pixels ({IGNORED}) in the square, whose images are points without labels"),
         (turned, "images with an EXIF rotation, whose masks are read as masks of the rotated images"),
         (masks_turned, "masks with an EXIF rotation that their images do not have, which are rotated"),
     ):
         if names:
-            warnings.warn(f"{len(names):,} {what}: {shown(names)}.", stacklevel=2)
-    if left_out >= _FEW * (total := int(counts.sum())):
+            warnings.warn(f"{len(names):,} {what}: {shown(names)}.", stacklevel=3)
+    left_out = sum(one.left_out for one in facts)
+    if left_out >= _FEW * (total := int(_sum(facts).sum())) and left_out:
         share = f"{100 * left_out / total:.0f} % of the pixels"
         warnings.warn(
             f"{share} are outside the center squares of the images, so they are neither bought nor measured. "
             "Cut the images into squares to keep them.",
-            stacklevel=2,
+            stacklevel=3,
         )
-    if in_memory:
-        return ReadMasks(TensorMasks(kept, digests), known, counts)
-    return ReadMasks(FolderMasks(pairs, reader, image_size, digests), known, counts)
 
 
-class _Read(NamedTuple):
-    mask: Tensor
-    counts: Tensor
-    is_turned: bool = False
-    is_mask_turned: bool = False
-    left_out: int = 0  # pixels outside of the square
-
-
-def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterator[tuple[Pair, _Read]]:
-    with progress(len(pairs)) as advance, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterator[tuple[Pair, ReadMask]]:
+    with progress(len(pairs)) as advance, ThreadPoolExecutor(min(8, usable_cores())) as threads:
         for start in range(0, len(pairs), _CHUNK):
             chunk = pairs[start : start + _CHUNK]
             with warnings.catch_warnings():
@@ -188,9 +194,9 @@ def _read_pairs(pairs: Sequence[Pair], reader: MaskReader, size: int) -> Iterato
             advance(len(chunk))
 
 
-def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
+def _read_pair(pair: Pair, reader: MaskReader, size: int) -> ReadMask:
     if pair.mask is None:
-        return _Read(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64))
+        return ReadMask(no_mask(size), torch.zeros(IGNORED + 1, dtype=torch.int64))
     mask = reader.read(pair.mask)
     stored, orientation = stored_size(pair.image)
     of_mask = stored_size(pair.mask)[1]
@@ -209,7 +215,7 @@ def _read_pair(pair: Pair, reader: MaskReader, size: int) -> _Read:
     is_turned = is_open and orientation not in (1, of_mask)
     is_mask_turned = of_mask != 1 and orientation == 1
     counts = mask.flatten().long().bincount(minlength=IGNORED + 1)
-    return _Read(center(mask, size), counts, is_turned, is_mask_turned, mask.numel() - min(found) ** 2)
+    return ReadMask(center(mask, size), counts, is_turned, is_mask_turned, mask.numel() - min(found) ** 2)
 
 
 def check_seen_classes(counts: Tensor, num_classes: int, argument: str) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dal.data.sources.folder.cached_masks import Pair
 from dal.data.sources.folder.listing import Listing, list_images, shown
-from dal.data.sources.folder.mask_files import Pair
 from dal.data.sources.folder.names import composed
 from dal.errors import DalError, bad_content, bad_value
 

@@ -220,7 +220,7 @@ def test_image_size_is_at_least_a_pixel(folder):
 
 
 def test_the_bar_comes_up_on_a_terminal_only(folder, monkeypatch, capsys):
-    monkeypatch.setattr("dal.data.sources.folder.decoding._SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("dal.data.sources.folder.progress._SILENT_SECONDS", 0.0)
     read_images(folder, ["0.png"], 4)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)

@@ -6,8 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from dal.data.sources.folder.cached_masks import Pair
 from dal.data.sources.folder.decoding import decode
-from dal.data.sources.folder.mask_files import MaskReader, Pair, center, read_masks
+from dal.data.sources.folder.mask_files import MaskReader, center, read_masks
 from dal.errors import DalError
 
 NUMBERS = np.array([[0, 1, 2, 3], [3, 2, 1, 0], [2, 2, 2, 2]], dtype=np.uint8)
