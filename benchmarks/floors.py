@@ -132,6 +132,39 @@ def badge(probs: Tensor, features: Tensor, query_size: int, generator: torch.Gen
 
 
 @torch.inference_mode()
+def alfa_mix(
+    features: Tensor, weight: Tensor, bias: Tensor, anchors: Tensor, epsilons: Tensor, tile: int = 128
+) -> Tensor:
+    """Count the anchors that change the prediction of a linear head, (N, S).
+
+    The cost is four products per tile. Elements that are equal in a point and an anchor do not move; only zeros are
+    compared, in the columns where an anchor is 0.
+    """
+    anchor_sizes = squared_lengths(anchors)
+    zeros = [(row == 0).nonzero()[:, 0] for row in anchors]
+    has_zeros = any(map(len, zeros))
+    counts = []
+    for z in features.split(tile):
+        logits = torch.addmm(bias, z, weight.T)
+        best, predicted = logits.max(dim=1, keepdim=True)
+        errors = logits.scatter(1, predicted, -torch.inf).softmax(dim=1).scatter_(1, predicted, -1)
+        gradients = errors @ weight
+        slopes = (gradients @ weight.T)[None]
+        if has_zeros:
+            slopes = slopes.repeat(len(anchors), 1, 1)
+            of_zeros = gradients * (z == 0)
+            for slope, columns in zip(slopes, zeros, strict=True):
+                slope -= of_zeros[:, columns] @ weight[:, columns].T
+        slopes = slopes - slopes.gather(2, predicted.expand(len(slopes), -1, 1))
+        slopes /= torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
+        margins = best - logits
+        reached = torch.where(slopes > 0, margins / slopes, torch.inf).amin(dim=2)
+        lengths = torch.sub(z.square().sum(dim=1), anchors @ z.T, alpha=2).add_(anchor_sizes[:, None]).sqrt_()
+        counts.append((lengths[:, :, None] * epsilons > reached[:, :, None]).sum(dim=0))
+    return torch.cat(counts)
+
+
+@torch.inference_mode()
 def batchbald(log_probs: Tensor, query_size: int, block: int = 128) -> Tensor:
     """Select with greedy BatchBALD over all joint labels.
 

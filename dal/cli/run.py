@@ -264,8 +264,6 @@ def _close(
         console.print(final_model_sentence(final, metric))
 
 
-
-
 def _with_hydra(overrides: list[str], flags: list[str]) -> int:
     """Let Hydra handle flags such as ``--cfg``, and sweeps with other sweepers."""
     import hydra
