@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_query_size, top_scores
 from dal.acquisition.margin import margin_scores
-from dal.acquisition.search.clusters import points_of
+from dal.acquisition.search.clusters import scaled_points
 from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.numbers import check_finite, check_whole
 from dal.acquisition.search.pairs import Pairs
@@ -42,7 +42,7 @@ def average_linkage(features: Tensor, num_clusters: int) -> Tensor:
     tensor([0, 1, 0])
     """
     check_whole("num_clusters", num_clusters)
-    return _average_linkage(points_of("features", features), num_clusters)
+    return _average_linkage(scaled_points("features", features), num_clusters)
 
 
 def cluster_margin_select(
@@ -118,7 +118,7 @@ class ClusterMargin(AcquisitionFunction):
         features, scores = pool["features"], pool["scores"]
         check_query_size(query_size, len(scores))
         check_finite("scores", scores)
-        points = points_of("features", features)
+        points = scaled_points("features", features)
         ambiguous = _ambiguous(scores, query_size, self.factor, generator)
         clusters = self._clusters(points, ambiguous, query_size, generator)
         positions = _round_robin(ambiguous, clusters, query_size, generator)

@@ -18,9 +18,9 @@ from dal.acquisition.base import (
     check_dims,
     check_query_size,
 )
-from dal.acquisition.search.geometry import Euclidean
+from dal.acquisition.search.geometry import Euclidean, near_mean
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters, nearest_point
-from dal.acquisition.search.numbers import check_finite, in_double, row_blocks, safe_scale
+from dal.acquisition.search.numbers import check_finite, row_blocks, safe_scale
 from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, ready
 from dal.acquisition.search.shards import Shard
 from dal.errors import bad_value
@@ -121,9 +121,7 @@ def _take(
     features: Rows, labeled: Tensor, scale: float, query_size: int, shard: Shard
 ) -> tuple[list[int], list[float]]:
     """Return the positions in the order of selection, and their scores."""
-    some = torch.arange(0, len(features), max(1, len(features) // 1024), device=features.device)
-    origin = (in_double(features[some]) * scale).sum(dim=0) / max(1, len(some))
-    origin = origin.float()
+    origin = near_mean(features, scale)
     points = Euclidean(features, scale, origin)
     centers = Centers(points, Euclidean(labeled, scale, origin), query_size)
     nearest = NearestCenters(points, centers)

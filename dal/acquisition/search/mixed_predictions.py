@@ -14,7 +14,6 @@ from torch import Tensor
 
 from dal.acquisition.search.numbers import check_finite, row_blocks
 
-
 _BLOCK, _GPU_BLOCK = 2**18, 2**25  # numbers; the first fits in a CPU's cache
 
 
