@@ -20,12 +20,13 @@ from dal.acquisition.base import (
     check_dims,
     check_query_size,
 )
-from dal.acquisition.search.exponential_race import draw_seed, exponentials, uniforms
+from dal.acquisition.search.exponential_race import draw_seed, exponentials, factor_bounds, uniforms, uniforms_of_draws
 from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs, row_blocks, safe_scale
 from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, ready
 from dal.acquisition.search.shards import Shard
+from dal.acquisition.search.small_pool import SmallPool, is_small
 from dal.errors import bad_content, bad_value
 from dal.runtime.precision import full_precision
 
@@ -233,8 +234,31 @@ def _sample(errors: Rows, features: Rows, query_size: int, generator: torch.Gene
         shard.check_memory(errors.shape[1] + features.shape[1], query_size)
     gradients = Gradients(errors, features, safe_scale(shard.largest(largest), most=1.0))
     with full_precision(features.device), torch.inference_mode():
-        positions, distances = _Seeding(gradients, query_size, generator, shard).run()
+        if shard.group is None and is_small(gradients):
+            positions, distances = _seed_few(gradients, query_size, generator)
+        else:
+            positions, distances = _Seeding(gradients, query_size, generator, shard).run()
     return Selection(torch.tensor(positions), torch.tensor(distances, dtype=torch.float64))
+
+
+def _seed_few(points: Gradients, query_size: int, generator: torch.Generator) -> tuple[list[int], list[float]]:
+    """Run k-means++ on gradients that fit in a cache."""
+    pool = SmallPool(points)
+    left = torch.ones_like(pool.upper)
+    all_on_centers = False
+    seeds = [draw_seed(generator) for _ in range(query_size)]
+    for u in uniforms_of_draws(seeds, len(points), points.device):
+        if pool.picks and not all_on_centers:
+            key, position = pool.largest(*factor_bounds(u), lambda rows, squares: squares / exponentials(u[rows]))
+            all_on_centers = key <= 0
+        if not pool.picks or all_on_centers:
+            position = int((left / u).argmax())
+        pool.take(position, is_center=not all_on_centers)
+        left[position] = -1
+    first = points.high(torch.tensor(pool.picks[:1], device=points.device))
+    squares = pool.scores()
+    squares[:1] = points.exact(first, torch.zeros_like(first))
+    return pool.picks, (squares.sqrt() / points.scale).tolist()
 
 
 class _Seeding:

@@ -143,8 +143,8 @@ class Euclidean(Geometry):
 
 
 def near_mean(rows: Rows, scale: float) -> Tensor:
-    """Return the (D,) scaled mean of about a thousand rows, in float32, as an origin."""
-    some = torch.arange(0, len(rows), max(1, len(rows) // 1024), device=rows.device)
+    """Return the (D,) scaled mean of a few hundred rows, in float32, as an origin."""
+    some = torch.arange(0, len(rows), max(1, len(rows) // 256), device=rows.device)
     return ((in_double(rows[some]) * scale).sum(dim=0) / max(1, len(some))).float()
 
 
