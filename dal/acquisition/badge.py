@@ -249,7 +249,7 @@ def _seed_few(points: Gradients, query_size: int, generator: torch.Generator) ->
     seeds = [draw_seed(generator) for _ in range(query_size)]
     for u in uniforms_of_draws(seeds, len(points), points.device):
         if pool.picks and not all_on_centers:
-            key, position = pool.largest(*factor_bounds(u), lambda rows, squares: squares / exponentials(u[rows]))
+            key, position = pool.largest(*factor_bounds(u), lambda rows, squares, u=u: squares / exponentials(u[rows]))
             all_on_centers = key <= 0
         if not pool.picks or all_on_centers:
             position = int((left / u).argmax())

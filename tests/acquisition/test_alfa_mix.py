@@ -122,7 +122,7 @@ def test_a_linear_head_that_overflows_names_its_row():
     model.linear_head = lambda: (model.weights.T, model.bias)
     reads = anchored(ALFAMix(), model, rectified(2, 3, 0).float() + 1, torch.tensor([0, 1]))
     model.weights[0, 0] = torch.inf
-    with pytest.raises(NonFiniteError, match="logits: expected finite numbers, got .* at row 0 of 2"):
+    with pytest.raises(NonFiniteError, match=r"logits: expected finite numbers, got .* at row 0 of 2"):
         reads.summarize(model, torch.ones(2, 3))
 
 
