@@ -186,6 +186,53 @@ def batchbald(log_probs: Tensor, query_size: int, block: int = 128) -> Tensor:
     return torch.tensor(picks)
 
 
+@torch.inference_mode()
+def nearest_to_centers(points: Tensor, centers: Tensor, few: int = 4) -> Tensor:
+    """Give each center the nearest point that no earlier center has taken.
+
+    The cost is a product in blocks. float64 differences decide among the nearest few.
+    """
+    origin = points[:: max(1, len(points) // 256)].mean(dim=0)
+    low, found = (centers - origin).float(), []
+    step = max(1, 2**19 // len(centers))
+    for start in range(0, len(points), step):
+        x = points[start : start + step] - origin
+        about = torch.addmm(x.square().sum(dim=1), low, x.T, alpha=-2)
+        near = about.topk(few, dim=1, largest=False)
+        found.append((near.values, near.indices + start))
+    values, rows = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+    rows = rows.gather(1, values.topk(few, dim=1, largest=False).indices)
+    order = (points[rows].double() - centers[:, None]).square().sum(dim=2).argsort(dim=1)
+    taken: dict[int, None] = {}
+    for row in rows.gather(1, order).tolist():
+        taken[next(place for place in row if place not in taken)] = None
+    return torch.tensor(list(taken))
+
+
+@torch.inference_mode()
+def probcover(points: Tensor, query_size: int, delta: float) -> Tensor:
+    """Cover greedily. The cost is a product in blocks, and a graph of balls as one mask."""
+    inside = torch.cat([torch.cdist(rows, points) < delta for rows in points.split(512)])
+    picks, newly, uncovered = [], inside.sum(dim=1), torch.ones(len(points), dtype=torch.bool)
+    for _ in range(query_size):
+        picks.append(int(newly.argmax()))
+        covered = (inside[picks[-1]] & uncovered).nonzero()[:, 0]
+        uncovered[covered] = False
+        newly -= inside[covered].sum(dim=0)
+    return torch.tensor(picks)
+
+
+def average_linkage(points: Tensor, num_clusters: int) -> Tensor:
+    """Cluster by average linkage. The cost is a product and SciPy's linkage."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    sizes = points.square().sum(dim=1)
+    distances = torch.addmm(sizes, points, points.T, alpha=-2).add_(sizes[:, None]).clamp_(min=0).sqrt_()
+    rows, columns = torch.triu_indices(len(points), len(points), 1)
+    tree = linkage(distances[rows, columns].numpy(), method="average")
+    return torch.from_numpy(fcluster(tree, num_clusters, "maxclust")).long() - 1
+
+
 def squared_lengths(x: Tensor) -> Tensor:
     """Return (N,) float32 squared lengths without another (N, D) tensor."""
     return torch.cat([block.float().square().sum(dim=1) for block in x.split(8192)])

@@ -63,7 +63,8 @@ def measure(case: Case, repeats: int, memory: bool = True, say: Callable[[str], 
             if contender.run is not None:
                 contender.run()
         contenders = case.build(**case.sizes)
-        seconds, results = in_turns(contenders, repeats)
+        clock = time.process_time if case.threads == 1 else time.perf_counter
+        seconds, results = in_turns(contenders, repeats, clock)
     compared = case.compare(results) if case.compare else {}
     floor = statistics.median(seconds[contenders[0].name])
     rows = []
@@ -83,7 +84,9 @@ def measure(case: Case, repeats: int, memory: bool = True, say: Callable[[str], 
     return rows
 
 
-def in_turns(contenders: Sequence[Contender], repeats: int) -> tuple[dict[str, list[float]], dict[str, Any]]:
+def in_turns(
+    contenders: Sequence[Contender], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> tuple[dict[str, list[float]], dict[str, Any]]:
     """Return the seconds of every run, and the last result, by contender."""
     seconds: dict[str, list[float]] = {}
     results: dict[str, Any] = {}
@@ -92,9 +95,9 @@ def in_turns(contenders: Sequence[Contender], repeats: int) -> tuple[dict[str, l
             if contender.run is None or turn >= (contender.repeats or repeats):
                 continue
             gc.collect()
-            start = time.perf_counter()
+            start = clock()
             results[contender.name] = contender.run()
-            seconds.setdefault(contender.name, []).append(time.perf_counter() - start)
+            seconds.setdefault(contender.name, []).append(clock() - start)
     return seconds, results
 
 

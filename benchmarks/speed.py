@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import record
+import selection_cases
 import speed_cases
 from harness import console, measure
 
@@ -51,9 +52,15 @@ PARTS = {
         "BatchBALD from precomputed draws. The float32 floor enumerates all points and all joint labels for every "
         "pick.",
     ),
+    "selection": (
+        selection_cases.selection_cases,
+        "Selection kernels. A note on picks compares them with the floor's; for ALFA-Mix, it compares the numbers of "
+        "mixes that change a prediction. For k-means, the first contender is scikit-learn in float64, which dal used "
+        "before.",
+    ),
 }
 ABOUT = (
-    "Seconds are medians over repeats in which the contenders take turns. `to floor` is the ratio of medians to the "
+    "Seconds are medians over repeats in which the contenders take turns; with one thread, they are CPU time. `to floor` is the ratio of medians to the "
     "hand-written floor of the same case. Extra MiB is the increase in peak resident memory of one run in a separate "
     "process."
 )

@@ -20,19 +20,18 @@ from dal.acquisition.base import (
     check_dims,
     check_query_size,
 )
+from dal.acquisition.search.errors import Scattered, errors_of
 from dal.acquisition.search.exponential_race import draw_seed, exponentials, factor_bounds, uniforms, uniforms_of_draws
 from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs, row_blocks, safe_scale
-from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, ready
+from dal.acquisition.search.rows import Rows, check_rows, ready
 from dal.acquisition.search.shards import Shard
 from dal.acquisition.search.small_pool import SmallPool, is_small
 from dal.errors import bad_content, bad_value
 from dal.runtime.precision import full_precision
 
 __all__ = ["BADGE", "badge_select", "badge_weights"]
-
-_FEW_NUMBERS = 2**22
 
 
 def badge_select(
@@ -79,7 +78,7 @@ def badge_select(
     _check(probs, features)
     probs, features = ready(probs), ready(features)
     shard = Shard.alone(len(probs), memory_budget)
-    return _sample(_errors_of(probs, features.device), features, query_size, generator, shard).positions
+    return _sample(errors_of(probs, features.device), features, query_size, generator, shard).positions
 
 
 def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
@@ -108,7 +107,7 @@ def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
     if not rows:
         return torch.ones(len(probs), dtype=torch.float64)
     probs, features = ready(probs), ready(features)
-    gradients = Gradients(_errors_of(probs, features.device), features, safe_scale(largest, most=1.0))
+    gradients = Gradients(errors_of(probs, features.device), features, safe_scale(largest, most=1.0))
     with full_precision(features.device), torch.no_grad():
         centers = Centers(gradients, None, len(rows))
         for high in gradients.high(torch.tensor(rows, device=gradients.device)):
@@ -165,45 +164,8 @@ class BADGE(ShardedFunction):
     ) -> Selection:
         errors = ready(pool["errors"])
         if self.top_classes is not None:
-            errors = _Scattered(errors, ready(pool["classes"]), shard)
+            errors = Scattered(errors, ready(pool["classes"]), shard)
         return _sample(errors, ready(pool["inputs"]), query_size, generator, shard)
-
-
-def _errors(probs: Tensor) -> Tensor:
-    """Return (B, C) p - onehot(argmax p), in float32 or more precise."""
-    found = probs.clone() if probs.dtype in (torch.float32, torch.float64) else probs.float()
-    predicted = found.argmax(dim=1, keepdim=True)
-    return found.scatter_add_(1, predicted, found.new_full(predicted.shape, -1))
-
-
-def _errors_of(probs: Rows, device: torch.device) -> Rows:
-    """Return the errors of probabilities: computed now if few, otherwise on read."""
-    few = isinstance(probs, Tensor) and probs.numel() <= _FEW_NUMBERS
-    return _errors(all_rows(probs).to(device)) if few else _Errors(probs, device)
-
-
-class _Errors(RowView):
-    """The errors of probabilities, computed as rows are read."""
-
-    def __init__(self, probs: Rows, device: torch.device) -> None:
-        super().__init__(len(probs), probs.shape[1], torch.promote_types(probs.dtype, torch.float32), device)
-        self._probs = probs
-
-    def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        return _errors(self._probs[rows].to(self.device))
-
-
-class _Scattered(RowView):
-    """The errors of all classes, from those of the kept classes."""
-
-    def __init__(self, errors: Rows, classes: Rows, shard: Shard) -> None:
-        num_classes = int(shard.largest(check_rows("classes", classes))) + 1
-        super().__init__(len(errors), num_classes, torch.float32, errors.device)
-        self._errors, self._classes = errors, classes
-
-    def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        values = self._errors[rows]
-        return values.new_zeros(len(values), self.shape[1]).scatter_(1, self._classes[rows].long(), values)
 
 
 def _check(probs: Rows, features: Rows) -> float:
