@@ -60,7 +60,8 @@ PARTS = {
     ),
 }
 ABOUT = (
-    "Seconds are medians over repeats in which the contenders take turns; with one thread, they are CPU time. `to floor` is the ratio of medians to the "
+    "Seconds are medians over repeats in which the contenders take turns; with one thread, they are CPU time. "
+    "`to floor` is the ratio of medians to the "
     "hand-written floor of the same case. Extra MiB is the increase in peak resident memory of one run in a separate "
     "process."
 )

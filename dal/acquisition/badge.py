@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -211,7 +212,7 @@ def _seed_few(points: Gradients, query_size: int, generator: torch.Generator) ->
     seeds = [draw_seed(generator) for _ in range(query_size)]
     for u in uniforms_of_draws(seeds, len(points), points.device):
         if pool.picks and not all_on_centers:
-            key, position = pool.largest(*factor_bounds(u), lambda rows, squares, u=u: squares / exponentials(u[rows]))
+            key, position = pool.largest(*factor_bounds(u), partial(_race_key, u))
             all_on_centers = key <= 0
         if not pool.picks or all_on_centers:
             position = int((left / u).argmax())
@@ -221,6 +222,10 @@ def _seed_few(points: Gradients, query_size: int, generator: torch.Generator) ->
     squares = pool.scores()
     squares[:1] = points.exact(first, torch.zeros_like(first))
     return pool.picks, (squares.sqrt() / points.scale).tolist()
+
+
+def _race_key(u: Tensor, rows: Tensor, squares: Tensor) -> Tensor:
+    return squares / exponentials(u[rows])
 
 
 class _Seeding:

@@ -72,7 +72,7 @@ class AnchorTable:
         for block in row_blocks(len(self._values), len(features), most):
             which, rows = (columns[self._columns[block]] == self._values[block, None]).nonzero().unbind(dim=1)
             which += block.start
-            for place in self._anchors[which].unique().tolist() if len(which) else ():
+            for place in sorted(set(self._anchors[which].tolist())):
                 here = self._anchors[which] == place
                 mask = masks.setdefault(place, torch.zeros_like(features, dtype=torch.bool))
                 mask[rows[here], self._columns[which[here]]] = True
