@@ -9,6 +9,7 @@ import torch
 from dal.acquisition import ProbCover, probcover_select, purest_delta
 from dal.acquisition.search import balls
 from dal.acquisition.search.clusters import k_means, unit_points
+from dal.acquisition.search.shards import Shard
 from dal.errors import DalError, NonFiniteError
 
 
@@ -68,6 +69,14 @@ def test_cover(seed, delta, width, monkeypatch):
     assert sorted(found.positions.tolist()) == list(range(70))
     few = probcover_select(features, labeled, 3, delta, generator())
     assert few[: len(positions)].tolist() == positions[:3]
+
+
+def test_a_graph_that_exceeds_the_budget_is_computed_again_with_the_same_picks():
+    features, labeled = torch.randn(200, 3, generator=generator(1)), torch.randn(5, 3, generator=generator(2))
+    function, pool = ProbCover(delta=0.4), {"features": features}
+    expected = function.select(pool, {"features": labeled}, 40, generator())
+    found = function.select_in(Shard.alone(200, 64), pool, {"features": labeled}, 40, generator())
+    assert torch.equal(found.positions, expected.positions) and torch.equal(found.scores, expected.scores)
 
 
 def on_circle(*degrees):
