@@ -19,9 +19,9 @@ def k_means_select(features: Tensor, query_size: int, generator: torch.Generator
     """Select the pool points nearest to the centers of Q clusters.
 
     This is the method of Zhdanov (arXiv:1901.05954) without weights. The clusters come from k-means with one greedy
-    k-means++ start, in float32, and from scikit-learn's mini-batches if N · Q · D exceeds 2^31. Points of larger
-    clusters come first. Each center takes the nearest point that no other center has taken, so the Q points are distinct
-    even if clusters are empty or points are equal.
+    k-means++ start, in float32. If N · Q · D exceeds 2^31, they come from scikit-learn's mini-batches. Points of larger
+    clusters come first. Each center takes the nearest point that no other center has taken, so the Q points are
+    distinct even if clusters are empty or points are equal.
 
     Args:
         features: (N, D) of the pool, any floating dtype.
