@@ -107,8 +107,8 @@ def main() -> int:
 def measured(case: Case, repeats: int, device: str, memory: bool) -> list[Row]:
     """Return one row per contender."""
     if device == "cpu":
-        return measure(case, repeats, memory, clock=time.process_time)
-    rows = measure(case, repeats, memory=False)
+        return measure(case, repeats, memory)
+    rows = measure(case, repeats, memory=False, clock=time.perf_counter)
     for contender, row in zip(case.build(**case.sizes), rows, strict=True):
         assert contender.run is not None
         torch.cuda.empty_cache()

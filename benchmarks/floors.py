@@ -132,6 +132,39 @@ def badge(probs: Tensor, features: Tensor, query_size: int, generator: torch.Gen
 
 
 @torch.inference_mode()
+def alfa_mix(
+    features: Tensor, weight: Tensor, bias: Tensor, anchors: Tensor, epsilons: Tensor, tile: int = 128
+) -> Tensor:
+    """Count the anchors that change the prediction of a linear head, (N, S).
+
+    The cost is four products per tile. Elements that are equal in a point and an anchor do not move; only zeros are
+    compared, in the columns where an anchor is 0.
+    """
+    anchor_sizes = squared_lengths(anchors)
+    zeros = [(row == 0).nonzero()[:, 0] for row in anchors]
+    has_zeros = any(map(len, zeros))
+    counts = []
+    for z in features.split(tile):
+        logits = torch.addmm(bias, z, weight.T)
+        best, predicted = logits.max(dim=1, keepdim=True)
+        errors = logits.scatter(1, predicted, -torch.inf).softmax(dim=1).scatter_(1, predicted, -1)
+        gradients = errors @ weight
+        slopes = (gradients @ weight.T)[None]
+        if has_zeros:
+            slopes = slopes.repeat(len(anchors), 1, 1)
+            of_zeros = gradients * (z == 0)
+            for slope, columns in zip(slopes, zeros, strict=True):
+                slope -= of_zeros[:, columns] @ weight[:, columns].T
+        slopes = slopes - slopes.gather(2, predicted.expand(len(slopes), -1, 1))
+        slopes /= torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
+        margins = best - logits
+        reached = torch.where(slopes > 0, margins / slopes, torch.inf).amin(dim=2)
+        lengths = torch.sub(z.square().sum(dim=1), anchors @ z.T, alpha=2).add_(anchor_sizes[:, None]).sqrt_()
+        counts.append((lengths[:, :, None] * epsilons > reached[:, :, None]).sum(dim=0))
+    return torch.cat(counts)
+
+
+@torch.inference_mode()
 def batchbald(log_probs: Tensor, query_size: int, block: int = 128) -> Tensor:
     """Select with greedy BatchBALD over all joint labels.
 
@@ -151,6 +184,53 @@ def batchbald(log_probs: Tensor, query_size: int, block: int = 128) -> Tensor:
         picks.append(int(gains.argmax()))
         joint = (joint[:, None] * probs[picks[-1]].T).flatten(0, 1)
     return torch.tensor(picks)
+
+
+@torch.inference_mode()
+def nearest_to_centers(points: Tensor, centers: Tensor, few: int = 4) -> Tensor:
+    """Give each center the nearest point that no earlier center has taken.
+
+    The cost is a product in blocks. float64 differences decide among the nearest few.
+    """
+    origin = points[:: max(1, len(points) // 256)].mean(dim=0)
+    low, found = (centers - origin).float(), []
+    step = max(1, 2**19 // len(centers))
+    for start in range(0, len(points), step):
+        x = points[start : start + step] - origin
+        about = torch.addmm(x.square().sum(dim=1), low, x.T, alpha=-2)
+        near = about.topk(few, dim=1, largest=False)
+        found.append((near.values, near.indices + start))
+    values, rows = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+    rows = rows.gather(1, values.topk(few, dim=1, largest=False).indices)
+    order = (points[rows].double() - centers[:, None]).square().sum(dim=2).argsort(dim=1)
+    taken: dict[int, None] = {}
+    for row in rows.gather(1, order).tolist():
+        taken[next(place for place in row if place not in taken)] = None
+    return torch.tensor(list(taken))
+
+
+@torch.inference_mode()
+def probcover(points: Tensor, query_size: int, delta: float) -> Tensor:
+    """Cover greedily. The cost is a product in blocks, and a graph of balls as one mask."""
+    inside = torch.cat([torch.cdist(rows, points) < delta for rows in points.split(512)])
+    picks, newly, uncovered = [], inside.sum(dim=1), torch.ones(len(points), dtype=torch.bool)
+    for _ in range(query_size):
+        picks.append(int(newly.argmax()))
+        covered = (inside[picks[-1]] & uncovered).nonzero()[:, 0]
+        uncovered[covered] = False
+        newly -= inside[covered].sum(dim=0)
+    return torch.tensor(picks)
+
+
+def average_linkage(points: Tensor, num_clusters: int) -> Tensor:
+    """Cluster by average linkage. The cost is a product and SciPy's linkage."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    sizes = points.square().sum(dim=1)
+    distances = torch.addmm(sizes, points, points.T, alpha=-2).add_(sizes[:, None]).clamp_(min=0).sqrt_()
+    rows, columns = torch.triu_indices(len(points), len(points), 1)
+    tree = linkage(distances[rows, columns].numpy(), method="average")
+    return torch.from_numpy(fcluster(tree, num_clusters, "maxclust")).long() - 1
 
 
 def squared_lengths(x: Tensor) -> Tensor:

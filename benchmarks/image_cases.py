@@ -44,15 +44,10 @@ PHOTO_SIZES = ((500, 375), (375, 500), (640, 427), (400, 400), (333, 500))
 def crop_cases(threads: int, quick: bool) -> list[Case]:
     # The turns of one contender are ten batches, because one takes less than a millisecond.
     return [
-        Case(
-            f"{BATCH} images 3x{size}x{size}, ten times, {what}", build, {"size": size}, {}, threads, same, clock=_CLOCK
-        )
+        Case(f"{BATCH} images 3x{size}x{size}, ten times, {what}", build, {"size": size}, {}, threads, same)
         for what, build in (("random crop", random_crop), ("random resized crop", resized_crop))
         for size in (SIZES[:1] if quick else SIZES)
     ]
-
-
-_CLOCK = time.process_time
 
 
 def _images(size: int) -> Tensor:
@@ -141,9 +136,7 @@ def jpeg_cases(threads: int, quick: bool) -> list[Case]:
     count = 10 if quick else 100
     sizes = [{"count": count, "size": size} for size in (128, 224)]
     return [
-        Case(
-            f"{count} JPEG files of about 500x400, to {s['size']} pixels", jpeg, s, {"count": 2}, threads, same, _CLOCK
-        )
+        Case(f"{count} JPEG files of about 500x400, to {s['size']} pixels", jpeg, s, {"count": 2}, threads, same)
         for s in sizes
     ]
 
@@ -209,7 +202,6 @@ def cache_cases(threads: int, quick: bool) -> list[Case]:
             {"count": 20},
             threads,
             same_data,
-            _CLOCK,
         )
         for size in (128, 224)
     ]

@@ -9,17 +9,24 @@ uses precomputed probabilities.
 scikit-activeml (github.com/scikit-activeml/scikit-activeml): CoreSet and Badge. Badge reads probabilities and
 embeddings from a classifier; here, the classifier returns precomputed ones, so only the selection is timed.
 small-text (github.com/webis-de/small-text): greedy_coreset, which also accepts embeddings of images.
+The authors' code of ProbCover (github.com/avihu111/TypiClust) has no package. Clone it and set DAL_PROBCOVER to its
+file deep-al/pycls/al/prob_cover.py. It runs without a GPU here.
 
 This module has no command: see speed.py, which describes the installation.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.util
+import io
 import logging
+import os
+import types
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,5 +136,25 @@ def small_text_coreset(features: Tensor, labeled: Tensor, query_size: int) -> Ca
         # The default of 100 rows per block is even slower.
         picks = greedy_coreset(x, pool, known, query_size, distance_metric="euclidean", batch_size=4096)
         return torch.from_numpy(picks)
+
+    return run
+
+
+def authors_probcover(points: Tensor, query_size: int, delta: float) -> Callable[[], Any] | None:
+    """Return a run of the ProbCover authors' code to (Q,) pool positions, or None without DAL_PROBCOVER."""
+    path = os.environ.get("DAL_PROBCOVER")
+    if not path:
+        return None
+    utils = types.SimpleNamespace(load_features=lambda name, seed: points.numpy())
+    module = types.ModuleType("prob_cover")
+    code = Path(path).read_text().replace(".cuda()", "").replace("import pycls.datasets.utils as ds_utils", "")
+    module.__dict__["ds_utils"] = utils
+    exec(compile(code, path, "exec"), module.__dict__)
+    config = {"DATASET": {"NAME": ""}, "RNG_SEED": 0}
+
+    def run() -> Tensor:
+        with contextlib.redirect_stdout(io.StringIO()):
+            none, pool = np.array([], dtype=int), np.arange(len(points))
+            return torch.from_numpy(module.ProbCover(config, none, pool, query_size, delta).select_samples()[0])
 
     return run

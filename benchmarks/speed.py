@@ -20,6 +20,7 @@ from pathlib import Path
 
 import image_cases
 import record
+import selection_cases
 import speed_cases
 from harness import console, measure
 
@@ -53,9 +54,16 @@ PARTS = {
         "pick.",
     ),
     **image_cases.PARTS,
+    "selection": (
+        selection_cases.selection_cases,
+        "Selection kernels. A note on picks compares them with the floor's; for ALFA-Mix, it compares the numbers of "
+        "mixes that change a prediction. For k-means, the first contender is scikit-learn in float64, which dal used "
+        "before.",
+    ),
 }
 ABOUT = (
-    "Seconds are medians over repeats in which the contenders take turns. `to floor` is the ratio of medians to the "
+    "Seconds are medians over repeats in which the contenders take turns; with one thread, they are CPU time. "
+    "`to floor` is the ratio of medians to the "
     "hand-written floor of the same case. Extra MiB is the increase in peak resident memory of one run in a separate "
     "process."
 )

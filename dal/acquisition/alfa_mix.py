@@ -19,6 +19,7 @@ from dal.acquisition.base import (
     top_scores,
 )
 from dal.acquisition.search.clusters import k_means_picks, points_of
+from dal.acquisition.search.mixed_predictions import AnchorTable, linear_changes, linear_head, unit_directions
 from dal.acquisition.search.numbers import check_finite, check_whole, in_double
 from dal.errors import bad_content, bad_value
 from dal.runtime.ranges import Range
@@ -75,16 +76,17 @@ def mixed_features(features: Tensor, gradients: Tensor, anchor: Tensor, epsilon:
     >>> mixed_features(features, gradients, torch.tensor([3.0, 4.0, 7.0]), 0.1).tolist()
     [[0.5, 0.0, 7.0]]
     """
-    z, g = in_double(features), in_double(gradients)
+    z = in_double(features)
+    lengths, moves = _moves(z, unit_directions(in_double(gradients)), anchor)
+    return z + epsilon * lengths * moves
+
+
+def _moves(z: Tensor, directions: Tensor, anchor: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (N, 1) distances to the anchor, and the (N, D) directions of α ∘ (z* - z)."""
     differences = anchor.to(z) - z
-    # Dividing by the largest element first keeps the squares of small elements from underflowing.
-    largest = g.abs().amax(dim=1, keepdim=True)
-    g = g / torch.where(largest > 0, largest, torch.ones_like(largest))
-    lengths = torch.linalg.vector_norm(g, dim=1, keepdim=True)
-    directions = g / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
-    # The steps are α ∘ (z* - z). The division in α cancels, except where z* - z is 0.
-    steps = epsilon * torch.linalg.vector_norm(differences, dim=1, keepdim=True) * directions
-    return z + torch.where(differences != 0, steps, torch.zeros_like(steps))
+    # The division in α cancels, except where z* - z is 0.
+    moves = torch.where(differences != 0, directions, torch.zeros_like(directions))
+    return torch.linalg.vector_norm(differences, dim=1, keepdim=True), moves
 
 
 def alfa_mix_select(features: Tensor, changes: Tensor, query_size: int, generator: torch.Generator) -> Tensor:
@@ -124,6 +126,13 @@ class Anchors:
     """
 
     means: Tensor
+    _tables: dict[torch.device, AnchorTable] = field(default_factory=dict, init=False)
+
+    def table_on(self, device: torch.device) -> AnchorTable:
+        """Return the table on a device, made on the first call."""
+        if device not in self._tables:
+            self._tables[device] = AnchorTable(self.means.to(device))
+        return self._tables[device]
 
     def __repr__(self) -> str:
         return f"<{self.means.shape[0]} of {self.means.shape[1]} features>"
@@ -134,8 +143,9 @@ class ALFAMix(AcquisitionFunction):
     """Selects with ``alfa_mix_select``; keeps D + S numbers per point.
 
     The anchors are the ``class_anchors`` of the labeled points. The loss is the cross-entropy of the predicted class.
-    summarize() computes its gradient through the head, then runs the head once for each anchor and step. A point's
-    score is the number of anchors that change its prediction at the step used. Without anchors, no prediction changes.
+    summarize() computes its gradient through the head. For a linear head, ``linear_changes`` then takes one product for
+    all mixes; any other head runs once for each anchor and step. A point's score is the number of anchors that change
+    its prediction at the step used. Without anchors, no prediction changes.
 
     The authors' code uses the same steps but differs in three ways. For a class without labeled points, the anchor is
     the mean of all labeled points. It clusters features normalized to length 1. It fills the query by drawing with
@@ -169,12 +179,21 @@ class ALFAMix(AcquisitionFunction):
         changes = torch.zeros(len(features), self.steps, device=features.device)
         if self.anchors is None:
             return {"features": features, "changes": changes}
+        unit = self.epsilon / math.sqrt(features.shape[1])
+        epsilons = [(step + 1) * unit for step in range(self.steps)]
+        head = linear_head(model, features)
+        if head is not None:
+            logits = model.head(features)
+            check_finite("logits", logits)
+            directions, anchors = _errors(logits) @ head.weight, self.anchors.table_on(features.device)
+            changes = linear_changes(head, features, logits, directions, anchors, epsilons)
+            return {"features": features, "changes": changes}
         predicted, gradients = _ascent(model, features)
-        for step in range(self.steps):
-            epsilon = (step + 1) * self.epsilon / math.sqrt(features.shape[1])
-            for anchor in self.anchors.means:
-                mixed = mixed_features(features, gradients, anchor, epsilon).to(features.dtype)
-                logits = model.head(mixed)
+        z, directions = in_double(features), unit_directions(in_double(gradients))
+        for anchor in self.anchors.means:
+            lengths, moves = _moves(z, directions, anchor)
+            for step, epsilon in enumerate(epsilons):
+                logits = model.head((z + epsilon * lengths * moves).to(features.dtype))
                 check_finite("logits", logits)
                 changes[:, step] += logits.argmax(dim=1) != predicted
         return {"features": features, "changes": changes}
@@ -198,13 +217,20 @@ def _ascent(model: PoolModel, features: Tensor) -> tuple[Tensor, Tensor]:
         predicted = logits.argmax(dim=1, keepdim=True)
         if logits.shape[1] < 2:
             return predicted[:, 0], torch.zeros_like(features)
-        # In the logits, the gradient of the cross-entropy is p for the other classes and minus their sum for the
-        # predicted class. Dividing by that sum gives a softmax over the other classes, which does not vanish when the
-        # prediction is very confident.
-        errors = in_double(logits.detach()).scatter(1, predicted, -torch.inf).softmax(dim=1)
-        errors = errors.scatter(1, predicted, -1).to(logits.dtype)
+        errors = _errors(logits.detach())
         (gradients,) = torch.autograd.grad(logits, z, errors)
     return predicted[:, 0], gradients
+
+
+def _errors(logits: Tensor) -> Tensor:
+    """Return the (B, C) gradient of the loss in the logits, up to a factor above 0 per point."""
+    if logits.shape[1] < 2:
+        return torch.zeros_like(logits)
+    # The gradient of the cross-entropy is p for the other classes and minus their sum for the predicted class. Dividing
+    # by that sum gives a softmax over the other classes, which does not vanish when the prediction is very confident.
+    predicted = logits.argmax(dim=1, keepdim=True)
+    errors = in_double(logits).scatter(1, predicted, -torch.inf).softmax(dim=1)
+    return errors.scatter(1, predicted, -1).to(logits.dtype)
 
 
 def _select(features: Tensor, changes: Tensor, query_size: int, generator: torch.Generator) -> Selection:

@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -20,18 +21,18 @@ from dal.acquisition.base import (
     check_dims,
     check_query_size,
 )
-from dal.acquisition.search.exponential_race import draw_seed, exponentials, uniforms
+from dal.acquisition.search.errors import Scattered, errors_of
+from dal.acquisition.search.exponential_race import draw_seed, exponentials, factor_bounds, uniforms, uniforms_of_draws
 from dal.acquisition.search.geometry import Gradients
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters
 from dal.acquisition.search.numbers import check_finite, check_whole, normalized_log_probs, row_blocks, safe_scale
-from dal.acquisition.search.rows import Rows, RowView, all_rows, check_rows, ready
+from dal.acquisition.search.rows import Rows, check_rows, ready
 from dal.acquisition.search.shards import Shard
+from dal.acquisition.search.small_pool import SmallPool, is_small
 from dal.errors import bad_content, bad_value
 from dal.runtime.precision import full_precision
 
 __all__ = ["BADGE", "badge_select", "badge_weights"]
-
-_FEW_NUMBERS = 2**22
 
 
 def badge_select(
@@ -78,7 +79,7 @@ def badge_select(
     _check(probs, features)
     probs, features = ready(probs), ready(features)
     shard = Shard.alone(len(probs), memory_budget)
-    return _sample(_errors_of(probs, features.device), features, query_size, generator, shard).positions
+    return _sample(errors_of(probs, features.device), features, query_size, generator, shard).positions
 
 
 def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
@@ -107,7 +108,7 @@ def badge_weights(probs: Rows, features: Rows, chosen: Sequence[int]) -> Tensor:
     if not rows:
         return torch.ones(len(probs), dtype=torch.float64)
     probs, features = ready(probs), ready(features)
-    gradients = Gradients(_errors_of(probs, features.device), features, safe_scale(largest, most=1.0))
+    gradients = Gradients(errors_of(probs, features.device), features, safe_scale(largest, most=1.0))
     with full_precision(features.device), torch.no_grad():
         centers = Centers(gradients, None, len(rows))
         for high in gradients.high(torch.tensor(rows, device=gradients.device)):
@@ -164,45 +165,8 @@ class BADGE(ShardedFunction):
     ) -> Selection:
         errors = ready(pool["errors"])
         if self.top_classes is not None:
-            errors = _Scattered(errors, ready(pool["classes"]), shard)
+            errors = Scattered(errors, ready(pool["classes"]), shard)
         return _sample(errors, ready(pool["inputs"]), query_size, generator, shard)
-
-
-def _errors(probs: Tensor) -> Tensor:
-    """Return (B, C) p - onehot(argmax p), in float32 or more precise."""
-    found = probs.clone() if probs.dtype in (torch.float32, torch.float64) else probs.float()
-    predicted = found.argmax(dim=1, keepdim=True)
-    return found.scatter_add_(1, predicted, found.new_full(predicted.shape, -1))
-
-
-def _errors_of(probs: Rows, device: torch.device) -> Rows:
-    """Return the errors of probabilities: computed now if few, otherwise on read."""
-    few = isinstance(probs, Tensor) and probs.numel() <= _FEW_NUMBERS
-    return _errors(all_rows(probs).to(device)) if few else _Errors(probs, device)
-
-
-class _Errors(RowView):
-    """The errors of probabilities, computed as rows are read."""
-
-    def __init__(self, probs: Rows, device: torch.device) -> None:
-        super().__init__(len(probs), probs.shape[1], torch.promote_types(probs.dtype, torch.float32), device)
-        self._probs = probs
-
-    def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        return _errors(self._probs[rows].to(self.device))
-
-
-class _Scattered(RowView):
-    """The errors of all classes, from those of the kept classes."""
-
-    def __init__(self, errors: Rows, classes: Rows, shard: Shard) -> None:
-        num_classes = int(shard.largest(check_rows("classes", classes))) + 1
-        super().__init__(len(errors), num_classes, torch.float32, errors.device)
-        self._errors, self._classes = errors, classes
-
-    def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        values = self._errors[rows]
-        return values.new_zeros(len(values), self.shape[1]).scatter_(1, self._classes[rows].long(), values)
 
 
 def _check(probs: Rows, features: Rows) -> float:
@@ -233,8 +197,35 @@ def _sample(errors: Rows, features: Rows, query_size: int, generator: torch.Gene
         shard.check_memory(errors.shape[1] + features.shape[1], query_size)
     gradients = Gradients(errors, features, safe_scale(shard.largest(largest), most=1.0))
     with full_precision(features.device), torch.inference_mode():
-        positions, distances = _Seeding(gradients, query_size, generator, shard).run()
+        if shard.group is None and is_small(gradients):
+            positions, distances = _seed_few(gradients, query_size, generator)
+        else:
+            positions, distances = _Seeding(gradients, query_size, generator, shard).run()
     return Selection(torch.tensor(positions), torch.tensor(distances, dtype=torch.float64))
+
+
+def _seed_few(points: Gradients, query_size: int, generator: torch.Generator) -> tuple[list[int], list[float]]:
+    """Run k-means++ on gradients that fit in a cache."""
+    pool = SmallPool(points)
+    left = torch.ones_like(pool.upper)
+    all_on_centers = False
+    seeds = [draw_seed(generator) for _ in range(query_size)]
+    for u in uniforms_of_draws(seeds, len(points), points.device):
+        if pool.picks and not all_on_centers:
+            key, position = pool.largest(*factor_bounds(u), partial(_race_key, u))
+            all_on_centers = key <= 0
+        if not pool.picks or all_on_centers:
+            position = int((left / u).argmax())
+        pool.take(position, is_center=not all_on_centers)
+        left[position] = -1
+    first = points.high(torch.tensor(pool.picks[:1], device=points.device))
+    squares = pool.scores()
+    squares[:1] = points.exact(first, torch.zeros_like(first))
+    return pool.picks, (squares.sqrt() / points.scale).tolist()
+
+
+def _race_key(u: Tensor, rows: Tensor, squares: Tensor) -> Tensor:
+    return squares / exponentials(u[rows])
 
 
 class _Seeding:
@@ -288,10 +279,8 @@ class _Seeding:
 
         A key of 0 means that all weights are 0.
         """
-        self.nearest.update()
         pending = self.centers.count - self._up_to_date
-        is_stale = pending >= CHUNK or self._looked_at > 4 * pending or not self._up_to_date
-        if is_stale and not self.nearest.all_exact:
+        if pending >= CHUNK or self._looked_at > 4 * pending or not self._up_to_date:
             self.nearest.lower_all(self.centers.count)
             self._up_to_date, self._looked_at = self.centers.count, 0
 

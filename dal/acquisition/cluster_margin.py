@@ -10,9 +10,9 @@ from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_query_size, top_scores
 from dal.acquisition.margin import margin_scores
-from dal.acquisition.search.clusters import points_of
+from dal.acquisition.search.clusters import scaled_points
 from dal.acquisition.search.flops import add_flops
-from dal.acquisition.search.numbers import check_finite, check_whole
+from dal.acquisition.search.numbers import check_finite, check_whole, row_blocks
 from dal.acquisition.search.pairs import Pairs
 from dal.errors import bad_value
 from dal.runtime.ranges import Range
@@ -42,7 +42,7 @@ def average_linkage(features: Tensor, num_clusters: int) -> Tensor:
     tensor([0, 1, 0])
     """
     check_whole("num_clusters", num_clusters)
-    return _average_linkage(points_of("features", features), num_clusters)
+    return _average_linkage(scaled_points("features", features), num_clusters)
 
 
 def cluster_margin_select(
@@ -79,6 +79,12 @@ def cluster_margin_select(
         raise bad_value("clusters", f"shape ({len(scores)},), as scores", tuple(clusters.shape))
     ambiguous = _ambiguous(scores, query_size, factor, generator)
     return _round_robin(ambiguous, clusters.cpu()[ambiguous], query_size, generator)
+
+
+_CANCELS = 1e-3
+"""Squared distances below this fraction of the squared lengths are computed again, from differences."""
+
+_BLOCK = 2**19
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class ClusterMargin(AcquisitionFunction):
         features, scores = pool["features"], pool["scores"]
         check_query_size(query_size, len(scores))
         check_finite("scores", scores)
-        points = points_of("features", features)
+        points = scaled_points("features", features)
         ambiguous = _ambiguous(scores, query_size, self.factor, generator)
         clusters = self._clusters(points, ambiguous, query_size, generator)
         positions = _round_robin(ambiguous, clusters, query_size, generator)
@@ -158,13 +164,39 @@ def _average_linkage(points: Tensor, num_clusters: int) -> Tensor:
 
     if len(points) < 2:
         return torch.zeros(len(points), dtype=torch.int64)
-    add_flops(3 * len(points) * (len(points) - 1) // 2 * points.shape[1])
     if num_clusters >= len(points):
         return torch.arange(len(points))
-    tree = linkage(points.numpy(), method="average")
+    tree = linkage(_distances(points).numpy(), method="average")
     # In older versions of SciPy, criterion="maxclust" always joins at least two points.
     height = tree[len(points) - num_clusters - 1, 2]
     return torch.from_numpy(fcluster(tree, height, criterion="distance")).long() - 1
+
+
+def _distances(points: Tensor) -> Tensor:
+    """Return the N (N - 1) / 2 distances between points in the order of SciPy's pdist, from float64 products."""
+    count, width = points.shape
+    add_flops(2 * count * (count - 1) // 2 * width)
+    found, end = points.new_empty(count * (count - 1) // 2), 0
+    mean = points.mean(dim=0)
+    # Without an origin, the distances of whole numbers are exact, and so are their ties.
+    is_far = bool(mean.square().sum() > 100 * (points - mean).square().sum(dim=1).mean())
+    x = points - mean if is_far else points
+    sizes = x.square().sum(dim=1)
+    for block in row_blocks(count - 1, count, _BLOCK):
+        rest = slice(block.start + 1, count)
+        lengths = sizes[block, None] + sizes[rest]
+        squares = lengths.addmm(x[block], x[rest].T, alpha=-2)
+        # The others lose at most three digits to cancellation. Those before the diagonal are not used.
+        rows, others = (squares < _CANCELS * lengths).triu_().nonzero().unbind(dim=1)
+        distances = squares.clamp_(min=0).sqrt_()
+        for part in row_blocks(len(rows), width):
+            differences = points[block][rows[part]] - points[rest][others[part]]
+            distances[rows[part], others[part]] = torch.linalg.vector_norm(differences, dim=1)
+        for place, row in enumerate(distances):
+            length = len(row) - place
+            found[end : end + length] = row[place:]
+            end += length
+    return found
 
 
 def _round_robin(points: Tensor, clusters: Tensor, query_size: int, generator: torch.Generator) -> Tensor:

@@ -18,11 +18,12 @@ from dal.acquisition.base import (
     check_dims,
     check_query_size,
 )
-from dal.acquisition.search.geometry import Euclidean
+from dal.acquisition.search.geometry import Euclidean, near_mean
 from dal.acquisition.search.nearest import CHUNK, Centers, NearestCenters, nearest_point
-from dal.acquisition.search.numbers import check_finite, in_double, row_blocks, safe_scale
+from dal.acquisition.search.numbers import check_finite, row_blocks, safe_scale
 from dal.acquisition.search.rows import Rows, all_rows, check_rows, distinct, ready
 from dal.acquisition.search.shards import Shard
+from dal.acquisition.search.small_pool import SmallPool, is_small
 from dal.errors import bad_value
 from dal.runtime.precision import full_precision
 
@@ -121,10 +122,10 @@ def _take(
     features: Rows, labeled: Tensor, scale: float, query_size: int, shard: Shard
 ) -> tuple[list[int], list[float]]:
     """Return the positions in the order of selection, and their scores."""
-    some = torch.arange(0, len(features), max(1, len(features) // 1024), device=features.device)
-    origin = (in_double(features[some]) * scale).sum(dim=0) / max(1, len(some))
-    origin = origin.float()
+    origin = near_mean(features, scale)
     points = Euclidean(features, scale, origin)
+    if shard.group is None and is_small(points):
+        return _take_few(points, Euclidean(labeled, scale, origin), query_size, shard)
     centers = Centers(points, Euclidean(labeled, scale, origin), query_size)
     nearest = NearestCenters(points, centers)
     positions: list[int] = []
@@ -142,14 +143,36 @@ def _take(
         if square > 0 or not centers.count:
             centers.add(shard.from_owner(position, row, points.width))
 
-    if not centers.count:
-        take(*_nearest_to_mean(points, shard))
-    if not nearest.all_exact:
+    if centers.count:
         nearest.lower_all(min(CHUNK, centers.count))
+    else:
+        take(*_nearest_to_mean(points, shard))
+        nearest.lower_all(1)
     while len(positions) < query_size:
-        nearest.update()
         take(*shard.best(*nearest.largest(nearest.squares, lambda rows, squares: squares)))
     return positions, distances
+
+
+def _take_few(points: Euclidean, labeled: Euclidean, query_size: int, shard: Shard) -> tuple[list[int], list[float]]:
+    """Take from a pool that fits in a cache."""
+    pool = SmallPool(points, labeled)
+    to_mean = None
+    if not len(labeled):
+        to_mean, first = _nearest_to_mean(points, shard)
+        pool.take(first)
+    while len(pool.picks) < query_size:
+        square, position = pool.largest(None, None, lambda rows, squares: squares)
+        if square <= 0:
+            # All points coincide with centers, so no distance can change.
+            left = (pool.upper >= 0).nonzero()[: query_size - len(pool.picks), 0]
+            for position in left.tolist():
+                pool.take(position, is_center=False)
+            break
+        pool.take(position)
+    squares = pool.scores().tolist()
+    if to_mean is not None:
+        squares[0] = to_mean
+    return pool.picks, [math.sqrt(square) / points.scale for square in squares]
 
 
 def _nearest_to_mean(points: Euclidean, shard: Shard) -> tuple[float, int]:

@@ -18,10 +18,10 @@ __all__ = ["KMeans", "k_means_select"]
 def k_means_select(features: Tensor, query_size: int, generator: torch.Generator) -> Tensor:
     """Select the pool points nearest to the centers of Q clusters.
 
-    This is the method of Zhdanov (arXiv:1901.05954) without weights. The clusters come from scikit-learn's k-means with
-    one k-means++ start, in mini-batches if N · Q · D exceeds 2^31. Points of larger clusters come first. Each center
-    takes the nearest point that no other center has taken, so the Q points are distinct even if clusters are empty or
-    points are equal.
+    This is the method of Zhdanov (arXiv:1901.05954) without weights. The clusters come from k-means with one greedy
+    k-means++ start, in float32. If N · Q · D exceeds 2^31, they come from scikit-learn's mini-batches. Points of larger
+    clusters come first. Each center takes the nearest point that no other center has taken, so the Q points are
+    distinct even if clusters are empty or points are equal.
 
     Args:
         features: (N, D) of the pool, any floating dtype.

@@ -9,14 +9,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_query_size
+from dal.acquisition.base import KeptRows, PoolModel, Selection, ShardedFunction, Summary, check_query_size
+from dal.acquisition.search.balls import BallGraph, Close
 from dal.acquisition.search.clusters import k_means, labeled_features, unit_points
 from dal.acquisition.search.numbers import check_finite, check_whole
-from dal.acquisition.search.pairs import Pairs
+from dal.acquisition.search.shards import Shard
 from dal.errors import bad_value
 from dal.runtime.ranges import Range
 
 __all__ = ["ProbCover", "probcover_select", "purest_delta"]
+
+
+_MOST_BYTES, _BYTES_AN_EDGE = 2**30, 8  # 4 bytes, and as many while the lists are joined
 
 
 def purest_delta(features: Tensor, pseudo_labels: Tensor, purity: float = 0.95) -> float:
@@ -56,8 +60,9 @@ def probcover_select(
     whose ball holds the most uncovered points and covers that ball. Ties go to the lowest position. Once the whole pool
     is covered, the rest of the query is drawn uniformly from the remaining points.
 
-    The neighbor graph is not stored. Instead, the ball of each newly covered point is computed again, at most once per
-    point. This takes at most 4 N² D operations, N numbers and blocks of fixed size.
+    The neighbor graph is computed once, with 2 N² D operations, and takes 4 bytes per pair of neighbors. If it exceeds
+    1 GiB or half of the memory budget, the ball of each newly covered point is computed again instead, at most once per
+    point.
 
     Args:
         features: (N, D) of the pool, any floating dtype.
@@ -84,7 +89,7 @@ def probcover_select(
 
 
 @dataclass(frozen=True)
-class ProbCover(AcquisitionFunction):
+class ProbCover(ShardedFunction):
     """Selects with ``probcover_select`` on the inputs of the last layer.
 
     The paper uses features of a self-supervised network. A point's score is the number of points that it newly covered,
@@ -124,18 +129,26 @@ class ProbCover(AcquisitionFunction):
         num_classes = features.new_full((len(features),), logits.shape[1], dtype=torch.float32)
         return {"features": features, "num_classes": num_classes}
 
-    def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
-        features = pool["features"]
+    def select_in(
+        self,
+        shard: Shard,
+        pool: KeptRows,
+        labeled: Summary,
+        query_size: int,
+        generator: torch.Generator,
+    ) -> Selection:
+        found = shard.gather(pool)
+        features = found["features"]
         check_query_size(query_size, len(features))
         points = unit_points("features", features)
         others = unit_points("labeled_features", labeled_features(labeled, features))
         delta = self.delta
         if delta is None:
             everything = torch.cat([points, others])
-            num_clusters = int(pool["num_classes"][0]) if self.num_clusters is None else self.num_clusters
+            num_clusters = int(found["num_classes"][0]) if self.num_clusters is None else self.num_clusters
             pseudo_labels, _ = k_means(everything, min(num_clusters, len(everything)), generator)
             delta = _purest_delta(everything, pseudo_labels, self.purity)
-        return _cover(points, others, query_size, delta, generator)
+        return _cover(points, others, query_size, delta, generator, shard.memory_budget)
 
 
 def _check_delta(delta: float) -> None:
@@ -150,26 +163,31 @@ def _purest_delta(points: Tensor, pseudo_labels: Tensor, purity: float) -> float
     _check_purity(purity)
     if pseudo_labels.shape != (len(points),) or not len(points):
         raise bad_value("pseudo_labels", f"shape ({len(points)},), one label per point", tuple(pseudo_labels.shape))
-    pairs, labels = Pairs(points), pseudo_labels.cpu()
+    close, labels = Close(points), pseudo_labels.cpu()
     pure_up_to = points.new_full((len(points),), torch.inf)
-    if not bool((labels == labels[0]).all()):
-        for rows in pairs.blocks(torch.arange(len(points))):
-            squares = pairs.squares(rows).masked_fill_(labels[rows, None] == labels, torch.inf)
-            pure_up_to[rows] = pairs.exact(rows, squares.argmin(dim=1))
+    for rows in close.blocks(torch.arange(len(points))):
+        pure_up_to[rows] = close.nearest(rows, labels[rows, None] == labels)
     # A product such as 0.95 * 20 can exceed its exact value by rounding, and ceil() would then count a ball too many.
     num_pure = max(1, math.ceil(round(purity * len(points), 9)))
     return float(pure_up_to.sort(descending=True).values[num_pure - 1])
 
 
-def _cover(points: Tensor, others: Tensor, query_size: int, delta: float, generator: torch.Generator) -> Selection:
-    pairs = Pairs(points)
+def _cover(
+    points: Tensor,
+    others: Tensor,
+    query_size: int,
+    delta: float,
+    generator: torch.Generator,
+    memory_budget: int | None = None,
+) -> Selection:
     uncovered = torch.ones(len(points), dtype=torch.bool)
     if len(others):
-        to_labeled = Pairs(points, others)
+        to_labeled = Close(points, others)
         for rows in to_labeled.blocks(torch.arange(len(points))):
             uncovered[rows] = ~to_labeled.within(rows, delta).any(dim=1)
-    newly = torch.zeros(len(points), dtype=torch.int64)
-    _count(newly, pairs, uncovered.nonzero().flatten(), delta, 1)
+    most = _MOST_BYTES if memory_budget is None else min(_MOST_BYTES, memory_budget // 2)
+    graph = BallGraph(points, delta, most // _BYTES_AN_EDGE)
+    newly = graph.degrees - graph.counts((~uncovered).nonzero()[:, 0])
     positions: list[int] = []
     scores: list[float] = []
     left = torch.ones(len(points), dtype=torch.bool)
@@ -180,22 +198,11 @@ def _cover(points: Tensor, others: Tensor, query_size: int, delta: float, genera
         positions.append(best)
         scores.append(float(newly[best]))
         left[best] = False
-        inside = _ball(pairs, torch.tensor([best]), delta)[0] & uncovered
-        uncovered &= ~inside
-        _count(newly, pairs, inside.nonzero().flatten(), delta, -1)
+        inside = graph.ball(best)
+        inside = inside[uncovered[inside]]
+        uncovered[inside] = False
+        newly -= graph.counts(inside)
     rest = left.nonzero().flatten()
     drawn = rest[torch.randperm(len(rest), generator=generator)[: query_size - len(positions)]]
     scores += [0.0] * len(drawn)
     return Selection(torch.tensor(positions + drawn.tolist()), torch.tensor(scores, dtype=torch.float64))
-
-
-def _count(newly: Tensor, pairs: Pairs, rows: Tensor, delta: float, sign: int) -> None:
-    """Add ``sign`` to each point's count per row in its ball."""
-    for block in pairs.blocks(rows):
-        newly += sign * _ball(pairs, block, delta).sum(dim=0)
-
-
-def _ball(pairs: Pairs, rows: Tensor, delta: float) -> Tensor:
-    inside = pairs.within(rows, delta)
-    inside[torch.arange(len(rows)), rows] = True  # _purest_delta() can return 0, and no distance is below 0
-    return inside

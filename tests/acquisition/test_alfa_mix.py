@@ -96,6 +96,36 @@ def test_changes_are_those_of_an_obvious_loop(epsilon, num_classes, references):
     assert expected != references.alfa_mix_changes(*arguments[:3], means[:-1], epsilon / math.sqrt(9))
 
 
+@pytest.mark.parametrize("kind", ["normal", "rectified", "constant"])
+def test_products_of_a_linear_head_change_the_points_of_the_obvious_loop(kind, references):
+    """Zeros and other constants are equal in points and anchors, whose labels are one or several."""
+    model = network(9, 4)
+    model.weights, model.bias = model.weights.float(), model.bias.float()
+    draws = [torch.randn(count, 9, generator=generator(seed)) for count, seed in ((80, 2), (12, 3))]
+    limits = {"normal": (-10, 10), "rectified": (0, 10), "constant": (-0.5, 0.75)}
+    pool, labeled = (x.clamp(*limits[kind]) for x in draws)
+    pool[:3, 4], labels = labeled[0, 4], torch.tensor([0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3, 3])
+    by_head = anchored(ALFAMix(0.6, steps=2), model, labeled, labels).summarize(model, pool)["changes"]
+    model.linear_head = lambda: (model.weights.T, model.bias)
+    with torch.inference_mode():
+        found = anchored(ALFAMix(0.6, steps=2), model, labeled, labels).summarize(model, pool)["changes"]
+    means = class_anchors(labeled, labels).numpy()
+    arguments = pool.double().numpy(), model.weights.double().numpy(), model.bias.double().numpy(), means
+    for step in (0, 1):
+        assert found[:, step].tolist() == references.alfa_mix_changes(*arguments, (step + 1) * 0.6 / 3)
+    assert torch.equal(found, by_head) and 10 < int((found[:, 0] > 0).sum()) < 75
+
+
+def test_a_linear_head_that_overflows_names_its_row():
+    model = network(3, 2)
+    model.weights, model.bias = model.weights.float(), model.bias.float()
+    model.linear_head = lambda: (model.weights.T, model.bias)
+    reads = anchored(ALFAMix(), model, rectified(2, 3, 0).float() + 1, torch.tensor([0, 1]))
+    model.weights[0, 0] = torch.inf
+    with pytest.raises(NonFiniteError, match=r"logits: expected finite numbers, got .* at row 0 of 2"):
+        reads.summarize(model, torch.ones(2, 3))
+
+
 def test_the_step_at_which_a_prediction_changes_is_that_of_a_line():
     """Two classes that are told apart by the sign of the first feature, in whose direction the gradient is."""
     model = Linear(torch.tensor([[1.0, -1.0], [0.0, 0.0]]), torch.zeros(2))

@@ -7,10 +7,16 @@ from scipy.stats import chisquare
 
 from dal.acquisition import BADGE, badge, badge_select, badge_weights
 from dal.acquisition.search import exponential_race as race
-from dal.acquisition.search import geometry, nearest
+from dal.acquisition.search import geometry, nearest, small_pool
 from dal.acquisition.search.numbers import safe_scale
 from dal.acquisition.search.rows import DiskRows
 from dal.errors import DalError, NonFiniteError
+
+
+@pytest.fixture(params=[{}, small_pool.MOST_NUMBERS], ids=["large", "small"])
+def engine(request, monkeypatch):
+    """Run as in a large pool, and as in one that fits in a cache."""
+    monkeypatch.setattr(small_pool, "MOST_NUMBERS", request.param)
 
 
 def drawn(seed, num_points, num_classes, num_features, spread=1.0, dtype=torch.float64):
@@ -94,6 +100,7 @@ def test_weights_follow_the_scale_of_the_features(scale):
     torch.testing.assert_close(badge_weights(probs, features * scale, [3, 8]) / scale**2, weights, rtol=1e-9, atol=0)
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("scale", [2.0**-700, 2.0**700])
 def test_choice_does_not_depend_on_a_scale_that_cannot_be_squared(scale):
     probs, features = drawn(2, 30, 4, 5)
@@ -173,6 +180,7 @@ def summary(errors, features):
     return {"errors": errors, "inputs": features}
 
 
+@pytest.mark.usefixtures("engine")
 def test_scores_are_the_distances_from_the_points_taken_before(references):
     probs, features = drawn(4, 15, 3, 4)
     positions, scores = BADGE().select(summary(errors(probs), features), {}, 15, torch.Generator().manual_seed(0))
@@ -202,6 +210,7 @@ def plain_picks(probs, features, query_size, seed):
     return positions
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("seed", range(4))
 def test_points_that_are_not_looked_at_change_nothing(seed):
     probs, features = drawn(seed, 700, 3 + seed, 6 + 10 * seed, spread=3.0, dtype=torch.float32)
@@ -209,20 +218,15 @@ def test_points_that_are_not_looked_at_change_nothing(seed):
     assert found.tolist() == plain_picks(probs, features, 90, seed)
 
 
-@pytest.mark.parametrize(
-    "change", ["blocks of few rows", "always up to date", "never again up to date", "all distances exact"]
-)
+@pytest.mark.parametrize("change", ["blocks of few rows", "always up to date", "never again up to date"])
 def test_picks_do_not_depend_on_blocks_or_on_what_is_up_to_date(change, monkeypatch):
     probs, features = drawn(7, 600, 5, 20, spread=3.0, dtype=torch.float32)
     expected = badge_select(probs, features, 150, torch.Generator().manual_seed(1))
+    monkeypatch.setattr(small_pool, "MOST_NUMBERS", {})
     if change == "blocks of few rows":
         monkeypatch.setattr(nearest, "_BLOCK", 7 * 25)
     elif change == "always up to date":
         monkeypatch.setattr(badge, "CHUNK", 1)
-    elif change == "all distances exact":  # as on a GPU
-        monkeypatch.setattr(nearest, "_ALL_EXACT", {"cpu": 600 * 25})
-        # From here on, no bound decides.
-        monkeypatch.setattr(nearest.NearestCenters, "lower_all", None)
     else:
         lower_all = nearest.NearestCenters.lower_all
         monkeypatch.setattr(nearest.NearestCenters, "lower_all", lambda self, stop: stop == 1 and lower_all(self, stop))
@@ -231,6 +235,7 @@ def test_picks_do_not_depend_on_blocks_or_on_what_is_up_to_date(change, monkeypa
 
 def test_most_points_are_not_looked_at(monkeypatch):
     """What makes it fast: the float64 distances of a few points a draw."""
+    monkeypatch.setattr(small_pool, "MOST_NUMBERS", {})
     probs, features = drawn(8, 5000, 5, 20, spread=3.0, dtype=torch.float32)
     settle, settled = nearest.NearestCenters._settle, []
     monkeypatch.setattr(

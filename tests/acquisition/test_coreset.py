@@ -5,10 +5,16 @@ import pytest
 import torch
 
 from dal.acquisition import CoreSet, k_center_greedy
-from dal.acquisition.search import nearest
+from dal.acquisition.search import nearest, small_pool
 from dal.acquisition.search.geometry import Euclidean
 from dal.acquisition.search.rows import DiskRows
 from dal.errors import DalError
+
+
+@pytest.fixture(params=[{}, small_pool.MOST_NUMBERS], ids=["large", "small"])
+def engine(request, monkeypatch):
+    """Run as in a large pool, and as in one that fits in a cache."""
+    monkeypatch.setattr(small_pool, "MOST_NUMBERS", request.param)
 
 
 def drawn(seed, num_points, num_labeled, num_features, dtype=torch.float32):
@@ -25,6 +31,7 @@ def assert_as_reference(references, features, labeled, query_size, rtol=1e-12):
     torch.testing.assert_close(found.scores, torch.tensor(scores).double(), rtol=rtol, atol=0)
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("seed", range(20))
 def test_random_features(seed, references):
     dtype = [torch.float32, torch.float64, torch.float16, torch.bfloat16][seed % 4]
@@ -40,6 +47,7 @@ def test_by_hand():
     assert found.scores.tolist() == [9.0, 4.0, 1.0, 0.0]
 
 
+@pytest.mark.usefixtures("engine")
 def test_empty_labeled_set_begins_nearest_to_the_mean_of_the_pool():
     features = torch.tensor([[0.0, 0.0], [10.0, 0.0], [4.0, 0.0], [2.0, 0.0]])
     for labeled in ({"features": torch.empty(0, 2)}, {}):
@@ -48,6 +56,7 @@ def test_empty_labeled_set_begins_nearest_to_the_mean_of_the_pool():
         assert found.scores.tolist() == [0.0, 6.0, 4.0, 2.0]
 
 
+@pytest.mark.usefixtures("engine")
 def test_ties_go_to_the_lowest_position():
     features = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     assert k_center_greedy(features, torch.zeros(1, 2), 4).tolist() == [0, 1, 2, 3]
@@ -57,6 +66,7 @@ def integers(seed, rows, high=3):
     return torch.randint(0, high, (rows, 3), generator=torch.Generator().manual_seed(seed)).float()
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("num_labeled", [0, 1, 7])
 @pytest.mark.parametrize(
     "kind", ["all equal", "zeros", "duplicates", "lattice", "labeled twice", "tiny", "huge", "mixed"]
@@ -84,12 +94,14 @@ def test_degenerate_features(kind, num_labeled, references):
     assert_as_reference(references, features, labeled, 40)
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("scale", [1e18, 1e-18, 1e-38, 1e-40, 1e-42])
 def test_norms_that_single_precision_cannot_square(scale, references):
     features, labeled = drawn(2, 50, 5, 8)
     assert_as_reference(references, features * scale, labeled * scale, 30)
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("scale", [2.0**-700, 2.0**700])
 def test_norms_that_double_precision_cannot_square(scale):
     features, labeled = drawn(2, 50, 5, 8, torch.float64)
@@ -101,6 +113,7 @@ def test_norms_that_double_precision_cannot_square(scale):
     assert torch.equal(found.scores, expected.scores * scale)
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("num_labeled", [0, 5])
 def test_numbers_whose_sum_is_beyond_double_precision(num_labeled):
     generator = torch.Generator().manual_seed(0)
@@ -117,6 +130,7 @@ def test_tensors_that_want_gradients_are_taken_as_they_are(recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("num_labeled", [0, 10])
 def test_common_offset_that_cancels(num_labeled, references):
     # At 1e4 the expansion of float32 squares has an error of about 10, which is larger than all distances here.
@@ -124,6 +138,7 @@ def test_common_offset_that_cancels(num_labeled, references):
     assert_as_reference(references, features + 1e4, labeled + 1e4, 60)
 
 
+@pytest.mark.usefixtures("engine")
 def test_offset_of_one_cluster_leaves_pairs_open_and_settles_them(references):
     # Two far clusters: taking the mean away does not help, and only differences tell their points apart.
     features, labeled = drawn(4, 60, 20, 4, torch.float64)
@@ -135,6 +150,7 @@ def test_offset_of_one_cluster_leaves_pairs_open_and_settles_them(references):
 @pytest.mark.parametrize("spread", [1.0, 1e-9])
 @pytest.mark.parametrize("width", [4, 4 * 7])
 def test_blocks_of_few_rows_and_chunks_of_few_centers(monkeypatch, spread, width, references):
+    monkeypatch.setattr(small_pool, "MOST_NUMBERS", {})
     monkeypatch.setattr(nearest, "_BLOCK", width)
     monkeypatch.setattr(nearest, "CHUNK", 3)
     features, labeled = drawn(5, 30, 25, 4, torch.float64)
@@ -156,20 +172,7 @@ def plain_picks(features, labeled, query_size):
     return positions
 
 
-@pytest.mark.parametrize("num_labeled", [0, 1, 25])
-@pytest.mark.parametrize("ties", [False, True])
-def test_all_distances_exact_as_on_a_gpu(monkeypatch, num_labeled, ties, references):
-    features, labeled = drawn(6, 60, num_labeled, 4, torch.float64)
-    if ties:  # more equal distances than the few points that are looked at first
-        features, labeled = features.sign(), labeled.sign()
-    with monkeypatch.context() as patch:
-        patch.setattr(nearest, "_ALL_EXACT", {"cpu": 60 * 4 - 1})
-        expected = k_center_greedy(features, labeled, 40)
-        patch.setattr(nearest, "_ALL_EXACT", {"cpu": 60 * 4})
-        assert torch.equal(k_center_greedy(features, labeled, 40), expected)
-    assert_as_reference(references, features, labeled, 40)
-
-
+@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("kind", ["random", "clusters", "heavy tails", "few directions"])
 def test_points_that_are_not_looked_at_change_nothing(kind):
     features, labeled = drawn(8, 4000, 300, 24)
@@ -184,6 +187,7 @@ def test_points_that_are_not_looked_at_change_nothing(kind):
 
 def test_most_points_are_not_looked_at(monkeypatch):
     """What makes it fast: bounds are lowered, and distances settled, for few points a pick."""
+    monkeypatch.setattr(small_pool, "MOST_NUMBERS", {})
     features, labeled = drawn(8, 4000, 300, 24)
     features = features * features[:, :1].exp()
     looked_at = []
@@ -196,6 +200,15 @@ def test_most_points_are_not_looked_at(monkeypatch):
         )
     k_center_greedy(features, labeled, 100)
     assert 100 <= sum(looked_at) < 100 * 50
+
+
+def test_exact_distances_of_a_small_pool_are_computed_again_only_where_a_pick_is_near(monkeypatch):
+    features, labeled = drawn(8, 800, 60, 512)
+    exact, settled = Euclidean.exact, []
+    monkeypatch.setattr(Euclidean, "exact", lambda self, x, c: settled.append(len(x)) or exact(self, x, c))
+    assert k_center_greedy(features, labeled, 100).tolist() == plain_picks(features, labeled, 100)
+    # The scores take about one a pick.
+    assert 100 <= sum(settled) < 600
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -246,8 +259,8 @@ def test_equal_points_leave_no_pairs_open(kind, largest_tensor, monkeypatch):
     with largest_tensor(features, labeled) as largest:
         positions = k_center_greedy(features, labeled, 10)
     assert largest.num_bytes <= 2**24
-    # At most one for each point; all would be 30 million.
-    assert sum(settled) <= 10_000
+    # At most one for each point and score; all would be 30 million.
+    assert sum(settled) <= 10_000 + 10
     if kind == "all equal":
         assert positions.tolist() == list(range(10))
 

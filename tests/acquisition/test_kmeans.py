@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans as ScikitKMeans
+from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from dal.acquisition import KMeans, k_means_select
-from dal.acquisition.search import clusters
+from dal.acquisition.search import clusters, lloyd
 from dal.acquisition.search.clusters import k_means, nearest_to_centers
 from dal.errors import DalError, NonFiniteError
 
@@ -93,17 +94,57 @@ def test_large_inputs_go_by_mini_batches_to_nearly_the_same_clusters(monkeypatch
 
 def test_threads_do_not_matter(monkeypatch):
     features, threads, found = torch.randn(3000, 8, generator=generator()), [], []
-    fit = ScikitKMeans.fit
+    fit, seeds = MiniBatchKMeans.fit, lloyd._seeds
 
     def watched(self, points):
         threads.extend(pool["num_threads"] for pool in threadpool_info())
         return fit(self, points)
 
-    monkeypatch.setattr(ScikitKMeans, "fit", watched)
-    for limit in (1, 4):
-        with threadpool_limits(limits=limit):
-            found.append(k_means_select(features, 50, generator(1)))
-    assert torch.equal(*found) and len(threads) >= 4 and set(threads) == {1}
+    def watched_seeds(*arguments):
+        threads.append(torch.get_num_threads())
+        return seeds(*arguments)
+
+    monkeypatch.setattr(MiniBatchKMeans, "fit", watched)
+    monkeypatch.setattr(lloyd, "_seeds", watched_seeds)
+    before = torch.get_num_threads()
+    for most in (2**31, 1):
+        monkeypatch.setattr(clusters, "_MOST_PRODUCTS", most)
+        for limit in (1, 4):
+            torch.set_num_threads(limit)
+            with threadpool_limits(limits=limit):
+                found.append(k_means_select(features, 50, generator(1)))
+    torch.set_num_threads(before)
+    assert torch.equal(*found[:2]) and torch.equal(*found[2:]) and len(threads) >= 4 and set(threads) == {1}
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "offset", "few distinct"])
+def test_float32_products_find_the_points_of_float64_differences(kind, monkeypatch):
+    """In blocks, with centers that want the same points and points that products cannot tell apart."""
+    monkeypatch.setattr(clusters, "_MOST_PAIRS", 1000)
+    points = torch.randn(300, 6, generator=generator(1))
+    points = {
+        "float32": points,
+        "bfloat16": points.bfloat16(),
+        "offset": points + 3e4,
+        "few distinct": points[torch.arange(300) % 3],
+    }[kind]
+    centers = points[torch.randperm(300, generator=generator(2))[:20]].double() + 1e-6
+    centers = torch.cat([centers, centers, centers, centers[:5], centers[:5], centers[:5]])
+    assert nearest_to_centers(points, centers).tolist() == nearest_in_turn(points.double().numpy(), centers.numpy())
+
+
+def test_k_means_holds_a_float32_copy_of_the_points(largest_tensor):
+    points = torch.randn(60_000, 40, generator=generator())
+    with largest_tensor(points) as largest:
+        k_means_select(points, 8, generator())
+    assert largest.num_bytes == 4 * points.numel()
+
+
+def test_a_cluster_that_loses_all_points_keeps_its_center():
+    points = torch.tensor([[0.0], [0.0], [0.0], [1.0]])
+    found, centers = k_means(points, 4, generator())
+    assert found.tolist()[:3] == [found[0]] * 3 and found[3] != found[0]
+    assert set(centers[:, 0].tolist()) == {0.0, 1.0}
 
 
 def test_threads_of_the_program_are_left_as_they_were():

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dal.acquisition import ProbCover, probcover_select, purest_delta
-from dal.acquisition.search import pairs
+from dal.acquisition.search import balls
 from dal.acquisition.search.clusters import k_means, unit_points
+from dal.acquisition.search.shards import Shard
 from dal.errors import DalError, NonFiniteError
 
 
@@ -57,7 +58,7 @@ def reference_delta(features, labels, purity):
 @pytest.mark.parametrize("delta", [0.05, 0.4, 1.0])
 @pytest.mark.parametrize("width", [2**21, 150])
 def test_cover(seed, delta, width, monkeypatch):
-    monkeypatch.setattr(pairs, "_MOST_PAIRS", width)
+    monkeypatch.setattr(balls, "_MOST_PAIRS", width)
     dtype = [torch.float32, torch.float64, torch.float16][seed % 3]
     features = torch.randn(70, 3, generator=generator(seed)).to(dtype)
     labeled = torch.randn(6 * (seed % 2), 3, generator=generator(seed + 100)).to(dtype)
@@ -68,6 +69,14 @@ def test_cover(seed, delta, width, monkeypatch):
     assert sorted(found.positions.tolist()) == list(range(70))
     few = probcover_select(features, labeled, 3, delta, generator())
     assert few[: len(positions)].tolist() == positions[:3]
+
+
+def test_a_graph_that_exceeds_the_budget_is_computed_again_with_the_same_picks():
+    features, labeled = torch.randn(200, 3, generator=generator(1)), torch.randn(5, 3, generator=generator(2))
+    function, pool = ProbCover(delta=0.4), {"features": features}
+    expected = function.select(pool, {"features": labeled}, 40, generator())
+    found = function.select_in(Shard.alone(200, 64), pool, {"features": labeled}, 40, generator())
+    assert torch.equal(found.positions, expected.positions) and torch.equal(found.scores, expected.scores)
 
 
 def on_circle(*degrees):
@@ -113,7 +122,7 @@ def test_a_point_at_the_radius_is_outside_on_both_sides_of_rounding():
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("purity", [0.5, 0.95, 1.0])
 def test_purest_delta_is_the_best_of_all_radii(seed, purity, monkeypatch):
-    monkeypatch.setattr(pairs, "_MOST_PAIRS", 170)
+    monkeypatch.setattr(balls, "_MOST_PAIRS", 170)
     features = torch.randn(40, 3, generator=generator(seed), dtype=torch.float64)
     labels, _ = k_means(unit_points("features", features), 4, generator(seed))
     found = purest_delta(features, labels, purity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import torch
@@ -10,26 +11,39 @@ from torch import Tensor
 from dal.acquisition.base import Summary, check_dims
 from dal.acquisition.search.exponential_race import draw_seed
 from dal.acquisition.search.flops import add_flops
-from dal.acquisition.search.numbers import check_finite, safe_scale
-from dal.acquisition.search.pairs import Pairs
+from dal.acquisition.search.geometry import Euclidean, near_mean
+from dal.acquisition.search.lloyd import all_low, lloyd
+from dal.acquisition.search.numbers import check_finite, row_blocks, safe_scale
 from dal.acquisition.search.rows import check_rows
 from dal.errors import bad_value
 
 # If a pass over the points takes more products than this, k-means uses mini-batches.
 _MOST_PRODUCTS = 2**31
 _MINI_BATCH = 4096
+_MOST_PAIRS = 2**19
+_FEW, _MANY = 4, 64
 
 
 def points_of(argument: str, features: Tensor) -> Tensor:
-    """Return (N, D) float64 points on the CPU, safe to square.
+    """Return (N, D) points on the CPU, without gradients.
 
-    The points have no gradients. Scaling by a power of two keeps their squares from overflowing or underflowing. Raises
-    DalError for another shape and NonFiniteError for a number that is not finite.
+    Raises DalError for another shape and NonFiniteError for a number that is not finite.
     """
     check_dims(argument, features, "N, D")
-    points = features.detach()
-    scale = safe_scale(check_rows(argument, points))
-    return points.cpu().double() * scale
+    check_rows(argument, features)
+    return features.detach().cpu()
+
+
+def scaled_points(argument: str, features: Tensor) -> Tensor:
+    """Return points_of() in float64, scaled by a power of two so that they are safe to square."""
+    points = points_of(argument, features)
+    return points.double() * safe_scale(check_rows(argument, points))
+
+
+def _centered(points: Tensor) -> Euclidean:
+    """Return the points with a scale that makes their squares safe, and an origin near their mean."""
+    scale = safe_scale(check_rows("points", points))
+    return Euclidean(points, scale, near_mean(points, scale))
 
 
 def unit_points(argument: str, features: Tensor) -> Tensor:
@@ -64,40 +78,53 @@ def labeled_features(labeled: Summary, features: Tensor) -> Tensor:
 
 
 def k_means(points: Tensor, num_clusters: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Run scikit-learn's k-means from one k-means++ start.
+    """Run k-means from one k-means++ start.
 
-    Large inputs use mini-batches. The result depends on the generator and possibly on the order of the points, but not
-    on the number of threads. If there are fewer distinct points than clusters, some clusters are empty or share a
-    center.
+    ``lloyd`` describes the iterations. Large inputs use scikit-learn's mini-batches. The result depends on the
+    generator and possibly on the order of the points, but not on the number of threads. If there are fewer distinct
+    points than clusters, some clusters are empty or share a center. In addition to the points, the function holds a
+    float32 copy of them and blocks of fixed size.
 
     Args:
-        points: (N, D) float64 on the CPU, finite.
+        points: (N, D) on the CPU, finite, any floating dtype.
         num_clusters: from 1 to N.
         generator: on the CPU; one number is drawn from it.
 
     Returns:
         (N,) int64 cluster indices from 0, and (num_clusters, D) float64 centers.
 
-    >>> clusters, _ = k_means(torch.tensor([[0.0], [9.0], [0.1]]).double(), 2, torch.Generator().manual_seed(0))
+    >>> clusters, _ = k_means(torch.tensor([[0.0], [9.0], [0.1]]), 2, torch.Generator().manual_seed(0))
     >>> bool(clusters[0] == clusters[2] != clusters[1])
     True
     """
-    # The import is slow, and most functions do not need it.
-    from sklearn.cluster import KMeans, MiniBatchKMeans
+    centered = _centered(points)
+    clusters, centers = _k_means(centered, num_clusters, generator)
+    return clusters, (centers + centered.origin) / centered.scale
+
+
+def _k_means(points: Euclidean, num_clusters: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return clusters and float64 centers relative to the origin."""
+    seed = draw_seed(generator)
+    if len(points) * points.width * num_clusters <= _MOST_PRODUCTS:
+        clusters, centers = lloyd(points, num_clusters, torch.Generator().manual_seed(seed))
+    else:
+        clusters, centers = _mini_batches(points, num_clusters, seed)
+    return clusters, centers.double()
+
+
+def _mini_batches(points: Euclidean, num_clusters: int, seed: int) -> tuple[Tensor, Tensor]:
+    # The import is slow, and most selections do not need it.
+    from sklearn.cluster import MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
-    seed = draw_seed(generator) % 2**32
-    products = points.shape[0] * points.shape[1] * num_clusters
-    if products <= _MOST_PRODUCTS:
-        model = KMeans(num_clusters, n_init=1, random_state=seed)
-    else:
-        model = MiniBatchKMeans(num_clusters, n_init=1, random_state=seed, batch_size=max(_MINI_BATCH, num_clusters))
+    batch_size = max(_MINI_BATCH, num_clusters)
+    model = MiniBatchKMeans(num_clusters, n_init=1, random_state=seed % 2**32, batch_size=batch_size)
     # Several threads add in varying order, which would change the last digits.
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
-        model.fit(points.numpy())
-    add_flops(3 * products * (int(model.n_iter_) + 1))
+        model.fit(all_low(points).numpy())
+    add_flops(3 * len(points) * points.width * num_clusters * (int(model.n_iter_) + 1))
     return torch.from_numpy(model.labels_).long(), torch.from_numpy(model.cluster_centers_)
 
 
@@ -105,44 +132,100 @@ def nearest_to_centers(points: Tensor, centers: Tensor) -> Tensor:
     """Return the nearest point of each center, each point at most once.
 
     The centers choose in order, each from the points that no earlier center has taken. Ties go to the lowest position.
+    float32 products find the few points that can be nearest, and float64 differences decide.
 
     Args:
-        points: (N, D) float64.
+        points: (N, D) on the CPU, any floating dtype.
         centers: (Q, D) float64, Q at most N; centers may be equal.
 
     Returns:
         (Q,) int64 distinct rows of ``points``.
 
-    >>> nearest_to_centers(torch.tensor([[0.0], [1.0], [5.0]]).double(), torch.tensor([[0.0], [0.0]]).double())
+    >>> nearest_to_centers(torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([[0.0], [0.0]]).double())
     tensor([0, 1])
     """
-    pairs = Pairs(centers, points)
-    taken = torch.zeros(len(points), dtype=torch.bool)
-    positions = []
-    for rows in pairs.blocks(torch.arange(len(centers))):
-        for center, squares, slack in zip(centers[rows], pairs.squares(rows), pairs.slack(rows), strict=True):
-            squares.masked_fill_(taken, torch.inf)
-            # The products cannot rank these points, because they differ by no more than rounding.
-            close = (squares <= squares.min() + 2 * slack).nonzero().flatten()
-            # Squared distances: a square root could make distances that differ in the last digit equal.
-            exact = (points[close] - center).square().sum(dim=1)
-            positions.append(int(close[exact.argmin()]))
-            taken[positions[-1]] = True
-    return torch.tensor(positions)
+    centered = _centered(points)
+    return _nearest_to(centered, centers.double() * centered.scale)
+
+
+def _nearest_to(points: Euclidean, targets: Tensor) -> Tensor:
+    which, rows, reach = _close_points(points, targets)
+    squares = torch.empty(len(rows), dtype=torch.float64)
+    for block in row_blocks(len(rows), points.width):
+        squares[block] = _squared_distances(points, rows[block], targets[which[block]])
+    close: list[list[tuple[float, int]]] = [[] for _ in targets]
+    for place, square, row in zip(which.tolist(), squares.tolist(), rows.tolist(), strict=True):
+        close[place].append((square, row))
+    taken: dict[int, None] = {}  # in order
+    for place, (candidates, most) in enumerate(zip(close, reach.tolist(), strict=True)):
+        square, row = min((pair for pair in candidates if pair[1] not in taken), default=(math.inf, -1))
+        if square > most:
+            # Other centers have taken the close points.
+            row = _nearest_free(points, targets[place], list(taken))
+        taken[row] = None
+    return torch.tensor(list(taken))
+
+
+def _close_points(points: Euclidean, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return targets and rows of close pairs, and the (Q,) squared distances that all other rows exceed.
+
+    The pairs include the nearest few rows of each target. If many rows are equally close, all are left out, with a
+    distance of -inf.
+    """
+    low = points.low_of(targets)
+    center, sizes = low.factors[0], low.squares
+    near = torch.empty(len(targets), 0)
+    is_open, found = torch.ones(len(targets), dtype=torch.bool), []
+    largest = max(
+        (float(points.low(block).squares.max()) for block in row_blocks(len(points), points.width)), default=0.0
+    )
+    off = points.slack * (sizes + largest) + points.smallest
+    for block in row_blocks(len(points), max(len(targets), points.width), _MOST_PAIRS):
+        some = points.low(block)
+        # The length of the center does not change the order.
+        about = torch.addmm(some.squares.float(), center, some.factors[0].T, alpha=-2)
+        near = torch.cat([near, about.topk(min(_FEW, about.shape[1]), dim=1, largest=False).values], dim=1)
+        near = near.topk(min(_FEW, near.shape[1]), dim=1, largest=False).values
+        limit = _raised(near[:, -1] + 2 * off).masked_fill(~is_open, -torch.inf)
+        which, rows = (about <= limit[:, None]).nonzero().unbind(dim=1)
+        found.append((which, rows + block.start, about[which, rows]))
+        is_open &= torch.bincount(which, minlength=len(targets)) <= _MANY
+    add_flops(2 * len(points) * len(targets) * points.width)
+    which, rows, abouts = (torch.cat(parts) for parts in zip(*found, strict=True))
+    keep = (abouts <= near[which, -1] + 2 * off[which]) & is_open[which]
+    return which[keep], rows[keep], (near[:, -1] + sizes + off).masked_fill(~is_open, -torch.inf)
+
+
+def _raised(values: Tensor) -> Tensor:
+    """Round float64 numbers up to float32."""
+    return torch.nextafter(values.float(), torch.tensor(torch.inf))
+
+
+def _squared_distances(points: Euclidean, rows: Tensor | slice, targets: Tensor) -> Tensor:
+    # Squared distances: a square root could make distances that differ in the last digit equal.
+    return (points.high(rows) - targets).square_().sum(dim=1)
+
+
+def _nearest_free(points: Euclidean, target: Tensor, taken: list[int]) -> int:
+    """Return the first row nearest to a target among those that are not taken."""
+    squares = torch.cat([_squared_distances(points, b, target) for b in row_blocks(len(points), points.width)])
+    squares[taken] = torch.inf
+    return int(squares.argmin())
 
 
 def k_means_picks(points: Tensor, query_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return the points nearest to k-means centers, largest clusters first.
 
     Args:
-        points: (N, D) float64 on the CPU, finite, N at least Q.
+        points: (N, D) on the CPU, finite, any floating dtype, N at least Q.
         query_size: number Q of clusters.
         generator: on the CPU; one number is drawn from it.
 
     Returns:
         (Q,) int64 distinct rows of ``points``, and (Q,) float64 sizes of their clusters.
     """
-    clusters, centers = k_means(points, query_size, generator)
+    centered = _centered(points)
+    clusters, centers = _k_means(centered, query_size, generator)
     sizes = torch.bincount(clusters, minlength=query_size)
     order = sizes.sort(descending=True, stable=True).indices
-    return nearest_to_centers(points, centers[order]), sizes[order].double()
+    return _nearest_to(centered, centers[order] + centered.origin), sizes[order].double()

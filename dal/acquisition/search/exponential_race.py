@@ -10,6 +10,7 @@ sizes, devices and numbers of processes.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -36,13 +37,28 @@ def uniforms(seed: int, start: int, count: int, device: torch.device | str = "cp
     # busy, waiting for them costs more than the computation.
     for block in row_blocks(count, 1, 2**15 if found.device.type == "cpu" else 2**24):
         x = torch.arange(start + block.start + 1, start + block.stop + 1, device=device)
-        x.mul_(_GAMMA).add_(seed)
-        _xor_shift(x, 30).mul_(_MIX_1)
-        _xor_shift(x, 27).mul_(_MIX_2)
-        _xor_shift(x, 31)
-        # The upper 52 bits. The 0.5 added below keeps the result from being 0 or 1.
-        found[block] = _shifted(x, 12)
+        found[block] = _mixed(x.mul_(_GAMMA).add_(seed))
     return found.add_(0.5).mul_(2.0**-52)
+
+
+def uniforms_of_draws(seeds: list[int], count: int, device: torch.device | str = "cpu") -> Iterator[Tensor]:
+    """Yield uniforms(seed, 0, count) of each seed, computed for several at once.
+
+    >>> (first,) = uniforms_of_draws([3], 10)
+    >>> bool((first == uniforms(3, 0, 10)).all())
+    True
+    """
+    places = torch.arange(1, count + 1, device=device).mul_(_GAMMA)
+    for block in row_blocks(len(seeds), count, 2**15):
+        some = torch.tensor(seeds[block], device=device)
+        yield from _mixed(places + some[:, None]).double().add_(0.5).mul_(2.0**-52)
+
+
+def _mixed(x: Tensor) -> Tensor:
+    """Mix counters in place; return the upper 52 bits. The 0.5 added later keeps the uniforms from being 0 or 1."""
+    _xor_shift(x, 30).mul_(_MIX_1)
+    _xor_shift(x, 27).mul_(_MIX_2)
+    return _shifted(_xor_shift(x, 31), 12)
 
 
 def exponentials(uniform: Tensor) -> Tensor:
@@ -52,6 +68,15 @@ def exponentials(uniform: Tensor) -> Tensor:
     """
     times = [-math.log1p(-u) for u in uniform.tolist()]
     return torch.tensor(times, dtype=torch.float64, device=uniform.device)
+
+
+def factor_bounds(uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (N,) float64 lower and upper bounds on 1 / exponentials(), computed on the device.
+
+    Devices differ in the last digits of logarithms, and the bounds allow for more.
+    """
+    times = torch.log1p(-uniform).neg_().reciprocal_()
+    return times * (1 - 1e-9), times * (1 + 1e-9)
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:

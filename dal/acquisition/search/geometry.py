@@ -114,7 +114,7 @@ class Euclidean(Geometry):
     def __init__(self, rows: Rows, scale: float, origin: Tensor) -> None:
         self.rows, self.scale, self.device = rows, scale, rows.device
         self.width = rows.shape[1]
-        self._origin = origin.to(rows.device)
+        self.origin = origin.to(rows.device)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -122,14 +122,14 @@ class Euclidean(Geometry):
     def low(self, rows: Index) -> Low:
         x = scaled(self.rows[rows], self.scale)
         # low() and low_of() subtract the same values, because float64 represents a float32 origin exactly.
-        in_single = torch.promote_types(x.dtype, self._origin.dtype) == torch.float32
-        return _low(x - self._origin) if in_single else self.low_of(in_double(x))
+        in_single = torch.promote_types(x.dtype, self.origin.dtype) == torch.float32
+        return _low(x - self.origin) if in_single else self.low_of(in_double(x))
 
     def high(self, rows: Index) -> Tensor:
         return in_double(self.rows[rows]) * self.scale
 
     def low_of(self, high: Tensor) -> Low:
-        return _low((high - self._origin).float())
+        return _low((high - self.origin).float())
 
     def products(self, points: Low, centers: Low) -> Tensor:
         add_flops(2 * len(points.squares) * len(centers.squares) * self.width)
@@ -143,6 +143,12 @@ class Euclidean(Geometry):
             distances = torch.cdist(*pairs, compute_mode="donot_use_mm_for_euclid_dist")
             found[block] = distances[:, 0, 0].square()
         return found
+
+
+def near_mean(rows: Rows, scale: float) -> Tensor:
+    """Return the (D,) scaled mean of a few hundred rows, in float32, as an origin."""
+    some = torch.arange(0, len(rows), max(1, len(rows) // 256), device=rows.device)
+    return ((in_double(rows[some]) * scale).sum(dim=0) / max(1, len(some))).float()
 
 
 def _low(x: Tensor) -> Low:

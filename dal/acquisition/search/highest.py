@@ -17,9 +17,11 @@ def highest(values: Tensor, count: int) -> Tensor:
 
 
 def at_least_as_high(values: Tensor, count: int) -> Tensor:
-    """Return the positions, ascending, of the ``count`` highest values and of those that equal the last of them.
+    """Return positions, ascending, with the ``count`` highest values and all that equal the last of them.
 
-    >>> at_least_as_high(torch.tensor([1.0, 3.0, 2.0, 2.0]), 2).tolist()
+    If ``count`` is large, these are all positions.
+
+    >>> at_least_as_high(torch.tensor([1.0, 3.0, 2.0, 2.0] + 20 * [0.0]), 2).tolist()
     [1, 2, 3]
     """
     # From there on, a sort of all values takes no longer.

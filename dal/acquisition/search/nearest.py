@@ -26,14 +26,6 @@ _GPU_BLOCK = 2**27
 _PAIRS = 2**17
 _MOST_ROWS = 4096
 _FEW_ROWS = 4
-_FEW_KEYS = 16
-
-_ALL_EXACT = {"cuda": 2**27}
-"""The most numbers of a pool, by device type, for which one more center updates all exact distances.
-
-The searches for few points launch dozens of kernels per pick and wait for them. On a GPU, distances of so many numbers
-take less time.
-"""
 
 
 KeyOf = Callable[[Tensor, Tensor], Tensor]
@@ -111,28 +103,6 @@ class NearestCenters:
         self.squares = in_double(torch.full((count,), torch.inf, device=device))
         self._seen = torch.zeros(count, dtype=torch.int32, device=device)  # number of centers that a bound covers
         self._exact = torch.zeros(count, dtype=torch.bool, device=device)  # whether the bound is their exact distance
-        self.all_exact = 0 < count * points.width <= _ALL_EXACT.get(device.type, 0)
-        """Whether update() keeps all distances exact."""
-        self._updated = 0
-
-    def update(self) -> None:
-        """Make all distances exact for the current centers, if ``all_exact``."""
-        new, count = self.centers.count - self._updated, self.centers.count
-        if not self.all_exact or new == 0:
-            return
-        if new == 1 and self._updated:
-            center = self.centers.high(torch.tensor([count - 1], device=self.points.device))
-            for block in row_blocks(len(self.points), self.points.width, self._most_values()):
-                high = self.points.high(block)
-                distances = self.points.exact(high, center.expand_as(high))
-                self.squares[block] = torch.minimum(self.squares[block], distances)
-        else:
-            taken = self.squares < 0
-            self._settle(torch.arange(len(self.points), device=self.points.device))
-            self.squares[taken] = -1
-        self._updated = count
-        self._seen.fill_(count)
-        self._exact.fill_(True)
 
     def lower_all(self, stop: int) -> None:
         """Update all bounds with the first ``stop`` centers, at least one."""
@@ -154,10 +124,6 @@ class NearestCenters:
         """
         if not len(keys):
             return -torch.inf, 0
-        if self.all_exact and self._updated == self.centers.count:
-            found = self._largest_of_few(keys, key_of)
-            if found is not None:
-                return found
         rows = keys.argmax()[None]
         if keys[rows].item() < 0:
             return -torch.inf, 0
@@ -178,18 +144,6 @@ class NearestCenters:
             most = min(4 * most, _MOST_ROWS)
             if len(rows) > most:
                 rows = rows[keys[rows].topk(most).indices]
-
-    def _largest_of_few(self, keys: Tensor, key_of: KeyOf) -> tuple[float, int] | None:
-        """Return what largest() does if the points with the largest bounds include it, else None."""
-        bounds, rows = keys.topk(min(_FEW_KEYS, len(keys)))
-        new = key_of(rows, self.squares[rows])
-        best = new.max()
-        position = torch.where(new == best, rows, len(keys)).min()
-        others = bounds[-1] if len(rows) < len(keys) else best - 1
-        largest, place, other = torch.stack([best, position.to(best), others]).tolist()
-        if largest < 0:
-            return -torch.inf, 0
-        return (largest, int(place)) if other < largest else None
 
     def distances(self, rows: Tensor) -> Tensor:
         """Return the (R,) float64 exact squared distances of these points."""

@@ -61,6 +61,16 @@ class Head:
         out = self.layer(features if self._shape is None else features.view(len(features), *self._shape))
         return self._flat_logits(out.relu() if self.is_rectified else out).float()
 
+    def linear(self) -> tuple[Tensor, Tensor] | None:
+        """Return (C, D) weights and a (C,) bias if the layer is linear, otherwise None."""
+        layer = self.layer
+        # A subclass, a hook or a parametrization can change the output.
+        if type(layer) is not nn.Linear or self._shape is not None or layer._forward_hooks or layer._forward_pre_hooks:
+            return None
+        weight = layer.weight.T
+        bias = weight.new_zeros(1, weight.shape[1]) if layer.bias is None else layer.bias[None]
+        return two_classes(weight).T, two_classes(bias)[0]
+
     def flat(self, given: object, out: object) -> tuple[Tensor, Tensor]:
         """Return flat features and logits for the layer's input and output.
 

@@ -106,6 +106,10 @@ class ScoringModel:
             raise NoHeadError
         return self._head(features)
 
+    def linear_head(self) -> tuple[Tensor, Tensor] | None:
+        """Return (C, D) weights and a (C,) bias if head() is linear, otherwise None."""
+        return self._head.linear() if isinstance(self._head, Head) else None
+
     def logits(self, x: Tensor) -> Tensor:
         """Map (B, ...) images to (B, C) float32 logits."""
         _, logits = self._plain(x)
