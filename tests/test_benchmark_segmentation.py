@@ -20,11 +20,9 @@ STARTED = {"git_commit": "abc", "started": "2026-01-01T00:00:00", "cpu": "a proc
 CURVES = {  # mIoU after each round
     "region random": [0.2, 0.3, 0.4],
     "region entropy": [0.2, 0.4, 0.5],
-    "region entropy per click": [0.2, 0.4, 0.5],
     "region stratified": [0.2, 0.4, 0.6],
     "region random_foreground": [0.2, 0.3, 0.3],
     "image random": [0.2, 0.35, 0.45],
-    "image entropy": [0.2, 0.3, 0.3],
     "all masks": [0.8],
 }
 PIXELS = {"region entropy": 20}
@@ -70,7 +68,7 @@ def run(monkeypatch, script, tmp_path, *arguments):
 
 def test_results_are_written_from_the_runs_and_judged_again_without_running(monkeypatch, tmp_path, finished, capsys):
     assert run(monkeypatch, finished, tmp_path, "--seeds", "3-5") == 0
-    assert len(finished.commands) == 24
+    assert len(finished.commands) == 18
     (folder,) = tmp_path.glob("results/*")
     written = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".csv", ".png")}
     assert {"clicks.png", "pixels.png", "targets.csv", "rounds.csv"} <= written.keys()
@@ -85,10 +83,10 @@ def test_results_are_written_from_the_runs_and_judged_again_without_running(monk
     assert facts["environment_of_the_runs"]["cpu"] == "a processor" and facts["seeds"] == [3, 4, 5]
     assert facts["overrides"]["region entropy"][-1] == "acquisition=entropy"
     rounds = pd.read_csv(folder / "rounds.csv")
-    assert len(rounds) == 3 * (7 * 3 + 1)
+    assert len(rounds) == 3 * (5 * 3 + 1)
 
     assert run(monkeypatch, finished, tmp_path, "--seeds", "3-5", "--judge") == 0
-    assert len(finished.commands) == 24
+    assert len(finished.commands) == 18
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name in written} == written
 
 
@@ -107,7 +105,7 @@ def test_a_missed_target_is_printed_as_a_miss(monkeypatch, tmp_path, finished, c
 def test_unfinished_runs_are_named_and_not_judged(monkeypatch, tmp_path, finished, capsys):
     assert run(monkeypatch, finished, tmp_path, "--seeds", "3", "--contenders", "region random") == 0
     assert run(monkeypatch, finished, tmp_path, "--seeds", "3", "--judge") == 1
-    assert "7 of 8 runs are not finished" in capsys.readouterr().out
+    assert "5 of 6 runs are not finished" in capsys.readouterr().out
     assert not list(tmp_path.glob("results/*"))
     assert run(monkeypatch, finished, tmp_path, "--seeds", "3", "--minutes", "0") == 1
     assert len(finished.commands) == 1
@@ -117,13 +115,13 @@ def test_unfinished_runs_are_named_and_not_judged(monkeypatch, tmp_path, finishe
 def test_a_resumed_campaign_is_not_timed(monkeypatch, tmp_path, finished):
     folder = finished.folder_of(tmp_path, "image random", 3)
     finished.run_one(("image random", 3), tmp_path, finished.SIZES, [], float("inf"))
-    assert finished.cpu_seconds(folder) >= 0
+    assert finished.cpu_seconds(folder) >= -1e-9
     monkeypatch.setattr(finished.campaigns, "run", lambda command: True)
     finished.run_one(("image random", 3), tmp_path, finished.SIZES, [], float("inf"))
     assert finished.cpu_seconds(folder) is None
 
 
-@pytest.mark.parametrize("contender", ["region entropy per click", "region stratified", "image random", "all masks"])
+@pytest.mark.parametrize("contender", ["region stratified", "image random", "all masks"])
 def test_the_overrides_of_a_contender_are_accepted(contender):
     script = imported("segmentation")
     words = script.command_of(contender, 7, Path("somewhere"), script.SIZES)

@@ -99,7 +99,7 @@ def test_runs_of_older_versions_have_the_defaults(tmp_path):
     config = compose([])
     for section in ("acquisition", "campaign", "data"):
         for key in [key for key in ADDED if key.startswith(f"{section}.")]:
-            config[section].pop(key.partition(".")[2])
+            config[section].pop(key.partition(".")[2], None)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     check_same_config(tmp_path / "config.yaml", compose([]))
     with pytest.raises(DalError, match=r"^acquisition\.pool: expected 'mean'"):
