@@ -146,6 +146,11 @@ def test_images_without_a_mask_are_never_asked():
     assert sorted(learner.pool.labeled.tolist()) == list(range(20))
     with pytest.raises(DalError, match=r"oracle: expected a point with a known label, got 'scene-05#r0,c1'"):
         DatasetOracle(learner.data)([21])
+    for tell in (learner.tell, learner.tell_validation, learner.tell_test):
+        with pytest.raises(
+            DalError, match=r"^indices: expected points of images with a mask .*'scene-05#r0,c1', which"
+        ):
+            tell([21], [0])
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ _FOLDERS = ("image_folder", "mask_folder")
 _IGNORED = {"campaign", "candidates", "compute", "oracle", "prices", "run_dir", "training"} | {
     f"model.{name}" for name in ("lr", "momentum", "optimizer", "schedule", "weight_decay")
 }
+_IGNORED |= {"acquisition.max_per_image", "acquisition.per_cost"}
 """Sections and settings that a ranking does not use."""
 
 
@@ -83,6 +84,9 @@ def rank_command(
             learner.pool.exclude(train.points_of(sorted(train.gaps)))
         else:
             learner.restore(records)
+        most = learner.pool.num_unlabeled if new is None else new.num_points
+        if top is not None and not 1 <= top <= most:
+            raise bad_value("--top", f"a whole number from 1 to {most:,}, the number of points", top)
         ranking = learner.rank(top, new)
     text = Ranking(train if new is None else new, ranking).text(format)
     with explained("output", target, "Choose another file with --output."):

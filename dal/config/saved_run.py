@@ -7,6 +7,7 @@ classes are ignored.
 
 from __future__ import annotations
 
+import copy
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from dal.config.trainer import TRAINER_OPTIONS
 from dal.config.trusted_files import is_trusted
 from dal.config.unit_settings import unit_fields
 from dal.data.sets.registry import registry as data_sets
-from dal.errors import DalError, unknown_choice
+from dal.errors import DalError, bad_value, unknown_choice
 from dal.runs.files.committed import check_file, damaged
 from dal.runs.files.state import read_state
 from dal.runs.layout import CONFIG
@@ -45,9 +46,22 @@ def config_to_rank(run: Path, overrides: Sequence[str]) -> dict[str, Any]:
     named = [str(o.value()) for o in parse(overrides) if o.key_or_group in ("acquisition", "acquisition.file")]
     if not any(override.key_or_group == "acquisition" for override in parse(overrides)):
         _check_trust(run, saved["acquisition"], named)
-    config = _with_overrides(saved, overrides) if overrides else saved
+    config = _with_overrides(copy.deepcopy(saved), overrides) if overrides else saved
     _check_trust(run, config["acquisition"], named)
+    _check_points(saved, config)
     return config
+
+
+def _check_points(saved: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Raise DalError for other regions than those of the run, whose positions its labels have."""
+    keys = [("campaign", "unit"), ("data", "region_size")]
+    if saved.get("campaign", {}).get("unit") == "region":
+        keys.append(("data", "image_size"))
+    for section, key in keys:
+        default = "image" if key == "unit" else None
+        before, now = (one.get(section, {}).get(key, default) for one in (saved, config))
+        if now != before:
+            raise bad_value(f"{section}.{key}", f"{before}, as at the start of the run", now)
 
 
 def _check_trust(run: Path, acquisition: Mapping[str, Any], named: Sequence[str]) -> None:

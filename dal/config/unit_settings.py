@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
@@ -68,7 +69,13 @@ class UnitSettings:
     def check_region(self, region_size: int | None) -> None:
         """Raise DalError for regions without a size."""
         if self.unit == "region" and region_size is None:
-            raise bad_value("data.region_size", "the side length of regions in pixels, for campaign.unit=region", None)
+            expected = "the side length of regions in pixels, for campaign.unit=region of segmentation data"
+            raise bad_value("data.region_size", expected, None)
+        if self.unit == "image" and region_size is not None:
+            warnings.warn(
+                f"data.region_size={region_size} has no effect with campaign.unit=image, which buys whole images.",
+                stacklevel=2,
+            )
 
     def check_sides(self, units: Units) -> None:
         """Raise DalError for regions that are larger than the images."""

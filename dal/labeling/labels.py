@@ -81,6 +81,7 @@ class Labels:
 
         Raises DalError, and records no label, if one is invalid (see Pool.label).
         """
+        self._check_masks(indices)
         starts_round = self._fitted_round == self.round
         self.pool.label(indices, labels, self.round + starts_round)
         self.round += starts_round
@@ -90,6 +91,7 @@ class Labels:
 
         Their labels count as bought. Raises DalError as tell() does, and if no point belongs to a class.
         """
+        self._check_masks(indices)
         self.held_out.tell(self.data, validation=(indices, labels))
 
     def tell_test(self, indices: Sequence[int], labels: Sequence[int]) -> None:
@@ -97,7 +99,18 @@ class Labels:
 
         Their labels count as bought. Raises DalError as tell_validation() does.
         """
+        self._check_masks(indices)
         self.held_out.tell(self.data, test=(indices, labels))
+
+    def _check_masks(self, indices: Sequence[int]) -> None:
+        """Raise DalError for a point whose image has no mask in the data, where its label is."""
+        masks = self.data.masks
+        if masks is None or isinstance(masks, AnsweredMasks):
+            return
+        for index in indices:
+            if 0 <= index < self.data.num_points and self.data.labels[index // self.data.units_per_image] != 0:
+                expected = "points of images with a mask in the data"
+                raise bad_content("indices", expected, f"{self.data.point_ids[index]!r}, which has none")
 
     def hold_out(self, test: Sequence[int] = (), validation: Sequence[int] = ()) -> None:
         """Keep points for testing and validation, whose labels take() brings.

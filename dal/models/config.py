@@ -120,6 +120,8 @@ class ModelConfig:
         """
         options: dict[str, Any] = {name: getattr(self, name) for name in _PASSED_ON}
         if task.name == SEGMENTATION.name:
+            if self.backbone == ModelConfig.backbone:
+                raise bad_value("model.backbone", "a network for segmentation (set model=segmentation)", self.backbone)
             return self._segmenter(image_shape, num_classes, options)
         if self.backbone in SEGMENTATION_BACKBONES:
             raise bad_value("model.backbone", f"a network for {task.name} data, such as small_cnn", self.backbone)

@@ -76,6 +76,17 @@ def test_a_campaign_of_regions_resumes_ranks_and_is_reported(tmp_path, capsys, m
     changed = config_to_rank(run, ["acquisition.max_per_image=3", "acquisition=bald", "acquisition.pool=sum"])
     assert (changed["acquisition"]["max_per_image"], changed["acquisition"]["pool"]) == (3, "sum")
 
+    # Other regions would have the positions of bought ones.
+    for setting, expected in (
+        ("data.region_size=4", 8),
+        ("data.image_size=64", None),
+        ("campaign.unit=image", "region"),
+    ):
+        status, _, err = call(capsys, "rank", run, setting)
+        assert status == 2 and (expected is None or f"expected {expected}, as at the start of the run" in err), err
+    status, _, err = call(capsys, "rank", run, "--top", 0)
+    assert status == 2 and "--top: expected a whole number from 1 to 112, the number of points, got 0." in err
+
     status, out, _ = call(capsys, "explain", run, "--no-images")
     said = " ".join(out.split())
     assert status == 0 and "of this run, the page shows only what the journal has, such as the mIoU by round." in said

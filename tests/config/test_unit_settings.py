@@ -59,7 +59,10 @@ def test_settings_of_units_reach_the_learner():
         (["acquisition.top_k=0"], r"^acquisition\.top_k: expected "),
         (["acquisition.max_per_image=0"], r"^acquisition\.max_per_image: expected "),
         (["data.region_size=0"], r"^data\.region_size: expected "),
-        (["data.region_size=null"], r"^data\.region_size: expected the side .* for campaign\.unit=region, got None"),
+        (
+            ["data.region_size=null"],
+            r"^data\.region_size: expected the side .* for campaign\.unit=region of segmentation data, got None",
+        ),
     ],
 )
 def test_values_are_checked(overrides, sentence):
@@ -119,3 +122,8 @@ def test_help_names_them_once_for_several_functions():
     assert keys.count("acquisition.pool") == 1 and keys.index("acquisition.num_draws") < keys.index("acquisition.pool")
     (unit,) = [setting for section in found for setting in section.settings if setting.key == "campaign.unit"]
     assert (unit.value, unit.default, unit.origin) == ("region", "image", "experiment=scenes")
+
+
+def test_a_region_size_without_regions_is_told():
+    with pytest.warns(UserWarning, match=r"^data\.region_size=8 has no effect with campaign\.unit=image"):
+        UnitSettings("image").check_region(8)

@@ -176,7 +176,16 @@ SETTINGS = {"backbone": "segmentation_net"}
 @pytest.mark.parametrize(
     ("settings", "task", "message"),
     [
-        ({}, SEGMENTATION, r"model\.backbone: expected one of deeplabv3_.*segmentation_net, got 'small_cnn'\."),
+        (
+            {},
+            SEGMENTATION,
+            r"model\.backbone: expected a network for segmentation \(set model=segmentation\), got 'small",
+        ),
+        (
+            {"backbone": "resnet18_cifar"},
+            SEGMENTATION,
+            r"model\.backbone: expected one of deeplabv3_.*segmentation_net, got",
+        ),
         (SETTINGS, CLASSIFICATION, r"model\.backbone: expected a network for classification data, such as small_cnn, "),
         ({"class_weights": [1, 1, 1]}, CLASSIFICATION, r"model\.class_weights: expected null with classification data"),
         (
