@@ -174,10 +174,11 @@ def _warn_of_masks(pairs: Sequence[Pair], facts: Sequence[MaskFacts]) -> None:
             warnings.warn(f"{len(names):,} {what}: {shown(names)}.", stacklevel=3)
     left_out = sum(one.left_out for one in facts)
     if left_out >= _FEW * (total := int(_sum(facts).sum())) and left_out:
-        share = f"{100 * left_out / total:.0f} % of the pixels"
+        widest = max(both, key=lambda one: one[1].left_out)[0].image
+        share = f"{100 * left_out / total:.0f} % of the pixels of {len(pairs):,} images, such as {widest},"
         warnings.warn(
-            f"{share} are outside the center squares of the images, so they are neither bought nor measured. "
-            "Cut the images into squares to keep them.",
+            f"{share} are outside the center squares, so they are neither bought nor measured. Cut the images into "
+            "squares to keep them.",
             stacklevel=3,
         )
 

@@ -102,7 +102,10 @@ def test_pixels_outside_of_the_center_square_are_counted(tmp_path):
     Image.new("RGB", (90, 40)).save(tmp_path / "1.png")
     Image.fromarray(np.zeros((40, 90), np.uint8)).save(tmp_path / "mask.png")
     pairs = [Pair(tmp_path / "1.png", tmp_path / "mask.png")]
-    with pytest.warns(UserWarning, match=r"^56 % of the pixels are outside the center squares .*Cut the images"):
+    with pytest.warns(
+        UserWarning,
+        match=r"^56 % of the pixels of 1 images, such as .*1\.png, are outside the center squares, so .*Cut",
+    ):
         read_masks(pairs, MaskReader(2), 6)
 
 
