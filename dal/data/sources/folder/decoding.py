@@ -96,7 +96,8 @@ def square(image: Image.Image, image_size: int) -> Tensor:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    image.load()  # EXIF can follow the pixels
+    # Pillow itself reads the pixels of a PNG first, because EXIF can follow them. After the pixels, Pillow 10 cannot
+    # read the EXIF of TIFF.
     return bool(image.getexif().get(_ORIENTATION, 1) != 1)
 
 
