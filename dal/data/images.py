@@ -29,7 +29,7 @@ from dal.data.image_sources import (
     TensorSource,
     image_digests,
 )
-from dal.data.masks import ClassUnits, MaskSource, SubsetMasks, check_masks, mask_digests, masks_in_words
+from dal.data.masks import ClassUnits, MaskSource, check_masks, masks_in_words
 from dal.data.sources.folder.names import check_listed_names
 from dal.data.units import UnitIds, Units
 from dal.errors import bad_value
@@ -244,7 +244,7 @@ class ImageData:
             augmented_source=self.augmented_source and SubsetAugmentedSource(self.augmented_source, wanted.tolist()),
             ids=[self.ids[i] for i in wanted.tolist()],
             labels=self.labels[wanted],
-            masks=None if self.masks is None else SubsetMasks(self.masks, wanted.tolist()),
+            masks=None if self.masks is None else SubsetSource(self.masks, wanted.tolist()),
             files=None if self.files is None else [self.files[i] for i in wanted.tolist()],
         )
 
@@ -269,7 +269,7 @@ class ImageData:
         is empty if the source has no digests, like the source of a Dataset.
         """
         names = (text.encode(errors="surrogatepass") + b"\x1f" for text in (*self.classes, "\x1e", *self.ids))
-        masks = None if self.masks is None else mask_digests(self.masks, range(len(self)))
+        masks = None if self.masks is None else image_digests(self.masks, range(len(self)))
         labels = _digest([self.labels.numpy(force=True).tobytes(), *(masks or ())])
         contents = image_digests(self.source, range(len(self)))
         digests = "-".join((_digest(names), labels, "" if contents is None else _digest(contents)))

@@ -9,13 +9,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dal.data.image_sources import DIGEST_BYTES, image_digests
 from dal.data.sources.folder.mask_numbers import check_numbers
 from dal.data.units import Units
 from dal.errors import bad_content, bad_value
 from dal.tasks import IGNORED, Task
 from dal.tasks.segmentation import Segmentation
 
-DIGEST_BYTES = 8
 _BLOCK = 64  # masks in memory at a time
 
 
@@ -102,32 +102,10 @@ def renumbering(into: Sequence[int]) -> Tensor:
     return table
 
 
-class SubsetMasks:
-    """Selects masks of another source, renumbered from 0."""
-
-    def __init__(self, source: MaskSource, indices: Sequence[int]) -> None:
-        self.source, self.indices = source, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def batch(self, indices: Sequence[int]) -> Tensor:
-        return self.source.batch([self.indices[i] for i in indices])
-
-    def digests(self, indices: Sequence[int]) -> list[bytes] | None:
-        return mask_digests(self.source, [self.indices[i] for i in indices])
-
-
 def mask_digest(mask: Tensor) -> bytes:
     """Return a digest of the class numbers of a mask."""
     content = mask.numpy(force=True)
     return hashlib.blake2b(repr(content.shape).encode() + content.tobytes(), digest_size=DIGEST_BYTES).digest()
-
-
-def mask_digests(source: MaskSource, indices: Sequence[int]) -> list[bytes] | None:
-    """Return a digest of each mask's content, or None without digests."""
-    digests: list[bytes] | None = source.digests(indices) if hasattr(source, "digests") else None
-    return digests
 
 
 def masks_in_words(source: MaskSource, known: Sequence[bool]) -> list[str]:
@@ -136,7 +114,7 @@ def masks_in_words(source: MaskSource, known: Sequence[bool]) -> list[str]:
     >>> masks_in_words(TensorMasks(torch.zeros(2, 1, 1, dtype=torch.uint8)), [True, False])
     ['mask cdcf33b3720f4c4e', 'unlabeled']
     """
-    digests = mask_digests(source, range(len(source)))
+    digests = image_digests(source, range(len(source)))
     names = ["mask"] * len(source) if digests is None else [f"mask {digest.hex()}" for digest in digests]
     return [name if is_known else "unlabeled" for name, is_known in zip(names, known, strict=True)]
 

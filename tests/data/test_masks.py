@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from dal.data import ImageData, TensorSource
-from dal.data.masks import ClassUnits, SubsetMasks, TensorMasks
+from dal.data.image_sources import SubsetSource
+from dal.data.masks import ClassUnits, TensorMasks
 from dal.data.units import Units
 from dal.data.variants.copies import noisy_copies
 from dal.data.variants.subset import random_subset
@@ -63,7 +64,7 @@ def test_masks_without_digests_are_named_without_them():
                 raise AttributeError(name)
             return super().__getattribute__(name)
 
-    points = data(masks=SubsetMasks(Undigested(MASKS), range(4))).fingerprint().points()
+    points = data(masks=SubsetSource(Undigested(MASKS), range(4))).fingerprint().points()
     assert points["train"]["labels"] == ["mask", "mask", "unlabeled", "mask"]
 
 

@@ -78,3 +78,9 @@ def mask_learner(acquisition=None, data=None, model=tiny_model, **options):
     """A learner on toy scenes on the CPU, with a new network for each round."""
     options = {"training": quick(), "trainer": {"accelerator": "cpu"}, "seed": 1} | options
     return ActiveLearner(model, data or toy_mask_data(region_size=4), acquisition or Random(), **options)
+
+
+def draws_one_by_one(view, x, num_draws):
+    """The (B, K, C, ...) log-probabilities of draws that share nothing."""
+    groups = view.draws(x, num_draws, are_wide=False).groups(x)
+    return torch.stack([group[:, 0].log_softmax(dim=1) for group in groups], dim=1)

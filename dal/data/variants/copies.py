@@ -8,8 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dal.data.images import ImageData, ImageSource, TensorSource, image_digests
-from dal.data.masks import SubsetMasks
+from dal.data.images import ImageData, ImageSource, SubsetSource, TensorSource, image_digests
 from dal.data.sets.config import DataConfig
 from dal.errors import bad_value
 from dal.runtime.seeding import generator
@@ -72,6 +71,6 @@ def noisy_copies(data: ImageData, copies: int, noise: float) -> ImageData:
     if isinstance(data.source, TensorSource):  # the images are in memory, so draw the noise once
         every = range(len(ids))
         source = TensorSource(source.batch(every), image_digests(source, every))
-    masks = None if data.masks is None else SubsetMasks(data.masks, [*range(len(data))] * copies)
+    masks = None if data.masks is None else SubsetSource(data.masks, [*range(len(data))] * copies)
     labels, files = data.labels.repeat(copies), data.files and [*data.files] * copies
     return replace(data, source=source, ids=ids, labels=labels, masks=masks, files=files)

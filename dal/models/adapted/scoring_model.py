@@ -151,11 +151,6 @@ class ScoringModel:
             return draws(x)
         return self.compiled(f"{num_draws} draws", draws, x)
 
-    def each_draw(self, x: Tensor, num_draws: int) -> Iterator[Tensor]:
-        """Yield the (B, C, ...) float32 logits of one draw after the other, in the memory of one."""
-        for logits in self.draws(x, num_draws, are_wide=False).groups(x):
-            yield logits[:, 0]
-
     def draw_groups(self, x: Tensor, num_draws: int, most_bytes: int) -> Iterator[tuple[slice, Iterator[Tensor]]]:
         """Yield the (b, k, C, ...) float32 logits of groups of draws, for some images after the others.
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torchvision
 from helpers.dense_modules import DenseModule, TinyUNet, dense_images
+from helpers.toy_masks import draws_one_by_one
 from torch import nn
 from torch.nn.functional import interpolate
 
@@ -63,7 +64,7 @@ def test_wide_draws_equal_plain_passes_with_a_skip_connection(in_middle):
     """Draws that start at the input where the skip connection goes around the first dropout layer."""
     with scoring_view(dense(TinyUNet(0.5 if in_middle else 0.0), "model.head")) as view:
         wide = view.mc_log_probs(X, 5)
-        plain = torch.stack([logits.log_softmax(dim=1) for logits in view.each_draw(X, 5)], dim=1)
+        plain = draws_one_by_one(view, X, 5)
         assert view.draws(X, 5).at_input == in_middle
         again = torch.cat([view.mc_log_probs(X[i : i + 1], 5) for i in range(4)])
     assert wide.shape == (4, 5, 3, 8, 8)
@@ -83,7 +84,7 @@ def test_dropout_by_a_function_is_drawn_by_seeds():
     with scoring_view(dense(net, "model.head")) as view:
         draws = view.mc_log_probs(X, 3)
         assert isinstance(view.draws(X, 3), SeededDraws)
-        plain = torch.stack([logits.log_softmax(dim=1) for logits in view.each_draw(X, 3)], dim=1)
+        plain = draws_one_by_one(view, X, 3)
     assert draws.shape == (4, 3, 3, 8, 8)
     torch.testing.assert_close(draws, plain, rtol=0, atol=1e-6)
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 import torch
 from helpers.fakes import LargestTensor
-from helpers.toy_masks import TinyNet, toy_mask_data
+from helpers.toy_masks import TinyNet, draws_one_by_one, toy_mask_data
 
 from dal.acquisition import BALD, CoreSet, Entropy, Margin, Stratified
 from dal.acquisition.bald import bald_scores
@@ -164,7 +164,7 @@ def test_draws_that_are_summed_are_those_of_bald_scores():
     data, model = toy_mask_data(2, size=6), network()
     with scoring_view(model, seed=4, is_dense=True) as view:
         x = data.plain([0, 1])
-        draws = torch.stack([logits.log_softmax(dim=1) for logits in view.each_draw(x, 5)], dim=1)
+        draws = draws_one_by_one(view, x, 5)
         expected = bald_scores(draws.permute(0, 3, 4, 1, 2).reshape(-1, 5, 3))
         found, grid = SiteRows(BALD(5), budget=2**12)(SiteView(view, x))
     assert grid == (6, 6)
