@@ -5,6 +5,7 @@ This module has no command: see speed.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import floors
@@ -18,33 +19,55 @@ from dal.acquisition import ALFAMix, average_linkage, badge_select, k_center_gre
 from dal.acquisition.search.clusters import k_means, nearest_to_centers, unit_points
 
 TILE = 128
+Compare = Callable[[dict[str, Any]], dict[str, str]]
 
 
 def selection_cases(threads: int, quick: bool) -> list[Case]:
     cases = []
 
-    def add(title: str, build: Any, tiny: dict[str, Any], **sizes: Any) -> None:
-        cases.append(Case(title, build, sizes | (tiny if quick else {}), tiny, threads, same_picks))
+    def add(title: str, build: Any, tiny: dict[str, Any], compare: Compare | None = same_picks, **sizes: Any) -> None:
+        cases.append(Case(title, build, sizes | (tiny if quick else {}), tiny, threads, compare))
 
     for classes, rectified in ((10, False), (10, True), (83, False), (83, True)):
         kind = "ReLU" if rectified else "normal"
         title = f"ALFA-Mix, {kind} features, 1,280 x 512, {classes} anchors, 5 steps"
-        add(title, alfa_mix, {"points": 130}, points=1280, classes=classes, rectified=rectified)
+        add(title, alfa_mix, {"points": 130}, same_numbers, points=1280, classes=classes, rectified=rectified)
     for points, width, centers in ((10_000, 100, 100), (20_000, 300, 300)):
         title = f"Nearest to k-means centers, {points:,} x {width}, {centers} centers"
         add(title, nearest, {"points": 300, "centers": 10}, points=points, width=width, centers=centers)
     for points, width, centers in ((10_000, 100, 100), (5000, 500, 50)):
         title = f"k-means, {points:,} x {width}, {centers} clusters"
-        add(title, clusters, {"points": 300, "centers": 10}, points=points, width=width, centers=centers)
+        add(title, clusters, {"points": 300, "centers": 10}, None, points=points, width=width, centers=centers)
     for points in (3000, 6000):
         title = f"ProbCover, {points:,} x 512, 100 picks"
         add(title, probcover, {"points": 500, "picks": 5}, points=points, picks=100)
     for points, width in ((2000, 512),):
         title = f"Average linkage, {points:,} x {width}"
-        add(title, linkage, {"points": 100}, points=points, width=width)
+        add(title, linkage, {"points": 100}, same_groups, points=points, width=width)
     add("Core-set, normal features, 1,000 x 512, 50 labeled, 100 picks", coreset, {"picks": 5}, picks=100)
-    add("BADGE, made-up, 1,000 x 512 x 10, 100 picks", badge, {"picks": 5}, picks=100)
+    # The floor draws other random numbers.
+    add("BADGE, made-up, 1,000 x 512 x 10, 100 picks", badge, {"picks": 5}, None, picks=100)
     return cases
+
+
+def same_numbers(results: dict[str, Any]) -> dict[str, str]:
+    """Return how many numbers, by place, are those of the floor."""
+    floor, *others = results
+    notes = {}
+    for name in others:
+        equal = int((results[name] == results[floor]).sum())
+        notes[name] = f"{equal:,} of {len(results[floor]):,} numbers are the floor's"
+    return notes
+
+
+def same_groups(results: dict[str, Any]) -> dict[str, str]:
+    """Compare clusters, whose numbers have no meaning."""
+
+    def renumbered(labels: Tensor) -> Tensor:
+        order = {label: number for number, label in enumerate(dict.fromkeys(labels.tolist()))}
+        return torch.tensor([order[label] for label in labels.tolist()])
+
+    return same_numbers({name: renumbered(labels) for name, labels in results.items()})
 
 
 def _generator() -> torch.Generator:

@@ -56,9 +56,9 @@ PARTS = {
     **image_cases.PARTS,
     "selection": (
         selection_cases.selection_cases,
-        "Selection kernels. A note on picks compares them with the floor's; for ALFA-Mix, it compares the numbers of "
-        "mixes that change a prediction. For k-means, the first contender is scikit-learn in float64, which dal used "
-        "before.",
+        "Selection kernels. A note on picks compares them with the floor's. For ALFA-Mix, the numbers are those of "
+        "mixes that change the prediction of a point; for linkage, those of clusters. For k-means, the first contender "
+        "is scikit-learn in float64, which dal used before.",
     ),
 }
 ABOUT = (

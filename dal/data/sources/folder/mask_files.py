@@ -175,7 +175,8 @@ def _warn_of_masks(pairs: Sequence[Pair], facts: Sequence[MaskFacts]) -> None:
     left_out = sum(one.left_out for one in facts)
     if left_out >= _FEW * (total := int(_sum(facts).sum())) and left_out:
         widest = max(both, key=lambda one: one[1].left_out)[0].image
-        share = f"{100 * left_out / total:.0f} % of the pixels of {len(pairs):,} images, such as {widest},"
+        images = f"{len(pairs):,} images, such as {widest}," if len(pairs) > 1 else str(widest)
+        share = f"{100 * left_out / total:.0f} % of the pixels of {images}"
         warnings.warn(
             f"{share} are outside the center squares, so they are neither bought nor measured. Cut the images into "
             "squares to keep them.",
