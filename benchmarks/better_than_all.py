@@ -229,23 +229,23 @@ def means(rows: Sequence[Row]) -> list[Row]:
 
 
 def plot(path: Path, rows: Sequence[Row]) -> None:
-    """Plot mean scores against mean FLOPs, one panel per setting."""
+    """Plot mean scores, one panel per setting and one line per arm, with the mean FLOPs beside its name."""
     settings = list(dict.fromkeys(row["setting"] for row in rows))
-    figure = Figure(figsize=(4.2 * len(settings), 4), layout="constrained")
+    figure = Figure(figsize=(4.8 * len(settings), 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     for axis, setting in zip(figure.subplots(1, len(settings), squeeze=False)[0], settings, strict=True):
-        for arm in SETTINGS[setting].arms:
+        flops = {arm: float(np.mean(of(rows, setting, arm, "flops"))) / 1e9 for arm in SETTINGS[setting].arms}
+        arms = sorted(flops, key=lambda arm: -flops[arm])
+        for line, arm in enumerate(arms):
             score, half = mean_and_interval(of(rows, setting, arm))
             color = {CAMPAIGN: "#D55E00", CONTROL: "#0072B2"}.get(arm, "#7F7F7F")
-            flops = float(np.mean(of(rows, setting, arm, "flops"))) / 1e9
-            axis.errorbar(flops, score, half, fmt="o", color=color, capsize=3)
-            axis.annotate(
-                arm.removeprefix("whole pool, "), (flops, score), (5, 5), textcoords="offset points", fontsize=7
-            )
-        axis.set_title(f"{setting}: mean and 95 % interval", loc="left", fontsize=10)
-        axis.set_xlabel("GFLOP, without testing")
-        axis.set_ylabel("score on the test set, %")
-        axis.grid(color="0.9", linewidth=0.8)
+            axis.errorbar(score, line, xerr=half, fmt="o", color=color, capsize=3)
+        axis.set_yticks(
+            range(len(arms)), [f"{arm.removeprefix('whole pool, ')}: {flops[arm]:.0f}" for arm in arms], fontsize=8
+        )
+        axis.set_title(f"{setting}: arm and its GFLOP", loc="left", fontsize=10)
+        axis.set_xlabel("test score, mean and 95 % interval")
+        axis.grid(axis="x", color="0.9", linewidth=0.8)
         axis.spines[["top", "right"]].set_visible(False)
     save(figure, path)
 

@@ -5,4 +5,5 @@ The fork server imports this module first, so that Ctrl-C reaches only the sweep
 
 import os
 
-os.setsid()
+if os.getsid(0) != os.getpid():  # The leader of a session is detached already.
+    os.setsid()
