@@ -113,11 +113,12 @@ def plain_batches(
     num_workers: int = 0,
     labels: Tensor | None = None,
     form: Callable[[Tensor, Tensor], Any] | None = None,
+    pin_memory: bool = False,
 ) -> DataLoader[Any]:
     """Return a loader of plain images in the order of ``indices``.
 
     With the ``labels`` of these points, it yields (images, labels), or the result of ``form(images, labels)`` if
-    ``form`` is given.
+    ``form`` is given. Set ``pin_memory`` only if the images go to a CUDA device, because pinning starts CUDA.
     """
     targets = None if labels is None else targets_of(data, indices, labels)
     images = indices if targets is None else targets.images
@@ -127,7 +128,7 @@ def plain_batches(
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=_Collate(form),
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin_memory,
     )
 
 
@@ -179,11 +180,15 @@ class RoundData(pl.LightningDataModule):
             batch_sampler=stream,
             num_workers=self.num_workers,
             collate_fn=_Collate(self.form),
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._pins_memory(),
         )
 
     def val_dataloader(self) -> Any:
         if self.validation is None:
             return []
         indices, labels = self.validation
-        return plain_batches(self.data, indices, max(self.batch_size, 256), self.num_workers, labels, self.form)
+        size = max(self.batch_size, 256)
+        return plain_batches(self.data, indices, size, self.num_workers, labels, self.form, self._pins_memory())
+
+    def _pins_memory(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

@@ -238,7 +238,8 @@ class _TiledPass:
         rows, done, label_like = RowBuffer(store), 0, self.data.label_like
         at_once = min(config.batch_size, max(1, _LOADED_BYTES // (4 * self.numbers_per_image)))
         whole_tiles = max(1, at_once // size) * size
-        loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers)
+        pins = device.type == "cuda"
+        loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers, pin_memory=pins)
         # Made in this thread, because it draws from the global generator and may start processes.
         tiles = to_device(cut(iter(loader), size), device)
         with prefetched(tiles) if self.prefetches(device) else nullcontext(tiles) as source:

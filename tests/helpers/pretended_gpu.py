@@ -1,24 +1,27 @@
 """A pretended CUDA device, for machines without one.
 
 Tensors on it are tensors of the CPU that report another device. As on a GPU, an operation that mixes devices is an
-error, as are NumPy and generators of the CPU. Values that are read back are counted, because each of them would wait.
+error, and so are NumPy and a generator of the CPU. Values that are read back are counted, because each read waits.
 """
 
 import contextlib
 import threading
+from collections import Counter
 from types import SimpleNamespace
 
 import torch
+from pytorch_lightning.accelerators.cuda import CUDAAccelerator
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from dal.runtime.accelerators import has_accelerator
+
 CUDA = torch.device("cuda", 0)
-_MOVES = {"copy_", "__setitem__", "index_put_"}
-_INDEXES = {"__getitem__", "__setitem__", "index_put_"}
-_READS = {"item", "tolist", "__bool__", "__float__", "__int__", "__index__", "nonzero", "unique", "masked_select", "equal"}
-_READS |= {"allclose", "_is_true", "unique_consecutive"}
-_NOT_ON_GPU = {"numpy", "__array__", "data_ptr"}
+_READS = {"item", "tolist", "nonzero", "unique", "masked_select", "equal", "allclose"}
+_READS |= {"__bool__", "__float__", "__int__", "__index__"}
+_COPIES = {"copy_", "__set__"}
+_NEEDS_ONE_DEVICE = {"cat", "stack", "gather", "index_select", "scatter_", "searchsorted"}
 
 
 class OnGpu(Tensor):
@@ -32,55 +35,34 @@ class PretendedGpu(TorchFunctionMode):
 
     def __init__(self):
         super().__init__()
-        self.reads = {}
+        self.reads = Counter()
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        name = _name(func)
+        name, kwargs = getattr(func, "__name__", ""), dict(kwargs or {})
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         on_gpu = [x for x in tensors if isinstance(x, OnGpu)]
-        if name == "__get__" and on_gpu and (found := _property(func, args[0])) is not None:
-            return found
-        if name in ("to", "cpu", "cuda"):
-            return self._moved(name, args, kwargs)
+        if name == "__get__" and on_gpu:
+            known = {"device": CUDA, "is_cuda": True, "is_cpu": False}
+            asked = getattr(func.__self__, "__name__", "")
+            if asked in known:
+                return known[asked]
         if name == "_has_compatible_shallow_copy_type":
             return len(on_gpu) in (0, len(tensors))
+        if name in ("to", "cpu", "cuda"):
+            return self._moved(name, args, kwargs)
         if name in ("pin_memory", "is_pinned"):
             return args[0] if name == "pin_memory" else True
-        wanted = _device(kwargs.get("device"))
         if on_gpu:
-            self._check(name, tensors, on_gpu, args)
-            if name in _READS:
-                self._read(name)
+            _check(name, args, tensors)
+            self.reads[name] += name in _READS
+        wanted = _device(kwargs.get("device"))
         to_gpu = bool(on_gpu) if wanted is None else wanted.type == "cuda"
-        generator = kwargs.get("generator")
-        if to_gpu and generator is not None and generator.device.type != "cuda":
-            raise RuntimeError(f"Expected a 'cuda' device type for generator but found '{generator.device.type}'")
+        if to_gpu and kwargs.get("generator") is not None:
+            raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
         if wanted is not None:
             kwargs["device"] = torch.device("cpu")
         result = func(*args, **kwargs)
         return _as_gpu(result) if to_gpu else result
-
-    def _check(self, name, tensors, on_gpu, args):
-        if name in _NOT_ON_GPU:
-            raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu().")
-        others = [x for x in tensors if not isinstance(x, OnGpu)]
-        if name in _INDEXES:
-            # Indices can be on the CPU. Values of a mask or of positions cannot.
-            indices = [x for x in tree_leaves(args[1]) if isinstance(x, Tensor)]
-            others = [x for x in others if not any(x is index for index in indices)]
-            if name == "__setitem__" and not indices:
-                others = []
-            if not isinstance(args[0], OnGpu) and indices:
-                others = [x for x in tensors if x.ndim or isinstance(x, OnGpu)]
-        if name == "copy_" or name == "__set__":
-            others = []
-        if name in ("cat", "stack", "index_select", "gather", "scatter_", "searchsorted", "where") and others:
-            others = [x for x in others if x.ndim or name != "where"]
-        else:
-            others = [x for x in others if x.ndim]
-        if others:
-            raise RuntimeError(f"Expected all tensors to be on the same device, but found cuda:0 and cpu in {name}.")
 
     def _moved(self, name, args, kwargs):
         x, others = args[0], [*args[1:], *kwargs.values()]
@@ -88,34 +70,34 @@ class PretendedGpu(TorchFunctionMode):
         named = {"cpu": torch.device("cpu"), "cuda": CUDA}.get(name)
         target = next((d for d in (named, *map(_device, others)) if d is not None), None)
         dtype = next((other for other in others if isinstance(other, torch.dtype)), x.dtype)
-        layout = kwargs.get("memory_format", torch.preserve_format)
         was_on_gpu = isinstance(x, OnGpu)
         to_gpu = was_on_gpu if target is None else target.type == "cuda"
-        if was_on_gpu and not to_gpu:
-            self._read(name)
-        # A move copies, as between two memories.
-        moved = Tensor.to(x, dtype, copy=was_on_gpu != to_gpu, memory_format=layout)
+        self.reads[name] += was_on_gpu and not to_gpu
+        copies = kwargs.get("copy", False) or was_on_gpu != to_gpu
+        layout = kwargs.get("memory_format", torch.preserve_format)
+        moved = Tensor.to(x, dtype, copy=copies, memory_format=layout)
         return _as_gpu(moved) if to_gpu else moved.as_subclass(Tensor) if was_on_gpu else moved
 
-    def _read(self, name):
-        self.reads[name] = self.reads.get(name, 0) + 1
 
-
-def _name(func):
-    return getattr(func, "__name__", "")
-
-
-def _property(func, x):
-    name = getattr(getattr(func, "__self__", None), "__name__", "")
-    return {"device": CUDA, "is_cuda": True, "is_cpu": False}.get(name)
+def _check(name, args, tensors):
+    if name in ("numpy", "__array__"):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu().")
+    others = [x for x in tensors if not isinstance(x, OnGpu)]
+    if name in ("__getitem__", "__setitem__"):
+        indices = [x for x in tree_leaves(args[1]) if isinstance(x, Tensor)]
+        if isinstance(args[0], OnGpu):
+            # Indices can be on the CPU. So can values for a slice, which are copied.
+            others = [x for x in others if indices and not any(x is index for index in indices)]
+    elif name in _COPIES:
+        others = []
+    if any(x.ndim or name in _NEEDS_ONE_DEVICE for x in others):
+        raise RuntimeError(f"Expected all tensors to be on the same device, but found cuda:0 and cpu ({name}).")
 
 
 def _device(value):
     if isinstance(value, Tensor):
         return CUDA if isinstance(value, OnGpu) else value.device
-    if isinstance(value, torch.device):
-        return value
-    if isinstance(value, str):
+    if isinstance(value, str | torch.device):
         return torch.device(value)
     return CUDA if isinstance(value, int) and not isinstance(value, bool) else None
 
@@ -125,7 +107,7 @@ def _as_gpu(x):
         return x if isinstance(x, OnGpu) else x.as_subclass(OnGpu)
     if isinstance(x, list | tuple) and any(isinstance(part, Tensor) for part in x):
         parts = [_as_gpu(part) for part in x]
-        return type(x)(parts) if type(x) in (list, tuple) else type(x)(tuple(parts))
+        return type(x)(parts)
     return x
 
 
@@ -143,32 +125,54 @@ class _Stream:
 
 @contextlib.contextmanager
 def pretended_gpu(monkeypatch):
-    """Yield the mode of a pretended GPU, also in threads that start inside."""
-    mode = PretendedGpu()
-    run = threading.Thread.run
+    """Yield the mode of a pretended GPU, also in threads that start inside and for Lightning."""
+    mode, run = PretendedGpu(), threading.Thread.run
 
     def run_inside(thread):
         with mode:
             run(thread)
 
     monkeypatch.setattr(threading.Thread, "run", run_inside)
-    for name, value in {
-        "is_available": lambda: True,
-        "device_count": lambda: 1,
-        "current_device": lambda: 0,
-        "get_device_properties": lambda device: SimpleNamespace(total_memory=2**37, uuid="0"),
-        "Stream": _Stream,
-        "current_stream": _Stream,
-        "stream": lambda stream: contextlib.nullcontext(),
-        "synchronize": lambda device=None: None,
-        "empty_cache": lambda: None,
-    }.items():
-        monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(Tensor, "record_stream", lambda x, stream: None)
+    # Adam would ask the stream of the accelerator, and a loader would pin batches.
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    for name, value in _CUDA.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    for name, value in _LIGHTNING.items():
+        monkeypatch.setattr(CUDAAccelerator, name, value)
     overwrites = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
+    has_accelerator.cache_clear()
     try:
         with mode:
             yield mode
     finally:
+        has_accelerator.cache_clear()
         torch.__future__.set_overwrite_module_params_on_conversion(overwrites)
+
+
+_CUDA = {
+    "is_available": lambda: True,
+    "device_count": lambda: 1,
+    "current_device": lambda: 0,
+    "get_device_properties": lambda device: SimpleNamespace(total_memory=2**37, uuid="0"),
+    "get_rng_state": lambda device=None: torch.get_rng_state(),
+    "set_rng_state": lambda state, device=None: None,
+    "manual_seed_all": lambda seed: None,
+    "Stream": _Stream,
+    "current_stream": _Stream,
+    "stream": lambda stream: contextlib.nullcontext(),
+    "is_current_stream_capturing": lambda: False,
+    "synchronize": lambda device=None: None,
+    "empty_cache": lambda: None,
+}
+
+_LIGHTNING = {
+    "setup_device": lambda self, device: None,
+    "setup": lambda self, trainer: None,
+    "teardown": lambda self: None,
+    "is_available": staticmethod(lambda: True),
+    "parse_devices": staticmethod(lambda devices: [0]),
+    "get_parallel_devices": staticmethod(lambda devices: [CUDA]),
+    "auto_device_count": staticmethod(lambda: 1),
+}

@@ -1,0 +1,117 @@
+"""Training and scoring on a GPU, with one that is pretended: no operation mixes devices, and few values are read back.
+
+Its arithmetic is that of the CPU, so picks are equal. Losses can differ in the last digits, because images and weights
+have another layout.
+"""
+
+import numpy as np
+import pytest
+import torch
+from helpers.pretended_gpu import CUDA, OnGpu, pretended_gpu
+from helpers.toy_masks import quick, tiny_model, toy_mask_data
+from helpers.toys import toy_data, toy_model
+
+from dal import ActiveLearner
+from dal.acquisition import BALD, CoreSet
+from dal.models import Segmenter
+from dal.models.backbones.segmentation_net import SegmentationNet
+from dal.scoring import model_pass
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+]
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    with pretended_gpu(monkeypatch) as mode:
+        yield mode
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda here, there: here + there,
+        lambda here, there: torch.cat([here, there]),
+        lambda here, there: torch.stack([here[0], there[0]]),
+        lambda here, there: here[there.long()],
+        lambda here, there: there.index_fill_(0, here.long(), 1),
+        lambda here, there: there.__setitem__(here > 5, here),
+        lambda here, there: torch.nn.Linear(2, 1)(there),
+    ],
+)
+def test_mixed_devices_are_an_error_on_the_pretended_gpu(gpu, wrong):
+    with pytest.raises(RuntimeError, match="on the same device"):
+        wrong(torch.ones(2), torch.ones(2, device="cuda"))
+
+
+def test_the_pretended_gpu_has_memory_of_its_own_and_counts_reads(gpu):
+    here = torch.zeros(3)
+    there = here.to("cuda")
+    there += torch.tensor(1.0)
+    there[torch.tensor([0])] = 5
+    assert type(there) is OnGpu and there.device == CUDA and there.is_cuda and there.double().device == CUDA
+    assert not here.any() and not here.is_cuda and gpu.reads.total() == 0
+    assert there.cpu().tolist() == [5, 1, 1] and type(there.cpu()) is torch.Tensor and float(there.max()) == 5
+    assert dict(+gpu.reads) == {"cpu": 2, "__float__": 1}
+    with pytest.raises(TypeError, match="numpy"):
+        np.asarray(there)
+    with pytest.raises(RuntimeError, match="generator"):
+        torch.rand(2, device="cuda", generator=torch.Generator())
+
+
+def segmenter():
+    return Segmenter(SegmentationNet(in_channels=1), 3)
+
+
+def played(model, data, function, num_labels, accelerator, **training):
+    torch.manual_seed(0)
+    options = {"training": quick(**training), "trainer": {"accelerator": accelerator}, "seed": 1}
+    learner = ActiveLearner(model, data, function, **options)
+    learner.tell(range(num_labels), data.labels[:num_labels].tolist())
+    return learner.fit(), list(learner.ask(5))
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "function", "num_labels"),
+    [
+        (toy_model, toy_data, BALD(), 20),
+        (segmenter, lambda: toy_mask_data(size=16, region_size=8), CoreSet(), 24),
+        (tiny_model, lambda: toy_mask_data(region_size=4), BALD(), 24),
+    ],
+    ids=["classifier", "segmenter", "own module for masks"],
+)
+def test_a_round_on_a_gpu_is_that_on_the_cpu(model, data, function, num_labels, monkeypatch):
+    expected, picks = played(model, data(), function, num_labels, "cpu")
+    with pretended_gpu(monkeypatch) as gpu:
+        found, picks_of_gpu = played(model, data(), function, num_labels, "auto")
+    assert picks_of_gpu == picks and found.updates == expected.updates
+    for ours, theirs in zip(found.history, expected.history, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    assert gpu.reads.total() > 0
+
+
+def test_a_gpu_waits_once_at_each_update(monkeypatch):
+    reads = []
+    for updates in (4, 14):
+        with pretended_gpu(monkeypatch) as gpu:
+            limits = {"monitor": "none", "max_updates": updates, "check_every": 100}
+            played(toy_model, toy_data(), BALD(), 20, "gpu", **limits)
+        reads.append(gpu.reads.total())
+    assert reads[1] - reads[0] == 10  # the finite loss
+
+
+@pytest.mark.parametrize(("accelerator", "pins"), [("cpu", False), ("gpu", True)])
+def test_only_a_run_on_the_gpu_pins_batches(accelerator, pins, monkeypatch):
+    seen, plain_batches = [], model_pass.plain_batches
+
+    def watched(*args, **options):
+        seen.append(plain_batches(*args, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(model_pass, "plain_batches", watched)
+    with pretended_gpu(monkeypatch) as gpu:
+        played(toy_model, toy_data(), BALD(), 20, accelerator)
+    assert seen and {loader.pin_memory for loader in seen} == {pins}
+    assert (gpu.reads.total() > 0) == pins
