@@ -81,7 +81,7 @@ def _uses_gpu() -> bool:
         return False
     devices = range(torch.cuda.device_count())
     # This counter keeps growing, unlike the memory in use, which is 0 after a training.
-    return any(torch.cuda.memory_stats(device).get("allocation.all.allocated", 0) for device in devices)
+    return any(torch.cuda.memory_stats(device).get("allocated_bytes.all.allocated", 0) for device in devices)
 
 
 def _synchronized_time() -> float:

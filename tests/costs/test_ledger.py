@@ -166,7 +166,7 @@ def test_peak_is_that_of_the_phase_and_not_of_what_is_left_at_its_end(monkeypatc
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_memory_is_that_of_the_gpu_only_if_the_process_has_used_one(on_gpu, monkeypatch):
     # Seeding starts CUDA on a machine with a GPU, also in a run on the CPU. After a training, no memory is in use.
-    stats = {"allocation.all.allocated": 5 * on_gpu, "allocated_bytes.all.current": 0}
+    stats = {"allocated_bytes.all.allocated": 5 * on_gpu, "allocated_bytes.all.current": 0}
     for name, value in {
         "is_available": lambda: True,
         "is_initialized": lambda: True,

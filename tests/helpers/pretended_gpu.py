@@ -66,7 +66,9 @@ class PretendedGpu(TorchFunctionMode):
 
     def _moved(self, name, args, kwargs):
         x, others = args[0], [*args[1:], *kwargs.values()]
-        others = [part for other in others for part in ((other, other.dtype) if isinstance(other, Tensor) else (other,))]
+        others = [
+            part for other in others for part in ((other, other.dtype) if isinstance(other, Tensor) else (other,))
+        ]
         named = {"cpu": torch.device("cpu"), "cuda": CUDA}.get(name)
         target = next((d for d in (named, *map(_device, others)) if d is not None), None)
         dtype = next((other for other in others if isinstance(other, torch.dtype)), x.dtype)
