@@ -13,9 +13,14 @@ from helpers.toys import toy_data, toy_model
 
 from dal import ActiveLearner
 from dal.acquisition import BALD, CoreSet
-from dal.models import Segmenter
+from dal.data import ImageData, TensorSource
+from dal.models import Classifier, Segmenter
+from dal.models.adapt import as_adapted
+from dal.models.backbones import SmallCNN
 from dal.models.backbones.segmentation_net import SegmentationNet
 from dal.scoring import model_pass
+from dal.scoring.config import ScoringConfig
+from dal.scoring.model_pass import ModelPass
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true"),
@@ -115,3 +120,26 @@ def test_only_a_run_on_the_gpu_pins_batches(accelerator, pins, monkeypatch):
         played(toy_model, toy_data(), BALD(), 20, accelerator)
     assert seen and {loader.pin_memory for loader in seen} == {pins}
     assert (gpu.reads.total() > 0) == pins
+
+
+@pytest.mark.parametrize(("accelerator", "crosses"), [("cpu", torch.float32), ("cuda", torch.uint8)])
+def test_a_gpu_gets_the_bytes_of_images_and_normalizes_them_to_the_same_bits(accelerator, crosses, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (19, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    ids, labels = [f"{i:02}" for i in range(19)], torch.arange(19) % 2
+    statistics = {"mean": [0.1, 0.485, 0.9], "std": [0.229, 0.3, 0.111]}
+    data = ImageData("colored", TensorSource(pixels), ids, labels, ["a", "b"], **statistics)
+    seen, to_device = [], model_pass.to_device
+
+    def watched(tiles, device):
+        return to_device(((seen.append(images.dtype) or images, count) for images, count in tiles), device)
+
+    monkeypatch.setattr(model_pass, "to_device", watched)
+    model = as_adapted(Classifier(SmallCNN(3, (8, 8)), num_classes=2))
+    with pretended_gpu(monkeypatch):
+        passes = ModelPass(model, ScoringConfig(tile_size=4, batch_size=8), torch.device(accelerator))
+        found = passes.run(data, torch.arange(19), lambda view, x: {"pixels": x.flatten(1)})["pixels"]
+    mean, std = (np.array(statistics[name], np.float32)[:, None, None] * np.float32(255) for name in ("mean", "std"))
+    expected = (pixels.numpy().astype(np.float32) - mean) / std
+    assert np.array_equal(found.numpy(), expected.reshape(19, -1)) and np.array_equal(data.plain(range(19)), expected)
+    assert set(seen) == {crosses}

@@ -238,8 +238,8 @@ class _TiledPass:
         rows, done, label_like = RowBuffer(store), 0, self.data.label_like
         at_once = min(config.batch_size, max(1, _LOADED_BYTES // (4 * self.numbers_per_image)))
         whole_tiles = max(1, at_once // size) * size
-        pins = device.type == "cuda"
-        loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers, pin_memory=pins)
+        gpu = device.type == "cuda"  # which normalizes faster, and bytes take a quarter of the time to copy
+        loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers, pin_memory=gpu, of_source=gpu)
         # Made in this thread, because it draws from the global generator and may start processes.
         tiles = to_device(cut(iter(loader), size), device)
         with prefetched(tiles) if self.prefetches(device) else nullcontext(tiles) as source:
@@ -247,7 +247,7 @@ class _TiledPass:
                 if follows is not None:
                     follows.at(done, tile.valid)
                 try:
-                    images = self.view.prepare(tile.arrived(), label_like)
+                    images = self.view.prepare(self.data.normalized(tile.arrived()), label_like)
                     reduced = self.reduce(self.view, self.layout(images))
                 except NonFiniteError as error:
                     raise NonFiniteError(str(error), done + (error.row or 0)) from error
