@@ -41,8 +41,8 @@ ABOUT = (
     "work by formula (benchmarks/gpu_limits.py). The shares divide them by the median time and compare the result "
     "with the copy bandwidth and the arithmetic of that type, both measured in the same run (`limits` below). A share "
     "above 100 % means that the code skips passes over the data. dal records the operations of each pass anew, so its "
-    "compiled rows include that; those of the floor do not. The floor with bf16 features rounds its products to bf16, so "
-    "its time is valid but its picks are not."
+    "compiled rows include that; those of the floor do not. The floor with bf16 features rounds its products to bf16, "
+    "so its time is valid but its picks are not."
 )
 
 
