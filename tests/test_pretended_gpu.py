@@ -12,13 +12,15 @@ from helpers.toy_masks import quick, tiny_model, toy_mask_data
 from helpers.toys import toy_data, toy_model
 
 from dal import ActiveLearner
-from dal.acquisition import BALD, CoreSet
+from dal.acquisition import BALD, CoreSet, registry
+from dal.acquisition.search.numbers import check_finite
 from dal.data import ImageData, TensorSource
+from dal.errors import NonFiniteError
 from dal.models import Classifier, Segmenter
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
 from dal.models.backbones.segmentation_net import SegmentationNet
-from dal.scoring import model_pass
+from dal.scoring import model_pass, select
 from dal.scoring.config import ScoringConfig
 from dal.scoring.model_pass import ModelPass
 
@@ -143,3 +145,35 @@ def test_a_gpu_gets_the_bytes_of_images_and_normalizes_them_to_the_same_bits(acc
     expected = (pixels.numpy().astype(np.float32) - mean) / std
     assert np.array_equal(found.numpy(), expected.reshape(19, -1)) and np.array_equal(data.plain(range(19)), expected)
     assert set(seen) == {crosses}
+
+
+@pytest.mark.parametrize("name", ["margin", "bald", "badge", "coreset", "egl"])
+def test_tiles_do_not_wait_for_the_gpu(name, monkeypatch):
+    function, reads = registry()[name](), []
+    data = toy_data()
+    for tile_size in (10, 2):
+        with pretended_gpu(monkeypatch) as gpu:
+            passes = ModelPass(as_adapted(toy_model()), ScoringConfig(tile_size=tile_size), CUDA)
+            select.summarize_points(passes, function, (data, torch.arange(90)))
+        reads.append(gpu.reads)
+    assert reads[0] == reads[1]
+
+
+@pytest.mark.parametrize("place", [0, 5, 37, 88])
+def test_the_image_without_a_finite_number_is_named_also_after_later_tiles(place, monkeypatch):
+    data = toy_data()
+    told = []
+    for device in ("cpu", "cuda"):
+        with pretended_gpu(monkeypatch):
+            passes = ModelPass(as_adapted(toy_model()), ScoringConfig(tile_size=4), torch.device(device))
+
+            def reduce(view, x, device=device):
+                hit = (x.flatten(1) == data.plain([place])[0].flatten().to(device)).all(dim=1)
+                values = torch.stack([x.sum(dim=(1, 2, 3)), torch.where(hit, torch.nan, 1.0).to(device)], dim=1)
+                check_finite("values", values)
+                return {"scores": torch.zeros(len(x), 1, device=device)}
+
+            with pytest.raises(NonFiniteError, match=rf"NaN or infinity for 'toy-{place:03d}'") as error:
+                passes.run(data, torch.arange(90), reduce)
+        told.append((str(error.value), str(error.value.__cause__)))
+    assert told[0] == told[1]

@@ -74,7 +74,8 @@ class PretendedGpu(TorchFunctionMode):
         dtype = next((other for other in others if isinstance(other, torch.dtype)), x.dtype)
         was_on_gpu = isinstance(x, OnGpu)
         to_gpu = was_on_gpu if target is None else target.type == "cuda"
-        self.reads[name] += was_on_gpu and not to_gpu
+        waits = not kwargs.get("non_blocking", False)
+        self.reads[name] += was_on_gpu and not to_gpu and waits
         copies = kwargs.get("copy", False) or was_on_gpu != to_gpu
         layout = kwargs.get("memory_format", torch.preserve_format)
         moved = Tensor.to(x, dtype, copy=copies, memory_format=layout)
@@ -122,7 +123,7 @@ class _Stream:
     def synchronize(self): ...
 
     def record_event(self):
-        return object()
+        return SimpleNamespace(synchronize=lambda: None)
 
 
 @contextlib.contextmanager
