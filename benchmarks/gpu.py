@@ -40,9 +40,9 @@ ABOUT = (
     "floor of the same kind. Extra MiB is the increase in peak GPU memory of the run. GB and GFLOP are the minimum "
     "work by formula (benchmarks/gpu_limits.py). The shares divide them by the median time and compare the result "
     "with the copy bandwidth and the arithmetic of that type, both measured in the same run (`limits` below). A share "
-    "above 100 % means that the code skips passes over the data. dal compiles once per pass, so its compiled rows "
-    "include the compilation; those of the floor do not. The floor with bf16 features rounds its products to bf16, so "
-    "its time is valid but its picks are not."
+    "above 100 % means that the code skips passes over the data. dal records the operations of each pass anew, so its "
+    "compiled rows include that; those of the floor do not. The floor with bf16 features rounds its products to bf16, "
+    "so its time is valid but its picks are not."
 )
 
 

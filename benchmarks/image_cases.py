@@ -136,7 +136,7 @@ def jpeg_cases(threads: int, quick: bool) -> list[Case]:
     count = 10 if quick else 100
     sizes = [{"count": count, "size": size} for size in (128, 224)]
     return [
-        Case(f"{count} JPEG files of about 500x400, to {s['size']} pixels", jpeg, s, {"count": 2}, threads, same)
+        Case(f"{count} JPEG files of about 500x400, to {s['size']} pixels", jpeg, s, {"count": 2}, threads, same_jpeg)
         for s in sizes
     ]
 
@@ -146,8 +146,19 @@ def jpeg(count: int, size: int) -> list[Contender]:
     files = sorted(path.name for path in root.iterdir())
     source = FolderSource(root, files, size)
     paths = [root / file for file in files]
+    decoded = [_decoded_by_pillow(path) for path in paths]
+    tensors = [_decoded_by_torchvision(path) for path in paths]
+    squares = [_square_of(image) for image in tensors]
     return [
         Contender("floor, torchvision", lambda: torch.stack([_by_torchvision(path, size) for path in paths])),
+        Contender(_DECODE, lambda: [_decoded_by_torchvision(path) for path in paths]),
+        Contender("torchvision: resize alone", lambda: torch.stack([_resized(square, size) for square in squares])),
+        Contender("Pillow: decode alone", lambda: [np.asarray(_decoded_by_pillow(path)) for path in paths]),
+        Contender(
+            "Pillow: resize alone, whole pixels",
+            lambda: [_resized_by_pillow(image, size, _whole_box(image)) for image in decoded],
+        ),
+        Contender("Pillow: resize alone", lambda: [_resized_by_pillow(image, size, _box(image)) for image in decoded]),
         Contender("Pillow: decode and resize alone", lambda: [_by_pillow(path, size) for path in paths]),
         Contender("before", lambda: torch.stack([_before(path, size) for path in paths])),
         # Of batch(), without its threads.
@@ -155,20 +166,67 @@ def jpeg(count: int, size: int) -> list[Contender]:
     ]
 
 
+_DECODE = "torchvision: decode alone"
+
+
+def same_jpeg(results: dict[str, Any]) -> dict[str, str]:
+    """Compare pixels: those of dal with those before, and those of torchvision with those of Pillow."""
+    pairs = zip(results[_DECODE], results["Pillow: decode alone"], strict=True)
+    equal = sum(np.array_equal(ours.permute(1, 2, 0).numpy(), theirs) for ours, theirs in pairs)
+    whole = torch.stack([torch.from_numpy(image) for image in results["Pillow: resize alone, whole pixels"]])
+    return same(results) | {
+        "floor, torchvision": f"against dal, {_difference(results['floor, torchvision'], results['dal'])}",
+        _DECODE: f"Pillow's pixels in {equal} of {len(results[_DECODE])} files",
+        "torchvision: resize alone": (
+            f"against Pillow, {_difference(results['torchvision: resize alone'], whole.permute(0, 3, 1, 2))}"
+        ),
+    }
+
+
+def _difference(ours: Tensor, theirs: Tensor) -> str:
+    apart = (ours.int() - theirs.int()).abs()
+    return f"{float((apart > 0).double().mean()):.2%} of the values differ, by {int(apart.max())} at most"
+
+
 def _by_torchvision(path: Path, size: int) -> Tensor:
     """Decode and resize, with a square of whole pixels."""
-    image = decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB)
+    return _resized(_square_of(_decoded_by_torchvision(path)), size)
+
+
+def _decoded_by_torchvision(path: Path) -> Tensor:
+    return decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB)
+
+
+def _square_of(image: Tensor) -> Tensor:
     height, width = image.shape[1:]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = image[None, :, top : top + side, left : left + side]
-    return F.interpolate(square, (size, size), mode="bilinear", antialias=True)[0]
+    return image[:, top : top + side, left : left + side]
+
+
+def _resized(square: Tensor, size: int) -> Tensor:
+    return F.interpolate(square[None], (size, size), mode="bilinear", antialias=True)[0]
 
 
 def _by_pillow(path: Path, size: int) -> Image.Image:
     with Image.open(path, formats=("JPEG",)) as image:
         image.draft(None, (2 * size, 2 * size))
         return image.resize((size, size), Image.Resampling.BILINEAR, box=_box(image))
+
+
+def _decoded_by_pillow(path: Path) -> Image.Image:
+    with Image.open(path, formats=("JPEG",)) as image:
+        image.load()
+        return image
+
+
+def _resized_by_pillow(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> Any:
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def _whole_box(image: Image.Image) -> tuple[float, float, float, float]:
+    left, top, right, bottom = map(int, _box(image))
+    return left, top, right, bottom
 
 
 def _box(image: Image.Image) -> tuple[float, float, float, float]:
@@ -265,8 +323,8 @@ PARTS = {
     "jpeg": (
         jpeg_cases,
         "JPEG files to uint8 squares, with CPU seconds. The floor is `torchvision.io.decode_jpeg` and `interpolate` in "
-        "uint8 with antialiasing. dal and Pillow crop the square at half pixels, and dal also reads the EXIF rotation "
-        "and computes a digest of the file.",
+        "uint8 with antialiasing, with a square of whole pixels. dal and Pillow crop the square at half pixels, and "
+        "dal also reads the EXIF rotation and computes a digest of the file.",
     ),
     "cache": (
         cache_cases,

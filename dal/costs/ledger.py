@@ -76,8 +76,12 @@ class Ledger:
 
 
 def _uses_gpu() -> bool:
-    # A run on the CPU of a machine with a GPU measures the CPU, and does not start the GPU.
-    return torch.cuda.is_available() and bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+    # A run on the CPU of a machine with a GPU measures the CPU. Seeding starts CUDA there, but allocates nothing on it.
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    devices = range(torch.cuda.device_count())
+    # This counter keeps growing, unlike the memory in use, which is 0 after a training.
+    return any(torch.cuda.memory_stats(device).get("allocated_bytes.all.allocated", 0) for device in devices)
 
 
 def _synchronized_time() -> float:

@@ -202,7 +202,7 @@ class ImageData:
 
     def plain(self, indices: Sequence[int]) -> Tensor:
         """Return (B, C, H, W) float32 images, normalized and without augmentation."""
-        return self._normalize(self.source.batch(indices))
+        return self.normalized(self.source.batch(indices))
 
     def augmented(self, indices: Sequence[int], generator: torch.Generator) -> Tensor:
         """Return (B, C, H, W) float32 images, first augmented, then normalized.
@@ -215,16 +215,17 @@ class ImageData:
             images = self.source.batch(indices)
         if self.augmentation is not None:
             images = self.augmentation(images, generator)
-        return self._normalize(images)
+        return self.normalized(images)
 
     def augmented_pairs(
         self, indices: Sequence[int], masks: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Return images as augmented() does, and their (B, H, W) ``masks`` with the same flips and crops."""
         images, masks = augment_pair(self.augmentation, self.source.batch(indices), masks, generator)
-        return self._normalize(images), masks
+        return self.normalized(images), masks
 
-    def _normalize(self, images: Tensor) -> Tensor:
+    def normalized(self, images: Tensor) -> Tensor:
+        """Return images of the source as plain() does, on the device on which they are."""
         if images.dtype != torch.uint8:
             return images.float()
         # An empty mean would silently broadcast one channel to zero channels.
@@ -233,7 +234,7 @@ class ImageData:
                 raise bad_value(argument, f"one number for each of the {images.shape[1]} channels", list(value))
         mean = torch.tensor(self.mean, dtype=torch.float32).view(-1, 1, 1) * 255
         std = torch.tensor(self.std, dtype=torch.float32).view(-1, 1, 1) * 255
-        return (images - mean) / std
+        return (images - mean.to(images.device)) / std.to(images.device)
 
     def subset(self, indices: Sequence[int]) -> ImageData:
         """Return only these points, renumbered from 0, with their ids."""

@@ -94,15 +94,17 @@ class TrainingView(Dataset[Any]):
 
 
 class PlainView(Dataset[Any]):
-    """Plain images for scoring and testing, with targets if given."""
+    """Plain images for scoring and testing, with targets if given, or the images of the source."""
 
-    def __init__(self, data: ImageData, targets: Targets | None = None) -> None:
-        self.data, self.targets = data, targets
+    def __init__(self, data: ImageData, targets: Targets | None = None, of_source: bool = False) -> None:
+        self.data, self.targets, self.of_source = data, targets, of_source
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitems__(self, indices: list[int]) -> Any:
+        if self.of_source:
+            return self.data.source.batch(indices)
         return self.data.plain(indices) if self.targets is None else self.targets.plain(indices)
 
 
@@ -113,21 +115,24 @@ def plain_batches(
     num_workers: int = 0,
     labels: Tensor | None = None,
     form: Callable[[Tensor, Tensor], Any] | None = None,
+    pin_memory: bool = False,
+    of_source: bool = False,
 ) -> DataLoader[Any]:
     """Return a loader of plain images in the order of ``indices``.
 
     With the ``labels`` of these points, it yields (images, labels), or the result of ``form(images, labels)`` if
-    ``form`` is given.
+    ``form`` is given. Set ``pin_memory`` only if the images go to a CUDA device, because pinning starts CUDA. With
+    ``of_source``, the images are those of the source, which ``data.normalized()`` completes.
     """
     targets = None if labels is None else targets_of(data, indices, labels)
     images = indices if targets is None else targets.images
     batches = [chunk.tolist() for chunk in torch.split(images, batch_size)]
     return DataLoader(
-        PlainView(data, targets),
+        PlainView(data, targets, of_source),
         batch_sampler=batches,
         num_workers=num_workers,
         collate_fn=_Collate(form),
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin_memory,
     )
 
 
@@ -179,11 +184,15 @@ class RoundData(pl.LightningDataModule):
             batch_sampler=stream,
             num_workers=self.num_workers,
             collate_fn=_Collate(self.form),
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._pins_memory(),
         )
 
     def val_dataloader(self) -> Any:
         if self.validation is None:
             return []
         indices, labels = self.validation
-        return plain_batches(self.data, indices, max(self.batch_size, 256), self.num_workers, labels, self.form)
+        size = max(self.batch_size, 256)
+        return plain_batches(self.data, indices, size, self.num_workers, labels, self.form, self._pins_memory())
+
+    def _pins_memory(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

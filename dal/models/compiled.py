@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+from collections import OrderedDict
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_leaves
 
@@ -22,7 +26,8 @@ class CompiledPasses:
     torch.compile alone traces a module's hooks when it compiles and does not notice later changes to them. Therefore
     the first run of a pass is recorded as a plain list of operations, including those of the hooks. The recording is
     compiled, and its output is compared with that of the plain pass. A recording is valid for one shape and for the
-    current weights. Create new CompiledPasses when either changes.
+    current weights. Create new CompiledPasses when either changes. A recording of the same operations on other weights
+    is not compiled again, because compiled code takes weights and masks as inputs.
     """
 
     def __init__(self, size: int) -> None:
@@ -49,8 +54,7 @@ def _compile(run: Callable[[Tensor], Any], x: Tensor) -> Callable[[Tensor], Any]
     # Run the plain pass first, so that the model's own errors surface unchanged.
     expected = [value.float() for value in tree_leaves(run(x))]
     try:
-        graph = make_fx(lambda tile: run(tile))(x)
-        compiled: Callable[[Tensor], Any] = torch.compile(graph, dynamic=False, fullgraph=True)
+        compiled = _compiled(make_fx(lambda tile: run(tile))(x), x)
         with torch.autocast(x.device.type, enabled=False):
             found = [value.float() for value in tree_leaves(compiled(x))]
     except Exception as error:
@@ -71,3 +75,45 @@ def _compile(run: Callable[[Tensor], Any], x: Tensor) -> Callable[[Tensor], Any]
                 f"of {float((ours - theirs).abs().max()):.2g}. Set scoring.compile=false."
             )
     return compiled
+
+
+_MOST_KEPT = 32
+_kept: OrderedDict[Any, Callable[..., Any]] = OrderedDict()
+"""Compiled code by its operations and inputs, the latest last."""
+# PyTorch reports an error for compiled code that lives until Python has ended.
+atexit.register(_kept.clear)
+
+
+def _compiled(recorded: GraphModule, x: Tensor) -> Callable[[Tensor], Any]:
+    """Compile a recording, or take the compiled code of an equal one."""
+    graph, held = _without_tensors(recorded)
+    forms = tuple((part.shape, part.stride(), part.dtype, part.device, part.is_inference()) for part in (x, *held))
+    # The text of a graph leaves out the graphs that it holds.
+    key = None if any(node.op in ("get_attr", "call_module") for node in graph.nodes) else (str(graph), forms)
+    code = _kept.pop(key, None) if key else None
+    if code is None:
+        code = torch.compile(GraphModule(recorded, graph), dynamic=False, fullgraph=True)
+    if key:
+        _kept[key] = code
+        while len(_kept) > _MOST_KEPT:
+            _kept.popitem(last=False)
+    found: Callable[..., Any] = code
+    return lambda tile: found(tile, *held)
+
+
+def _without_tensors(recorded: GraphModule) -> tuple[Graph, list[Tensor]]:
+    """Return a graph that takes the tensors that the recording holds as inputs, and these tensors."""
+    graph, held, inputs = recorded.graph, list[Tensor](), dict[str, Node]()
+    last = next(node for node in graph.nodes if node.op == "placeholder")
+    for node in list(graph.nodes):
+        if node.op != "get_attr" or not isinstance(value := attrgetter(str(node.target))(recorded), Tensor):
+            continue
+        name = str(node.target)
+        if name not in inputs:
+            with graph.inserting_after(last):
+                last = inputs[name] = graph.placeholder(f"held_{len(held)}")
+            held.append(value.detach())
+        node.replace_all_uses_with(inputs[name])
+        graph.erase_node(node)
+    graph.lint()
+    return graph, held

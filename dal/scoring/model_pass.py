@@ -31,6 +31,7 @@ from dal.runtime.progress import OnProgress, silent
 from dal.runtime.seeding import isolated_rng
 from dal.scoring.config import ScoringConfig
 from dal.scoring.dense.pooling import Pooling
+from dal.scoring.in_flight import InFlight
 from dal.scoring.observer import Following, Observer
 from dal.scoring.prefetch import prefetched, to_device
 from dal.scoring.remembered import size_of_tiles, suits_channels_last
@@ -238,18 +239,18 @@ class _TiledPass:
         rows, done, label_like = RowBuffer(store), 0, self.data.label_like
         at_once = min(config.batch_size, max(1, _LOADED_BYTES // (4 * self.numbers_per_image)))
         whole_tiles = max(1, at_once // size) * size
-        loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers)
+        gpu = device.type == "cuda"  # which normalizes faster, and bytes take a quarter of the time to copy
+        loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers, pin_memory=gpu, of_source=gpu)
         # Made in this thread, because it draws from the global generator and may start processes.
         tiles = to_device(cut(iter(loader), size), device)
+        in_flight = InFlight(device, checks_later=follows is None and not self.data.task.is_dense)
         with prefetched(tiles) if self.prefetches(device) else nullcontext(tiles) as source:
             for tile in source:
                 if follows is not None:
                     follows.at(done, tile.valid)
-                try:
-                    images = self.view.prepare(tile.arrived(), label_like)
+                with in_flight.tile(done):
+                    images = self.view.prepare(self.data.normalized(tile.arrived()), label_like)
                     reduced = self.reduce(self.view, self.layout(images))
-                except NonFiniteError as error:
-                    raise NonFiniteError(str(error), done + (error.row or 0)) from error
                 with _row_of_image(follows):
                     rows.append(
                         reduced
@@ -258,6 +259,7 @@ class _TiledPass:
                     )
                 done += tile.valid
                 self.passes.on_progress(self.phase, done, len(self.indices))
+        in_flight.finish()
         if follows is not None:
             follows.at_end()
         with _row_of_image(follows):

@@ -1,12 +1,15 @@
 """What every acquisition function must hold; a new one is tested because its file exists."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import pytest
 import torch
+from helpers.pretended_gpu import pretended_gpu
 
 from dal.acquisition import ScoreFunction, registry
 from dal.acquisition.base import check_summary
+from dal.acquisition.search import small_pool
 from dal.errors import DalError, NonFiniteError
 
 NUM_POINTS, NUM_LABELED, NUM_CLASSES, NUM_FEATURES, NUM_DRAWS = 40, 8, 4, 6, 20
@@ -232,13 +235,28 @@ def test_degenerate_pools_still_give_distinct_finite_choices(function, model, ki
     assert_valid(selected(function, degenerate(model, kind), query_size), query_size)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_gpu_gives_what_the_cpu_gives(function, model):
-    on_gpu = model.to("cuda")
-    reads = informed(function, on_gpu, LABELED.cuda())
-    labeled = summarized(reads, on_gpu, LABELED.cuda()) if function.uses_labeled_points else {}
-    found = reads.select(summarized(reads, on_gpu, POOL.cuda()), labeled, 20, generator())
-    assert_valid(found, 20)
+def assert_gpu_equals_cpu(function, model, device):
     expected = selected(function, model, 20)
+    with device:
+        on_gpu = model.to("cuda")
+        reads = informed(function, on_gpu, LABELED.cuda())
+        labeled = summarized(reads, on_gpu, LABELED.cuda()) if function.uses_labeled_points else {}
+        found = reads.select(summarized(reads, on_gpu, POOL.cuda()), labeled, 20, generator())
+        assert_valid(found, 20)
     assert torch.equal(found.positions, expected.positions)
     torch.testing.assert_close(found.scores, expected.scores, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_gpu_gives_what_the_cpu_gives(function, model):
+    assert_gpu_equals_cpu(function, model, nullcontext())
+
+
+def test_no_operation_mixes_devices_on_a_pretended_gpu(function, model, monkeypatch):
+    assert_gpu_equals_cpu(function, model, pretended_gpu(monkeypatch))
+
+
+@pytest.mark.parametrize("name", ["badge", "coreset"])
+def test_a_search_in_a_large_pool_does_not_mix_devices_either(name, model, monkeypatch):
+    monkeypatch.setattr(small_pool, "MOST_NUMBERS", {})
+    assert_gpu_equals_cpu(registry()[name](), model, pretended_gpu(monkeypatch))

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from dal.costs import ledger as module
 from dal.costs.ledger import Ledger
@@ -160,3 +161,25 @@ def test_peak_is_that_of_the_phase_and_not_of_what_is_left_at_its_end(monkeypatc
     with quiet.phase("score"):
         pass
     assert high - quiet.row()["peak_memory_bytes"] > 100 * 2**20
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_memory_is_that_of_the_gpu_only_if_the_process_has_used_one(on_gpu, monkeypatch):
+    # Seeding starts CUDA on a machine with a GPU, also in a run on the CPU. After a training, no memory is in use.
+    stats = {"allocated_bytes.all.allocated": 5 * on_gpu, "allocated_bytes.all.current": 0}
+    for name, value in {
+        "is_available": lambda: True,
+        "is_initialized": lambda: True,
+        "device_count": lambda: 2,
+        "memory_stats": lambda device: stats if device == 1 else {},
+        "reset_peak_memory_stats": lambda: None,
+        "synchronize": lambda: None,
+        "max_memory_allocated": lambda: 77,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(module, "read_energy", dict)
+    ledger = Ledger()
+    with ledger.phase("score"):
+        pass
+    peak = ledger.row()["peak_memory_bytes"]
+    assert peak == 77 if on_gpu else peak > 2**20

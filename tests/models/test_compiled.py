@@ -1,6 +1,8 @@
-"""What torch.compile makes of a pass equals the pass, hooks included, and a new view is compiled anew."""
+"""What torch.compile makes of a pass equals the pass, hooks included, also with other masks and weights."""
 
+import gc
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 from dal.acquisition import BALD, Margin
 from dal.errors import DalError
+from dal.models import compiled as module_of_code
 from dal.models.adapt import as_adapted
 from dal.models.adapted.scoring_model import scoring_view
 from dal.models.backbones import build_backbone
@@ -19,6 +22,13 @@ from dal.scoring.config import ScoringConfig
 # The real compiler takes seconds and is tried once; "eager" runs what was recorded as it is.
 needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="needs a compiler")
 BACKENDS = ["eager", pytest.param("inductor", marks=[needs_compiler, pytest.mark.slow])]
+
+
+@pytest.fixture(autouse=True)
+def no_code_of_other_tests():
+    module_of_code._kept.clear()
+    yield
+    module_of_code._kept.clear()
 
 
 @pytest.fixture
@@ -66,8 +76,10 @@ def test_bald_compiled_equals_bald(model, data, backend_of, backend):
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16"])
-def test_masks_of_another_seed_and_weights_of_another_round_are_compiled_anew(data, backend_of, precision):
+def test_masks_of_another_seed_and_weights_of_another_round_run_the_same_code(data, backend_of, precision, monkeypatch):
     backend_of("eager")
+    counted, chosen = [], torch.compile
+    monkeypatch.setattr(torch, "compile", lambda graph, **options: counted.append(1) or chosen(graph, **options))
     module = Classifier(build_backbone("small_cnn", (1, 8, 8)), 3)
     results = []
     for seed in (0, 1):
@@ -76,7 +88,22 @@ def test_masks_of_another_seed_and_weights_of_another_round_are_compiled_anew(da
         results.append(compiled)
         with torch.no_grad():
             module.head.weight.mul_(3)
-    assert not torch.allclose(*results)
+    assert not torch.allclose(*results) and len(counted) == 1
+    both(as_adapted(module), BALD(6), data, precision=precision)
+    assert len(counted) == 2
+
+
+def test_code_holds_no_weights_and_the_least_recent_is_dropped(data, backend_of, monkeypatch):
+    backend_of("eager")
+    monkeypatch.setattr(module_of_code, "_MOST_KEPT", 2)
+    module = Classifier(build_backbone("small_cnn", (1, 8, 8)), 3)
+    weight = weakref.ref(module.head.weight)
+    for num_draws in (3, 4, 5):
+        both(as_adapted(module), BALD(num_draws), data)
+    assert len(module_of_code._kept) == 2
+    del module
+    gc.collect()
+    assert weight() is None
 
 
 def test_draws_and_plain_passes_do_not_mix(model, data, backend_of):
@@ -103,7 +130,7 @@ def test_a_pass_compiles_once_and_leaves_the_module_alone(model, data, shared, m
 
 
 def test_a_compiled_network_that_gives_other_numbers_is_refused(model, data, monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda graph, **options: lambda x: [out + 1 for out in graph(x)])
+    monkeypatch.setattr(torch, "compile", lambda graph, **options: lambda *given: [out + 1 for out in graph(*given)])
     with pytest.raises(
         DalError, match=r"^scoring.compile: expected the compiled .* got a difference of 1\. Set scoring"
     ):

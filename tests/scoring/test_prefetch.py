@@ -2,9 +2,11 @@
 
 import threading
 import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
+from helpers.pretended_gpu import pretended_gpu
 
 from dal.scoring.prefetch import prefetched, to_device
 
@@ -96,9 +98,15 @@ def test_tiles_on_the_cpu_are_those_that_came():
         assert tile.arrived() is images and tile.valid == count
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_tiles_arrive_on_a_gpu_whole():
-    device = torch.device("cuda")
+@pytest.mark.parametrize("is_pretended", [True, False])
+def test_tiles_arrive_on_a_gpu_whole(is_pretended, monkeypatch):
+    if not (is_pretended or torch.cuda.is_available()):
+        pytest.skip("needs a GPU")
+    with pretended_gpu(monkeypatch) if is_pretended else nullcontext():
+        assert sums_of_tiles(torch.device("cuda")) == [2.0 * i for i in range(20)]
+
+
+def sums_of_tiles(device):
     tiles = [(torch.full((64, 3, 64, 64), float(i)), 64) for i in range(20)]
     sums = []
     with prefetched(to_device(tiles, device)) as ahead:
@@ -106,4 +114,4 @@ def test_tiles_arrive_on_a_gpu_whole():
             x = tile.arrived()
             assert x.device.type == "cuda"
             sums.append((x * 2).mean())
-    assert torch.stack(sums).tolist() == [2.0 * i for i in range(20)]
+    return torch.stack(sums).tolist()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from helpers import processes
 from helpers.processes import wait_for
 from rich.console import Console
@@ -201,6 +202,9 @@ def test_gpus_are_shared_out_only_among_runs_of_one_device(monkeypatch):
 
     assert visible_gpus([cell]) == ["4", "5"]
     assert visible_gpus(with_trainer(devices=2)) == visible_gpus(with_trainer(accelerator="cpu")) == []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert visible_gpus([cell]) == ["0", "1", "2"]
 
 
 def test_a_function_of_ones_own_is_swept(tmp_path, capsys):

@@ -1,11 +1,13 @@
 """Loss and metrics of masks, with ignored pixels."""
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.pretended_gpu import pretended_gpu
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from dal.acquisition.registry import registry
@@ -98,10 +100,15 @@ def deterministic():
     torch.use_deterministic_algorithms(False)
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_losses_of_pixels_add_up_to_the_same_bits_each_time(device, deterministic):
-    if device == "cuda" and not torch.cuda.is_available():
+@pytest.fixture(params=["cpu", "cuda", "pretended"])
+def device(request, monkeypatch):
+    if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA GPU")
+    with pretended_gpu(monkeypatch) if request.param == "pretended" else nullcontext():
+        yield "cpu" if request.param == "cpu" else "cuda"
+
+
+def test_losses_of_pixels_add_up_to_the_same_bits_each_time(device, deterministic):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(4, 5, 16, 16, generator=generator, dtype=torch.float64)
     masks = torch.randint(0, 6, (4, 32, 32), generator=generator, dtype=torch.uint8)

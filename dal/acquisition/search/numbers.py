@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,6 +40,10 @@ def check_finite(what: str, values: Tensor, first_row: int = 0, num_rows: int | 
 
     The error names the first such row. If the values are a block of more rows, pass ``first_row`` and ``num_rows``.
     """
+    later = _later.get()
+    if later is not None and values.is_cuda and values.numel():
+        later.append(Check(what, _first_bad(values), first_row, num_rows or len(values)))
+        return
     # The extremes are finite only if all values are. Checking them first avoids a mask of a large pool.
     if values.numel() == 0 or bool(torch.isfinite(torch.stack(torch.aminmax(values))).all()):
         return
@@ -44,8 +51,52 @@ def check_finite(what: str, values: Tensor, first_row: int = 0, num_rows: int | 
     if not bool(finite.all()):
         row = int((~finite).reshape(len(values), -1).any(dim=1).nonzero()[0])
         bad = values[row][~finite[row]].flatten()[0].item() if values.ndim > 1 else values[row].item()
-        row, num_rows = first_row + row, num_rows or len(values)
-        raise NonFiniteError(f"{what}: expected finite numbers, got {bad} at row {row} of {num_rows}.", row)
+        raise _not_finite(what, bad, first_row + row, num_rows or len(values))
+
+
+class Check(NamedTuple):
+    """A check that is still to be made."""
+
+    what: str
+    found: Tensor
+    """(3,) float64: whether a value is not finite, its row, and the first such value there."""
+    first_row: int
+    num_rows: int
+
+    def make(self) -> None:
+        """Raise the error of check_finite(). ``found`` must be on the CPU."""
+        is_bad, row, value = self.found.tolist()
+        if is_bad:
+            raise _not_finite(self.what, value, self.first_row + int(row), self.num_rows)
+
+
+_later: ContextVar[list[Check] | None] = ContextVar("checks to be made later", default=None)
+
+
+@contextmanager
+def checked_later() -> Iterator[list[Check]]:
+    """Collect the checks of values on a GPU, instead of waiting for these values."""
+    checks = list[Check]()
+    token = _later.set(checks)
+    try:
+        yield checks
+    finally:
+        _later.reset(token)
+
+
+def _first_bad(values: Tensor) -> Tensor:
+    rows = values.reshape(len(values), -1)
+    is_bad = ~torch.isfinite(rows)
+    in_row = is_bad.any(dim=1)
+    # The first of several largest values. Indices are tensors of one element, because a number would be read back.
+    row = in_row.byte().argmax(dim=0, keepdim=True)
+    column = is_bad.index_select(0, row)[0].byte().argmax(dim=0, keepdim=True)
+    value = rows.index_select(0, row)[0].index_select(0, column)
+    return torch.cat([in_row.any(dim=0, keepdim=True).double(), row.double(), value.double()])
+
+
+def _not_finite(what: str, value: float, row: int, num_rows: int) -> NonFiniteError:
+    return NonFiniteError(f"{what}: expected finite numbers, got {value} at row {row} of {num_rows}.", row)
 
 
 def in_double(x: Tensor) -> Tensor:

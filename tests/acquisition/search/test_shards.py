@@ -72,3 +72,10 @@ def test_a_process_of_its_own_holds_everything():
     assert shard.best(2.0, 3) == (2.0, 3)
     part = torch.zeros(7, 2)
     assert shard.gather({"features": part})["features"] is part
+
+
+@pytest.mark.parametrize(("backend", "device"), [("nccl", "cuda:1"), ("gloo", "cpu"), ("cpu:gloo,cuda:nccl", "cpu")])
+def test_processes_exchange_tensors_on_the_device_of_their_backend(backend, device, monkeypatch):
+    monkeypatch.setattr(dist, "get_backend", lambda: backend)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert Shard.alone(3)._device() == torch.device(device)
