@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from dal.data.sources.folder.formats import formats
 from dal.data.sources.folder.frames import has_more_frames
+from dal.data.sources.folder.pixels import upright_image
 from dal.errors import DalError, bad_content, reason
 
 IGNORED_VALUE = 255
@@ -80,5 +81,5 @@ def class_numbers_of(image: Image.Image, argument: str, hint: str = "") -> Array
         raise bad_content(argument, f"a mask in gray or with a palette{hint}", f"mode {image.mode}")
     tile = next(iter(getattr(image, "tile", ())), None)  # empty after the pixels are read
     factor = _PACKED.get(str(tile[3]), 1) if tile else 1
-    pixels = np.array(ImageOps.exif_transpose(image)).astype(np.int64)
+    pixels = np.array(upright_image(image)).astype(np.int64)
     return (pixels if pixels.ndim == 2 else pixels[..., 0]) // factor
