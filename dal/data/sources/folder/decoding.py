@@ -62,9 +62,11 @@ def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextM
 
     Large images acquire ``turn``, so that only one at a time is in memory.
     """
-    with open_limited(file, formats(suffix), image_size) as opened:
-        with turn if opened.width * opened.height > _LARGE_PIXELS else nullcontext():
-            return square(opened, image_size), has_more_frames(opened)
+    with (
+        open_limited(file, formats(suffix), image_size) as opened,
+        turn if opened.width * opened.height > _LARGE_PIXELS else nullcontext(),
+    ):
+        return square(opened, image_size), has_more_frames(opened)
 
 
 def open_limited(file: BinaryIO, names: Sequence[str], image_size: int | None) -> Image.Image:
