@@ -69,7 +69,7 @@ def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextM
         return square(opened, image_size), has_more_frames(opened)
 
 
-def open_limited(file: BinaryIO, names: Sequence[str], image_size: int | None) -> Image.Image:
+def open_limited(file: BinaryIO, names: tuple[str, ...], image_size: int | None) -> Image.Image:
     """Open an image whose pixels are not read yet.
 
     ``names`` are the possible formats. ``image_size`` allows a JPEG to be read at a smaller scale.
