@@ -16,6 +16,7 @@ from dal.errors import DalError, bad_content, reason
 IGNORED_VALUE = 255
 """IGNORED of dal.tasks, which imports PyTorch."""
 _LOSSY = {"AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
+_LOSSY_IN_TIFF = {"jpeg", "tiff_jpeg", "webp"}  # Pillow's names of compressions
 _MODES = {"1", "I", "I;16", "I;16B", "I;16L", "L", "LA", "P", "PA"}
 _PACKED = {"L;2": 85, "L;4": 17}  # Pillow multiplies gray of 2 and 4 bits by these
 
@@ -31,9 +32,10 @@ def decode_numbers(
     """
     try:
         with Image.open(file, formats=formats(suffix)) as opened:
-            if opened.format in _LOSSY:
+            compression = opened.info.get("compression")
+            if opened.format in _LOSSY or compression in _LOSSY_IN_TIFF:
                 expected = "a lossless format such as PNG, because class numbers must be exact"
-                raise bad_content(argument, expected, str(opened.format))
+                raise bad_content(argument, expected, " ".join(filter(None, [opened.format, compression])))
             numbers = numbers_of(opened, argument)
             if has_more_frames(opened):
                 raise bad_content(argument, "a mask of one frame or page", "several")
