@@ -14,7 +14,8 @@ from dal.data import load
 from dal.data.images import ImageSplits
 from dal.errors import DalError, reason
 from dal.reports.explanation.view import ImageOf
-from dal.runs.files.same_data import changed
+from dal.runs.files.points import named_changes
+from dal.runs.files.same_data import changes_in_words
 from dal.runs.files.state import read_state
 from dal.runs.layout import CONFIG
 from dal.runs.saved_config import read_config
@@ -25,7 +26,7 @@ def images_of(run: Path) -> tuple[ImageOf | None, str]:
 
     Raises DalError if there is no run.
     """
-    before = str(read_state(run)["data"])
+    state = read_state(run)
     chosen = read_config(run / CONFIG).get("data")
     if not (isinstance(chosen, Mapping) and "name" in chosen):
         return None, "There are no thumbnails, because the run does not name its data set. Pass images to explain()."
@@ -33,9 +34,10 @@ def images_of(run: Path) -> tuple[ImageOf | None, str]:
         splits = load(build(config_to_rank(run, ())).data)
     except (DalError, OSError, ImportError) as error:
         return None, f"There are no thumbnails, because the data set cannot be read: {reason(error)}."
-    different = changed(before, splits.fingerprint())
+    now = splits.fingerprint()
+    different = changes_in_words(str(state["data"]), now, lambda: named_changes(run, state, now))
     if different:
-        return None, f"There are no thumbnails, because the run started with {' and '.join(different)}."
+        return None, f"There are no thumbnails, because the run started with {different}."
     return reader(splits), ""
 
 

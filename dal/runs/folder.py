@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from dal.runs.asked import AskedLine, asked_lines
 from dal.runs.dynamics import Arrays, features_file, is_dynamics, read_dynamics, write_dynamics
 from dal.runs.environment import environment
 from dal.runs.files.atomic import ANY_TEXT, append_text, save_tensors, truncate, write_text
-from dal.runs.files.committed import hash_file, is_file, read_bytes
+from dal.runs.files.committed import hash_file, is_intact, read_bytes
 from dal.runs.files.points import write_points
 from dal.runs.files.state import State, read_state, write_state
 from dal.runs.files.tensorboard import write_scalars
@@ -209,8 +210,13 @@ class RunFolder(Records):
         """
         text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
         digest = hashlib.sha256(text.encode(errors=ANY_TEXT)).hexdigest()
-        if not self._writes or (self._digests.get(DATA) == digest and self._is_intact(DATA)):
+        intact = is_intact(self.path, DATA, self._digests)
+        if not self._writes or (self._digests.get(DATA) == digest and intact):
             return
+        if DATA in self._digests and not intact:
+            warnings.warn(
+                f"run: {DATA} in {str(self.path)!r} was changed or removed. It is written again.", stacklevel=2
+            )
         # Without a digest in state.json, a crash between the two writes leaves a file that is not compared.
         if self._digests.pop(DATA, None) is not None:
             self._commit()
@@ -222,14 +228,10 @@ class RunFolder(Records):
 
     def _description(self) -> dict[str, Any]:
         facts: Any = None
-        if self._is_intact(DATA):
+        if is_intact(self.path, DATA, self._digests):
             with suppress(ValueError, RecursionError):  # replace a damaged file
                 facts = json.loads(read_bytes(self.path, DATA))
         return facts if isinstance(facts, dict) else {}
-
-    def _is_intact(self, name: str) -> bool:
-        """Return whether a file has its committed digest, if it has one."""
-        return is_file(self.path / name) and self._digests.get(name) in (None, hash_file(self.path, name))
 
     def follow(self, metric: str, settings: Mapping[str, Any] | None = None) -> None:
         super().follow(metric, settings)

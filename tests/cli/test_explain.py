@@ -1,7 +1,9 @@
 """`dal explain` from the command line, on simulated records."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,9 +15,13 @@ from dal.cli import explain as command
 from dal.cli.main import main
 from dal.cli.thumbnails import images_of
 from dal.data import load
+from dal.data.images import ImageSplits
 from dal.data.sets.digits import Digits
 from dal.reports import explanation
 from dal.reports.explanation.order_results import order_results
+from dal.runs.files.committed import hash_file
+from dal.runs.files.points import write_points
+from dal.runs.files.state import read_state, write_state
 from dal.runs.order_file import Schedule, order_file, read_orders, write_orders
 from dal.runs.reader import read_run
 
@@ -186,6 +192,17 @@ def test_thumbnails_are_the_images_of_the_run(run):
     assert reason == "" and image_of("test", len(splits.test)) is None
     for split, data in (("train", splits.train), ("test", splits.test)):
         assert np.array_equal(image_of(split, 3), data.source.batch([3])[0].permute(1, 2, 0))
+
+
+def test_changed_images_are_named_in_place_of_thumbnails(run):
+    train, test = load(Digits())
+    before = ImageSplits(replace(train, labels=train.labels.roll(1)), test).fingerprint()
+    points = write_points(run, before)
+    digests = points | {"config.yaml": hash_file(run, "config.yaml")}
+    write_state(run, read_state(run) | {"data": str(before), "digests": digests})
+    image_of, reason = images_of(run)
+    assert image_of is None
+    assert re.match(r"There are no thumbnails, because .* other labels of the same images \([\d,]+ changed: ", reason)
 
 
 @pytest.mark.parametrize("changes", [{}, {"data__name": "no_such_set"}])

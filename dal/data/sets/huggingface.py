@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,10 @@ import torch
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.photographs import MEAN, STD, augmentation
+from dal.data.sources.folder.decoding import open_limited
+from dal.data.sources.folder.formats import any_format, formats
 from dal.data.sources.folder.names import check_distinct, check_listed_names, composed
+from dal.data.sources.folder.sizes import regular_file
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.split import split_by_id
 from dal.errors import DalError, bad_content, bad_value, reason, unknown_choice
@@ -150,14 +154,28 @@ class HuggingFace(DataConfig):
             return [str(number) for number in numbers]
         raise bad_value("data.label", _LABELS, str(feature))
 
+    def _items(self, table: Any) -> ItemSource:
+        """Return the images, which the decoder for folders reads."""
+        from datasets import Image
+
+        feature = table.features[self.image]
+        images = table.select_columns([self.image])
+        if getattr(feature, "mode", None) is None:
+            images = images.cast_column(self.image, Image(decode=False))
+
+        def fetch(index: int) -> Any:
+            found = images[index][self.image]
+            return _opened(found, self.image_size, feature.decode_example) if isinstance(found, dict) else found
+
+        return ItemSource(fetch, len(table), self.image_size)
+
     def _data(self, split: str, table: Any, column: list[Any], classes: list[str]) -> ImageData:
         places = {name: number for number, name in enumerate(classes)}
         labels = [UNKNOWN if value is None else places.get(value, value) for value in column]
         bad = [value for value in labels if not isinstance(value, int) or not UNKNOWN <= value < len(classes)]
         if bad:
             raise bad_value(f"data.label of the {split} split", f"one of {len(classes)} classes", bad[0])
-        items = ItemSource(lambda index: table[index][self.image], len(table), self.image_size)
-        source = in_memory_if_small(items, self.in_memory)
+        source = in_memory_if_small(self._items(table), self.in_memory)
         return ImageData(
             name=Path(self.path).stem,
             source=source,
@@ -168,6 +186,21 @@ class HuggingFace(DataConfig):
             std=STD,
             augmentation=augmentation(source.batch([0]).shape[-1], self.horizontal_flip),
         )
+
+
+def _opened(found: Mapping[str, Any], image_size: int | None, decode: Callable[[Any], Any]) -> Any:
+    """Return the image in the cell of a column, whose pixels are not read yet.
+
+    ``decode`` is the decoder of the library, for a file that is not on this machine.
+    """
+    content, path = found["bytes"], found["path"] or ""
+    if content is None and exists(Path(path)):
+        with regular_file(Path(path)) as file:
+            content = file.read()
+    if content is None:
+        return decode(found)
+    suffix = Path(path).suffix
+    return open_limited(io.BytesIO(content), formats(suffix) if suffix else any_format(), image_size)
 
 
 def _cleaned(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from dal.data.augment import Compose, HorizontalFlip, RandomResizedCrop
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.photographs import MEAN, STD
-from dal.data.sources.folder.csv_labels import csv_label_column, csv_label_sets, csv_labels
+from dal.data.sources.folder.csv_labels import MISSING, csv_label_column, csv_label_sets, csv_labels
 from dal.data.sources.folder.decoding import read_images
 from dal.data.sources.folder.listing import Listing, class_numbers, existing_folder, folder_labels, list_images
 from dal.data.sources.folder.names import check_class_names, check_distinct, composed
@@ -22,7 +23,8 @@ from dal.runtime.user_paths import user_path
 from dal.tasks import CLASSIFICATION, MULTI_LABEL, Task
 from dal.tasks.base import UNKNOWN
 
-_SPLITS = {"train", "val", "valid", "validation", "test"}
+_TRAIN = {"train", "training"}
+_SPLITS = _TRAIN | {"dev", "eval", "evaluation", "test", "testing", "val", "valid", "validation"}
 
 
 @dataclass
@@ -83,7 +85,8 @@ class ImageFolder(DataConfig):
         test_root = None if self.test_root is None else separate_folder(root, self.test_root)
         listing = some_images("data.root", root, self.csv is None, None if self.csv is None else self._csv_path())
         splits = {file.split("/", 1)[0] for file in listing.files if file.count("/") > 1}
-        if self.csv is None and self.classes is None and "train" in splits <= _SPLITS and len(splits) > 1:
+        kinds = {name.lower() for name in splits}
+        if self.csv is None and self.classes is None and _TRAIN & kinds and kinds <= _SPLITS and len(splits) > 1:
             expected = "class subfolders (splits are given as data.root=.../train data.test_root=.../test)"
             raise bad_value("data.root", expected, sorted(splits))
         if self.csv is not None and csv_label_column(self._csv_path()) == "labels":
@@ -135,6 +138,11 @@ class ImageFolder(DataConfig):
                 raise bad_value("data.root", "at least one class subfolder with an image", str(root))
             check_distinct("data.classes", given, listed=given)
             return given
+        if self.csv is None and (missing := [name for name in found if name.lower() in MISSING]):
+            warnings.warn(
+                f"data.root: the folder {missing[0]!r} is read as a class. Images directly in {root} have no label.",
+                stacklevel=4,
+            )
         check_distinct(argument, found)
         if len(found) < 2:
             what = "class subfolders with images" if self.csv is None else "different labels"

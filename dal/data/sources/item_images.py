@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from dal.data.images import ImageSource, TensorSource
 from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, square
 from dal.data.sources.folder.frames import FirstFrames
-from dal.data.sources.folder.pixels import levels, to_rgb
+from dal.data.sources.folder.pixels import upright_rgb
 from dal.data.sources.folder.progress import progress
 from dal.errors import DalError, bad_value, reason
 
@@ -80,8 +80,7 @@ class ItemSource:
         if self.image_size is not None:
             pixels = square(image, self.image_size)
         else:
-            upright = ImageOps.exif_transpose(image)
-            pixels = torch.from_numpy(np.array(to_rgb(upright, levels(image)))).permute(2, 0, 1).contiguous()
+            pixels = torch.from_numpy(np.array(upright_rgb(image))).permute(2, 0, 1).contiguous()
         # The channels of a gray image are equal.
         return pixels[:1].clone() if self.gray else pixels
 

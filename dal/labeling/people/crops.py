@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import warnings
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from dal.data.sources.folder.formats import formats
-from dal.data.sources.folder.pixels import levels, to_rgb
+from dal.data.sources.folder.pixels import upright_rgb
 from dal.data.sources.folder.sizes import regular_file
 from dal.errors import DalError, reason
 from dal.labeling.people.masks import UnitPlace
@@ -23,8 +23,7 @@ def upright(place: UnitPlace) -> Image.Image:
         with warnings.catch_warnings(), regular_file(place.path) as file:
             warnings.simplefilter("ignore")
             with Image.open(file, formats=formats(place.path.suffix)) as opened:
-                values = levels(opened)
-                return to_rgb(ImageOps.exif_transpose(opened), values)
+                return upright_rgb(opened)
     # Pillow's parsers raise exceptions of any type on damaged bytes.
     except Exception as error:
         raise DalError(f"{place.path}: expected an image that can be decoded, got {reason(error)}.") from error

@@ -110,6 +110,11 @@ def hash_file(folder: Path, name: str) -> str:
         raise _unreadable(folder, name, error) from error
 
 
+def is_intact(folder: Path, name: str, digests: Mapping[str, str]) -> bool:
+    """Return whether a file is there with its committed digest, if it has one."""
+    return is_file(folder / name) and digests.get(name) in (None, hash_file(folder, name))
+
+
 def digest_of(state: Mapping[str, Any], name: str) -> str | None:
     """Return a committed file's digest, or None for runs without digests.
 

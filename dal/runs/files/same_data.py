@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from dal.errors import DalError
@@ -41,20 +41,25 @@ def check_same_data(
     Without ``labels``, the labels may differ, because a ranking does not read them. ``name_changes`` returns what
     differs in each part of the fingerprint, as far as the run records it.
     """
-    allowed = () if labels else (LABELS, TEST)
+    words = changes_in_words(before, now, name_changes, () if labels else (LABELS, TEST))
+    if words:
+        raise DalError(
+            f"data: the run in {str(folder)!r} started with {words}. Restore the data, or choose another run_dir."
+        )
+
+
+def changes_in_words(
+    before: str, now: str, name_changes: Callable[[], Mapping[int, str]], allowed: Collection[int] = ()
+) -> str:
+    """Return what differs in the parts that are not ``allowed`` to, or an empty text. See check_same_data()."""
     different = [part for part in _changed(before, now) if part not in allowed]
-    if not different:
-        return
-    named = name_changes()
+    named = name_changes() if different else {}
     if any(part in named for part in different):
         # With other images, the digest of all labels also differs. Only the named parts have changed.
         words = [f"{_CHANGED[part].partition(' (')[0]} ({named[part]})" for part in different if part in named]
     else:
         words = [_CHANGED[part] for part in different]
-    raise DalError(
-        f"data: the run in {str(folder)!r} started with {' and '.join(words)}. Restore the data, or choose another "
-        "run_dir."
-    )
+    return " and ".join(words)
 
 
 def comparable(fingerprints: Sequence[str]) -> list[str]:

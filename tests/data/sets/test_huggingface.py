@@ -7,6 +7,7 @@ from PIL import Image
 
 from dal.data import load
 from dal.data.sets.huggingface import HuggingFace
+from dal.data.sources.folder.decoding import decode
 from dal.errors import DalError
 
 datasets = pytest.importorskip("datasets")
@@ -76,6 +77,32 @@ def test_texts_numbers_and_missing_labels(tmp_path):
         train, test = load(HuggingFace(path=str(path), image="picture", label="species"))
         assert list(train.classes) == classes and train.labels.tolist() == expected
         assert test.labels.tolist() == expected[:1]
+
+
+@pytest.mark.parametrize("as_files", [True, False])
+def test_encoded_images_have_the_pixels_of_a_folder(tmp_path, as_files):
+    waves = np.random.default_rng(0).integers(0, 255, (9, 8, 3), dtype=np.uint8)
+    Image.fromarray(waves).resize((300, 320)).save(tmp_path / "a.jpg", quality=95)
+    Image.fromarray(waves).save(tmp_path / "b.tga")
+    gray = Image.fromarray(waves[:8, :, 0] // 86 * 85)
+    gray.quantize(4).save(tmp_path / "c.png", bits=2, transparency=1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(waves).save(tmp_path / "d.tiff", exif=exif)
+    paths = sorted(tmp_path.iterdir())
+    images = [str(path) if as_files else {"bytes": path.read_bytes(), "path": None} for path in paths]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    rows = datasets.Dataset.from_dict({"image": images, "label": [0, 1, 0, 1]}, features=features)
+    rows.save_to_disk(str(tmp_path / "set"))
+    train, _ = load(HuggingFace(path=str(tmp_path / "set"), test_split=None, test_fraction=0.0, image_size=8))
+    assert torch.equal(train.source.batch(range(4)), torch.stack([decode(path, 8) for path in paths]))
+
+
+def test_an_image_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
+    table([0, 1]).save_to_disk(str(tmp_path))
+    monkeypatch.setattr("dal.data.sources.folder.decoding._MAX_PIXELS", 20 * 20)
+    with pytest.raises(DalError, match=r"^image 1: .* 21 x 20 pixels are more than the limit of 400; make it smaller"):
+        load(HuggingFace(path=str(tmp_path), test_split=None, test_fraction=0.0))
 
 
 def test_images_may_keep_their_size(tmp_path):

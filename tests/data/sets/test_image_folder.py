@@ -179,6 +179,11 @@ class TestRefused:
         self.refuse("data.root: expected at least two class subfolders with images (or classes=), got [].", root)
         self.refuse("data.root: expected at least one class subfolder with an image", root, classes=["dog", "cat"])
 
+    @pytest.mark.parametrize("splits", [("train", "test"), ("Training", "Testing"), ("TRAIN", "dev")])
+    def test_folders_of_splits(self, tmp_path, splits):
+        write(tmp_path, [f"{split}/{name}/1.png" for split in splits for name in ("cat", "dog")])
+        self.refuse("data.root: expected class subfolders (splits are given as data.root=.../train", tmp_path)
+
     def test_csv(self, root, tmp_path):
         self.refuse(
             "data.csv: expected existing image files below the root as ids (line 2 of",
@@ -300,13 +305,20 @@ def test_a_class_of_formats_beside_the_usual_ones_is_a_class(root):
 
 
 def test_folders_of_the_operating_system_are_no_classes_and_said_once(root):
-    write(root, ["@eaDir/1.png", "dog/@eaDir/2.png", "__MACOSX/3.png", ".thumbnails/4.png"])
+    write(root, ["@eaDir/1.png", "dog/@eaDir/2.png", "RECYCLED/3.png", ".thumbnails/4.png"])
     with pytest.warns(
-        UserWarning, match=r"system folders: 3 \(@eaDir, __MACOSX, dog/@eaDir\); .* hidden folders: 1 \(\.thumbnails\)"
+        UserWarning, match=r"system folders: 3 \(@eaDir, RECYCLED, dog/@eaDir\); .* hidden folders: 1 \(\.thumbnails\)"
     ) as caught:
         train, test = load(config(root))
     assert len(caught) == 1
     assert list(train.classes) == ["cat", "dog"] and len(train) + len(test) == 61
+
+
+@pytest.mark.parametrize("name", ["unlabeled", "NaN"])
+def test_a_class_folder_that_is_named_like_a_missing_label_is_said(root, name):
+    write(root, [f"{name}/70.png"])
+    with pytest.warns(UserWarning, match=rf"^data\.root: the folder '{name}' is read as a class\. Images directly in"):
+        assert name in load(config(root)).train.classes
 
 
 def test_only_left_out_files_are_an_error_that_counts_them(tmp_path):

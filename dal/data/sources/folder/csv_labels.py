@@ -15,8 +15,12 @@ from dal.errors import DalError, bad_value, shortened
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _COLUMNS = ("label", "labels")
 
-_MISSING = {"<na>", "?", "n/a", "na", "nan", "none", "null"}
+MISSING = {
+    "#div/0!", "#n/a", "#name?", "#ref!", "#value!", "-", "--", ".", "<na>", "<null>", "?", "\\n", "n/a", "na", "nan",
+    "nil", "none", "null", "undefined", "unlabeled", "unlabelled",
+}  # fmt: skip
 """Texts, in lower case, that other programs write for a missing value."""
+_MOST_CHARACTERS = 255
 
 Explain = Callable[[str], str | None]
 """Maps a path to the reason why the file is not an image of the data, or None."""
@@ -132,6 +136,8 @@ def _cells(path: Path, column: str, files: Collection[str], explain: Explain) ->
         seen.add(image)
         if not _is_text(row[at_label]):
             raise bad_value("data.csv", f"a label on one line without control characters ({where})", row[at_label])
+        if column == "label" and len(row[at_label]) > _MOST_CHARACTERS:
+            raise bad_value("data.csv", f"a label of at most {_MOST_CHARACTERS} characters ({where})", row[at_label])
         if row[at_label]:
             cells[image] = row[at_label]
     _warn_of_missing(cells, path)
@@ -139,7 +145,7 @@ def _cells(path: Path, column: str, files: Collection[str], explain: Explain) ->
 
 
 def _warn_of_missing(cells: Mapping[str, str], path: Path) -> None:
-    found = [label for label in cells.values() if label.lower() in _MISSING]
+    found = [label for label in cells.values() if label.lower() in MISSING]
     if found:
         warnings.warn(
             f"data.csv: {found[0]!r} is read as a class in {path} ({len(found):,} such labels). If the label is "

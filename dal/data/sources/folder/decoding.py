@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
@@ -28,7 +28,7 @@ from dal.data.sources.folder.formats import formats
 from dal.data.sources.folder.frames import has_more_frames, warn_of_frames
 from dal.data.sources.folder.names import is_utf8
 from dal.data.sources.folder.pixel_cache import NO_STAMP, stamp_of
-from dal.data.sources.folder.pixels import levels, to_rgb
+from dal.data.sources.folder.pixels import levels, to_rgb, upright_image
 from dal.data.sources.folder.progress import progress
 from dal.data.sources.folder.sizes import regular_file
 from dal.errors import DalError, bad_value
@@ -62,19 +62,32 @@ def _square(file: BinaryIO, suffix: str, image_size: int, turn: AbstractContextM
 
     Large images acquire ``turn``, so that only one at a time is in memory.
     """
+    with (
+        open_limited(file, formats(suffix), image_size) as opened,
+        turn if opened.width * opened.height > _LARGE_PIXELS else nullcontext(),
+    ):
+        return square(opened, image_size), has_more_frames(opened)
+
+
+def open_limited(file: BinaryIO, names: tuple[str, ...], image_size: int | None) -> Image.Image:
+    """Open an image whose pixels are not read yet.
+
+    ``names`` are the possible formats. ``image_size`` allows a JPEG to be read at a smaller scale.
+
+    Raises ValueError for more than 89 million pixels.
+    """
     try:
-        opened = Image.open(file, formats=formats(suffix))
+        opened = Image.open(file, formats=names)
     except Image.DecompressionBombError:
         raise ValueError(f"it has more than {2 * _MAX_PIXELS:,} pixels; make it smaller") from None
-    with opened:
+    if image_size is not None:
         # JPEG decodes faster at 1/2, 1/4 or 1/8 scale. Twice the target size keeps the antialiasing effective.
         opened.draft(None, (2 * image_size, 2 * image_size))
-        pixels = opened.width * opened.height
-        if pixels > _MAX_PIXELS:
-            found = f"{opened.width:,} x {opened.height:,} pixels"
-            raise ValueError(f"{found} are more than the limit of {_MAX_PIXELS:,}; make it smaller")
-        with turn if pixels > _LARGE_PIXELS else nullcontext():
-            return square(opened, image_size), has_more_frames(opened)
+    if opened.width * opened.height > _MAX_PIXELS:
+        found = f"{opened.width:,} x {opened.height:,} pixels"
+        opened.close()
+        raise ValueError(f"{found} are more than the limit of {_MAX_PIXELS:,}; make it smaller")
+    return opened
 
 
 def square(image: Image.Image, image_size: int) -> Tensor:
@@ -84,8 +97,8 @@ def square(image: Image.Image, image_size: int) -> Tensor:
     """
     values = levels(image)
     is_plain = image.mode == "RGB" and values.key is None and not _is_turned(image)
-    # exif_transpose() copies an upright image, too.
-    image = image if is_plain else to_rgb(ImageOps.exif_transpose(image), values)
+    # upright_image() copies an upright image, too.
+    image = image if is_plain else to_rgb(upright_image(image), values)
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)

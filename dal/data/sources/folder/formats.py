@@ -46,6 +46,15 @@ def formats(suffix: str) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: name != own or Image.OPEN[name][1] is None))
 
 
+@cache
+def any_format() -> tuple[str, ...]:
+    """Return Pillow's names of all formats, for content without a file name.
+
+    Formats without a signature come last, because any bytes could match them.
+    """
+    return tuple(sorted(_opened(), key=lambda name: (Image.OPEN[name][1] is None, name)))
+
+
 def is_image(name: str) -> bool:
     """Return whether the suffix is that of an image file."""
     return _suffix(name) in suffixes()

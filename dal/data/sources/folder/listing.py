@@ -19,8 +19,9 @@ _KINDS = 8
 _OTHER_KINDS = 20
 # Folders in which operating systems and storage devices keep previews and deleted files.
 _SYSTEM_FOLDERS = {
-    "#recycle", "$recycle.bin", "@eadir", "@recycle", "@tmp", "__macosx", "lost+found", "recycler",
-    "system volume information",
+    "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@tmp", "__macosx",
+    "lost+found", "network trash folder", "recycled", "recycler", "system volume information", "temporary items",
+    "~snapshot",
 }  # fmt: skip
 # Files that file managers write into each folder. They never contain user data.
 _SYSTEM_FILES = {".directory", ".ds_store", "desktop.ini", "ehthumbs.db", "thumbs.db"}

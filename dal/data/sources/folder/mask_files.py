@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from dal.data.masks import MaskSource, TensorMasks
@@ -21,6 +21,7 @@ from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES
 from dal.data.sources.folder.listing import shown
 from dal.data.sources.folder.mask_classes import ColorTable
 from dal.data.sources.folder.mask_numbers import check_numbers, class_numbers_of, decode_numbers, undecodable
+from dal.data.sources.folder.pixels import upright_image
 from dal.data.sources.folder.progress import progress
 from dal.data.sources.folder.sizes import SWAPPED, regular_file, stored_size, upright
 from dal.errors import bad_content
@@ -74,7 +75,7 @@ class MaskReader:
             raise bad_content(
                 argument, "colors of 8 bits, because there is a color table", f"a mask in mode {image.mode}"
             )
-        return self.colors.numbers(np.array(ImageOps.exif_transpose(image).convert("RGB")), argument)
+        return self.colors.numbers(np.array(upright_image(image).convert("RGB")), argument)
 
 
 class FolderMasks:

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from dal.data.sources.folder.formats import formats
 from dal.data.sources.folder.frames import has_more_frames
+from dal.data.sources.folder.pixels import upright_image
 from dal.errors import DalError, bad_content, reason
 
 IGNORED_VALUE = 255
 """IGNORED of dal.tasks, which imports PyTorch."""
 _LOSSY = {"AVIF", "HEIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
+_LOSSY_IN_TIFF = {"jpeg", "tiff_jpeg", "webp"}  # Pillow's names of compressions
 _MODES = {"1", "I", "I;16", "I;16B", "I;16L", "L", "LA", "P", "PA"}
 _PACKED = {"L;2": 85, "L;4": 17}  # Pillow multiplies gray of 2 and 4 bits by these
 
@@ -30,9 +32,10 @@ def decode_numbers(
     """
     try:
         with Image.open(file, formats=formats(suffix)) as opened:
-            if opened.format in _LOSSY:
+            compression = opened.info.get("compression")
+            if opened.format in _LOSSY or compression in _LOSSY_IN_TIFF:
                 expected = "a lossless format such as PNG, because class numbers must be exact"
-                raise bad_content(argument, expected, str(opened.format))
+                raise bad_content(argument, expected, " ".join(filter(None, [opened.format, compression])))
             numbers = numbers_of(opened, argument)
             if has_more_frames(opened):
                 raise bad_content(argument, "a mask of one frame or page", "several")
@@ -80,5 +83,5 @@ def class_numbers_of(image: Image.Image, argument: str, hint: str = "") -> Array
         raise bad_content(argument, f"a mask in gray or with a palette{hint}", f"mode {image.mode}")
     tile = next(iter(getattr(image, "tile", ())), None)  # empty after the pixels are read
     factor = _PACKED.get(str(tile[3]), 1) if tile else 1
-    pixels = np.array(ImageOps.exif_transpose(image)).astype(np.int64)
+    pixels = np.array(upright_image(image)).astype(np.int64)
     return (pixels if pixels.ndim == 2 else pixels[..., 0]) // factor

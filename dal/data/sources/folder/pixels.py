@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 _ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
 _UNUSED_ALPHA = {"BMP", "CUR", "DDS", "DIB", "ICO", "TGA"}  # formats whose writers often leave alpha at 0
 _KEYED = {"1", "L", "P", "RGB"}  # modes in which one color can be transparent
+_PACKED = {2: 85, 4: 17}  # Pillow multiplies gray of these bits per pixel
 _BAND_PIXELS = 2**20
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 _SIGNED = 2
@@ -83,6 +84,24 @@ def to_rgb(image: Image.Image, values: Levels | None = None) -> Image.Image:
     return whole
 
 
+def upright_image(image: Image.Image) -> Image.Image:
+    """Return the image after EXIF rotation."""
+    if image.format == "TIFF":
+        # Pillow rotates TIFF when it reads the pixels. Versions before 10.1 keep the tag, which rotates a second time.
+        image.load()
+        return image
+    return ImageOps.exif_transpose(image)
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return an image as ``Image.open`` returns it in mode RGB, after EXIF rotation.
+
+    Raises ValueError as levels() does.
+    """
+    values = levels(image)
+    return to_rgb(upright_image(image), values)
+
+
 def dataset_pixels(image: Image.Image) -> np.ndarray[Any, Any]:
     """Return a PIL image's (H, W) or (H, W, 3) pixels.
 
@@ -93,7 +112,7 @@ def dataset_pixels(image: Image.Image) -> np.ndarray[Any, Any]:
     """
     values = levels(image)
     if image.format is not None:
-        image = ImageOps.exif_transpose(image)
+        image = upright_image(image)
     if image.mode == "L":
         return np.array(image if values.key is None else to_rgb(image, values).getchannel(0))
     return np.array(to_rgb(image, values))
@@ -103,17 +122,28 @@ def _key_of_8_bits(image: Image.Image, key: Any) -> Any:
     """Scale the transparent color like the pixels, which Pillow does not."""
     if image.mode not in _KEYED:
         return None
-    if image.format != "PNG" or key is None:
+    if image.format not in ("PNG", None) or key is None:
         return key
     tile = next(iter(getattr(image, "tile", ())), None)
     packed = str(tile[3]) if tile else ""
     if image.mode == "1":
         return 255 if key else 0
     if image.mode == "L":
-        return key * (85 if "L;2" in packed else 17 if "L;4" in packed else 1)
+        return key * _factor(image, key, packed)
     if image.mode == "RGB" and (";16" in packed or max(key) > 255):
         return tuple(level >> 8 for level in key)
     return key
+
+
+def _factor(image: Image.Image, key: int, packed: str) -> int:
+    """Return by what Pillow has multiplied gray pixels. ``packed`` is empty after they are read."""
+    if packed:
+        return next((factor for bits, factor in _PACKED.items() if f"L;{bits}" in packed), 1)
+    values = [value for value, count in enumerate(image.histogram()) if count]
+    for bits, factor in _PACKED.items():
+        if key not in values and key < 2**bits and not any(value % factor for value in values):
+            return factor
+    return 1
 
 
 def _has_unused_alpha(image: Image.Image) -> bool:

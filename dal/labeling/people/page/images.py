@@ -12,10 +12,10 @@ from pathlib import Path
 from threading import Lock, Semaphore
 from typing import Any, NamedTuple, Protocol
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from dal.data.sources.folder.formats import formats
-from dal.data.sources.folder.pixels import levels, to_rgb
+from dal.data.sources.folder.pixels import upright_rgb
 from dal.errors import DalError, reason
 
 MOST_SIDE = 3840
@@ -165,13 +165,12 @@ def _decoded(data: bytes, suffix: str, side: int) -> tuple[bytes, str]:
             opened.draft(None, (2 * side, 2 * side))
             if opened.width * opened.height > _MOST_PIXELS:
                 raise ValueError(f"{opened.width:,} x {opened.height:,} pixels are too many")
-            values = levels(opened)
-            upright = to_rgb(ImageOps.exif_transpose(opened), values)
-            if max(upright.size) > side:
-                upright.thumbnail((side, side), Image.Resampling.LANCZOS)
-            is_small = upright.width * upright.height <= 2**18 and opened.format not in ("JPEG", "MPO")
+            image = upright_rgb(opened)
+            if max(image.size) > side:
+                image.thumbnail((side, side), Image.Resampling.LANCZOS)
+            is_small = image.width * image.height <= 2**18 and opened.format not in ("JPEG", "MPO")
             kind = "PNG" if is_small else "JPEG"
-            return _encoded(upright, kind), f"image/{kind.lower()}"
+            return _encoded(image, kind), f"image/{kind.lower()}"
 
 
 def _encoded(image: Image.Image, kind: str) -> bytes:

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dal.data.sources.folder.csv_labels import csv_label_sets, csv_labels
-from dal.errors import DalError
+from dal.errors import DalError, shortened
 
 FILES = ["a/1.jpg", "a/2.jpg", "3.png"]
 
@@ -26,11 +26,12 @@ def test_csv_with_extra_columns_empty_labels_and_quotes(tmp_path):
 
 
 def test_csv_as_a_spreadsheet_writes_it(tmp_path):
-    text = "id,label\r\na/1.jpg,NA\r\na/2.jpg\r\n"
-    with pytest.warns(
-        UserWarning, match=r"^data\.csv: 'NA' is read as a class in .* \(1 such labels\)\. If the label is "
-    ):
-        assert csv_labels(write(tmp_path, text, "utf-8-sig"), FILES) == {"a/1.jpg": "NA"}
+    for label in ("NA", "#N/A", "\\N"):
+        text = f"id,label\r\na/1.jpg,{label}\r\na/2.jpg\r\n"
+        with pytest.warns(
+            UserWarning, match=r"^data\.csv: .* is read as a class in .* \(1 such labels\)\. If the label "
+        ):
+            assert csv_labels(write(tmp_path, text, "utf-8-sig"), FILES) == {"a/1.jpg": label}
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,11 @@ def test_csv_as_a_spreadsheet_writes_it(tmp_path):
         (
             "id,label\n3.png,c\0t\n",
             "data.csv: expected a readable CSV file in UTF-8 at {path}, got a NUL character (line 2).",
+        ),
+        (
+            f"id,label\n3.png,{'cat' * 100}\n",
+            "data.csv: expected a label of at most 255 characters (line 2 of {path}), got "
+            + f"{shortened('cat' * 100)}.",
         ),
     ],
 )

@@ -358,13 +358,26 @@ TWO_HEIC = (
 )
 
 
+# Made by pillow-heif: quarters(64) turned to the left, with the EXIF orientation 6 and the rotation of HEIF.
+TURNED_HEIC = (
+    "AAAAHGZ0eXBoZWl4AAAAAG1pZjFoZWl4bWlhZgAAAaBtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAADRpbG9jAAAA"
+    "AERAAAIAAQAAAAABxAABAAAAAAAAAEIAAgAAAAACBgABAAAAAAAAACQAAAA4aWluZgAAAAAAAgAAABVpbmZlAgAAAAABAABodmMxAAAAABVpbmZl"
+    "AgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAAA32lwcnAAAAC/aXBjbwAAAHdodmNDAQQIAAAAnjgAAAAAHvAA/P/4+AAADwNgAAEAF0ABDAH/"
+    "/wQIAAADAJ44AAADAAAeugJAYQABACpCAQEECAAAAwCeOAAAAwAAHpAEECCy3UklNc3AQ0GBAAADABkAAAMAAQhiAAEACEQBwXKGDAIkAAAAE2Nv"
+    "bHJuY2x4AAEADQAGgAAAABRpc3BlAAAAAAAAAEAAAABAAAAAEHBpeGkAAAAAAwgICAAAAAlpcm90AwAAABhpcG1hAAAAAAAAAAEAAQWBAgMEhQAA"
+    "ABppcmVmAAAAAAAAAA5jZHNjAAIAAQABAAAAbm1kYXQAAAA+KAGvBrhjsNB/oMj///38of//7HDo1ht/FHUb7/Ajhzf9Zigo+v87CEQ/JGJF/6bB"
+    "+dsP+qH6//0rv//rkswAAAAGRXhpZgAATU0AKgAAAAgAAQESAAMAAAABAAYAAAAAAAA="
+)
+
+
 def test_a_real_heic_file_has_the_pixels_it_was_made_from(tmp_path):
     pytest.importorskip("pi_heif")
     (tmp_path / "x.HEIC").write_bytes(base64.b64decode(HEIC))
     (tmp_path / "y.heic").write_bytes(base64.b64decode(TWO_HEIC))
-    with pytest.warns(UserWarning, match=r"^1 of 2 images in .* has several frames .*: y\.heic\.$"):
-        readable = read_images(tmp_path, ["x.HEIC", "y.heic"], 8)
-    for image in readable.source.batch([0, 1]):
+    (tmp_path / "z.heic").write_bytes(base64.b64decode(TURNED_HEIC))
+    with pytest.warns(UserWarning, match=r"^1 of 3 images in .* has several frames .*: y\.heic\.$"):
+        readable = read_images(tmp_path, ["x.HEIC", "y.heic", "z.heic"], 8)
+    for image in readable.source.batch([0, 1, 2]):
         expected = torch.tensor([RED, GREEN, BLUE, (255, 255, 255)])
         torch.testing.assert_close(torch.tensor(corners(image)), expected, rtol=0, atol=3)
 

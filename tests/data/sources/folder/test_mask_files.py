@@ -84,6 +84,8 @@ def test_files_that_are_no_masks_are_refused(tmp_path):
     assert message(damaged).startswith("FILE: expected a mask that can be decoded, got ")
     assert message(stack) == "FILE: expected a mask of one frame or page, got several."
     assert message(real).endswith("got mode F.")
+    Image.fromarray(NUMBERS).save(tmp_path / "3.tif", compression="jpeg")
+    assert message(tmp_path / "3.tif").endswith("must be exact, got TIFF jpeg.")
 
 
 def test_masks_are_cut_and_resized_like_images(tmp_path):

@@ -10,7 +10,9 @@ from PIL import Image, ImageCms
 
 from dal.data import from_dataset
 from dal.data.sources.folder.decoding import decode
+from dal.data.sources.folder.mask_files import MaskReader
 from dal.data.sources.folder.pixels import dataset_pixels, to_rgb
+from dal.data.sources.item_images import ItemSource
 from dal.errors import DalError
 
 GRAY = np.tile(np.array([0, 100, 200, 255], np.uint8), (4, 1))
@@ -36,10 +38,13 @@ def shorts(*values):
 
 def read_both(path):
     """The red channel of the first row as the folder reads it, after a check that a dataset gives the same image."""
-    from_folder = decode(path, 4)
-    pixels = torch.from_numpy(dataset_pixels(Image.open(path)))
-    pixels = pixels.expand(3, 4, 4) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
-    assert torch.equal(from_folder, pixels)
+    from_folder, loaded = decode(path, 4), Image.open(path)
+    loaded.load()
+    for image in (Image.open(path), loaded):
+        pixels = torch.from_numpy(dataset_pixels(image))
+        pixels = pixels.expand(3, 4, 4) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+        assert torch.equal(from_folder, pixels)
+        assert torch.equal(from_folder, ItemSource(lambda _, image=image: image, 1, None).batch([0])[0])
     return from_folder[0, 0].tolist()
 
 
@@ -58,6 +63,9 @@ def read_both(path):
 def test_a_transparent_gray_is_white_at_every_depth_of_a_png(tmp_path, depth, row, key, expected):
     write_png(tmp_path / "x.png", depth, 0, row, key)
     assert read_both(tmp_path / "x.png") == expected
+    if depth <= 8:  # older versions of Pillow forget the range of 16 bits in a copy
+        copy = dataset_pixels(Image.open(tmp_path / "x.png").copy())
+        assert (copy[0] if copy.ndim == 2 else copy[0, :, 0]).tolist() == expected
 
 
 def test_a_transparent_color_is_white_at_8_and_16_bits(tmp_path):
@@ -188,6 +196,15 @@ def test_exif_rotation_applies_to_an_opened_image_but_not_to_a_processed_one(tmp
     Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).save(tmp_path / "x.png", exif=exif)
     assert read_both(tmp_path / "x.png") == [15, 14, 13, 12]
     assert dataset_pixels(Image.open(tmp_path / "x.png").copy())[0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("orientation", "row"), [(2, [3, 2, 1, 0]), (6, [12, 8, 4, 0]), (8, [3, 7, 11, 15])])
+def test_a_tiff_is_rotated_once(tmp_path, orientation, row):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).save(tmp_path / "x.tiff", exif=exif)
+    assert read_both(tmp_path / "x.tiff") == row
+    assert MaskReader(16).read(tmp_path / "x.tiff")[0].tolist() == row
 
 
 @pytest.mark.parametrize("suffix", ["tga", "ico", "dds"])
