@@ -1,6 +1,7 @@
 """Weights that callbacks and hooks leave, make or rename."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -163,6 +164,27 @@ def test_lightnings_stochastic_weight_averaging_is_kept():
         rounds(learner, 2)
         ends.append(learner.model.module.head.weight)
     assert not torch.equal(*ends)
+
+
+def late():
+    yield StochasticWeightAveraging(0.01, swa_epoch_start=50)
+    if hasattr(pl_callbacks, "EMAWeightAveraging"):
+        yield pl_callbacks.EMAWeightAveraging(update_starting_at_step=50)
+
+
+@pytest.mark.parametrize("config", [watched(), settings()], ids=["monitor", "none"])
+@pytest.mark.parametrize("callback", list(late()), ids=lambda callback: type(callback).__name__)
+def test_an_average_that_starts_after_the_round_leaves_the_trained_weights(callback, config):
+    ends = []
+    for callbacks in ([], [callback]):
+        learner = learner_of(Mine, training=config, callbacks=callbacks)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            rounds(learner, 2)
+        ends.append(learner.model.module.state_dict())
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    words = f"trainer.callbacks: {type(callback).__name__} starts after the "
+    assert sum(str(warning.message).startswith(words) for warning in said) == 2
 
 
 def test_an_average_of_the_user_wins_over_training_average():
