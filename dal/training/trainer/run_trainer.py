@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 
 from dal.errors import DalError, bad_value
 from dal.runtime.distributed import rank
-from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, load, package_of
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, load, package_of, quiet
 from dal.runtime.seeding import isolated_rng
 from dal.training.callbacks.cost_callback import TrainingCounter
 from dal.training.callbacks.kept_weights import KeptWeights
@@ -24,7 +24,7 @@ from dal.training.setup import TrainingSetup
 from dal.training.trainer.callback_checks import NEED_LOGGER
 from dal.training.trainer.epochs import EpochData
 from dal.training.trainer.events import tensorboard_logger
-from dal.training.trainer.lightning import Plan, has, is_overridden, keyboard_interrupt, new_trainer, quiet, termination
+from dal.training.trainer.lightning import Plan, has, is_overridden, keyboard_interrupt, new_trainer, termination
 from dal.training.trainer.trainer_options import first_line, own_options
 from dal.training.trainer.tried import callbacks_of_module
 from dal.training.trainer.user_objects import as_list, continued_loggers, new_callbacks, new_plugins

@@ -8,12 +8,12 @@ from copy import deepcopy
 from typing import Any
 
 from dal.errors import DalError, bad_value
-from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of, quiet
 from dal.runtime.seeding import isolated_rng
 from dal.training.setup import TrainingSetup
 from dal.training.trainer.callback_checks import check_callback, check_logger
 from dal.training.trainer.epochs import batches_per_epoch
-from dal.training.trainer.lightning import Plan, has, is_overridden, new_trainer, quiet
+from dal.training.trainer.lightning import Plan, has, is_overridden, new_trainer
 from dal.training.trainer.trainer_options import first_line
 from dal.training.trainer.user_objects import as_list, is_factory, made_by, new_plugins
 
