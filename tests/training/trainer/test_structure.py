@@ -216,3 +216,11 @@ def test_the_head_may_not_be_made_in_setup():
 
     with pytest.raises(DalError, match=r"^head: expected the name of the last layer"):
         adapt(Headless(), "head")
+    bare = Headless()
+    del bare.body
+    with pytest.raises(DalError) as error:
+        adapt(bare, "head")
+    assert str(error.value) == (
+        "head: expected a layer of the module, created in __init__() instead of setup() or configure_model(), got "
+        "'head'."
+    )
