@@ -68,7 +68,7 @@ def test_labels_of_another_form_are_refused_with_the_form_that_works(loss, form)
         learner_with(step)
     assert f"got one that takes {form}. Pass batch= to adapt()" in str(error.value)
     module = type("Own", (OwnModule,), {"training_step": step})(dense())
-    batch = eval(f"lambda x, y: (x, {form})")  # noqa: S307
+    batch = eval(f"lambda x, y: (x, {form})")
     assert trained(learner_of(adapt(module, head="net.4", batch=batch), Random())) == 2
 
 
@@ -77,7 +77,7 @@ def test_an_error_that_has_nothing_to_do_with_labels_surfaces_in_training():
         raise RuntimeError("mine")
 
     learner = learner_with(step)
-    with pytest.raises(RuntimeError, match="^mine$"):
+    with pytest.raises(RuntimeError, match=r"^mine$"):
         trained(learner)
 
 

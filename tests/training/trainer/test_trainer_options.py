@@ -197,7 +197,7 @@ def test_a_plateau_that_steps_before_validation_is_refused_before_a_label_is_bou
 @pytest.mark.parametrize("changes", [{"frequency": 4}, {"strict": False}])
 def test_a_plateau_that_steps_after_validation_or_forgives_trains(changes):
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*conditioned on metric val_loss which is not available but strict.*")
+        warnings.filterwarnings("ignore", message=".*val_loss which is not available but strict.*")
         rows, _ = campaign(type("Kind", (EachStep,), changes)(), validation_size=10)
     assert [row.updates for row in rows] == [6, 6, 6]
 
