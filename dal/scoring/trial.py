@@ -51,8 +51,8 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
     if not ours:
         with _takes(few):
             # As many images as classes would hide labels of another shape, because tensors broadcast.
-            tried = few[:-1] if len(few) == data.num_classes else few
-            check_step(model, tried, data.label_like, _has_ignored(data), data.num_classes)
+            images = few[:-1] if len(few) == data.num_classes else few
+            check_step(model, images, data.label_like, _has_ignored(data), data.num_classes)
     with scoring_view(model, is_dense=data.task.is_dense) as view:
         with _takes(few):
             x = view.prepare(few, data.label_like)

@@ -21,7 +21,7 @@ class KeptWeights(pl.Callback):
     def __init__(self) -> None:
         self._before: dict[str, Tensor] = {}
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         self._before = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
         for callback in trainer.callbacks:
             average = getattr(callback, "_average_model", None)
