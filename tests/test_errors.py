@@ -13,3 +13,7 @@ def test_long_values_keep_their_beginning_and_their_end():
 
 def test_values_of_usual_length_are_whole():
     assert str(bad_value("x", "a number", "y" * 250)) == f"x: expected a number, got '{'y' * 250}'."
+
+
+def test_a_name_in_other_case_is_the_nearest():
+    assert str(unknown_choice("x", ["SVHN", "MNIST", "svh"], "svhn")).endswith("got 'svhn' (did you mean SVHN?).")

@@ -5,7 +5,11 @@ Both define the same classes, but a Trainer from one package rejects modules and
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -54,6 +58,34 @@ def in_package(cls: type[Any], base: str, package: str) -> type[Any]:
     """
     parent = getattr(load(package), base)
     return cls if issubclass(cls, parent) else type(cls.__name__, (cls, parent), {"__doc__": cls.__doc__})
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's messages about hardware and loaders, which repeat every round."""
+    loggers = [
+        logging.getLogger(name)
+        for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than.*")
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            warnings.filterwarnings("ignore", message=".*Grad strides do not match.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+            warnings.filterwarnings("ignore", message=".*but have passed in a `LightningDataModule`.*")
+            warnings.filterwarnings("ignore", message=".*val_dataloader.*validation_step.*")
+            warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
+            warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.`.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _is(thing: object, name: str) -> bool:

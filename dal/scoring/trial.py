@@ -50,7 +50,9 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
     few = data.plain(places.tolist()).to(next(iter(model.module.parameters())).device)
     if not ours:
         with _takes(few):
-            check_step(model, few, data.label_like, has_ignored=_has_ignored(data))
+            # As many images as classes would hide labels of another shape, because tensors broadcast.
+            images = few[:-1] if len(few) == data.num_classes else few
+            check_step(model, images, data.label_like, _has_ignored(data), data.num_classes)
     with scoring_view(model, is_dense=data.task.is_dense) as view:
         with _takes(few):
             x = view.prepare(few, data.label_like)

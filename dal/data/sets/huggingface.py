@@ -86,9 +86,7 @@ class HuggingFace(DataConfig):
             if name not in splits:
                 hint = ", or null to take test images from the training split" if "test" in argument else ""
                 raise DalError(f"{argument}: expected one of {', '.join(splits)}{hint}, got {name!r}.")
-        tables = [splits[name] for name in wanted.values()]
-        for table in tables:
-            self._check_columns(table)
+        tables = [self._checked(splits[name]) for name in wanted.values()]
         columns = [[_cleaned(value) for value in table[self.label][:]] for table in tables]
         classes = self._classes(tables, columns)
         data = [
@@ -120,16 +118,25 @@ class HuggingFace(DataConfig):
             raise DalError(f"data.path: expected {expected}, got {self.path!r} ({reason(error)}).") from error
         return found if isinstance(found, dict) else {self.train_split: found}
 
-    def _check_columns(self, table: Any) -> None:
+    def _checked(self, table: Any) -> Any:
+        """Return the table with a column of decoded images."""
         from datasets import ClassLabel, Image, Value
 
         for argument, column in (("data.image", self.image), ("data.label", self.label)):
             if column not in table.features:
                 raise unknown_choice(argument, table.features, column)
-        if not isinstance(table.features[self.image], Image):
-            raise bad_content("data.image", "a column of images", f"{self.image} of {table.features[self.image]}")
+        kind = table.features[self.image]
+        if not isinstance(kind, Image) and not _is_encoded(kind):
+            raise bad_content("data.image", "a column of images", f"{self.image} of {kind}")
         if not isinstance(table.features[self.label], ClassLabel | Value):
             raise bad_content("data.label", _LABELS, f"{self.label} of {table.features[self.label]}")
+        if not isinstance(kind, Image) or not kind.decode:
+            table = table.cast_column(self.image, Image())
+        empty = _without_image(table, self.image)
+        if empty:
+            expected = "an image in each row (datasets.Dataset.filter drops rows)"
+            raise bad_content("data.image", expected, f"none in {len(empty):,} rows, such as row {empty[0]}")
+        return table
 
     def _classes(self, tables: list[Any], columns: list[list[Any]]) -> list[str]:
         from datasets import ClassLabel
@@ -203,8 +210,27 @@ def _opened(found: Mapping[str, Any], image_size: int | None, decode: Callable[[
     return open_limited(io.BytesIO(content), formats(suffix) if suffix else any_format(), image_size)
 
 
+def _is_encoded(kind: Any) -> bool:
+    """Return whether a column contains the bytes of image files, as other libraries write them to parquet files."""
+    value = kind.get("bytes") if isinstance(kind, dict) else kind
+    return getattr(value, "dtype", None) in ("binary", "large_binary")
+
+
+def _without_image(table: Any, column: str) -> list[int]:
+    """Return the rows without an image. Only the Arrow table's lists of empty entries are read."""
+    missing: list[bool] = []
+    for chunk in table.data.column(column).chunks:
+        # Parts that are empty: the bytes of a file, or its path.
+        parts = [part.is_null().to_pylist() for part in (chunk.flatten() if chunk.type.num_fields else [chunk])]
+        missing += [all(empty) for empty in zip(*parts, strict=True)]
+    return [row for row, is_missing in enumerate(missing) if is_missing]
+
+
 def _cleaned(value: Any) -> Any:
-    """Return a text in composed form, and None for an empty one."""
+    """Return a text in composed form, a whole number as an int, and None for an empty text or NaN."""
+    if isinstance(value, float) and (value.is_integer() or value != value):
+        # A column of whole numbers and gaps is one of floats in other libraries.
+        return int(value) if value.is_integer() else None
     if not isinstance(value, str):
         return value
     return composed(value) if value.strip() else None

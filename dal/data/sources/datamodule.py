@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch.utils.data import (
 from dal.data.sources.folder.names import check_listed_names
 from dal.errors import DalError, bad_value, unknown_choice
 from dal.runtime.distributed import is_rank_zero
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of, quiet
 from dal.runtime.seeding import isolated_rng
 
 _STAGES = {"train": "fit", "val": "fit", "test": "test"}
@@ -52,15 +54,18 @@ def dataset_of(datamodule: Any, split: str) -> Any:
     name = type(datamodule).__name__
     for hook in _HOOKS:
         owner = next(base for base in type(datamodule).__mro__ if hook in vars(base))
-        if not owner.__module__.startswith(_LIGHTNING):
+        if hook in vars(datamodule) or not owner.__module__.startswith(_LIGHTNING):
             raise bad_value(
                 "dataset", f"a LightningDataModule without {hook}, which belongs in the LightningModule", name
             )
-    with isolated_rng(0, "datamodule"):
-        if is_rank_zero():
-            datamodule.prepare_data()
-        datamodule.setup(_STAGES[split])
-        loader = _loader(datamodule, split)
+    try:
+        loader = _read(datamodule, split)
+    except AttributeError as error:
+        # The attribute of a Trainer, which the datamodule does not have here.
+        if error.obj is not None or datamodule.trainer is not None:
+            raise
+        with _trainer(datamodule):
+            loader = _read(datamodule, split)
     if isinstance(loader, (list, tuple)) and len(loader) == 1:
         loader = loader[0]
     if not hasattr(loader, "dataset"):
@@ -70,6 +75,27 @@ def dataset_of(datamodule: Any, split: str) -> Any:
     collate = getattr(loader, "collate_fn", default_collate)
     standard = (default_collate, default_convert)
     return loader.dataset if collate in standard else CollatedDataset(loader.dataset, collate)
+
+
+def _read(datamodule: Any, split: str) -> Any:
+    with isolated_rng(0, "datamodule"):
+        if is_rank_zero():
+            datamodule.prepare_data()
+        datamodule.setup(_STAGES[split])
+        return _loader(datamodule, split)
+
+
+@contextmanager
+def _trainer(datamodule: Any) -> Iterator[None]:
+    """Give the datamodule a Trainer of one process on the CPU."""
+    package = package_of(datamodule) or PYTORCH_LIGHTNING
+    options = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    with quiet():
+        datamodule.trainer = load(package).Trainer(accelerator="cpu", devices=1, **dict.fromkeys(options, False))
+    try:
+        yield
+    finally:
+        datamodule.trainer = None
 
 
 def _warn_of_sampler(loader: Any, name: str, split: str) -> None:

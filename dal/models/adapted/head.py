@@ -26,6 +26,9 @@ def head_name(module: nn.Module, head: str | nn.Module | None) -> str:
         name = str(head)
     elif (last := last_linear(module)) is not None:
         raise bad_value("head", f"the name of the last layer, perhaps {last[0]!r}", head)
+    elif not layers:
+        expected = "a layer of the module, created in __init__() instead of setup() or configure_model()"
+        raise bad_value("head", expected, head)
     else:
         raise unknown_choice("head", layers, str(head))
     last_name, end = name, layers[name]

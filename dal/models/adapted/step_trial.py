@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 from torch.utils._pytree import tree_map
 
 from dal.errors import DalError, bad_content, bad_value, reason
@@ -38,12 +39,15 @@ class _Stop(Tensor):
         raise _Reached
 
 
-def check_step(model: AdaptedModel, x: Tensor, labels: Tensor, has_ignored: bool = False) -> None:
+def check_step(
+    model: AdaptedModel, x: Tensor, labels: Tensor, has_ignored: bool = False, num_classes: int | None = None
+) -> None:
     """Raise DalError if training_step cannot take a batch of this form, or returns no loss.
 
     A copy of the module runs until it uses a tensor of the batch. It then runs to the end, unless it uses manual
-    optimization or batch hooks. Other errors are ignored and surface in training. With ``has_ignored``, it runs again
-    with masks in which some pixels are ignored.
+    optimization or batch hooks. If it fails, it runs again with labels in other forms, such as one-hot labels of
+    ``num_classes`` classes. Other errors are ignored and surface in training. With ``has_ignored``, it runs again with
+    masks in which some pixels are ignored.
     """
     try:
         module = copy.deepcopy(model.module)
@@ -64,6 +68,11 @@ def check_step(model: AdaptedModel, x: Tensor, labels: Tensor, has_ignored: bool
             eagerly = "torch._dynamo" in sys.modules
             with torch.enable_grad(), torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
                 loss = _check_loss(module, batch)
+                if isinstance(loss, Exception):
+                    for form, others in _other_labels(labels, num_classes):
+                        if isinstance(_loss(module, inputs.batch(x, others)[0]), Tensor):
+                            raise _of_labels(module, form, loss) from loss
+                    return
                 if has_ignored and loss is not None:
                     _check_ignores(module, inputs.batch(x, _with_ignored(labels))[0], loss)
 
@@ -83,16 +92,21 @@ def _reaches_tensors(module: Any, batch: Any) -> bool:
     return False
 
 
-def _check_loss(module: Any, batch: Any) -> Tensor | None:
-    """Return the loss of training_step, or None if it cannot be tried. Raises DalError for anything else."""
+def _loss(module: Any, batch: Any) -> Any:
+    """Return the result of training_step, or its error, such as one for want of a Trainer."""
     try:
-        result = module.training_step(batch, 0)
-    except _FORM_ERRORS as error:
-        _raise_if_of_form(error, module, batch)
-        return None
-    except Exception as error:  # noqa: BLE001  such as one for want of a Trainer
-        del error
-        return None
+        return module.training_step(batch, 0)
+    except Exception as error:  # noqa: BLE001
+        return error
+
+
+def _check_loss(module: Any, batch: Any) -> Tensor | Exception | None:
+    """Return the loss of training_step, its error, or None without a loss. Raises DalError for anything else."""
+    result = _loss(module, batch)
+    if isinstance(result, Exception):
+        if isinstance(result, _FORM_ERRORS):
+            _raise_if_of_form(result, module, batch)
+        return result
     if isinstance(result, Mapping):
         if "loss" not in result:
             raise bad_value("training_step", "a dict with a loss under 'loss'", sorted(map(str, result)))
@@ -107,6 +121,25 @@ def _check_loss(module: Any, batch: Any) -> Tensor | None:
     if not result.requires_grad and all(p.requires_grad for p in module.parameters()):
         raise bad_content("training_step", "a loss with a gradient", "one that is detached from the parameters")
     return result
+
+
+def _other_labels(labels: Tensor, num_classes: int | None) -> Iterator[tuple[str, Tensor]]:
+    """Yield forms of labels that losses other than cross-entropy take, each as an expression of y."""
+    if labels.is_floating_point():
+        return
+    if labels.ndim == 1 and num_classes is not None:
+        yield f"torch.nn.functional.one_hot(y, {num_classes}).float()", one_hot(labels, num_classes).float()
+    yield "y.float()", labels.float()
+    if labels.ndim == 1:
+        yield "y.float()[:, None]", labels.float()[:, None]
+
+
+def _of_labels(module: Any, form: str, error: Exception) -> DalError:
+    return DalError(
+        f"batch: expected class numbers as labels in training_step of {type(module).__name__}, which raises the error "
+        f"{reason(error)!r} with them, got one that takes {form}. Pass batch= to adapt(), a function (x, y) that "
+        "returns the batch with these labels."
+    )
 
 
 def _with_ignored(labels: Tensor) -> Tensor:

@@ -42,6 +42,9 @@ class UpdateCount(pl.Callback):
         self._parameters = {id(parameter) for parameter in pl_module.parameters()}
         self._sums = _sums(pl_module)
         self._handle = register_optimizer_step_post_hook(self._stepped)
+        if not pl_module.automatic_optimization:
+            # The module may turn to manual optimization in setup(), when the Trainer exists.
+            trainer.fit_loop.epoch_loop.max_steps = -1
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

@@ -1,14 +1,12 @@
-"""Lightning Trainer helpers: the Trainer of a round, log messages and signals."""
+"""Lightning Trainer helpers: the Trainer of a round, and signals."""
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import signal
 import subprocess
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,34 +142,6 @@ def _without_requeue(options: Mapping[str, Any], package: str) -> dict[str, Any]
     if not environment.detect() or any(hasattr(type(plugin), "global_rank") for plugin in plugins):
         return dict(options)
     return {**options, "plugins": [*plugins, environment(auto_requeue=False)]}
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence Lightning's messages about hardware and loaders, which repeat every round."""
-    loggers = [
-        logging.getLogger(name)
-        for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-            warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than.*")
-            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-            warnings.filterwarnings("ignore", message=".*Grad strides do not match.*")
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
-            warnings.filterwarnings("ignore", message=".*but have passed in a `LightningDataModule`.*")
-            warnings.filterwarnings("ignore", message=".*val_dataloader.*validation_step.*")
-            warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
-            warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.`.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 @contextmanager

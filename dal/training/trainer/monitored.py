@@ -54,7 +54,7 @@ def _check_step(setup: TrainingSetup) -> None:
 
 
 def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
-    """Raise DalError if there is no optimizer, or a scheduler monitors an unavailable validation metric.
+    """Raise DalError if there is no optimizer, or a scheduler monitors a validation metric that is missing or late.
 
     The check calls ``configure_optimizers()`` on a copy of the module. It is skipped if the module cannot be copied or
     the call fails without a real Trainer.
@@ -65,13 +65,23 @@ def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
     made = configured(setup)
     if made is None and module.automatic_optimization:
         raise bad_value("configure_optimizers", "an optimizer", None)
-    if has_validation and runs_validation(setup):
-        return
+    validates = has_validation and runs_validation(setup)
     for scheduler in _schedulers(made):
         watched = scheduler.get("monitor") if isinstance(scheduler, Mapping) else None
-        if _is_validation(watched):
-            name = type(scheduler.get("scheduler")).__name__
+        if not _is_validation(watched):
+            continue
+        name = type(scheduler.get("scheduler")).__name__
+        if not validates:
             raise _nothing_to_watch("configure_optimizers", name, watched, has_validation)
+        if name == "ReduceLROnPlateau" and _steps_before_validation(scheduler):
+            expected = f"interval='epoch' for {name}({watched!r}), because validation runs at the end of an epoch"
+            raise bad_value("configure_optimizers", expected, "step")
+
+
+def _steps_before_validation(scheduler: Mapping[str, Any]) -> bool:
+    """Return whether the scheduler reads its metric after the first update. Lightning then raises an error."""
+    each = scheduler.get("interval") == "step" and scheduler.get("frequency", 1) == 1
+    return each and bool(scheduler.get("strict", True))
 
 
 def _watching(callbacks: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:

@@ -1,7 +1,8 @@
 """Resets the plain attributes of a module for each round.
 
 A module may count batches, or hold a metric, a generator or an optimizer. A resumed run starts with a new module, so
-each round starts from the attributes that the module had when dal first saw it.
+each round starts from the attributes that the module had when dal first saw it. So do buffers that state_dict() leaves
+out, because a run folder does not have them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dal.runtime.lightning_package import load, package_of
 
@@ -20,7 +21,7 @@ _UNCHANGING = (type(None), bool, int, float, complex, str, bytes, torch.device, 
 
 
 class _Attributes:
-    """The plain attributes of all parts of a module: no parameters, buffers or submodules."""
+    """The plain attributes of all parts of a module, and the buffers that are not persistent."""
 
     def __init__(self, module: nn.Module) -> None:
         package = package_of(module)
@@ -32,6 +33,9 @@ class _Attributes:
         self._stateful = {id(thing): (thing, _state(thing)) for value in values for thing in _stateful(value)}
         shared = self._shared(module)
         self._found = [(part, _copied(own, shared)) for part, own in found]
+        self._buffers = [
+            (part, name, _cloned(part._buffers[name])) for part in module.modules() for name in _passing(part)
+        ]
 
     def restore(self, module: nn.Module) -> None:
         """Restore these attributes, except those that cannot be copied."""
@@ -45,6 +49,8 @@ class _Attributes:
             vars(part).update(_copied(first, shared)[0])
         for thing, state in self._stateful.values():
             _load(thing, state)
+        for part, name, value in self._buffers:
+            _set_buffer(part, name, value)
 
     def _of(self, part: nn.Module) -> dict[str, Any]:
         return {k: v for k, v in vars(part).items() if k not in self._framework and not k.startswith("_dal_")}
@@ -84,6 +90,24 @@ def _copied(attributes: Mapping[str, Any], memo: dict[int, Any]) -> tuple[dict[s
             memo.clear()
             memo.update(before)
     return made, attributes.keys() - made.keys()
+
+
+def _passing(part: nn.Module) -> list[str]:
+    """Return the names of the buffers that state_dict() leaves out."""
+    return [name for name in part._buffers if name in part._non_persistent_buffers_set]
+
+
+def _cloned(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.detach().clone()
+
+
+@torch.no_grad()
+def _set_buffer(part: nn.Module, name: str, value: Tensor | None) -> None:
+    now = part._buffers.get(name)
+    if now is None or value is None or now.shape != value.shape or now.is_inference():
+        part._buffers[name] = value if value is None else value.to((value if now is None else now).device, copy=True)
+    else:
+        now.copy_(value)
 
 
 def _stateful(value: Any) -> Iterator[Any]:

@@ -11,8 +11,9 @@ from typing import Any
 import pytorch_lightning as pl
 
 from dal.errors import DalError, bad_value
+from dal.models.own import is_own
 from dal.runtime.distributed import rank
-from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, load, package_of
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, load, package_of, quiet
 from dal.runtime.seeding import isolated_rng
 from dal.training.callbacks.cost_callback import TrainingCounter
 from dal.training.callbacks.kept_weights import KeptWeights
@@ -24,10 +25,12 @@ from dal.training.setup import TrainingSetup
 from dal.training.trainer.callback_checks import NEED_LOGGER
 from dal.training.trainer.epochs import EpochData
 from dal.training.trainer.events import tensorboard_logger
-from dal.training.trainer.lightning import Plan, has, is_overridden, keyboard_interrupt, new_trainer, quiet, termination
+from dal.training.trainer.lightning import Plan, has, is_overridden, keyboard_interrupt, new_trainer, termination
 from dal.training.trainer.trainer_options import first_line, own_options
 from dal.training.trainer.tried import callbacks_of_module
 from dal.training.trainer.user_objects import as_list, continued_loggers, new_callbacks, new_plugins
+
+_LIGHTNING = ("pytorch_lightning", "lightning", "lightning_fabric")
 
 
 class _RoundStart(pl.Callback):
@@ -121,9 +124,18 @@ def _fit(trainer: Any, module: Any, loaders: EpochData) -> None:
             expected = "a scheduler for all steps of a round, such as self.trainer.estimated_stepping_batches updates"
             raise DalError(f"configure_optimizers: expected {expected}, got: {first_line(error)}.") from error
         # Errors of the user's own code keep their traceback.
-        if type(error).__name__ == "MisconfigurationException" or "conditioned on metric" in str(error):
+        if type(error).__name__ == "MisconfigurationException" or _is_of_lightning(error):
             raise DalError(f"trainer: expected options that Lightning accepts, got: {first_line(error)}.") from error
         raise
+
+
+def _is_of_lightning(error: Exception) -> bool:
+    """Return whether Lightning raised the error, and no code of the user called it."""
+    place, roots = error.__traceback__, []
+    while place is not None:
+        roots.append(str(place.tb_frame.f_globals.get("__name__")).partition(".")[0])
+        place = place.tb_next
+    return roots[-1] in _LIGHTNING and set(roots) <= {*_LIGHTNING, "dal", "torch", "contextlib"}
 
 
 def _in_order(counter: Any, theirs: Sequence[Any], ours: OurCallbacks, module: Any, package: str) -> list[Any]:
@@ -145,16 +157,20 @@ def _in_order(counter: Any, theirs: Sequence[Any], ours: OurCallbacks, module: A
 
 
 def _loggers(setup: TrainingSetup, given: Any, loggers: list[Any], callbacks: list[Any], package: str) -> Any:
-    """Return the user's loggers and dal's. ``logger=False`` turns off both."""
+    """Return the user's loggers and dal's, or one that discards all. ``logger=False`` turns off all."""
     folder = setup.logs.folder
     if folder is not None and given is not False:
         return [*loggers, tensorboard_logger(folder, package)]
+    if loggers or given is not None:
+        return loggers or bool(given)
     found = [*callbacks, *callbacks_of_module(setup)]
     needy = next((name for name in NEED_LOGGER if has(found, name)), None)
-    if loggers or given or needy is None:
-        return loggers or bool(given)
-    warnings.warn(
-        f"trainer.logger: {needy} has no logger to write to. Pass one, or a run folder, to keep its values.",
-        stacklevel=2,
-    )
+    if needy is not None:
+        warnings.warn(
+            f"trainer.logger: {needy} has no logger to write to. Pass one, or a run folder, to keep its values.",
+            stacklevel=2,
+        )
+    if needy is None and not callbacks and is_own(setup.passes.model.module):
+        return False
+    # Lightning creates a logger by default, so a module or a callback may write to it.
     return [load(f"{package}.loggers.logger").DummyLogger()]

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
-from dal.runtime.lightning_package import PYTORCH_LIGHTNING, is_callback, load, package_of
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, is_callback, load, package_of, quiet
 from dal.training.trainer.callback_checks import check_callback, check_logger
-from dal.training.trainer.lightning import has, quiet
+from dal.training.trainer.lightning import has
 from dal.training.trainer.own_state import remember_module
 from dal.training.trainer.user_objects import as_list, is_factory, new_plugins, remember
 

@@ -8,12 +8,12 @@ from copy import deepcopy
 from typing import Any
 
 from dal.errors import DalError, bad_value
-from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of
+from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of, quiet
 from dal.runtime.seeding import isolated_rng
 from dal.training.setup import TrainingSetup
 from dal.training.trainer.callback_checks import check_callback, check_logger
 from dal.training.trainer.epochs import batches_per_epoch
-from dal.training.trainer.lightning import Plan, has, is_overridden, new_trainer, quiet
+from dal.training.trainer.lightning import Plan, has, is_overridden, new_trainer
 from dal.training.trainer.trainer_options import first_line
 from dal.training.trainer.user_objects import as_list, is_factory, made_by, new_plugins
 
@@ -76,6 +76,8 @@ def configured(setup: TrainingSetup) -> Any:
         try:
             optimizers, _ = optimizer._init_optimizers_and_lr_schedulers(copy)
         except Exception as error:
+            if str(error).startswith("Training with multiple optimizers") and is_overridden("setup", module):
+                return made  # setup() may turn to manual optimization
             text = f"KeyError: {error}" if isinstance(error, KeyError) else first_line(error)
             if text.endswith(":"):  # a list of all forms follows
                 text = f"an object of type {type(made).__name__}"
@@ -84,7 +86,19 @@ def configured(setup: TrainingSetup) -> Any:
             ) from error
     if module.automatic_optimization:
         _check_optimizers(optimizers, [*module.parameters(), *copy.parameters()])
+        _check_clipping(setup, optimizers, copy.trainer.precision_plugin)
     return made
+
+
+def _check_clipping(setup: TrainingSetup, optimizers: Sequence[Any], precision: Any) -> None:
+    """Raise DalError if gradients must be clipped that only the optimizer unscales."""
+    clip = setup.trainer_options.get("gradient_clip_val")
+    mixed = type(precision).__name__ == "MixedPrecision"
+    if not clip or not mixed or is_overridden("configure_gradient_clipping", setup.passes.model.module):
+        return
+    if any(getattr(optimizer, "_step_supports_amp_scaling", False) for optimizer in optimizers):
+        expected = f"null with trainer.precision={precision.precision} and an optimizer with fused=True"
+        raise bad_value("trainer.gradient_clip_val", expected, clip)
 
 
 def _check_optimizers(optimizers: Sequence[Any], parameters: Sequence[Any]) -> None:

@@ -101,7 +101,8 @@ def _reset(callbacks: Sequence[Any], module: nn.Module) -> None:
 def continued_loggers(loggers: Sequence[Any], round: int | None, steps_before: int) -> Iterator[list[Any]]:
     """Yield the loggers of a round, with steps continued from earlier rounds.
 
-    Each entry also has the number of the round, except for the final model. A function is called to create a logger.
+    Each entry also has the number of the round, except for the final model. A function is called to create a logger,
+    whose run ends with the round.
     """
     made = [logger if hasattr(logger, "log_metrics") else made_by(logger, round) for logger in loggers]
     other = next((logger for logger in made if not hasattr(logger, "log_metrics")), None)
@@ -115,6 +116,9 @@ def continued_loggers(loggers: Sequence[Any], round: int | None, steps_before: i
     finally:
         for logger in changed:
             vars(logger).pop("log_metrics", None)
+        for logger, given in zip(made, loggers, strict=True):
+            if logger is not given:
+                _end_run(logger)
 
 
 def new_plugins(options: Mapping[str, Any], round: int) -> dict[str, Any]:
@@ -157,6 +161,20 @@ def _log_later(
 ) -> None:
     found = dict(metrics) if round is None else {**metrics, "round": round}
     log_metrics(found, None if step is None else step + before)
+
+
+def _end_run(logger: Any) -> None:
+    """End the run of a logger that leaves its end to the user, such as that of Weights & Biases.
+
+    The logger of the next round would otherwise continue this run.
+    """
+    # Reading ``experiment`` would create a run.
+    run = vars(logger).get("_experiment")
+    end = next((getattr(run, name) for name in ("finish", "end", "stop") if hasattr(type(run), name)), None)
+    if end is not None:
+        end()
+        # A function may return one logger for all rounds.
+        logger._experiment = None
 
 
 def _identities(callback: Any) -> dict[str, int]:

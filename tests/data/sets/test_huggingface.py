@@ -1,3 +1,4 @@
+import io
 import sys
 
 import numpy as np
@@ -65,6 +66,7 @@ def test_texts_numbers_and_missing_labels(tmp_path):
         ("large_string", ["cafe\u0301", "", "  ", "ant", "caf\u00e9"], ["ant", "caf\u00e9"], [1, -1, -1, 0, 1]),
         ("bool", [True, False, None], ["0", "1"], [1, 0, -1]),
         ("int64", [2, None, 0, 1], ["0", "1", "2"], [2, -1, 0, 1]),
+        ("float64", [1.0, None, 0.0, float("nan")], ["0", "1"], [1, -1, 0, -1]),
         ("int64", [-1, 1, 0], ["0", "1"], [-1, 1, 0]),
         (None, [1, -1, 0], ["cat", "dog"], [1, -1, 0]),
     ):
@@ -103,6 +105,41 @@ def test_an_image_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("dal.data.sources.folder.decoding._MAX_PIXELS", 20 * 20)
     with pytest.raises(DalError, match=r"^image 1: .* 21 x 20 pixels are more than the limit of 400; make it smaller"):
         load(HuggingFace(path=str(tmp_path), test_split=None, test_fraction=0.0))
+
+
+def encoded(place):
+    Image.new("RGB", (20, 20), COLORS[place]).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
+
+
+BYTES = datasets.Value("binary")
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrap"),
+    [
+        (BYTES, lambda value: value),
+        ({"bytes": BYTES, "path": datasets.Value("string")}, lambda value: {"bytes": value, "path": None}),
+        (datasets.Image(decode=False), lambda value: {"bytes": value, "path": None}),
+    ],
+    ids=["binary", "struct", "not decoded"],
+)
+def test_bytes_of_image_files_are_images(tmp_path, kind, wrap):
+    features = datasets.Features({"image": kind, "label": datasets.ClassLabel(names=["cat", "dog"])})
+    rows = {"image": [wrap(encoded(place)) for place in range(3)], "label": [0, 1, 1]}
+    datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows, features=features)}).save_to_disk(str(tmp_path))
+    train, _ = load(HuggingFace(path=str(tmp_path), test_split=None, test_fraction=0.0))
+    same(train, [0, 1, 1])
+
+
+@pytest.mark.parametrize("empty", [None, {"bytes": None, "path": None}])
+def test_rows_without_an_image_are_counted(tmp_path, empty):
+    kind = {"bytes": BYTES, "path": datasets.Value("string")}
+    features = datasets.Features({"image": kind, "label": datasets.ClassLabel(names=["cat", "dog"])})
+    rows = {"image": [{"bytes": encoded(0), "path": None}, empty, empty], "label": [0, 1, 1]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path))
+    with pytest.raises(DalError, match=r"^data.image: expected an image in each row .* none in 2 rows, such as row 1"):
+        load(HuggingFace(path=str(tmp_path), test_split=None, in_memory=False))
 
 
 def test_images_may_keep_their_size(tmp_path):
@@ -152,6 +189,7 @@ def test_bad_input_is_one_sentence(tmp_path, monkeypatch):
         (["cat", " cat"], "string", r"class names that look different, got ' cat' and 'cat'"),
         (["cat", "Cat"], "string", r"class names that differ in more than case .*\(or both in a ClassLabel\)"),
         ([3, 10], "int64", r"whole numbers from 0 without a gap \(or a ClassLabel, or texts\), got \[3, 10\]"),
+        ([0.5, 1.0], "float32", "one class per image: a ClassLabel, texts or whole numbers"),
         ([0, 2], "int64", "whole numbers from 0 without a gap"),
         ([0, 1], datasets.ClassLabel(names=["cat", "cat\u200b"]), "class names that look different"),
         ([0, 1], datasets.ClassLabel(names=["cat", ""]), "class names that are not empty, got ''"),

@@ -131,6 +131,37 @@ def test_hooks_belong_to_the_module():
         from_dataset(Hooked(), num_classes=3)
 
 
+def test_a_hook_that_an_object_gets_later_counts_too():
+    mine = datamodule(on_after_batch_transfer=lambda batch, dataloader_idx: batch)
+    with pytest.raises(DalError, match=r"^dataset: expected a LightningDataModule without on_after_batch_transfer"):
+        from_dataset(mine)
+
+
+@pytest.mark.parametrize("package", [pytorch_lightning, lightning.pytorch])
+def test_methods_may_ask_the_trainer(package):
+    class Asks(type(datamodule(package))):
+        def setup(self, stage):
+            super().setup(stage)
+            self.size = 8 // self.trainer.world_size
+
+        def train_dataloader(self):
+            return DataLoader(self.parts[0], self.size * self.trainer.num_devices)
+
+    vars(mine := Asks())["num_classes"] = 3
+    data = from_dataset(mine)
+    plain = from_dataset(datamodule(package))
+    assert data.ids == plain.ids and mine.trainer is None and mine.size == 8
+
+    class Fails(Asks):
+        def setup(self, stage):
+            self.num_classes.x.y  # noqa: B018
+
+    vars(mine := Fails())["num_classes"] = None
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'x'"):
+        from_dataset(mine)
+    assert mine.trainer is None
+
+
 @pytest.mark.parametrize("sampler", [SubsetRandomSampler(range(5)), WeightedRandomSampler([1.0] * 24, 24)])
 def test_a_sampler_that_is_not_used_is_named(sampler):
     with pytest.warns(

@@ -30,7 +30,7 @@ def loss_of(self, batch):
     [
         (
             lambda self, b, i: F.cross_entropy(self(b[0]), b[1], reduction="none"),
-            r"a loss of one number, got .* \(3,\)",
+            r"a loss of one number, got .* \(2,\)",
         ),
         (lambda self, b, i: loss_of(self, b).detach(), "a loss with a gradient, got one that is detached"),
         (lambda self, b, i: loss_of(self, b).item(), "a loss as a tensor, got float"),
@@ -46,6 +46,39 @@ def test_a_step_without_a_loss_is_refused(step, message):
 def test_a_part_of_the_batch_that_is_used_late_is_missed_early():
     with pytest.raises(DalError, match=r"^batch: .*'tuple index out of range'"):
         learner_with(lambda self, batch, i: F.cross_entropy(self(batch[0]), batch[2]))
+
+
+def soft(self, batch):
+    return -(batch[1] * self(batch[0]).log_softmax(dim=1)).sum(dim=1).mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "form"),
+    [
+        (soft, "torch.nn.functional.one_hot(y, 3).float()"),
+        (lambda self, b: F.cross_entropy(self(b[0]), b[1].argmax(dim=1)), "torch.nn.functional.one_hot(y, 3).float()"),
+        (lambda self, b: F.binary_cross_entropy_with_logits(self(b[0])[:, 0], b[1]), "y.float()"),
+        (lambda self, b: F.binary_cross_entropy_with_logits(self(b[0])[:, :1], b[1]), "y.float()[:, None]"),
+    ],
+    ids=["soft", "argmax", "float", "column"],
+)
+def test_labels_of_another_form_are_refused_with_the_form_that_works(loss, form):
+    step = lambda self, batch, i: loss(self, batch)  # noqa: E731
+    with pytest.raises(DalError, match=r"^batch: expected class numbers as labels") as error:
+        learner_with(step)
+    assert f"got one that takes {form}. Pass batch= to adapt()" in str(error.value)
+    module = type("Own", (OwnModule,), {"training_step": step})(dense())
+    batch = eval(f"lambda x, y: (x, {form})")
+    assert trained(learner_of(adapt(module, head="net.4", batch=batch), Random())) == 2
+
+
+def test_an_error_that_has_nothing_to_do_with_labels_surfaces_in_training():
+    def step(self, batch, i):
+        raise RuntimeError("mine")
+
+    learner = learner_with(step)
+    with pytest.raises(RuntimeError, match=r"^mine$"):
+        trained(learner)
 
 
 def weighted(self, batch, i):

@@ -153,6 +153,27 @@ def test_a_callback_that_needs_a_logger_trains_without_one_and_says_so(monitor):
         learner_of(with_callbacks(lambda: [monitor()], Mine), logger=False)
 
 
+class Writes(Mine):
+    """Writes to the logger that Lightning has by default."""
+
+    def training_step(self, batch, batch_idx):
+        self.logger.experiment.add_image("images", batch[0], self.global_step)
+        self.logger.log_image(key="images", images=[batch[0]])
+        return super().training_step(batch, batch_idx)
+
+
+class WritesToo(pl.Callback):
+    def on_train_start(self, trainer, pl_module):
+        trainer.logger.experiment.add_text("text", "text")
+
+
+def test_what_a_module_or_a_callback_writes_without_a_logger_is_discarded():
+    assert [result.updates for result in rounds(learner_of(Writes), 2)] == [6, 6]
+    assert learner_of(Mine, callbacks=[WritesToo()]).fit().updates == 6
+    with pytest.raises(AttributeError, match="'NoneType' object has no attribute 'experiment'"):
+        learner_of(Writes, logger=False).fit()
+
+
 def test_functions_that_create_something_else_are_named():
     for option, kind in (("callbacks", "callback"), ("logger", "logger")):
         with pytest.raises(DalError, match=rf"^trainer\.{option}: expected a function that creates a {kind}, got 3\.$"):

@@ -137,6 +137,23 @@ class Queue(Mine):
         return super().training_step(batch, batch_idx) + self.queue.mean()
 
 
+class Passing(Mine):
+    """Keeps numbers in buffers that are not stored, one of which grows."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+        self.register_buffer("losses", torch.zeros(0), persistent=False)
+        self.register_buffer("late", None, persistent=False)
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.seen += 1
+        self.losses = torch.cat([self.losses, loss.detach()[None]])
+        self.late = self.losses.sum() if self.late is None else self.late
+        return loss * self.losses.mean() / self.seen + self.late
+
+
 @pytest.mark.parametrize("kind", [WithMetrics, Queue])
 def test_a_resumed_run_with_states_equals_an_undisturbed_one(kind, tmp_path):
     whole = campaign(kind, tmp_path / "whole")
@@ -144,6 +161,14 @@ def test_a_resumed_run_with_states_equals_an_undisturbed_one(kind, tmp_path):
         campaign(kind, tmp_path / "cut", stop_after=1)
     resumed = campaign(kind, tmp_path / "cut")
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_buffers_that_are_not_stored_start_anew_in_each_round():
+    learner = learner_of(Passing, training=settings(warm_start="continue"))
+    for _ in range(2):
+        rounds(learner, 1)
+        module = learner.model.module
+        assert (int(module.seen), len(module.losses)) == (6, 6) and module.late == module.losses[0]
 
 
 @pytest.mark.parametrize("warm_start", ["scratch", "continue", "shrink_perturb"])

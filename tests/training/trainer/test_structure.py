@@ -1,6 +1,7 @@
 """Weights that callbacks and hooks leave, make or rename."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -165,6 +166,27 @@ def test_lightnings_stochastic_weight_averaging_is_kept():
     assert not torch.equal(*ends)
 
 
+def late():
+    yield StochasticWeightAveraging(0.01, swa_epoch_start=50)
+    if hasattr(pl_callbacks, "EMAWeightAveraging"):
+        yield pl_callbacks.EMAWeightAveraging(update_starting_at_step=50)
+
+
+@pytest.mark.parametrize("config", [watched(), settings()], ids=["monitor", "none"])
+@pytest.mark.parametrize("callback", list(late()), ids=lambda callback: type(callback).__name__)
+def test_an_average_that_starts_after_the_round_leaves_the_trained_weights(callback, config):
+    ends = []
+    for callbacks in ([], [callback]):
+        learner = learner_of(Mine, training=config, callbacks=callbacks)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            rounds(learner, 2)
+        ends.append(learner.model.module.state_dict())
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    words = f"trainer.callbacks: {type(callback).__name__} starts after the "
+    assert sum(str(warning.message).startswith(words) for warning in said) == 2
+
+
 def test_an_average_of_the_user_wins_over_training_average():
     callback = Average()
     learner = learner_of(Mine, training=settings(average=0.5), callbacks=[callback])
@@ -194,3 +216,11 @@ def test_the_head_may_not_be_made_in_setup():
 
     with pytest.raises(DalError, match=r"^head: expected the name of the last layer"):
         adapt(Headless(), "head")
+    bare = Headless()
+    del bare.body
+    with pytest.raises(DalError) as error:
+        adapt(bare, "head")
+    assert str(error.value) == (
+        "head: expected a layer of the module, created in __init__() instead of setup() or configure_model(), got "
+        "'head'."
+    )

@@ -1,5 +1,7 @@
 """Options of Lightning's Trainer that dal sets, or that cannot work, are one sentence before a label is bought."""
 
+import warnings
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -170,6 +172,34 @@ def test_a_scheduler_with_validation_trains():
     rows, learner = campaign(Both(), validation_size=10)
     assert [row.updates for row in rows] == [6, 6, 6]
     assert learner.model.module.calls == 1, "each round starts with the attributes of the first"
+
+
+class EachStep(Validated):
+    """Reads the validation loss in other steps than validation writes it."""
+
+    frequency, strict = 1, True
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+        schedule = {"scheduler": torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer), "monitor": "val_loss"}
+        return [optimizer], [schedule | {"interval": "step", "frequency": self.frequency, "strict": self.strict}]
+
+
+def test_a_plateau_that_steps_before_validation_is_refused_before_a_label_is_bought():
+    with pytest.raises(DalError) as error:
+        campaign(EachStep(), validation_size=10)
+    assert str(error.value) == (
+        "configure_optimizers: expected interval='epoch' for ReduceLROnPlateau('val_loss'), because validation runs at "
+        "the end of an epoch, got 'step'."
+    )
+
+
+@pytest.mark.parametrize("changes", [{"frequency": 4}, {"strict": False}])
+def test_a_plateau_that_steps_after_validation_or_forgives_trains(changes):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*val_loss which is not available but strict.*")
+        rows, _ = campaign(type("Kind", (EachStep,), changes)(), validation_size=10)
+    assert [row.updates for row in rows] == [6, 6, 6]
 
 
 @pytest.mark.parametrize("name", ["val_loss", "valid/acc"])

@@ -126,6 +126,71 @@ def test_optimizers_that_cannot_train_are_refused_before_a_label_is_bought(name)
         check_training(learner_of(Wrong).setup, has_validation=False)
 
 
+class Fused(Mine):
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), lr=0.01, fused=True)
+
+
+class OwnClipping(Fused):
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
+        nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
+
+def test_gradients_that_only_the_optimizer_unscales_are_not_clipped():
+    options = {"gradient_clip_val": 1.0, "precision": "bf16-mixed"}
+    with pytest.raises(DalError) as error:
+        check_training(learner_of(Fused, **options).setup, has_validation=False)
+    assert str(error.value) == (
+        "trainer.gradient_clip_val: expected null with trainer.precision=bf16-mixed and an optimizer with fused=True, "
+        "got 1.0."
+    )
+    for kind, changes in ((OwnClipping, {}), (Mine, {}), (Fused, {"precision": "32-true"})):
+        learner = learner_of(kind, **options | changes)
+        check_training(learner.setup, has_validation=False)
+        assert learner.fit().updates == 6
+
+
+class ManualInSetup(Mine):
+    """Turns to manual optimization with two optimizers when the Trainer exists."""
+
+    def setup(self, stage):
+        self.automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        loss = nn.functional.cross_entropy(self(batch[0]), batch[1])
+        for optimizer in self.optimizers():
+            optimizer.zero_grad()
+        self.manual_backward(loss)
+        for optimizer in self.optimizers():
+            optimizer.step()
+
+    def configure_optimizers(self):
+        return [optimizer_of(self.body), optimizer_of(self.head)]
+
+
+def test_a_module_that_turns_to_manual_optimization_in_setup_trains_all_updates():
+    learner = learner_of(ManualInSetup)
+    check_training(learner.setup, has_validation=False)
+    assert [result.updates for result in rounds(learner, 2)] == [6, 6]
+
+
+def test_an_error_of_lightning_in_training_is_a_sentence_and_one_of_the_user_is_not():
+    class Two(Mine):
+        configure_optimizers = ManualInSetup.configure_optimizers
+
+    with pytest.raises(
+        DalError, match=r"^trainer: expected options that Lightning accepts, got: Training with multiple"
+    ):
+        learner_of(Two).fit()
+
+    class Logs(Mine):
+        def training_step(self, batch, batch_idx):
+            self.log("x", "text")
+
+    with pytest.raises(ValueError, match=r"`self\.log"):
+        learner_of(Logs).fit()
+
+
 class InInit(Mine):
     def __init__(self):
         super().__init__()

@@ -140,6 +140,44 @@ def steps_of(folder, tag="train_loss"):
     return [event.step for event in events.Scalars(tag)]
 
 
+class OneRunOnly(MyLogger):
+    """Continues the active run, as W&B's logger does, and leaves its end to the user."""
+
+    active = None
+
+    class Run:
+        is_active = True
+
+        def finish(self):
+            self.is_active = False
+
+    def __init__(self, name):
+        super().__init__()
+        self.run_name, self._experiment, self.runs = name, None, []
+
+    def log_metrics(self, metrics, step=None):
+        if self._experiment is None:
+            if OneRunOnly.active is None or not OneRunOnly.active.is_active:
+                OneRunOnly.active = self.Run()
+                OneRunOnly.active.name = self.run_name
+            self._experiment = OneRunOnly.active
+        assert self._experiment.is_active
+        self.runs.append(self._experiment.name)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_function_makes_a_run_for_each_round_also_where_loggers_leave_it_open(shared):
+    made = [OneRunOnly("first"), OneRunOnly("second")]
+    OneRunOnly.active = None
+    learner = learner_of(Mine, logger=lambda round: made[0 if shared else round], log_every_n_steps=3)
+    rounds(learner, 2)
+    assert not OneRunOnly.active.is_active and made[0]._experiment is None
+    assert [set(logger.runs) for logger in made] == [{"first"}, set() if shared else {"second"}]
+    made[0].runs.clear()
+    rounds(learner_of(Mine, logger=made[0], log_every_n_steps=3), 2)
+    assert made[0]._experiment.is_active, "one logger has one run for all rounds"
+
+
 def test_loggers_of_the_user_work_beside_the_events_of_the_run_folder(tmp_path):
     loggers = [CSVLogger(tmp_path / "csv"), TensorBoardLogger(tmp_path / "events")]
     campaign(tmp_path, logger=loggers, log_every_n_steps=1)
