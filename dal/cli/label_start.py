@@ -21,6 +21,7 @@ from dal.runs.files.state import is_count
 from dal.runs.layout import ANSWERS, CONFIG, LABEL_START, STATE, UNCOMMITTED
 from dal.runs.saved_config import WHEN_ASKED
 from dal.runtime.refusals import explained
+from dal.runtime.user_paths import user_path
 
 RUNS = Path("runs") / "label"
 _FIXED = 4  # overrides of start_overrides() that come before those of the user
@@ -60,7 +61,7 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
         if key in _CONTROLLED:
             raise bad_value(key, "no value, because dal label sets it", text)
     run_dir, overrides = _run_dir(root, overrides)
-    path = Path(run_dir).expanduser()
+    path = user_path(run_dir)
     known = os.path.lexists(path / LABEL_START)
     if classes is None and not known:
         raise DalError("--classes: expected the names of the classes, such as --classes cat,dog, got none.")

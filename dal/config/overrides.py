@@ -20,7 +20,7 @@ from dal.config.values.grammar import parsed
 from dal.config.values.resolve import VALUE_ERRORS, first_line, resolve
 from dal.config.values.sweeps import sweep_values, swept, value_text, written
 from dal.config.values.texts import as_typed, check_digits, quoted_leaf
-from dal.errors import DalError, shortened, unknown_choice
+from dal.errors import DalError, bad_value, shortened, unknown_choice
 from dal.runs.saved_config import REASONS, current_keys
 
 GROUPS = ("data", "acquisition", "model", "experiment", "compute", "benchmark")
@@ -35,6 +35,9 @@ _KINDS = {
     "to string:": "a text",
     "too large to convert to float": "a finite number",
     "is not Optional": "a value other than null",
+    "is not a ListConfig": "a list, such as [1,2]",
+    "to Dict[": "settings by name, such as {a: 1}",
+    "is not a subclass of": "settings by name, such as {a: 1}",
 }
 """Maps parts of OmegaConf's messages to the expected values."""
 _SHORT = {"oracle": "oracle.kind", "diagnosis": "diagnosis.record"}  # sections with a choice and settings
@@ -53,6 +56,9 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     for override in checked:
         if override.is_sweep_override():
             raise DalError(f"{override.key_or_group}: expected one value, got {value_text(override)}. Add --multirun.")
+        if re.match(r"hydra\b", override.key_or_group):
+            expected = "a setting of dal, because only --multirun and --cfg use those of Hydra"
+            raise bad_value(override.key_or_group, expected, override.input_line)
     is_complete = all(override.key_or_group in GROUPS or _is_value(override) for override in checked)
     return resolve(config if is_complete else _compose(overrides))
 
@@ -60,7 +66,9 @@ def compose(overrides: list[str]) -> dict[str, Any]:
 def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """Return the resolved configurations of many runs.
 
-    The overrides must have passed check_overrides(). Runs that differ only in their seeds share one composition.
+    The first of them must have passed check_overrides(). Runs that differ only in their seeds share one composition.
+
+    Raises DalError as compose() does.
     """
     made: dict[tuple[str, ...], DictConfig] = {}
     configs = []
@@ -68,7 +76,11 @@ def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
         seeds = [text for text in overrides if text.removeprefix("seed=").isdecimal()]
         kept = tuple(text for text in overrides if text not in seeds)
         if kept not in made:
-            made[kept] = _compose(with_own_files(list(kept)))
+            try:
+                made[kept] = _compose(with_own_files(list(kept)))
+            except DalError:
+                check_overrides(list(kept))  # names the option
+                raise
         config = made[kept].copy()
         if seeds:
             config.seed = int(seeds[-1].removeprefix("seed="))
