@@ -32,7 +32,7 @@ def ask_command(run: str, size: int | None, format: str, output: str | None, fil
     opened = PeopleRun(run)
     answers = opened.answers
     answers.refresh()
-    asked = opened.give_up(wanted(opened.asked(), answers.fold, opened.setting("oracle.overlap", 1)))[:size]
+    asked = opened.give_up(wanted(opened.asked(), answers.fold, opened.count("oracle.overlap", 1)))[:size]
     if files is not None:
         _write_files(opened, run, asked, user_path(files))
         return
@@ -44,6 +44,7 @@ def ask_command(run: str, size: int | None, format: str, output: str | None, fil
     target = user_path(output)
     file = output_file(target)
     with explained("output", target, "Choose another file with --output."):
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, text)
     print(visible(f"{len(asked):,} images to label: {target}. Then: dal tell {run} {target}"))
 

@@ -41,7 +41,7 @@ def config_to_rank(run: Path, overrides: Sequence[str]) -> dict[str, Any]:
     saved = load_config(run / CONFIG)
     check_file(run, CONFIG, state)
     _check_values(run, saved)
-    saved["trainer"] = {key: value for key, value in saved.get("trainer", {}).items() if _is_plain(key, value)}
+    saved["trainer"] = {key: value for key, value in saved.get("trainer", {}).items() if is_plain(key, value)}
     overrides = under_current_keys(quoted(list(overrides)))
     named = [str(o.value()) for o in parse(overrides) if o.key_or_group in ("acquisition", "acquisition.file")]
     if not any(override.key_or_group == "acquisition" for override in parse(overrides)):
@@ -77,7 +77,8 @@ def _check_trust(run: Path, acquisition: Mapping[str, Any], named: Sequence[str]
         )
 
 
-def _is_plain(key: str, value: object) -> bool:
+def is_plain(key: str, value: object) -> bool:
+    """Return whether a Trainer option names no class."""
     return key in TRAINER_OPTIONS and (value is None or isinstance(value, str | int | float))
 
 

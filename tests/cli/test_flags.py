@@ -59,7 +59,7 @@ def test_flags_that_fit_go_on(capsys, tmp_path):
         assert "seed: 7\n" in call(capsys, "--cfg=job", place, tmp_path, "--config-name", "mine")[1]
     assert "Flags" in call(capsys, "--hydra-help")[1]
     assert call(capsys, "--version")[:2] == (0, f"dal {dal.__version__}\n")
-    assert "hydra:" in call(capsys, "--cfg", "hydra", "--package", "hydra.sweeper", "hydra.sweep.dir=x")[1]
+    assert "BasicSweeper" in call(capsys, "--cfg", "hydra", "--package", "hydra.sweeper", "hydra.sweep.dir=x")[1]
 
 
 def test_an_own_configuration_that_is_not_yaml_is_one_sentence(capsys, tmp_path):
