@@ -44,7 +44,6 @@ def ask_command(run: str, size: int | None, format: str, output: str | None, fil
     target = user_path(output)
     file = output_file(target)
     with explained("output", target, "Choose another file with --output."):
-        file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, text)
     print(visible(f"{len(asked):,} images to label: {target}. Then: dal tell {run} {target}"))
 

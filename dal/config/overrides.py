@@ -17,6 +17,7 @@ from dal.config.folder import config_folder
 from dal.config.schema import ROOT_NAME, register, register_own_file
 from dal.config.values.booleans import check_booleans
 from dal.config.values.grammar import parsed
+from dal.config.values.kinds import expected_kind
 from dal.config.values.resolve import VALUE_ERRORS, first_line, resolve
 from dal.config.values.sweeps import sweep_values, swept, value_text, written
 from dal.config.values.texts import as_typed, check_digits, quoted_leaf
@@ -28,18 +29,6 @@ GROUPS = ("data", "acquisition", "model", "experiment", "compute", "benchmark")
 _COMPOSITION_ERRORS = (HydraException, *VALUE_ERRORS)
 _PRESETS = ("experiment", "benchmark")  # groups without which a run is complete
 _CHOSEN = {"data.name": "data=NAME", "acquisition.name": "acquisition=NAME", "acquisition.file": "acquisition=FILE"}
-_KINDS = {
-    "converted to Integer": "a whole number",
-    "converted to Float": "a number",
-    "a valid bool": "true or false",
-    "to string:": "a text",
-    "too large to convert to float": "a finite number",
-    "is not Optional": "a value other than null",
-    "is not a ListConfig": "a list, such as [1,2]",
-    "to Dict[": "settings by name, such as {a: 1}",
-    "is not a subclass of": "settings by name, such as {a: 1}",
-}
-"""Maps parts of OmegaConf's messages to the expected values."""
 _SHORT = {"oracle": "oracle.kind", "diagnosis": "diagnosis.record"}  # sections with a choice and settings
 
 
@@ -283,7 +272,7 @@ def _check_type(groups: list[str], key: str, text: str) -> None:
             ) from error
         if (added := re.match(r"Key '(.+)' is not in struct", why)) is not None:
             raise DalError(f"{key}: expected +{key}.{added[1]}=VALUE, which adds a key, got {got}.") from error
-        expected = next((words for part, words in _KINDS.items() if part in why), None)
+        expected = expected_kind(why)
         if expected is None:
             expected, got = "a value of its type", f"{got} ({why})"
         raise DalError(f"{key}: expected {expected}, got {got}.") from error
