@@ -23,7 +23,7 @@ from dal.runs.files.state import is_count
 from dal.runs.layout import ANSWERS, CONFIG, LABEL_START, STATE, UNCOMMITTED
 from dal.runs.saved_config import WHEN_ASKED
 from dal.runtime.refusals import explained
-from dal.runtime.user_paths import user_path
+from dal.runtime.user_paths import is_folder, user_path
 
 RUNS = Path("runs") / "label"
 _FIXED = 4  # overrides of start_overrides() that come before those of the user
@@ -35,7 +35,7 @@ def open_run(paths: Sequence[str], classes: str | None) -> PeopleRun:
 
     The same arguments find the same run again. Raises DalError for other arguments than those of the run.
     """
-    folders = [path for path in paths if "=" not in path or Path(path).is_dir()]
+    folders = [path for path in paths if "=" not in path or is_folder(path)]
     overrides = [path for path in paths if path not in folders]
     if len(folders) != 1:
         raise bad_value("dal label", "one folder of images, or one run folder", folders or "none")

@@ -108,10 +108,22 @@ def _check_values(run: Path, saved: Mapping[str, Any]) -> None:
 
 
 def _check_types(run: Path, section: str, cls: type[Any], values: Any) -> None:
+    given = _without_references(values)
     try:
-        OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(_without_references(values)))
+        merged = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(given))
+        if not _are_like(given, OmegaConf.to_container(merged)):
+            raise ValueError("a value has another type than its setting")
     except (OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
         raise damaged(run, CONFIG, f"{section}: {str(error).strip().splitlines()[0]}") from error
+
+
+def _are_like(given: Any, merged: Any) -> bool:
+    """Return whether OmegaConf has kept the types of all values, except for whole numbers where it expects others."""
+    if isinstance(given, dict) and isinstance(merged, dict):
+        return all(_are_like(one, merged.get(key)) for key, one in given.items())
+    if isinstance(given, list) and isinstance(merged, list):
+        return all(map(_are_like, given, merged))
+    return type(given) is type(merged) or (type(given) is int and type(merged) is float)
 
 
 def _without_references(value: Any) -> Any:
