@@ -67,7 +67,7 @@ def replay_command(run: str, to: int | None = None) -> int:
 def _threads_of(starts: Sequence[Mapping[str, Any]]) -> Iterator[None]:
     """Use as many threads as the last start of the run, because sums over another number round differently."""
     before = torch.get_num_threads()
-    threads = starts[-1].get("cpu_threads") if starts else None
+    threads: Any = starts[-1].get("cpu_threads") if starts else None
     if is_count(threads) and 0 < threads <= _MOST_THREADS:
         torch.set_num_threads(threads)
     try:
