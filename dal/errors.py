@@ -84,8 +84,9 @@ def unknown_choice(argument: str, choices: Iterable[str], got: str) -> DalError:
     "acquisition: expected one of badge, bald, got 'blad' (did you mean bald?)."
     """
     names = sorted(choices)
-    same = [name for name in names if name.lower() == got.lower()]
-    near = same or get_close_matches(got[:_HALF], names, n=1)
+    text = str(got)
+    same = [name for name in names if name.lower() == text.lower()]
+    near = same or get_close_matches(text[:_HALF], names, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     shown = ", ".join(names if len(names) <= _MOST_SHOWN else [*names[:5], f"... ({len(names)} in all)"])
     return DalError(f"{argument}: expected one of {shown}, got {shortened(got)}{hint}.")

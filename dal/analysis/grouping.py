@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dal.analysis.axis import UNITS, bought, noun
+from dal.analysis.bought_units import UNIT_KEYS
 from dal.analysis.statistics.curves import mean_and_interval
 from dal.analysis.variant_names import UNSET, Variant, variant_names
 from dal.errors import DalError
@@ -170,16 +171,18 @@ def telling_keys(groups: Sequence[Settings]) -> dict[tuple[str, str], list[str]]
 
     The keys of the result are the data set and the acquisition function, both as JSON. The parameters of an acquisition
     function are compared only between groups of the same function: BALD always has a number of draws, and margin never
-    has one. All other keys are compared between all groups of a data set.
+    has one. All other keys are compared between all groups of a data set. What a label buys comes first, because the
+    sizes of a campaign are other numbers for other units.
     """
     kinds = {(g["data.name"], g["acquisition.name"]) for g in groups}
     telling = {}
     for data, acquisition in kinds:
         same_data = [g for g in groups if g["data.name"] == data]
         same_kind = [g for g in same_data if g["acquisition.name"] == acquisition]
+        every = dict.fromkeys(k for g in same_data for k in sorted(g))
         telling[data, acquisition] = [
             key
-            for key in dict.fromkeys(k for g in same_data for k in sorted(g))
+            for key in sorted(every, key=lambda key: key not in UNIT_KEYS)
             if key != "acquisition.name" and len({g.get(key) for g in _compared(key, same_kind, same_data)}) > 1
         ]
     return telling

@@ -18,6 +18,7 @@ from dal.runs.files.atomic import write_text
 from dal.runs.files.output import output_file
 from dal.runtime.refusals import explained
 from dal.runtime.safe_text import visible
+from dal.runtime.user_paths import user_path
 
 
 def ask_command(run: str, size: int | None, format: str, output: str | None, files: str | None = None) -> None:
@@ -31,16 +32,16 @@ def ask_command(run: str, size: int | None, format: str, output: str | None, fil
     opened = PeopleRun(run)
     answers = opened.answers
     answers.refresh()
-    asked = opened.give_up(wanted(opened.asked(), answers.fold, opened.setting("oracle.overlap", 1)))[:size]
+    asked = opened.give_up(wanted(opened.asked(), answers.fold, opened.count("oracle.overlap", 1)))[:size]
     if files is not None:
-        _write_files(opened, run, asked, Path(files).expanduser())
+        _write_files(opened, run, asked, user_path(files))
         return
     boxes = None if opened.places is None else [opened.places.of(line.index).box for line in asked]
     text = asked_text(asked, format, boxes)
     if output is None:
         sys.stdout.write(text)
         return
-    target = Path(output).expanduser()
+    target = user_path(output)
     file = output_file(target)
     with explained("output", target, "Choose another file with --output."):
         write_text(file, text)
@@ -63,7 +64,7 @@ def tell_command(run: str, file: str, annotator: str, format: str, dry_run: bool
     if not is_annotator(annotator) or annotator == DAL:
         raise bad_value("--annotator", f"1 to 64 letters, digits or ._@-, and not {DAL}", annotator)
     opened = PeopleRun(run)
-    path = Path(file).expanduser()
+    path = user_path(file)
     opened.answers.refresh()
     result = tell_file(
         opened.answers,

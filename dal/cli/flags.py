@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
-from hydra.errors import HydraException
-
-from dal.cli.parser import Parser, one_of
+from dal.cli.flag_parser import flag_parser
 from dal.config.folder import config_folder
 from dal.config.schema import ROOT_NAME
-from dal.config.values.resolve import VALUE_ERRORS, first_line
+from dal.config.values.resolve import first_line
 from dal.errors import DalError, bad_value
 from dal.runtime.user_paths import is_file, is_folder
-
-_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
@@ -26,15 +23,7 @@ def parse_flags(arguments: Sequence[str]) -> argparse.Namespace:
     >>> parse_flags(["--cfg", "job"]).cfg
     'job'
     """
-    parser = Parser(prog="dal run", add_help=False)
-    parser.add_argument("--cfg", "-c", type=one_of("job", "hydra", "all"))
-    parser.add_argument("--info", "-i", nargs="?", const="all", type=one_of(*_INFO))
-    for name, short in (("package", "p"), ("config-name", "cn"), ("config-dir", "cd"), ("config-path", "cp")):
-        parser.add_argument(f"--{name}", f"-{short}")
-    for name, short in (("resolve", "rs"), ("run", "r"), ("multirun", "m"), ("hydra-help", "hh"), ("version", "v")):
-        parser.add_argument(f"--{name}", *([f"-{short}"] if short in "rm" else []), action="store_true")
-    parser.add_argument("--jobs", "-j")
-    flags: argparse.Namespace = parser.parse_args(list(arguments))
+    flags: argparse.Namespace = flag_parser().parse_args(list(arguments))
     folders = [str(config_folder())]
     for name, folder in (("--config-dir", flags.config_dir), ("--config-path", flags.config_path)):
         if folder is not None and not is_folder(folder):
@@ -60,15 +49,34 @@ def check_package(package: str | None, config: Mapping[str, Any]) -> None:
 
 
 @contextmanager
+def printed_package(package: str | None) -> Iterator[None]:
+    """Raise DalError in place of Hydra's text and exit for a section that the configuration to print lacks."""
+    if package is None:
+        yield
+        return
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            yield
+    except SystemExit as ended:
+        if not said.getvalue():
+            raise
+        raise bad_value("--package", "a section of the configuration, such as hydra.sweeper", package) from ended
+
+
+@contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turn errors of Hydra in the block into DalError, instead of text and an exit."""
+    """Turn errors of Hydra in the block into DalError, instead of text and an exit.
+
+    Hydra and YAML raise many types. The errors of a run must not reach this block.
+    """
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
-    except DalError:
+    except (DalError, OSError, MemoryError):
         raise
-    except (HydraException, *VALUE_ERRORS) as error:
+    except Exception as error:
         raise DalError(f"dal run: expected a command line that Hydra accepts, got: {first_line(error)}.") from error
     finally:
         if before is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from dal.cli.flag_parser import flag_parser
 from dal.config.settings import GROUPS, LAUNCHER, choices, chosen, sections
 from dal.errors import unknown_choice
 from dal.runtime.safe_text import visible
@@ -87,6 +88,7 @@ def help_command(arguments: Sequence[str]) -> int:
 
     ``arguments`` do not include --help.
     """
+    flag_parser().check_options([a for a in arguments if a.startswith("-") and a not in ("--help", "-h")])
     is_terminal = sys.stdout.isatty()
     given = [argument for argument in arguments if not argument.startswith("-")]
     overrides = [argument for argument in given if "=" in argument or argument.startswith("~")]

@@ -97,7 +97,7 @@ def _counts(run: PeopleRun) -> str:
 
 def _wait(run: PeopleRun, trainer: TrainerKeeper | None) -> NoReturn:
     """Wait for Ctrl-C, and print what the trainer does, which images disappear, or that the budget is spent."""
-    budget, has_told, seq = run.setting("campaign.budget"), False, run.answers.fold.seq
+    budget, has_told, seq = _budget(run), False, run.answers.fold.seq
     while True:
         time.sleep(_POLL_SECONDS)
         seq = _tell_gone(run, seq)
@@ -109,6 +109,10 @@ def _wait(run: PeopleRun, trainer: TrainerKeeper | None) -> NoReturn:
                 f"The budget of {budget:,} labels is spent: the page asks for no more. To end it, press Ctrl-C.",
                 flush=True,
             )
+
+
+def _budget(run: PeopleRun) -> int | None:
+    return None if run.setting("campaign.budget") is None else run.count("campaign.budget")
 
 
 def _tell_gone(run: PeopleRun, since: int) -> int:
@@ -154,13 +158,13 @@ def _session(run: PeopleRun, has_trainer: bool) -> LabelingSession:
         run.answers,
         run.asked,
         run.ids,
-        Leases(_LEASE_SECONDS, run.setting("oracle.overlap", 1)),
+        Leases(_LEASE_SECONDS, run.count("oracle.overlap", 1)),
         lease_file=run.path / LEASES,
         run=str(run.path.resolve()),
         facts=RunFacts(run.path, has_trainer),
-        budget=run.setting("campaign.budget"),
+        budget=_budget(run),
         give_up=run.give_up,
-        prefetch=run.setting("oracle.prefetch", 8),
+        prefetch=run.count("oracle.prefetch", 8),
         masks=None if run.places is None else MaskDesk(run.places, run.mask_book),
     )
 

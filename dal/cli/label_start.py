@@ -10,6 +10,7 @@ from typing import Any
 
 from dal.cli.small_folder import small_sizes
 from dal.config.settings import sections
+from dal.config.trusted_files import is_trusted, remember
 from dal.data.grid import Grid
 from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import check_class_names, check_listed_names, composed
@@ -17,10 +18,12 @@ from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.labeling.people.events import is_class_name
 from dal.labeling.people.people_run import PeopleRun, has_page
 from dal.labeling.people.start import UNLABELED, read_start, write_start
+from dal.runs.files.committed import parsed
 from dal.runs.files.state import is_count
 from dal.runs.layout import ANSWERS, CONFIG, LABEL_START, STATE, UNCOMMITTED
 from dal.runs.saved_config import WHEN_ASKED
 from dal.runtime.refusals import explained
+from dal.runtime.user_paths import is_folder, user_path
 
 RUNS = Path("runs") / "label"
 _FIXED = 4  # overrides of start_overrides() that come before those of the user
@@ -32,7 +35,7 @@ def open_run(paths: Sequence[str], classes: str | None) -> PeopleRun:
 
     The same arguments find the same run again. Raises DalError for other arguments than those of the run.
     """
-    folders = [path for path in paths if "=" not in path or Path(path).is_dir()]
+    folders = [path for path in paths if "=" not in path or is_folder(path)]
     overrides = [path for path in paths if path not in folders]
     if len(folders) != 1:
         raise bad_value("dal label", "one folder of images, or one run folder", folders or "none")
@@ -60,7 +63,7 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
         if key in _CONTROLLED:
             raise bad_value(key, "no value, because dal label sets it", text)
     run_dir, overrides = _run_dir(root, overrides)
-    path = Path(run_dir).expanduser()
+    path = user_path(run_dir)
     known = os.path.lexists(path / LABEL_START)
     if classes is None and not known:
         raise DalError("--classes: expected the names of the classes, such as --classes cat,dog, got none.")
@@ -78,10 +81,16 @@ def _start(folder: Path, overrides: list[str], classes: str | None) -> PeopleRun
         elif before["overrides"] != all_overrides:
             # Nothing is trained yet, so that a setting can be corrected, or the settings only say when to ask people.
             images = before.get("images")
-            write_start(path, all_overrides, *_sized(root, names, all_overrides, images), images=images)
+            _write(path, all_overrides, *_sized(root, names, all_overrides, images), images=images)
     else:
         _change("dal label", path, overrides)
     return PeopleRun(path)
+
+
+def _write(path: Path, *start: Any, images: Sequence[str] | None) -> None:
+    """Write the start of a run, whose settings this machine then trusts, because they come from its command line."""
+    write_start(path, *start, images=images)
+    remember(path / LABEL_START)
 
 
 def _change(command: str, path: Path, overrides: Sequence[str]) -> None:
@@ -98,9 +107,19 @@ def _change(command: str, path: Path, overrides: Sequence[str]) -> None:
     start = read_start(path)
     keys = {text.partition("=")[0] for text in overrides}
     kept = [text for text in start["overrides"] if text.partition("=")[0] not in keys]
-    data = start["config"]["data"]
-    config = start_config(Path(data["root"]), data["classes"], [*kept[_FIXED:], *overrides, *start["sizes"]])
+    root, classes = parsed(path, LABEL_START, lambda: _root_and_classes(start))
+    config = start_config(root, classes, [*kept[_FIXED:], *overrides, *start["sizes"]])
+    is_known = is_trusted(path / LABEL_START)
     write_start(path, [*kept, *overrides], config, start["sizes"], images=start.get("images"))
+    if is_known:
+        remember(path / LABEL_START)
+
+
+def _root_and_classes(start: Mapping[str, Any]) -> tuple[Path, list[str]]:
+    data = start["config"]["data"]
+    if not isinstance(data["classes"], list):
+        raise ValueError("expected a list of classes")
+    return Path(data["root"]), list(map(str, data["classes"]))
 
 
 def class_list(text: str) -> list[str]:
@@ -160,7 +179,7 @@ def _create(path: Path, root: Path, classes: Sequence[str], overrides: list[str]
     config, sizes = _sized(root, classes, overrides, images)
     with explained("run_dir", path, "Choose another run_dir."):
         path.mkdir(parents=True, exist_ok=True)
-        write_start(path, overrides, config, sizes, images=images)
+        _write(path, overrides, config, sizes, images=images)
 
 
 def _sized(

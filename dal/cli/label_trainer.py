@@ -13,9 +13,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dal.cli.main import exit_with
+from dal.config.trusted_files import is_trusted
+from dal.errors import DalError
 from dal.labeling.people.people_run import with_changes
 from dal.labeling.people.start import read_start
-from dal.runs.layout import LOCK, STATE
+from dal.runs.layout import LABEL_START, LOCK, STATE
 
 _PATIENCE_SECONDS = 60
 
@@ -42,15 +44,28 @@ def _end_with_the_page() -> None:
 
 def _config(path: Path) -> dict[str, Any]:
     from dal.config.overrides import compose
-    from dal.config.saved_run import config_to_rank
+    from dal.config.saved_run import config_to_rank, is_plain
 
     is_committed = os.path.lexists(path / STATE)
     if is_committed:
         config = with_changes(path, config_to_rank(path, []))
     else:
         start = read_start(path)
-        config = compose([*start["overrides"], *start["sizes"]])
+        texts = [*start["overrides"], *start["sizes"]]
+        names_code = any(text.lstrip("+").startswith("acquisition=") and ".py" in text for text in texts)
+        _check_trust(path, names_code)
+        config = compose(texts)
+        _check_trust(path, any(not is_plain(key, value) for key, value in config["trainer"].items()))
     return {**config, "run_dir": str(path), "oracle": {**config["oracle"], "wait": True}}
+
+
+def _check_trust(path: Path, names_code: bool) -> None:
+    """Raise DalError if the settings of a run from elsewhere name code."""
+    if names_code and not is_trusted(path / LABEL_START):
+        raise DalError(
+            f"run: expected settings without code of its own, because this machine has not written {LABEL_START} in "
+            f"{str(path)!r}. Start a run with these settings yourself: dal label FOLDER --classes NAMES KEY=VALUE."
+        )
 
 
 if __name__ == "__main__":

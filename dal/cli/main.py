@@ -235,7 +235,8 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("--top", type=whole_number, metavar="N", help="write only the N most useful images")
     what = "csv, or coco: JSON with the boxes in the image files, for CVAT and Label Studio (default: csv)"
     rank.add_argument("--format", type=one_of("csv", "coco"), default="csv", metavar="{csv,coco}", help=what)
-    rank.add_argument("--output", metavar="FILE", help="output file (default: RUN/ranking_NAME.csv, or .json)")
+    what = "output file (default: RUN/ranking_NAME.csv, or .json; with --pool, RUN/ranking_NAME_of_FOLDER.csv)"
+    rank.add_argument("--output", metavar="FILE", help=what)
     report = commands.add_parser("report", help="table, learning curves and bills of runs")
     report.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or folders that contain some")
     report.add_argument("--output", metavar="FOLDER", help="output folder (default: the folder that contains the runs)")

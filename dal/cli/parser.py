@@ -31,11 +31,11 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self._check_options(args or ())
+        self.check_options(args or ())
         return super().parse_args(args, namespace)
 
     def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
-        self._check_options(args or ())
+        self.check_options(args or ())
         return super().parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         name, colon, rest = message.removeprefix("argument ").partition(": ")
         raise DalError(f"{name.partition('/')[0]}{colon}{rest}.")
 
-    def _check_options(self, arguments: Sequence[str]) -> None:
+    def check_options(self, arguments: Sequence[str]) -> None:
         """Raise DalError for an unknown option, before anything else that is wrong."""
         known = self._option_string_actions
         for text in arguments:

@@ -65,7 +65,7 @@ def rank_command(
     built = replace(build(config), candidates=CandidatesConfig())
     built = replace(built, trainer={k: v for k, v in built.trainer.items() if (k, v) == ("accelerator", "cpu")})
     name = config["acquisition"]["name"]
-    target = user_path(output) if output else path / ranking_file(name, SUFFIXES[format])
+    target = user_path(output) if output else path / ranking_file(name, SUFFIXES[format], pool)
     file = output_file(target)  # before the slow part
     if pool is not None:
         _check_pool(config)
@@ -95,6 +95,9 @@ def rank_command(
     unit = unit_word(train, otherwise="images")
     console.print(f"{len(ranking):,} {unit} ranked by {name}. First: {', '.join(ranking.ids[:3])}.")
     console.print(f"Ranking: {target}")
+    own = path / ranking_file(name, SUFFIXES[format])
+    if pool is not None and own.is_file():
+        console.print(f"The ranking of the run's own pool is another file: {own}")
     return target
 
 

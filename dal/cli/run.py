@@ -17,10 +17,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
+from dal import __version__
 from dal.campaign import run
 from dal.cli.advice import advise
 from dal.cli.failures import explanation
-from dal.cli.flags import check_package, one_sentence, parse_flags
+from dal.cli.flags import check_package, one_sentence, parse_flags, printed_package
 from dal.cli.run_data import data_in_words, load_for_run, unit_word
 from dal.cli.terminal import CampaignProgress, change_sentence, closing_table, round_line
 from dal.config.folder import config_folder
@@ -58,6 +59,7 @@ _SETTINGS = [
     "hydra/hydra_logging=disabled",
     "hydra.run.dir=.",
 ]
+_OF_HYDRA = ("hydra.", "hydra/")
 _GRID = ("--multirun", "-m")
 _SHOW = ("--cfg", "-c", "--info", "-i", "--hydra-help")
 _ASK = (*_SHOW, "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
@@ -77,13 +79,17 @@ def run_command(arguments: list[str]) -> int:
     overrides = [a for a in arguments if not a.startswith("-") and ("=" in a or a.startswith("~"))]
     others = [a for a in arguments if a not in overrides]
     if {flag.partition("=")[0] for flag in flags} & set(_ASK):
-        _check_asked(overrides, parse_flags(others), flags)
-        return _with_hydra(overrides, others)
+        parsed = parse_flags(others)
+        _check_asked(overrides, parsed, flags)
+        with printed_package(parsed.package):
+            return _with_hydra(overrides, others)
     jobs = _jobs(others)
-    ours = [a for a in overrides if not a.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    ours = [a for a in overrides if not a.lstrip("+~").startswith(_OF_HYDRA)]
     launcher = [a for a in overrides if a.startswith(("hydra/launcher=", "hydra.launcher."))]
     if not set(others) <= set(_GRID) or len(ours) + len(launcher) < len(overrides):
-        parse_flags(others)
+        if parse_flags(others).version:
+            print(f"dal {__version__}")
+            return 0
         check_overrides([a for a in arguments if not a.startswith("-")])
         return _with_hydra(overrides, others)
     launcher.sort(key=lambda a: not a.startswith("hydra/launcher="))
@@ -102,7 +108,7 @@ def _check_asked(overrides: list[str], parsed: argparse.Namespace, flags: list[s
             raise bad_content(shown[0], "no --multirun on the same command line", "both")
         check_overrides(overrides)
     else:
-        config = compose(overrides)
+        config = compose([a for a in overrides if not a.lstrip("+~").startswith(_OF_HYDRA)])
         if parsed.cfg == "job":
             check_package(parsed.package, config)
 

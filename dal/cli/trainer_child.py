@@ -6,11 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 from dal.runs.files.atomic import write_text
 from dal.runs.layout import TRAINER, TRAINER_LOG
+from dal.runtime.python_command import python_command
 from dal.runtime.refusals import explained
 
 _PATIENCE_SECONDS = 20
@@ -28,7 +28,7 @@ class TrainerChild:
         with explained(path=self.log):
             self._output = self.log.open("ab")
         self._start_of_log = self._output.tell()
-        command = [sys.executable, "-m", "dal.cli.label_trainer", str(run)]
+        command = [*python_command("dal.cli.label_trainer"), str(run)]
         # In a group of its own, so that Ctrl-C reaches only the page, which then ends the trainer in order.
         self._process = subprocess.Popen(
             command,

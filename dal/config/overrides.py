@@ -17,10 +17,11 @@ from dal.config.folder import config_folder
 from dal.config.schema import ROOT_NAME, register, register_own_file
 from dal.config.values.booleans import check_booleans
 from dal.config.values.grammar import parsed
+from dal.config.values.kinds import expected_kind
 from dal.config.values.resolve import VALUE_ERRORS, first_line, resolve
 from dal.config.values.sweeps import sweep_values, swept, value_text, written
 from dal.config.values.texts import as_typed, check_digits, quoted_leaf
-from dal.errors import DalError, shortened, unknown_choice
+from dal.errors import DalError, bad_value, shortened, unknown_choice
 from dal.runs.saved_config import REASONS, current_keys
 
 GROUPS = ("data", "acquisition", "model", "experiment", "compute", "benchmark")
@@ -28,15 +29,6 @@ GROUPS = ("data", "acquisition", "model", "experiment", "compute", "benchmark")
 _COMPOSITION_ERRORS = (HydraException, *VALUE_ERRORS)
 _PRESETS = ("experiment", "benchmark")  # groups without which a run is complete
 _CHOSEN = {"data.name": "data=NAME", "acquisition.name": "acquisition=NAME", "acquisition.file": "acquisition=FILE"}
-_KINDS = {
-    "converted to Integer": "a whole number",
-    "converted to Float": "a number",
-    "a valid bool": "true or false",
-    "to string:": "a text",
-    "too large to convert to float": "a finite number",
-    "is not Optional": "a value other than null",
-}
-"""Maps parts of OmegaConf's messages to the expected values."""
 _SHORT = {"oracle": "oracle.kind", "diagnosis": "diagnosis.record"}  # sections with a choice and settings
 
 
@@ -53,6 +45,9 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     for override in checked:
         if override.is_sweep_override():
             raise DalError(f"{override.key_or_group}: expected one value, got {value_text(override)}. Add --multirun.")
+        if re.match(r"hydra\b", override.key_or_group):
+            expected = "a setting of dal, because only --multirun and --cfg use those of Hydra"
+            raise bad_value(override.key_or_group, expected, override.input_line)
     is_complete = all(override.key_or_group in GROUPS or _is_value(override) for override in checked)
     return resolve(config if is_complete else _compose(overrides))
 
@@ -60,7 +55,9 @@ def compose(overrides: list[str]) -> dict[str, Any]:
 def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """Return the resolved configurations of many runs.
 
-    The overrides must have passed check_overrides(). Runs that differ only in their seeds share one composition.
+    The first of them must have passed check_overrides(). Runs that differ only in their seeds share one composition.
+
+    Raises DalError as compose() does.
     """
     made: dict[tuple[str, ...], DictConfig] = {}
     configs = []
@@ -68,7 +65,11 @@ def compose_all(grid: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
         seeds = [text for text in overrides if text.removeprefix("seed=").isdecimal()]
         kept = tuple(text for text in overrides if text not in seeds)
         if kept not in made:
-            made[kept] = _compose(with_own_files(list(kept)))
+            try:
+                made[kept] = _compose(with_own_files(list(kept)))
+            except DalError:
+                check_overrides(list(kept))  # names the option
+                raise
         config = made[kept].copy()
         if seeds:
             config.seed = int(seeds[-1].removeprefix("seed="))
@@ -271,7 +272,7 @@ def _check_type(groups: list[str], key: str, text: str) -> None:
             ) from error
         if (added := re.match(r"Key '(.+)' is not in struct", why)) is not None:
             raise DalError(f"{key}: expected +{key}.{added[1]}=VALUE, which adds a key, got {got}.") from error
-        expected = next((words for part, words in _KINDS.items() if part in why), None)
+        expected = expected_kind(why)
         if expected is None:
             expected, got = "a value of its type", f"{got} ({why})"
         raise DalError(f"{key}: expected {expected}, got {got}.") from error

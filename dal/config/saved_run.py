@@ -41,7 +41,7 @@ def config_to_rank(run: Path, overrides: Sequence[str]) -> dict[str, Any]:
     saved = load_config(run / CONFIG)
     check_file(run, CONFIG, state)
     _check_values(run, saved)
-    saved["trainer"] = {key: value for key, value in saved.get("trainer", {}).items() if _is_plain(key, value)}
+    saved["trainer"] = {key: value for key, value in saved.get("trainer", {}).items() if is_plain(key, value)}
     overrides = under_current_keys(quoted(list(overrides)))
     named = [str(o.value()) for o in parse(overrides) if o.key_or_group in ("acquisition", "acquisition.file")]
     if not any(override.key_or_group == "acquisition" for override in parse(overrides)):
@@ -77,7 +77,8 @@ def _check_trust(run: Path, acquisition: Mapping[str, Any], named: Sequence[str]
         )
 
 
-def _is_plain(key: str, value: object) -> bool:
+def is_plain(key: str, value: object) -> bool:
+    """Return whether a Trainer option names no class."""
     return key in TRAINER_OPTIONS and (value is None or isinstance(value, str | int | float))
 
 
@@ -107,10 +108,22 @@ def _check_values(run: Path, saved: Mapping[str, Any]) -> None:
 
 
 def _check_types(run: Path, section: str, cls: type[Any], values: Any) -> None:
+    given = _without_references(values)
     try:
-        OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(_without_references(values)))
+        merged = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(given))
+        if not _are_like(given, OmegaConf.to_container(merged)):
+            raise ValueError("a value has another type than its setting")
     except (OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
         raise damaged(run, CONFIG, f"{section}: {str(error).strip().splitlines()[0]}") from error
+
+
+def _are_like(given: Any, merged: Any) -> bool:
+    """Return whether OmegaConf has kept the types of all values, except for whole numbers where it expects others."""
+    if isinstance(given, dict) and isinstance(merged, dict):
+        return all(_are_like(one, merged.get(key)) for key, one in given.items())
+    if isinstance(given, list) and isinstance(merged, list):
+        return all(map(_are_like, given, merged))
+    return type(given) is type(merged) or (type(given) is int and type(merged) is float)
 
 
 def _without_references(value: Any) -> Any:

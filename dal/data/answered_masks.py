@@ -110,10 +110,13 @@ def read_mask(folder: Path, digest: str) -> StoredMask:
         raise DalError(f"masks: expected the file {str(path)!r}, got {error.strerror}. Restore it.") from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise DalError(f"masks: {str(path)!r} is damaged. Restore it.")
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-        numbers = np.array(image)
-        *box, width, height = map(int, str(image.info[PLACE]).split())
-    return StoredMask(numbers, Box(*box), width, height)
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            numbers = np.array(image)
+            *box, width, height = map(int, str(image.info[PLACE]).split())
+        return StoredMask(numbers, Box(*box), width, height)
+    except (OSError, ValueError, LookupError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DalError(f"masks: {str(path)!r} is no mask that dal has written. Restore it.") from error
 
 
 def resized(stored: StoredMask, image_size: int, edges: Sequence[int]) -> Array:

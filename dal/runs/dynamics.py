@@ -24,6 +24,8 @@ MOST_CLASSES = 20
 """Up to this number of classes, all log-probabilities of a test point are recorded, and else those of its TOP classes.
 """
 TOP = 5
+_MOST_BYTES = 2**32
+"""Maximum size of the unpacked arrays of a file. Real ones have some megabytes."""
 FROM_TEST, FROM_POOL = 0, 1
 """Whether test points are of the data's test set, or bought from the pool."""
 
@@ -66,6 +68,9 @@ def read_arrays(folder: Path, name: str, state: State) -> dict[str, NDArray[np.g
     check_if_committed(folder, name, state)
     data = read_bytes(folder, name)
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(part.file_size for part in archive.infolist()) > _MOST_BYTES:
+                raise ValueError("expected fewer bytes")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except Exception as error:  # zipfile and NumPy raise many types

@@ -18,6 +18,7 @@ import psutil
 import torch
 
 from dal import __version__
+from dal.runs.files.committed import read_bytes
 from dal.runs.layout import ENVIRONMENT
 
 PACKAGES = ("torch", "torchvision", "numpy", "pytorch-lightning", "torchmetrics", "hydra-core", "scikit-learn")
@@ -55,12 +56,16 @@ DECIDES_BITS = ("torch", "pytorch-lightning", "cpu", "cpu_threads", "gpus")
 
 
 def recorded_environments(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of all starts of a run, the first one first. Lines that are not whole do not count."""
-    path, found = folder / ENVIRONMENT, []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    """Return the records of all starts of a run, the first one first. Lines that are not whole do not count.
+
+    Raises DalError for a file that cannot be read.
+    """
+    found = []
+    data = read_bytes(folder, ENVIRONMENT) if os.path.lexists(folder / ENVIRONMENT) else b""
+    for line in data.decode(errors="replace").splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
             found.append(record)

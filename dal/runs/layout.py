@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 # The journals, and the pending query.
 ROUNDS = "rounds.jsonl"
 SELECTIONS = "selections.csv"
@@ -78,6 +81,11 @@ def scores_file(round: int) -> str:
     return f"scores_{round:03d}.pt"
 
 
-def ranking_file(acquisition: str, suffix: str = ".csv") -> str:
-    """Return the file name of a ranking by `dal rank`."""
-    return f"ranking_{acquisition}{suffix}"
+def ranking_file(acquisition: str, suffix: str = ".csv", pool: str | None = None) -> str:
+    """Return the file name of a ranking by `dal rank`. ``pool`` is the folder of new images.
+
+    >>> ranking_file("margin"), ranking_file("margin", pool="new photos/")
+    ('ranking_margin.csv', 'ranking_margin_of_new_photos.csv')
+    """
+    of = "" if pool is None else f"_of_{re.sub(r'[^a-zA-Z0-9.-]+', '_', Path(pool).resolve().name)[:100] or 'pool'}"
+    return f"ranking_{acquisition}{of}{suffix}"

@@ -11,7 +11,8 @@ from typing import Any
 
 from dal.errors import DalError
 from dal.runs.files.atomic import write_text
-from dal.runs.files.committed import read_bytes
+from dal.runs.files.committed import read_bytes, subfolder
+from dal.runtime.refusals import explained
 
 FOLDER = "refit"
 UNCHANGED, WIDTH, DEPTH, ROUND, CLASS = "unchanged", "width", "depth", "without_round", "without_class"
@@ -72,21 +73,22 @@ class Arm:
 
 def write_arm(run: Path, arm: Arm) -> Path:
     """Replace the file of an arm, and return its path."""
-    path = run / FOLDER / f"{arm.name}.json"
-    path.parent.mkdir(exist_ok=True)
+    path = subfolder(run, FOLDER) / f"{arm.name}.json"
+    with explained(path=path.parent):
+        path.parent.mkdir(exist_ok=True)
     write_text(path, json.dumps(asdict(arm)))
     return path
 
 
 def read_arm(run: Path, name: str) -> Arm | None:
     """Return the trainings in a file, or None if there is none. Raises DalError for a damaged file."""
-    folder, file = run / FOLDER, f"{name}.json"
+    folder, file = subfolder(run, FOLDER), f"{name}.json"
     if not os.path.lexists(folder / file):
         return None
     data = read_bytes(folder, file)
     try:
         return _arm(json.loads(data))
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise DalError(f"refit: {str(folder / file)!r} is damaged. Delete it to start again.") from error
 
 
@@ -95,7 +97,7 @@ def read_arms(run: Path) -> list[Arm]:
     base = read_arm(run, UNCHANGED)
     if base is None:
         return []
-    names = sorted(path.stem for path in (run / FOLDER).glob("*.json") if path.stem != UNCHANGED)
+    names = sorted(path.stem for path in subfolder(run, FOLDER).glob("*.json") if path.stem != UNCHANGED)
     others = [arm for name in names if (arm := read_arm(run, name)) is not None]
     ranked = sorted(others, key=lambda arm: (KINDS.index(arm.kind), arm.value))
     return [base, *(arm for arm in ranked if arm.basis.key == base.basis.key)]

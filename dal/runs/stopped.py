@@ -5,7 +5,7 @@ from __future__ import annotations
 STOPPED = {
     "budget": "the label budget is spent",
     "rounds": "the rounds of campaign.max_rounds are done",
-    "pool_empty": "no image is left to choose from",
+    "pool_empty": "nothing is left to choose from",
     "target": "the target is reached",
     "plateau": "the last rounds brought no improvement",
     "stable_predictions": "the last models agree on the stop set",

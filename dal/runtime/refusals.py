@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from dal.errors import DalError, bad_value
 
@@ -73,3 +75,9 @@ def explained(argument: str = "file", path: object = None, remedy: str | None = 
         if "null byte" not in str(error):
             raise
         raise bad_value(argument, "a path without a NUL character", str(path)) from error
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError for a link, which can lead anywhere, and for another file that is not regular, such as a pipe."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dal.errors import bad_value
+from dal.errors import DalError, bad_value
 from dal.runs.round import Round
 from dal.stopping.config import CampaignConfig
 
@@ -16,9 +16,10 @@ def check_sizes(config: CampaignConfig, num_points: int) -> None:
     """
     sizes = (("test_size", 0), ("validation_size", config.test_size), ("initial_size", config.held_out_size))
     for name, taken in sizes:
-        if getattr(config, name) > num_points - taken:
-            expected = f"at most the {num_points - taken} points of the pool"
-            raise bad_value(f"campaign.{name}", expected, getattr(config, name))
+        left = num_points - taken
+        if getattr(config, name) > left:
+            error = bad_value(f"campaign.{name}", f"at most the {left} points of the pool", getattr(config, name))
+            raise DalError(f"{error}{_advice(left) if name == 'initial_size' else ''}")
     if config.cost != "units":
         return
     left = num_points - config.held_out_size - config.initial_size
@@ -27,6 +28,12 @@ def check_sizes(config: CampaignConfig, num_points: int) -> None:
         raise bad_value(
             "campaign.query_size", f"at most the {left} points left after the initial set", config.query_size
         )
+
+
+def _advice(left: int) -> str:
+    """Return sizes that fit the points that the test set and the validation set leave, as a sentence."""
+    size = left // 4
+    return f" For example, set campaign.initial_size={size} campaign.query_size={size}." if size else ""
 
 
 def next_query_size(config: CampaignConfig, rows: Sequence[Round], labels_bought: int, num_unlabeled: int) -> int:

@@ -6,10 +6,11 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
+
+from dal.runtime.python_command import python_command
 
 CELL_MODULE = "dal.cli.cell_process"
 """The module that runs a cell."""
@@ -21,7 +22,7 @@ _END = "[dal] exit status "
 
 def cell_command(overrides: Sequence[str]) -> list[str]:
     """Return the command of one cell."""
-    return [sys.executable, "-m", CELL_MODULE, "run", *overrides]
+    return [*python_command(CELL_MODULE), "run", *overrides]
 
 
 class CellProcess(Protocol):

@@ -41,6 +41,13 @@ def test_any_setting_that_differs_parts_runs_and_is_in_their_names(make, change,
     assert [len(group.runs) for group in groups] == [1, 1]
 
 
+def test_what_a_label_buys_is_the_first_of_what_differs(make):
+    regions = {"campaign__unit": "region", "campaign__query_size": 80, "data__region_size": 16, "campaign__budget": 320}
+    runs = [make([0.5, 0.6], campaign__query_size=size, campaign__budget=4 * size) for size in (10, 20)]
+    names = [group.name for group in group_runs([*runs, make([0.5, 0.6], **regions)])]
+    assert len(set(names)) == 3 and all(name.startswith("margin, unit=") for name in names)
+
+
 def test_every_key_of_the_real_configuration_parts_runs_but_the_free_ones(make):
     from dal.config.overrides import compose
     from dal.runs.saved_config import FREE, flatten

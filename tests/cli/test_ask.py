@@ -96,7 +96,8 @@ def test_bad_arguments_are_one_sentence(run, capsys):
         ("ask", "run", "--size", "0"): "--size: expected at least 1, got 0.",
         ("ask", "nowhere"): "nowhere",
         ("ask", "run", "--output", "none/such/ask.csv"): "ask.csv",
-        ("tell", "run", "missing.csv"): "missing.csv",
+        ("tell", "run", "missing.csv"): "answers: expected an existing file, got 'missing.csv'.",
+        ("tell", "run", "."): "answers: expected a file, because only runs with data.task=segmentation take a folder",
         ("tell", "run", "missing.csv", "--annotator", "a b"): "--annotator: expected 1 to 64 letters",
     }.items():
         status, output, errors = call(capsys, *command)

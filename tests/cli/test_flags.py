@@ -2,6 +2,7 @@
 
 import pytest
 
+import dal
 from dal.cli.main import main
 
 
@@ -34,6 +35,15 @@ def call(capsys, *arguments):
         ("-k", "dal run: expected one of --cfg, --config-dir"),
         ("--cfg job --multirun seed=1,2", "--cfg: expected no --multirun on the same command line, got both."),
         ("--run seed=-1", "seed: expected at least 0, got -1."),
+        ("--cfg hydra --package=nope", "--package: expected a section of the configuration"),
+        ("--help --nope", "dal run: expected one of --cfg, --config-dir"),
+        ("hydra.run.dir=x", "hydra.run.dir: expected a setting of dal, because only --multirun and --cfg use those"),
+        ("hydra/job_logging=default", "hydra/job_logging: expected a setting of dal"),
+        (
+            "--multirun hydra.sweeper._target_=os.system",
+            "dal run: expected a command line that Hydra accepts, got: Inv",
+        ),
+        ("--multirun seed=1,abc", "seed: expected a whole number, got abc."),
     ],
 )
 def test_a_wrong_flag_is_one_sentence(line, message, capsys):
@@ -48,6 +58,14 @@ def test_flags_that_fit_go_on(capsys, tmp_path):
     for place in ("--config-dir", "-cd"):
         assert "seed: 7\n" in call(capsys, "--cfg=job", place, tmp_path, "--config-name", "mine")[1]
     assert "Flags" in call(capsys, "--hydra-help")[1]
+    assert call(capsys, "--version")[:2] == (0, f"dal {dal.__version__}\n")
+    assert "BasicSweeper" in call(capsys, "--cfg", "hydra", "--package", "hydra.sweeper", "hydra.sweep.dir=x")[1]
+
+
+def test_an_own_configuration_that_is_not_yaml_is_one_sentence(capsys, tmp_path):
+    (tmp_path / "mine.yaml").write_text("seed: [")
+    status, _, err = call(capsys, f"--config-dir={tmp_path}", "--config-name=mine")
+    assert status == 2 and len(err) == 1 and err[0].startswith("Error: dal run: expected a command line that Hydra")
 
 
 def test_a_wrong_key_of_an_own_configuration_is_one_sentence(capsys, tmp_path):

@@ -1,13 +1,16 @@
 """How `dal label` finds or starts its run folder."""
 
 import json
+import os
 
 import pytest
 from helpers.label_command import make_photos
 
 from dal.cli.label_start import class_list, open_run, start_config, start_overrides
+from dal.cli.label_trainer import _config as trainer_config
 from dal.config.overrides import compose
 from dal.errors import DalError
+from dal.labeling.people.people_run import PeopleRun
 
 
 @pytest.fixture
@@ -100,3 +103,59 @@ def test_a_damaged_start_is_one_sentence(photos):
     for text in ("", "{}", json.dumps({"overrides": "x", "config": {}}), "[1]"):
         (run.path / "label.json").write_text(text)
         assert "label.json" in refused([str(photos)], "cat,dog")
+        with pytest.raises(DalError, match=r"label\.json"):
+            open_run([str(run.path), "oracle.overlap=2"], None)
+
+
+@pytest.mark.parametrize("code", ["acquisition={folder}/evil.py", "+trainer.logger={{_target_: evil.Logger}}"])
+def test_settings_of_others_that_name_code_are_not_run_by_the_trainer(code, photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    own = open_run([str(photos)], "cat,dog")
+    start = json.loads((own.path / "label.json").read_text())
+    start["overrides"].append(code.format(folder=tmp_path))
+    (own.path / "label.json").write_text(json.dumps(start))
+    open_run([str(own.path), "oracle.overlap=2"], None)  # writes the file again, which makes nothing trusted
+    with pytest.raises(DalError, match=r"run: expected settings without code of its own, because this machine has not"):
+        trainer_config(own.path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_own_settings_that_name_code_are_run(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    logger = "+trainer.logger={_target_: pytorch_lightning.loggers.CSVLogger, save_dir: logs}"
+    run = open_run([str(photos), logger], "cat,dog")
+    assert trainer_config(run.path)["trainer"]["logger"]["save_dir"] == "logs"
+
+
+@pytest.mark.parametrize("change", [{"campaign": {"initial_size": "abc"}}, {"oracle": {"kind": ["people"]}}])
+def test_settings_of_another_type_are_one_sentence(change, photos):
+    run = open_run([str(photos)], "cat,dog")
+    start = json.loads((run.path / "label.json").read_text())
+    for section, values in change.items():
+        start["config"][section] |= values
+    (run.path / "label.json").write_text(json.dumps(start))
+    with pytest.raises(DalError, match=r"initial_size|oracle=people"):
+        open_run([str(run.path)], None).asked()
+
+
+def test_links_out_of_the_folder_and_pipes_are_refused_before_a_file_is_opened(photos, tmp_path):
+    run = open_run([str(photos)], "cat,dog")
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("text")
+    for name in (".answers.lock", "trainer.log", ".leases", "masks"):
+        (run.path / name).symlink_to(thesis)
+        with pytest.raises(DalError, match=rf"got '{name}', which leads out of it"):
+            PeopleRun(run.path)
+        if name == ".answers.lock":
+            with pytest.raises(DalError, match="leads out"):
+                run.answers.record({"kind": "label", "index": 0, "id": run.ids[0], "label": "cat", "annotator": "a"})
+        (run.path / name).unlink()
+    for name in (".page.json", "trainer.log", "masks/a.png"):
+        (run.path / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(run.path / name)
+        with pytest.raises(DalError, match="not a regular file"):
+            PeopleRun(run.path)
+        (run.path / name).unlink()
+    assert thesis.read_text() == "text"

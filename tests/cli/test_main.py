@@ -174,7 +174,8 @@ def test_a_folder_of_images_from_labels_to_a_ranking_of_new_ones(tmp_path, capsy
     # The training images are not read, so there is no warning of the broken one.
     status, _, err = call(capsys, "rank", run, "--pool", tmp_path / "new")
     assert status == 0, err
-    assert sorted(pd.read_csv(run / "ranking_margin.csv")["id"]) == [f"{i}.png" for i in range(4)]
+    assert sorted(pd.read_csv(run / "ranking_margin_of_new.csv")["id"]) == [f"{i}.png" for i in range(4)]
+    assert not (run / "ranking_margin.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,11 @@ from dal.data.sets.registry import registry as data_sets
 from dal.errors import DalError
 from dal.labeling.oracle import OracleConfig
 from dal.models import ModelConfig
+from dal.runs.diagnosis import DiagnosisConfig
 from dal.scoring.candidates import CandidatesConfig
 from dal.scoring.config import ScoringConfig
+from dal.scoring.dense.pooling import Pooling
+from dal.scoring.limit import UnitOptions
 from dal.stopping import CampaignConfig
 from dal.training import TrainingConfig
 
@@ -24,6 +27,9 @@ SECTIONS = [
     ScoringConfig,
     CampaignConfig,
     TrainingConfig,
+    DiagnosisConfig,
+    Pooling,
+    UnitOptions,
     *data_sets().values(),
     *functions().values(),
 ]

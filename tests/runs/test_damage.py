@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+import yaml
 from helpers import synthetic_runs
 from rich.console import Console
 
@@ -221,6 +222,20 @@ def test_each_damage_is_named_with_its_file_and_a_remedy(whole, tmp_path, monkey
             resume(path)
         assert str(error.value).startswith(f"run: {name} in {str(path)!r} is damaged"), str(error.value)
         assert str(error.value).endswith("Restore it, or choose another folder.")
+
+
+@pytest.mark.parametrize(
+    "changed", [{"training": {"warm_start": 1.5}}, {"model": {"backbone": 7}}, {"prices": {"label": "0.5"}}]
+)
+def test_a_setting_of_another_type_is_noticed_without_a_digest(whole, tmp_path, changed):
+    path = shutil.copytree(whole[1], tmp_path / "run")
+    synthetic_runs.as_before_digests(path)
+    config = yaml.safe_load((path / "config.yaml").read_text())
+    (path / "config.yaml").write_text(yaml.safe_dump(config | {"training": {"average": 1}}))
+    assert config_to_rank(path, [])["training"] == {"average": 1}  # a whole number is a number
+    (path / "config.yaml").write_text(yaml.safe_dump(config | changed))
+    with pytest.raises(DalError, match=rf"config\.yaml in .* is damaged \({min(changed)}: a value has another type"):
+        config_to_rank(path, [])
 
 
 def test_a_damaged_folder_is_left_out_of_reports(whole, tmp_path, capsys):

@@ -39,6 +39,18 @@ def test_a_damaged_file_is_one_sentence(tmp_path, damage):
     path.write_text(json.dumps(found))
     with pytest.raises(DalError, match=r"^refit: .*width_2.json' is damaged. Delete it to start again.$"):
         read_arm(tmp_path, "width_2")
-    path.write_text("{")
-    with pytest.raises(DalError, match="is damaged"):
-        read_arm(tmp_path, "width_2")
+    for text in ("{", "[" * 100_000, json.dumps(found | {"basis": {"updates": 1e400}}).replace("Infinity", "1e400")):
+        path.write_text(text)
+        with pytest.raises(DalError, match="is damaged"):
+            read_arm(tmp_path, "width_2")
+
+
+def test_a_folder_that_leads_out_of_the_run_is_refused(tmp_path):
+    outside, run = tmp_path / "outside", tmp_path / "run"
+    outside.mkdir()
+    run.mkdir()
+    (run / "refit").symlink_to(outside)
+    for call in (lambda: write_arm(run, Arm(WIDTH, 2, BASIS, TRAININGS)), lambda: read_arms(run)):
+        with pytest.raises(DalError, match="got 'refit', which leads out of it"):
+            call()
+    assert not list(outside.iterdir())

@@ -1,7 +1,8 @@
 import pytest
 
+from dal.errors import DalError
 from dal.runs.round import Round
-from dal.stopping import CampaignConfig, largest_query, next_query_size
+from dal.stopping import CampaignConfig, check_sizes, largest_query, next_query_size
 
 
 def config(**changes):
@@ -50,3 +51,10 @@ def test_the_largest_query_by_hand(max_rounds, largest):
     # 10 + 20 + 40 + 80, and 50 that are left.
     growing = config(query_size=20, growth=2, budget=200, max_rounds=max_rounds)
     assert largest_query(growing, 1000) == largest
+
+
+def test_a_pool_that_is_too_small_says_which_sizes_fit():
+    sentence = r"expected at most the 19 points .* set campaign\.initial_size=4 campaign\.query_size=4\.$"
+    with pytest.raises(DalError, match=sentence):
+        check_sizes(CampaignConfig(initial_size=20, query_size=20, budget=100), 19)
+    check_sizes(CampaignConfig(initial_size=4, query_size=4, budget=100), 19)

@@ -46,7 +46,7 @@ def test_two_cells_in_one_folder_are_refused_with_what_to_write():
     [
         (["model.lr=interval(0,1)"], r"model.lr: expected a list of values, got model.lr=interval\(0,1\)"),
         (["acquisition=random,blad"], "did you mean bald"),
-        (["seed=1,x"], "overrides: expected a configuration that fits together"),
+        (["seed=1,x"], "seed: expected a whole number, got x."),
     ],
 )
 def test_wrong_grids(overrides, message):

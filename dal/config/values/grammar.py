@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -10,6 +12,7 @@ from hydra.errors import HydraException
 _ERRORS = (HydraException, ValueError, TypeError, RecursionError)
 
 
+@lru_cache(maxsize=1024)  # an override is parsed several times, and nothing changes it
 def parsed(text: str) -> Override | None:
     """Return an override, or None if the grammar does not accept the text.
 

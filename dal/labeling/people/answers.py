@@ -20,7 +20,7 @@ from dal.labeling.people.events import ClassChange, Event, event_line, parse_eve
 from dal.labeling.people.fold import Fold
 from dal.labeling.people.lines import BLOCK, end_of_lines, whole_lines
 from dal.runs.files.atomic import append_text, truncate, write_text
-from dal.runs.files.committed import file_of
+from dal.runs.files.committed import check_inside, file_of
 from dal.runs.layout import ANSWERS, ANSWERS_LOCK
 from dal.runtime.refusals import RefusedBySystem, explained
 
@@ -168,6 +168,7 @@ class Answers:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self.path.stat()  # the lock would make a folder that is gone
+        check_inside(self.path, ANSWERS_LOCK)  # and empty the file that a link leads to
         with self._lock.acquire(poll_interval=_POLL_SECONDS):
             yield
 

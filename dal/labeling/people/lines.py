@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO
 
+from dal.errors import DalError
+
 BLOCK = 2**17
+_MOST_BYTES = 2**22
 
 
 def whole_lines(file: IO[bytes], offset: int) -> Iterator[bytes]:
@@ -18,6 +21,8 @@ def whole_lines(file: IO[bytes], offset: int) -> Iterator[bytes]:
         if end:
             yield rest[:end]
             rest = rest[end:]
+        if len(rest) > _MOST_BYTES:
+            raise DalError(f"answers: expected lines of at most {_MOST_BYTES:,} bytes, got a longer one. Restore it.")
 
 
 def end_of_lines(block: bytes, count: int) -> int:

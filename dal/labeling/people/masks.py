@@ -93,7 +93,7 @@ class MaskBook:
         try:
             with Image.open(self._path(digest), formats=("PNG",)) as image:
                 text = str(image.info.get(_PLACE))
-        except OSError:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             return False
         return text == _place_text(self.places.of(index))
 

@@ -13,7 +13,7 @@ from dal.data.grid import Grid, UnitIds
 from dal.data.sources.folder.gone import gone_sentence, new_images_sentence
 from dal.data.sources.folder.listing import existing_folder, list_images
 from dal.data.sources.folder.names import composed
-from dal.errors import DalError
+from dal.errors import DalError, bad_value
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.first_asks import first_asks, spare_points
 from dal.labeling.people.gone import give_up
@@ -22,9 +22,9 @@ from dal.labeling.people.page.asked_file import AskedFile
 from dal.labeling.people.prefixes import check_prefixes, seen_of
 from dal.labeling.people.start import UNLABELED, first_images, read_start
 from dal.runs.asked import AskedLine
-from dal.runs.files.committed import damaged, parsed, read_bytes
+from dal.runs.files.committed import check_contents, check_file, damaged, parsed, read_bytes
 from dal.runs.files.points import committed_ids
-from dal.runs.files.state import read_state
+from dal.runs.files.state import is_count, read_state
 from dal.runs.journal import committed_rounds
 from dal.runs.layout import CONFIG, DATA, LABEL_START, STATE
 from dal.runs.saved_config import WHEN_ASKED, flatten, read_config
@@ -42,6 +42,7 @@ class PeopleRun:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        check_contents(self.path)
         self.config: Mapping[str, Any] = self._read()
         kind = self.setting("oracle.kind", "dataset")
         if kind != "people":
@@ -52,6 +53,8 @@ class PeopleRun:
 
     def _read(self) -> Mapping[str, Any]:
         if os.path.lexists(self.path / CONFIG):
+            if self.is_committed:
+                check_file(self.path, CONFIG, read_state(self.path))
             return with_changes(self.path, read_config(self.path / CONFIG))
         if os.path.lexists(self.path / LABEL_START):
             config: Mapping[str, Any] = read_start(self.path)["config"]
@@ -66,6 +69,13 @@ class PeopleRun:
                 return default
             value = value[part]
         return value
+
+    def count(self, key: str, default: int | None = None) -> int:
+        """Return a setting that is a whole number. Raises DalError for another value."""
+        value = self.setting(key, default)
+        if not is_count(value):
+            raise bad_value(f"{key} in the settings of {str(self.path)!r}", "a whole number", value)
+        return int(value)
 
     @property
     def is_committed(self) -> bool:
@@ -99,8 +109,8 @@ class PeopleRun:
         """The places of the units that people draw masks of, or None for a run on classes."""
         if self.files is None or self.root is None or self.setting("data.task") != "segmentation":
             return None
-        size = int(self.setting("data.image_size"))
-        region_size = self.setting("data.region_size") if self.setting("campaign.unit") == "region" else None
+        size = self.count("data.image_size")
+        region_size = self.count("data.region_size") if self.setting("campaign.unit") == "region" else None
         return UnitPlaces(self.root, self.files, Grid(size, size, region_size))
 
     def mask_book(self) -> MaskBook | None:
@@ -187,13 +197,13 @@ class PeopleRun:
         if self.files is None or self.setting("campaign.initial", "random") != "random":
             return []  # the trainer chooses them
         test, validation, initial = (
-            int(self.setting(f"campaign.{name}", 0)) for name in ("test_size", "validation_size", "initial_size")
+            self.count(f"campaign.{name}", 0) for name in ("test_size", "validation_size", "initial_size")
         )
-        query_size, budget = (int(self.setting(f"campaign.{name}", 0)) for name in ("query_size", "budget"))
+        query_size, budget = (self.count(f"campaign.{name}", 0) for name in ("query_size", "budget"))
         held = test + validation
         return first_asks(
             self.ids,
-            int(self.setting("seed", 0)),
+            self.count("seed", 0),
             test_size=test,
             validation_size=validation,
             initial_size=initial,

@@ -15,6 +15,7 @@ from dal.runs.files.points import committed_digests, committed_ids
 from dal.runs.files.state import read_state
 from dal.runs.layout import CONFIG, LABEL_START, STATE
 from dal.runs.saved_config import read_config
+from dal.runtime.user_paths import user_path
 
 UNLABELED = "unlabeled_folder"
 
@@ -75,4 +76,4 @@ def _is_same(config: Mapping[str, Any], root: str | Path) -> bool:
     data = config.get("data")
     if not isinstance(data, Mapping) or data.get("name") != UNLABELED:
         return False
-    return Path(str(data.get("root"))).expanduser().resolve() == Path(root).expanduser().resolve()
+    return user_path(str(data.get("root"))).resolve() == user_path(root).resolve()

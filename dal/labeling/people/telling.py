@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dal.data.sources.folder.names import composed
-from dal.errors import DalError, shortened
+from dal.errors import DalError, bad_value, shortened
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.events import LABEL, NONE, is_mask
 from dal.labeling.people.fold import Fold, Said
@@ -20,6 +20,7 @@ from dal.labeling.people.formats.mask_folder import other_masks, table_of
 from dal.labeling.people.masks import MaskBook
 from dal.runs.asked import AskedLine
 from dal.runtime.refusals import explained
+from dal.runtime.user_paths import exists, is_folder
 
 _SPACE = uuid.UUID("6ba7b811-9dad-11d1-80b4-00c04fd430c8")
 _SHOWN_LINES = 5
@@ -152,6 +153,7 @@ def tell_file(
     Raises DalError, and records nothing, if a row cannot be an answer. The sentence names the first such line, and the
     numbers of the next.
     """
+    _check_place(path, masks is not None)
     folder = path if masks is not None and path.is_dir() else None
     path = path if folder is None else table_of(folder)
     found = read_told(path, format, masks is not None)
@@ -187,6 +189,16 @@ def tell_file(
     if not dry_run:
         answers.record_all(new)
     return TellResult(len(new), repeated, superseded, found.unanswered)
+
+
+def _check_place(path: Path, takes_folder: bool) -> None:
+    """Raise DalError for a path that does not exist, and for a folder where a run takes none."""
+    folder = ", or a folder that dal ask --files has written" if takes_folder else ""
+    if not exists(path):
+        raise bad_value("answers", f"an existing file{folder}", str(path))
+    if is_folder(path) and not takes_folder:
+        expected = "a file, because only runs with data.task=segmentation take a folder of masks"
+        raise bad_value("answers", expected, str(path))
 
 
 def _number(fold: Fold, label: str) -> int | None:

@@ -23,7 +23,7 @@ from dal.reports.explanation.view import ImageOf
 from dal.reports.overview import OTHER_OUTPUT
 from dal.reports.spreadsheet import spreadsheet_csv
 from dal.runs.files.atomic import write_text
-from dal.runs.files.committed import is_folder
+from dal.runs.files.committed import is_folder, subfolder
 from dal.runs.files.output import output_file
 from dal.runs.reader import is_run, read_run
 from dal.runtime.console import SafeConsole
@@ -118,7 +118,7 @@ def output_folder(run: Path, output: str | Path | None) -> Path:
     """
     if output is not None and not str(output).strip():
         raise bad_value("output", "a folder", str(output))
-    folder = run / FOLDER if output is None else Path(output)
+    folder = subfolder(run, FOLDER) if output is None else Path(output)
     if os.path.lexists(folder) and not is_folder(folder):
         raise bad_value("output", "a folder", str(folder))
     own = run.resolve()

@@ -169,8 +169,25 @@ def check_contents(folder: Path) -> None:
         path = folder / name
         if path.is_symlink() and not is_below(path, folder):
             raise _leads_out(folder, name)
-        if not name.startswith(FOLDERS) and path.exists() and not is_file(path):
+        if name not in inside and name in FOLDERS:
+            continue
+        # A folder in the place of a file is an error where the file is read. Reading a pipe would wait forever.
+        is_fine = is_file(path) or (name in inside and is_folder(path))
+        if path.exists() and not is_fine:
             raise damaged(folder, name, "it is not a regular file")
+
+
+def subfolder(folder: Path, name: str) -> Path:
+    """Return the path of a folder in a run folder, which need not exist.
+
+    Raises DalError for a link that leads out of the run folder.
+    """
+    return _inside(folder, name)
+
+
+def check_inside(folder: Path, name: str) -> None:
+    """Raise DalError for a file that is a link out of the folder. The file need not exist."""
+    _inside(folder, name)
 
 
 def is_ours(name: str) -> bool:

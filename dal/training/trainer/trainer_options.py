@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dal.errors import DalError, bad_content, bad_value, unknown_choice
+from dal.errors import DalError, bad_content, bad_value, reason, unknown_choice
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, is_callback, load, package_of, quiet
 from dal.training.trainer.callback_checks import check_callback, check_logger
 from dal.training.trainer.lightning import has
@@ -217,5 +217,5 @@ def _construct(package: str, options: Mapping[str, Any]) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of the message of an error."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    """Return the first line of the message of an error, without the middle of a long one."""
+    return reason(ValueError((str(error).strip() or type(error).__name__).splitlines()[0]))

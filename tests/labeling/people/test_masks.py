@@ -1,6 +1,7 @@
 """Masks that people draw of regions: what is taken and refused, where it is kept, and what the model sees of it."""
 
 import csv
+import hashlib
 import io
 import json
 
@@ -97,6 +98,11 @@ def test_a_mask_that_is_gone_or_changed_is_named(book):
     path.write_bytes(path.read_bytes() + b"x")
     with pytest.raises(DalError, match=r"is damaged\. Restore it\."):
         read_mask(book.run / "masks", digest)
+    data = png(noise((12, 12))).read()  # as from elsewhere, with a right digest
+    name = hashlib.sha256(data).hexdigest()
+    (book.run / "masks" / f"{name}.png").write_bytes(data)
+    with pytest.raises(DalError, match=r"is no mask that dal has written\. Restore it\."):
+        read_mask(book.run / "masks", name)
     path.unlink()
     with pytest.raises(DalError, match=r"expected the file .* No such file or directory\. Restore it\."):
         read_mask(book.run / "masks", digest)

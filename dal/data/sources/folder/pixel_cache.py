@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
 import warnings
@@ -25,6 +26,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from dal.errors import reason
+from dal.runtime.refusals import check_regular
 
 Array = np.ndarray[Any, Any]
 
@@ -33,6 +35,7 @@ _WAIT_SECONDS = 2.0
 _SETTLED_NS = 2 * 10**9
 """A file that changed this recently can change again without another time, because file systems round times."""
 _SPARE_ROWS = 1024
+_GENERATION = re.compile("[0-9a-f]{16}")
 NO_STAMP = [-1, 0, 0]
 """The stamp of no file."""
 
@@ -83,10 +86,10 @@ class PixelCache:
 
         Raises OSError if it cannot be read.
         """
-        try:
-            checksum, _, text = self.index.read_bytes().partition(b"\n")
-        except FileNotFoundError:
+        if not os.path.lexists(self.index):
             return Contents()
+        check_regular(self.index)
+        checksum, _, text = self.index.read_bytes().partition(b"\n")
         try:
             if checksum.decode("ascii") != _digest(text):
                 raise ValueError("its checksum is wrong")
@@ -95,11 +98,14 @@ class PixelCache:
                 raise ValueError("it belongs to other files")
             entries = {name: Entry(*values) for name, values in saved["entries"].items()}
             contents = Contents(saved["generation"], saved["rows"], entries)
+            if not (_GENERATION.fullmatch(contents.generation) and all(map(_is_entry, entries.values()))):
+                raise ValueError("unexpected value")
+            check_regular(self.pixels(contents))
             if self.pixels(contents).stat().st_size < contents.num_rows * self.row_bytes:
                 raise ValueError("rows are missing")
             if any(not 0 <= entry.row < contents.num_rows for entry in entries.values()):
                 raise ValueError("an entry has no row")
-        except (ValueError, KeyError, TypeError, FileNotFoundError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, FileNotFoundError):
             warnings.warn(f"data.cache: {str(self.index)!r} is damaged, so the files are read again.", stacklevel=2)
             return Contents()
         return contents
@@ -114,6 +120,8 @@ class PixelCache:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / f"{self._name}.lock")
+        if os.path.lexists(lock.lock_file):
+            check_regular(Path(lock.lock_file))
         try:
             lock.acquire(timeout=_WAIT_SECONDS)
         except Timeout:
@@ -272,6 +280,13 @@ class CachedRows:
         where = f"data.cache: {str(self._cache.folder)!r} is damaged"
         warnings.warn(f"{where}, so files are read again, now and at the next start.", stacklevel=4)
         return self._again(place)
+
+
+def _is_entry(entry: Entry) -> bool:
+    """Return whether an entry from an index has values of the right types."""
+    numbers = [entry.row, entry.checksum, entry.seen, *entry.stamp]
+    is_digest = bool(bytes.fromhex(entry.facts[0]))
+    return is_digest and bool(entry.stamp) and all(type(number) is int for number in numbers)
 
 
 def missing_files(stamps: Mapping[str, list[int] | None], contents: Contents) -> list[str]:

@@ -80,7 +80,7 @@ class RunFacts:
         try:
             found = json.loads((self.folder / TRAINER).read_text())
             phase, error = found.get("phase"), found.get("error")
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             return replace(self._facts, phase=self._unknown, error=None)
         return replace(
             self._facts,

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import pickle
 import threading
@@ -152,6 +153,40 @@ def test_a_damaged_index_is_rebuilt_with_a_sentence(root, cache, decoded, at):
         assert cached_again(root, cache, decoded) == 5
     assert len(list(cache.glob("*.pixels"))) == 1
     read(root, cache)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda saved: saved.update(entries=[]),
+        lambda saved: saved.update(generation="../../x"),
+        lambda saved: saved["entries"]["0.png"].__setitem__(0, 0.5),
+        lambda saved: saved["entries"]["0.png"].__setitem__(4, ["no digest"]),
+        lambda saved: saved["entries"]["0.png"].__setitem__(2, []),
+    ],
+)
+def test_an_index_with_a_right_checksum_and_wrong_values_is_rebuilt(root, cache, decoded, change):
+    read(root, cache)
+    (index,) = cache.glob("*.index")
+    saved = json.loads(index.read_bytes().partition(b"\n")[2])
+    change(saved)
+    text = json.dumps(saved).encode()
+    index.write_bytes(pixel_cache._digest(text).encode() + b"\n" + text)
+    with pytest.warns(UserWarning, match="index' is damaged, so the files are read again"):
+        assert cached_again(root, cache, decoded) == 5
+
+
+@pytest.mark.parametrize("kind", ["index", "pixels", "lock"])
+@pytest.mark.parametrize("make", [lambda path, other: path.symlink_to(other), lambda path, other: os.mkfifo(path)])
+def test_a_cache_with_a_link_or_a_pipe_is_not_used(root, cache, tmp_path, kind, make):
+    read(root, cache, ["0.png"])
+    (tmp_path / "thesis.txt").write_text("text")
+    (file,) = cache.glob(f"*.{kind}")
+    file.unlink()
+    make(file, tmp_path / "thesis.txt")
+    with pytest.warns(UserWarning, match=r"data\.cache: .* cannot be used \(Not a regular file\)"):
+        read(root, cache)
+    assert (tmp_path / "thesis.txt").read_text() == "text"
 
 
 @pytest.mark.parametrize("damage", ["shorter", "gone"])
