@@ -174,26 +174,34 @@ def _close_points(points: Euclidean, targets: Tensor) -> tuple[Tensor, Tensor, T
     """
     low = points.low_of(targets)
     center, sizes = low.factors[0], low.squares
-    near = torch.empty(len(targets), 0)
-    is_open, found = torch.ones(len(targets), dtype=torch.bool), []
-    largest = max(
-        (float(points.low(block).squares.max()) for block in row_blocks(len(points), points.width)), default=0.0
-    )
-    off = points.slack * (sizes + largest) + points.smallest
+    near, smallest_off = torch.empty(len(targets), 0), torch.full_like(sizes, torch.inf)
+    is_open, found, largest = torch.ones(len(targets), dtype=torch.bool), [], 0.0
     for block in row_blocks(len(points), max(len(targets), points.width), _MOST_PAIRS):
         some = points.low(block)
+        # Bounds the errors of the rows so far. Later rows cannot bring back those that the limits exclude.
+        largest = max(largest, float(some.squares.max()))
+        off = points.slack * (sizes + largest) + points.smallest
+        smallest_off = torch.minimum(smallest_off, off)
         # The length of the center does not change the order.
         about = torch.addmm(some.squares.float(), center, some.factors[0].T, alpha=-2)
-        near = torch.cat([near, about.topk(min(_FEW, about.shape[1]), dim=1, largest=False).values], dim=1)
+        best = about.topk(min(2 * _FEW, about.shape[1]), dim=1, largest=False)
+        near = torch.cat([near, best.values], dim=1)
         near = near.topk(min(_FEW, near.shape[1]), dim=1, largest=False).values
         limit = _raised(near[:, -1] + 2 * off).masked_fill(~is_open, -torch.inf)
-        which, rows = (about <= limit[:, None]).nonzero().unbind(dim=1)
-        found.append((which, rows + block.start, about[which, rows]))
+        is_close = best.values <= limit[:, None]
+        which, places = is_close.nonzero().unbind(dim=1)
+        rows, abouts = best.indices[which, places], best.values[which, places]
+        if bool(is_close[:, -1].any()):
+            # There may be more of them.
+            which, rows = (about <= limit[:, None]).nonzero().unbind(dim=1)
+            abouts = about[which, rows]
+        found.append((which, rows + block.start, abouts))
         is_open &= torch.bincount(which, minlength=len(targets)) <= _MANY
     add_flops(2 * len(points) * len(targets) * points.width)
     which, rows, abouts = (torch.cat(parts) for parts in zip(*found, strict=True))
     keep = (abouts <= near[which, -1] + 2 * off[which]) & is_open[which]
-    return which[keep], rows[keep], (near[:, -1] + sizes + off).masked_fill(~is_open, -torch.inf)
+    reach = (near[:, -1] + sizes + smallest_off).masked_fill_(~is_open, -torch.inf)
+    return which[keep], rows[keep], reach
 
 
 def _raised(values: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def check_finite(what: str, values: Tensor, first_row: int = 0, num_rows: int | 
     The error names the first such row. If the values are a block of more rows, pass ``first_row`` and ``num_rows``.
     """
     # A sum is finite only if all values are. Checking it first avoids a mask of a large pool. It can also overflow.
-    if values.numel() == 0 or math.isfinite(values.sum()):
+    if values.numel() == 0 or math.isfinite(values.detach().sum()):
         return
     finite = torch.isfinite(values)
     if not bool(finite.all()):

@@ -259,8 +259,9 @@ def distinct(rows: Tensor) -> Tensor:
         return keep
     weights = torch.rand(rows.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(rows.device)
     marks = torch.cat([(rows[block].float() * weights).sum(dim=1) for block in row_blocks(*rows.shape)])
-    order = torch.sort(marks, stable=True).indices
-    for block in row_blocks(count - 1, rows.shape[1]):
-        first, second = order[:-1][block], order[1:][block]
-        keep[second] = (marks[first] != marks[second]) | (rows[first] != rows[second]).any(dim=1)
+    marks, order = torch.sort(marks, stable=True)
+    places = (marks[1:] == marks[:-1]).nonzero()[:, 0]
+    for block in row_blocks(len(places), rows.shape[1]):
+        first, second = order[places[block]], order[places[block] + 1]
+        keep[second] = (rows[first] != rows[second]).any(dim=1)
     return keep
