@@ -13,8 +13,8 @@ from dal.acquisition.search.exponential_race import draw_seed
 from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.geometry import Euclidean, near_mean
 from dal.acquisition.search.lloyd import all_low, lloyd
-from dal.acquisition.search.numbers import check_finite, row_blocks, safe_scale
-from dal.acquisition.search.rows import check_rows
+from dal.acquisition.search.numbers import row_blocks, safe_scale
+from dal.acquisition.search.rows import Rows, UnitRows, all_rows, check_rows
 from dal.errors import bad_value
 
 # If a pass over the points takes more products than this, k-means uses mini-batches.
@@ -34,34 +34,25 @@ def points_of(argument: str, features: Tensor) -> Tensor:
     return features.detach().cpu()
 
 
-def scaled_points(argument: str, features: Tensor) -> Tensor:
-    """Return points_of() in float64, scaled by a power of two so that they are safe to square."""
-    points = points_of(argument, features)
-    return points.double() * safe_scale(check_rows(argument, points))
-
-
-def _centered(points: Tensor) -> Euclidean:
+def _centered(points: Rows) -> Euclidean:
     """Return the points with a scale that makes their squares safe, and an origin near their mean."""
     scale = safe_scale(check_rows("points", points))
     return Euclidean(points, scale, near_mean(points, scale))
 
 
-def unit_points(argument: str, features: Tensor) -> Tensor:
-    """Normalize rows to length 1, in float64 on the CPU.
+def unit_rows(argument: str, features: Tensor) -> UnitRows:
+    """Return rows normalized to length 1 on access. Raises the same errors as points_of()."""
+    return UnitRows(points_of(argument, features))
 
-    Rows of zeros do not change. Raises the same errors as points_of().
+
+def unit_points(argument: str, features: Tensor) -> Tensor:
+    """Return unit_rows() in memory.
 
     >>> unit_points("features", torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     tensor([[0.6000, 0.8000],
             [0.0000, 0.0000]], dtype=torch.float64)
     """
-    check_dims(argument, features, "N, D")
-    check_finite(argument, features)
-    points = features.detach().cpu().double()
-    largest = points.abs().amax(dim=1, keepdim=True) if points.numel() else points[:, :1]
-    points = points / torch.where(largest > 0, largest, 1)
-    lengths = torch.linalg.vector_norm(points, dim=1, keepdim=True)
-    return points / torch.where(lengths > 0, lengths, 1)
+    return all_rows(unit_rows(argument, features))
 
 
 def labeled_features(labeled: Summary, features: Tensor) -> Tensor:
@@ -77,7 +68,7 @@ def labeled_features(labeled: Summary, features: Tensor) -> Tensor:
     return labeled["features"]
 
 
-def k_means(points: Tensor, num_clusters: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def k_means(points: Rows, num_clusters: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Run k-means from one k-means++ start.
 
     ``lloyd`` describes the iterations. Large inputs use scikit-learn's mini-batches. The result depends on the
@@ -86,7 +77,7 @@ def k_means(points: Tensor, num_clusters: int, generator: torch.Generator) -> tu
     float32 copy of them and blocks of fixed size.
 
     Args:
-        points: (N, D) on the CPU, finite, any floating dtype.
+        points: (N, D) on the CPU, finite, any floating dtype; a tensor or a view.
         num_clusters: from 1 to N.
         generator: on the CPU; one number is drawn from it.
 
@@ -221,11 +212,11 @@ def _nearest_free(points: Euclidean, target: Tensor, taken: list[int]) -> int:
     return int(squares.argmin())
 
 
-def k_means_picks(points: Tensor, query_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def k_means_picks(points: Rows, query_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return the points nearest to k-means centers, largest clusters first.
 
     Args:
-        points: (N, D) on the CPU, finite, any floating dtype, N at least Q.
+        points: (N, D) on the CPU, finite, any floating dtype, N at least Q; a tensor or a view.
         query_size: number Q of clusters.
         generator: on the CPU; one number is drawn from it.
 
