@@ -39,6 +39,7 @@ class Contender:
     run: Callable[[], Any] | None  # None: not installed
     repeats: int | None = None  # fewer than requested, for slow contenders
     note: str = ""
+    is_timed: bool = False  # run() returns its own seconds and the result, from another process
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def measure(
         else:
             row |= {"median_s": statistics.median(taken), "min_s": min(taken), "max_s": max(taken)}
             row |= {"ratio": statistics.median(taken) / floor, "repeats": len(taken)}
-            row["extra_mib"] = peak_extra_mib(case, contender.name) if memory else None
+            row["extra_mib"] = peak_extra_mib(case, contender.name) if memory and not contender.is_timed else None
             say(f"{case.title}: {contender.name}: {row['median_s']:.3g} s ({row['ratio']:.2f}x)")
         rows.append(row | {"note": "; ".join(note for note in notes if note)})
     return rows
@@ -103,8 +104,12 @@ def in_turns(
                 continue
             gc.collect()
             start = clock()
-            results[contender.name] = contender.run()
-            seconds.setdefault(contender.name, []).append(clock() - start)
+            result = contender.run()
+            taken = clock() - start
+            if contender.is_timed:
+                taken, result = result
+            results[contender.name] = result
+            seconds.setdefault(contender.name, []).append(taken)
     return seconds, results
 
 

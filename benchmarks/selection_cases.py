@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import before_worker
 import floors
 import peers
 import torch
@@ -70,6 +71,17 @@ def same_groups(results: dict[str, Any]) -> dict[str, str]:
     return same_numbers({name: renumbered(labels) for name, labels in results.items()})
 
 
+def large_cases(threads: int, quick: bool) -> list[Case]:
+    """Return cases that take minutes."""
+    tiny = {"points": 500, "picks": 5}
+    sizes = {"points": 50_000, "picks": 100} | (tiny if quick else {})
+    return [Case("ProbCover, 50,000 x 512, 100 picks", large_probcover, sizes, tiny, threads)]
+
+
+def _before(work: str, **arguments: Any) -> Contender:
+    return Contender("dal before", before_worker.start(work, arguments), is_timed=True)
+
+
 def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(SEED)
 
@@ -121,6 +133,15 @@ def alfa_mix(points: int, classes: int, rectified: bool) -> list[Contender]:
             lambda: floors.alfa_mix(x, model.weight, model.bias, anchors, epsilons, TILE).sum(dim=1),
         ),
         Contender("dal", dal),
+        _before(
+            "alfa_mix",
+            x=x,
+            labeled=labeled,
+            labels=torch.arange(len(labeled)) % classes,
+            weight=model.weight,
+            bias=model.bias,
+            tile=TILE,
+        ),
     ]
 
 
@@ -130,6 +151,7 @@ def nearest(points: int, width: int, centers: int) -> list[Contender]:
     return [
         Contender("floor, a product in blocks", lambda: floors.nearest_to_centers(x, means)),
         Contender("dal", lambda: nearest_to_centers(x, means)),
+        _before("nearest", x=x, centers=means),
     ]
 
 
@@ -154,16 +176,28 @@ def clusters(points: int, width: int, centers: int) -> list[Contender]:
     return [
         Contender("scikit-learn in float64, dal before", scikit, note=notes["scikit"]),
         Contender("dal", lambda: k_means(x, centers, _generator())[0], note=notes["dal"]),
+        _before("clusters", x=x, count=centers),
     ]
 
 
-def probcover(points: int, picks: int) -> list[Contender]:
+def _unit_blobs(points: int) -> tuple[Tensor, float]:
+    """Return points of length 1, and a radius."""
     x = torch.randn(points, 512, generator=_generator()) * 0.2 + blobs(points, 512, 0.0) / 3
     x = unit_points("x", x + 0.4 * torch.randn(points, 512, generator=_generator())).float()
-    delta = float(torch.cdist(x[:500], x[:500]).flatten().quantile(0.004))
+    return x, float(torch.cdist(x[:500], x[:500]).flatten().quantile(0.004))
+
+
+def large_probcover(points: int, picks: int) -> list[Contender]:
+    x, delta = _unit_blobs(points)
+    return [Contender("dal", lambda: probcover_select(x, x[:0], picks, delta, _generator()), repeats=1)]
+
+
+def probcover(points: int, picks: int) -> list[Contender]:
+    x, delta = _unit_blobs(points)
     return [
         Contender("floor, a mask", lambda: floors.probcover(x, picks, delta)),
         Contender("dal", lambda: probcover_select(x, x[:0], picks, delta, _generator())),
+        _before("probcover", x=x, picks=picks, delta=delta),
         Contender("authors' code", peers.authors_probcover(x, picks, delta)),
     ]
 
@@ -173,6 +207,7 @@ def linkage(points: int, width: int) -> list[Contender]:
     return [
         Contender("floor, a product and linkage", lambda: floors.average_linkage(x.double(), 50)),
         Contender("dal", lambda: average_linkage(x, 50)),
+        _before("linkage", x=x, count=50),
     ]
 
 
@@ -181,6 +216,7 @@ def coreset(picks: int) -> list[Contender]:
     return [
         Contender("floor, matrix-vector", lambda: floors.coreset(x, known, picks)),
         Contender("dal", lambda: k_center_greedy(x, known, picks)),
+        _before("coreset", x=x, known=known, picks=picks),
     ]
 
 
@@ -190,4 +226,5 @@ def badge(picks: int) -> list[Contender]:
     return [
         Contender("floor, matrix-vector", lambda: floors.badge(probs, features, picks, _generator())),
         Contender("dal", lambda: badge_select(probs, features, picks, _generator())),
+        _before("badge", probs=probs, features=features, picks=picks),
     ]

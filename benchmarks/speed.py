@@ -58,9 +58,12 @@ PARTS = {
         selection_cases.selection_cases,
         "Selection kernels. A note on picks compares them with the floor's. For ALFA-Mix, the numbers are those of "
         "mixes that change the prediction of a point; for linkage, those of clusters. For k-means, the first contender "
-        "is scikit-learn in float64, which dal used before.",
+        "is scikit-learn in float64, which dal used before. DAL_BEFORE names a checkout of an earlier version, whose "
+        "CPU time in another process is `dal before`.",
     ),
+    "selection_large": (selection_cases.large_cases, "One run of a selection that takes a minute or more."),
 }
+UNUSUAL = ("selection_large",)
 ABOUT = (
     "Seconds are medians over repeats in which the contenders take turns; with one thread, they are CPU time. "
     "`to floor` is the ratio of medians to the "
@@ -71,7 +74,9 @@ ABOUT = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all but {', '.join(UNUSUAL)}"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", help="threads (default: all cores; coreset also with 1)")
     parser.add_argument("--no-memory", action="store_true", help="measure time only")
@@ -82,7 +87,7 @@ def main() -> int:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
 
     cores = os.cpu_count() or 1
-    for part in options.parts or PARTS:
+    for part in options.parts or [part for part in PARTS if part not in UNUSUAL]:
         cases, _ = PARTS[part]
         name = "images" if part in image_cases.PARTS else "speed"
         folder = record.dated(options.results or (record.QUICK_RESULTS if options.quick else record.RESULTS), name)

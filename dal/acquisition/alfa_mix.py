@@ -21,6 +21,7 @@ from dal.acquisition.base import (
 from dal.acquisition.search.clusters import k_means_picks, points_of
 from dal.acquisition.search.mixed_predictions import AnchorTable, linear_changes, linear_head, unit_directions
 from dal.acquisition.search.numbers import check_finite, check_whole, in_double
+from dal.acquisition.search.rows import Chosen
 from dal.errors import bad_content, bad_value
 from dal.runtime.ranges import Range
 
@@ -247,5 +248,5 @@ def _select(features: Tensor, changes: Tensor, query_size: int, generator: torch
     candidates = (counts > 0).nonzero().flatten()
     if len(candidates) <= query_size:
         return top_scores(counts, query_size, generator)
-    positions = candidates[k_means_picks(points[candidates], query_size, generator)[0]]
+    positions = candidates[k_means_picks(Chosen(points, candidates), query_size, generator)[0]]
     return Selection(positions, counts[positions])

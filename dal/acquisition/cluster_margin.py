@@ -10,10 +10,11 @@ from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_query_size, top_scores
 from dal.acquisition.margin import margin_scores
-from dal.acquisition.search.clusters import scaled_points
+from dal.acquisition.search.clusters import points_of
 from dal.acquisition.search.flops import add_flops
-from dal.acquisition.search.numbers import check_finite, check_whole, row_blocks
+from dal.acquisition.search.numbers import check_finite, check_whole, row_blocks, safe_scale
 from dal.acquisition.search.pairs import Pairs
+from dal.acquisition.search.rows import check_rows
 from dal.errors import bad_value
 from dal.runtime.ranges import Range
 
@@ -42,7 +43,8 @@ def average_linkage(features: Tensor, num_clusters: int) -> Tensor:
     tensor([0, 1, 0])
     """
     check_whole("num_clusters", num_clusters)
-    return _average_linkage(scaled_points("features", features), num_clusters)
+    points = points_of("features", features)
+    return _average_linkage(points.double() * safe_scale(check_rows("features", points)), num_clusters)
 
 
 def cluster_margin_select(
@@ -124,7 +126,7 @@ class ClusterMargin(AcquisitionFunction):
         features, scores = pool["features"], pool["scores"]
         check_query_size(query_size, len(scores))
         check_finite("scores", scores)
-        points = scaled_points("features", features)
+        points = points_of("features", features)
         ambiguous = _ambiguous(scores, query_size, self.factor, generator)
         clusters = self._clusters(points, ambiguous, query_size, generator)
         positions = _round_robin(ambiguous, clusters, query_size, generator)
@@ -141,11 +143,14 @@ class ClusterMargin(AcquisitionFunction):
         room = self.max_clustered - len(order)
         drawn = others[torch.randperm(len(others), generator=generator)[:room]]
         rows = torch.cat([ambiguous[order].sort().values, drawn.sort().values])
-        found = torch.full((len(points),), -1)
-        found[rows] = _average_linkage(points[rows], self.num_clusters or query_size)
-        pairs = Pairs(points, points[rows])
-        for block in pairs.blocks(ambiguous[found[ambiguous] < 0]):
-            found[block] = found[rows[pairs.squares(block).argmin(dim=1)]]
+        found, scale = torch.full((len(points),), -1), safe_scale(check_rows("features", points))
+        clustered = points[rows].double() * scale
+        found[rows] = _average_linkage(clustered, self.num_clusters or query_size)
+        left = ambiguous[found[ambiguous] < 0]
+        for part in row_blocks(len(left), points.shape[1]):
+            pairs = Pairs(points[left[part]].double() * scale, clustered)
+            for block in pairs.blocks(torch.arange(len(left[part]))):
+                found[left[part][block]] = found[rows[pairs.squares(block).argmin(dim=1)]]
         return found[ambiguous]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from dal.acquisition.base import MOST_DRAWS, AcquisitionFunction, PoolModel, Selection, Summary, check_query_size
 from dal.acquisition.search.clusters import k_means_picks, points_of
 from dal.acquisition.search.numbers import check_finite, check_whole
+from dal.acquisition.search.rows import Chosen
 from dal.errors import bad_value
 from dal.runtime.ranges import Range
 
@@ -115,5 +116,5 @@ def _select(
     while int((counts >= least).sum()) < query_size:
         least -= 1
     candidates = (counts >= least).nonzero().flatten()
-    positions = candidates[k_means_picks(points[candidates], query_size, generator)[0]]
+    positions = candidates[k_means_picks(Chosen(points, candidates), query_size, generator)[0]]
     return Selection(positions, counts[positions])

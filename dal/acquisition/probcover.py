@@ -11,8 +11,9 @@ from torch import Tensor
 
 from dal.acquisition.base import KeptRows, PoolModel, Selection, ShardedFunction, Summary, check_query_size
 from dal.acquisition.search.balls import BallGraph, Close
-from dal.acquisition.search.clusters import k_means, labeled_features, unit_points
+from dal.acquisition.search.clusters import k_means, labeled_features, points_of, unit_rows
 from dal.acquisition.search.numbers import check_finite, check_whole
+from dal.acquisition.search.rows import UnitRows
 from dal.acquisition.search.shards import Shard
 from dal.errors import bad_value
 from dal.runtime.ranges import Range
@@ -47,7 +48,7 @@ def purest_delta(features: Tensor, pseudo_labels: Tensor, purity: float = 0.95) 
     >>> round(purest_delta(features, torch.tensor([0, 0, 1]), purity=0.5), 3)
     1.2
     """
-    return _purest_delta(unit_points("features", features), pseudo_labels, purity)
+    return _purest_delta(unit_rows("features", features), pseudo_labels, purity)
 
 
 def probcover_select(
@@ -82,7 +83,7 @@ def probcover_select(
     >>> probcover_select(features, features[:0], 2, 0.15, torch.Generator())
     tensor([1, 3])
     """
-    points, others = unit_points("features", features), unit_points("labeled_features", labeled_features)
+    points, others = unit_rows("features", features), unit_rows("labeled_features", labeled_features)
     check_query_size(query_size, len(points))
     _check_delta(delta)
     return _cover(points, others, query_size, delta, generator).positions
@@ -140,15 +141,22 @@ class ProbCover(ShardedFunction):
         found = shard.gather(pool)
         features = found["features"]
         check_query_size(query_size, len(features))
-        points = unit_points("features", features)
-        others = unit_points("labeled_features", labeled_features(labeled, features))
+        known = labeled_features(labeled, features)
+        points, others = unit_rows("features", features), unit_rows("labeled_features", known)
         delta = self.delta
         if delta is None:
-            everything = torch.cat([points, others])
+            everything = UnitRows(points_of("features", features), points_of("labeled_features", known))
             num_clusters = int(found["num_classes"][0]) if self.num_clusters is None else self.num_clusters
             pseudo_labels, _ = k_means(everything, min(num_clusters, len(everything)), generator)
             delta = _purest_delta(everything, pseudo_labels, self.purity)
-        return _cover(points, others, query_size, delta, generator, shard.memory_budget)
+        return _cover(
+            points,
+            others,
+            query_size,
+            delta,
+            generator,
+            shard.room if shard.memory_budget is None else shard.memory_budget,
+        )
 
 
 def _check_delta(delta: float) -> None:
@@ -159,12 +167,12 @@ def _check_purity(purity: float) -> None:
     Range(0, 1, "a share", above=True).check("purity", purity)
 
 
-def _purest_delta(points: Tensor, pseudo_labels: Tensor, purity: float) -> float:
+def _purest_delta(points: UnitRows, pseudo_labels: Tensor, purity: float) -> float:
     _check_purity(purity)
     if pseudo_labels.shape != (len(points),) or not len(points):
         raise bad_value("pseudo_labels", f"shape ({len(points)},), one label per point", tuple(pseudo_labels.shape))
     close, labels = Close(points), pseudo_labels.cpu()
-    pure_up_to = points.new_full((len(points),), torch.inf)
+    pure_up_to = torch.full((len(points),), torch.inf, dtype=torch.float64)
     for rows in close.blocks(torch.arange(len(points))):
         pure_up_to[rows] = close.nearest(rows, labels[rows, None] == labels)
     # A product such as 0.95 * 20 can exceed its exact value by rounding, and ceil() would then count a ball too many.
@@ -173,8 +181,8 @@ def _purest_delta(points: Tensor, pseudo_labels: Tensor, purity: float) -> float
 
 
 def _cover(
-    points: Tensor,
-    others: Tensor,
+    points: UnitRows,
+    others: UnitRows,
     query_size: int,
     delta: float,
     generator: torch.Generator,

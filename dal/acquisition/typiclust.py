@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summary, check_query_size
-from dal.acquisition.search.clusters import k_means, labeled_features, unit_points
+from dal.acquisition.search.clusters import k_means, labeled_features, points_of, unit_points, unit_rows
 from dal.acquisition.search.numbers import check_finite, check_whole
 from dal.acquisition.search.pairs import Pairs
+from dal.acquisition.search.rows import UnitRows
 from dal.errors import bad_value
 
 __all__ = ["TypiClust", "typicality", "typiclust_select"]
@@ -74,7 +75,7 @@ def typiclust_select(
     >>> typiclust_select(features, torch.tensor([0, 0, 0, 1]), 0, 2, min_cluster_size=1)
     tensor([1, 3])
     """
-    points = unit_points("features", features)
+    points = unit_rows("features", features)
     check_query_size(query_size, len(points) - num_labeled)
     check_whole("num_neighbors", num_neighbors)
     check_whole("min_cluster_size", min_cluster_size)
@@ -116,14 +117,14 @@ class TypiClust(AcquisitionFunction):
     def select(self, pool: Summary, labeled: Summary, query_size: int, generator: torch.Generator) -> Selection:
         features = pool["features"]
         check_query_size(query_size, len(features))
-        others = unit_points("labeled_features", labeled_features(labeled, features))
-        points = torch.cat([unit_points("features", features), others])
+        others = points_of("labeled_features", labeled_features(labeled, features))
+        points = UnitRows(points_of("features", features), others)
         clusters, _ = k_means(points, min(len(others) + query_size, self.max_clusters), generator)
         return _select(points, clusters, len(others), query_size, self.num_neighbors, self.min_cluster_size)
 
 
 def _select(
-    points: Tensor, clusters: Tensor, num_labeled: int, query_size: int, num_neighbors: int, min_cluster_size: int
+    points: UnitRows, clusters: Tensor, num_labeled: int, query_size: int, num_neighbors: int, min_cluster_size: int
 ) -> Selection:
     num_pool = len(points) - num_labeled
     sizes = torch.bincount(clusters).tolist()

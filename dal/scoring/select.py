@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -70,6 +70,8 @@ def select_points(
     acquisition = acquisition.at_round(round)
     # The memory budget does not limit the selection, because an error in the middle of a campaign would not help.
     pool_shard, labeled_shard = (Shard.shared(len(indices)) for indices in (candidates[1], known.labeled))
+    # What can be computed again is kept within the budget.
+    pool_shard = replace(pool_shard, room=passes.config.bytes_allowed)
     reader = _Reader(passes, derive_seed(seed, round, "mc_dropout"))
     ledger = passes.ledger
     with ledger.phase("score"):

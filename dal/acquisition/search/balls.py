@@ -11,6 +11,7 @@ from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.geometry import Euclidean, near_mean
 from dal.acquisition.search.lloyd import all_low
 from dal.acquisition.search.numbers import row_blocks
+from dal.acquisition.search.rows import UnitRows
 
 _MOST_PAIRS = 2**21
 
@@ -19,12 +20,12 @@ _BOUNDARY = 1e-12
 
 
 class Close:
-    """Pairs of close rows of ``points`` (N, D) and ``others`` (M, D), both float64 and safe to square.
+    """Pairs of close rows of ``points`` (N, D) and ``others`` (M, D), both of length 1 and float64.
 
     Holds float32 copies of both.
     """
 
-    def __init__(self, points: Tensor, others: Tensor | None = None) -> None:
+    def __init__(self, points: UnitRows, others: UnitRows | None = None) -> None:
         origin = near_mean(points, 1.0)
         self._high = points, points if others is None else others
         first = Euclidean(points, 1.0, origin)
@@ -60,7 +61,7 @@ class Close:
     def exact(self, rows: Tensor, other_rows: Tensor) -> Tensor:
         """Return the (P,) distances of P pairs, computed from differences."""
         points, others = self._high
-        found = points.new_empty(len(rows))
+        found = torch.empty(len(rows), dtype=torch.float64)
         for block in row_blocks(len(rows), points.shape[1]):
             differences = points[rows[block]] - others[other_rows[block]]
             found[block] = torch.linalg.vector_norm(differences, dim=1)
@@ -79,7 +80,7 @@ class BallGraph:
     Otherwise, the neighbors are computed again when they are needed.
     """
 
-    def __init__(self, points: Tensor, radius: float, most_edges: int) -> None:
+    def __init__(self, points: UnitRows, radius: float, most_edges: int) -> None:
         self._close, self._radius, count = Close(points), radius, len(points)
         self.degrees = torch.zeros(count, dtype=torch.int64)
         parts: list[Tensor] | None = []

@@ -13,8 +13,8 @@ from dal.acquisition.search.exponential_race import draw_seed
 from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.geometry import Euclidean, near_mean
 from dal.acquisition.search.lloyd import all_low, lloyd
-from dal.acquisition.search.numbers import check_finite, row_blocks, safe_scale
-from dal.acquisition.search.rows import check_rows
+from dal.acquisition.search.numbers import row_blocks, safe_scale
+from dal.acquisition.search.rows import Rows, UnitRows, all_rows, check_rows
 from dal.errors import bad_value
 
 # If a pass over the points takes more products than this, k-means uses mini-batches.
@@ -34,34 +34,25 @@ def points_of(argument: str, features: Tensor) -> Tensor:
     return features.detach().cpu()
 
 
-def scaled_points(argument: str, features: Tensor) -> Tensor:
-    """Return points_of() in float64, scaled by a power of two so that they are safe to square."""
-    points = points_of(argument, features)
-    return points.double() * safe_scale(check_rows(argument, points))
-
-
-def _centered(points: Tensor) -> Euclidean:
+def _centered(points: Rows) -> Euclidean:
     """Return the points with a scale that makes their squares safe, and an origin near their mean."""
     scale = safe_scale(check_rows("points", points))
     return Euclidean(points, scale, near_mean(points, scale))
 
 
-def unit_points(argument: str, features: Tensor) -> Tensor:
-    """Normalize rows to length 1, in float64 on the CPU.
+def unit_rows(argument: str, features: Tensor) -> UnitRows:
+    """Return rows normalized to length 1 on access. Raises the same errors as points_of()."""
+    return UnitRows(points_of(argument, features))
 
-    Rows of zeros do not change. Raises the same errors as points_of().
+
+def unit_points(argument: str, features: Tensor) -> Tensor:
+    """Return unit_rows() in memory.
 
     >>> unit_points("features", torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     tensor([[0.6000, 0.8000],
             [0.0000, 0.0000]], dtype=torch.float64)
     """
-    check_dims(argument, features, "N, D")
-    check_finite(argument, features)
-    points = features.detach().cpu().double()
-    largest = points.abs().amax(dim=1, keepdim=True) if points.numel() else points[:, :1]
-    points = points / torch.where(largest > 0, largest, 1)
-    lengths = torch.linalg.vector_norm(points, dim=1, keepdim=True)
-    return points / torch.where(lengths > 0, lengths, 1)
+    return all_rows(unit_rows(argument, features))
 
 
 def labeled_features(labeled: Summary, features: Tensor) -> Tensor:
@@ -77,7 +68,7 @@ def labeled_features(labeled: Summary, features: Tensor) -> Tensor:
     return labeled["features"]
 
 
-def k_means(points: Tensor, num_clusters: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def k_means(points: Rows, num_clusters: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Run k-means from one k-means++ start.
 
     ``lloyd`` describes the iterations. Large inputs use scikit-learn's mini-batches. The result depends on the
@@ -86,7 +77,7 @@ def k_means(points: Tensor, num_clusters: int, generator: torch.Generator) -> tu
     float32 copy of them and blocks of fixed size.
 
     Args:
-        points: (N, D) on the CPU, finite, any floating dtype.
+        points: (N, D) on the CPU, finite, any floating dtype; a tensor or a view.
         num_clusters: from 1 to N.
         generator: on the CPU; one number is drawn from it.
 
@@ -174,26 +165,34 @@ def _close_points(points: Euclidean, targets: Tensor) -> tuple[Tensor, Tensor, T
     """
     low = points.low_of(targets)
     center, sizes = low.factors[0], low.squares
-    near = torch.empty(len(targets), 0)
-    is_open, found = torch.ones(len(targets), dtype=torch.bool), []
-    largest = max(
-        (float(points.low(block).squares.max()) for block in row_blocks(len(points), points.width)), default=0.0
-    )
-    off = points.slack * (sizes + largest) + points.smallest
+    near, smallest_off = torch.empty(len(targets), 0), torch.full_like(sizes, torch.inf)
+    is_open, found, largest = torch.ones(len(targets), dtype=torch.bool), [], 0.0
     for block in row_blocks(len(points), max(len(targets), points.width), _MOST_PAIRS):
         some = points.low(block)
+        # Bounds the errors of the rows so far. Later rows cannot bring back those that the limits exclude.
+        largest = max(largest, float(some.squares.max()))
+        off = points.slack * (sizes + largest) + points.smallest
+        smallest_off = torch.minimum(smallest_off, off)
         # The length of the center does not change the order.
         about = torch.addmm(some.squares.float(), center, some.factors[0].T, alpha=-2)
-        near = torch.cat([near, about.topk(min(_FEW, about.shape[1]), dim=1, largest=False).values], dim=1)
+        best = about.topk(min(2 * _FEW, about.shape[1]), dim=1, largest=False)
+        near = torch.cat([near, best.values], dim=1)
         near = near.topk(min(_FEW, near.shape[1]), dim=1, largest=False).values
         limit = _raised(near[:, -1] + 2 * off).masked_fill(~is_open, -torch.inf)
-        which, rows = (about <= limit[:, None]).nonzero().unbind(dim=1)
-        found.append((which, rows + block.start, about[which, rows]))
+        is_close = best.values <= limit[:, None]
+        which, places = is_close.nonzero().unbind(dim=1)
+        rows, abouts = best.indices[which, places], best.values[which, places]
+        if bool(is_close[:, -1].any()):
+            # There may be more of them.
+            which, rows = (about <= limit[:, None]).nonzero().unbind(dim=1)
+            abouts = about[which, rows]
+        found.append((which, rows + block.start, abouts))
         is_open &= torch.bincount(which, minlength=len(targets)) <= _MANY
     add_flops(2 * len(points) * len(targets) * points.width)
     which, rows, abouts = (torch.cat(parts) for parts in zip(*found, strict=True))
     keep = (abouts <= near[which, -1] + 2 * off[which]) & is_open[which]
-    return which[keep], rows[keep], (near[:, -1] + sizes + off).masked_fill(~is_open, -torch.inf)
+    reach = (near[:, -1] + sizes + smallest_off).masked_fill_(~is_open, -torch.inf)
+    return which[keep], rows[keep], reach
 
 
 def _raised(values: Tensor) -> Tensor:
@@ -213,11 +212,11 @@ def _nearest_free(points: Euclidean, target: Tensor, taken: list[int]) -> int:
     return int(squares.argmin())
 
 
-def k_means_picks(points: Tensor, query_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def k_means_picks(points: Rows, query_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return the points nearest to k-means centers, largest clusters first.
 
     Args:
-        points: (N, D) on the CPU, finite, any floating dtype, N at least Q.
+        points: (N, D) on the CPU, finite, any floating dtype, N at least Q; a tensor or a view.
         query_size: number Q of clusters.
         generator: on the CPU; one number is drawn from it.
 

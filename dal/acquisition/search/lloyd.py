@@ -19,6 +19,7 @@ from dal.acquisition.search.numbers import row_blocks
 _MOST_ITERATIONS = 300
 _TOLERANCE = 1e-4
 _BLOCK = 2**18
+_FEW_NUMBERS, _MANY_NUMBERS = 2**16, 2**20
 
 
 def lloyd(points: Euclidean, num_clusters: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -63,7 +64,7 @@ def lloyd(points: Euclidean, num_clusters: int, generator: torch.Generator) -> t
 def all_low(points: Euclidean) -> Tensor:
     """Return the (N, D) float32 points relative to the origin."""
     x = torch.empty(len(points), points.width)
-    for block in row_blocks(len(points), points.width):
+    for block in row_blocks(len(points), points.width, _FEW_NUMBERS):
         x[block] = points.low(block).factors[0]
     return x
 
@@ -80,8 +81,10 @@ def _seeds(x: Tensor, sizes: Tensor, num_clusters: int, generator: torch.Generat
     picks = [chosen]
     add_flops(2 * len(x) * x.shape[1] * (1 + num_trials * (num_clusters - 1)))
     while True:
-        squares = torch.addmm(sizes, x[chosen], x.T, alpha=-2).add_(sizes[chosen, None])
-        squares = torch.minimum(squares.clamp_(min=0), nearest)
+        squares = x.new_empty(len(chosen), len(x))
+        for block in row_blocks(len(x), x.shape[1], _BLOCK):  # a product of all would copy all points
+            torch.addmm(sizes[block], x[chosen], x[block].T, alpha=-2, out=squares[:, block])
+        squares = torch.minimum(squares.add_(sizes[chosen, None]).clamp_(min=0), nearest)
         squares[torch.arange(len(chosen)), chosen] = 0
         best = int(squares.sum(dim=1, dtype=torch.float64).argmin()) if len(chosen) > 1 else 0
         nearest = squares[best]
@@ -107,14 +110,13 @@ def _nearest(x: Tensor, centers: Tensor) -> Tensor:
 
 def _move(x: Tensor, changed: Tensor, before: Tensor, after: Tensor, sums: Tensor, counts: Tensor) -> None:
     """Add the changed points to the sums and counts of their new clusters, and subtract them from the old ones."""
-    for block in row_blocks(len(changed), x.shape[1]):
+    for block in row_blocks(len(changed), x.shape[1], _MANY_NUMBERS):
         rows = changed[block]
-        values, old, new = x[rows].double(), before[rows], after[rows]
-        sums.index_add_(0, new, values)
-        counts.index_add_(0, new, torch.ones(len(rows)))
-        is_old = old >= 0
-        sums.index_add_(0, old[is_old], values[is_old], alpha=-1)
-        counts.index_add_(0, old[is_old], -torch.ones(int(is_old.sum())))
+        for some, clusters, sign in ((rows, after, 1), (rows[before[rows] >= 0], before, -1)):
+            for part in row_blocks(len(some), x.shape[1], _FEW_NUMBERS):
+                places = clusters[some[part]]
+                sums.index_add_(0, places, x[some[part]].double(), alpha=sign)
+                counts.index_add_(0, places, torch.ones(len(places)), alpha=sign)
 
 
 @contextmanager

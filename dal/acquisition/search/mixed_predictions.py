@@ -7,6 +7,7 @@ linear head move by σ (W d). Two products therefore give the logits of all mixe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from dal.acquisition.search.numbers import check_finite, row_blocks
 
-_BLOCK, _GPU_BLOCK = 2**18, 2**25  # numbers; the first fits in a CPU's cache
+_BLOCK, _GPU_BLOCK = 2**16, 2**25  # numbers; the first fits in a CPU's cache
 
 
 class LinearHead(NamedTuple):
@@ -58,24 +59,33 @@ class AnchorTable:
 
     def __init__(self, means: Tensor) -> None:
         self.means, self.squares = means, means.square().sum(dim=1)
-        self.zeros = [(row == 0).nonzero()[:, 0] for row in means]
-        self.has_zeros = any(map(len, self.zeros))
-        values = means.float()
-        self._anchors, self._columns = ((values == means) & (means != 0)).nonzero().unbind(dim=1)
-        self._values = values[self._anchors, self._columns]
+        is_zero = means == 0
+        self.zero_columns = is_zero.any(dim=0).nonzero()[:, 0]
+        self.zeros = [row.nonzero()[:, 0] for row in is_zero[:, self.zero_columns]]  # places in zero_columns
+        self.with_zeros = {place for place, columns in enumerate(self.zeros) if len(columns)}
+        low = means.float()
+        can_equal = (low == means) & ~is_zero
+        counts = can_equal.sum(dim=0)
+        # Row k holds the k-th such element of each column, or NaN, which equals no feature.
+        self._anchors = can_equal.int().argsort(dim=0, descending=True, stable=True)[: int(counts.max())]
+        is_missing = torch.arange(len(self._anchors), device=means.device)[:, None] >= counts
+        self._values = low.gather(0, self._anchors).masked_fill_(is_missing, torch.nan)
 
     def equal_to(self, features: Tensor) -> dict[int, Tensor]:
         """Return (B, D) masks of the elements that equal an anchor's and are not 0, for anchors with any."""
-        columns = features.T.contiguous()
+        found, is_equal = [], torch.empty_like(features)
+        for values, anchors in zip(self._values, self._anchors, strict=True):
+            # PyTorch compares several times faster into float32 than into bool.
+            if bool(torch.eq(features, values, out=is_equal).sum()):
+                rows, columns = is_equal.nonzero().unbind(dim=1)
+                found.append((anchors[columns], rows, columns))
         masks: dict[int, Tensor] = {}
-        most = _BLOCK if features.device.type == "cpu" else _GPU_BLOCK
-        for block in row_blocks(len(self._values), len(features), most):
-            which, rows = (columns[self._columns[block]] == self._values[block, None]).nonzero().unbind(dim=1)
-            which += block.start
-            for place in sorted(set(self._anchors[which].tolist())):
-                here = self._anchors[which] == place
-                mask = masks.setdefault(place, torch.zeros_like(features, dtype=torch.bool))
-                mask[rows[here], self._columns[which[here]]] = True
+        if found:
+            which, rows, columns = (torch.cat(parts) for parts in zip(*found, strict=True))
+            for place in torch.unique(which).tolist():
+                here = which == place
+                masks[place] = torch.zeros_like(features, dtype=torch.bool)
+                masks[place][rows[here], columns[here]] = True
         return masks
 
 
@@ -103,32 +113,54 @@ def linear_changes(
     # Classes come first, because products of a few long rows are faster from the left.
     values = torch.addmm(head.bias.double()[:, None], weight, z.T)
     margins = values.gather(0, predicted) - values
-    slopes = _slopes(features, directions.double(), weight, anchors)
-    check_finite("logits", slopes.sum(dim=(0, 1)))
-    slopes = slopes - slopes.gather(1, predicted.expand(len(slopes), 1, -1))
-    # Another class passes the predicted one at this length. The first to do so counts.
-    reached = torch.where(slopes > 0, margins / slopes, torch.inf).amin(dim=1)
-    squares = anchors.squares[:, None] + z.square().sum(dim=1) - 2 * (anchors.means @ z.T)
-    lengths = squares.clamp_(min=0).sqrt_()
-    changes = [(lengths * epsilon > reached).sum(dim=0) for epsilon in epsilons]
-    return torch.stack(changes, dim=1).float()
+
+    def reached(slopes: Tensor) -> Tensor:
+        slopes.sub_(slopes.gather(1, predicted.expand(len(slopes), 1, -1)))
+        # Another class passes the predicted one at this length. The first to do so counts.
+        return (margins / slopes).masked_fill_(slopes <= 0, torch.inf).amin(dim=1)
+
+    reach = _of_slopes(reached, features, directions.double(), weight, anchors)
+    squares = anchors.squares[:, None] + torch.linalg.vecdot(z, z)
+    lengths = squares.sub_(anchors.means @ z.T, alpha=2).clamp_(min=0).sqrt_()
+    fractions = torch.tensor(epsilons, dtype=z.dtype, device=z.device)[:, None, None]
+    counts = z.new_empty(len(epsilons), len(z))
+    for block in row_blocks(len(epsilons), lengths.numel(), _most(z)):
+        counts[block] = (lengths * fractions[block]).gt_(reach).sum(dim=1)
+    return counts.T.float()
 
 
-def _slopes(features: Tensor, directions: Tensor, weight: Tensor, anchors: AnchorTable) -> Tensor:
-    """Return the (A, C, B) change of the logits per length, or (1, C, B) if it is the same for all anchors.
+def _of_slopes(
+    reduce: Callable[[Tensor], Tensor], features: Tensor, directions: Tensor, weight: Tensor, anchors: AnchorTable
+) -> Tensor:
+    """Return ``reduce`` of the slopes of all anchors, (A, B), or (1, B) if they are the same for all.
 
-    Elements that are equal in a point and an anchor do not move.
+    Slopes are the (C, B) changes of the logits per length. ``reduce`` maps (K, C, B), which it can overwrite, to
+    (K, B). Elements that are equal in a point and an anchor do not move.
     """
     sizes = torch.linalg.vector_norm(directions, dim=1)
     sizes = torch.where(sizes > 0, sizes, 1)
-    slopes = (weight @ directions.T)[None]
+    shared = weight @ directions.T
+    check_finite("logits", shared.sum(dim=0))
+    found = reduce((shared / sizes)[None])
     equal = anchors.equal_to(features)
-    if anchors.has_zeros or equal:
-        slopes = slopes.repeat(len(anchors.means), 1, 1)
-    if anchors.has_zeros:
-        of_zeros = directions.T * (features.T == 0)
-        for slope, rows in zip(slopes, anchors.zeros, strict=True):
-            slope -= weight[:, rows] @ of_zeros[rows]
-    for place, is_equal in equal.items():
-        slopes[place] -= weight @ (directions * is_equal).T
-    return slopes / sizes
+    own = sorted(anchors.with_zeros | equal.keys())
+    if not own:
+        return found
+    found = found.repeat(len(anchors.means), 1)
+    of_zeros = directions.T[anchors.zero_columns] * (features.T[anchors.zero_columns] == 0)
+    of_columns = weight[:, anchors.zero_columns]
+    step = max(1, _most(features) // max(1, shared.numel()))
+    slopes = shared.new_empty(min(step, len(own)), *shared.shape)
+    for start in range(0, len(own), step):
+        places = own[start : start + step]
+        for slope, place in zip(slopes, places, strict=False):
+            columns = anchors.zeros[place]
+            torch.sub(shared, of_columns[:, columns] @ of_zeros[columns], out=slope)
+            if place in equal:
+                slope -= weight @ (directions * equal[place]).T
+        found[places] = reduce(slopes[: len(places)].div_(sizes))
+    return found
+
+
+def _most(x: Tensor) -> int:
+    return _BLOCK if x.device.type == "cpu" else _GPU_BLOCK

@@ -18,7 +18,7 @@ from dal.errors import DalError, bad_content, bad_value
 
 _DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32, np.dtype(float): torch.float64}
 _MOST_BYTES_A_READ = 2**26
-_CHECKED_AT_ONCE = 2**22
+_CHECKED_AT_ONCE, _COMPUTED_AT_ONCE = 2**22, 2**18
 
 
 class DiskRows:
@@ -174,6 +174,57 @@ class ArrayRows(RowView):
         return torch.from_numpy(np.array(some, self._numpy_dtype, order="C"))
 
 
+class Chosen(RowView):
+    """Some rows of a tensor, without a copy.
+
+    >>> Chosen(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([2, 0]))[slice(0, 1)]
+    tensor([[3.]])
+    """
+
+    def __init__(self, rows: Tensor, positions: Tensor) -> None:
+        super().__init__(len(positions), rows.shape[1], rows.dtype, rows.device)
+        self._rows, self._positions = rows, positions
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        return self._rows[self._positions[rows]]
+
+
+class UnitRows(RowView):
+    """Rows of tensors on the CPU, one after the other, normalized to length 1 in float64 on access.
+
+    Rows of zeros do not change.
+
+    >>> UnitRows(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0]]))[slice(0, 2)]
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]], dtype=torch.float64)
+    """
+
+    def __init__(self, *parts: Tensor) -> None:
+        super().__init__(sum(map(len, parts)), parts[0].shape[1], torch.float64, torch.device("cpu"))
+        self._parts = parts
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        return _unit(self._of(rows).double())
+
+    def _of(self, rows: slice | Tensor) -> Tensor:
+        if len(self._parts) == 1:
+            return self._parts[0][rows]
+        places = torch.arange(len(self))[rows]
+        found, start = torch.empty(len(places), self.shape[1], dtype=torch.float64), 0
+        for part in self._parts:
+            here = (places >= start) & (places < start + len(part))
+            found[here] = part[places[here] - start].double()
+            start += len(part)
+        return found
+
+
+def _unit(points: Tensor) -> Tensor:
+    largest = points.abs().amax(dim=1, keepdim=True) if points.numel() else points[:, :1]
+    points = points / torch.where(largest > 0, largest, 1)
+    lengths = torch.linalg.vector_norm(points, dim=1, keepdim=True)
+    return points / torch.where(lengths > 0, lengths, 1)
+
+
 Rows = Tensor | DiskRows | RowView
 
 
@@ -215,8 +266,8 @@ def check_rows(argument: str, rows: Rows, first_row: int = 0, num_rows: int | No
     >>> check_rows("features", torch.tensor([[1.0, -3.0], [2.0, 0.0]]))
     3.0
     """
-    largest = 0.0
-    for block in row_blocks(len(rows), rows.shape[1], _CHECKED_AT_ONCE):
+    largest, most = 0.0, _COMPUTED_AT_ONCE if isinstance(rows, RowView) else _CHECKED_AT_ONCE
+    for block in row_blocks(len(rows), rows.shape[1], most):
         values = rows[block]
         if values.numel():
             # The extremes are finite only if all values are. Checking them first avoids a mask.
@@ -259,8 +310,9 @@ def distinct(rows: Tensor) -> Tensor:
         return keep
     weights = torch.rand(rows.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(rows.device)
     marks = torch.cat([(rows[block].float() * weights).sum(dim=1) for block in row_blocks(*rows.shape)])
-    order = torch.sort(marks, stable=True).indices
-    for block in row_blocks(count - 1, rows.shape[1]):
-        first, second = order[:-1][block], order[1:][block]
-        keep[second] = (marks[first] != marks[second]) | (rows[first] != rows[second]).any(dim=1)
+    marks, order = torch.sort(marks, stable=True)
+    places = (marks[1:] == marks[:-1]).nonzero()[:, 0]
+    for block in row_blocks(len(places), rows.shape[1]):
+        first, second = order[places[block]], order[places[block] + 1]
+        keep[second] = (rows[first] != rows[second]).any(dim=1)
     return keep

@@ -35,6 +35,8 @@ class Shard:
     total: int
     memory_budget: int | None = None
     group: Any = None  # of torch.distributed; None for a single process
+    room: int | None = None
+    """Bytes for what a selection can also compute again; None means no limit."""
 
     @classmethod
     def alone(cls, total: int, memory_budget: int | None = None) -> Shard:

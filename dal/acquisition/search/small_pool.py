@@ -48,11 +48,13 @@ class SmallPool:
         if self._low_labeled is not None:
             largest = torch.maximum(largest, self._low_labeled.squares.max())
         # An upper bound exceeds the distance by at most this gap, and by nothing where it is exact.
-        self._most_gap = 2 * points.slack * (self._low.squares + largest) + 2 * points.smallest
-        self._gap = self._most_gap.clone()
+        self._most_gap = 2 * points.slack * (self._low.squares + largest) + 3 * points.smallest
+        self._gap, self._any_exact = self._most_gap.clone(), False
         if self._low_labeled is not None:
+            raised = self._low_labeled.squares * (1 + points.slack)
             for start in range(0, self.num_centers, _CHUNK):
-                self._lower(self._low_labeled.at(slice(start, start + _CHUNK)))
+                some = slice(start, start + _CHUNK)
+                self._lower(self._low_labeled.at(some), raised[some])
 
     @property
     def num_centers(self) -> int:
@@ -65,7 +67,8 @@ class SmallPool:
         self._counts.append(self.num_centers)
         if is_center:
             self._centers.append(position)
-            self._lower(self._low.at(slice(position, position + 1)))
+            here = slice(position, position + 1)
+            self._lower(self._low.at(here), self._raised[here])
         self.upper[position] = -1
 
     def largest(self, low_factors: Tensor | None, high_factors: Tensor | None, key_of: KeyOf) -> tuple[float, int]:
@@ -77,11 +80,10 @@ class SmallPool:
         low, high = self.upper - self._gap, self.upper
         if low_factors is not None and high_factors is not None:
             low, high = low * low_factors, high * high_factors
-        best, place = low.max(dim=0)
-        above = high >= best
-        # One transfer from the device for all three.
-        at_least, count, position = torch.stack([best, above.sum(), place]).tolist()
-        if count == 1 and at_least > 0:
+        first, places = high.topk(min(2, len(high)))
+        # One transfer from the device for all.
+        at_least, position, *others = torch.cat([low.take(places[:1]), places[:1].double(), first[1:]]).tolist()
+        if at_least > max([0.0, *others]):
             return at_least, int(position)
         return self._settled(high.clone(), key_of)
 
@@ -90,16 +92,17 @@ class SmallPool:
         counts = torch.tensor(self._counts, device=self.points.device)
         return self._exact(torch.tensor(self.picks, device=self.points.device), counts)
 
-    def _lower(self, centers: Low) -> None:
-        raised = centers.squares * (1 + self.points.slack)
+    def _lower(self, centers: Low, raised: Tensor) -> None:
         bounds = torch.sub(raised, self.points.products(self._low, centers), alpha=2)
         bounds = bounds[:, 0] if len(raised) == 1 else bounds.amin(dim=1)
         bounds.add_(self._raised).clamp_(min=0)
-        # An exact distance stays exact if the new centers are certainly not nearer.
-        torch.where(bounds - self._most_gap < self.upper, self._most_gap, self._gap, out=self._gap)
+        if self._any_exact:
+            # An exact distance stays exact if the new centers are certainly not nearer.
+            torch.where(bounds - self._most_gap < self.upper, self._most_gap, self._gap, out=self._gap)
         torch.minimum(self.upper, bounds, out=self.upper)
 
     def _settled(self, keys: Tensor, key_of: KeyOf) -> tuple[float, int]:
+        # Starts with the highest bounds, more than could be the largest, because the next picks compare these points.
         best, most, is_open = -torch.inf, _FEW, self.upper >= 0
         while True:
             rows = (is_open & (keys >= best)).nonzero()[:, 0]
@@ -108,7 +111,7 @@ class SmallPool:
             if len(rows) > most:
                 rows = rows[keys[rows].topk(most).indices]
             squares = self._exact(rows, torch.full_like(rows, self.num_centers))
-            self.upper[rows], self._gap[rows] = squares, 0
+            self.upper[rows], self._gap[rows], self._any_exact = squares, 0, True
             keys[rows] = key_of(rows, squares)
             best, most = max(best, float(keys[rows].max())), 4 * most
             is_open[rows] = False
@@ -116,21 +119,29 @@ class SmallPool:
     def _exact(self, rows: Tensor, counts: Tensor) -> Tensor:
         """Return the (R,) exact squared distances of points to the nearest of their first ``counts`` centers."""
         picked = torch.tensor(self._centers, dtype=torch.int64, device=rows.device)
-        centers, highs = self._low.at(picked), self.points.high(picked)
-        if self._low_labeled is not None and self._labeled is not None:
+        centers, num_labeled = self._low.at(picked), self.num_centers - len(picked)
+        if self._low_labeled is not None:
             parts = zip(self._low_labeled.factors, centers.factors, strict=True)
             joined = tuple(torch.cat(pair) for pair in parts)
             centers = Low(joined, torch.cat([self._low_labeled.squares, centers.squares]))
-            highs = torch.cat([self._labeled.high(slice(0, len(self._labeled))), highs])
         found = centers.squares.new_full((len(rows),), torch.inf)
-        later = torch.arange(len(highs), device=rows.device)
-        for block in row_blocks(len(rows), max(len(highs), self.points.width)):
+        later = torch.arange(len(centers.squares), device=rows.device)
+        for block in row_blocks(len(rows), max(len(later), self.points.width)):
             about, off = self.points.estimates(self._low.at(rows[block]), centers)
             about.masked_fill_(later >= counts[block, None], torch.inf)
             reach = (about + off).amin(dim=1, keepdim=True)
             pairs, which = ((about - off <= reach) & (about < torch.inf)).nonzero().unbind(dim=1)
-            high = self.points.high(rows[block])
             for part in row_blocks(len(pairs), self.points.width):
-                squares = self.points.exact(high[pairs[part]], highs[which[part]])
+                ours = self.points.high(rows[block][pairs[part]])
+                squares = self.points.exact(ours, self._high_centers(which[part], picked, num_labeled))
                 found[block] = found[block].scatter_reduce(0, pairs[part], squares, "amin")
+        return found
+
+    def _high_centers(self, which: Tensor, picked: Tensor, num_labeled: int) -> Tensor:
+        """Return the (P, width) float64 values of these centers, labeled points before picks."""
+        if self._labeled is None or not num_labeled:
+            return self.points.high(picked[which])
+        is_labeled = which < num_labeled
+        found = self._labeled.high(which.clamp(max=num_labeled - 1))
+        found[~is_labeled] = self.points.high(picked[which[~is_labeled] - num_labeled])
         return found
