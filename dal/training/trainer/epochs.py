@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from torch.utils.data import DataLoader
+
 from dal.data.loaders import RoundData
 
 
@@ -43,7 +45,7 @@ class EpochLoader:
     def __iter__(self) -> Iterator[Any]:
         # Create the iterator now instead of at the first batch, because it draws from the global generator.
         if self._stream is None:
-            self._stream = iter(self.loader)
+            self._stream = _stream(self.loader)
         return self._epoch()
 
     def __getattr__(self, name: str) -> Any:
@@ -61,9 +63,19 @@ class EpochLoader:
             try:
                 batch = next(self._stream)
             except StopIteration:
-                self._stream = iter(self.loader)
+                self._stream = _stream(self.loader)
                 batch = next(self._stream)
             yield batch
+
+
+def _stream(loader: Any) -> Iterator[Any]:
+    """Return an iterator over the batches of a loader."""
+    stream = iter(loader)
+    if not isinstance(loader, DataLoader) or loader.num_workers or loader.pin_memory:
+        return stream
+    # The iterator of a DataLoader without workers takes longer than reading a batch of features.
+    read, collate = loader.dataset.__getitems__, loader.collate_fn
+    return (collate(read(keys)) for keys in loader.batch_sampler)
 
 
 class EpochData(RoundData):
