@@ -70,12 +70,15 @@ class EpochLoader:
 
 def _stream(loader: Any) -> Iterator[Any]:
     """Return an iterator over the batches of a loader."""
-    stream = iter(loader)
-    if not isinstance(loader, DataLoader) or loader.num_workers or loader.pin_memory:
-        return stream
-    # The iterator of a DataLoader without workers takes longer than reading a batch of features.
-    read, collate = loader.dataset.__getitems__, loader.collate_fn
-    return (collate(read(keys)) for keys in loader.batch_sampler)
+    stream: Iterator[Any] = iter(loader)
+    reads_here = isinstance(loader, DataLoader) and not (loader.num_workers or loader.pin_memory)
+    return _read(loader) if reads_here else stream
+
+
+def _read(loader: Any) -> Iterator[Any]:
+    # The iterator of a DataLoader takes longer per batch than reading features does.
+    for keys in loader.batch_sampler:
+        yield loader.collate_fn(loader.dataset.__getitems__(keys))
 
 
 class EpochData(RoundData):

@@ -42,6 +42,7 @@ class LeanEpochLoop:
     automatic_optimization: Any
     update_lr_schedulers: Any
     _save_loggers_on_train_batch_end: Any
+    _is_training_done: bool
     _batches_that_stepped: int
 
     def on_run_start(self, data_fetcher: Any) -> None:
