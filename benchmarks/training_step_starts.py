@@ -34,8 +34,8 @@ from dal.config.folder import config_folder
 from dal.config.schema import ROOT_NAME, register
 register()
 start()
-hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder()))
-hydra.compose(ROOT_NAME, ["experiment=digits"])
+with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config_folder())):
+    hydra.compose(ROOT_NAME, ["experiment=digits"])
 end()
 """
 _COMPOSE = """
