@@ -22,11 +22,11 @@ sys.argv = ["dal", "run", "experiment=digits", f"run_dir={tempfile.mkdtemp()}/ru
             "training.min_updates=1", "training.max_updates=1", "campaign.budget=BUDGET"]
 """
 _FIRST_UPDATE = """
-import torch.optim.optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 def stepped(*_):
     end()
     os._exit(0)
-torch.optim.optimizer.register_optimizer_step_post_hook(stepped)
+register_optimizer_step_post_hook(stepped)
 """
 _HYDRA_ALONE = f"""
 {_IMPORTS}
