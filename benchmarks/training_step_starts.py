@@ -21,6 +21,12 @@ from dal.cli.main import main
 sys.argv = ["dal", "run", "experiment=digits", f"run_dir={tempfile.mkdtemp()}/run", "trainer.accelerator=cpu",
             "training.min_updates=1", "training.max_updates=1", "campaign.budget=BUDGET"]
 """
+_WHOLE = """
+try:
+    main()
+finally:
+    end()
+"""
 _FIRST_UPDATE = """
 from torch.optim.optimizer import register_optimizer_step_post_hook
 def stepped(*_):
@@ -57,12 +63,12 @@ CASES: dict[str, tuple[str, str, str]] = {
     "one round of one update": (
         "imports of torch, Lightning and Hydra",
         f"{_IMPORTS}\nend()",
-        f"{_RUN.replace('BUDGET', '20')}\nmain()\nend()",
+        f"{_RUN.replace('BUDGET', '20')}\n{_WHOLE}",
     ),
     "ten rounds of one update": (
         "imports of torch, Lightning and Hydra",
         f"{_IMPORTS}\nend()",
-        f"{_RUN.replace('BUDGET', '200')}\nmain()\nend()",
+        f"{_RUN.replace('BUDGET', '200')}\n{_WHOLE}",
     ),
 }
 """The name of the floor, its program, and that of dal, by case. A program ends with the call of end()."""
@@ -89,11 +95,9 @@ def starts(repeats: int, quick: bool, before: tuple[str, Path] | None = None) ->
         if before is not None:
             contenders[before[0]] = (program, before[1])
         taken: dict[str, list[float]] = {}
-        for repeat in range(repeats + 1):
+        for _ in range(repeats):
             for contender, (text, folder) in contenders.items():
-                milliseconds = _milliseconds(text, folder)
-                if repeat:  # the first one compiles the modules and reads the files
-                    taken.setdefault(contender, []).append(milliseconds)
+                taken.setdefault(contender, []).append(_milliseconds(text, folder))
         rows += rows_of(title, taken)
     return rows
 
