@@ -6,10 +6,9 @@ This module has no command: see training_step.py.
 from __future__ import annotations
 
 import gc
+import math
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -86,28 +85,33 @@ def head_alone(count: int) -> Work:
     return Work(data, lambda: Classifier(SmallCNN(1, (8, 8)), 10, lr=LR, freeze_backbone=True))
 
 
-def updates(repeats: int, quick: bool) -> list[Row]:
+CASES: dict[str, tuple[Callable[[int], Work], int, tuple[int, int]]] = {
+    "digits, SmallCNN": (digits, 300, (100, 700)),
+    "head alone, 128 features": (head_alone, 300, (100, 1100)),
+    "Fashion-MNIST, SmallCNN": (fashion, 300, (10, 60)),
+}
+"""The images, their number, and the updates of the two rounds of each case."""
+
+Before = tuple[str, Callable[[str], float]]
+"""The name of an earlier version of dal, and a function that returns its CPU seconds for an order."""
+
+
+def updates(repeats: int, quick: bool, before: Before | None = None) -> list[Row]:
     """Return the milliseconds of an update by case and contender."""
-    cases: dict[str, tuple[Callable[[int], Work], int, tuple[int, int]]] = {
-        "digits, SmallCNN": (digits, 300, (100, 700)),
-        "head alone, 128 features": (head_alone, 300, (100, 1100)),
-        "Fashion-MNIST, SmallCNN": (fashion, 300, (10, 60)),
-    }
+    cases = CASES
     if quick:
         cases = {name: (make, 80, (2, 4)) for name, (make, _, _) in cases.items() if make is not fashion}
     rows: list[Row] = []
     for title, (make, count, lengths) in cases.items():
         work = make(count)
-        taken = _milliseconds(
-            {
-                "floor, PyTorch by hand": lambda n, work=work: by_hand(work, n),
-                "Lightning alone": lambda n, work=work: lightning_alone(work, n),
-                "dal": lambda n, work=work: dal_fit(work, n),
-            },
-            lengths,
-            repeats,
-        )
-        rows += _rows(title, taken)
+        trainings = {"floor, PyTorch by hand": by_hand, "Lightning alone": lightning_alone, "dal": dal_fit}
+        contenders: dict[str, Callable[[int], float]] = {
+            name: lambda n, work=work, train=train: seconds(lambda: train(work, n)) for name, train in trainings.items()
+        }
+        if before is not None:
+            name, other = before
+            contenders[name] = lambda n, title=title, count=count, other=other: other(f"{title}|{count}|{n}")
+        rows += rows_of(title, _milliseconds(contenders, lengths, repeats))
     return rows
 
 
@@ -126,7 +130,9 @@ def _loop(work: Work, num_updates: int) -> None:
     g = torch.Generator().manual_seed(SEED)
     mean, std = (torch.tensor(v).view(-1, 1, 1) * 255 for v in (work.data.mean, work.data.std))
     order = torch.empty(0, dtype=torch.int64)
-    for _ in range(num_updates):
+    weights = [value for value in model.state_dict().values() if value.is_floating_point()]
+    average: list[Tensor] = []
+    for update in range(num_updates):
         if len(order) < BATCH:
             order = torch.cat([order, torch.randperm(len(images), generator=g)])
         batch, order = order[:BATCH], order[BATCH:]
@@ -137,8 +143,13 @@ def _loop(work: Work, num_updates: int) -> None:
             x = channels_last((x - mean) / std)
         loss = cross_entropy(model(x), labels[batch])
         optimizer.zero_grad()
+        assert math.isfinite(loss.item())
         loss.backward()
         optimizer.step()
+        late = update - num_updates // 2
+        if late >= 0:
+            average = average or [value.clone() for value in weights]
+            torch._foreach_lerp_(average, weights, 1 / (late + 1))
 
 
 class _Plain(pl.LightningModule):
@@ -195,20 +206,27 @@ def dal_fit(work: Work, num_updates: int) -> None:
         fit(setup, work.data, work.points)
 
 
-def rounds(repeats: int, quick: bool) -> list[Row]:
+def rounds(repeats: int, quick: bool, before: Before | None = None) -> list[Row]:
     """Return the milliseconds of a round with one update."""
-    train, test = load(Digits())
-    assert test is not None
-    if quick:
-        train, test = train.subset(range(100)), test.subset(range(50))
+    train, test = round_data(quick)
     with tempfile.TemporaryDirectory() as folder:
-        contenders = {"floor, PyTorch by hand": _rounds_by_hand(train, test), "dal": _rounds(train, test, Path(folder))}
+        by_hand, dal = _rounds_by_hand(train, test), dal_rounds(train, test, Path(folder))
+        contenders = {"floor, PyTorch by hand": lambda: seconds(by_hand), "dal": lambda: seconds(dal)}
+        if before is not None:
+            name, other = before
+            contenders[name] = lambda: other(f"round|{quick}")
         taken: dict[str, list[float]] = {}
         for _ in range(repeats + 1):
             for name, next_round in contenders.items():
-                taken.setdefault(name, []).append(1000 * _seconds(next_round))
+                taken.setdefault(name, []).append(1000 * next_round())
     # The first round has the work of a start.
-    return _rows("one update on digits, 20 labels more, test on 500", {name: all[1:] for name, all in taken.items()})
+    return rows_of("one update on digits, 20 labels more, test on 500", {name: all[1:] for name, all in taken.items()})
+
+
+def round_data(quick: bool) -> tuple[ImageData, ImageData]:
+    train, test = load(Digits())
+    assert test is not None
+    return (train.subset(range(100)), test.subset(range(50))) if quick else (train, test)
 
 
 def _rounds_by_hand(train: ImageData, test: ImageData) -> Callable[[], None]:
@@ -243,7 +261,7 @@ def _rounds_by_hand(train: ImageData, test: ImageData) -> Callable[[], None]:
     return next_round
 
 
-def _rounds(train: ImageData, test: ImageData, folder: Path) -> Callable[[], None]:
+def dal_rounds(train: ImageData, test: ImageData, folder: Path) -> Callable[[], None]:
     config = TrainingConfig(monitor="none", min_updates=1, max_updates=1)
     learner = ActiveLearner(
         lambda: Classifier(SmallCNN(1, (8, 8)), 10, lr=LR),
@@ -264,64 +282,22 @@ def _rounds(train: ImageData, test: ImageData, folder: Path) -> Callable[[], Non
     return next_round
 
 
-def starts(repeats: int, quick: bool) -> list[Row]:
-    """Return the CPU milliseconds of the parts of a start."""
-    imports = "import torch, pytorch_lightning, hydra"
-    compose_it = "from dal.config.overrides import compose\nfrom dal.config.schema import build"
-    commands = {
-        "floor, imports of torch, Lightning and Hydra": f"{imports}\nSTART",
-        "imports of dal run": "START\nimport dal.cli.run",
-        "compose and build, experiment=digits": f"{compose_it}\nSTART\nbuild(compose(['experiment=digits']))",
-        "dal run experiment=digits, one round of one update": _WHOLE.format(budget=20),
-        "dal run experiment=digits, two rounds of one update": _WHOLE.format(budget=40),
-    }
-    repeats = 1 if quick else repeats
-    taken: dict[str, list[float]] = {}
-    for _ in range(repeats):
-        for name, command in commands.items():
-            taken.setdefault(name, []).append(_milliseconds_of_process(command))
-    return _rows("start", taken)
-
-
-_WHOLE = """START
-import tempfile
-from dal.cli.main import main
-import sys
-folder = tempfile.mkdtemp()
-sys.argv = ["dal", "run", "experiment=digits", f"run_dir={{folder}}/run", "campaign.budget={budget}",
-            "training.min_updates=1", "training.max_updates=1", "trainer.accelerator=cpu"]
-main()
-"""
-
-
-def _milliseconds_of_process(command: str) -> float:
-    """Return the CPU milliseconds from START to the end of the command, with those of its children."""
-    before, _, after = command.partition("START")
-    script = (
-        f"{before}\nimport time, os\n_start = time.process_time()\n"
-        f"import atexit\ndef _end():\n    times = os.times()\n"
-        "    print(1000 * (time.process_time() - _start + times.children_user + times.children_system))\n"
-        f"atexit.register(_end)\n{after}"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
-
-
 def _milliseconds(
-    contenders: Mapping[str, Callable[[int], None]], lengths: tuple[int, int], repeats: int
+    contenders: Mapping[str, Callable[[int], float]], lengths: tuple[int, int], repeats: int
 ) -> dict[str, list[float]]:
     """Return the milliseconds of one update of each run."""
     taken: dict[str, list[float]] = {}
     short, long = lengths
     for repeat in range(repeats + 1):
         for name, run in contenders.items():
-            seconds = [_seconds(lambda length=length, run=run: run(length)) for length in (short, long)]
+            pair = [run(length) for length in (short, long)]
             if repeat:  # the first one warms up
-                taken.setdefault(name, []).append(1000 * (seconds[1] - seconds[0]) / (long - short))
+                taken.setdefault(name, []).append(1000 * (pair[1] - pair[0]) / (long - short))
     return taken
 
 
-def _seconds(run: Callable[[], Any]) -> float:
+def seconds(run: Callable[[], Any]) -> float:
+    """Return the CPU seconds of a run."""
     gc.collect()
     with isolated_rng(SEED, "benchmark"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -330,7 +306,8 @@ def _seconds(run: Callable[[], Any]) -> float:
         return time.process_time() - start
 
 
-def _rows(case: str, taken: Mapping[str, list[float]]) -> list[Row]:
+def rows_of(case: str, taken: Mapping[str, list[float]]) -> list[Row]:
+    """Return a row per contender, with its ratio to the first one."""
     floor = statistics.median(next(iter(taken.values())))
     return [
         {

@@ -5,7 +5,8 @@ import gc
 import importlib
 import sys
 from argparse import Namespace
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO
 
 import pandas as pd
 import pytest
@@ -163,12 +164,21 @@ def test_all_cases_of_dense_speed(monkeypatch, tmp_path):
     assert rows["median_s"].notna().all() and rows["case"].nunique() == 4 + 3 + 1 + 1
 
 
-def test_an_update_and_a_round_against_their_floors(monkeypatch, tmp_path):
-    script = imported("training_step")
-    assert (
-        run(monkeypatch, script, "update", "round", "--quick", "--repeats", 1, "--results", tmp_path / "results") == 0
-    )
+def test_an_update_a_round_and_a_start_against_their_floors(monkeypatch, tmp_path):
+    script, worker, starts = map(imported, ("training_step", "training_step_worker", "training_step_starts"))
+
+    def here(program, folder):
+        with redirect_stdout(StringIO()) as printed:
+            exec(f"{starts._CLOCK}\n{program}", {})
+        return float(printed.getvalue().split()[-1])
+
+    # The other version is this one, without processes.
+    monkeypatch.setattr(script, "_worker", lambda folder: nullcontext(worker.Worker(tmp_path / "rounds")))
+    monkeypatch.setattr(starts, "_milliseconds", here)
+    options = ["--quick", "--repeats", 1, "--before", starts.OWN, "--results", tmp_path / "results"]
+    assert run(monkeypatch, script, *options) == 0
     (folder,) = tmp_path.glob("results/*")
-    rows = pd.concat([pd.read_csv(folder / f"{part}.csv") for part in ("update", "round")])
-    assert rows["contender"].str.startswith("dal").sum() == 3 and rows["ratio"].notna().all()
-    assert "## update" in (folder / "README.md").read_text()
+    rows = pd.concat([pd.read_csv(folder / f"{part}.csv") for part in script.PARTS])
+    assert rows["case"].nunique() == 4 and (rows["contender"] == "dal").sum() == 4 and rows["ratio"].notna().all()
+    assert rows["contender"].str.startswith("dal, ").sum() == 4 and (rows["median ms"] > 0).sum() >= 7
+    assert all(f"## {part}" in (folder / "README.md").read_text() for part in script.PARTS)

@@ -53,9 +53,11 @@ class TrainingCounter(pl.Callback):
         self._opened.close()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Cached per epoch, because listing the parameters at every batch is slow.
-        self._parameters = list(pl_module.parameters())
-        if is_own(pl_module):  # whose batches of one kind do the same work in all rounds
+        own = is_own(pl_module)
+        # Listing the parameters at every batch is slow. Those of a user's module may change between epochs.
+        if not (own and self._parameters):
+            self._parameters = list(pl_module.parameters())
+        if own:  # batches of one kind do the same work in all rounds
             self._known = _known.setdefault(pl_module, {})
 
     def on_train_batch_start(

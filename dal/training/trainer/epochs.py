@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from torch.utils.data import DataLoader
+
 from dal.data.loaders import RoundData
 
 
@@ -43,7 +45,7 @@ class EpochLoader:
     def __iter__(self) -> Iterator[Any]:
         # Create the iterator now instead of at the first batch, because it draws from the global generator.
         if self._stream is None:
-            self._stream = iter(self.loader)
+            self._stream = _stream(self.loader)
         return self._epoch()
 
     def __getattr__(self, name: str) -> Any:
@@ -61,9 +63,22 @@ class EpochLoader:
             try:
                 batch = next(self._stream)
             except StopIteration:
-                self._stream = iter(self.loader)
+                self._stream = _stream(self.loader)
                 batch = next(self._stream)
             yield batch
+
+
+def _stream(loader: Any) -> Iterator[Any]:
+    """Return an iterator over the batches of a loader."""
+    stream: Iterator[Any] = iter(loader)
+    reads_here = isinstance(loader, DataLoader) and not (loader.num_workers or loader.pin_memory)
+    return _read(loader) if reads_here else stream
+
+
+def _read(loader: Any) -> Iterator[Any]:
+    # The iterator of a DataLoader takes longer per batch than reading features does.
+    for keys in loader.batch_sampler:
+        yield loader.collate_fn(loader.dataset.__getitems__(keys))
 
 
 class EpochData(RoundData):

@@ -25,6 +25,7 @@ from dal.training.setup import TrainingSetup
 from dal.training.trainer.callback_checks import NEED_LOGGER
 from dal.training.trainer.epochs import EpochData
 from dal.training.trainer.events import tensorboard_logger
+from dal.training.trainer.lean_loop import use_lean_loop
 from dal.training.trainer.lightning import Plan, has, is_overridden, keyboard_interrupt, new_trainer, termination
 from dal.training.trainer.trainer_options import first_line, own_options
 from dal.training.trainer.tried import callbacks_of_module
@@ -102,6 +103,7 @@ def run_trainer(setup: TrainingSetup, loaders: EpochData, plan: Plan, ours: OurC
             stack.enter_context(logged_by_callback(module))
         options["logger"] = _loggers(setup, logger, loggers, theirs, package)
         trainer = new_trainer(module, options, _in_order(counter, theirs, ours, module, package), plan)
+        use_lean_loop(trainer, module)
         # If the whole module is in eval mode, it was only used for inference, so train all of it. Otherwise, parts in
         # eval mode were frozen on purpose and stay frozen.
         if not any(m.training for m in module.modules()):
