@@ -2,6 +2,7 @@
 
     python benchmarks/full_data.py                # seeds 0 to 2, margin and BALD
     python benchmarks/full_data.py --seeds 5 --functions margin --jobs 1
+    python benchmarks/full_data.py --functions margin --recipes saver long_saver
     python benchmarks/full_data.py --quick        # tiny sizes for a quick check; writes below runs/
 
 For each seed, the small CNN trains once on all 60,000 labels. The campaign trains and scores the pool of 60,000 until
@@ -18,7 +19,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
 
 import record
@@ -40,7 +41,8 @@ SHARE = 0.99
 # Validation uses at most 2,048 points (dal.training.fit.MAX_CHECKED); more would only cost labels.
 # In epochs of 58,000 images: a check every half epoch, patience of three, at most 40.
 SIZES = {"pool": 60_000, "validation": 2_000, "budget": 15_000, "check": 453, "patience": 2_718, "most": 36_240}
-QUICK = {"pool": 600, "validation": 100, "budget": 300, "check": 20, "patience": 60, "most": 200}
+SIZES["first"] = 500  # labels of the first sets of long_saver
+QUICK = {"pool": 600, "validation": 100, "budget": 300, "check": 20, "patience": 60, "most": 200, "first": 20}
 FULL = [
     "compute=early_stopping",  # its keys are all set below, except candidates=all
     "acquisition=random",
@@ -56,18 +58,23 @@ FULL = [
     "training.check_every={check}",
     "training.patience={patience}",
 ]
-CAMPAIGN = ["compute=saver", "campaign.budget={budget}"]
+BUDGET = "campaign.budget={budget}"
+RECIPES = {
+    "saver": ["compute=saver", BUDGET],
+    "long_saver": ["compute=long_saver", BUDGET, "campaign.initial_size={first}", "campaign.query_size={first}"],
+}
+"""The overrides of campaigns, by the name of the preset."""
 # Both use the model, optimizer, batch size (64) and augmentation of the experiment.
 BOTH = ["experiment=fashion_mnist", "data.max_train={pool}"]
 
 FULL_NAME = "all labels, once"
 ABOUT = """The results compare one training of the small CNN on all labels of Fashion-MNIST with whole campaigns of
-`compute=saver`. The training stops early on the loss of 2,000 of the labels. A campaign ends at 99 % of the accuracy of
-the training with the same seed, or at 15,000 labels. Accuracies are those on the 10,000 test images. The end of a
-campaign depends on the same images, because the comparison has no other reference. TFLOP are those of the ledger
-without testing: training, validation, scoring of the pool, selection and the stop set. `TFLOP to best` excludes the
-part of the training on all labels after its best update, which early stopping cannot predict. `of FLOPs to best`
-compares a campaign with this number, which is the stricter comparison."""
+`compute=saver` or `compute=long_saver`. The training stops early on the loss of 2,000 of the labels. A campaign ends at
+99 % of the accuracy of the training with the same seed, or at 15,000 labels. Accuracies are those on the 10,000 test
+images. The end of a campaign depends on the same images, because the comparison has no other reference. TFLOP are those
+of the ledger without testing: training, validation, scoring of the pool, selection and the stop set. `TFLOP to best`
+excludes the part of the training on all labels after its best update, which early stopping cannot predict. `of FLOPs to
+best` compares a campaign with this number, which is the stricter comparison."""
 PARTS = {
     "accuracy": "Means over seeds. `reached` counts the runs that reached 99 %. Seconds are those of one thread.",
     "spent": "Means over seeds. TFLOP includes selection, which no phase includes.",
@@ -79,6 +86,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to SEEDS - 1")
     parser.add_argument("--functions", nargs="+", default=["margin", "bald"], metavar="NAME")
+    parser.add_argument("--recipes", nargs="+", default=["saver"], choices=list(RECIPES), help="presets")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for the campaigns")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
     parser.add_argument("--quick", action="store_true", help="tiny sizes")
@@ -96,14 +104,16 @@ def main() -> int:
     orders = []
     for seed in seeds:
         target = SHARE * journal(folders[FULL_NAME, seed])[-1]["test_accuracy"]
-        for function in options.functions:
-            folder = folders[f"dal saver, {function}", seed] = runs / function / f"seed{seed}"
+        for recipe, function in product(options.recipes, options.functions):
+            place = runs / function if recipe == "saver" else runs / recipe / function
+            folder = folders[f"dal {recipe}, {function}", seed] = place / f"seed{seed}"
             more = [f"acquisition={function}", f"campaign.target={target:.6f}", *options.set]
-            orders.append(command([*CAMPAIGN, *more], sizes, seed, folder))
+            orders.append(command([*RECIPES[recipe], *more], sizes, seed, folder))
     if not all_run(orders, options.jobs):
         return 1
     facts["commits_of_the_runs"] = commits(list(folders.values()))
-    facts["overrides"] = {"all labels": filled([*BOTH, *FULL], sizes), "campaign": filled([*BOTH, *CAMPAIGN], sizes)}
+    facts["overrides"] = {"all labels": filled([*BOTH, *FULL], sizes)}
+    facts["overrides"] |= {name: filled([*BOTH, *RECIPES[name]], sizes) for name in options.recipes}
 
     journals = {key: journal(folder) for key, folder in folders.items()}
     rows = [one_row(name, seed, rows, journals[FULL_NAME, seed]) for (name, seed), rows in journals.items()]

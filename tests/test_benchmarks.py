@@ -171,6 +171,9 @@ def test_full_data_writes_results_of_its_runs(monkeypatch, tmp_path):
         1,
         "--functions",
         "margin",
+        "--recipes",
+        "saver",
+        "long_saver",
         "--runs",
         tmp_path / "runs",
         "--results",
@@ -178,7 +181,9 @@ def test_full_data_writes_results_of_its_runs(monkeypatch, tmp_path):
     ]
     assert run(monkeypatch, script, *options) == 0
     (table,) = tmp_path.glob("results/*/accuracy.csv")
-    assert pd.read_csv(table)["reached"].tolist() == [1, 1]
+    found = pd.read_csv(table)
+    assert found["contender"].tolist() == ["all labels, once", "dal saver, margin", "dal long_saver, margin"]
+    assert found["reached"].tolist() == [1, 1, 1]
 
 
 def test_acquisition_functions_keeps_the_tables_without_paths(monkeypatch, tmp_path):

@@ -69,7 +69,7 @@ def choices(group: str) -> dict[str, str]:
     """Return the choices of a group, with a help sentence for each.
 
     >>> list(choices("compute"))
-    ['classic', 'early_stopping', 'long', 'saver']
+    ['classic', 'early_stopping', 'long', 'long_saver', 'saver']
     """
     if group in _CLASSES:
         return {name: f"{summary(one.file)}." for name, one in _classes(group).items()}
