@@ -34,13 +34,13 @@ from dal.models import Classifier
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
 from dal.models.memory_format import channels_last
+from dal.runtime.lightning_package import quiet
 from dal.runtime.seeding import isolated_rng
 from dal.scoring.feature_cache import FeatureSource
 from dal.scoring.model_pass import ModelPass
 from dal.training import TrainingConfig
 from dal.training.fit import fit
 from dal.training.setup import Logs, TrainingSetup
-from dal.training.trainer.lightning import quiet
 
 SEED = 0
 BATCH = 64

@@ -4,6 +4,7 @@ import pytest
 
 from dal.cli.label_start import open_run
 from dal.errors import DalError
+from dal.runs.files.committed import hash_file
 from dal.runs.files.points import write_points
 from dal.runs.files.state import write_state
 from dal.runs.saved_config import dump_config
@@ -55,8 +56,9 @@ def test_images_that_appear_or_disappear_move_no_index(start, tmp_path):
     points = {"classes": ["cat", "dog"], "train": {"ids": ["A.jpg", "a.jpg"], "labels": ["", ""], "digests": None}}
     fingerprint = type("Fingerprint", (str,), {"points": lambda self: points})("x")
     digests = write_points(run.path, fingerprint)
-    write_state(run.path, {"stage": "select", "rounds": 0, "bytes": {}, "data": "x", "digests": digests})
     (run.path / "config.yaml").write_text(dump_config(run.config))
+    digests["config.yaml"] = hash_file(run.path, "config.yaml")
+    write_state(run.path, {"stage": "select", "rounds": 0, "bytes": {}, "data": "x", "digests": digests})
     (tmp_path / "photos" / "a.jpg").unlink()
     assert start().files == start().ids == ["A.jpg", "a.jpg"], "a path that is gone keeps its index"
     photos = tmp_path / "photos"

@@ -12,6 +12,8 @@ from dal.cli.label_start import open_run
 from dal.cli.main import parse_command
 from dal.errors import DalError
 from dal.labeling.people.people_run import with_changes
+from dal.runs.files.committed import hash_file
+from dal.runs.files.state import write_state
 from dal.runs.saved_config import dump_config
 
 ENDS = """
@@ -63,8 +65,9 @@ def test_settings_that_say_when_people_are_asked_can_change(photos):
     run = open_run([photos, "oracle.overlap=2", "seed=3"], "cat,dog")
     assert run.setting("oracle.overlap") == 2
     config = {"oracle": {"kind": "people", "overlap": 2, "wait": True}, "data": {"classes": ["cat", "dog"]}, "seed": 3}
-    (run.path / "state.json").write_text("{}")
     (run.path / "config.yaml").write_text(dump_config(config))
+    digests = {"config.yaml": hash_file(run.path, "config.yaml")}
+    write_state(run.path, {"stage": "select", "rounds": 0, "bytes": {}, "data": "x", "digests": digests})
     for settings, overlap, prefetch in (
         (["seed=3", "oracle.overlap=1", "oracle.prefetch=4"], 1, 4),
         (["seed=3"], 1, 8),
