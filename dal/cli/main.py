@@ -16,6 +16,7 @@ from dal.cli.failures import explanation
 from dal.cli.parser import Parser, number, one_of, whole_number
 from dal.cli.people_arguments import add_people
 from dal.errors import DalError, WaitingForAnswers, unknown_choice
+from dal.runtime.openmp import wait_briefly
 from dal.runtime.safe_text import visible
 
 _EPILOG = """examples:
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     waiting for labels, 130 interrupted, 143 terminated.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    wait_briefly()
     exit_with(lambda: _dispatch(arguments))
 
 
