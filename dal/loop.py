@@ -44,7 +44,7 @@ from dal.training import FitResult, TrainingConfig, fit_round
 from dal.training.setup import Logs, Points, TrainingSetup
 from dal.training.trainer.structure import load_weights
 from dal.training.trainer.trainer_options import check_trainer_options, reproducible
-from dal.training.trainer.tried import check_training_options
+from dal.training.trainer.tried import check_training_options, run_setup_hooks
 
 Model = AdaptedModel | BaseModule
 
@@ -114,9 +114,9 @@ class ActiveLearner(Labels):
         check_trainer_options(self.trainer, self.model.module)
         self.passes = ModelPass(self.model, self.scoring, device, Ledger(), on_progress, pooling=pooling or Pooling())
         check_training_options(self.setup, len(data))
-        try_model(self.model, data, acquisition)
         self._features = FeatureCache()
         self._first_state = {k: v.detach().clone() for k, v in self.model.module.state_dict().items()}
+        try_model(self.model, data, acquisition, lambda: run_setup_hooks(self.setup))
 
     @property
     def device(self) -> torch.device | None:
@@ -285,7 +285,7 @@ class ActiveLearner(Labels):
         from new weights.
         """
         if records.weights is not None and has_weights:
-            load_weights(self.model.module, records.weights, self.seed)
+            load_weights(self.model.module, records.weights, lambda: run_setup_hooks(self.setup))
             self._fitted_round = len(records.rows) - 1
         self.logs = Logs(steps_before=sum(row.get("updates", 0) for row in records.rows))
         self.scores = self._scores_before = records.scores

@@ -44,6 +44,9 @@ def with_objects(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _made(name, value) if name in ("logger", "callbacks") else value for name, value in options.items()}
 
 
+_KINDS = {"logger": "a logger", "callbacks": "a callback"}
+
+
 def _made(name: str, given: Any) -> Any:
     if isinstance(given, list | tuple):
         return [_made(name, one) for one in given]
@@ -55,7 +58,7 @@ def _made(name: str, given: Any) -> Any:
     if "_target_" not in given:
         raise bad_value(f"trainer.{name}", "{_target_: CLASS, ARGUMENT: VALUE, ...}", dict(given))
     try:
-        return instantiate(given)
+        made = instantiate(given)
     except Exception as error:  # whatever the class raises
         cause = error.__cause__ or error
         if isinstance(cause, ImportError) and str(cause).startswith("Error loading"):  # Hydra's words
@@ -65,3 +68,8 @@ def _made(name: str, given: Any) -> Any:
             ) from error
         first = (str(cause).strip() or type(cause).__name__).splitlines()[0].rstrip(".")
         raise bad_content(f"trainer.{name}", f"arguments that {given['_target_']} takes", first) from error
+    if made is None:
+        raise bad_content(
+            f"trainer.{name}", f"a _target_ that creates {_KINDS[name]}", f"nothing from {given['_target_']}"
+        )
+    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import torch
@@ -29,12 +29,26 @@ TRIED_DRAWS = 4
 _TRIED_MASKS = 8
 
 
-def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunction) -> None:
+def try_model(
+    model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunction, set_up: Callable[[], bool]
+) -> None:
     """Raise DalError, saying what to change, unless dal can train and score the model on ``data``.
 
     A module that is not dal's own takes a few images through training_step's batch, its hooks and its head. For a
     function that needs draws, the draws are tried. Randomness of training that they leave out is a warning.
+
+    A module may create what forward() needs in hooks such as setup(). ``set_up`` calls these hooks if the trial fails
+    without them, and returns whether the module has any.
     """
+    try:
+        _try_model(model, data, acquisition)
+    except (AttributeError, DalError, TypeError):
+        if not set_up():
+            raise
+        _try_model(model, data, acquisition)
+
+
+def _try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunction) -> None:
     check_outputs(model, data.num_classes, data.task)
     ours = is_own(model.module)
     draws = getattr(acquisition, "num_draws", None) if acquisition.needs_dropout else None
@@ -70,7 +84,7 @@ def try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunc
                 raise
             said = unseen_randomness(view.plain_logits, tried, view.modes, x)
             if said is not None:
-                warnings.warn(said, stacklevel=4)
+                warnings.warn(said, stacklevel=5)
 
 
 def _has_ignored(data: ImageData) -> bool:
@@ -129,7 +143,7 @@ def _check_order(view: ScoringModel, x: torch.Tensor, logits: torch.Tensor) -> N
         warnings.warn(
             f"model: the output of forward() orders the classes unlike the layer {head!r}, whose output dal scores "
             f"and tests. {remedy}",
-            stacklevel=5,
+            stacklevel=6,
         )
 
 

@@ -143,6 +143,12 @@ class ImageFolder(DataConfig):
                 f"data.root: the folder {missing[0]!r} is read as a class. Images directly in {root} have no label.",
                 stacklevel=4,
             )
+        if self.csv is None and {name.lower() for name in found} <= _SPLITS:
+            warnings.warn(
+                f"data.root: the folders {' and '.join(map(repr, found[:2]))} are read as classes. For a test set, use "
+                "data.test_root.",
+                stacklevel=4,
+            )
         check_distinct(argument, found)
         if len(found) < 2:
             what = "class subfolders with images" if self.csv is None else "different labels"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_content, bad_value
 from dal.runtime.lightning_package import is_callback, load, package_of
 from dal.training.trainer.lightning import has, is_overridden
 
@@ -17,6 +17,9 @@ def check_callback(place: str, callback: Any, package: str, module: Any = None) 
 
     ``place`` is the argument or the hook that the callback comes from, and ``package`` is that of the module.
     """
+    if isinstance(callback, list | tuple):
+        expected = "one callback from each function that creates one"
+        raise bad_content(place, expected, f"a {type(callback).__name__} of {len(callback)}")
     if not is_callback(callback):
         raise bad_value(place, "callbacks, such as EarlyStopping('val_loss')", callback)
     name, other = type(callback).__name__, package_of(callback)

@@ -7,7 +7,7 @@ first round.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from dal.errors import DalError
 from dal.models.state import load_state
-from dal.runtime.seeding import isolated_rng
 
 COMPILED = "_orig_mod."
 """The part that torch.compile inserts into the names of weights."""
@@ -86,19 +85,18 @@ def first_structure(module: nn.Module) -> Structure:
     return structure
 
 
-def load_weights(module: Any, weights: Mapping[str, Tensor], seed: int) -> None:
+def load_weights(module: Any, weights: Mapping[str, Tensor], set_up: Callable[[], object]) -> None:
     """Load the weights of a finished round into a new module.
 
-    If their names differ, the module's ``setup("fit")`` runs first. Raises DalError if the names still differ.
+    If their names differ, ``set_up`` runs first, which calls the hooks that create layers. Raises DalError if the names
+    still differ.
     """
     structure = first_structure(module)
     if weights.keys() != structure.names:
-        with isolated_rng(seed, "setup"):
-            try:
-                module.setup("fit")
-                module.configure_model()
-            except Exception as error:
-                raise _another() from error
+        try:
+            set_up()
+        except Exception as error:
+            raise _another() from error
     try:
         load_state(module, weights)
     except (DalError, RuntimeError) as error:

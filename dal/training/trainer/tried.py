@@ -7,18 +7,23 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_value, reason
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, load, package_of, quiet
 from dal.runtime.seeding import isolated_rng
 from dal.training.setup import TrainingSetup
 from dal.training.trainer.callback_checks import check_callback, check_logger
 from dal.training.trainer.epochs import batches_per_epoch
 from dal.training.trainer.lightning import Plan, has, is_overridden, new_trainer
+from dal.training.trainer.own_state import remember_module
+from dal.training.trainer.structure import first_structure
 from dal.training.trainer.trainer_options import first_line
 from dal.training.trainer.user_objects import as_list, is_factory, made_by, new_plugins
 
 MIN_ACCUMULATED = 16
 """Batches per update that any training set allows, so that small sets may repeat images."""
+
+_MAKING = ("setup", "configure_model", "on_fit_start")
+"""Hooks in which a module may create layers or attributes, in the order in which Lightning calls them."""
 
 _UNFREEZING = ("on_fit_start", "on_train_start", "on_train_epoch_start", "on_train_batch_start", "configure_callbacks")
 
@@ -46,15 +51,44 @@ def check_training_options(setup: TrainingSetup, num_images: int) -> None:
 
 def tried_module(setup: TrainingSetup) -> Any:
     """Return a copy of the module with a Trainer that does not train."""
-    options = {k: v for k, v in setup.trainer_options.items() if k not in ("callbacks", "logger") and v is not None}
     copy: Any = deepcopy(setup.passes.model.module)
-    plan = Plan(setup.config.max_updates, 1)
-    copy.trainer = new_trainer(copy, new_plugins(options, 0) | {"logger": False}, [], plan)
-    copy.trainer.strategy.connect(copy)
-    # estimated_stepping_batches reads these attributes.
-    copy.trainer.fit_loop.max_batches = 1
-    copy.trainer.fit_loop.setup_data = lambda: None
+    _give_trainer(copy, setup)
     return copy
+
+
+def _give_trainer(module: Any, setup: TrainingSetup) -> None:
+    options = {k: v for k, v in setup.trainer_options.items() if k not in ("callbacks", "logger") and v is not None}
+    plan = Plan(setup.config.max_updates, 1)
+    module.trainer = new_trainer(module, new_plugins(options, 0) | {"logger": False}, [], plan)
+    module.trainer.strategy.connect(module)
+    # estimated_stepping_batches reads these attributes.
+    module.trainer.fit_loop.max_batches = 1
+    module.trainer.fit_loop.setup_data = lambda: None
+
+
+def run_setup_hooks(setup: TrainingSetup) -> bool:
+    """Call the hooks in which the module may create what forward() needs, and return whether it has one.
+
+    A round calls them again, and starts from the layers and attributes that the module had before. Raises DalError if
+    a hook fails.
+    """
+    module: Any = setup.passes.model.module
+    hooks = [hook for hook in _MAKING if is_overridden(hook, module)]
+    if not hooks:
+        return False
+    first_structure(module)
+    remember_module(module)
+    with isolated_rng(setup.seed, "setup"), quiet():
+        _give_trainer(module, setup)
+        try:
+            for hook in hooks:
+                getattr(module, hook)(*(["fit"] if hook == "setup" else []))
+        except Exception as error:
+            expected = f"a forward() that runs before training, or a {hook}() that runs without batches"
+            raise DalError(f"model: expected {expected}, got the error: {reason(error)}.") from error
+        finally:
+            module.trainer = None
+    return True
 
 
 def configured(setup: TrainingSetup) -> Any:
