@@ -5,6 +5,7 @@ import pytest
 import torch
 from helpers.pretended_gpu import pretended_gpu
 
+from dal.acquisition import badge_select, k_center_greedy
 from dal.acquisition.search.geometry import Euclidean, near_mean
 from dal.acquisition.search.small_pool import SmallPool
 
@@ -82,3 +83,22 @@ def test_bounds_that_decide_read_once_from_a_gpu_and_close_bounds_a_few_times(mo
             found = pool.scores()
             assert found.device.type == "cuda" and found.tolist() == pytest.approx(squares, rel=1e-12)
         assert pool.picks == expected
+
+
+@pytest.mark.parametrize("name", ["coreset", "badge"])
+def test_a_selection_reads_once_per_pick_from_a_gpu(name, monkeypatch):
+    g = torch.Generator().manual_seed(0)
+    x = torch.diag(torch.linspace(1, 3, 40)[torch.randperm(40, generator=g)])
+    probs = torch.rand(40, 3, generator=g).softmax(dim=1)
+
+    def picks(count, x, probs):
+        if name == "coreset":
+            return k_center_greedy(x, torch.zeros_like(x[:1]), count)
+        return badge_select(probs, x, count, torch.Generator().manual_seed(3))
+
+    def reads(count):
+        with pretended_gpu(monkeypatch) as gpu:
+            assert torch.equal(picks(count, x.cuda(), probs.cuda()), picks(count, x, probs))
+            return gpu.reads.total()
+
+    assert reads(25) - reads(10) == 15
