@@ -92,13 +92,15 @@ def main() -> int:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
 
     cores = os.cpu_count() or 1
+    # Before the first part writes its result.
+    shared = record.facts_now(repeats=options.repeats, seed=speed_cases.SEED, quick=options.quick)
     for part in options.parts or [part for part in PARTS if part not in UNUSUAL]:
         cases, _ = PARTS[part]
         name = "images" if part in image_cases.PARTS else "speed"
         folder = record.dated(options.results or (record.QUICK_RESULTS if options.quick else record.RESULTS), name)
         usual = {1, cores} if part == "coreset" and not options.quick else {1 if options.quick else cores}
         threads = options.threads or sorted(usual)
-        facts = record.facts_now(repeats=options.repeats, threads=threads, seed=speed_cases.SEED, quick=options.quick)
+        facts = shared | {"threads": threads}
         if part in ("selection", "selection_large") and (before := before_worker.commit()):
             facts["before"] = before
         rows = []
