@@ -5,12 +5,12 @@ This module has no command: see selection_cases.py. It uses only names that vers
 
 from __future__ import annotations
 
-import atexit
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ def start(work: str, arguments: Arguments) -> Callable[[], tuple[float, Tensor]]
     if not checkout:
         return None
     processes: list[subprocess.Popen[str]] = []
-    folder = Path(tempfile.mkdtemp())
+    kept = tempfile.TemporaryDirectory()
+    folder = Path(kept.name)
 
     def run() -> tuple[float, Tensor]:
         if not processes:
@@ -37,7 +38,7 @@ def start(work: str, arguments: Arguments) -> Callable[[], tuple[float, Tensor]]
             process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
-            atexit.register(process.kill)
+            weakref.finalize(run, _end, process, kept)
             processes.append(process)
         (process,) = processes
         assert process.stdin is not None and process.stdout is not None
@@ -46,6 +47,21 @@ def start(work: str, arguments: Arguments) -> Callable[[], tuple[float, Tensor]]
         return float(process.stdout.readline()), torch.load(folder / "result.pt")
 
     return run
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout that DAL_BEFORE names, or None without it."""
+    checkout = os.environ.get("DAL_BEFORE")
+    if not checkout:
+        return None
+    command = ["git", "-C", checkout, "rev-parse", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _end(process: subprocess.Popen[str], kept: tempfile.TemporaryDirectory[str]) -> None:
+    process.kill()
+    process.wait()
+    kept.cleanup()
 
 
 def _alfa_mix(arguments: Arguments) -> Tensor:
@@ -102,6 +118,8 @@ def _badge(arguments: Arguments) -> Tensor:
     return badge_select(arguments["probs"], arguments["features"], arguments["picks"], drawn)
 
 
+_FEW = 500
+
 WORK = {
     "alfa_mix": _alfa_mix,
     "nearest": _nearest,
@@ -114,10 +132,10 @@ WORK = {
 
 
 def serve(work: str, folder: Path) -> None:
-    """Run the work once for each line of the input, and print the CPU seconds. The first run warms up."""
+    """Run the work once for each line of the input, and print the CPU seconds. A run on a few points warms up."""
     torch.set_num_threads(1)
     arguments, run = torch.load(folder / "arguments.pt"), WORK[work]
-    run(arguments)
+    run(arguments | {name: arguments[name][:_FEW] for name in ("x", "probs", "features") if name in arguments})
     for _ in sys.stdin:
         begin = time.process_time()
         result = run(arguments)

@@ -75,11 +75,12 @@ def large_cases(threads: int, quick: bool) -> list[Case]:
     """Return cases that take minutes."""
     tiny = {"points": 500, "picks": 5}
     sizes = {"points": 50_000, "picks": 100} | (tiny if quick else {})
-    return [Case("ProbCover, 50,000 x 512, 100 picks", large_probcover, sizes, tiny, threads)]
+    return [Case("ProbCover, 50,000 x 512, 100 picks", large_probcover, sizes, tiny, threads, same_picks)]
 
 
-def _before(work: str, **arguments: Any) -> Contender:
-    return Contender("dal before", before_worker.start(work, arguments), is_timed=True)
+def _before(work: str, repeats: int | None = None, **arguments: Any) -> list[Contender]:
+    run = before_worker.start(work, arguments)
+    return [] if run is None else [Contender("dal before", run, repeats, is_timed=True)]
 
 
 def _generator() -> torch.Generator:
@@ -133,7 +134,7 @@ def alfa_mix(points: int, classes: int, rectified: bool) -> list[Contender]:
             lambda: floors.alfa_mix(x, model.weight, model.bias, anchors, epsilons, TILE).sum(dim=1),
         ),
         Contender("dal", dal),
-        _before(
+        *_before(
             "alfa_mix",
             x=x,
             labeled=labeled,
@@ -151,7 +152,7 @@ def nearest(points: int, width: int, centers: int) -> list[Contender]:
     return [
         Contender("floor, a product in blocks", lambda: floors.nearest_to_centers(x, means)),
         Contender("dal", lambda: nearest_to_centers(x, means)),
-        _before("nearest", x=x, centers=means),
+        *_before("nearest", x=x, centers=means),
     ]
 
 
@@ -174,9 +175,9 @@ def clusters(points: int, width: int, centers: int) -> list[Contender]:
         for name, run in (("dal", lambda: k_means(x, centers, _generator())[0]), ("scikit", scikit))
     }
     return [
-        Contender("scikit-learn in float64, dal before", scikit, note=notes["scikit"]),
+        Contender("scikit-learn in float64", scikit, note=notes["scikit"]),
         Contender("dal", lambda: k_means(x, centers, _generator())[0], note=notes["dal"]),
-        _before("clusters", x=x, count=centers),
+        *_before("clusters", x=x, count=centers),
     ]
 
 
@@ -189,7 +190,10 @@ def _unit_blobs(points: int) -> tuple[Tensor, float]:
 
 def large_probcover(points: int, picks: int) -> list[Contender]:
     x, delta = _unit_blobs(points)
-    return [Contender("dal", lambda: probcover_select(x, x[:0], picks, delta, _generator()), repeats=1)]
+    return [
+        Contender("dal", lambda: probcover_select(x, x[:0], picks, delta, _generator()), repeats=1),
+        *_before("probcover", repeats=1, x=x, picks=picks, delta=delta),
+    ]
 
 
 def probcover(points: int, picks: int) -> list[Contender]:
@@ -197,7 +201,7 @@ def probcover(points: int, picks: int) -> list[Contender]:
     return [
         Contender("floor, a mask", lambda: floors.probcover(x, picks, delta)),
         Contender("dal", lambda: probcover_select(x, x[:0], picks, delta, _generator())),
-        _before("probcover", x=x, picks=picks, delta=delta),
+        *_before("probcover", x=x, picks=picks, delta=delta),
         Contender("authors' code", peers.authors_probcover(x, picks, delta)),
     ]
 
@@ -207,7 +211,7 @@ def linkage(points: int, width: int) -> list[Contender]:
     return [
         Contender("floor, a product and linkage", lambda: floors.average_linkage(x.double(), 50)),
         Contender("dal", lambda: average_linkage(x, 50)),
-        _before("linkage", x=x, count=50),
+        *_before("linkage", x=x, count=50),
     ]
 
 
@@ -216,7 +220,7 @@ def coreset(picks: int) -> list[Contender]:
     return [
         Contender("floor, matrix-vector", lambda: floors.coreset(x, known, picks)),
         Contender("dal", lambda: k_center_greedy(x, known, picks)),
-        _before("coreset", x=x, known=known, picks=picks),
+        *_before("coreset", x=x, known=known, picks=picks),
     ]
 
 
@@ -226,5 +230,5 @@ def badge(picks: int) -> list[Contender]:
     return [
         Contender("floor, matrix-vector", lambda: floors.badge(probs, features, picks, _generator())),
         Contender("dal", lambda: badge_select(probs, features, picks, _generator())),
-        _before("badge", probs=probs, features=features, picks=picks),
+        *_before("badge", probs=probs, features=features, picks=picks),
     ]

@@ -18,6 +18,7 @@ import os
 import sys
 from pathlib import Path
 
+import before_worker
 import image_cases
 import record
 import selection_cases
@@ -58,10 +59,14 @@ PARTS = {
         selection_cases.selection_cases,
         "Selection kernels. A note on picks compares them with the floor's. For ALFA-Mix, the numbers are those of "
         "mixes that change the prediction of a point; for linkage, those of clusters. For k-means, the first contender "
-        "is scikit-learn in float64, which dal used before. DAL_BEFORE names a checkout of an earlier version, whose "
-        "CPU time in another process is `dal before`.",
+        "is scikit-learn in float64. DAL_BEFORE names a checkout of an earlier version, whose "
+        "CPU time in another process is `dal before`. Its k-means and nearest points include the conversion to float64 "
+        "that its selections made first.",
     ),
-    "selection_large": (selection_cases.large_cases, "One run of a selection that takes a minute or more."),
+    "selection_large": (
+        selection_cases.large_cases,
+        "One run of a selection that takes a minute or more. Ratios are to dal.",
+    ),
 }
 UNUSUAL = ("selection_large",)
 ABOUT = (
@@ -87,13 +92,17 @@ def main() -> int:
         parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
 
     cores = os.cpu_count() or 1
+    # Before the first part writes its result.
+    shared = record.facts_now(repeats=options.repeats, seed=speed_cases.SEED, quick=options.quick)
     for part in options.parts or [part for part in PARTS if part not in UNUSUAL]:
         cases, _ = PARTS[part]
         name = "images" if part in image_cases.PARTS else "speed"
         folder = record.dated(options.results or (record.QUICK_RESULTS if options.quick else record.RESULTS), name)
         usual = {1, cores} if part == "coreset" and not options.quick else {1 if options.quick else cores}
         threads = options.threads or sorted(usual)
-        facts = record.facts_now(repeats=options.repeats, threads=threads, seed=speed_cases.SEED, quick=options.quick)
+        facts = shared | {"threads": threads}
+        if part in ("selection", "selection_large") and (before := before_worker.commit()):
+            facts["before"] = before
         rows = []
         for count in threads:
             for case in cases(count, options.quick):

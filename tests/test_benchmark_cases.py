@@ -62,9 +62,9 @@ def test_all_cases_of_speed(monkeypatch, tmp_path):
     for part, (cases, text) in list(speed.PARTS.items()):
         monkeypatch.setitem(speed.PARTS, part, (tiny(cases), text))
     options = ["--quick", "--repeats", 1, "--no-memory", "--threads", 1]
-    assert run(monkeypatch, speed, *options, "--results", tmp_path / "results") == 0
+    assert run(monkeypatch, speed, *speed.PARTS, *options, "--results", tmp_path / "results") == 0
     rows = results(tmp_path, speed.PARTS)
-    assert rows["contender"].str.startswith("dal").sum() == 26 and rows["case"].nunique() == 25
+    assert rows["contender"].str.startswith("dal").sum() == 27 and rows["case"].nunique() == 26
     ours = rows[~rows["contender"].str.contains("baal|scikit|small-text|authors")]
     assert ours["median_s"].notna().all()
 

@@ -12,9 +12,9 @@ from dal.acquisition.base import AcquisitionFunction, PoolModel, Selection, Summ
 from dal.acquisition.margin import margin_scores
 from dal.acquisition.search.clusters import points_of
 from dal.acquisition.search.flops import add_flops
+from dal.acquisition.search.geometry import Euclidean, near_mean
 from dal.acquisition.search.numbers import check_finite, check_whole, row_blocks, safe_scale
-from dal.acquisition.search.pairs import Pairs
-from dal.acquisition.search.rows import check_rows
+from dal.acquisition.search.rows import check_rows, distinct
 from dal.errors import bad_value
 from dal.runtime.ranges import Range
 
@@ -97,7 +97,8 @@ class ClusterMargin(AcquisitionFunction):
 
     The paper clusters the whole pool once, with features of the first network. Here, every round clusters with its own
     features, so no state carries over between rounds. At most ``max_clustered`` points are clustered: the ambiguous
-    points and random others. Further ambiguous points join the cluster of the nearest clustered point.
+    points and random others. Further ambiguous points join the cluster of the nearest clustered point; ties go to
+    the lowest position.
 
     Args:
         factor: Ambiguous points considered per point of the query, at least 1.
@@ -147,11 +148,30 @@ class ClusterMargin(AcquisitionFunction):
         clustered = points[rows].double() * scale
         found[rows] = _average_linkage(clustered, self.num_clusters or query_size)
         left = ambiguous[found[ambiguous] < 0]
-        for part in row_blocks(len(left), points.shape[1]):
-            pairs = Pairs(points[left[part]].double() * scale, clustered)
-            for block in pairs.blocks(torch.arange(len(left[part]))):
-                found[left[part][block]] = found[rows[pairs.squares(block).argmin(dim=1)]]
+        if len(left):
+            rows = rows.sort().values
+            found[left] = found[_nearest(points, scale, left, rows[distinct(points[rows])])]
         return found[ambiguous]
+
+
+def _nearest(points: Tensor, scale: float, rows: Tensor, others: Tensor) -> Tensor:
+    """Return the nearest of the other rows for each row; ties go to the first."""
+    found, space = torch.empty_like(rows), Euclidean(points, scale, near_mean(points, scale))
+    low = space.low(others)
+    for block in row_blocks(len(rows), max(len(others), space.width), _BLOCK):
+        about, off = space.estimates(space.low(rows[block]), low)
+        reach = (about + off).amin(dim=1, keepdim=True)
+        # Float64 differences decide between those that rounding can affect.
+        which, places = (about - off <= reach).nonzero().unbind(dim=1)
+        squares = low.squares.new_empty(len(which))
+        for part in row_blocks(len(which), space.width):
+            differences = space.high(rows[block][which[part]]) - space.high(others[places[part]])
+            squares[part] = differences.square_().sum(dim=1)
+        least = squares.new_full((len(reach),), torch.inf).scatter_reduce_(0, which, squares, "amin")
+        is_least = squares == least[which]
+        first = torch.full((len(reach),), len(others)).scatter_reduce_(0, which[is_least], places[is_least], "amin")
+        found[block] = others[first]
+    return found
 
 
 def _check_factor(factor: float) -> None:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from dal.acquisition import ClusterMargin, average_linkage, cluster_margin_select
+from dal.acquisition import ClusterMargin, average_linkage, cluster_margin, cluster_margin_select
+from dal.acquisition.search.numbers import safe_scale
+from dal.acquisition.search.rows import distinct
 from dal.errors import DalError, NonFiniteError
 
 
@@ -105,6 +107,24 @@ def test_more_points_than_are_clustered(max_clustered, query_size):
     sizes = torch.bincount(blobs[ambiguous], minlength=3)
     got = sizes[blobs[found]].tolist()
     assert len(set(blobs[found[:3]].tolist())) == 3 and got[:3] == sorted(got[:3])
+
+
+@pytest.mark.parametrize("kind", ["whole numbers", "all scales", "equal", "far from 0", "1e200"])
+def test_other_points_join_the_nearest_by_differences_and_the_first_of_several(kind):
+    points = torch.randint(-1, 2, (300, 4), generator=generator(3)).double()
+    if kind == "all scales":
+        points *= 10.0 ** torch.randint(-20, 20, (300, 1), generator=generator(4))
+    elif kind == "equal":
+        points = points[:1].repeat(300, 1)
+    elif kind == "far from 0":
+        points += 2.0**20
+    elif kind == "1e200":
+        points *= 2.0**660
+    scale = safe_scale(float(points.abs().max()))
+    rows, others = torch.arange(300).split([200, 100])
+    squares = ((scale * (points[rows, None] - points[others])) ** 2).sum(dim=2).numpy()
+    found = cluster_margin._nearest(points, scale, rows, others[distinct(points[others])])
+    assert found.tolist() == (200 + squares.argmin(axis=1)).tolist()
 
 
 def test_what_makes_no_sense_is_refused():

@@ -5,12 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers.passes import choose, summarize_points
+from helpers.toys import toy_data, toy_model
 
-from dal.acquisition import ProbCover, probcover_select, purest_delta
+from dal.acquisition import ProbCover, probcover, probcover_select, purest_delta
 from dal.acquisition.search import balls
 from dal.acquisition.search.clusters import k_means, unit_points
 from dal.acquisition.search.shards import Shard
 from dal.errors import DalError, NonFiniteError
+from dal.models.adapt import as_adapted
+from dal.runtime.byte_size import parse_bytes
+from dal.scoring.config import ScoringConfig
 
 
 def generator(seed=0):
@@ -77,6 +82,31 @@ def test_a_graph_that_exceeds_the_budget_is_computed_again_with_the_same_picks()
     expected = function.select(pool, {"features": labeled}, 40, generator())
     found = function.select_in(Shard.alone(200, 64), pool, {"features": labeled}, 40, generator())
     assert torch.equal(found.positions, expected.positions) and torch.equal(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize("budget", [None, "64KiB", "1KiB"])
+def test_in_a_campaign_the_graph_fits_in_half_of_the_budget_and_does_not_change_the_picks(budget, monkeypatch):
+    graphs = []
+
+    class Watched(balls.BallGraph):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            graphs.append(self)
+
+    monkeypatch.setattr(probcover, "BallGraph", Watched)
+    torch.manual_seed(0)
+    model, data = as_adapted(toy_model()), toy_data(120)
+    candidates, labeled = (data, torch.arange(100)), (data, torch.arange(100, len(data)))
+    config = ScoringConfig(memory_budget=budget, tile_size=50)
+    (features,) = summarize_points(model, ProbCover(delta=1), *candidates)
+    delta = float(np.median(distances(unit(features), unit(features))))
+    found = choose(model, ProbCover(delta=delta), candidates, labeled, 30, config=config)
+    unlimited = choose(model, ProbCover(delta=delta), candidates, labeled, 30)
+    assert torch.equal(found.positions, unlimited.positions) and torch.equal(found.scores, unlimited.scores)
+    limited, free = graphs
+    size = 8 * int(free.degrees.sum())  # 4 bytes, and as many while the lists are joined
+    assert len(free._neighbors) == size // 8 and size > 2**14
+    assert (limited._neighbors is None) == (budget is not None and size > parse_bytes("budget", budget) // 2)
 
 
 def on_circle(*degrees):

@@ -14,33 +14,32 @@ _MOST_PAIRS = 2**21
 
 
 class Pairs:
-    """Squared distances between two sets of points, from float64 products.
+    """Squared distances between points (N, D) float64, from float64 products.
 
-    The sets are ``points`` (N, D) float64 and ``others`` (M, D) float64, by default the same points. exact()
-    computes the few distances that their rounding errors could affect.
+    exact() computes the few distances that their rounding errors could affect.
     """
 
-    def __init__(self, points: Tensor, others: Tensor | None = None) -> None:
-        self.points, self.others = points, points if others is None else others
+    def __init__(self, points: Tensor) -> None:
+        self.points = points
         # A common offset would make the rounding errors large relative to the distances.
         origin = points.mean(dim=0) if len(points) else points.new_zeros(points.shape[1])
-        self._points, self._others = self.points - origin, self.others - origin
-        self._squares, self._other_squares = (x.square().sum(dim=1) for x in (self._points, self._others))
+        self._points = points - origin
+        self._squares = self._points.square().sum(dim=1)
 
     def blocks(self, rows: Tensor) -> Iterator[Tensor]:
         """Split ``rows`` into parts whose pairs fit into a block."""
-        yield from (rows[block] for block in row_blocks(len(rows), len(self.others), _MOST_PAIRS))
+        yield from (rows[block] for block in row_blocks(len(rows), len(self.points), _MOST_PAIRS))
 
     def squares(self, rows: Tensor) -> Tensor:
-        """Return (R, M) squared distances with relative errors of about 1e-15 times D of the squared lengths."""
-        add_flops(2 * len(rows) * len(self.others) * self.points.shape[1])
-        products = self._points[rows] @ self._others.T
-        return products.mul_(-2).add_(self._squares[rows, None]).add_(self._other_squares)
+        """Return (R, N) squared distances with relative errors of about 1e-15 times D of the squared lengths."""
+        add_flops(2 * len(rows) * len(self.points) * self.points.shape[1])
+        products = self._points[rows] @ self._points.T
+        return products.mul_(-2).add_(self._squares[rows, None]).add_(self._squares)
 
     def exact(self, rows: Tensor, other_rows: Tensor) -> Tensor:
         """Return the (P,) distances of P pairs, computed from differences."""
         found = self.points.new_empty(len(rows))
         for block in row_blocks(len(rows), self.points.shape[1]):
-            differences = self.points[rows[block]] - self.others[other_rows[block]]
+            differences = self.points[rows[block]] - self.points[other_rows[block]]
             found[block] = torch.linalg.vector_norm(differences, dim=1)
         return found

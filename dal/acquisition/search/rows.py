@@ -192,7 +192,7 @@ class Chosen(RowView):
 class UnitRows(RowView):
     """Rows of tensors on the CPU, one after the other, normalized to length 1 in float64 on access.
 
-    Rows of zeros do not change.
+    Rows of zeros do not change. The memory layout of the tensors does not change the result.
 
     >>> UnitRows(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0]]))[slice(0, 2)]
     tensor([[0.6000, 0.8000],
@@ -204,11 +204,11 @@ class UnitRows(RowView):
         self._parts = parts
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        return _unit(self._of(rows).double())
+        return _unit(self._of(rows))
 
     def _of(self, rows: slice | Tensor) -> Tensor:
         if len(self._parts) == 1:
-            return self._parts[0][rows]
+            return self._parts[0][rows].double().contiguous()
         places = torch.arange(len(self))[rows]
         found, start = torch.empty(len(places), self.shape[1], dtype=torch.float64), 0
         for part in self._parts:

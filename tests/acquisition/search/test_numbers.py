@@ -25,6 +25,21 @@ def test_what_is_no_whole_number_of_that_size_is_refused(value):
     check_whole("x", 2, 2)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_finite_numbers_whose_sum_overflows_are_finite(dtype, sign):
+    check_finite("values", torch.full((3, 4), sign * torch.finfo(dtype).max, dtype=dtype))
+
+
+def test_infinities_that_cancel_are_found():
+    values = torch.ones(4, 2)
+    values[2, 1], values[3, 0] = torch.inf, -torch.inf
+    with pytest.raises(NonFiniteError, match=r"^values: expected finite numbers, got inf at row 2 of 4\.$"):
+        check_finite("values", values)
+    with pytest.raises(NonFiniteError, match=r"^values: expected finite numbers, got -inf at row 6 of 9\.$"):
+        check_finite("values", values[3:], 6, 9)
+
+
 @pytest.mark.parametrize("shape", [(7,), (7, 3), (7, 2, 4), (7, 0)])
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_a_check_made_later_says_what_a_check_now_says(shape, bad, monkeypatch):

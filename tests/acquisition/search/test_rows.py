@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from dal.acquisition.search.rows import ArrayRows, DiskRows, check_rows, check_table, distinct, scaled
+from dal.acquisition.search.rows import (
+    ArrayRows,
+    Chosen,
+    DiskRows,
+    UnitRows,
+    all_rows,
+    check_rows,
+    check_table,
+    distinct,
+    scaled,
+)
 from dal.errors import DalError, NonFiniteError
 
 
@@ -148,6 +158,48 @@ def test_rows_that_are_not_finite_are_named_by_their_place_in_the_whole(monkeypa
         check_rows("x", values)
     assert check_rows("x", values[:7] - 2) == 2
     assert check_rows("x", values[:0]) == 0
+
+
+def test_chosen_rows_are_those_of_the_tensor():
+    values = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    positions = torch.tensor([7, 0, 19, 7, 3])
+    rows, expected = Chosen(values, positions), values.numpy()[positions.numpy()]
+    assert rows.shape == (5, 3) and len(rows) == 5 and rows.dtype == torch.float64 and rows.is_floating_point()
+    assert all_rows(rows).tolist() == expected.tolist()
+    for some in (slice(1, 4), slice(4, 9), torch.tensor([3, 3, 0]), torch.tensor([], dtype=torch.int64)):
+        assert rows[some].tolist() == expected[some if isinstance(some, slice) else some.numpy()].tolist()
+    assert check_rows("rows", rows) == np.abs(expected).max()
+    values[19, 1] = torch.nan
+    with pytest.raises(NonFiniteError, match="rows: expected finite numbers, got nan at row 2 of 5"):
+        check_rows("rows", rows)
+    values[19, 1], values[5, 0] = 0, torch.inf
+    check_rows("rows", rows)  # row 5 is not chosen
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns", "every other"])
+def test_unit_rows_of_several_parts_are_those_of_all_rows(layout):
+    generator = torch.Generator().manual_seed(1)
+    parts = [torch.randn(count, 6, generator=generator) for count in (4, 0, 3, 1)]
+    parts[0], parts[0][2], parts[2] = parts[0] * 1e-30, 0, parts[2].double() * 1e200
+    parts.append(torch.randn(2, 6, generator=generator).half())
+    everything = np.concatenate([part.double().numpy() for part in parts])
+    if layout == "columns":
+        parts = [part.T.contiguous().T for part in parts]
+    elif layout == "every other":
+        parts = [part.repeat_interleave(2, dim=1)[:, ::2] for part in parts]
+    largest = np.abs(everything).max(axis=1, keepdims=True)
+    scaled_rows = everything / np.where(largest > 0, largest, 1)
+    expected = scaled_rows / np.maximum(np.sqrt((scaled_rows**2).sum(axis=1, keepdims=True)), 1e-300)
+    rows = UnitRows(*parts)
+    assert rows.shape == (10, 6) and rows.dtype == torch.float64
+    assert np.allclose(all_rows(rows).numpy(), expected, rtol=0, atol=4e-16)
+    for some in (slice(3, 6), slice(6, 40), torch.tensor([9, 2, 2, 7, 3]), torch.tensor([], dtype=torch.int64)):
+        places = torch.arange(10)[some]
+        # To the last digit, whatever the other rows of a read are.
+        assert torch.equal(rows[some], all_rows(rows)[places])
+    for part, start in zip(parts, (0, 4, 4, 7, 8), strict=True):
+        # Neither the parts nor the memory layout matter.
+        assert torch.equal(all_rows(UnitRows(part)), all_rows(rows)[start : start + len(part)])
 
 
 def test_distinct_rows_are_the_first_of_their_kind():
