@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dal.cli.main import exit_with
+from dal.cli.exit_status import exit_with
 from dal.config.trusted_files import is_trusted
 from dal.errors import DalError
 from dal.labeling.people.people_run import with_changes
