@@ -229,7 +229,8 @@ def test_the_loggers_of_the_training_guide(monkeypatch, tmp_path):
 
 
 COMMANDS = """
-import json, sys
+import gc, json, sys
+gc.disable()  # most of the time is that of imports
 import pytest
 from dal.cli.main import main
 for name, arguments in json.loads(sys.argv[1]):
