@@ -1,4 +1,5 @@
 """Small real data and quick training, for the tests of the loop."""
+# ruff: noqa: E402  collections are off before the imports
 
 import gc
 import os
