@@ -1,10 +1,13 @@
 """Small real data and quick training, for the tests of the loop."""
+# ruff: noqa: E402  collections are off before the imports
 
 import gc
 import os
 import signal
 from pathlib import Path
 
+# Imports leave little garbage. pytest_collection_finish() turns collections on again.
+gc.disable()
 # Two test processes with a thread a core each would wait for one another most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -57,6 +60,7 @@ def pytest_collection_finish(session):
     gc.freeze()
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, 40)
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

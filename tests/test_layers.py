@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,22 @@ def layer_of(name):
     raise AssertionError(f"{name!r} has no place in LAYERS")
 
 
+@cache
+def text_of(path):
+    return path.read_text()
+
+
+@cache
+def nodes(source):
+    """The imports and functions of a source."""
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+
+
 def imported(source, module):
     """(dotted name, line) of everything that a module imports, at its head or inside a function."""
     package = module if module.endswith("__init__") else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -66,16 +79,19 @@ def upward_imports(source, module):
     return found
 
 
+@cache
 def modules():
+    found = []
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
         if parts != (TOP,):
-            yield ".".join(("dal", *parts)), path
+            found.append((".".join(("dal", *parts)), path))
+    return found
 
 
 @pytest.mark.parametrize(("module", "path"), [pytest.param(*m, id=m[0]) for m in modules()])
 def test_imports_go_downward(module, path):
-    assert upward_imports(path.read_text(), module) == []
+    assert upward_imports(text_of(path), module) == []
 
 
 @pytest.mark.parametrize(
@@ -122,7 +138,7 @@ def foreign_to_acquisition(source, module):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "acquisition").rglob("*.py")), ids=lambda path: path.stem)
 def test_acquisition_is_a_library_in_itself(path):
-    assert foreign_to_acquisition(path.read_text(), f"dal.acquisition.{path.stem}") == []
+    assert foreign_to_acquisition(text_of(path), f"dal.acquisition.{path.stem}") == []
 
 
 @pytest.mark.parametrize(
@@ -152,17 +168,17 @@ def test_analysis_and_reports_read_folders_without_torch():
     rooms = ("dal.analysis", "dal.reports", *light)
     for module, path in modules():
         if module.startswith(rooms):
-            heavy = {name.split(".")[0] for name, _ in imported(path.read_text(), module)}
+            heavy = {name.split(".")[0] for name, _ in imported(text_of(path), module)}
             assert not heavy & {"torch", "pytorch_lightning", "torchvision"}, module
 
 
+@cache
 def arrows():
     """(from, to) of all imports within dal, module to module; a package stands for its __init__."""
     names = {module.removesuffix(".__init__") for module, _ in modules()}
     found = set()
     for module, path in modules():
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
+        for node in nodes(text_of(path)):
             if isinstance(node, ast.ImportFrom) and node.module in names:
                 for alias in node.names:
                     inner = f"{node.module}.{alias.name}"
@@ -211,8 +227,9 @@ def test_the_top_of_dal_is_small():
 
 def test_imports_for_type_checkers_alone_hide_no_circle():
     """Only names that a type checker needs and a start must not wait for stand there."""
-    guarded = {path.relative_to(ROOT).as_posix() for _, path in modules() if "TYPE_CHECKING" in path.read_text()}
-    assert guarded <= {"runs/files/atomic.py", "runs/__init__.py", "data/__init__.py", "labeling/__init__.py"}
+    guarded = {path.relative_to(ROOT).as_posix() for _, path in modules() if "TYPE_CHECKING" in text_of(path)}
+    rooms = {f"{room}/__init__.py" for room in ("analysis", "data", "labeling", "runs")}
+    assert guarded <= {"runs/files/atomic.py", *rooms}
 
 
 # Constructors that people call with keywords may take more.
@@ -221,7 +238,7 @@ CONSTRUCTORS = {"__init__", "from_dataset"}
 
 def functions():
     for module, path in modules():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(text_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{module}.{node.name}", node
 
@@ -239,4 +256,4 @@ def test_functions_are_short_and_take_few_parameters():
 
 
 def test_files_are_short():
-    assert {module for module, path in modules() if len(path.read_text().splitlines()) >= 320} == set()
+    assert {module for module, path in modules() if len(text_of(path).splitlines()) >= 320} == set()

@@ -12,7 +12,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dal.cli.main import exit_with
+from dal.cli.exit_status import exit_with
+from dal.cli.loading import loading
 from dal.config.trusted_files import is_trusted
 from dal.errors import DalError
 from dal.labeling.people.people_run import with_changes
@@ -25,7 +26,8 @@ _PATIENCE_SECONDS = 60
 def train(run: str) -> int:
     """Run the campaign of a folder until its budget is spent or a signal ends it."""
     threading.Thread(target=_end_with_the_page, daemon=True).start()
-    from dal.cli.run import run_campaign  # imports PyTorch, which takes seconds
+    with loading():
+        from dal.cli.run import run_campaign  # imports PyTorch, which takes seconds
 
     # The trainer of a page that was killed ends soon after it.
     with suppress(Timeout), FileLock(Path(run) / LOCK).acquire(timeout=_PATIENCE_SECONDS):

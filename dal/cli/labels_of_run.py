@@ -15,6 +15,7 @@ from dal.data.images import ImageSplits
 from dal.errors import DalError
 from dal.labeling.people.oracle import People
 from dal.loop import ActiveLearner
+from dal.runs.environment import warn_of_other_threads
 from dal.runs.records import Records
 from dal.runs.restored import read_run_folder
 from dal.runs.round import Round
@@ -45,6 +46,7 @@ def load_run(path: Path, what: str) -> RunToTrain:
     built = build(config_to_rank(path, []))
     splits = load_for_run(built, path)
     records = read_run_folder(path, splits.fingerprint())
+    warn_of_other_threads(path)
     if not records.rows:
         raise DalError(f"run: {str(path)!r} has no trained round yet. Wait for it, or resume it with dal run.")
     learner, splits = _restored(built, splits, records, path)

@@ -18,13 +18,10 @@ from dal.config.schema import build
 from dal.config.trainer import with_objects
 from dal.errors import DalError, bad_value
 from dal.labeling.people.oracle import People
-from dal.runs.environment import environment, other_environment, recorded_environments
-from dal.runs.files.state import is_count
+from dal.runs.environment import environment, other_environment, recorded_environments, recorded_threads
 from dal.runs.restored import read_run_folder
 from dal.runtime.console import SafeConsole
 from dal.training.trainer.lightning import termination
-
-_MOST_THREADS = 1024
 
 
 def replay_command(run: str, to: int | None = None) -> int:
@@ -67,8 +64,8 @@ def replay_command(run: str, to: int | None = None) -> int:
 def _threads_of(starts: Sequence[Mapping[str, Any]]) -> Iterator[None]:
     """Use as many threads as the last start of the run, because sums over another number round differently."""
     before = torch.get_num_threads()
-    threads: Any = starts[-1].get("cpu_threads") if starts else None
-    if is_count(threads) and 0 < threads <= _MOST_THREADS:
+    threads = recorded_threads(starts)
+    if threads is not None:
         torch.set_num_threads(threads)
     try:
         yield

@@ -35,7 +35,6 @@ from dal.costs.prices import PricesConfig
 from dal.data.images import ImageSplits
 from dal.errors import DalError, bad_content, bad_value
 from dal.loop import ActiveLearner
-from dal.reports.overview import report
 from dal.runs.files.state import read_state
 from dal.runs.final_model import read_final_model
 from dal.runs.folder import RunFolder
@@ -46,7 +45,6 @@ from dal.runs.stopped import why_stopped
 from dal.runtime.console import SafeConsole
 from dal.runtime.distributed import is_rank_zero
 from dal.runtime.safe_text import visible
-from dal.sweep.command import sweep_command
 from dal.tasks import CLASSIFICATION
 from dal.training.final_model import final_model_sentence, finish_final_model, new_final_model
 from dal.training.trainer.lightning import termination
@@ -95,6 +93,9 @@ def run_command(arguments: list[str]) -> int:
     launcher.sort(key=lambda a: not a.startswith("hydra/launcher="))
     if launcher and not launcher[0].startswith("hydra/launcher="):
         raise bad_content(launcher[0].partition("=")[0], "hydra/launcher=NAME on the same command line", "none")
+    # Loads the table of runs, which needs pandas, and one run starts without it.
+    from dal.sweep.command import sweep_command
+
     return sweep_command(ours, jobs, launcher)
 
 
@@ -264,6 +265,8 @@ def _close(
     files = ": rounds.jsonl, selections.csv, config.yaml, tensorboard."
     console.print(Text.assemble("\nResults are in ", (visible(str(path)), "bold"), files))
     if key in last:
+        from dal.reports.overview import report  # loads pandas, which the start of a run need not wait for
+
         report([path], path, SafeConsole(quiet=True))
         console.print(f"Learning curve: {path / 'learning_curve.png'}. Bills: {path / 'bills.png'}.")
     if final is not None:

@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,10 +19,14 @@ import psutil
 import torch
 
 from dal import __version__
+from dal.runs.files.atomic import append_text
 from dal.runs.files.committed import read_bytes
+from dal.runs.files.state import is_count
 from dal.runs.layout import ENVIRONMENT
 
 PACKAGES = ("torch", "torchvision", "numpy", "pytorch-lightning", "torchmetrics", "hydra-core", "scikit-learn")
+
+_MOST_THREADS = 1024
 
 _DAL = ("dal", "__main__.py", "cell_process.py")
 
@@ -70,6 +75,30 @@ def recorded_environments(folder: Path) -> list[dict[str, Any]]:
         if isinstance(record, dict):
             found.append(record)
     return found
+
+
+def record_start(folder: Path, trains: bool) -> None:
+    """Append this start to the records of a run. If it trains, warn if it uses another number of threads."""
+    if trains:
+        warn_of_other_threads(folder)
+    append_text(folder / ENVIRONMENT, json.dumps(environment()) + "\n")
+
+
+def recorded_threads(starts: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return the number of threads of the last start, or None if no number is recorded."""
+    threads: Any = starts[-1].get("cpu_threads") if starts else None
+    return threads if is_count(threads) and 0 < threads <= _MOST_THREADS else None
+
+
+def warn_of_other_threads(folder: Path) -> None:
+    """Warn if the last start of a run used another number of threads, because sums then round differently."""
+    before, now = recorded_threads(recorded_environments(folder)), torch.get_num_threads()
+    if before not in (None, now):
+        warnings.warn(
+            f"cpu_threads: the run used {before}, and this process uses {now}, so weights can differ in the last bits. "
+            f"Set OMP_NUM_THREADS={before} for the same weights.",
+            stacklevel=2,
+        )
 
 
 def other_environment(recorded: Sequence[Mapping[str, Any]], now: Mapping[str, Any]) -> str:

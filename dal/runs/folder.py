@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dal.runs.asked import AskedLine, asked_lines
 from dal.runs.dynamics import Arrays, features_file, is_dynamics, read_dynamics, write_dynamics
-from dal.runs.environment import environment
+from dal.runs.environment import record_start
 from dal.runs.files.atomic import ANY_TEXT, append_text, save_tensors, truncate, write_text
 from dal.runs.files.committed import hash_file, is_intact, read_bytes
 from dal.runs.files.points import write_points
@@ -33,7 +33,6 @@ from dal.runs.layout import (
     ASKED,
     CONFIG,
     DATA,
-    ENVIRONMENT,
     LOCK,
     OF_ROUNDS,
     POINTS,
@@ -93,7 +92,7 @@ class RunFolder(Records):
                 self._commit()
             else:
                 self._resume(state)
-            append_text(self.path / ENVIRONMENT, json.dumps(environment()) + "\n")
+            record_start(self.path, trains=self.stage != "done")
             self._write_tensorboard(self.rows)
         except BaseException:
             self.close()

@@ -23,7 +23,8 @@ from dal.sweep.process import CELL_MODULE, GRACE_SECONDS, CellProcess, Spawned, 
 
 _SERVER: Final = "forkserver"
 # The order matters: the first module detaches the server from the terminal.
-_PRELOADED = ["dal.sweep.fork_server", "dal.cli.run", "sklearn.datasets", "torch.utils.tensorboard", "narwhals"]
+_PRELOADED = ["dal.sweep.fork_server", "dal.cli.run", "dal.reports.overview", "sklearn.datasets"]
+_PRELOADED += ["torch.utils.tensorboard", "narwhals"]
 
 
 def begin_cell(overrides: Sequence[str], log: Path, environment: Mapping[str, str]) -> CellProcess:

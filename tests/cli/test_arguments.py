@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from dal.cli.arguments import run_and_overrides
-from dal.cli.main import main, parse_command
+from dal.cli.commands import parse_command
+from dal.cli.main import main
 from dal.cli.rank import _warn_about_ignored
 from dal.cli.run import run_command
 from dal.errors import DalError

@@ -7,9 +7,9 @@ import sys
 import pytest
 from PIL import Image
 
+from dal.cli.commands import parse_command
 from dal.cli.label import _server
 from dal.cli.label_start import open_run
-from dal.cli.main import parse_command
 from dal.errors import DalError
 from dal.labeling.people.people_run import with_changes
 from dal.runs.files.committed import hash_file

@@ -3,6 +3,7 @@
 import csv
 
 import pytest
+from helpers.other_threads import threads
 
 from dal.cli import order as command
 from dal.cli.main import main
@@ -56,6 +57,8 @@ def test_orders_are_trained_once_and_an_interrupt_keeps_the_finished_ones(tmp_pa
     assert len([row for row in after if row["order"] == "easy_first"]) == 3
     status, out, _ = call("order", run, "--seeds", "1", "--orders", "reversed")
     assert status == 0 and "All trainings are there already." in out and "class by class" not in out
+    with threads(2), pytest.warns(UserWarning, match=r"^cpu_threads: the run used 1, and this process uses 2, so"):
+        call("order", run, "--seeds", "1", "--orders", "reversed")
 
 
 def test_bad_input_is_one_sentence(tmp_path, call):

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from helpers.other_threads import threads
 from helpers.synthetic_runs import write_run
 
 from dal.cli import refit as command
@@ -123,6 +124,11 @@ def test_bad_input_is_one_sentence(trained, tmp_path, call, monkeypatch, load_on
     assert status == 2 and "has no config.yaml: only the program that made the run can train" in errors[0]
     status, _, errors = call("explain", tmp_path / "nowhere", "--refit", "width=2")
     assert status == 2 and errors[0].startswith("Error: run: expected a run folder")
+
+
+def test_another_number_of_threads_than_that_of_the_run_is_said(trained):
+    with threads(2), pytest.warns(UserWarning, match=r"^cpu_threads: the run used 1, and this process uses 2, so"):
+        command.load_run(trained, "Networks")
 
 
 def test_all_labels_and_runs_with_several_classes_per_image_are_refused(trained, call, monkeypatch, load_once):

@@ -54,7 +54,7 @@ def whole(tmp_path_factory):
 
 def without_slow_parts(patch):
     patch.setattr(os, "fsync", lambda descriptor: None)
-    patch.setattr("dal.runs.folder.environment", dict)
+    patch.setattr("dal.runs.environment.environment", dict)
     patch.setattr(RunFolder, "_write_tensorboard", lambda self, rows: None)
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from helpers.other_threads import threads
 
 from dal import ActiveLearner, run
 from dal.acquisition import Margin
@@ -79,6 +80,27 @@ def test_a_finished_run_is_finished(finished, data, test_data, new_model, quick)
     rows = campaign(folder, data, test_data, new_model, quick, on_round=seen.append)
     assert len(rows) == 3 and not seen
     assert (finished / "rounds.jsonl").read_bytes() == before
+
+
+def test_a_run_that_goes_on_with_another_number_of_threads_says_so_once(tmp_path, data, recwarn):
+    def start():
+        RunFolder(tmp_path / "run", CONFIG, data.fingerprint()).close()
+        return [str(warning.message) for warning in recwarn if "cpu_threads" in str(warning.message)]
+
+    assert start() == start() == []
+    with threads(3):
+        told = start()
+        assert told == [
+            "cpu_threads: the run used 1, and this process uses 3, so weights can differ in the last bits. "
+            "Set OMP_NUM_THREADS=1 for the same weights."
+        ]
+        assert start() == told, "the last start used as many"
+
+
+def test_a_finished_run_trains_nothing_so_its_threads_do_not_matter(finished, data, recwarn):
+    with threads(3):
+        RunFolder(finished, CONFIG, data.fingerprint()).close()
+    assert not [warning for warning in recwarn if "cpu_threads" in str(warning.message)]
 
 
 def test_another_configuration_is_refused_with_the_first_key_that_differs(finished, data):

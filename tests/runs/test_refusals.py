@@ -82,7 +82,7 @@ def campaign(path):
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr("dal.runs.folder.environment", dict)
+    monkeypatch.setattr("dal.runs.environment.environment", dict)
     monkeypatch.setattr(RunFolder, "_write_tensorboard", lambda self, rows: None)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.processes import run as run_process
 from helpers.synthetic_runs import config_of
 from PIL import Image
 from torchmetrics.classification import MultilabelRankingLoss
@@ -16,6 +15,7 @@ from torchmetrics.classification import MultilabelRankingLoss
 from dal import ActiveLearner, Classifier, run
 from dal.acquisition import CoreSet, Margin, Random, ScoreFunction
 from dal.analysis import read_run
+from dal.cli.main import main
 from dal.data.images import ImageData, TensorSource
 from dal.errors import DalError
 from dal.labeling import DatasetOracle, NoisyOracle, Pool
@@ -195,7 +195,13 @@ def test_metrics_of_ones_own_are_in_the_journal(quick):
         campaign(squares(), Random(), quick, metrics={"mine": lambda logits, labels: 1.0})
 
 
-def test_a_folder_with_several_labels_an_image_runs_from_the_command_line(tmp_path):
+def assert_ends(status, arguments):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == status, arguments
+
+
+def test_a_folder_with_several_labels_an_image_runs_from_the_command_line(tmp_path, capsys):
     data = squares(60)
     (tmp_path / "images").mkdir()
     lines = ["id,labels"]
@@ -208,12 +214,12 @@ def test_a_folder_with_several_labels_an_image_runs_from_the_command_line(tmp_pa
     settings = ["data=image_folder", f"data.root={tmp_path / 'images'}", f"data.csv={tmp_path / 'labels.csv'}"]
     settings += ["data.image_size=8", "campaign.initial_size=10", "campaign.query_size=10", "campaign.budget=30"]
     settings += ["training.max_updates=100", "campaign.stop_set_size=5", f"run_dir={tmp_path / 'run'}"]
-    done = run_process(["-m", "dal", "run", "acquisition=coreset", *settings])
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert_ends(0, ["run", "acquisition=coreset", *settings])
+    printed = capsys.readouterr().out
     assert json.loads((tmp_path / "run" / "data.json").read_text())["primary_metric"] == "mean_average_precision"
     rows = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
     assert len(rows) == 3 and all("test_mean_average_precision" in row for row in rows)
-    assert "mean average precision" in done.stdout
+    assert "mean average precision" in printed
     other = [*settings[:-1], f"run_dir={tmp_path / 'other'}"]
     for wrong, message in (
         ("acquisition=margin", "acquisition: expected a function that works with multi-label"),
@@ -223,6 +229,6 @@ def test_a_folder_with_several_labels_an_image_runs_from_the_command_line(tmp_pa
         ("data.outside_classes=1", "data.outside_classes: expected 0 with multi_label data"),
         ("model.ensemble_size=2", "model.ensemble_size: expected 1 with multi_label data"),
     ):
-        refused = run_process(["-m", "dal", "run", "acquisition=coreset", *other, wrong])
-        assert refused.returncode == 2 and message in refused.stderr, refused.stderr
+        assert_ends(2, ["run", "acquisition=coreset", *other, wrong])
+        assert message in capsys.readouterr().err, wrong
         assert not (tmp_path / "other").exists(), wrong

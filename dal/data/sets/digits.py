@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dal.data.augment import RandomCrop
@@ -13,6 +16,8 @@ from dal.data.images import ImageData, ImageSplits, TensorSource
 from dal.data.sets.config import DataConfig
 from dal.runtime.seeding import derive_seed
 
+FILE = "datasets/data/digits.csv.gz"
+"""The place of the images in the package of scikit-learn."""
 TEST_SIZE = 500
 # Statistics of the 1,297 training images, scaled to 0..1.
 MEAN, STD = 0.3053, 0.3759
@@ -33,15 +38,13 @@ class Digits(DataConfig):
     """
 
     def read(self) -> ImageSplits:
-        from sklearn.datasets import load_digits  # loads slowly, and every start reads this file
-
-        raw = load_digits()
-        images = torch.from_numpy(np.rint(raw.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
+        pixels, digits = _pixels_and_digits()
+        images = torch.from_numpy(np.rint(pixels * (255 / 16)).astype(np.uint8)).unsqueeze(1)
         data = ImageData(
             name="digits",
             source=TensorSource(images),
             ids=[f"digit-{position:04d}" for position in range(len(images))],
-            labels=torch.from_numpy(raw.target).long(),
+            labels=torch.from_numpy(digits),
             classes=[str(digit) for digit in range(10)],
             mean=[MEAN],
             std=[STD],
@@ -50,6 +53,22 @@ class Digits(DataConfig):
         in_test = _stratified(data.labels, TEST_SIZE)
         train, test = (data.subset(mask.nonzero().flatten().tolist()) for mask in (~in_test, in_test))
         return ImageSplits(train, test)
+
+
+def _pixels_and_digits() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the (N, 8, 8) pixels from 0 to 16, and the (N,) digits.
+
+    They come from scikit-learn's file. The import of scikit-learn, which loads pandas, would delay the first round.
+    """
+    installed = find_spec("sklearn")
+    file = Path(installed.origin if installed and installed.origin else "").parent / FILE
+    if file.is_file():
+        rows = np.loadtxt(file, delimiter=",")
+        return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    return raw.images, raw.target.astype(np.int64)
 
 
 def _stratified(labels: Tensor, size: int) -> Tensor:

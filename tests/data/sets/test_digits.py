@@ -3,6 +3,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from dal.data import load
+from dal.data.sets import digits
 from dal.data.sets.digits import MEAN, STD, Digits
 
 
@@ -49,3 +50,9 @@ def test_augmentation_shifts_by_a_pixel_and_never_mirrors(splits):
     seen = {tuple(image.flatten().tolist()) for image in train.augmented(indices, torch.Generator().manual_seed(0))}
     assert len(seen) > 4
     assert all(any(torch.allclose(torch.tensor(s), torch.tensor(t), atol=1e-5) for t in shifts) for s in seen)
+
+
+def test_a_scikit_learn_that_keeps_them_elsewhere_gives_the_same_digits(splits, monkeypatch):
+    monkeypatch.setattr(digits, "FILE", "elsewhere.csv.gz")
+    again = load(Digits())
+    assert [data.fingerprint() for data in again] == [data.fingerprint() for data in splits]
