@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dal.analysis.grouping import Group, group_runs
-    from dal.analysis.reach import Reach, reach, target_of
-    from dal.analysis.round_costs import common_prices, mean_costs, round_costs
+    from dal.analysis.per_round import common_prices, mean_costs, round_costs
     from dal.analysis.statistics.curves import area_under_curve, labels_to_reach, mean_and_interval, paired_difference
     from dal.analysis.summary import summarize_runs
+    from dal.analysis.targets import Reach, reach, target_of
     from dal.runs.reader import NoRoundsError, Run, find_runs, is_run, read_run
 
 __all__ = [
@@ -35,22 +35,22 @@ __all__ = [
 _HOMES = {
     "Group": "dal.analysis.grouping",
     "NoRoundsError": "dal.runs.reader",
-    "Reach": "dal.analysis.reach",
+    "Reach": "dal.analysis.targets",
     "Run": "dal.runs.reader",
     "area_under_curve": "dal.analysis.statistics.curves",
-    "common_prices": "dal.analysis.round_costs",
+    "common_prices": "dal.analysis.per_round",
     "find_runs": "dal.runs.reader",
     "group_runs": "dal.analysis.grouping",
     "is_run": "dal.runs.reader",
     "labels_to_reach": "dal.analysis.statistics.curves",
     "mean_and_interval": "dal.analysis.statistics.curves",
-    "mean_costs": "dal.analysis.round_costs",
+    "mean_costs": "dal.analysis.per_round",
     "paired_difference": "dal.analysis.statistics.curves",
-    "reach": "dal.analysis.reach",
+    "reach": "dal.analysis.targets",
     "read_run": "dal.runs.reader",
-    "round_costs": "dal.analysis.round_costs",
+    "round_costs": "dal.analysis.per_round",
     "summarize_runs": "dal.analysis.summary",
-    "target_of": "dal.analysis.reach",
+    "target_of": "dal.analysis.targets",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dal.analysis.grouping import Group
-from dal.analysis.round_costs import PHASES, money
+from dal.analysis.per_round import PHASES, money
 from dal.costs.prices import PricesConfig
 from dal.runs.round import on_test
 

@@ -10,9 +10,9 @@ import pandas as pd
 from dal.analysis.axis import UNITS, bought, noun, records
 from dal.analysis.final_model_costs import with_final_model
 from dal.analysis.grouping import Group, group_runs, num_common_rounds
-from dal.analysis.reach import Reach, reach, target_of
-from dal.analysis.round_costs import mean_costs
+from dal.analysis.per_round import mean_costs
 from dal.analysis.statistics.curves import area_under_curve, mean_and_interval, paired_difference
+from dal.analysis.targets import Reach, reach, target_of
 from dal.costs.kinds import KINDS, cost_key
 from dal.costs.prices import PricesConfig
 from dal.runs.reader import Run

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dal import __version__
+from dal.analysis.per_round import common_prices, round_costs
 from dal.analysis.refits import RefitEffect, refit_effects
-from dal.analysis.round_costs import common_prices, round_costs
 from dal.reports.explanation.order_results import order_results
 from dal.runs.reader import Run
 from dal.runs.refits import read_arms

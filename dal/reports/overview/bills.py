@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dal.analysis.axis import SECOND, UNITS, bought, records, title
 from dal.analysis.grouping import Group
-from dal.analysis.round_costs import mean_costs
+from dal.analysis.per_round import mean_costs
 from dal.costs.prices import PricesConfig, human
 from dal.reports.drawing import Styles, draw_curves, limit, metric_label, save, styles_of, tested_groups, title_of
 from dal.runs.reader import Run

@@ -9,7 +9,7 @@ import numpy as np
 
 from dal.analysis.axis import UNITS
 from dal.analysis.grouping import Group
-from dal.analysis.round_costs import mean_costs
+from dal.analysis.per_round import mean_costs
 from dal.analysis.statistics.curves import labels_to_reach
 from dal.costs.forecast import MIN_POINTS, fit_learning_curve
 from dal.costs.prices import PricesConfig
