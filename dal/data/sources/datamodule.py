@@ -5,10 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten
 from torch.utils.data import (
     BatchSampler,
     IterableDataset,
@@ -74,7 +77,10 @@ def dataset_of(datamodule: Any, split: str) -> Any:
     _warn_of_sampler(loader, name, split)
     collate = getattr(loader, "collate_fn", default_collate)
     standard = (default_collate, default_convert)
-    return loader.dataset if collate in standard else CollatedDataset(loader.dataset, collate)
+    if collate in standard:
+        return loader.dataset
+    _warn_of_mixing(loader.dataset, collate, f"{split}_dataloader() of {name}")
+    return CollatedDataset(loader.dataset, collate)
 
 
 def _read(datamodule: Any, split: str) -> Any:
@@ -110,6 +116,31 @@ def _warn_of_sampler(loader: Any, name: str, split: str) -> None:
             "dataset are read. To choose points, use torch.utils.data.Subset.",
             stacklevel=4,
         )
+
+
+def _warn_of_mixing(dataset: Any, collate: Any, place: str) -> None:
+    """Warn about a collate function that mixes the items of a batch, because it gets one item at a time."""
+    try:
+        items = dataset[0], dataset[len(dataset) - 1]
+        alone, together = (_collated(items[:count], collate) for count in (1, 2))
+        is_mixed = any(
+            torch.is_tensor(one) and one.shape == other[:1].shape and not torch.equal(one, other[:1])
+            for one, other in zip(alone, together, strict=True)
+        )
+    except Exception:  # noqa: BLE001  the first image that is read says what is wrong
+        return
+    if is_mixed:
+        warnings.warn(
+            f"dataset: the collate function of {place} changes an image or a label if a batch has other items. "
+            "dal calls it with one item at a time, so it mixes nothing, as in mixup. Mix batches in training_step() or "
+            "on_after_batch_transfer() of the module.",
+            stacklevel=4,
+        )
+
+
+def _collated(items: Sequence[Any], collate: Any) -> list[Any]:
+    with isolated_rng(0, "collate"):
+        return tree_flatten(collate(list(deepcopy(items))))[0]
 
 
 def _loader(datamodule: Any, split: str) -> Any:

@@ -84,6 +84,25 @@ def test_a_collate_function_makes_the_items():
     assert torch.equal(data.labels, from_dataset(datamodule()).labels) and data.image_shape == (1, 8, 8)
 
 
+def mixed(items):
+    images = torch.stack([image for image, _ in items])
+    return (images + images.flip(0)) / 2, torch.tensor([label for _, label in items])
+
+
+def brighter(items):
+    images = torch.stack([image + 0.1 for image, _ in items])
+    return images, torch.tensor([label for _, label in items])
+
+
+@pytest.mark.parametrize(("collate", "count"), [(mixed, 1), (brighter, 0)])
+def test_a_collate_function_that_mixes_items_is_told(collate, count):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        from_dataset(datamodule(train=lambda dataset: DataLoader(dataset, collate_fn=collate)))
+    told = [str(warning.message) for warning in said if "one item at a time" in str(warning.message)]
+    assert len(told) == count and all(text.startswith("dataset: the collate function of train_") for text in told)
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         yield from IMAGES
