@@ -30,22 +30,36 @@ _TRIED_MASKS = 8
 
 
 def try_model(
-    model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunction, set_up: Callable[[], bool]
+    model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunction, hooks: Callable[[], Iterator[None]]
 ) -> None:
     """Raise DalError, saying what to change, unless dal can train and score the model on ``data``.
 
     A module that is not dal's own takes a few images through training_step's batch, its hooks and its head. For a
     function that needs draws, the draws are tried. Randomness of training that they leave out is a warning.
 
-    A module may create what forward() needs in hooks such as setup(). ``set_up`` calls these hooks if the trial fails
-    without them, and returns whether the module has any.
+    A module may create what forward() needs in hooks such as setup(). If something is missing, ``hooks`` calls them one
+    by one, until the trial works.
     """
+    error = _lack(model, data, acquisition)
+    for _ in hooks() if error is not None else ():
+        error = _lack(model, data, acquisition)
+        if error is None:
+            return
+    if error is not None:
+        raise error
+
+
+def _lack(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunction) -> Exception | None:
+    """Try the model, and return the error of one that lacks an attribute or a layer. Other errors are raised."""
     try:
         _try_model(model, data, acquisition)
-    except (AttributeError, DalError, TypeError):
-        if not set_up():
-            raise
-        _try_model(model, data, acquisition)
+    except (AttributeError, TypeError) as error:
+        return error
+    except DalError as error:
+        if isinstance(error.__cause__, AttributeError | TypeError):
+            return error
+        raise
+    return None
 
 
 def _try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunction) -> None:
@@ -84,7 +98,7 @@ def _try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFun
                 raise
             said = unseen_randomness(view.plain_logits, tried, view.modes, x)
             if said is not None:
-                warnings.warn(said, stacklevel=5)
+                warnings.warn(said, stacklevel=6)
 
 
 def _has_ignored(data: ImageData) -> bool:
@@ -143,7 +157,7 @@ def _check_order(view: ScoringModel, x: torch.Tensor, logits: torch.Tensor) -> N
         warnings.warn(
             f"model: the output of forward() orders the classes unlike the layer {head!r}, whose output dal scores "
             f"and tests. {remedy}",
-            stacklevel=6,
+            stacklevel=7,
         )
 
 

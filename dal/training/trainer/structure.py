@@ -85,22 +85,26 @@ def first_structure(module: nn.Module) -> Structure:
     return structure
 
 
-def load_weights(module: Any, weights: Mapping[str, Tensor], set_up: Callable[[], object]) -> None:
+def load_weights(module: Any, weights: Mapping[str, Tensor], hooks: Callable[[], Iterator[None]]) -> None:
     """Load the weights of a finished round into a new module.
 
-    If their names differ, ``set_up`` runs first, which calls the hooks that create layers. Raises DalError if the names
-    still differ.
+    If their names differ, ``hooks`` calls those that create layers, one by one, until they are equal. Raises DalError
+    if they still differ.
     """
-    structure = first_structure(module)
-    if weights.keys() != structure.names:
-        try:
-            set_up()
-        except Exception as error:
-            raise _another() from error
+    first_structure(module)
+    steps = iter(hooks())
+    try:
+        while weights.keys() != module.state_dict().keys() and next(steps, _END) is not _END:
+            pass
+    except DalError as error:
+        raise _another() from error
     try:
         load_state(module, weights)
     except (DalError, RuntimeError) as error:
         raise _another() from error
+
+
+_END = object()
 
 
 def _another() -> DalError:

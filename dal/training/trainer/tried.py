@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -22,7 +22,7 @@ from dal.training.trainer.user_objects import as_list, is_factory, made_by, new_
 MIN_ACCUMULATED = 16
 """Batches per update that any training set allows, so that small sets may repeat images."""
 
-_MAKING = ("setup", "configure_model", "on_fit_start")
+_MAKING = ("setup", "configure_model", "on_fit_start", "on_train_start")
 """Hooks in which a module may create layers or attributes, in the order in which Lightning calls them."""
 
 _UNFREEZING = ("on_fit_start", "on_train_start", "on_train_epoch_start", "on_train_batch_start", "configure_callbacks")
@@ -66,29 +66,28 @@ def _give_trainer(module: Any, setup: TrainingSetup) -> None:
     module.trainer.fit_loop.setup_data = lambda: None
 
 
-def run_setup_hooks(setup: TrainingSetup) -> bool:
-    """Call the hooks in which the module may create what forward() needs, and return whether it has one.
+def run_setup_hooks(setup: TrainingSetup) -> Iterator[None]:
+    """Call the hooks in which the module may create what forward() needs, one at each step.
 
     A round calls them again, and starts from the layers and attributes that the module had before. Raises DalError if
     a hook fails.
     """
     module: Any = setup.passes.model.module
-    hooks = [hook for hook in _MAKING if is_overridden(hook, module)]
-    if not hooks:
-        return False
-    first_structure(module)
-    remember_module(module)
-    with isolated_rng(setup.seed, "setup"), quiet():
-        _give_trainer(module, setup)
-        try:
-            for hook in hooks:
+    for hook in _MAKING:
+        if not is_overridden(hook, module):
+            continue
+        first_structure(module)
+        remember_module(module)
+        with isolated_rng(setup.seed, hook), quiet():
+            _give_trainer(module, setup)
+            try:
                 getattr(module, hook)(*(["fit"] if hook == "setup" else []))
-        except Exception as error:
-            expected = f"a forward() that runs before training, or a {hook}() that runs without batches"
-            raise DalError(f"model: expected {expected}, got the error: {reason(error)}.") from error
-        finally:
-            module.trainer = None
-    return True
+            except Exception as error:
+                expected = f"a forward() that runs before training, or a {hook}() that runs without batches"
+                raise DalError(f"model: expected {expected}, got the error: {reason(error)}.") from error
+            finally:
+                module.trainer = None
+        yield
 
 
 def configured(setup: TrainingSetup) -> Any:

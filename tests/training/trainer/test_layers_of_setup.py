@@ -1,6 +1,7 @@
 """forward() may use what setup(), configure_model() or on_fit_start() creates."""
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from helpers.modules import Mine, learner_of, rounds
 from torch import nn
@@ -46,12 +47,43 @@ class NumberOfFitStart(Mine):
         return super().forward(x * self.scale)
 
 
+class NumberOfTrainStart(NumberOfFitStart):
+    """A hook that fails after those that create what is missing is not called."""
+
+    on_fit_start = pl.LightningModule.on_fit_start
+
+    def on_train_start(self):
+        self.scale = 2.0
+
+
+class LaterHookFails(LayersOfSetup):
+    def on_train_start(self):
+        assert self.optimizers() is not None
+
+
+class NeedsColumns(Mine):
+    """Its labels are refused for what they are, and not for setup(), which cannot run yet."""
+
+    def setup(self, stage):
+        self.size = self.trainer.datamodule.size
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.binary_cross_entropy_with_logits(self(batch[0])[:, :1], batch[1])
+
+
 class FailsInSetup(LayersOfSetup):
     def setup(self, stage):
         raise RuntimeError("no files")
 
 
-KINDS = [LayersOfSetup, LayersOfConfigureModel, BufferOfSetup, NumberOfFitStart]
+KINDS = [
+    LayersOfSetup,
+    LayersOfConfigureModel,
+    BufferOfSetup,
+    NumberOfFitStart,
+    NumberOfTrainStart,
+    LaterHookFails,
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -89,6 +121,9 @@ def test_two_rounds_with_a_number_of_a_hook_are_those_of_a_constant():
 def test_a_hook_that_fails_is_one_sentence_and_a_missing_layer_stays_an_error_of_the_module():
     with pytest.raises(DalError, match=r"^model: expected a forward\(\) .* setup\(\) .*, got the error: no files\.$"):
         learner_of(FailsInSetup)
+
+    with pytest.raises(DalError, match=r"^batch: expected class numbers"):
+        learner_of(NeedsColumns)
 
     class Missing(Mine):
         def forward(self, x):
