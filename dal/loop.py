@@ -116,7 +116,7 @@ class ActiveLearner(Labels):
         check_training_options(self.setup, len(data))
         self._features = FeatureCache()
         self._first_state = {k: v.detach().clone() for k, v in self.model.module.state_dict().items()}
-        try_model(self.model, data, acquisition, lambda: run_setup_hooks(self.setup))
+        try_model(self.model, data, acquisition, lambda: run_setup_hooks(self.setup), self.training.half_size_until)
 
     @property
     def device(self) -> torch.device | None:
@@ -198,10 +198,9 @@ class ActiveLearner(Labels):
         labeled = self.pool.labeled if reads_labeled else self.pool.labeled[:0]
         # With other data, cached features of the training set would only serve the labeled points.
         own = self.seen(self.data) if self.acquisition.needs_pass and data is self.data else self.data
-        seen = own if data is self.data else data
         targets = unlabeled_targets(self._targets, self.pool.unlabeled)
         known = KnownPoints(own, labeled, self.pool.labels(labeled), targets)
-        points, when = (seen, candidates), {"seed": self.seed, "round": self.round}
+        points, when = (own if data is self.data else data, candidates), {"seed": self.seed, "round": self.round}
         chosen = select_points(self.passes, self.acquisition, points, known, query_size, limit=limit, **when)
         return from_rank_zero(Query.of(data, candidates[chosen.positions].tolist(), chosen.scores.tolist()))
 
@@ -211,6 +210,7 @@ class ActiveLearner(Labels):
         The best weights are kept. ``training.warm_start`` determines the initial weights.
         """
         labeled, labels = self.trainable()
+        self.passes.half_size = self.training.is_half_size(self.pool.num_labeled)
         result = fit_round(
             self.setup,
             self.seen(self.data),
@@ -287,6 +287,7 @@ class ActiveLearner(Labels):
         if records.weights is not None and has_weights:
             load_weights(self.model.module, records.weights, lambda: run_setup_hooks(self.setup))
             self._fitted_round = len(records.rows) - 1
+            self.passes.half_size = self.training.is_half_size(records.rows[-1].num_labeled)
         self.logs = Logs(steps_before=sum(row.get("updates", 0) for row in records.rows))
         self.scores = self._scores_before = records.scores
         self.ledger = Ledger(records.costs)
@@ -295,9 +296,7 @@ class ActiveLearner(Labels):
 
     def seen(self, data: ImageData, phase: str = "embed") -> ImageData:
         """Return the images, or their features if the backbone is frozen."""
-        if not takes_features(self.model):
-            return data
-        return self._features.view(self.passes, data, phase)
+        return self._features.view(self.passes, data, phase) if takes_features(self.model) else data
 
     def _new_model(self, round: int) -> AdaptedModel:
         with isolated_rng(self.seed, round, "init"):

@@ -91,6 +91,13 @@ class SubsetSource:
         return image_digests(self.source, [self.indices[i] for i in indices])
 
 
+def is_in_memory(source: ImageSource) -> bool:
+    """Return whether a source, or that of a subset, is a tensor."""
+    while isinstance(source, SubsetSource):
+        source = source.source
+    return isinstance(source, TensorSource)
+
+
 class SubsetAugmentedSource:
     """Selects images of another augmented source, renumbered from 0."""
 

@@ -30,6 +30,7 @@ from dal.data.image_sources import (
     image_digests,
 )
 from dal.data.masks import ClassUnits, MaskSource, check_masks, masks_in_words
+from dal.data.normalization import halved, normalized
 from dal.data.sources.folder.names import check_listed_names
 from dal.data.units import UnitIds, Units
 from dal.errors import bad_value
@@ -67,6 +68,8 @@ class ImageData:
     pool is then a unit of an image: a region of ``region_size`` x ``region_size`` pixels, or the image if it is None.
     Points are numbered by image and then by unit. For other tasks, the points are the images.
 
+    With ``is_half_size``, all views have images of half the size, after augmentation and normalization.
+
     Raises DalError if ids or class names repeat, if a class name is empty, if lengths differ, or if a label is not a
     class.
 
@@ -91,6 +94,7 @@ class ImageData:
     masks: MaskSource | None = None
     region_size: int | None = None
     files: Sequence[Path] | None = None
+    is_half_size: bool = False
 
     def __post_init__(self) -> None:
         count = len(self.source)
@@ -195,6 +199,11 @@ class ImageData:
         channels, height, width = self.plain([0]).shape[1:]
         return channels, height, width
 
+    @cached_property
+    def at_half_size(self) -> ImageData:
+        """The same data with images of half the size."""
+        return self if self.is_half_size else replace(self, is_half_size=True)
+
     @property
     def statistics(self) -> tuple[Sequence[float], Sequence[float]] | None:
         """Mean and standard deviation of the pixels, or None for normalized images."""
@@ -209,10 +218,8 @@ class ImageData:
 
         All randomness comes from the generator.
         """
-        if self.augmented_source is not None:
-            images = self.augmented_source.augmented_batch(indices, generator)
-        else:
-            images = self.source.batch(indices)
+        source = self.augmented_source
+        images = self.source.batch(indices) if source is None else source.augmented_batch(indices, generator)
         if self.augmentation is not None:
             images = self.augmentation(images, generator)
         return self.normalized(images)
@@ -226,15 +233,8 @@ class ImageData:
 
     def normalized(self, images: Tensor) -> Tensor:
         """Return images of the source as plain() does, on the device on which they are."""
-        if images.dtype != torch.uint8:
-            return images.float()
-        # An empty mean would silently broadcast one channel to zero channels.
-        for argument, value in (("mean", self.mean), ("std", self.std)):
-            if len(value) not in (1, images.shape[1]):
-                raise bad_value(argument, f"one number for each of the {images.shape[1]} channels", list(value))
-        mean = torch.tensor(self.mean, dtype=torch.float32).view(-1, 1, 1) * 255
-        std = torch.tensor(self.std, dtype=torch.float32).view(-1, 1, 1) * 255
-        return (images - mean.to(images.device)) / std.to(images.device)
+        images = normalized(images, self.mean, self.std)
+        return halved(images) if self.is_half_size else images
 
     def subset(self, indices: Sequence[int]) -> ImageData:
         """Return only these points, renumbered from 0, with their ids."""

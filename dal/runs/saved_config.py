@@ -53,6 +53,7 @@ ADDED = {
     "data.task": "classification",
     "model.class_weights": None,
     "oracle.kind": "dataset",
+    "training.half_size_until": 0,
 }
 """Keys that older runs lack, with the value that they had in effect."""
 

@@ -9,16 +9,16 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dal.acquisition.base import Summary
 from dal.acquisition.search.rows import Rows, all_rows
-from dal.costs.flops import FlopCounter, Flops
+from dal.costs.flops import Flops
 from dal.costs.ledger import Ledger
-from dal.data.images import ImageData, ImageSource, SubsetSource, TensorSource
+from dal.data.image_sources import is_in_memory
+from dal.data.images import ImageData
 from dal.data.loaders import plain_batches
 from dal.errors import DalError, NonFiniteError, bad_value
 from dal.models.adapt import AdaptedModel
@@ -28,13 +28,12 @@ from dal.models.memory_format import channels_last, channels_last_weights
 from dal.runtime.memory import out_of_memory, release_cached
 from dal.runtime.precision import forward_precision
 from dal.runtime.progress import OnProgress, silent
-from dal.runtime.seeding import isolated_rng
 from dal.scoring.config import ScoringConfig
 from dal.scoring.dense.pooling import Pooling
 from dal.scoring.in_flight import InFlight
 from dal.scoring.observer import Following, Observer
 from dal.scoring.prefetch import prefetched, to_device
-from dal.scoring.remembered import size_of_tiles, suits_channels_last
+from dal.scoring.remembered import flops_of, size_of_tiles, suits_channels_last
 from dal.scoring.row_buffer import RowBuffer
 from dal.scoring.row_store import Kept, RowStore
 from dal.scoring.tiles import PROBE_SIZE, cut
@@ -70,6 +69,7 @@ class ModelPass:
     A learner creates one and shares it with all code that reads images. The pass runs on ``device``; None leaves the
     model on its device. ``ledger`` is that of the current round.
 
+    >>> from dal.data.images import TensorSource
     >>> from dal.models import Classifier
     >>> from dal.models.adapt import as_adapted
     >>> from dal.models.backbones import SmallCNN
@@ -89,6 +89,8 @@ class ModelPass:
     """What records a campaign keeps of passes."""
     pooling: Pooling = field(default_factory=Pooling)
     """How scores of pixels become scores of units, for segmentation."""
+    half_size: bool = False
+    """Whether the weights are those for images of half the size, which all passes and the training then read."""
 
     def run(
         self,
@@ -115,6 +117,7 @@ class ModelPass:
         """
         if not len(indices):
             return {}
+        data = self.sized(data)
         with scoring_view(self.model, seed, self.device, is_dense=data.task.is_dense) as view:
             target = next(iter(self.model.module.parameters())).device
             places = torch.arange(PROBE_SIZE).clamp(max=len(indices) - 1)
@@ -126,7 +129,7 @@ class ModelPass:
                     what = None if charge is None else charge.what
                     budget = self.config.tile_bytes
                     size = self.config.tile_size or size_of_tiles(view, reduce, layout(few), what, budget)
-                    flops = Flops() if charge is None else _flops_of(view, reduce, layout(few), what, seed)
+                    flops = Flops() if charge is None else flops_of(view, reduce, layout(few), what, seed)
                     if self.config.tile_size and charge is None and tiled.prefetches(target):
                         # A model that draws from the global generators must be known before a thread reads images.
                         reduce(view, layout(few))
@@ -166,6 +169,10 @@ class ModelPass:
         reduce: Reduce = lambda view, x: {"features": view.features(x)}  # noqa: E731
         return self.run(data, indices, reduce, phase, charge=charge, new_store=new_store)["features"]
 
+    def sized(self, data: ImageData) -> ImageData:
+        """Return the data with images of the size that the model reads."""
+        return data.at_half_size if self.half_size else data
+
     def _charge(self, phase: str, flops: Flops, count: int) -> None:
         counts = {"samples_forward": count, "flops_forward": flops.forward * count // PROBE_SIZE}
         if flops.backward:
@@ -173,27 +180,6 @@ class ModelPass:
         if flops.apart:
             counts["flops_draws"] = flops.apart * count // PROBE_SIZE
         self.ledger.add(phase, **counts)
-
-
-_counted: WeakKeyDictionary[nn.Module, dict[Hashable, Flops]] = WeakKeyDictionary()
-
-
-def _flops_of(view: ScoringModel, reduce: Reduce, few: Tensor, what: Hashable | None, seed: int) -> Flops:
-    """Return the FLOPs of PROBE_SIZE images; 0 if memory runs out."""
-    known: dict[Hashable, Flops] = {} if what is None else _counted.setdefault(view.module, {})
-    key = (what, few.shape)
-    if key not in known:
-        try:
-            with isolated_rng(seed, "flops"):
-                reduce(view, few)  # one-time work, such as the check of the draws, is not part of an image's cost
-                with FlopCounter(apart=lambda: view.is_wide) as counter:
-                    reduce(view, few)
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-            return Flops()
-        known[key] = counter.flops
-    return known[key]
 
 
 @dataclass(frozen=True)
@@ -243,13 +229,14 @@ class _TiledPass:
         loader = plain_batches(self.data, self.indices, whole_tiles, config.num_workers, pin_memory=gpu, of_source=gpu)
         # Made in this thread, because it draws from the global generator and may start processes.
         tiles = to_device(cut(iter(loader), size), device)
+        completed = self.data.normalized if gpu else Tensor.float
         in_flight = InFlight(device, checks_later=follows is None and not self.data.task.is_dense)
         with prefetched(tiles) if self.prefetches(device) else nullcontext(tiles) as source:
             for tile in source:
                 if follows is not None:
                     follows.at(done, tile.valid)
                 with in_flight.tile(done):
-                    images = self.view.prepare(self.data.normalized(tile.arrived()), label_like)
+                    images = self.view.prepare(completed(tile.arrived()), label_like)
                     reduced = self.reduce(self.view, self.layout(images))
                 with _row_of_image(follows):
                     rows.append(
@@ -273,7 +260,7 @@ class _TiledPass:
         """
         if self.view.draws_globally:
             return False
-        return device.type != "cpu" or (self.passes.config.num_workers == 0 and not _in_memory(self.data.source))
+        return device.type != "cpu" or (self.passes.config.num_workers == 0 and not is_in_memory(self.data.source))
 
 
 @contextmanager
@@ -303,12 +290,6 @@ def _layout(view: ScoringModel, few: Tensor, config: ScoringConfig) -> Iterator[
         )
     else:
         yield lambda x: x
-
-
-def _in_memory(source: ImageSource) -> bool:
-    while isinstance(source, SubsetSource):
-        source = source.source
-    return isinstance(source, TensorSource)
 
 
 def _not_finite(data: ImageData, indices: Tensor, place: int) -> NonFiniteError:

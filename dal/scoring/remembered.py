@@ -1,4 +1,4 @@
-"""Remembers the tile size and the layout of dal's own networks, which passes of each round would find again."""
+"""Remembers the FLOPs of networks, and the tile size and the layout of dal's own, for the passes of later rounds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
+from dal.costs.flops import FlopCounter, Flops
 from dal.models.adapted.scoring_model import ScoringModel
 from dal.models.memory_format import takes_channels_last
 from dal.models.own import is_own
+from dal.runtime.memory import out_of_memory
+from dal.runtime.seeding import isolated_rng
 from dal.scoring.tiles import tile_size
 
 _known: WeakKeyDictionary[nn.Module, dict[Hashable, Any]] = WeakKeyDictionary()
+_counted: WeakKeyDictionary[nn.Module, dict[Hashable, Flops]] = WeakKeyDictionary()
 
 
 def size_of_tiles(
@@ -52,6 +56,26 @@ def suits_channels_last(view: ScoringModel, few: Tensor) -> bool:
     if key not in known:
         known[key] = takes_channels_last(view.module, view.logits, few)
     return bool(known[key])
+
+
+def flops_of(
+    view: ScoringModel, reduce: Callable[[ScoringModel, Tensor], Any], few: Tensor, what: Hashable | None, seed: int
+) -> Flops:
+    """Return the FLOPs of PROBE_SIZE images; 0 if memory runs out."""
+    known: dict[Hashable, Flops] = {} if what is None else _counted.setdefault(view.module, {})
+    key = (what, few.shape)
+    if key not in known:
+        try:
+            with isolated_rng(seed, "flops"):
+                reduce(view, few)  # one-time work, such as the check of the draws, is not part of an image's cost
+                with FlopCounter(apart=lambda: view.is_wide) as counter:
+                    reduce(view, few)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            return Flops()
+        known[key] = counter.flops
+    return known[key]
 
 
 def _is_remembered(view: ScoringModel) -> bool:

@@ -22,6 +22,7 @@ from dal.models.dropout.mc_dropout import check_dropout
 from dal.models.ensemble import DeepEnsemble
 from dal.models.own import is_own
 from dal.scoring.dense.sites import SiteRows, SiteView
+from dal.scoring.half_size import check_half_size
 from dal.tasks import IGNORED
 
 TRIED_IMAGES = 3
@@ -30,7 +31,11 @@ _TRIED_MASKS = 8
 
 
 def try_model(
-    model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunction, hooks: Callable[[], Iterator[None]]
+    model: AdaptedModel,
+    data: ImageData,
+    acquisition: AcquisitionFunction,
+    hooks: Callable[[], Iterator[None]],
+    half_size_until: int = 0,
 ) -> None:
     """Raise DalError, saying what to change, unless dal can train and score the model on ``data``.
 
@@ -38,15 +43,18 @@ def try_model(
     function that needs draws, the draws are tried. Randomness of training that they leave out is a warning.
 
     A module may create what forward() needs in hooks such as setup(). If something is missing, ``hooks`` calls them one
-    by one, until the trial works.
+    by one, until the trial works. If ``half_size_until`` is not 0, images of half the size are tried too.
     """
     error = _lack(model, data, acquisition)
     for _ in hooks() if error is not None else ():
         error = _lack(model, data, acquisition)
         if error is None:
-            return
+            break
     if error is not None:
         raise error
+    if half_size_until:
+        check_half_size(model, data, half_size_until)
+        _try_model(model, data.at_half_size, acquisition)
 
 
 def _lack(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFunction) -> Exception | None:

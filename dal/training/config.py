@@ -41,6 +41,7 @@ class TrainingConfig:
         "shrink": share(noun="a number"),
         "perturb": share(noun="a number"),
         "average": share(),
+        "half_size_until": whole(0, 10**9),
         "num_workers": whole(0, 256),
     }
 
@@ -69,6 +70,9 @@ class TrainingConfig:
     """Factor on the new random weights that warm_start=shrink_perturb adds."""
     average: float = 0.0
     """Share of a round's updates, counted from the end, whose weights are averaged; needs monitor=none if above 0."""
+    half_size_until: int = 0
+    """Labels up to which rounds train and score images at half their size (progressive resizing); 0 always uses their
+    full size."""
     num_workers: int = 0
     """Worker processes that load training images; 0 loads them in the main process."""
 
@@ -80,3 +84,7 @@ class TrainingConfig:
             raise unknown_choice("training.warm_start", WARM_STARTS, self.warm_start)
         if self.monitor not in MONITORS:
             raise unknown_choice("training.monitor", MONITORS, self.monitor)
+
+    def is_half_size(self, num_labels: int) -> bool:
+        """Return whether a round with this number of labels sees images of half the size."""
+        return num_labels <= self.half_size_until

@@ -129,7 +129,8 @@ def finish_final_model(
     ):
         return done
     model = new_final_model(config, data, setup.seed)
-    own = replace(setup, passes=replace(setup.passes, model=as_adapted(model), ledger=Ledger()))
+    passes = replace(setup.passes, model=as_adapted(model), ledger=Ledger(), half_size=False)
+    own = replace(setup, passes=passes)
     row = Round(names | train_final_model(own, data, labeled, validation, test=test) | {"labels_sha256": digest})
     if is_rank_zero():
         commit_final_model(folder, row, {k: v.detach().cpu() for k, v in model.state_dict().items()})

@@ -187,7 +187,7 @@ def _loaders(
     is_published = monitor != "none" and isinstance(module, Classifier)
     kind = in_package(EpochData, "LightningDataModule", package_of(module) or PYTORCH_LIGHTNING)
     loaders: EpochData = kind(
-        data,
+        setup.passes.sized(data),
         *points,
         batch_size=config.batch_size,
         min_batches=config.check_every if is_published else plan.max_updates,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from dal.errors import bad_value
 from dal.models.backbones.base import Backbone
@@ -17,7 +18,8 @@ class SmallCNN(Backbone):
 
     Maps (B, C, H, W) images to (B, 128) features. Images need at least 4 pixels per side. Dropout precedes the dense
     layer, so that MC dropout runs the convolutions only once. ``width`` is a factor on the number of channels and of
-    features, each at least 1. ``depth`` is the number of convolutions: those after the second are residual.
+    features, each at least 1. ``depth`` is the number of convolutions: those after the second are residual. Images of
+    half the size are accepted too: their last maps are enlarged.
 
     >>> import torch
     >>> SmallCNN(in_channels=1, image_size=(28, 28))(torch.zeros(2, 1, 28, 28)).shape
@@ -51,7 +53,7 @@ class SmallCNN(Backbone):
             nn.ReLU(),
             nn.MaxPool2d(2),
             *(_Residual(second) for _ in range(depth - 2)),
-            nn.Flatten(),
+            _Flatten((rows, columns), *(-(-side // 2) // 4 for side in image_size)),
             nn.Dropout(dropout),
             nn.Linear(second * rows * columns, self.num_features),
             nn.ReLU(),
@@ -60,6 +62,19 @@ class SmallCNN(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.layers(x)
         return features
+
+
+class _Flatten(nn.Flatten):
+    """Flattens maps, after those of images of half the size are enlarged to ``size``."""
+
+    def __init__(self, size: tuple[int, int], *half_size: int) -> None:
+        super().__init__()
+        self.size, self.half_size = size, half_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] == self.half_size:
+            x = interpolate(x, self.size, mode="nearest-exact")  # the gradient of bilinear is random on a GPU
+        return super().forward(x)
 
 
 class _Residual(nn.Module):

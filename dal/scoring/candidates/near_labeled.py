@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -97,7 +98,8 @@ def starting_features(passes: ModelPass, state: Mapping[str, Tensor], data: Imag
     ``state`` holds the weights. The model's own weights are restored afterwards. Raises NonFiniteError, with the id of
     the image, for features that are not finite.
     """
-    module = passes.model.module
+    # The last round may have read images of half the size.
+    passes, module = replace(passes, half_size=False), passes.model.module
     own = {name: value.detach().clone() for name, value in module.state_dict().items()}
     try:
         load_state(module, state)
