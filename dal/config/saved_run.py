@@ -48,17 +48,17 @@ def config_to_rank(run: Path, overrides: Sequence[str]) -> dict[str, Any]:
         _check_trust(run, saved["acquisition"], named)
     config = _with_overrides(copy.deepcopy(saved), overrides) if overrides else saved
     _check_trust(run, config["acquisition"], named)
-    _check_points(saved, config)
+    _check_same(saved, config)
     return config
 
 
-def _check_points(saved: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Raise DalError for other regions than those of the run, whose positions its labels have."""
-    keys = [("campaign", "unit"), ("data", "region_size")]
+def _check_same(saved: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Raise DalError for other regions than those of its labels, and other sizes of images than those of its weights."""
+    keys = [("campaign", "unit"), ("data", "region_size"), ("training", "half_size_until")]
     if saved.get("campaign", {}).get("unit") == "region":
         keys.append(("data", "image_size"))
     for section, key in keys:
-        default = "image" if key == "unit" else None
+        default = {"unit": "image", "half_size_until": 0}.get(key)
         before, now = (one.get(section, {}).get(key, default) for one in (saved, config))
         if now != before:
             raise bad_value(f"{section}.{key}", f"{before}, as at the start of the run", now)

@@ -54,6 +54,18 @@ def test_augmentation_comes_before_normalization():
     torch.testing.assert_close(doubled.plain([1]), PIXELS[1:2] / 255)
 
 
+def test_half_the_size_comes_last_and_means_four_pixels():
+    left = data(augmentation=lambda images, generator: images * (torch.arange(2) < 1), mean=[0.0], std=[1.0])
+    half = left.at_half_size
+    assert half.at_half_size is half and left.at_half_size is half and half.image_shape == (3, 1, 1)
+    pixels = PIXELS[[2, 0]].double() / 255
+    torch.testing.assert_close(half.plain([2, 0]).double(), pixels.mean((2, 3), keepdim=True))
+    augmented = half.augmented([2, 0], torch.Generator()).double()
+    torch.testing.assert_close(augmented, pixels[..., :1].sum((2, 3), keepdim=True) / 4)
+    odd = data(source=TensorSource(PIXELS.view(4, 1, 3, 4)[..., :3]), mean=[0.0], std=[1.0]).at_half_size.plain([0])
+    torch.testing.assert_close(odd * 255, torch.tensor([[[[2.5, 4.0], [8.5, 10.0]]]]))
+
+
 def test_subset_renumbers_both_views_and_keeps_ids():
     class Marked:
         def __len__(self):

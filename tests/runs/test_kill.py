@@ -19,6 +19,7 @@ SETTINGS = [
     "training.updates_per_label=3",
     "training.check_every=20",
     "training.warm_start=shrink_perturb",
+    "training.half_size_until=25",
     "oracle.noise=0.1",
     "data.max_train=400",
     "scoring.batch_size=100",
