@@ -53,7 +53,7 @@ def config_to_rank(run: Path, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _check_same(saved: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    """Raise DalError for other regions than those of its labels, and other sizes of images than those of its weights."""
+    """Raise DalError for other regions than those of the labels, or other image sizes than those of the weights."""
     keys = [("campaign", "unit"), ("data", "region_size"), ("training", "half_size_until")]
     if saved.get("campaign", {}).get("unit") == "region":
         keys.append(("data", "image_size"))

@@ -42,7 +42,7 @@ def learner(function, weights, settings, data=None):
     records = Records()
     points = [Labeled(0, rank, 3 * rank, data.ids[3 * rank], int(data.labels[3 * rank]), None) for rank in range(11)]
     records.commit_selection(points)
-    records.rows, records.weights = [{}], weights
+    records.rows, records.weights = [Round({"num_labeled": 11})], weights
     made.restore(records)
     return made
 

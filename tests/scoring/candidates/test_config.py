@@ -49,6 +49,8 @@ def test_dal_rank_needs_no_embeddings_and_works_on_old_folders(tmp_path):
     embeddings.unlink()
     ranking = rank_command(str(tmp_path / "run")).read_text()
     assert ranking.count("\n") == 1 + 80
+    with pytest.raises(DalError, match="half_size_until: expected 0, as at the start of the run, got 20"):
+        rank_command(str(tmp_path / "run"), ["training.half_size_until=20"])
     old = {k: v for k, v in config.items() if k != "candidates"}
     (tmp_path / "run" / "config.yaml").write_text(dump_config(old))
     as_before_digests(tmp_path / "run")
