@@ -145,14 +145,18 @@ def _check_labels(arm: Arm) -> None:
 def _bill(loaded: RunToTrain, models: Sequence[Built], left: Sequence[int], basis: Basis) -> str:
     if not left:
         return "All trainings are there already."
-    costs = [row.cost(("train", "test")) for row in _since_new_weights(loaded.rows)]
-    seconds, flops = sum(cost.seconds for cost in costs), sum(cost.total_flops for cost in costs)
+    # The trainings read images of the size that the last round read.
+    rows, is_half = _since_new_weights(loaded.rows), loaded.built.training.is_half_size
+    rows = [row for row in rows if is_half(row.num_labeled) == is_half(rows[-1].num_labeled)]
+    costs, times = [row.cost(("train", "test")) for row in rows], basis.updates / _updates(rows)
+    seconds = times * sum(cost.seconds for cost in costs)
+    flops = times * sum(cost.total_flops for cost in costs)
     one = _forward_flops(loaded, models[0])
-    times = sum(_forward_flops(loaded, models[at]) / one if one else 1.0 for at in left)
+    total = sum(_forward_flops(loaded, models[at]) / one if one else 1.0 for at in left)
     trainings = f"{len(left)} training{'' if len(left) == 1 else 's'}"
     return (
         f"{trainings} on {len(basis.label):,} labels with {basis.updates:,} updates each: about "
-        f"{times * seconds / 60:.1f} minutes and {times * flops / 1e9:,.1f} GFLOP by this run's own training. Ctrl-C "
+        f"{total * seconds / 60:.1f} minutes and {total * flops / 1e9:,.1f} GFLOP by this run's own training. Ctrl-C "
         "keeps the finished ones."
     )
 
