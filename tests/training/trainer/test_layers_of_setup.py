@@ -92,7 +92,8 @@ def test_such_a_module_trains_and_a_resumed_run_picks_the_same(kind):
     learner.fit()
     records = Records()
     records.keep_weights(learner.model.module.state_dict())
-    records.commit_round({"round": 0, "updates": 6, "campaign_stopped": None})
+    num_labeled = learner.pool.num_labeled
+    records.commit_round({"round": 0, "num_labeled": num_labeled, "updates": 6, "campaign_stopped": None})
     resumed = learner_of(kind, acquisition=BADGE())
     resumed.restore(records)
     picks, again = learner.ask(10), resumed.ask(10)

@@ -108,7 +108,8 @@ def test_a_resumed_run_has_the_layers_that_setup_makes(kind):
     learner.fit()
     records = Records()
     records.keep_weights(learner.model.module.state_dict())
-    records.commit_round({"round": 0, "updates": 6, "campaign_stopped": None})
+    num_labeled = learner.pool.num_labeled
+    records.commit_round({"round": 0, "num_labeled": num_labeled, "updates": 6, "campaign_stopped": None})
     resumed = learner_of(kind)
     resumed.pool = type(resumed.pool)(90, 3)
     resumed.restore(records)
