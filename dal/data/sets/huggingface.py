@@ -13,6 +13,7 @@ import torch
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.photographs import MEAN, STD, augmentation
+from dal.data.sources.content_marks import column_marks
 from dal.data.sources.folder.decoding import open_limited
 from dal.data.sources.folder.formats import any_format, formats
 from dal.data.sources.folder.names import check_distinct, check_listed_names, composed
@@ -174,7 +175,9 @@ class HuggingFace(DataConfig):
             found = images[index][self.image]
             return _opened(found, self.image_size, feature.decode_example) if isinstance(found, dict) else found
 
-        return ItemSource(fetch, len(table), self.image_size)
+        return ItemSource(
+            fetch, len(table), self.image_size, content=lambda indices: column_marks(table, self.image, indices)
+        )
 
     def _data(self, split: str, table: Any, column: list[Any], classes: list[str]) -> ImageData:
         places = {name: number for number, name in enumerate(classes)}
