@@ -21,6 +21,7 @@ from dal.data.sources.folder.sizes import regular_file
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.split import split_by_id
 from dal.errors import DalError, bad_content, bad_value, reason, unknown_choice
+from dal.runtime.hub import offline_if_unreachable
 from dal.runtime.ranges import Ranges, share, whole
 from dal.runtime.user_paths import exists, user_path
 from dal.tasks.base import UNKNOWN
@@ -111,8 +112,11 @@ class HuggingFace(DataConfig):
                 found = datasets.load_from_disk(str(path))
             elif path.suffix in _FORMATS and path.is_file():
                 found = datasets.load_dataset(_FORMATS[path.suffix], data_files=str(path))
+            elif exists(path):
+                found = datasets.load_dataset(str(path), self.config)
             else:
-                found = datasets.load_dataset(str(path) if exists(path) else self.path, self.config)
+                with offline_if_unreachable():
+                    found = datasets.load_dataset(self.path, self.config)
         # The library and the network below it raise exceptions of many types.
         except Exception as error:
             expected = "a data set that the datasets library can read, or a network to download it"
