@@ -111,9 +111,14 @@ def close_names(text: str, names: Iterable[str]) -> list[str]:
     if same or not wanted:
         return same[:5]
     inside = [name for name in known if wanted in plain[name]] if len(wanted) > 2 else []
+
+    def goes_on(name: str) -> bool:
+        """Return whether another number follows, as in resnet101 for resnet10."""
+        return wanted[-1].isdigit() and plain[name].partition(wanted)[2][:1].isdigit()
+
     letters = set(get_close_matches(wanted, plain.values(), n=5))
     alike = sorted((name for name in known if plain[name] in letters), key=lambda name: -_ratio(wanted, plain[name]))
-    return list(dict.fromkeys([*sorted(inside, key=lambda name: (len(name), name)), *alike]))[:5]
+    return list(dict.fromkeys([*sorted(inside, key=lambda name: (len(name), goes_on(name), name)), *alike]))[:5]
 
 
 def _plain(text: str) -> str:
