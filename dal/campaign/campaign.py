@@ -121,7 +121,7 @@ def _check(
     has_validation = campaign.validation_size > 0 or learner.validation is not None
     has_test = test is not None or campaign.test_size > 0 or learner.test is not None
     check_metric(campaign, has_test, prices, has_validation)
-    check_training(learner.setup, has_validation)
+    check_training(learner.setup, learner.data, has_validation)
     learner.candidates.check(learner.data.num_points, largest_query(campaign, learner.pool.num_unlabeled))
 
 

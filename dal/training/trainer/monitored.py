@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
 from dal.errors import DalError, bad_content, bad_value
 from dal.models.base_module import BaseModule
 from dal.models.classifier import Classifier
@@ -41,7 +43,7 @@ def check_monitored(setup: TrainingSetup, has_validation: bool, with_functions: 
     if not watching or (has_validation and runs_validation(setup)):
         return
     place, callback = watching[0]
-    raise _nothing_to_watch(place, type(callback).__name__, callback.monitor, has_validation)
+    raise nothing_to_watch(place, type(callback).__name__, callback.monitor, has_validation)
 
 
 def _check_step(setup: TrainingSetup) -> None:
@@ -53,29 +55,39 @@ def _check_step(setup: TrainingSetup) -> None:
         raise bad_content("validation_step", expected, "none")
 
 
-def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
+def check_schedulers(setup: TrainingSetup, has_validation: bool) -> list[Mapping[str, Any]]:
     """Raise DalError if there is no optimizer, or a scheduler monitors a validation metric that is missing or late.
 
-    The check calls ``configure_optimizers()`` on a copy of the module. It is skipped if the module cannot be copied or
-    the call fails without a real Trainer.
+    Returns the schedulers that step with a metric. The check calls ``configure_optimizers()`` on a copy of the module.
+    It is skipped if the module cannot be copied or the call fails without a real Trainer.
     """
     module = setup.passes.model.module
     if type(module) in (Classifier, Segmenter):
-        return
+        return []
     made = configured(setup)
     if made is None and module.automatic_optimization:
         raise bad_value("configure_optimizers", "an optimizer", None)
     validates = has_validation and runs_validation(setup)
-    for scheduler in _schedulers(made):
-        watched = scheduler.get("monitor") if isinstance(scheduler, Mapping) else None
+    schedulers = [scheduler for scheduler in _schedulers(made) if isinstance(scheduler, Mapping)]
+    for scheduler in schedulers:
+        watched = scheduler.get("monitor")
         if not _is_validation(watched):
             continue
         name = type(scheduler.get("scheduler")).__name__
         if not validates:
-            raise _nothing_to_watch("configure_optimizers", name, watched, has_validation)
+            raise nothing_to_watch("configure_optimizers", name, watched, has_validation)
         if name == "ReduceLROnPlateau" and _steps_before_validation(scheduler):
             expected = f"interval='epoch' for {name}({watched!r}), because validation runs at the end of an epoch"
             raise bad_value("configure_optimizers", expected, "step")
+    return (
+        [scheduler for scheduler in schedulers if _steps_with_metric(scheduler)]
+        if module.automatic_optimization
+        else []
+    )
+
+
+def _steps_with_metric(scheduler: Mapping[str, Any]) -> bool:
+    return isinstance(scheduler.get("scheduler"), ReduceLROnPlateau) or bool(scheduler.get("reduce_on_plateau"))
 
 
 def _steps_before_validation(scheduler: Mapping[str, Any]) -> bool:
@@ -93,7 +105,8 @@ def _is_validation(metric: Any) -> bool:
     return isinstance(metric, str) and (metric.startswith("val") or _VALIDATION.search(metric.lower()) is not None)
 
 
-def _nothing_to_watch(argument: str, what: str, metric: Any, has_validation: bool) -> DalError:
+def nothing_to_watch(argument: str, what: str, metric: Any, has_validation: bool) -> DalError:
+    """Return the error for a validation metric without validation."""
     if has_validation:
         return bad_content(argument, f"a module with a validation_step for {what}({metric!r})", "none that runs")
     return bad_value(
