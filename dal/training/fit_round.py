@@ -27,13 +27,14 @@ def check_monitor(config: TrainingConfig, has_validation: bool) -> None:
         raise bad_value("training.monitor", expected, config.monitor)
 
 
-def check_training(setup: TrainingSetup, data: ImageData, has_validation: bool) -> None:
+def check_training(setup: TrainingSetup, data: ImageData, num_validation: int) -> None:
     """Raise DalError if training needs validation points and there are none, or a metric that the module never logs.
 
     Early stopping, a callback or a scheduler may need them.
     """
+    has_validation = num_validation > 0
     check_monitor(setup.config, has_validation)
-    check_monitored(setup, has_validation)
+    check_monitored(setup, num_validation)
     check_logged(setup, data, has_validation, check_schedulers(setup, has_validation))
 
 

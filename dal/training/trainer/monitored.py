@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from dal.data.loaders import validation_batch_size
 from dal.errors import DalError, bad_content, bad_value
 from dal.models.base_module import BaseModule
 from dal.models.classifier import Classifier
@@ -32,18 +34,32 @@ def runs_validation(setup: TrainingSetup) -> bool:
     return not isinstance(module, BaseModule) or bool(_watching(all_callbacks(setup)))
 
 
-def check_monitored(setup: TrainingSetup, has_validation: bool, with_functions: bool = True) -> None:
+def check_monitored(setup: TrainingSetup, num_validation: int, with_functions: bool = True) -> None:
     """Raise DalError if a callback monitors an unavailable validation metric.
 
     ``with_functions`` includes the callbacks that the functions in ``trainer.callbacks`` create.
     """
+    has_validation = num_validation > 0
     if has_validation:
         _check_step(setup)
+        _check_limit(setup, num_validation)
     watching = _watching(all_callbacks(setup, with_functions))
     if not watching or (has_validation and runs_validation(setup)):
         return
     place, callback = watching[0]
     raise nothing_to_watch(place, type(callback).__name__, callback.monitor, has_validation)
+
+
+def _check_limit(setup: TrainingSetup, num_validation: int) -> None:
+    """Raise DalError if ``trainer.limit_val_batches`` is less than one batch of this many validation points."""
+    limit = setup.trainer_options.get("limit_val_batches")
+    batches = math.ceil(num_validation / validation_batch_size(setup.config.batch_size))
+    if isinstance(limit, float) and 0 < limit * batches < 1 and runs_validation(setup):
+        number = "1 batch" if batches == 1 else f"{batches} batches"
+        expected = (
+            f"a whole number, or a share that gives at least one of {number} of {num_validation} validation points"
+        )
+        raise bad_value("trainer.limit_val_batches", expected, limit)
 
 
 def _check_step(setup: TrainingSetup) -> None:

@@ -108,11 +108,11 @@ class Own(pl.Callback):
         self.last = trainer.callback_metrics.get(self.monitor)
 
 
-def checked(kind, *callbacks, has_validation=True):
+def checked(kind, *callbacks, num_validation=10):
     learner = learner_of(kind, callbacks=list(callbacks), num_labels=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_training(learner.setup, learner.data, has_validation)
+        check_training(learner.setup, learner.data, num_validation)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def test_a_metric_of_validation_without_points_is_refused_under_any_name():
             self.log("score", 1.0)
 
     with pytest.raises(DalError, match=r"^trainer\.callbacks: expected validation points .*EarlyStopping\('score'\)"):
-        checked(Other, EarlyStopping("score"), has_validation=False)
+        checked(Other, EarlyStopping("score"), num_validation=0)
     with pytest.raises(DalError, match=r"expected one of train_loss, got 'x'\.$"):
-        checked(Other, EarlyStopping("x"), has_validation=False)
+        checked(Other, EarlyStopping("x"), num_validation=0)
 
 
 @pytest.mark.parametrize("strict", [True, False])

@@ -124,7 +124,7 @@ def test_optimizers_that_cannot_train_are_refused_before_a_label_is_bought(name)
             return WRONG[name](self, optimizer_of(self))
 
     with pytest.raises(DalError, match=r"^configure_optimizers: expected [^\n]+[^:]\.$"):
-        check_training(learner_of(Wrong).setup, toy_data(), has_validation=False)
+        check_training(learner_of(Wrong).setup, toy_data(), num_validation=0)
 
 
 class Fused(Mine):
@@ -140,14 +140,14 @@ class OwnClipping(Fused):
 def test_gradients_that_only_the_optimizer_unscales_are_not_clipped():
     options = {"gradient_clip_val": 1.0, "precision": "bf16-mixed"}
     with pytest.raises(DalError) as error:
-        check_training(learner_of(Fused, **options).setup, toy_data(), has_validation=False)
+        check_training(learner_of(Fused, **options).setup, toy_data(), num_validation=0)
     assert str(error.value) == (
         "trainer.gradient_clip_val: expected null with trainer.precision=bf16-mixed and an optimizer with fused=True, "
         "got 1.0."
     )
     for kind, changes in ((OwnClipping, {}), (Mine, {}), (Fused, {"precision": "32-true"})):
         learner = learner_of(kind, **options | changes)
-        check_training(learner.setup, learner.data, has_validation=False)
+        check_training(learner.setup, learner.data, num_validation=0)
         assert learner.fit().updates == 6
 
 
@@ -171,7 +171,7 @@ class ManualInSetup(Mine):
 
 def test_a_module_that_turns_to_manual_optimization_in_setup_trains_all_updates():
     learner = learner_of(ManualInSetup)
-    check_training(learner.setup, learner.data, has_validation=False)
+    check_training(learner.setup, learner.data, num_validation=0)
     assert [result.updates for result in rounds(learner, 2)] == [6, 6]
 
 
@@ -214,7 +214,7 @@ class Captured(Mine):
 @pytest.mark.parametrize("kind", [InInit, Captured, Mine])
 def test_optimizers_of_the_module_are_accepted(kind):
     learner = learner_of(kind)
-    check_training(learner.setup, learner.data, has_validation=False)
+    check_training(learner.setup, learner.data, num_validation=0)
     assert learner.fit().updates == 6
 
 
