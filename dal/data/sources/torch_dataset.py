@@ -13,6 +13,7 @@ from torch.utils.data import IterableDataset, Subset
 
 from dal.data.images import Augmentation, ImageData
 from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
+from dal.data.sources.finite_pixels import FinitePixels
 from dal.data.sources.folder.frames import FirstFrames
 from dal.data.sources.folder.pixels import dataset_pixels
 from dal.data.sources.items import ItemKeys
@@ -87,6 +88,7 @@ def from_dataset(
     plain = None if plain is None else _checked("plain", dataset_of(plain, split))
     scored, trained = _views(dataset, plain, keys)
     names = class_names(dataset, *classes_of(given, classes, num_classes))
+    scored.look_in_memory()
     with isolated_cpu_rng():
         _check_views(scored, trained, _REMEDIES[task])
         ids = default_ids(dataset) if ids is None else list(ids)
@@ -146,7 +148,7 @@ class DatasetSource:
 
     def __init__(self, dataset: MapDataset, keys: ItemKeys | None = None) -> None:
         self.dataset, self.keys = dataset, keys or ItemKeys()
-        self._first_frames = FirstFrames()
+        self._first_frames, self._finite = FirstFrames(), FinitePixels()
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -177,7 +179,12 @@ class DatasetSource:
         image = self.keys.image_of(item, index)
         pixels = _pixels(image, index)
         self._first_frames.note(f"image {index}", image)
+        self._finite.note(index, pixels)
         return pixels, item_label(item, index, self.keys)
+
+    def look_in_memory(self) -> None:
+        """Warn about images in memory with pixels that are not finite."""
+        self._finite.look_in_memory(*place_in(self.dataset))
 
     def tell_first_frames(self, found: str) -> None:
         """Warn about images with several frames so far, among those that ``found`` describes."""
