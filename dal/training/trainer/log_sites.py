@@ -64,7 +64,7 @@ def log_sites(module: nn.Module, callbacks: Iterable[Any], validates: bool) -> L
     for thing in (module, *callbacks):
         for name, function in _functions(thing):
             found = _Calls.of(function)
-            is_complete = is_complete and found is not None
+            is_complete = is_complete and (found is not None or name.startswith("configure_"))
             if found is None or _OTHER_STAGE.fullmatch(name) or (_VALIDATION.fullmatch(name) and not validates):
                 is_complete = is_complete and not (name == "__init__" and found is not None and found.passes_module)
                 continue

@@ -1,6 +1,7 @@
 """A module that cannot train is refused before a label is bought."""
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from helpers.modules import Mine, learner_of, rounds
 from helpers.toys import toy_data
@@ -190,6 +191,25 @@ def test_an_error_of_lightning_in_training_is_a_sentence_and_one_of_the_user_is_
 
     with pytest.raises(ValueError, match=r"`self\.log"):
         learner_of(Logs).fit()
+
+
+@pytest.mark.parametrize(
+    ("hook", "new"),
+    [("training_epoch_end", "on_train_epoch_end"), ("validation_epoch_end", "on_validation_epoch_end")],
+)
+def test_hooks_that_lightning_has_removed_are_refused_when_the_learner_is_made(hook, new):
+    kind = type("Old", (Mine,), {hook: lambda self, outputs: None})
+    with pytest.raises(DalError) as error:
+        learner_of(kind)
+    assert str(error.value) == (
+        f"model: expected hooks of Lightning 2, such as {new}(), got {hook}(), which it has removed."
+    )
+
+
+def test_a_module_without_a_training_step_is_refused_when_the_learner_is_made():
+    kind = type("Untrained", (Mine,), {"training_step": pl.LightningModule.training_step})
+    with pytest.raises(DalError, match=r"^model: expected a module with a training_step\(\), got Untrained"):
+        learner_of(kind)
 
 
 class InInit(Mine):
