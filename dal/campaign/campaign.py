@@ -16,7 +16,7 @@ from dal.campaign.training_round import Setting, drawn, train_round
 from dal.costs.ledger import Ledger
 from dal.costs.prices import PricesConfig
 from dal.data.images import ImageData, known_indices
-from dal.data.overlap import check_test_images
+from dal.data.overlap import check_labels_of_copies, check_test_images
 from dal.data.sources.torch_dataset import as_image_data
 from dal.errors import WaitingForAnswers, bad_content, bad_value
 from dal.labeling.oracle import Oracle
@@ -96,6 +96,7 @@ def run(
 
 def _test_data(learner: ActiveLearner, test: ImageData | object) -> ImageData:
     data = as_image_data(test, "test", learner.data.classes)
+    check_labels_of_copies(learner.data)
     check_test_images(learner.data, data, refuse=False)
     if data.task.is_dense:
         _check_test_masks(data.whole())
@@ -118,10 +119,10 @@ def _check(
         expected = f"0, because the data has a test set of {len(test):,} images"
         raise bad_value("campaign.test_size", expected, campaign.test_size)
     check_sizes(campaign, learner.pool.num_unlabeled)
-    has_validation = campaign.validation_size > 0 or learner.validation is not None
+    num_validation = campaign.validation_size if learner.validation is None else len(learner.validation[0])
     has_test = test is not None or campaign.test_size > 0 or learner.test is not None
-    check_metric(campaign, has_test, prices, has_validation)
-    check_training(learner.setup, has_validation)
+    check_metric(campaign, has_test, prices, num_validation > 0)
+    check_training(learner.setup, learner.data, num_validation)
     learner.candidates.check(learner.data.num_points, largest_query(campaign, learner.pool.num_unlabeled))
 
 

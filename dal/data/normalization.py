@@ -1,7 +1,8 @@
-"""Maps the pixels of a source to the images that a network reads."""
+"""Maps the pixels of a source to the images that a network reads: normalizes and halves them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,13 +12,18 @@ from torch.nn.functional import avg_pool2d
 from dal.errors import bad_value
 
 
+def check_statistics(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Raise DalError for a mean that is not finite, or a standard deviation that is not positive and finite."""
+    if not all(math.isfinite(value) for value in mean):
+        raise bad_value("mean", "finite numbers", list(mean))
+    if not all(math.isfinite(value) and value > 0 for value in std):
+        raise bad_value("std", "positive finite numbers", list(std))
+
+
 def normalized(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Return (B, C, H, W) uint8 pixels as normalized float32 images, on their device. Other images become float32.
+    """Return (B, C, H, W) float32 images, on the device on which they are. Other dtypes than uint8 are normalized.
 
-    ``mean`` and ``std`` have one number for each channel, or one for all. Raises DalError for another count.
-
-    >>> normalized(torch.full((1, 1, 1, 1), 255, dtype=torch.uint8), [0.5], [0.25]).item()
-    2.0
+    ``mean`` and ``std`` are fractions of 255, one number or one per channel.
     """
     if images.dtype != torch.uint8:
         return images.float()
@@ -25,9 +31,9 @@ def normalized(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     for argument, value in (("mean", mean), ("std", std)):
         if len(value) not in (1, images.shape[1]):
             raise bad_value(argument, f"one number for each of the {images.shape[1]} channels", list(value))
-    center = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1) * 255
-    scale = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1) * 255
-    return (images - center.to(images.device)) / scale.to(images.device)
+    means = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1) * 255
+    stds = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1) * 255
+    return (images - means.to(images.device)) / stds.to(images.device)
 
 
 def halved(images: Tensor) -> Tensor:
