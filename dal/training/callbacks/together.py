@@ -38,7 +38,7 @@ class Together(pl.Callback):
         self.callbacks = list(callbacks)
         found: dict[str, list[Callable[..., Any]]] = {hook: [] for hook in _HOOKS}
         for callback in self.callbacks:
-            for hook in _defined(type(callback)):
+            for hook in _defined(callback.__class__):
                 found[hook].append(getattr(callback, hook))
         vars(self).update({hook: _in_order(functions) for hook, functions in found.items()})
 
