@@ -80,6 +80,20 @@ def quick_composition():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def quick_pictures():
+    """Pictures of a small run take longer to draw than the run. Tests of what is drawn ask for real_pictures."""
+    from helpers.pictures import without_drawing
+
+    with without_drawing() as real:
+        yield real
+
+
+@pytest.fixture
+def real_pictures(quick_pictures, monkeypatch):
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", quick_pictures)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def sigint_arrives():
     """A shell ignores SIGINT for what it starts in the background, and all that the tests start inherits that."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

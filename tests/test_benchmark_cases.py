@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 from helpers.benchmark_scripts import imported, use_small_fashion
-from matplotlib.figure import Figure
 
 from dal.models import Classifier
 from dal.models.backbones import SmallCNN
@@ -98,7 +97,7 @@ def test_without_a_gpu_the_gpu_benchmark_says_so(monkeypatch, capsys):
     assert captured.out == "" and captured.err == "This benchmark needs a CUDA GPU, and PyTorch finds none.\n"
 
 
-def test_all_cases_of_growth(monkeypatch, tmp_path):
+def test_all_cases_of_growth(monkeypatch, tmp_path, real_pictures):
     scale = imported("scale")
     small = {"pool": [1000, 2000], "features": [8, 16], "classes": [2, 4], "picks": [2, 4], "draws": [2, 4]}
     for part, (build, sizes, text) in list(scale.PARTS.items()):
@@ -110,7 +109,6 @@ def test_all_cases_of_growth(monkeypatch, tmp_path):
 
 def test_all_arms_of_better_than_all_run_once(monkeypatch, tmp_path, capsys):
     script = imported("better_than_all")
-    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b"picture"))
     options = ["--quick", "--seeds", "3", "--processes", 1, "--runs", tmp_path / "runs"]
     options += ["--results", tmp_path / "results"]
     assert run(monkeypatch, script, *options, "--judge") == 1

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.benchmark_scripts import imported, use_small_fashion
-from matplotlib.figure import Figure
 
 SEEDS = range(2)
 
@@ -72,7 +71,6 @@ def test_people_writes_its_tables_and_figure(monkeypatch, tmp_path):
     people, model = imported("people"), imported("people_model")
     use_small_fashion(monkeypatch, tmp_path / "cache")
     model.splits.cache_clear()
-    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b"picture"))
     small = people.Sizes((2,), (1, 8), pool=120, test=60, initial=10, budget=40, fit_seeds=1, curve=(10, 20, 40))
     monkeypatch.setattr(people, "QUICK", small)
     monkeypatch.setattr(sys, "argv", ["people.py", "--quick", "--results", str(tmp_path / "results")])

@@ -14,7 +14,6 @@ import pytest
 import torch
 from helpers.benchmark_scripts import BENCHMARKS, imported, use_small_fashion
 from helpers.synthetic_runs import flops_of, write_paired_run, write_run
-from matplotlib.figure import Figure
 
 from dal.config.overrides import compose
 from dal.config.schema import build
@@ -44,12 +43,6 @@ def commands():
 
 class Parsed(Exception):
     pass
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """Skip the drawing, which takes most of the time."""
-    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b"picture"))
 
 
 def run(monkeypatch, script, *arguments):

@@ -16,7 +16,7 @@ from dal.campaign.training_round import Setting, drawn, train_round
 from dal.costs.ledger import Ledger
 from dal.costs.prices import PricesConfig
 from dal.data.images import ImageData, known_indices
-from dal.data.overlap import check_test_images
+from dal.data.overlap import check_labels_of_copies, check_test_images
 from dal.data.sources.torch_dataset import as_image_data
 from dal.errors import WaitingForAnswers, bad_content, bad_value
 from dal.labeling.oracle import Oracle
@@ -96,6 +96,7 @@ def run(
 
 def _test_data(learner: ActiveLearner, test: ImageData | object) -> ImageData:
     data = as_image_data(test, "test", learner.data.classes)
+    check_labels_of_copies(learner.data)
     check_test_images(learner.data, data, refuse=False)
     if data.task.is_dense:
         _check_test_masks(data.whole())

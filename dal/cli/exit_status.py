@@ -1,4 +1,8 @@
-"""Turns the end of a command into an exit status and one sentence."""
+"""Turns the end of a command into an exit status and one sentence.
+
+One rule for all commands: 2 if dal refuses the input, and 1 if the machine refuses, so that the same command may work
+later. ``dal replay`` and sweeps also end with 1, for a difference and for a campaign that failed.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ def exit_with(command: Callable[[], int]) -> NoReturn:
         print(visible(str(waiting)))
         sys.exit(3)
     except RefusedBySystem as error:
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {visible(str(error))}", file=sys.stderr)
         sys.exit(1)
     except DalError as error:
         print(f"Error: {visible(str(error))}", file=sys.stderr)
@@ -39,7 +43,7 @@ def exit_with(command: Callable[[], int]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        print(f"Error: {refusal(error)}", file=sys.stderr)
+        print(f"Error: {visible(str(refusal(error)))}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dal.errors import bad_content, bad_value
+from dal.errors import bad_content, bad_value, reason
 
 TRAINER_OPTIONS: dict[str, tuple[Any, str]] = {
     "accelerator": ("auto", "Hardware to train and score on: auto, cpu, gpu or another that Lightning supports."),
@@ -44,6 +44,7 @@ def with_objects(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _made(name, value) if name in ("logger", "callbacks") else value for name, value in options.items()}
 
 
+_CREATES = "a _target_ that creates {}"
 _KINDS = {"logger": "a logger", "callbacks": "a callback"}
 
 
@@ -66,10 +67,9 @@ def _made(name: str, given: Any) -> Any:
             raise bad_content(
                 f"trainer.{name}", expected, f"{given['_target_']} ({cause.__cause__ or cause})"
             ) from error
-        first = (str(cause).strip() or type(cause).__name__).splitlines()[0].rstrip(".")
-        raise bad_content(f"trainer.{name}", f"arguments that {given['_target_']} takes", first) from error
+        # Without a cause, Hydra refuses the target itself.
+        expected = f"arguments that {given['_target_']} takes" if error.__cause__ else _CREATES.format(_KINDS[name])
+        raise bad_content(f"trainer.{name}", expected, reason(cause).partition(". ")[0]) from error
     if made is None:
-        raise bad_content(
-            f"trainer.{name}", f"a _target_ that creates {_KINDS[name]}", f"nothing from {given['_target_']}"
-        )
+        raise bad_content(f"trainer.{name}", _CREATES.format(_KINDS[name]), f"nothing from {given['_target_']}")
     return made

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ class ImageSource(Protocol):
     """Interface of image sources such as tensors, folders and Datasets.
 
     A source can define ``digests(indices) -> list[bytes] | None``, which returns a digest of the content of each image.
-    A resumed run then detects changed images. A source of files that can disappear defines ``gaps``, the set of images
+    A resumed run then detects changed images. A source that would have to decode images for them can define
+    ``marks(indices) -> Marks | None`` instead. A source of files that can disappear defines ``gaps``, the set of images
     without pixels, and ``missing(indices)``, which returns those of the images that are gone.
     """
 
@@ -27,6 +28,17 @@ class ImageSource(Protocol):
     def batch(self, indices: Sequence[int]) -> Tensor:
         """Return (B, C, H, W) uint8 pixels, or normalized float32 pixels."""
         ...
+
+
+class Marks(NamedTuple):
+    """What is known of the content of each image without decoding all of them.
+
+    ``values`` are digests, which are empty for images of which nothing is known. With ``exact``, they are digests of
+    the whole content, so images with equal values are equal.
+    """
+
+    values: list[bytes]
+    exact: bool = False
 
 
 class AugmentedSource(Protocol):
@@ -54,7 +66,8 @@ class TensorSource:
     def __init__(self, images: Tensor, digests: Sequence[bytes] | None = None) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise bad_content("images", "a uint8 tensor (N, C, H, W)", f"{images.dtype} {tuple(images.shape)}")
-        self.images, self._digests = images, digests
+        self.images = images
+        self._digests = {} if digests is None else dict(enumerate(digests))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,16 +76,31 @@ class TensorSource:
         return self.images[torch.as_tensor(indices, dtype=torch.int64)]
 
     def digests(self, indices: Sequence[int]) -> list[bytes]:
-        if self._digests is not None:
-            return [self._digests[index] for index in indices]
         pixels = self.images.numpy(force=True)
-        return [hashlib.blake2b(pixels[i].tobytes(), digest_size=DIGEST_BYTES).digest() for i in indices]
+        for index in indices:
+            if index not in self._digests:
+                self._digests[index] = digest([pixels[index].tobytes()])
+        return [self._digests[index] for index in indices]
+
+
+def digest(parts: Iterable[bytes | memoryview]) -> bytes:
+    """Return the digest of the concatenation."""
+    found = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for part in parts:
+        found.update(part)
+    return found.digest()
 
 
 def image_digests(source: ImageSource, indices: Sequence[int]) -> list[bytes] | None:
     """Return a digest of each image's content, or None without digests."""
     digests: list[bytes] | None = source.digests(indices) if hasattr(source, "digests") else None
     return digests
+
+
+def image_marks(source: object, indices: Sequence[int]) -> Marks | None:
+    """Return the marks of images or masks, or None without marks."""
+    marks: Marks | None = source.marks(indices) if hasattr(source, "marks") else None
+    return marks
 
 
 class SubsetSource:
@@ -89,6 +117,9 @@ class SubsetSource:
 
     def digests(self, indices: Sequence[int]) -> list[bytes] | None:
         return image_digests(self.source, [self.indices[i] for i in indices])
+
+    def marks(self, indices: Sequence[int]) -> Marks | None:
+        return image_marks(self.source, [self.indices[i] for i in indices])
 
 
 class SubsetAugmentedSource:

@@ -6,7 +6,6 @@ is the name shown to users.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from dal.data.answered_masks import AnsweredMasks
 from dal.data.augment_masks import augment_pair
-from dal.data.fingerprint import Fingerprint, Points, labels_in_words
+from dal.data.fingerprint import Fingerprint, Identity, fingerprint
 from dal.data.image_sources import (
     DIGEST_BYTES,
     AugmentedSource,
@@ -29,7 +28,7 @@ from dal.data.image_sources import (
     TensorSource,
     image_digests,
 )
-from dal.data.masks import ClassUnits, MaskSource, check_masks, masks_in_words
+from dal.data.masks import ClassUnits, MaskSource, check_masks
 from dal.data.sources.folder.names import check_listed_names
 from dal.data.units import UnitIds, Units
 from dal.errors import bad_value
@@ -264,34 +263,13 @@ class ImageData:
         return indices[inside], labels[inside]
 
     def fingerprint(self) -> Fingerprint:
-        """Return digests that identify the data, separated by hyphens.
+        """Return digests that identify the data. See dal.data.fingerprint.fingerprint()."""
+        return fingerprint(self.identity)
 
-        They cover the ids (in order) with the classes, the labels or masks, and the content of the images. The last one
-        is empty if the source has no digests, like the source of a Dataset.
-        """
-        names = (text.encode(errors="surrogatepass") + b"\x1f" for text in (*self.classes, "\x1e", *self.ids))
-        masks = None if self.masks is None else image_digests(self.masks, range(len(self)))
-        labels = _digest([self.labels.numpy(force=True).tobytes(), *(masks or ())])
-        contents = image_digests(self.source, range(len(self)))
-        digests = "-".join((_digest(names), labels, "" if contents is None else _digest(contents)))
-        return Fingerprint(digests, lambda: {"classes": list(self.classes), "train": self._points(contents)})
-
-    def _points(self, contents: Sequence[bytes] | None) -> Points:
-        words = labels_in_words(self.task, self.labels, self.classes)
-        if self.masks is not None:
-            words = masks_in_words(self.masks, self.task.known(self.labels).tolist())
-        return {
-            "ids": list(self.ids),
-            "labels": words,
-            "digests": None if contents is None else [digest.hex() for digest in contents],
-        }
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+    @property
+    def identity(self) -> Identity:
+        """The digests of the ids, labels and images."""
+        return Identity(self.ids, self.labels, self.classes, self.task, self.source, self.masks)
 
 
 def known_indices(data: ImageData) -> Tensor:
@@ -309,10 +287,5 @@ class ImageSplits(NamedTuple):
     test: ImageData | None
 
     def fingerprint(self) -> Fingerprint:
-        """Return the training set's fingerprint, followed by a test-set digest."""
-        train = self.train.fingerprint()
-        if self.test is None:
-            return Fingerprint(f"{train}-", train.points)
-        test = self.test.fingerprint()
-        digests = f"{train}-{_digest([test.encode()])}"
-        return Fingerprint(digests, lambda: train.points() | {"test": test.points()["train"]})
+        """Return digests that identify both sets. See dal.data.fingerprint.fingerprint()."""
+        return fingerprint(self.train.identity, [None if self.test is None else self.test.identity])

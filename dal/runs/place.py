@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 
@@ -14,15 +13,17 @@ from dal.runs.files.same_data import changed
 from dal.runs.files.state import State, read_state
 from dal.runs.layout import CONFIG, PEOPLE, POINTS, STATE, UNCOMMITTED
 from dal.runs.saved_config import Config, check_same_config
-from dal.runtime.refusals import refusal
 
 
 def check_place(folder: Path) -> None:
-    """Raise DalError if the path is a file, or a folder that is not a run but has other files."""
-    if folder.is_file():
-        raise DalError(f"run_dir: {str(folder)!r} is a file. Choose another run_dir.")
+    """Raise DalError if the path is not a folder, or is a folder that is not a run but has other files."""
     if not folder.exists():
+        if folder.is_symlink():
+            raise DalError(f"run_dir: {str(folder)!r} is a link that leads to no folder. Choose another run_dir.")
         return
+    if not folder.is_dir():
+        kind = "a file" if folder.is_file() else "a pipe, a socket or a device"
+        raise DalError(f"run_dir: {str(folder)!r} is {kind}. Choose another run_dir.")
     if not os.path.lexists(folder / STATE) and any(_strangers(folder)):
         strange = next(iter(_strangers(folder)))
         raise DalError(f"run_dir: {str(folder)!r} is not a run folder but contains {strange!r}. Choose another.")
@@ -35,18 +36,13 @@ def _strangers(folder: Path) -> list[str]:
 
 
 def acquire(lock: FileLock, folder: Path) -> None:
-    """Create the folder and lock it. Raises DalError if another process holds the lock or the folder is refused."""
+    """Create the folder and lock it. Raises DalError if another process holds the lock."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         message = f"run_dir: {str(folder)!r} is in use by another process. Wait for it, or choose another run_dir."
         raise DalError(message) from None
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
-            raise refusal(error, "run_dir", folder) from error
-        message = f"run_dir: {str(folder)!r} is not writable ({error.strerror}). Choose another run_dir."
-        raise DalError(message) from error
 
 
 def state_to_resume(folder: Path, config: Config, fingerprint: str) -> State | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dal.errors import DalError, bad_value
+from dal.errors import DalError, bad_value, shortened
 
 _AGAIN = "then repeat the command"
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -20,7 +20,9 @@ _REMEDIES = {
     errno.ENFILE: f"Raise the limit of open files of the system, {_AGAIN}.",
     errno.ENAMETOOLONG: "Choose a shorter path.",
     errno.EISDIR: f"Move the folder at this path, {_AGAIN}.",
-    errno.ENOTDIR: f"Move the file at the path of its folder, {_AGAIN}.",
+    errno.ELOOP: "Choose another path, because links of this one lead in a circle.",
+    errno.ENOENT: "Choose another path, or create its folder.",
+    errno.ENOTDIR: "Choose another path, because a part of this one is a file.",
     errno.EEXIST: f"Move the file or folder at this path, {_AGAIN}.",
     **dict.fromkeys(_NOT_WRITABLE, "Give yourself permission, or choose another path."),
 }
@@ -46,7 +48,7 @@ def refusal(error: OSError, argument: str = "file", path: object = None, remedy:
     "file: 'state.json' cannot be used (No space left on device). Free space on its disk, then repeat the command."
     """
     path = error.filename if path is None else path
-    where = "a file" if path is None else repr(os.fspath(path) if isinstance(path, os.PathLike) else path)
+    where = "a file" if path is None else shortened(os.fspath(path) if isinstance(path, os.PathLike) else path)
     advice = _REMEDIES.get(error.errno or 0, "Remove the cause, then repeat the command.")
     if remedy is not None and error.errno in _NOT_WRITABLE:
         advice = remedy

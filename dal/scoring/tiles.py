@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -70,7 +71,15 @@ def tile_size(run: Callable[[Tensor], Any], few: Tensor, budget: int | None = No
         largest: int = 1 << (fits.bit_length() - 1)
         return min(max(largest, at_least), at_most)
 
-    affordable = fitting(budget or DEFAULT_BYTES, 1, _LARGEST)
+    one = fixed + per_image
+    if budget is not None and one > budget:
+        # A quarter of the setting is for a tile.
+        warnings.warn(
+            f"scoring.memory_budget: expected at least {4 * one:,} bytes for tiles of one image, got {budget:,} for a "
+            f"tile, which is a quarter. A tile takes {one:,} bytes.",
+            stacklevel=1,
+        )
+    affordable = fitting(DEFAULT_BYTES if budget is None else budget, 1, _LARGEST)
     if few.device.type != "cpu":
         return affordable
     return min(affordable, fitting(_CPU_BYTES, _CPU_SMALLEST, _CPU_LARGEST))

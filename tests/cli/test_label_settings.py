@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers.processes import HANG_SECONDS
 from PIL import Image
 
 from dal.cli.commands import parse_command
@@ -36,7 +37,7 @@ def photos(tmp_path, monkeypatch):
 
 def test_a_trainer_ends_with_its_own_status_while_the_page_is_open():
     with subprocess.Popen([sys.executable, "-c", ENDS], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as trainer:
-        assert trainer.wait(60) == 7
+        assert trainer.wait(HANG_SECONDS) == 7
         assert trainer.stderr.read() == b""
 
 
@@ -91,7 +92,7 @@ def test_settings_that_say_when_people_are_asked_can_change(photos):
 def test_a_proxy_passes_on_the_host_name_that_is_given(photos, host, status):
     options = parse_command(["label", photos, "--classes", "cat,dog", "--server-name", "Label.Example.org"])
     with _server(open_run(options.paths, options.classes), options) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=HANG_SECONDS)
         connection.request("GET", f"/?token={server.gate.token}", headers={"Host": host})
         assert connection.getresponse().status == status
         connection.close()

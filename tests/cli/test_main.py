@@ -232,10 +232,14 @@ def test_a_setting_that_fails_in_the_first_round_can_be_put_right(tmp_path, caps
     assert len((tmp_path / "run" / "selections.csv").read_text().splitlines()) == 21
 
 
-def test_a_run_dir_that_cannot_be_made_is_one_sentence(tmp_path, capsys):
+def test_a_run_dir_that_cannot_be_made_is_one_sentence(finished, tmp_path, capsys):
     (tmp_path / "file").write_text("x")
     status, _, err = call(capsys, "run", *QUICK, f"run_dir={tmp_path / 'file' / 'run'}")
-    assert status == 2 and " is not writable (" in err and err.count("\n") == 1
+    sentence = "cannot be used (Not a directory). Choose another path, because a part of this one is a file."
+    assert status == 1 and sentence in err and err.count("\n") == 1
+    # Reports refuse the same place with the same status.
+    status, _, err = call(capsys, "report", str(finished), "--output", str(tmp_path / "file" / "run"))
+    assert status == 1 and sentence in err and err.count("\n") == 1
 
 
 def test_train_and_test_folders_are_not_taken_for_classes(tmp_path, capsys):

@@ -70,7 +70,7 @@ def shows_nothing_hidden(text):
     return not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", text)
 
 
-def test_a_run_with_such_names_resumes_reports_compares_and_ranks(folder, tmp_path, monkeypatch, capsys):
+def test_a_run_with_such_names_resumes_reports_compares_and_ranks(folder, tmp_path, monkeypatch, capsys, real_pictures):
     monkeypatch.chdir(tmp_path)
     runs = tmp_path / RUN_DIR
     common = ["run", *QUICK, f"data.root={folder}"]

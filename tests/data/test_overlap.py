@@ -12,7 +12,7 @@ from dal.acquisition import Random
 from dal.campaign import run
 from dal.data import from_dataset, load
 from dal.data.images import ImageData, TensorSource
-from dal.data.overlap import check_test_images
+from dal.data.overlap import check_labels_of_copies, check_test_images
 from dal.data.sets.image_folder import ImageFolder
 from dal.errors import DalError
 from dal.labeling.oracle import DatasetOracle
@@ -73,6 +73,22 @@ def test_other_images_pass_in_silence():
     check_test_images(of((1, 2, 3), "train"), of((4, 5, 6), "test"))
     check_test_images(bare(of((1, 2, 3), "train")), bare(of((1, 2, 4), "test")))
     check_test_images(bare(of((1, 2, 3), "train")), bare(of((1, 2), "test")))
+
+
+def test_copies_with_another_label_are_counted_and_named():
+    data = replace(of((1, 2, 1, 1, 2, 7), "p"), labels=torch.tensor([0, 1, 1, -1, 1, 0]))
+    with pytest.warns(UserWarning) as caught:
+        check_labels_of_copies(data)
+    assert [str(one.message) for one in caught] == [
+        "data: 1 of 6 images are copies of images with another label: p0 (a) and p2 (b)."
+    ]
+
+
+@pytest.mark.usefixtures("silent")
+def test_copies_with_the_same_label_or_without_digests_pass_in_silence():
+    data = replace(of((1, 2, 1, 1), "p"), labels=torch.tensor([0, 1, 0, -1]))
+    check_labels_of_copies(data)
+    check_labels_of_copies(bare(replace(data, labels=torch.tensor([0, 1, 1, 0]))))
 
 
 def test_images_without_digests_are_compared_at_the_same_places():

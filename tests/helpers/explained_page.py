@@ -2,7 +2,8 @@
 
 import re
 import shutil
-import time
+
+from helpers.processes import wait_for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -27,10 +28,7 @@ class ExplainedPage:
 
     def wait(self, expression):
         """Wait until an expression is true. The page's policy forbids Playwright's own way."""
-        until = time.monotonic() + 20
-        while not self.tab.evaluate(expression):
-            assert time.monotonic() < until, expression
-            self.tab.wait_for_timeout(20)
+        wait_for(lambda: self.tab.evaluate(expression))
 
     def text(self, selector):
         return self.tab.locator(selector).inner_text()

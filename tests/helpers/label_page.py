@@ -93,7 +93,7 @@ class Client:
     def __init__(self, server, annotator="ana", tab="tab1"):
         self.server, self.annotator, self.tab = server, annotator, tab
         self.cookie = server.gate.cookie_header().partition(";")[0]
-        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
 
     def request(self, method, path, body=None, **changed):
         """(status, headers, bytes). A header that is None is left out."""

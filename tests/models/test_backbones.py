@@ -64,7 +64,7 @@ def test_grey_images_are_repeated():
     ("name", "shape", "weights", "message"),
     [
         ("smal_cnn", (1, 8, 8), None, "backbone: expected one of .*did you mean small_cnn"),
-        ("torchvision/resnet19", (3, 8, 8), None, "backbone: expected one of .*did you mean resnet1"),
+        ("torchvision/resnet19", (3, 8, 8), None, "backbone: expected one of .*did you mean torchvision/resnet1"),
         ("torchvision/squeezenet1_0", (3, 32, 32), None, "backbone: .*last layer is linear, got 'squeezenet1_0'"),
         ("resnet18_cifar", (4, 32, 32), None, r"image_shape: expected 1 or 3 channels .*, got \(4, 32, 32\)"),
         ("small_cnn", (1, 3, 8), None, r"image_size: expected at least 4 x 4 pixels, got \(3, 8\)"),

@@ -36,6 +36,8 @@ def backend_of(monkeypatch):
     real = torch.compile
 
     def choose(name):
+        if name == "inductor":  # without the programs that try out what the processor can do
+            monkeypatch.setattr("torch._inductor.config.cpp.vec_isa_ok", False)
         monkeypatch.setattr(torch, "compile", lambda graph, **options: real(graph, backend=name, **options))
 
     return choose

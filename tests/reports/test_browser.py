@@ -5,6 +5,7 @@ import pytest
 from helpers.detections import detected_of
 from helpers.explained_page import CHROMIUM, ExplainedPage
 from helpers.histories import history_of, journal_alone
+from helpers.processes import HANG_SECONDS
 
 from dal.analysis import read_run
 from dal.analysis.pairing import pair_runs
@@ -36,7 +37,7 @@ def open_page(browser, tmp_path):
         facts = Facts("runs/x", "digits", "margin", 0, True, history.labels_bought.tolist(), curve)
         detected = [] if bare else detected_of(history)
         context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(HANG_SECONDS * 1000)
         contexts.append(context)
         return ExplainedPage(context, page(history, detected, facts, images), tmp_path)
 
@@ -113,7 +114,7 @@ def test_a_person_reads_ten_classes_with_mouse_and_keyboard(open_page):
     tab.drawn("dark")
     assert max(tab.background()) < 40
     tab.tab.set_viewport_size({"width": 390, "height": 800})
-    tab.wait("document.querySelector('#map svg.main-svg').clientWidth < 390")
+    tab.wait("[...document.querySelectorAll('svg.main-svg')].every((one) => one.clientWidth < 390)")
     assert_is_whole(tab)
 
 
@@ -179,6 +180,8 @@ def test_the_page_of_a_comparison_unpacks_its_figures_without_a_request(browser,
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("console", lambda message: complaints.append(message.text))
     tab.goto(file.as_uri())
-    tab.wait_for_selector("#figure0 .scatterlayer .trace", state="attached", timeout=20_000)
-    assert tab.locator("#figure0 .legendtext").all_text_contents() == ["margin", "random"]
+    tab.wait_for_selector("#figure0 .scatterlayer .trace", state="attached", timeout=HANG_SECONDS * 1000)
+    playwright.expect(tab.locator("#figure0 .legendtext")).to_have_text(
+        ["margin", "random"], timeout=HANG_SECONDS * 1000
+    )
     assert requests == [file.as_uri()] and complaints == []

@@ -5,7 +5,7 @@ import random
 import signal
 
 import pytest
-from helpers import killed_run, processes
+from helpers import held_run, killed_run, processes
 
 from dal.runs.files.committed import hash_file
 
@@ -87,9 +87,10 @@ def test_killed_from_outside_at_random_moments(tmp_path, undisturbed):
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_and_sigterm_leave_a_folder_that_resumes(tmp_path, undisturbed, number, expected):
     folder = tmp_path / "run"
-    with processes.Process(["-m", "dal", "run", *SETTINGS, f"run_dir={folder}"]) as process:
-        processes.wait_for(lambda: (folder / "tensorboard").exists() or process.returncode is not None)
+    with processes.Process([held_run.__file__, tmp_path, "run", *SETTINGS, f"run_dir={folder}"]) as process:
+        processes.wait_for(lambda: (tmp_path / "held").exists() or process.returncode is not None)
         process.send_signal(number)
+        (tmp_path / "go").touch()
         status = process.wait()
         output, errors = process.output()
     assert status == expected, errors

@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import pytest
 
@@ -40,6 +41,20 @@ def test_a_run_of_a_folder_has_the_name_of_the_folder(synthetic, tmp_path, kind)
     assert sorted((group.data, group.name) for group in groups) == sorted(
         (name, "margin") for name in ("photos", "scans", kind)
     )
+
+
+def test_a_run_without_digests_says_so_once(synthetic, tmp_path):
+    paths = [synthetic.write_run(tmp_path / name, [0.5]) for name in ("a", "b", "new")]
+    for path in paths[:2]:
+        synthetic.as_before_digests(path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for path in [*paths, *paths]:
+            read_run(path)
+    assert [str(one.message) for one in caught] == [
+        "run: folders of older versions of dal have no digests, so a value that changed in their files is not noticed. "
+        "Resume a run to add them."
+    ]
 
 
 @pytest.mark.parametrize("leftover", ['{"round": 2, "test_acc', '{"round": 2}\n', "\x00\x00"])

@@ -1,5 +1,6 @@
 """Tiles that are found by themselves, memory that runs out, and reading ahead in a real pass."""
 
+import re
 import threading
 import warnings
 
@@ -66,6 +67,17 @@ def test_the_tile_depends_on_network_images_and_budget_and_not_on_the_pool(model
     assert tile_of(small, model, data, everything, Watched(16)) < tile_of(small, model, data, everything)
     assert tile_of(ScoringConfig(tile_size=77), model, data, everything) == 77
     assert tile_of(ScoringConfig(tile_size=77, memory_budget="1kB"), model, data, everything) == 77
+
+
+@pytest.mark.parametrize("budget", ["1", "1KiB"])
+def test_a_budget_below_one_image_gives_tiles_of_one_image_and_says_so(model, data, budget):
+    expected = r"^scoring\.memory_budget: expected at least [\d,]{5,} bytes for tiles of one image, got \d+ for a tile"
+    with pytest.warns(UserWarning, match=expected) as caught:
+        assert tile_of(ScoringConfig(memory_budget=budget), model, data, torch.arange(9)) == 1
+    enough = re.search(r"at least ([\d,]+) bytes", str(caught[0].message))[1].replace(",", "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tile_of(ScoringConfig(memory_budget=enough), model, data, torch.arange(9)) == 1
 
 
 def test_results_with_a_tile_found_by_itself_are_those_of_that_tile(model, data):

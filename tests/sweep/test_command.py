@@ -56,6 +56,10 @@ def table(folder):
         return [{k: v for k, v in line.items() if not k.startswith(TIMES)} for line in csv.DictReader(file)]
 
 
+def is_at_work(log):
+    return log.exists() and "images in the pool" in log.read_text()
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
@@ -83,9 +87,11 @@ def test_killed_and_interrupted_and_started_again_it_ends_the_same(undisturbed, 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     command = ["run", "--multirun", *GRID, target(tmp_path)]
     with processes.Process(["-m", "dal", *command]) as process:
+        wait_for(lambda: is_at_work(tmp_path / ".sweep" / "random_5.log"))
+        process.send_signal(signal.SIGSTOP)  # or it could start the second cell before the kill
         wait_for(lambda: (tmp_path / "random" / "5" / "rounds.jsonl").exists())
         started = psutil.Process(process.pid).children(recursive=True)
-        server = next(one for one in started if one.ppid() == process.pid and one.children())
+        server = next(one for one in started if one.ppid() == process.pid and "forkserver" in " ".join(one.cmdline()))
         threads = [(task / "comm").read_text().strip() for task in Path(f"/proc/{server.pid}/task").iterdir()]
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
@@ -100,10 +106,13 @@ def test_killed_and_interrupted_and_started_again_it_ends_the_same(undisturbed, 
     )
     assert not (tmp_path / "margin").exists()
 
-    # Ctrl-C, as soon as the second cell is at work.
+    # Ctrl-C, as soon as the second cell is at work. The sweep is there to get it, also if the cell ends meanwhile.
     with processes.Process(["-m", "dal", *command]) as process:
+        wait_for(lambda: is_at_work(tmp_path / ".sweep" / "margin_5.log"))
+        process.send_signal(signal.SIGSTOP)
         wait_for(lambda: (tmp_path / "margin" / "5" / "rounds.jsonl").exists())
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
         assert process.wait() == 130
         out, _ = process.output()
     assert "Stopped. The same command resumes the sweep." in out and "random  1 of 1" in out

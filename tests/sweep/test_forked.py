@@ -6,14 +6,14 @@ import shlex
 import signal
 from pathlib import Path
 
-from helpers.processes import wait_for
+from helpers.processes import HANG_SECONDS, wait_for
 
 from dal.sweep.forked import Forked
 from dal.sweep.process import Spawned, cell_command, how_it_ended, note_end
 
 QUICK = ["campaign.initial_size=10", "campaign.query_size=10", "campaign.growth=1", "data.max_train=300"]
 QUICK += ["training.min_updates=10", "training.max_updates=20", "campaign.stop_set_size=0", "campaign.budget=30"]
-LONG = [*QUICK, "campaign.budget=300", "training.min_updates=2000", "training.max_updates=2000"]
+LONG = [*QUICK, "training.min_updates=1000000", "training.max_updates=1000000"]
 
 
 def wait_until_at_work(folder):
@@ -64,7 +64,7 @@ def test_wrong_overrides_end_with_status_2_and_a_sentence(tmp_path):
 def test_the_end_of_its_input_is_a_ctrl_c(tmp_path):
     cell = Forked([*LONG, f"run_dir={tmp_path}/run"], tmp_path / "log", os.environ)
     wait_until_at_work(tmp_path)
-    cell.stop()
+    cell.stop(HANG_SECONDS)
     assert cell.poll() == 130 and "Stopped after 0 rounds." in (tmp_path / "log").read_text()
 
 

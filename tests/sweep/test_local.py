@@ -55,13 +55,21 @@ def test_a_crash_of_one_does_not_end_the_rest(cells, tmp_path, spawning):
 
 def test_so_many_at_a_time_in_order(cells, tmp_path, spawning):
     started, most = [], []
+    # None ends before three are running, however slowly processes start.
+    waits = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.02)"
+
+    def look(running):
+        most.append(len(running))
+        if len(running) == 3:
+            (tmp_path / "three").touch()
+
     run_locally(
         cells,
         3,
         lambda cell: tmp_path / f"{cell.seed}.log",
         on_start=lambda cell: started.append(cell.seed),
-        on_look=lambda running: most.append(len(running)),
-        begin=spawning(lambda overrides: [sys.executable, "-c", "import time; time.sleep(0.3)"]),
+        on_look=look,
+        begin=spawning(lambda overrides: [sys.executable, "-c", waits, str(tmp_path / "three")]),
     )
     assert started == list(range(6)) and max(most) == 3 and most[-1] == 0
 
@@ -87,7 +95,7 @@ def test_on_leaving_nothing_is_at_work(cells, tmp_path, spawning):
 
 
 def test_a_process_that_does_not_listen_is_killed(tmp_path):
-    spawned = Spawned([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log")
+    spawned = Spawned([sys.executable, "-c", "import time; time.sleep(600)"], tmp_path / "log")
     spawned.stop(grace_seconds=0.2)
     assert spawned.poll() == -signal.SIGKILL
 
@@ -97,7 +105,7 @@ def test_a_cell_ends_with_the_one_that_started_it(tmp_path):
     """Killed with SIGKILL, which nothing can catch: the cell left behind takes the end of its input for a Ctrl-C."""
     cell = (
         "import pathlib, time; from dal.cli.cell_process import end_with_standard_input; end_with_standard_input()\n"
-        f"try: pathlib.Path({str(tmp_path / 'up')!r}).touch(); time.sleep(60)\n"
+        f"try: pathlib.Path({str(tmp_path / 'up')!r}).touch(); time.sleep(600)\n"
         f"except KeyboardInterrupt: pathlib.Path({str(tmp_path / 'interrupted')!r}).touch()"
     )
     parent = (

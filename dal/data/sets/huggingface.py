@@ -13,6 +13,7 @@ import torch
 from dal.data.images import ImageData, ImageSplits
 from dal.data.sets.config import DataConfig
 from dal.data.sets.photographs import MEAN, STD, augmentation
+from dal.data.sources.content_marks import column_marks
 from dal.data.sources.folder.decoding import open_limited
 from dal.data.sources.folder.formats import any_format, formats
 from dal.data.sources.folder.names import check_distinct, check_listed_names, composed
@@ -20,6 +21,7 @@ from dal.data.sources.folder.sizes import regular_file
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
 from dal.data.sources.split import split_by_id
 from dal.errors import DalError, bad_content, bad_value, reason, unknown_choice
+from dal.runtime.hub import offline_if_unreachable
 from dal.runtime.ranges import Ranges, share, whole
 from dal.runtime.user_paths import exists, user_path
 from dal.tasks.base import UNKNOWN
@@ -110,8 +112,11 @@ class HuggingFace(DataConfig):
                 found = datasets.load_from_disk(str(path))
             elif path.suffix in _FORMATS and path.is_file():
                 found = datasets.load_dataset(_FORMATS[path.suffix], data_files=str(path))
+            elif exists(path):
+                found = datasets.load_dataset(str(path), self.config)
             else:
-                found = datasets.load_dataset(str(path) if exists(path) else self.path, self.config)
+                with offline_if_unreachable():
+                    found = datasets.load_dataset(self.path, self.config)
         # The library and the network below it raise exceptions of many types.
         except Exception as error:
             expected = "a data set that the datasets library can read, or a network to download it"
@@ -174,7 +179,9 @@ class HuggingFace(DataConfig):
             found = images[index][self.image]
             return _opened(found, self.image_size, feature.decode_example) if isinstance(found, dict) else found
 
-        return ItemSource(fetch, len(table), self.image_size)
+        return ItemSource(
+            fetch, len(table), self.image_size, content=lambda indices: column_marks(table, self.image, indices)
+        )
 
     def _data(self, split: str, table: Any, column: list[Any], classes: list[str]) -> ImageData:
         places = {name: number for number, name in enumerate(classes)}

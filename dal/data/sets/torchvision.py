@@ -16,6 +16,7 @@ from dal.data.sets.config import DataConfig
 from dal.data.sets.photographs import MEAN, STD, augmentation
 from dal.data.sources.folder.names import distinct_names
 from dal.data.sources.item_images import ItemSource, in_memory_if_small
+from dal.data.sources.listed_content import listed_marks
 from dal.data.sources.torch_labels import known_labels
 from dal.errors import DalError, bad_content, bad_value, reason, unknown_choice
 from dal.runtime.ranges import Ranges, whole
@@ -111,7 +112,13 @@ class Torchvision(DataConfig):
         )
 
     def _split(self, split: str, dataset: Any, known: Known, classes: list[str]) -> ImageData:
-        items = ItemSource(lambda index: dataset[index][0], len(dataset), self.image_size, known.gray)
+        items = ItemSource(
+            lambda index: dataset[index][0],
+            len(dataset),
+            self.image_size,
+            known.gray,
+            content=lambda indices: listed_marks(dataset, indices),
+        )
         source = in_memory_if_small(items, self.in_memory)
         width = source.batch([0]).shape[-1]
         return ImageData(

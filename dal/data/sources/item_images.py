@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dal.data.image_sources import Marks
 from dal.data.images import ImageSource, TensorSource
+from dal.data.sources.content_marks import RememberedMarks, coarse_mark
 from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES, square
 from dal.data.sources.folder.frames import FirstFrames
 from dal.data.sources.folder.pixels import upright_rgb
@@ -20,16 +22,27 @@ Fetch = Callable[[int], Image.Image]
 """Maps a position in a data set to the decoded image."""
 
 
+_MAX_CHECKED = 32
+
+
 class ItemSource:
     """Decodes images on each read, as (B, C, H, W) uint8.
 
     With an ``image_size``, each image is cropped to its center square and resized. Without it, images keep their size,
     and all must have the size of the first. ``gray`` images have one channel, others three. A warning names images with
-    several frames, of which only the first is read.
+    several frames, of which only the first is read. ``content`` returns the marks of images.
     """
 
-    def __init__(self, fetch: Fetch, count: int, image_size: int | None, gray: bool = False) -> None:
+    def __init__(
+        self,
+        fetch: Fetch,
+        count: int,
+        image_size: int | None,
+        gray: bool = False,
+        content: Callable[[Sequence[int]], Marks | None] = lambda indices: None,
+    ) -> None:
         self.fetch, self.count, self.image_size, self.gray = fetch, count, image_size, gray
+        self._marks = RememberedMarks(lambda indices: content(indices) or self._looks(indices))
         self._first: tuple[int, ...] | None = None
         self._first_frames = FirstFrames()
 
@@ -40,6 +53,10 @@ class ItemSource:
         images = torch.stack([self._read(int(index)) for index in indices])
         self._first_frames.tell(f"{len(indices):,} images that are read")
         return images
+
+    def marks(self, indices: Sequence[int]) -> Marks | None:
+        """Return the marks of the content, or of the looks of up to 32 images."""
+        return self._marks(indices)
 
     @property
     def image_bytes(self) -> int:
@@ -56,6 +73,10 @@ class ItemSource:
                 advance(1)
         self._first_frames.tell(f"{len(self):,} images")
         return images
+
+    def _looks(self, indices: Sequence[int]) -> Marks:
+        looked_at = {place * len(indices) // _MAX_CHECKED for place in range(_MAX_CHECKED)}
+        return Marks([coarse_mark(self._read(int(i))) if n in looked_at else b"" for n, i in enumerate(indices)])
 
     def _read(self, index: int) -> Tensor:
         try:

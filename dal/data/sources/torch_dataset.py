@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import IterableDataset, Subset
+from torch.utils.data import IterableDataset
 
+from dal.data.image_sources import Marks
 from dal.data.images import Augmentation, ImageData
+from dal.data.sources.content_marks import RememberedMarks, coarse_mark
 from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
 from dal.data.sources.folder.frames import FirstFrames
 from dal.data.sources.folder.pixels import dataset_pixels
 from dal.data.sources.items import ItemKeys
+from dal.data.sources.listed_content import listed_marks
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
 from dal.data.sources.torch_masks import dataset_masks
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
@@ -146,6 +150,8 @@ class DatasetSource:
 
     def __init__(self, dataset: MapDataset, keys: ItemKeys | None = None) -> None:
         self.dataset, self.keys = dataset, keys or ItemKeys()
+        self._seen: dict[int, bytes] = {}  # marks of images by position
+        self._listed = RememberedMarks(partial(listed_marks, dataset, image=self.keys.image))
         self._first_frames = FirstFrames()
 
     def __len__(self) -> int:
@@ -179,18 +185,21 @@ class DatasetSource:
         self._first_frames.note(f"image {index}", image)
         return pixels, item_label(item, index, self.keys)
 
+    def remember(self, index: int, image: Tensor) -> None:
+        """Remember what an image of the data set looks like, for marks()."""
+        self._seen[index] = coarse_mark(image)
+
+    def marks(self, indices: Sequence[int]) -> Marks | None:
+        """Return marks of the files or arrays that the dataset lists, or else of the images that were remembered."""
+        listed = self._listed(indices)
+        if listed is not None:
+            return listed
+        seen = [self._seen.get(int(index), b"") for index in indices]
+        return Marks(seen) if any(seen) else None
+
     def tell_first_frames(self, found: str) -> None:
         """Warn about images with several frames so far, among those that ``found`` describes."""
         self._first_frames.tell(found)
-
-
-def place_in(dataset: Any) -> tuple[Any, list[int]]:
-    """Return the whole dataset of nested Subsets, and the positions of the points in it."""
-    places = list(range(len(dataset)))
-    while isinstance(dataset, Subset):
-        places = [int(dataset.indices[place]) for place in places]
-        dataset = dataset.dataset
-    return dataset, places
 
 
 def _pixels(image: object, index: int) -> Tensor:
@@ -237,6 +246,7 @@ def _check_views(scored: DatasetSource, trained: DatasetSource | None, remedy: s
     for index in (position * len(scored) // count for position in range(count)):
         first, label = scored.fetch(index, 2 * index)
         second, _ = scored.fetch(index, 2 * index + 1)
+        scored.remember(index, first)
         if first.shape != second.shape or not torch.equal(first.nan_to_num(), second.nan_to_num()):
             what = f"the same image each time point {index} is fetched"
             raise DalError(f"{argument}: expected {what}, got two different ones. {remedy}")

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dal.data.masks import MaskSource, TensorMasks, check_classes
+from dal.data.image_sources import Marks
+from dal.data.masks import MaskSource, TensorMasks, check_classes, mask_digest
 from dal.data.sources.folder.decoding import MEMORY_LIMIT_BYTES
 from dal.data.sources.folder.mask_numbers import class_numbers_of
 from dal.data.sources.items import ItemKeys
@@ -44,6 +45,8 @@ def dataset_masks(
             labels[index] = 0
         if in_memory:
             kept[index] = mask
+        else:
+            source.remember(index, mask)
     if bool((labels == UNKNOWN).all()):
         raise bad_content(source.argument, f"a mask with pixels other than {IGNORED}", "none")
     return TensorMasks(kept) if in_memory else source, labels
@@ -58,12 +61,20 @@ class DatasetMasks:
         self.dataset, self.masks, self.keys = dataset, masks, keys
         self.num_classes, self.size = num_classes, tuple(size)
         self.argument = "dataset" if masks is None else "labels"
+        self._seen: dict[int, bytes] = {}
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def batch(self, indices: Sequence[int]) -> Tensor:
         return torch.stack([self._mask(int(index)) for index in indices])
+
+    def remember(self, index: int, mask: Tensor) -> None:
+        """Remember the content of a mask, for marks()."""
+        self._seen[index] = mask_digest(mask)
+
+    def marks(self, indices: Sequence[int]) -> Marks:
+        return Marks([self._seen.get(int(index), b"") for index in indices])
 
     def _mask(self, index: int) -> Tensor:
         if self.masks is not None:

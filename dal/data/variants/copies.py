@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from dal.data.image_sources import Marks, image_marks
 from dal.data.images import ImageData, ImageSource, SubsetSource, TensorSource, image_digests
 from dal.data.sets.config import DataConfig
 from dal.errors import bad_value
@@ -42,6 +43,10 @@ class NoisyCopies:
     def digests(self, indices: Sequence[int]) -> list[bytes] | None:
         """Return the digests of the images without noise."""
         return image_digests(self.source, [index % len(self.source) for index in indices])
+
+    def marks(self, indices: Sequence[int]) -> Marks | None:
+        """Return the marks of the images without noise."""
+        return image_marks(self.source, [index % len(self.source) for index in indices])
 
 
 def noisy_copies(data: ImageData, copies: int, noise: float) -> ImageData:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from dal.data.image_sources import Marks, image_marks
 from dal.data.images import ImageData, ImageSource, image_digests
 from dal.errors import bad_value
 from dal.tasks.base import OUT_OF_CLASS
@@ -46,6 +47,17 @@ class JoinedSource:
         own, other = iter(first), iter(second)
         return [next(own if i < count else other) for i in indices]
 
+    def marks(self, indices: Sequence[int]) -> Marks | None:
+        """Return the digests or marks of the images."""
+        count = len(self.source)
+        parts = [
+            _marks_of(self.source, [i for i in indices if i < count]),
+            _marks_of(self.other, [i - count for i in indices if i >= count]),
+        ]
+        own, other = (iter(part.values) for part in parts)
+        values = [next(own if i < count else other) for i in indices]
+        return Marks(values, all(part.exact for part in parts)) if any(values) else None
+
     def _alike(self, images: Tensor) -> Tensor:
         channels, height, width = self.shape
         pixels = images.float()
@@ -54,6 +66,13 @@ class JoinedSource:
         if pixels.shape[2:] != (height, width):
             pixels = interpolate(pixels, (height, width), mode="bilinear", antialias=True)
         return pixels.round().clamp(0, 255).to(torch.uint8)
+
+
+def _marks_of(source: ImageSource, indices: Sequence[int]) -> Marks:
+    digests = image_digests(source, indices)
+    if digests is not None:
+        return Marks(digests, exact=True)
+    return image_marks(source, indices) or Marks([b""] * len(indices))
 
 
 def add_out_of_distribution(data: ImageData, other: ImageData) -> ImageData:

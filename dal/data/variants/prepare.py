@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dal.data.images import ImageSplits
-from dal.data.overlap import check_test_images
+from dal.data.overlap import check_labels_of_copies, check_test_images
 from dal.data.sets.config import DataConfig
 from dal.data.sets.registry import outside_set
 from dal.data.variants.copies import noisy_copies
@@ -21,9 +21,10 @@ def load(config: DataConfig) -> ImageSplits:
     of the pool are regions of its images.
 
     Raises DalError if the images cannot be read, if a setting does not fit them, or if both sets are the same images. A
-    warning names test images that are also training images.
+    warning names test images that are also training images, and copies of training images with another label.
     """
     train, test = config.read()
+    check_labels_of_copies(train)
     if test is not None:
         check_test_images(train, test)
     if train.task.name != CLASSIFICATION.name:

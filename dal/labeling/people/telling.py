@@ -6,12 +6,11 @@ import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dal.data.sources.folder.names import composed
-from dal.errors import DalError, bad_value, shortened
+from dal.errors import DalError, bad_value, close_names, shortened
 from dal.labeling.people.answers import Answers
 from dal.labeling.people.events import LABEL, NONE, is_mask
 from dal.labeling.people.fold import Fold, Said
@@ -78,7 +77,7 @@ class Teller:
             label = self.mask(told, index, write=False)
         elif told.kind == LABEL and self.fold.classes.number(str(label)) is None:
             offered = self.fold.classes.offered
-            near = get_close_matches(str(label), offered, n=1)
+            near = close_names(str(label), offered)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise DalError(
                 f"label: expected one of {', '.join(offered[:20])}{', ...' if len(offered) > 20 else ''} (or "
@@ -127,7 +126,7 @@ class Teller:
                     expected = f"{index}, the index of {name!r}"
                     raise DalError(f"index: expected {expected}, got {told.index} in line {told.line}.")
                 return name, index
-        near = get_close_matches(id, list(self.indices)[:20_000], n=1)
+        near = close_names(id, list(self.indices)[:20_000])
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise DalError(f"id: expected an image of the run, got {shortened(told.id)} in line {told.line}{hint}.")
 

@@ -11,7 +11,7 @@ from dal.models.backbones.efficientnet_lite import EfficientNetLite0
 from dal.models.backbones.resized import Resized
 from dal.models.backbones.small_cnn import OPTIONS, SmallCNN
 from dal.models.backbones.timm_models import Statistics, TimmBackbone, own_input_size
-from dal.models.backbones.torchvision_models import TorchvisionBackbone
+from dal.models.backbones.torchvision_models import TorchvisionBackbone, torchvision_names
 
 BACKBONES = ("small_cnn", "resnet18_cifar", "efficientnet_lite0", "torchvision/<name>", "timm/<name>")
 
@@ -71,7 +71,7 @@ def _at_size(
         return EfficientNetLite0(weights, max(height, width))
     if name.startswith("torchvision/"):
         return TorchvisionBackbone(name.removeprefix("torchvision/"), weights)
-    raise unknown_choice("backbone", BACKBONES, name)
+    raise unknown_choice("backbone", BACKBONES, name, [f"torchvision/{known}" for known in torchvision_names()])
 
 
 __all__ = [

@@ -15,8 +15,8 @@ from torch.nn.functional import interpolate
 
 from dal.errors import DalError, bad_content, bad_value, reason, unknown_choice
 from dal.models.backbones.base import Backbone, features_of_one
-from dal.models.backbones.hub import offline_if_unreachable
 from dal.models.backbones.state_file import load_state, read_state
+from dal.runtime.hub import offline_if_unreachable
 from dal.runtime.ranges import share
 
 # dal sets these arguments itself, or they name files or code.

@@ -32,9 +32,10 @@ class TorchvisionBackbone(Backbone):
 
     def __init__(self, name: str, weights: str | None = None, cifar_stem: bool = False) -> None:
         super().__init__()
-        known = torchvision.models.list_models(module=torchvision.models)
-        if name not in known:
-            raise unknown_choice("backbone", known, name)
+        if name not in torchvision_names():
+            raise unknown_choice(
+                "backbone", [f"torchvision/{one}" for one in torchvision_names()], f"torchvision/{name}"
+            )
         # The auxiliary heads of these two return several outputs in training.
         extra: dict[str, Any] = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
         model: nn.Module = torchvision.models.get_model(name, weights=None, **extra)
@@ -82,3 +83,9 @@ def torchvision_state(name: str, weights: str) -> Mapping[str, Any]:
             "file that you have downloaded, or null."
         ) from error
     return state
+
+
+def torchvision_names() -> list[str]:
+    """Return the names of torchvision's classification models."""
+    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return names

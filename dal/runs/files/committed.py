@@ -6,6 +6,7 @@ The files are untrusted input. Each must be a regular file in the folder, with t
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import os
 import stat
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 from dal.errors import DalError
 from dal.runs.files.atomic import ANY_TEXT
 from dal.runs.layout import FOLDERS, OF_ROUNDS, OURS
+from dal.runtime.refusals import refusal
 
 MOST_BYTES = 2**28
 """Maximum size of a file that is read into memory. Real files have some kilobytes."""
@@ -228,6 +230,12 @@ def _other_digest(folder: Path, name: str) -> DalError:
     return damaged(folder, name, "its digest differs from the one in state.json")
 
 
+_OF_THE_PATH = (errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR)
+
+
 def _unreadable(folder: Path, name: str, error: OSError) -> DalError:
+    """Return the error for a file that the system refuses, or for a path that is damaged, such as a circle of links."""
+    if error.errno not in _OF_THE_PATH:
+        return refusal(error, "run", folder / name)
     reason = error.strerror or type(error).__name__
     return DalError(f"run: {name} in {str(folder)!r} cannot be read ({reason}). {_REMEDY}")

@@ -14,12 +14,13 @@ from typing import Any
 
 from dal.runs.files.atomic import write_bytes
 from dal.runs.files.committed import MOST_BYTES, check_file, damaged, parsed, read_bytes
-from dal.runs.files.same_data import CONTENT, IDS, LABELS, TEST
+from dal.runs.files.same_data import CONTENT, IDS, LABELS, MARKS, TEST, TEST_MARKS
 from dal.runs.layout import POINTS
 from dal.runtime.safe_text import visible
 
 _Points = Mapping[str, Any]
 _NAMED = 3
+_CONTENTS = ("digests", "marks")
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -105,7 +106,8 @@ def _are_texts(value: object) -> bool:
 
 
 def _is_split(value: Any) -> bool:
-    lists = [value["ids"], value["labels"], *([] if value["digests"] is None else [value["digests"]])]
+    lists = [value["ids"], value["labels"]]
+    lists += [contents for contents in (value["digests"], value.get("marks")) if contents is not None]
     return all(_are_texts(one) and len(one) == len(lists[0]) for one in lists)
 
 
@@ -120,6 +122,7 @@ def differences(old: _Points, new: _Points) -> dict[int, str]:
     found[IDS] = "; ".join(filter(None, [_classes(old["classes"], new["classes"]), found[IDS]]))
     if "test" in old and "test" in new:
         test = _of_split(old["test"], new["test"])
+        found[TEST_MARKS] = test.pop(MARKS)
         what = {IDS: "", LABELS: "labels ", CONTENT: "pixels "}
         found[TEST] = "; ".join(what[part] + text for part, text in test.items() if text)
     elif "test" in old or "test" in new:
@@ -143,13 +146,22 @@ def _of_split(old: _Points, new: _Points) -> dict[int, str]:
         ids = "in another order"
     both = [(name, before[name], now[name]) for name in now if name in before]
     labels = [f"{name}: {after[0]}, was {first[0]}" for name, first, after in both if first[0] != after[0]]
-    pixels = [name for name, first, after in both if None not in (first[1], after[1]) and first[1] != after[1]]
-    return {IDS: ids, LABELS: _changed(labels, "; "), CONTENT: _changed(pixels, ", ")}
+    # A mark is empty for an image of which nothing is known.
+    contents = [
+        [name for name, first, after in both if first[place] and after[place] and first[place] != after[place]]
+        for place in (1, 2)
+    ]
+    return {
+        IDS: ids,
+        LABELS: _changed(labels, "; "),
+        CONTENT: _changed(contents[0], ", "),
+        MARKS: _changed(contents[1], ", "),
+    }
 
 
-def _by_id(points: _Points) -> dict[str, tuple[str, str | None]]:
-    digests = points["digests"] or [None] * len(points["ids"])
-    return dict(zip(points["ids"], zip(points["labels"], digests, strict=True), strict=True))
+def _by_id(points: _Points) -> dict[str, tuple[str, str | None, str | None]]:
+    contents = [points.get(name) or [None] * len(points["ids"]) for name in _CONTENTS]
+    return dict(zip(points["ids"], zip(points["labels"], *contents, strict=True), strict=True))
 
 
 def _changed(names: Sequence[str], between: str) -> str:

@@ -8,19 +8,21 @@ from pathlib import Path
 
 from dal.errors import DalError
 
-IDS, LABELS, CONTENT, TEST = range(4)
+IDS, LABELS, CONTENT, TEST, MARKS, TEST_MARKS = range(6)
 _CHANGED = {
     IDS: "other images (their ids or classes differ)",
     LABELS: "other labels of the same images",
     CONTENT: "other pixels under the same ids",
     TEST: "another test set (its ids, labels or pixels differ)",
+    MARKS: "other pixels under the same ids",
+    TEST_MARKS: "other pixels in the test set",
 }
 
 
 def changed(before: str, now: str) -> list[str]:
     """Return what differs between two fingerprints of data, in words.
 
-    Parts that one of them lacks are not compared. Runs of older versions have only the first part.
+    Parts that one of them lacks are not compared. Runs of older versions have only the first parts.
 
     >>> changed("1f-2b-3c-4d", "1f-9b-3c-4d"), changed("1f", "1f-9b-3c-4d")
     (['other labels of the same images'], [])
@@ -41,7 +43,7 @@ def check_same_data(
     Without ``labels``, the labels may differ, because a ranking does not read them. ``name_changes`` returns what
     differs in each part of the fingerprint, as far as the run records it.
     """
-    words = changes_in_words(before, now, name_changes, () if labels else (LABELS, TEST))
+    words = changes_in_words(before, now, name_changes, () if labels else (LABELS, TEST, TEST_MARKS))
     if words:
         raise DalError(
             f"data: the run in {str(folder)!r} started with {words}. Restore the data, or choose another run_dir."

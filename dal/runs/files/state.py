@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ from dal.runs.layout import (
 State = Mapping[str, Any]
 
 _STAGES = (SELECT, ANSWER, TRAIN, DONE, ANSWER_TEST, ANSWER_VALIDATION)
+_NO_DIGESTS = (
+    "run: folders of older versions of dal have no digests, so a value that changed in their files is not noticed. "
+    "Resume a run to add them."
+)
 _SCORES = re.compile(r"scores_[0-9]{3,18}\.pt")
 
 
@@ -41,7 +46,7 @@ def write_state(folder: Path, state: State) -> None:
 def read_state(folder: Path) -> dict[str, Any]:
     """Return the last commit of a run.
 
-    Raises DalError for a missing or damaged file.
+    A warning says that a run of an older version has no digests. Raises DalError for a missing or damaged file.
     """
     if not os.path.lexists(folder / STATE):
         raise DalError(f"run: expected a run folder, got {str(folder)!r}, which has no {STATE}.")
@@ -56,6 +61,9 @@ def read_state(folder: Path) -> dict[str, Any]:
         raise damaged(folder, STATE)
     if not (all(check(state[key]) for key, check in _CHECKS.items() if key in state) and _is_consistent(state)):
         raise damaged(folder, STATE)
+    if own is None:
+        # The same text for every folder and a fixed line, so that Python shows it once.
+        warnings.warn(_NO_DIGESTS, stacklevel=1)
     return state
 
 

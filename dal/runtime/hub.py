@@ -1,7 +1,8 @@
-"""Reads pre-trained weights of the Hugging Face hub without waiting for a network that does not exist."""
+"""Reads from the Hugging Face hub without waiting for a network that does not exist."""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -19,17 +20,27 @@ _HUB = "https://huggingface.co"
 def offline_if_unreachable() -> Iterator[None]:
     """Let the hub's library read only its cache in the block if the hub does not answer.
 
-    Its own retries take most of a minute.
+    Its own retries take most of a minute. It prints no retries in the block, because dal says what failed.
     """
     constants: Any = sys.modules.get("huggingface_hub.constants")
-    if constants is None or constants.HF_HUB_OFFLINE or _is_reachable():
+    if constants is None:
         yield
         return
-    constants.HF_HUB_OFFLINE = True
+    # The module that sends requests logs them, and a filter of a logger does not apply to those below it.
+    logger = logging.getLogger("huggingface_hub.utils._http")
+    before = constants.HF_HUB_OFFLINE
+    logger.addFilter(_is_no_retry)
+    constants.HF_HUB_OFFLINE = bool(before or not _is_reachable())
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE = False
+        constants.HF_HUB_OFFLINE = before
+        logger.removeFilter(_is_no_retry)
+
+
+def _is_no_retry(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return "Retry" not in text and " thrown while requesting " not in text
 
 
 def _is_reachable() -> bool:

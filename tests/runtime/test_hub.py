@@ -1,12 +1,13 @@
-"""Weights of a hub that does not answer: the cache is read, and nobody waits."""
+"""A hub that does not answer: the cache is read, and nobody waits."""
 
+import logging
 import socket
 import sys
 from types import SimpleNamespace
 
 import pytest
 
-from dal.models.backbones.hub import offline_if_unreachable
+from dal.runtime.hub import offline_if_unreachable
 
 
 @pytest.fixture
@@ -58,3 +59,18 @@ def test_a_user_who_is_offline_stays_so(constants):
     with offline_if_unreachable():
         pass
     assert constants.HF_HUB_OFFLINE
+
+
+def test_retries_are_not_printed_in_the_block(constants, caplog, monkeypatch):
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    logger = logging.getLogger("huggingface_hub.utils._http")
+
+    def log():
+        for text in ("Retrying in 1s [Retry 1/5].", "'timeout' thrown while requesting HEAD https://x", "Deprecated."):
+            logger.warning(text)
+
+    with offline_if_unreachable():
+        log()
+    assert caplog.messages == ["Deprecated."]
+    log()
+    assert len(caplog.messages) == 4
