@@ -119,10 +119,10 @@ def _check(
         expected = f"0, because the data has a test set of {len(test):,} images"
         raise bad_value("campaign.test_size", expected, campaign.test_size)
     check_sizes(campaign, learner.pool.num_unlabeled)
-    has_validation = campaign.validation_size > 0 or learner.validation is not None
+    num_validation = campaign.validation_size if learner.validation is None else len(learner.validation[0])
     has_test = test is not None or campaign.test_size > 0 or learner.test is not None
-    check_metric(campaign, has_test, prices, has_validation)
-    check_training(learner.setup, has_validation)
+    check_metric(campaign, has_test, prices, num_validation > 0)
+    check_training(learner.setup, learner.data, num_validation)
     learner.candidates.check(learner.data.num_points, largest_query(campaign, learner.pool.num_unlabeled))
 
 

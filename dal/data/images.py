@@ -29,6 +29,7 @@ from dal.data.image_sources import (
     image_digests,
 )
 from dal.data.masks import ClassUnits, MaskSource, check_masks
+from dal.data.normalization import check_statistics, normalized
 from dal.data.sources.folder.names import check_listed_names
 from dal.data.units import UnitIds, Units
 from dal.errors import bad_value
@@ -66,8 +67,8 @@ class ImageData:
     pool is then a unit of an image: a region of ``region_size`` x ``region_size`` pixels, or the image if it is None.
     Points are numbered by image and then by unit. For other tasks, the points are the images.
 
-    Raises DalError if ids or class names repeat, if a class name is empty, if lengths differ, or if a label is not a
-    class.
+    Raises DalError if ids or class names repeat, if a class name is empty, if lengths differ, if a label is not a
+    class, or if ``mean`` or ``std`` cannot normalize.
 
     >>> data = ImageData("toy", TensorSource(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), ["a", "b"],
     ...                  torch.tensor([0, -1]), ["cat", "dog"], mean=[0.5], std=[0.5])
@@ -102,6 +103,9 @@ class ImageData:
         if len(self.classes) < 2:
             raise bad_value("classes", "at least two classes", list(self.classes))
         check_listed_names("classes", self.classes)
+        if not isinstance(self.labels, Tensor):
+            raise bad_value("labels", "a tensor", type(self.labels).__name__)
+        check_statistics(self.mean, self.std)
         self.task.check(self.labels, count, len(self.classes))
         check_masks(self.masks, self.labels, self.task)
         if self.region_size is not None and not self.task.is_dense:
@@ -225,15 +229,7 @@ class ImageData:
 
     def normalized(self, images: Tensor) -> Tensor:
         """Return images of the source as plain() does, on the device on which they are."""
-        if images.dtype != torch.uint8:
-            return images.float()
-        # An empty mean would silently broadcast one channel to zero channels.
-        for argument, value in (("mean", self.mean), ("std", self.std)):
-            if len(value) not in (1, images.shape[1]):
-                raise bad_value(argument, f"one number for each of the {images.shape[1]} channels", list(value))
-        mean = torch.tensor(self.mean, dtype=torch.float32).view(-1, 1, 1) * 255
-        std = torch.tensor(self.std, dtype=torch.float32).view(-1, 1, 1) * 255
-        return (images - mean.to(images.device)) / std.to(images.device)
+        return normalized(images, self.mean, self.std)
 
     def subset(self, indices: Sequence[int]) -> ImageData:
         """Return only these points, renumbered from 0, with their ids."""

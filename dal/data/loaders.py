@@ -136,6 +136,11 @@ def plain_batches(
     )
 
 
+def validation_batch_size(batch_size: int) -> int:
+    """Return the images per batch of validation, which keeps no gradients, for a ``batch_size`` of training."""
+    return max(batch_size, 256)
+
+
 class _Collate:
     """Converts (images, labels) to the batch form of a module, if given."""
 
@@ -191,7 +196,7 @@ class RoundData(pl.LightningDataModule):
         if self.validation is None:
             return []
         indices, labels = self.validation
-        size = max(self.batch_size, 256)
+        size = validation_batch_size(self.batch_size)
         return plain_batches(self.data, indices, size, self.num_workers, labels, self.form, self._pins_memory())
 
     def _pins_memory(self) -> bool:

@@ -195,11 +195,24 @@ def check_outputs(model: AdaptedModel, num_classes: int, task: Task) -> None:
     The last layer must have one output per class. The task of the model must be that of the data.
     """
     _check_task(model, task)
+    _check_head(model)
     weight = getattr(model.head_layer, "weight", None) if model.head and model.has_features else None
     is_binary = num_classes == 2 and task.name != MULTI_LABEL.name
     if isinstance(weight, Tensor) and weight.shape[0] not in (num_classes, is_binary):
         expected = f"a last layer with {num_classes} outputs, one for each class of the data"
         raise bad_content("model", expected, f"{weight.shape[0]} outputs at {model.head!r}")
+
+
+def _check_head(model: AdaptedModel) -> None:
+    """Raise DalError if the layer does not exist yet, or is no head."""
+    if not model.head or not model.has_features:
+        return
+    try:
+        layer = model.head_layer
+    except AttributeError as error:
+        expected = "the name of a layer that __init__(), setup() or configure_model() creates"
+        raise bad_value("head", expected, model.head) from error
+    (map_head_name if model.is_dense else head_name)(model.module, layer)
 
 
 def _check_task(model: AdaptedModel, task: Task) -> None:

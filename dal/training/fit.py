@@ -104,7 +104,7 @@ def fit(
     if not len(labeled[0]):
         raise bad_value("labeled", "at least one labeled point", 0)
     monitor = _monitor(config, validation is not None)
-    check_monitored(setup, validation is not None, with_functions=False)
+    check_monitored(setup, 0 if validation is None else len(validation[0]), with_functions=False)
     num_labels = len(labeled[0])
     most = effort(config, num_labels, num_labels, warm=False) if max_updates is None else max_updates
     watched = _watched(validation if validation and monitor.startswith("val_") else labeled, setup.seed, round)

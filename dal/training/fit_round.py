@@ -14,6 +14,7 @@ from dal.models.state import load_state
 from dal.training.config import TrainingConfig
 from dal.training.fit import FitResult, fit
 from dal.training.setup import Points, TrainingSetup
+from dal.training.trainer.logged import check_logged
 from dal.training.trainer.monitored import check_monitored, check_schedulers
 from dal.training.trainer.structure import first_structure
 from dal.training.warm_start import effort, starting_state
@@ -26,14 +27,15 @@ def check_monitor(config: TrainingConfig, has_validation: bool) -> None:
         raise bad_value("training.monitor", expected, config.monitor)
 
 
-def check_training(setup: TrainingSetup, has_validation: bool) -> None:
-    """Raise DalError if training needs validation points and there are none.
+def check_training(setup: TrainingSetup, data: ImageData, num_validation: int) -> None:
+    """Raise DalError if training needs validation points and there are none, or a metric that the module never logs.
 
     Early stopping, a callback or a scheduler may need them.
     """
+    has_validation = num_validation > 0
     check_monitor(setup.config, has_validation)
-    check_monitored(setup, has_validation)
-    check_schedulers(setup, has_validation)
+    check_monitored(setup, num_validation)
+    check_logged(setup, data, has_validation, check_schedulers(setup, has_validation))
 
 
 def fit_round(

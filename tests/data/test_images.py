@@ -42,6 +42,15 @@ def test_a_mean_that_does_not_fit_the_channels_is_refused(argument, value):
         data(**{argument: value}).plain([0])
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("mean", float("nan")), ("mean", float("inf")), ("std", 0.0), ("std", -1.0), ("std", float("nan"))],
+)
+def test_statistics_that_cannot_normalize_are_refused(argument, value):
+    with pytest.raises(DalError, match=rf"^{argument}: expected (positive )?finite numbers, got"):
+        data(**{argument: [0.5, value, 0.5]})
+
+
 def test_an_empty_mean_does_not_swallow_the_one_channel():
     grey = ImageData("grey", TensorSource(PIXELS[:, :1]), list("abcd"), torch.zeros(4, dtype=torch.int64), ["x", "y"])
     with pytest.raises(DalError, match=r"^mean"):

@@ -16,10 +16,11 @@ from dal.data.image_sources import Marks
 from dal.data.images import Augmentation, ImageData
 from dal.data.sources.content_marks import RememberedMarks, coarse_mark
 from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
+from dal.data.sources.finite_pixels import FinitePixels
 from dal.data.sources.folder.frames import FirstFrames
 from dal.data.sources.folder.pixels import dataset_pixels
 from dal.data.sources.items import ItemKeys
-from dal.data.sources.listed_content import listed_marks
+from dal.data.sources.listed_content import listed_marks, place_in
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
 from dal.data.sources.torch_masks import dataset_masks
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
@@ -91,6 +92,7 @@ def from_dataset(
     plain = None if plain is None else _checked("plain", dataset_of(plain, split))
     scored, trained = _views(dataset, plain, keys)
     names = class_names(dataset, *classes_of(given, classes, num_classes))
+    scored.look_in_memory()
     with isolated_cpu_rng():
         _check_views(scored, trained, _REMEDIES[task])
         ids = default_ids(dataset) if ids is None else list(ids)
@@ -152,7 +154,7 @@ class DatasetSource:
         self.dataset, self.keys = dataset, keys or ItemKeys()
         self._seen: dict[int, bytes] = {}  # marks of images by position
         self._listed = RememberedMarks(partial(listed_marks, dataset, image=self.keys.image))
-        self._first_frames = FirstFrames()
+        self._first_frames, self._finite = FirstFrames(), FinitePixels()
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -183,6 +185,7 @@ class DatasetSource:
         image = self.keys.image_of(item, index)
         pixels = _pixels(image, index)
         self._first_frames.note(f"image {index}", image)
+        self._finite.note(index, pixels)
         return pixels, item_label(item, index, self.keys)
 
     def remember(self, index: int, image: Tensor) -> None:
@@ -196,6 +199,10 @@ class DatasetSource:
             return listed
         seen = [self._seen.get(int(index), b"") for index in indices]
         return Marks(seen) if any(seen) else None
+
+    def look_in_memory(self) -> None:
+        """Warn about images in memory with pixels that are not finite."""
+        self._finite.look_in_memory(*place_in(self.dataset))
 
     def tell_first_frames(self, found: str) -> None:
         """Warn about images with several frames so far, among those that ``found`` describes."""

@@ -130,11 +130,14 @@ def _number(argument: str, value: Any, position: int) -> int:
         return UNKNOWN
     if is_vector(value):
         return class_of_one_hot(argument, value, position)
+    expected = f"a class number, None or -1 as the label of point {position}"
     try:
-        return operator.index(value)
+        number = operator.index(value)
     except TypeError:
-        expected = f"a class number, None or -1 as the label of point {position}"
         if getattr(value, "ndim", 0):
             shape = f"an array of shape {tuple(value.shape)}"
             raise bad_content(argument, f'{expected} (for masks, pass task="segmentation")', shape) from None
         raise bad_value(argument, expected, value) from None
+    if abs(number) > torch.iinfo(torch.int64).max:
+        raise bad_value(argument, expected, value)
+    return number

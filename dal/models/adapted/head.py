@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import FunctionType
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
@@ -9,13 +11,15 @@ from torch.nn.modules.conv import _ConvNd
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
 from dal.models.backbones.base import last_linear
 
+_FRAMEWORKS = ("torch", "pytorch_lightning", "lightning", "builtins")
 _NO_LOGITS = (nn.Softmax, nn.Softmax2d, nn.Softmin, nn.Sigmoid)
 
 
 def head_name(module: nn.Module, head: str | nn.Module | None) -> str:
     """Return the name of the head, given its name or the layer.
 
-    Raises DalError if the module has no such layer, or if the layer ends in probabilities instead of logits.
+    Raises DalError if the module neither has such a layer nor may create it, or if the layer ends in probabilities
+    instead of logits.
     """
     layers = {name: layer for name, layer in module.named_modules(remove_duplicate=False) if name}
     if isinstance(head, nn.Module):
@@ -24,10 +28,12 @@ def head_name(module: nn.Module, head: str | nn.Module | None) -> str:
             raise bad_value("head", "a layer of the module, or its name", type(head).__name__)
     elif head in layers:
         name = str(head)
+    elif isinstance(head, str) and may_come(module, head):
+        return head
     elif (last := last_linear(module)) is not None:
         raise bad_value("head", f"the name of the last layer, perhaps {last[0]!r}", head)
     elif not layers:
-        expected = "a layer of the module, created in __init__() instead of setup() or configure_model()"
+        expected = "a layer of the module, created in __init__(), setup() or configure_model()"
         raise bad_value("head", expected, head)
     else:
         raise unknown_choice("head", layers, str(head))
@@ -38,6 +44,17 @@ def head_name(module: nn.Module, head: str | nn.Module | None) -> str:
     if isinstance(end, _NO_LOGITS):
         raise bad_content("head", "a layer that ends in logits", f"{type(end).__name__} at {last_name!r}")
     return name
+
+
+def may_come(module: nn.Module, head: str) -> bool:
+    """Return whether setup() or configure_model() may create a layer of this name, which other code of the module uses.
+
+    A learner calls them before it tries the module.
+    """
+    own = [cls for cls in type(module).__mro__ if cls.__module__.partition(".")[0] not in _FRAMEWORKS]
+    functions = {name: f for cls in own for name, f in vars(cls).items() if isinstance(f, FunctionType)}
+    uses = any(head.partition(".")[0] in f.__code__.co_names for name, f in functions.items() if name != "__init__")
+    return uses and not functions.keys().isdisjoint(("setup", "configure_model"))
 
 
 class Head:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dal.errors import DalError, bad_content, bad_value
-from dal.models.adapted.head import two_classes
+from dal.models.adapted.head import may_come, two_classes
 
 WHOLE = "."
 """The head of a module without a single last layer: the output of forward() is the logits."""
@@ -21,7 +21,7 @@ _LEAST_AGREEMENT = 0.2  # resizing moves the borders between classes, but a chan
 def map_head_name(module: nn.Module, head: str | nn.Module | None) -> str:
     """Return the name of the 1x1 convolution that is the head, given its name or the layer, or WHOLE.
 
-    Raises DalError if the module has no such layer, or if it is another layer.
+    Raises DalError if the module neither has such a layer nor may create it, or if it is another layer.
     """
     if head == WHOLE:
         return WHOLE
@@ -36,6 +36,8 @@ def map_head_name(module: nn.Module, head: str | nn.Module | None) -> str:
             raise bad_value("head", "a layer of the module, or its name", type(head).__name__)
     elif head in layers:
         name = str(head)
+    elif isinstance(head, str) and may_come(module, head):
+        return head
     else:
         raise bad_value("head", f'the name of the last 1x1 convolution{hint}, or "." if there is none', head)
     if not _is_head(layers[name]):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from dal.data.loaders import validation_batch_size
 from dal.errors import DalError, bad_content, bad_value
 from dal.models.base_module import BaseModule
 from dal.models.classifier import Classifier
@@ -30,18 +34,32 @@ def runs_validation(setup: TrainingSetup) -> bool:
     return not isinstance(module, BaseModule) or bool(_watching(all_callbacks(setup)))
 
 
-def check_monitored(setup: TrainingSetup, has_validation: bool, with_functions: bool = True) -> None:
+def check_monitored(setup: TrainingSetup, num_validation: int, with_functions: bool = True) -> None:
     """Raise DalError if a callback monitors an unavailable validation metric.
 
     ``with_functions`` includes the callbacks that the functions in ``trainer.callbacks`` create.
     """
+    has_validation = num_validation > 0
     if has_validation:
         _check_step(setup)
+        _check_limit(setup, num_validation)
     watching = _watching(all_callbacks(setup, with_functions))
     if not watching or (has_validation and runs_validation(setup)):
         return
     place, callback = watching[0]
-    raise _nothing_to_watch(place, type(callback).__name__, callback.monitor, has_validation)
+    raise nothing_to_watch(place, type(callback).__name__, callback.monitor, has_validation)
+
+
+def _check_limit(setup: TrainingSetup, num_validation: int) -> None:
+    """Raise DalError if ``trainer.limit_val_batches`` is less than one batch of this many validation points."""
+    limit = setup.trainer_options.get("limit_val_batches")
+    batches = math.ceil(num_validation / validation_batch_size(setup.config.batch_size))
+    if isinstance(limit, float) and 0 < limit * batches < 1 and runs_validation(setup):
+        number = "1 batch" if batches == 1 else f"{batches} batches"
+        expected = (
+            f"a whole number, or a share that gives at least one of {number} of {num_validation} validation points"
+        )
+        raise bad_value("trainer.limit_val_batches", expected, limit)
 
 
 def _check_step(setup: TrainingSetup) -> None:
@@ -53,29 +71,39 @@ def _check_step(setup: TrainingSetup) -> None:
         raise bad_content("validation_step", expected, "none")
 
 
-def check_schedulers(setup: TrainingSetup, has_validation: bool) -> None:
+def check_schedulers(setup: TrainingSetup, has_validation: bool) -> list[Mapping[str, Any]]:
     """Raise DalError if there is no optimizer, or a scheduler monitors a validation metric that is missing or late.
 
-    The check calls ``configure_optimizers()`` on a copy of the module. It is skipped if the module cannot be copied or
-    the call fails without a real Trainer.
+    Returns the schedulers that step with a metric. The check calls ``configure_optimizers()`` on a copy of the module.
+    It is skipped if the module cannot be copied or the call fails without a real Trainer.
     """
     module = setup.passes.model.module
     if type(module) in (Classifier, Segmenter):
-        return
+        return []
     made = configured(setup)
     if made is None and module.automatic_optimization:
         raise bad_value("configure_optimizers", "an optimizer", None)
     validates = has_validation and runs_validation(setup)
-    for scheduler in _schedulers(made):
-        watched = scheduler.get("monitor") if isinstance(scheduler, Mapping) else None
+    schedulers = [scheduler for scheduler in _schedulers(made) if isinstance(scheduler, Mapping)]
+    for scheduler in schedulers:
+        watched = scheduler.get("monitor")
         if not _is_validation(watched):
             continue
         name = type(scheduler.get("scheduler")).__name__
         if not validates:
-            raise _nothing_to_watch("configure_optimizers", name, watched, has_validation)
+            raise nothing_to_watch("configure_optimizers", name, watched, has_validation)
         if name == "ReduceLROnPlateau" and _steps_before_validation(scheduler):
             expected = f"interval='epoch' for {name}({watched!r}), because validation runs at the end of an epoch"
             raise bad_value("configure_optimizers", expected, "step")
+    return (
+        [scheduler for scheduler in schedulers if _steps_with_metric(scheduler)]
+        if module.automatic_optimization
+        else []
+    )
+
+
+def _steps_with_metric(scheduler: Mapping[str, Any]) -> bool:
+    return isinstance(scheduler.get("scheduler"), ReduceLROnPlateau) or bool(scheduler.get("reduce_on_plateau"))
 
 
 def _steps_before_validation(scheduler: Mapping[str, Any]) -> bool:
@@ -93,7 +121,8 @@ def _is_validation(metric: Any) -> bool:
     return isinstance(metric, str) and (metric.startswith("val") or _VALIDATION.search(metric.lower()) is not None)
 
 
-def _nothing_to_watch(argument: str, what: str, metric: Any, has_validation: bool) -> DalError:
+def nothing_to_watch(argument: str, what: str, metric: Any, has_validation: bool) -> DalError:
+    """Return the error for a validation metric without validation."""
     if has_validation:
         return bad_content(argument, f"a module with a validation_step for {what}({metric!r})", "none that runs")
     return bad_value(

@@ -25,12 +25,16 @@ MIN_ACCUMULATED = 16
 _MAKING = ("setup", "configure_model", "on_fit_start", "on_train_start")
 """Hooks in which a module may create layers or attributes, in the order in which Lightning calls them."""
 
+_REMOVED = ("training_epoch_end", "validation_epoch_end")
+"""Hooks of Lightning 1, with which Lightning 2 does not train."""
+
 _UNFREEZING = ("on_fit_start", "on_train_start", "on_train_epoch_start", "on_train_batch_start", "configure_callbacks")
 
 
 def check_training_options(setup: TrainingSetup, num_images: int) -> None:
     """Raise DalError if no round of a learner with ``num_images`` training images can train the module."""
     _check_accumulation(setup, num_images)
+    _check_hooks(setup.passes.model.module)
     for place, callback in all_callbacks(setup, with_functions=False):
         if has([callback], "LearningRateFinder"):
             warnings.warn(
@@ -178,6 +182,16 @@ def _check_accumulation(setup: TrainingSetup, num_images: int) -> None:
     if accumulate > most:
         expected = f"at most {most} batches per update for {num_images} training images"
         raise bad_value("trainer.accumulate_grad_batches", expected, accumulate)
+
+
+def _check_hooks(module: Any) -> None:
+    """Raise DalError for a module that Lightning refuses when training starts."""
+    old = next((hook for hook in _REMOVED if callable(getattr(module, hook, None))), None)
+    if old is not None:
+        new = f"on_{old.replace('training', 'train')}"
+        raise DalError(f"model: expected hooks of Lightning 2, such as {new}(), got {old}(), which it has removed.")
+    if not is_overridden("training_step", module):
+        raise DalError(f"model: expected a module with a training_step(), got {type(module).__name__} without one.")
 
 
 def _check_trainable(setup: TrainingSetup) -> None:

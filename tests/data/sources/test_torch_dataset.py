@@ -146,8 +146,32 @@ def test_random_transforms_while_scoring_are_refused(argument, change):
     assert str(error.value).endswith("Pass plain=, the same points without random transforms, for scoring.")
 
 
-def test_an_image_with_nan_still_equals_itself():
-    from_dataset(Toy(lambda image: image.float() / 0))
+def test_an_image_with_nan_still_equals_itself_and_is_named():
+    expected = r"^dataset: an image with pixels that are NaN or infinite: dataset\[0\]\.$"
+    with pytest.warns(UserWarning, match=expected):
+        from_dataset(Toy(lambda image: image.float() / 0))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_images_in_memory_that_are_not_finite_are_named_at_once(value):
+    images = torch.zeros(50, 1, 2, 2)
+    images[[3, 41], 0, 1, 1] = value
+    labels = torch.arange(50) % 2
+    with pytest.warns(UserWarning, match=r"^dataset: 2 images with pixels .*: dataset\[3\], dataset\[41\]\.$") as given:
+        from_dataset(TensorDataset(images, labels), num_classes=2)
+    assert len(given) == 1
+    with pytest.warns(UserWarning, match=r": dataset\[1\]\.$"):
+        from_dataset(Subset(TensorDataset(images, labels), [5, 41]), num_classes=2)
+
+
+def test_an_image_that_is_not_finite_is_named_when_it_is_first_read():
+    images = torch.zeros(100, 1, 2, 2)
+    images[2, 0, 0, 0] = float("nan")
+    data = from_dataset(list(images), num_classes=2, labels=[0, 1] * 50)
+    with pytest.warns(UserWarning, match=r": dataset\[2\]\.$") as given:
+        data.plain([0, 2])
+        data.plain([2])
+    assert len(given) == 1
 
 
 def test_subset_keeps_ids_labels_and_classes():
@@ -319,3 +343,8 @@ class FunctionDataset:
 
     def __getitem__(self, index):
         return self.makers[index](), 0
+
+
+def test_a_label_beyond_64_bits_is_one_sentence():
+    with pytest.raises(DalError, match=r"^labels: expected a class number, .* of point 5, got 1000"):
+        from_dataset(list(PIXELS), num_classes=2, labels=[0, 1, 0, 1, 0, 10**30])

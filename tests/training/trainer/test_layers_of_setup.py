@@ -21,6 +21,25 @@ class LayersOfSetup(Mine):
         self.body = Mine().body
 
 
+class HeadOfSetup(Mine):
+    def __init__(self):
+        super().__init__()
+        del self.head
+
+    def setup(self, stage):
+        self.head = nn.Linear(6, 3)
+
+
+class AllOfConfigureModel(Mine):
+    def __init__(self):
+        pl.LightningModule.__init__(self)
+        self.body = self.head = None
+
+    def configure_model(self):
+        if self.body is None:
+            self.body, self.head = Mine().body, nn.Linear(6, 3)
+
+
 class LayersOfConfigureModel(Mine):
     def __init__(self):
         super().__init__()
@@ -78,6 +97,8 @@ class FailsInSetup(LayersOfSetup):
 
 KINDS = [
     LayersOfSetup,
+    HeadOfSetup,
+    AllOfConfigureModel,
     LayersOfConfigureModel,
     BufferOfSetup,
     NumberOfFitStart,
@@ -131,6 +152,24 @@ def test_a_hook_that_fails_is_one_sentence_and_a_missing_layer_stays_an_error_of
 
     with pytest.raises(AttributeError, match="nothing"):
         learner_of(Missing)
+
+
+def test_a_head_that_no_hook_creates_is_one_sentence():
+    class Misspelt(HeadOfSetup):
+        def setup(self, stage):
+            self.haed = nn.Linear(6, 3)
+
+    with pytest.raises(
+        DalError, match=r"^head: expected the name of a layer that __init__\(\), setup\(\) or .*'head'\.$"
+    ):
+        learner_of(Misspelt)
+
+    class Ends(HeadOfSetup):
+        def setup(self, stage):
+            self.head = nn.Sequential(nn.Linear(6, 3), nn.Softmax(1))
+
+    with pytest.raises(DalError, match=r"^head: expected a layer that ends in logits, got Softmax at 'head\.1'\.$"):
+        learner_of(Ends)
 
 
 def test_layers_of_all_kinds_are_new_before_training():

@@ -205,7 +205,7 @@ def test_a_callback_that_leaves_the_weights_alone_changes_nothing():
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
-def test_the_head_may_not_be_made_in_setup():
+def test_a_head_that_setup_may_create_is_accepted_and_another_name_is_not():
     class Headless(Mine):
         def __init__(self):
             super().__init__()
@@ -214,13 +214,13 @@ def test_the_head_may_not_be_made_in_setup():
         def setup(self, stage):
             self.head = nn.Linear(6, 3)
 
+    assert adapt(Headless(), "head").head == "head"
     with pytest.raises(DalError, match=r"^head: expected the name of the last layer"):
-        adapt(Headless(), "head")
+        adapt(Headless(), "haed")
     bare = Headless()
     del bare.body
     with pytest.raises(DalError) as error:
-        adapt(bare, "head")
+        adapt(bare, "haed")
     assert str(error.value) == (
-        "head: expected a layer of the module, created in __init__() instead of setup() or configure_model(), got "
-        "'head'."
+        "head: expected a layer of the module, created in __init__(), setup() or configure_model(), got 'haed'."
     )

@@ -202,6 +202,17 @@ def test_a_plateau_that_steps_after_validation_or_forgives_trains(changes):
     assert [row.updates for row in rows] == [6, 6, 6]
 
 
+def test_a_share_of_less_than_one_validation_batch_is_refused_before_a_label_is_bought():
+    with pytest.raises(DalError) as error:
+        campaign(Validated(), validation_size=10, limit_val_batches=0.5)
+    assert str(error.value) == (
+        "trainer.limit_val_batches: expected a whole number, or a share that gives at least one of 1 batch of 10 "
+        "validation points, got 0.5."
+    )
+    campaign(Validated(), limit_val_batches=0.5)
+    campaign(Mine(), validation_size=10, limit_val_batches=0.5)
+
+
 @pytest.mark.parametrize("name", ["val_loss", "valid/acc"])
 def test_early_stopping_without_validation_is_refused_before_a_label_is_bought(name):
     stopping = EarlyStopping(name)

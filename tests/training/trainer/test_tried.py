@@ -1,8 +1,10 @@
 """A module that cannot train is refused before a label is bought."""
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from helpers.modules import Mine, learner_of, rounds
+from helpers.toys import toy_data
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
@@ -123,7 +125,7 @@ def test_optimizers_that_cannot_train_are_refused_before_a_label_is_bought(name)
             return WRONG[name](self, optimizer_of(self))
 
     with pytest.raises(DalError, match=r"^configure_optimizers: expected [^\n]+[^:]\.$"):
-        check_training(learner_of(Wrong).setup, has_validation=False)
+        check_training(learner_of(Wrong).setup, toy_data(), num_validation=0)
 
 
 class Fused(Mine):
@@ -139,14 +141,14 @@ class OwnClipping(Fused):
 def test_gradients_that_only_the_optimizer_unscales_are_not_clipped():
     options = {"gradient_clip_val": 1.0, "precision": "bf16-mixed"}
     with pytest.raises(DalError) as error:
-        check_training(learner_of(Fused, **options).setup, has_validation=False)
+        check_training(learner_of(Fused, **options).setup, toy_data(), num_validation=0)
     assert str(error.value) == (
         "trainer.gradient_clip_val: expected null with trainer.precision=bf16-mixed and an optimizer with fused=True, "
         "got 1.0."
     )
     for kind, changes in ((OwnClipping, {}), (Mine, {}), (Fused, {"precision": "32-true"})):
         learner = learner_of(kind, **options | changes)
-        check_training(learner.setup, has_validation=False)
+        check_training(learner.setup, learner.data, num_validation=0)
         assert learner.fit().updates == 6
 
 
@@ -170,7 +172,7 @@ class ManualInSetup(Mine):
 
 def test_a_module_that_turns_to_manual_optimization_in_setup_trains_all_updates():
     learner = learner_of(ManualInSetup)
-    check_training(learner.setup, has_validation=False)
+    check_training(learner.setup, learner.data, num_validation=0)
     assert [result.updates for result in rounds(learner, 2)] == [6, 6]
 
 
@@ -189,6 +191,25 @@ def test_an_error_of_lightning_in_training_is_a_sentence_and_one_of_the_user_is_
 
     with pytest.raises(ValueError, match=r"`self\.log"):
         learner_of(Logs).fit()
+
+
+@pytest.mark.parametrize(
+    ("hook", "new"),
+    [("training_epoch_end", "on_train_epoch_end"), ("validation_epoch_end", "on_validation_epoch_end")],
+)
+def test_hooks_that_lightning_has_removed_are_refused_when_the_learner_is_made(hook, new):
+    kind = type("Old", (Mine,), {hook: lambda self, outputs: None})
+    with pytest.raises(DalError) as error:
+        learner_of(kind)
+    assert str(error.value) == (
+        f"model: expected hooks of Lightning 2, such as {new}(), got {hook}(), which it has removed."
+    )
+
+
+def test_a_module_without_a_training_step_is_refused_when_the_learner_is_made():
+    kind = type("Untrained", (Mine,), {"training_step": pl.LightningModule.training_step})
+    with pytest.raises(DalError, match=r"^model: expected a module with a training_step\(\), got Untrained"):
+        learner_of(kind)
 
 
 class InInit(Mine):
@@ -213,7 +234,7 @@ class Captured(Mine):
 @pytest.mark.parametrize("kind", [InInit, Captured, Mine])
 def test_optimizers_of_the_module_are_accepted(kind):
     learner = learner_of(kind)
-    check_training(learner.setup, has_validation=False)
+    check_training(learner.setup, learner.data, num_validation=0)
     assert learner.fit().updates == 6
 
 
