@@ -34,7 +34,6 @@ from dal.models import Classifier
 from dal.models.adapt import as_adapted
 from dal.models.backbones import SmallCNN
 from dal.models.memory_format import channels_last
-from dal.runtime.lightning_package import quiet
 from dal.runtime.seeding import isolated_rng
 from dal.scoring.feature_cache import FeatureSource
 from dal.scoring.model_pass import ModelPass
@@ -183,6 +182,9 @@ class _Batches(Dataset[Any]):
 
 def lightning_alone(work: Work, num_updates: int) -> None:
     """Train with Lightning's Trainer, without logs and callbacks."""
+    # Another version of dal, in a worker, may not have this module.
+    from dal.runtime.lightning_package import quiet
+
     sampler = BatchSampler(RandomSampler(range(len(work.data))), BATCH, drop_last=False)
     loader = DataLoader(_Batches(work), batch_sampler=sampler, collate_fn=lambda batch: batch)
     with quiet(), mock.patch.dict(os.environ, PYTORCH_NVML_BASED_CUDA_CHECK="1"):

@@ -186,8 +186,8 @@ class ALFAMix(AcquisitionFunction):
         if head is not None:
             logits = model.head(features)
             check_finite("logits", logits)
-            directions, anchors = _errors(logits) @ head.weight, self.anchors.table_on(features.device)
-            changes = linear_changes(head, features, logits, directions, anchors, epsilons)
+            anchors = self.anchors.table_on(features.device)
+            changes = linear_changes(head, features, logits, _errors(logits), anchors, epsilons)
             return {"features": features, "changes": changes}
         predicted, gradients = _ascent(model, features)
         z, directions = in_double(features), unit_directions(in_double(gradients))

@@ -159,6 +159,7 @@ def _typicality(points: Tensor, num_neighbors: int) -> Tensor:
         squares = pairs.squares(rows)
         squares[torch.arange(len(rows)), rows] = torch.inf
         neighbors = squares.topk(count, dim=1, largest=False).indices
+        del squares  # before the next block
         distances = pairs.exact(rows.repeat_interleave(count), neighbors.flatten())
         mean[rows] = distances.reshape(len(rows), count).mean(dim=1)
     return mean.reciprocal().clamp_(max=torch.finfo(torch.float64).max)

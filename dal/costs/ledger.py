@@ -52,7 +52,9 @@ class Ledger:
             self._open.pop()
             now, spent = total_costs(self.costs), self._of(name)
             spent.seconds += _synchronized_time() - start - (now.seconds - before.seconds)
-            self._peak_memory = max(self._peak_memory, _peak_memory())
+            if not self._open:
+                # The peak since the reset, so it covers the inner phases.
+                self._peak_memory = max(self._peak_memory, _peak_memory())
             joules = energy_between(energy, read_energy()) if energy else None
             if joules is not None:
                 inner = (now.joules or 0.0) - (before.joules or 0.0)
@@ -97,8 +99,8 @@ def _reset_peak_memory() -> None:
     if _uses_gpu():
         torch.cuda.reset_peak_memory_stats()
     elif _LINUX_RESET.exists():
-        with suppress(OSError):
-            _LINUX_RESET.write_text("5")  # resets the kernel's peak of the resident set
+        with suppress(OSError), _LINUX_RESET.open("wb", buffering=0) as file:
+            file.write(b"5")  # resets the kernel's peak of the resident set
 
 
 def _peak_memory() -> int:
@@ -110,7 +112,9 @@ def _peak_memory() -> int:
     if _uses_gpu():
         return int(torch.cuda.max_memory_allocated())
     if _LINUX_STATUS.exists():
-        for line in _LINUX_STATUS.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+        # A round of a small network reads this file several times, so it is neither decoded nor buffered.
+        with _LINUX_STATUS.open("rb", buffering=0) as file:
+            _, found, rest = file.read().partition(b"\nVmHWM:")
+        if found:
+            return int(rest.split(maxsplit=1)[0]) * 1024
     return int(psutil.Process().memory_info().rss)

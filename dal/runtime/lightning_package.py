@@ -68,8 +68,7 @@ def quiet() -> Iterator[None]:
         for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric")
     ]
     levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    _set_levels(loggers, [logging.ERROR] * len(loggers))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -84,8 +83,14 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*`isinstance.treespec, LeafSpec.`.*")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        _set_levels(loggers, levels)
+
+
+def _set_levels(loggers: list[logging.Logger], levels: list[int]) -> None:
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.level = level
+    # Clears the caches of all loggers of the process, once, because that takes longer than a step of a small head.
+    loggers[0].setLevel(levels[0])
 
 
 def _is(thing: object, name: str) -> bool:

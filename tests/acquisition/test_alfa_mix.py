@@ -116,6 +116,14 @@ def test_products_of_a_linear_head_change_the_points_of_the_obvious_loop(kind, r
     assert torch.equal(found, by_head) and 10 < int((found[:, 0] > 0).sum()) < 75
 
 
+def test_classes_with_equal_weights_do_not_pass_each_other():
+    weights = torch.randn(160, 1, generator=generator(0)).repeat(1, 23)
+    model = Linear(weights, torch.zeros(23))
+    model.linear_head = lambda: (weights.T, model.bias)
+    pool, labeled = torch.randn(110, 160, generator=generator(1)).split([64, 46])
+    assert not anchored(ALFAMix(), model, labeled, torch.arange(46) % 23).summarize(model, pool)["changes"].any()
+
+
 def test_a_linear_head_that_overflows_names_its_row():
     model = network(3, 2)
     model.weights, model.bias = model.weights.float(), model.bias.float()

@@ -10,6 +10,7 @@ from dal.acquisition import TypiClust, typicality, typiclust_select
 from dal.acquisition.search import pairs
 from dal.acquisition.search.clusters import k_means, unit_points
 from dal.errors import DalError, NonFiniteError
+from dal.runtime.memory import LiveBytes
 
 
 def generator(seed=0):
@@ -136,3 +137,12 @@ def test_what_makes_no_sense_is_refused():
         TypiClust().select({"features": torch.zeros(4, 2)}, {"features": torch.zeros(1, 3)}, 1, generator())
     with pytest.raises(NonFiniteError, match="labeled_features: expected finite numbers, got inf at row 0 of 1"):
         TypiClust().select({"features": torch.zeros(4, 2)}, {"features": torch.full((1, 2), torch.inf)}, 1, generator())
+
+
+def test_memory_is_at_most_twice_the_features():
+    points = torch.randn(6000, 64, generator=generator())
+    points += 9 * torch.eye(64)[torch.arange(6000) % 8]
+    none = {"features": points[:0]}
+    with LiveBytes() as live:
+        TypiClust().select({"features": points}, none, 40, generator())
+    assert points.nbytes < live.peak <= 2 * points.nbytes

@@ -122,6 +122,15 @@ def test_memory_is_the_highest_that_was_seen(monkeypatch):
     assert ledger.row()["peak_memory_bytes"] == 9
 
 
+def test_memory_is_read_when_the_outermost_phase_ends(monkeypatch):
+    read = []
+    monkeypatch.setattr(module, "_peak_memory", lambda: read.append(list(ledger.costs)) or 9)
+    ledger = Ledger()
+    with ledger.phase("select"), ledger.phase("score"):
+        pass
+    assert read == [["score", "select"]] and ledger.row()["peak_memory_bytes"] == 9
+
+
 def test_memory_is_measured():
     ledger = Ledger()
     with ledger.phase("train"):

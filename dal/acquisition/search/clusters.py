@@ -13,7 +13,7 @@ from dal.acquisition.search.exponential_race import draw_seed
 from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.geometry import Euclidean, near_mean
 from dal.acquisition.search.lloyd import all_low, lloyd
-from dal.acquisition.search.numbers import row_blocks, safe_scale
+from dal.acquisition.search.numbers import block_values, row_blocks, safe_scale
 from dal.acquisition.search.rows import Rows, UnitRows, all_rows, check_rows
 from dal.errors import bad_value
 
@@ -74,7 +74,7 @@ def k_means(points: Rows, num_clusters: int, generator: torch.Generator) -> tupl
     ``lloyd`` describes the iterations. Large inputs use scikit-learn's mini-batches. The result depends on the
     generator and possibly on the order of the points, but not on the number of threads. If there are fewer distinct
     points than clusters, some clusters are empty or share a center. In addition to the points, the function holds a
-    float32 copy of them and blocks of fixed size.
+    float32 copy of them and blocks that are small beside it.
 
     Args:
         points: (N, D) on the CPU, finite, any floating dtype; a tensor or a view.
@@ -207,7 +207,8 @@ def _squared_distances(points: Euclidean, rows: Tensor | slice, targets: Tensor)
 
 def _nearest_free(points: Euclidean, target: Tensor, taken: list[int]) -> int:
     """Return the first row nearest to a target among those that are not taken."""
-    squares = torch.cat([_squared_distances(points, b, target) for b in row_blocks(len(points), points.width)])
+    most = block_values(len(points) * points.width, 2**20)
+    squares = torch.cat([_squared_distances(points, b, target) for b in row_blocks(len(points), points.width, most)])
     squares[taken] = torch.inf
     return int(squares.argmin())
 

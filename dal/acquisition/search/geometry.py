@@ -126,7 +126,8 @@ class Euclidean(Geometry):
         return _low(x - self.origin) if in_single else self.low_of(in_double(x))
 
     def high(self, rows: Index) -> Tensor:
-        return in_double(self.rows[rows]) * self.scale
+        x = in_double(self.rows[rows])
+        return x if self.scale == 1 else x * self.scale
 
     def low_of(self, high: Tensor) -> Low:
         return _low((high - self.origin).float())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dal.acquisition.search.flops import add_flops
 from dal.acquisition.search.geometry import Euclidean
-from dal.acquisition.search.numbers import row_blocks
+from dal.acquisition.search.numbers import block_values, row_blocks
 
 _MOST_ITERATIONS = 300
 _TOLERANCE = 1e-4
@@ -27,7 +27,7 @@ def lloyd(points: Euclidean, num_clusters: int, generator: torch.Generator) -> t
 
     The iterations end if no point changes its cluster, or if the centers move by less than a ten-thousandth of the
     variance, as in scikit-learn. A cluster that loses all points keeps its center. The function holds one float32 copy
-    of the points and blocks of fixed size.
+    of the points and blocks that are small beside it.
 
     Args:
         points: N points on the CPU.
@@ -64,7 +64,7 @@ def lloyd(points: Euclidean, num_clusters: int, generator: torch.Generator) -> t
 def all_low(points: Euclidean) -> Tensor:
     """Return the (N, D) float32 points relative to the origin."""
     x = torch.empty(len(points), points.width)
-    for block in row_blocks(len(points), points.width, _FEW_NUMBERS):
+    for block in row_blocks(len(points), points.width, block_values(x.numel(), _FEW_NUMBERS)):
         x[block] = points.low(block).factors[0]
     return x
 
@@ -77,17 +77,17 @@ def _seeds(x: Tensor, sizes: Tensor, num_clusters: int, generator: torch.Generat
     """
     num_trials = 2 + int(math.log(num_clusters))
     chosen = torch.randint(len(x), (1,), generator=generator)
-    nearest = torch.full_like(sizes, torch.inf)
+    nearest, room = torch.full_like(sizes, torch.inf), x.new_empty(num_trials, len(x))
     picks = [chosen]
     add_flops(2 * len(x) * x.shape[1] * (1 + num_trials * (num_clusters - 1)))
     while True:
-        squares = x.new_empty(len(chosen), len(x))
+        squares = room[: len(chosen)]
         for block in row_blocks(len(x), x.shape[1], _BLOCK):  # a product of all would copy all points
             torch.addmm(sizes[block], x[chosen], x[block].T, alpha=-2, out=squares[:, block])
-        squares = torch.minimum(squares.add_(sizes[chosen, None]).clamp_(min=0), nearest)
+        torch.minimum(squares.add_(sizes[chosen, None]).clamp_(min=0), nearest, out=squares)
         squares[torch.arange(len(chosen)), chosen] = 0
         best = int(squares.sum(dim=1, dtype=torch.float64).argmin()) if len(chosen) > 1 else 0
-        nearest = squares[best]
+        nearest.copy_(squares[best])
         picks[-1] = chosen[best : best + 1]
         if len(picks) == num_clusters:
             return x[torch.cat(picks)]
@@ -101,10 +101,12 @@ def _nearest(x: Tensor, centers: Tensor) -> Tensor:
     """Return the (N,) nearest center of each point; ties go to the lowest."""
     add_flops(2 * len(x) * len(centers) * x.shape[1])
     half, found = centers.square().sum(dim=1) / 2, torch.empty(len(x), dtype=torch.int64)
+    room: Tensor | None = None
     for block in row_blocks(len(x), len(centers), _BLOCK):
+        room = x.new_empty(block.stop, len(centers)) if room is None else room
+        values = torch.addmm(half, x[block], centers.T, alpha=-1, out=room[: block.stop - block.start])
         # NumPy finds the places of minima faster than PyTorch.
-        values = torch.addmm(half, x[block], centers.T, alpha=-1).numpy()
-        values.argmin(axis=1, out=found[block].numpy())
+        values.numpy().argmin(axis=1, out=found[block].numpy())
     return found
 
 
@@ -113,7 +115,7 @@ def _move(x: Tensor, changed: Tensor, before: Tensor, after: Tensor, sums: Tenso
     for block in row_blocks(len(changed), x.shape[1], _MANY_NUMBERS):
         rows = changed[block]
         for some, clusters, sign in ((rows, after, 1), (rows[before[rows] >= 0], before, -1)):
-            for part in row_blocks(len(some), x.shape[1], _FEW_NUMBERS):
+            for part in row_blocks(len(some), x.shape[1], _FEW_NUMBERS // 2):
                 places = clusters[some[part]]
                 sums.index_add_(0, places, x[some[part]].double(), alpha=sign)
                 counts.index_add_(0, places, torch.ones(len(places)), alpha=sign)

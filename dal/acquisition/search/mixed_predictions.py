@@ -1,8 +1,8 @@
 """Which mixes of features change the prediction of a linear head.
 
 A mix moves features z by σ d, for a direction d and a length σ that differs for each anchor and step. The logits of a
-linear head move by σ (W d). Two products therefore give the logits of all mixes, and the prediction changes exactly if
-σ exceeds a threshold.
+linear head move by σ (W d), where d is a sum of rows of W. The products of these rows and one product of the features
+therefore give the logits of all mixes, and the prediction changes exactly if σ exceeds a threshold.
 """
 
 from __future__ import annotations
@@ -50,6 +50,18 @@ def unit_directions(gradients: Tensor) -> Tensor:
     return g / torch.where(lengths > 0, lengths, torch.ones_like(lengths))
 
 
+class _Weights(NamedTuple):
+    """The weights of a head."""
+
+    given: Tensor
+    high: Tensor
+    """In float64."""
+    gram: Tensor | None
+    """(C, C) products of the rows; None if they are more numbers than the weights."""
+    least: Tensor
+    """Slopes below this number, times the length of a direction, are rounding errors, as between two equal rows."""
+
+
 class AnchorTable:
     """The (A, D) float64 means of anchors, and their elements that float32 features can equal.
 
@@ -59,6 +71,7 @@ class AnchorTable:
 
     def __init__(self, means: Tensor) -> None:
         self.means, self.squares = means, means.square().sum(dim=1)
+        self._weights: _Weights | None = None
         is_zero = means == 0
         self.zero_columns = is_zero.any(dim=0).nonzero()[:, 0]
         self.zeros = [row.nonzero()[:, 0] for row in is_zero[:, self.zero_columns]]  # places in zero_columns
@@ -70,6 +83,14 @@ class AnchorTable:
         self._anchors = can_equal.int().argsort(dim=0, descending=True, stable=True)[: int(counts.max())]
         is_missing = torch.arange(len(self._anchors), device=means.device)[:, None] >= counts
         self._values = low.gather(0, self._anchors).masked_fill_(is_missing, torch.nan)
+
+    def weights_of(self, head: LinearHead) -> _Weights:
+        """Return the weights of a head, which are converted once if the next batch has the same."""
+        if self._weights is None or not torch.equal(self._weights.given, head.weight):
+            high = head.weight.double()
+            gram = high @ high.T if len(high) <= high.shape[1] else None
+            self._weights = _Weights(head.weight.clone(), high, gram, 2.0**-42 * high.square().sum(dim=1).amax())
+        return self._weights
 
     def equal_to(self, features: Tensor) -> dict[int, Tensor]:
         """Return (B, D) masks of the elements that equal an anchor's and are not 0, for anchors with any."""
@@ -90,7 +111,7 @@ class AnchorTable:
 
 
 def linear_changes(
-    head: LinearHead, features: Tensor, logits: Tensor, directions: Tensor, anchors: AnchorTable, epsilons: list[float]
+    head: LinearHead, features: Tensor, logits: Tensor, errors: Tensor, anchors: AnchorTable, epsilons: list[float]
 ) -> Tensor:
     """Count the anchors whose mix changes the prediction of a linear head, for each step.
 
@@ -98,7 +119,8 @@ def linear_changes(
         head: the weights.
         features: z, (B, D) float32.
         logits: (B, C) float32 logits of the features.
-        directions: d, (B, D) float32, up to a factor above 0 per point. Points with a direction of zeros never change.
+        errors: (B, C) float32 gradients in the logits, up to a factor above 0 per point. Their products with the
+            weights are the directions d. Points with a direction of zeros never change.
         anchors: the anchors, on the device of the features.
         epsilons: for each of S steps, σ as a fraction of the distance to the anchor.
 
@@ -108,20 +130,21 @@ def linear_changes(
     Raises:
         NonFiniteError: the logits of a mix are NaN or infinite; the error names its row.
     """
-    z, weight = features.double(), head.weight.double()
+    z, weights = features.double(), anchors.weights_of(head)
     predicted = logits.argmax(dim=1)[None]
     # Classes come first, because products of a few long rows are faster from the left.
-    values = torch.addmm(head.bias.double()[:, None], weight, z.T)
+    values = torch.addmm(head.bias.double()[:, None], weights.high, z.T)
     margins = values.gather(0, predicted) - values
 
-    def reached(slopes: Tensor) -> Tensor:
+    def reached(slopes: Tensor, least: Tensor) -> Tensor:
         slopes.sub_(slopes.gather(1, predicted.expand(len(slopes), 1, -1)))
         # Another class passes the predicted one at this length. The first to do so counts.
-        return (margins / slopes).masked_fill_(slopes <= 0, torch.inf).amin(dim=1)
+        return (margins / slopes).masked_fill_(slopes <= least, torch.inf).amin(dim=1)
 
-    reach = _of_slopes(reached, features, directions.double(), weight, anchors)
-    squares = anchors.squares[:, None] + torch.linalg.vecdot(z, z)
-    lengths = squares.sub_(anchors.means @ z.T, alpha=2).clamp_(min=0).sqrt_()
+    reach = _of_slopes(reached, features, errors.double(), weights, anchors)
+    products = anchors.means @ z.T
+    squares = anchors.squares[:, None] + z.square_().sum(dim=1)
+    lengths = squares.sub_(products, alpha=2).clamp_(min=0).sqrt_()
     fractions = torch.tensor(epsilons, dtype=z.dtype, device=z.device)[:, None, None]
     counts = z.new_empty(len(epsilons), len(z))
     for block in row_blocks(len(epsilons), lengths.numel(), _most(z)):
@@ -130,23 +153,30 @@ def linear_changes(
 
 
 def _of_slopes(
-    reduce: Callable[[Tensor], Tensor], features: Tensor, directions: Tensor, weight: Tensor, anchors: AnchorTable
+    reduce: Callable[[Tensor, Tensor], Tensor],
+    features: Tensor,
+    errors: Tensor,
+    weights: _Weights,
+    anchors: AnchorTable,
 ) -> Tensor:
     """Return ``reduce`` of the slopes of all anchors, (A, B), or (1, B) if they are the same for all.
 
     Slopes are the (C, B) changes of the logits per length. ``reduce`` maps (K, C, B), which it can overwrite, to
-    (K, B). Elements that are equal in a point and an anchor do not move.
+    (K, B). Its second argument is the (B,) limit of rounding errors. Elements that are equal in a point and an anchor
+    do not move.
     """
-    sizes = torch.linalg.vector_norm(directions, dim=1)
-    sizes = torch.where(sizes > 0, sizes, 1)
-    shared = weight @ directions.T
+    shared = weights.high @ (errors @ weights.high).T if weights.gram is None else weights.gram @ errors.T
     check_finite("logits", shared.sum(dim=0))
-    found = reduce((shared / sizes)[None])
+    sizes = torch.linalg.vecdot(errors, shared.T).clamp_(min=0).sqrt_()
+    sizes = torch.where(sizes > 0, sizes, 1)
+    least = weights.least / sizes
+    found = reduce((shared / sizes)[None], least)
     equal = anchors.equal_to(features)
     own = sorted(anchors.with_zeros | equal.keys())
     if not own:
         return found
-    found = found.repeat(len(anchors.means), 1)
+    found, weight = found.repeat(len(anchors.means), 1), weights.high
+    directions = errors @ weight
     of_zeros = directions.T[anchors.zero_columns] * (features.T[anchors.zero_columns] == 0)
     of_columns = weight[:, anchors.zero_columns]
     step = max(1, _most(features) // max(1, shared.numel()))
@@ -158,7 +188,7 @@ def _of_slopes(
             torch.sub(shared, of_columns[:, columns] @ of_zeros[columns], out=slope)
             if place in equal:
                 slope -= weight @ (directions * equal[place]).T
-        found[places] = reduce(slopes[: len(places)].div_(sizes))
+        found[places] = reduce(slopes[: len(places)].div_(sizes), least)
     return found
 
 

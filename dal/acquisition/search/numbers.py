@@ -142,6 +142,15 @@ def row_blocks(num_rows: int, width: int, most_values: int = 2**20) -> Iterator[
         yield slice(start, min(start + step, num_rows))
 
 
+def block_values(num_values: int, most: int) -> int:
+    """Return the values of a block: ``most``, or a sixteenth of what a small array has, because blocks need memory.
+
+    >>> block_values(2**30, 2**20), block_values(2**20, 2**20), block_values(100, 2**20)
+    (1048576, 65536, 16384)
+    """
+    return max(2**14, min(most, num_values // 16))
+
+
 def safe_scale(largest: float, most: float = 2.0**30) -> float:
     """Return a power of two that lets float32 square numbers safely.
 

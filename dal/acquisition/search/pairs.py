@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from dal.acquisition.search.flops import add_flops
-from dal.acquisition.search.numbers import row_blocks
+from dal.acquisition.search.numbers import block_values, row_blocks
 
-_MOST_PAIRS = 2**21
+_MOST_PAIRS = 2**19
 
 
 class Pairs:
@@ -38,8 +38,8 @@ class Pairs:
 
     def exact(self, rows: Tensor, other_rows: Tensor) -> Tensor:
         """Return the (P,) distances of P pairs, computed from differences."""
-        found = self.points.new_empty(len(rows))
-        for block in row_blocks(len(rows), self.points.shape[1]):
-            differences = self.points[rows[block]] - self.points[other_rows[block]]
+        found, most = self.points.new_empty(len(rows)), block_values(self.points.numel(), 2**20)
+        for block in row_blocks(len(rows), self.points.shape[1], most):
+            differences = self.points[rows[block]].sub_(self.points[other_rows[block]])
             found[block] = torch.linalg.vector_norm(differences, dim=1)
         return found

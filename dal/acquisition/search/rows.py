@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dal.acquisition.search.numbers import check_finite, in_double, row_blocks
+from dal.acquisition.search.numbers import block_values, check_finite, in_double, row_blocks
 from dal.errors import DalError, bad_content, bad_value
 
 _DTYPES = {np.dtype(np.float16): torch.float16, np.dtype(np.float32): torch.float32, np.dtype(float): torch.float64}
@@ -266,7 +266,8 @@ def check_rows(argument: str, rows: Rows, first_row: int = 0, num_rows: int | No
     >>> check_rows("features", torch.tensor([[1.0, -3.0], [2.0, 0.0]]))
     3.0
     """
-    largest, most = 0.0, _COMPUTED_AT_ONCE if isinstance(rows, RowView) else _CHECKED_AT_ONCE
+    most = block_values(rows.shape.numel(), _COMPUTED_AT_ONCE) if isinstance(rows, RowView) else _CHECKED_AT_ONCE
+    largest = 0.0
     for block in row_blocks(len(rows), rows.shape[1], most):
         values = rows[block]
         if values.numel():

@@ -56,10 +56,6 @@ class Shard:
         start, stop = (total * place // ranks for place in (rank, rank + 1))
         return cls(start, stop - start, total, memory_budget, dist.group.WORLD)
 
-    def of(self, total: int) -> Shard:
-        """Create a shard of another number of rows in the same processes."""
-        return self.shared(total, self.memory_budget) if self.group is not None else self.alone(total)
-
     @property
     def span(self) -> slice:
         """The rows of the pool that this process holds."""

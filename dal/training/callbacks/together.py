@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import pytorch_lightning as pl
@@ -35,14 +36,19 @@ class Together(pl.Callback):
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
         self.callbacks = list(callbacks)
-        for hook in _HOOKS:
-            vars(self)[hook] = _in_order([getattr(c, hook) for c in self.callbacks if _defines(c, hook)])
+        found: dict[str, list[Callable[..., Any]]] = {hook: [] for hook in _HOOKS}
+        for callback in self.callbacks:
+            for hook in _defined(callback.__class__):
+                found[hook].append(getattr(callback, hook))
+        vars(self).update({hook: _in_order(functions) for hook, functions in found.items()})
 
 
-def _defines(callback: Any, hook: str) -> bool:
+@cache
+def _defined(kind: type[Any]) -> list[str]:
+    """Return the hooks that a class of callbacks defines."""
     # A class of another Lightning package inherits the empty hooks of both packages.
-    function = getattr(type(callback), hook)
-    return not any(function is vars(base).get(hook) for base in type(callback).__mro__ if base.__name__ == "Callback")
+    empty = [vars(base) for base in kind.__mro__ if base.__name__ == "Callback"]
+    return [hook for hook in _HOOKS if all(getattr(kind, hook) is not hooks.get(hook) for hooks in empty)]
 
 
 def _in_order(functions: list[Callable[..., Any]]) -> Callable[..., Any] | None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, load
 from dal.training.callbacks.together import Together
-from dal.training.trainer.lightning import is_overridden
 
 _VERSIONS = ("2.5.", "2.6.")
 """Versions of Lightning whose loop does at each batch what the lean loop does."""
@@ -97,10 +96,14 @@ def use_lean_loop(trainer: Any, module: Any) -> None:
         and [type(callback) for callback in trainer.callbacks] == [Together]
         and not trainer.gradient_clip_val
         and not trainer.limit_val_batches
-        and not any(is_overridden(hook, module) for hook in _HOOKS)
+        and not any(_defines(module, hook, package.LightningModule) for hook in _HOOKS)
         and package.__version__.startswith(_VERSIONS)
     )
     if is_plain:
         first = trainer.fit_loop.epoch_loop
         kind = in_package(LeanEpochLoop, "_TrainingEpochLoop", f"{PYTORCH_LIGHTNING}.loops.training_epoch_loop")
         trainer.fit_loop.epoch_loop = kind(trainer, first.min_steps, first.max_steps)
+
+
+def _defines(module: Any, hook: str, base: type[Any]) -> bool:
+    return hook in vars(module) or getattr(type(module), hook) is not getattr(base, hook)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from inspect import Signature
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -17,7 +19,8 @@ from torch import Tensor, nn
 from dal.runtime.lightning_package import load, package_of
 
 _FIRST = "_dal_first_attributes"
-_UNCHANGING = (type(None), bool, int, float, complex, str, bytes, torch.device, torch.dtype)
+_UNCHANGING = (type(None), bool, int, float, complex, str, bytes, torch.device, torch.dtype, FunctionType, Signature)
+"""Types of values that need no copy, because they do not change, or because a copy would be the same object."""
 
 
 class _Attributes:
@@ -80,7 +83,7 @@ def _copied(attributes: Mapping[str, Any], memo: dict[int, Any]) -> tuple[dict[s
     """Return copies of the attributes, and the names of those that cannot be copied."""
     made: dict[str, Any] = {}
     for name, value in attributes.items():
-        if isinstance(value, _UNCHANGING):
+        if _is_unchanging(value):
             made[name] = value
             continue
         before = dict(memo)
@@ -90,6 +93,10 @@ def _copied(attributes: Mapping[str, Any], memo: dict[int, Any]) -> tuple[dict[s
             memo.clear()
             memo.update(before)
     return made, attributes.keys() - made.keys()
+
+
+def _is_unchanging(value: Any) -> bool:
+    return isinstance(value, _UNCHANGING) or (type(value) is tuple and all(map(_is_unchanging, value)))
 
 
 def _passing(part: nn.Module) -> list[str]:
