@@ -135,7 +135,8 @@ class ActiveLearner(Labels):
     @property
     def setup(self) -> TrainingSetup:
         """Model, passes and settings for training."""
-        return TrainingSetup(self.passes, self.training, self.trainer, self.seed, replace(self.logs, round=self.round))
+        logs = replace(self.logs, round=self.round)
+        return TrainingSetup(self.passes, self.training, self.trainer, self.seed, logs, self.data.datamodule)
 
     def ask(self, query_size: int, limit: Limit | None = None) -> Query:
         """Return the ``query_size`` most useful unlabeled points, best first.

@@ -67,6 +67,8 @@ class ImageData:
     pool is then a unit of an image: a region of ``region_size`` x ``region_size`` pixels, or the image if it is None.
     Points are numbered by image and then by unit. For other tasks, the points are the images.
 
+    ``datamodule`` is the LightningDataModule that the data come from, if any. Copies in other processes do not have it.
+
     With ``is_half_size``, all views have images of half the size, after augmentation and normalization.
 
     Raises DalError if ids or class names repeat, if a class name is empty, if lengths differ, if a label is not a
@@ -94,6 +96,7 @@ class ImageData:
     region_size: int | None = None
     files: Sequence[Path] | None = None
     is_half_size: bool = False
+    datamodule: object = None
 
     def __post_init__(self) -> None:
         count = len(self.source)
@@ -113,6 +116,10 @@ class ImageData:
         check_masks(self.masks, self.labels, self.task)
         if self.region_size is not None and not self.task.is_dense:
             raise bad_value("region_size", "None unless task=SEGMENTATION", self.region_size)
+
+    def __getstate__(self) -> dict[str, object]:
+        # Workers do not need the datamodule, which may hold what cannot be pickled.
+        return {name: value for name, value in vars(self).items() if name != "datamodule"}
 
     def __len__(self) -> int:
         return len(self.ids)

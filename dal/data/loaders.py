@@ -168,19 +168,20 @@ class RoundData(pl.LightningDataModule):
         form: Callable[[Tensor, Tensor], Any] | None = None,
     ) -> None:
         super().__init__()
-        self.form = form
-        self.data, self.labeled, self.validation = data, labeled, validation
-        self.batch_size, self.min_batches, self.num_workers = batch_size, min_batches, num_workers
-        self.seed, self.round = seed, round
+        # Private names leave the others to the datamodule of the user.
+        self._form = form
+        self._data, self._labeled, self._validation = data, labeled, validation
+        self.batch_size, self._min_batches, self.num_workers = batch_size, min_batches, num_workers
+        self._seed, self._round = seed, round
 
     def train_dataloader(self) -> DataLoader[Any]:
-        trainer, view = self.trainer, TrainingView(self.data, *self.labeled, self.seed, self.round)
+        trainer, view = self.trainer, TrainingView(self._data, *self._labeled, self._seed, self._round)
         stream = TrainingStream(
             view.targets.images.tolist(),
             self.batch_size,
-            self.seed,
-            self.round,
-            self.min_batches,
+            self._seed,
+            self._round,
+            self._min_batches,
             rank=trainer.global_rank if trainer else 0,
             num_ranks=trainer.world_size if trainer else 1,
         )
@@ -188,16 +189,16 @@ class RoundData(pl.LightningDataModule):
             view,
             batch_sampler=stream,
             num_workers=self.num_workers,
-            collate_fn=_Collate(self.form),
+            collate_fn=_Collate(self._form),
             pin_memory=self._pins_memory(),
         )
 
     def val_dataloader(self) -> Any:
-        if self.validation is None:
+        if self._validation is None:
             return []
-        indices, labels = self.validation
+        indices, labels = self._validation
         size = validation_batch_size(self.batch_size)
-        return plain_batches(self.data, indices, size, self.num_workers, labels, self.form, self._pins_memory())
+        return plain_batches(self._data, indices, size, self.num_workers, labels, self._form, self._pins_memory())
 
     def _pins_memory(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

@@ -196,7 +196,7 @@ def _loaders(
         num_workers=config.num_workers,
         form=setup.passes.model.batch,
     )
-    loaders.num_batches = plan.num_batches
+    loaders.epoch_length, loaders.user_datamodule = plan.num_batches, setup.datamodule
     return loaders
 
 

@@ -38,7 +38,7 @@ class TrainingSetup:
     """The model with its passes, the training settings, and the seed.
 
     ``trainer_options`` are the options of Lightning's Trainer (accelerator, devices, strategy, precision, logger,
-    callbacks, ...).
+    callbacks, ...). ``datamodule`` is the LightningDataModule that the data come from, or None.
     """
 
     passes: ModelPass
@@ -46,3 +46,4 @@ class TrainingSetup:
     trainer_options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     logs: Logs = Logs()
+    datamodule: Any = None

@@ -92,6 +92,7 @@ def from_dataset(
     plain = None if plain is None else _checked("plain", dataset_of(plain, split))
     scored, trained = _views(dataset, plain, keys)
     names = class_names(dataset, *classes_of(given, classes, num_classes))
+    made = partial(ImageData, datamodule=given if is_datamodule(given) else None)
     scored.look_in_memory()
     with isolated_cpu_rng():
         _check_views(scored, trained, _REMEDIES[task])
@@ -99,9 +100,9 @@ def from_dataset(
         if task == SEGMENTATION.name:
             height, width = scored.batch([0]).shape[-2:]
             masks, numbers = dataset_masks(scored.dataset, labels, keys, len(names), (height, width))
-            return ImageData(name, scored, ids, numbers, names, mean, std, augmentation, task=SEGMENTATION, masks=masks)
+            return made(name, scored, ids, numbers, names, mean, std, augmentation, task=SEGMENTATION, masks=masks)
         numbers = known_labels(dataset, labels, scored.dataset, keys)
-    return ImageData(name, scored, ids, numbers, names, mean, std, augmentation, trained)
+    return made(name, scored, ids, numbers, names, mean, std, augmentation, trained)
 
 
 def _check_task(task: str, plain: object) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from dal.data.loaders import RoundData
+from dal.training.trainer.given_datamodule import ShowsGiven
 
 
 def batches_per_epoch(num_labels: int, batch_size: int, accumulate: int = 1) -> int:
@@ -81,15 +82,15 @@ def _read(loader: Any) -> Iterator[Any]:
         yield loader.collate_fn(loader.dataset.__getitems__(keys))
 
 
-class EpochData(RoundData):
-    """The loaders of a round, with training epochs of ``num_batches`` batches."""
+class EpochData(ShowsGiven, RoundData):
+    """The loaders of a round, with training epochs of ``epoch_length`` batches."""
 
-    num_batches = 1
+    epoch_length = 1
     _loaders: tuple[EpochLoader, ...] = ()
 
     def train_dataloader(self) -> Any:
         # A module may ask for a loader while another one trains it.
-        loader = EpochLoader(super().train_dataloader(), self.num_batches)
+        loader = EpochLoader(super().train_dataloader(), self.epoch_length)
         self._loaders = (*self._loaders, loader)
         return loader
 

@@ -22,6 +22,7 @@ from dal.runtime.distributed import num_ranks
 from dal.runtime.lightning_package import PYTORCH_LIGHTNING, in_package, load, package_of, quiet
 from dal.runtime.seeding import isolated_rng
 from dal.training.setup import TrainingSetup
+from dal.training.trainer.given_datamodule import tried_data
 from dal.training.trainer.lightning import Plan, new_trainer
 from dal.training.trainer.log_sites import LogSite, codes_in
 
@@ -78,7 +79,7 @@ def logged_in_trial(
             for name in ("log", "log_dict"):
                 vars(module)[name] = _noted(getattr(module, name), calls)
             end = in_package(_OneEpoch, "Callback", package_of(module) or PYTORCH_LIGHTNING)()
-            _train(module, end, _batch(setup, data), validates)
+            _train(module, end, _batch(setup, data), validates, setup.datamodule)
     except _DoneError:
         return Logged(set(end.names), calls)
     except Exception:  # noqa: BLE001  training has real labels and a real Trainer, and will say it
@@ -86,10 +87,11 @@ def logged_in_trial(
     return None
 
 
-def _train(module: Any, end: Any, batch: Any, validates: bool) -> None:
+def _train(module: Any, end: Any, batch: Any, validates: bool, datamodule: Any) -> None:
     logger = load(f"{package_of(module) or PYTORCH_LIGHTNING}.loggers.logger").DummyLogger()
     options = {"accelerator": "cpu", "devices": 1, "logger": [logger]}
     trainer = new_trainer(module, options, [end], Plan(100, 1, 1, int(validates)))
+    trainer.datamodule = tried_data(module, datamodule)
     loader = _OneBatch(batch)
     trainer.fit(module, train_dataloaders=loader, val_dataloaders=loader if validates else None)
 

@@ -13,6 +13,7 @@ from dal.runtime.seeding import isolated_rng
 from dal.training.setup import TrainingSetup
 from dal.training.trainer.callback_checks import check_callback, check_logger
 from dal.training.trainer.epochs import batches_per_epoch
+from dal.training.trainer.given_datamodule import tried_data
 from dal.training.trainer.lightning import Plan, has, is_overridden, new_trainer
 from dal.training.trainer.own_state import remember_module
 from dal.training.trainer.structure import first_structure
@@ -64,6 +65,7 @@ def _give_trainer(module: Any, setup: TrainingSetup) -> None:
     options = {k: v for k, v in setup.trainer_options.items() if k not in ("callbacks", "logger") and v is not None}
     plan = Plan(setup.config.max_updates, 1)
     module.trainer = new_trainer(module, new_plugins(options, 0) | {"logger": False}, [], plan)
+    module.trainer.datamodule = tried_data(module, setup.datamodule)
     module.trainer.strategy.connect(module)
     # estimated_stepping_batches reads these attributes.
     module.trainer.fit_loop.max_batches = 1
