@@ -27,9 +27,9 @@ class ShowsGiven:
             raise AttributeError(name)
         if self.user_datamodule is None:
             raise AttributeError(
-                f"self.trainer.datamodule: expected a LightningDataModule with {name!r}, got data that do not come from a "
-                "LightningDataModule. Pass it to from_dataset() or ActiveLearner, or give the module what it needs "
-                "when you create it"
+                f"self.trainer.datamodule: expected a LightningDataModule with {name!r}, got data that do not come "
+                "from a LightningDataModule. Pass it to from_dataset() or ActiveLearner, or give the module what it "
+                "needs when you create it"
             )
         return getattr(self.user_datamodule, name)
 
