@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,13 +13,13 @@ from torch.utils.data import IterableDataset
 
 from dal.data.image_sources import Marks
 from dal.data.images import Augmentation, ImageData
-from dal.data.sources.content_marks import RememberedMarks, coarse_mark
+from dal.data.sources.content_marks import coarse_mark, has_bytes
 from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
 from dal.data.sources.finite_pixels import FinitePixels
 from dal.data.sources.folder.frames import FirstFrames
 from dal.data.sources.folder.pixels import dataset_pixels
 from dal.data.sources.items import ItemKeys
-from dal.data.sources.listed_content import listed_marks, place_in
+from dal.data.sources.listed_content import ListedMarks, place_in
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
 from dal.data.sources.torch_masks import dataset_masks
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
@@ -29,6 +28,7 @@ from dal.tasks import CLASSIFICATION
 from dal.tasks.segmentation import SEGMENTATION
 
 _MAX_CHECKED = 32
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _REMEDIES = {
     CLASSIFICATION.name: "Pass plain=, the same points without random transforms, for scoring.",
     SEGMENTATION.name: "Pass points without random transforms, and augmentation=, which moves the masks too.",
@@ -153,7 +153,7 @@ class DatasetSource:
     def __init__(self, dataset: MapDataset, keys: ItemKeys | None = None) -> None:
         self.dataset, self.keys = dataset, keys or ItemKeys()
         self._seen: dict[int, bytes] = {}  # marks of images by position
-        self._listed = RememberedMarks(partial(listed_marks, dataset, image=self.keys.image))
+        self.listed = ListedMarks(dataset, self.keys.image, self._comparable)
         self._first_frames, self._finite = FirstFrames(), FinitePixels()
 
     def __len__(self) -> int:
@@ -188,17 +188,20 @@ class DatasetSource:
         self._finite.note(index, pixels)
         return pixels, item_label(item, index, self.keys)
 
+    def _comparable(self, index: int) -> Tensor:
+        return self.batch([index])[0].nan_to_num()
+
     def remember(self, index: int, image: Tensor) -> None:
         """Remember what an image of the data set looks like, for marks()."""
         self._seen[index] = coarse_mark(image)
 
     def marks(self, indices: Sequence[int]) -> Marks | None:
         """Return marks of the files or arrays that the dataset lists, or else of the images that were remembered."""
-        listed = self._listed(indices)
+        listed = self.listed(indices)
         if listed is not None:
             return listed
         seen = [self._seen.get(int(index), b"") for index in indices]
-        return Marks(seen) if any(seen) else None
+        return Marks(seen, looks=True) if any(seen) else None
 
     def look_in_memory(self) -> None:
         """Warn about images in memory with pixels that are not finite."""
@@ -225,9 +228,12 @@ def _pixels(image: object, index: int) -> Tensor:
             image = image.permute(2, 0, 1)
     if not isinstance(image, Tensor):
         raise bad_value(f"dataset[{index}]", "a tensor, a PIL image or a NumPy array", type(image).__name__)
+    if not has_bytes(image):
+        expected = "a dense tensor of pixels, as image.to_dense() gives for a sparse one"
+        raise bad_content(f"dataset[{index}]", expected, f"{_dtype(image)} of another layout")
     if image.ndim == 2:
         image = image.unsqueeze(0)
-    if image.ndim != 3 or not (image.dtype == torch.uint8 or image.is_floating_point()):
+    if image.ndim != 3 or not (image.dtype == torch.uint8 or image.dtype in _FLOATS):
         raise bad_value(f"dataset[{index}]", "an image (C, H, W), uint8 or floating point", _kind(image))
     if _has_channels_last(image):
         expected = "a tensor (C, H, W), as image.permute(2, 0, 1) gives for (H, W, C)"
@@ -243,14 +249,25 @@ def _has_channels_last(image: Tensor) -> bool:
 
 
 def _kind(image: Tensor) -> str:
-    return f"{str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
+    return f"{_dtype(image)} {tuple(image.shape)}"
+
+
+def _dtype(image: Tensor) -> str:
+    return str(image.dtype).removeprefix("torch.")
 
 
 def _check_views(scored: DatasetSource, trained: DatasetSource | None, remedy: str) -> None:
     """Reject random transforms while scoring, and views that do not match."""
-    argument = "dataset" if trained is None else "plain"
     count = min(len(scored), _MAX_CHECKED)
-    for index in (position * len(scored) // count for position in range(count)):
+    places = [position * len(scored) // count for position in range(count)]
+    with scored.listed.reading(places):
+        _check_places(places, scored, trained, remedy)
+    scored.tell_first_frames(f"{count} images that are checked")
+
+
+def _check_places(places: Sequence[int], scored: DatasetSource, trained: DatasetSource | None, remedy: str) -> None:
+    argument = "dataset" if trained is None else "plain"
+    for index in places:
         first, label = scored.fetch(index, 2 * index)
         second, _ = scored.fetch(index, 2 * index + 1)
         scored.remember(index, first)
@@ -264,4 +281,3 @@ def _check_views(scored: DatasetSource, trained: DatasetSource | None, remedy: s
             raise bad_value("plain", f"{_kind(image)} for point {index} as in dataset", _kind(first))
         if label is not None and trained_label is not None and trained_label != label:
             raise bad_value("plain", f"label {trained_label} for point {index} as in dataset", label)
-    scored.tell_first_frames(f"{count} images that are checked")
