@@ -180,9 +180,9 @@ def test_alfa_mix_takes_a_few_products_for_all_mixes_of_a_linear_head(shared):
         choose(model, ALFAMix(), (data, every), (data, few), 3, labels=torch.tensor(labels), ledger=ledger)
         row = ledger.row()
         assert row["samples_forward_score"] == 34
-        # The logits, their gradient and their change, and the distances to the anchors. Zeros take a part of one more
-        # product for each anchor.
-        least = 4 * plain + 30 * (plain + 4 * head + 2 * 128 * anchors)
+        # The logits in both precisions, the directions, the products of the errors with those of the weights, and the
+        # distances to the anchors. Zeros take a part of one more product for each anchor.
+        least = 4 * plain + 30 * (plain + 3 * head + 2 * CLASSES**2 + 2 * 128 * anchors)
         assert least <= row["flops_forward_score"] <= least + 30 * anchors * head
         assert row.get("flops_backward_score", 0) == 0
 
