@@ -12,6 +12,7 @@ from dal.acquisition.base import AcquisitionFunction
 from dal.data.images import ImageData
 from dal.errors import DalError, NonFiniteError, reason
 from dal.models.adapt import AdaptedModel, check_members, check_outputs
+from dal.models.adapted.after_head import learns_after_head
 from dal.models.adapted.head import check_num_outputs, has_other_class, has_other_order
 from dal.models.adapted.map_head import check_agreement, check_are_logits
 from dal.models.adapted.scoring_model import NoHeadError, ScoringModel, scoring_view
@@ -160,6 +161,12 @@ def _check_order(view: ScoringModel, x: torch.Tensor, logits: torch.Tensor) -> N
         raise DalError(
             f"model: expected forward() to choose the classes that the output of the layer {head!r} chooses, got other "
             f"classes, as after a change of sign. {remedy}"
+        )
+    if learns_after_head(view.adapted, x, compared[1]):
+        raise DalError(
+            f"model: expected forward() to choose the classes that the output of the layer {head!r} chooses, got other "
+            "classes after a change of all weights, as with a bias, a scale or a branch that is learned after that "
+            "layer. Pass predict=, a function (module, x) that returns (logits, features)."
         )
     if has_other_order(*compared):
         warnings.warn(
