@@ -14,10 +14,12 @@ from torch.utils.data import Dataset, Subset
 from dal.data.image_sources import Marks
 from dal.data.sources.content_marks import RememberedMarks, array_marks, column_marks, file_marks, has_bytes
 from dal.data.sources.datamodule import CollatedDataset
+from dal.data.sources.folder.formats import suffixes
 from dal.runtime.user_paths import is_file, is_folder
 
 _DEEPEST = 4
 _FEW = 8
+_PATHS = (str, Path)
 _FROM_HUGGING_FACE = "datasets.arrow_dataset"
 
 
@@ -34,8 +36,9 @@ def listed_marks(dataset: Any, indices: Sequence[int], image: str | int | None =
     """Return marks of the files or images that a dataset lists for its points, or None if it lists none.
 
     The first list counts. It has an entry per point: a path, or a tuple that begins with a path or an array. It can be
-    an array or a column of a table, too. A path may be relative to a folder that is another attribute of the dataset.
-    ``image`` is the column of a Hugging Face dataset.
+    an array, a column of a table, a key of dictionaries, or a dictionary by position, too. A path may be relative to a
+    folder that is another attribute of the dataset, and then lack its suffix. ``image`` is the column of a Hugging Face
+    dataset.
     """
     return _find(dataset, list(indices), image, _DEEPEST)
 
@@ -83,7 +86,7 @@ def _find(dataset: Any, indices: list[int], image: str | int | None, depth: int)
     if type(whole).__module__ == _FROM_HUGGING_FACE:
         return column_marks(whole, str(image), indices) if image in whole.features else None
     count, attributes = len(whole), list(getattr(whole, "__dict__", {}).values())
-    folders = [Path(), *(Path(value) for value in attributes if isinstance(value, (str, Path)) and is_folder(value))]
+    folders = [Path(), *(Path(value) for value in attributes if isinstance(value, _PATHS) and is_folder(value))]
 
     def in_lists(value: Any) -> Marks | None:
         found = (_marks_of(values, indices, folders) for values in _lists(value, count))
@@ -107,6 +110,10 @@ def _lists(value: Any, count: int) -> Iterator[Any]:
     if type(value).__module__.partition(".")[0] == "pandas" and getattr(value, "ndim", 0) == 2:
         columns = [value.iloc[:, place] for place in range(value.shape[1])]
         columns = [column.tolist() for column in columns if column.dtype.kind == "O"]
+    elif isinstance(value, dict) and value.keys() == set(range(count)):
+        columns = [[value[place] for place in range(count)]]
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        columns = [[entry.get(key) for entry in value] for key, known in value[0].items() if isinstance(known, _PATHS)]
     else:
         # The tensors of a TensorDataset.
         columns = list(value) if isinstance(value, tuple) and len(value) != count else [value]
@@ -126,10 +133,11 @@ def _marks_of(values: Any, indices: list[int], folders: Sequence[Path]) -> Marks
         rows = [_entry(values[index]) for index in indices]
         are_arrays = all(isinstance(row, type(first)) and has_bytes(row) for row in rows)
         return array_marks(rows, range(len(rows))) if are_arrays else None
-    if isinstance(first, (str, Path)):
+    if isinstance(first, _PATHS) and str(first):
         for folder in folders:
-            if is_file(folder / first):
-                return file_marks([folder / str(_entry(values[index])) for index in indices])
+            for suffix in ("", *(sorted(suffixes()) if folder.name else ())):
+                if is_file(f"{folder / first}{suffix}"):
+                    return file_marks([f"{folder / str(_entry(values[index]))}{suffix}" for index in indices])
     return None
 
 

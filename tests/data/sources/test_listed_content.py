@@ -10,12 +10,13 @@ from PIL import Image
 from torch.utils.data import Dataset, Subset, TensorDataset
 
 from dal.data import from_dataset
-from dal.data.image_sources import digest
+from dal.data.image_sources import Marks, digest
 from dal.data.images import ImageSplits
 from dal.data.overlap import check_labels_of_copies, check_test_images
 from dal.data.sets.huggingface import HuggingFace
 from dal.data.sets.torchvision import Torchvision
 from dal.data.sources import content_marks
+from dal.data.sources.listed_content import listed_marks
 from dal.errors import DalError
 from dal.runs.files.same_data import changed
 from dal.runs.folder import RunFolder
@@ -36,6 +37,12 @@ class Files(Dataset):
             self.others = [folder / NAMES[0]] * 6
         elif kind == "table":
             self.table = pandas.DataFrame({"label": self.labels, "file": NAMES})
+        elif kind == "names without a suffix":
+            self.table = pandas.DataFrame({"label": self.labels, "id": [name[:-4] for name in NAMES]})
+        elif kind == "dictionaries":
+            self.items = [{"label": "a", "path": str(folder / name)} for name in NAMES]
+        elif kind == "by position":
+            self.items = {place: (folder / name, 0) for place, name in enumerate(NAMES)}
         elif kind == "wrapped":
             self.inner = Files(folder, "names and a folder")
         elif kind == "none":
@@ -104,6 +111,23 @@ def named_files(folder):
 
 def given_column(folder):
     return from_dataset(column(folder, embed=True), num_classes=2, image="image", label="label")
+
+
+KINDS = [
+    "names and a folder",
+    "paths and masks",
+    "table",
+    "names without a suffix",
+    "dictionaries",
+    "by position",
+    "wrapped",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_are_found_in_the_lists_of_datasets(folder, kind):
+    marks = listed_marks(Files(folder, kind), [4, 1])
+    assert marks == Marks([digest([(folder / NAMES[place]).read_bytes()]) for place in (4, 1)], True)
 
 
 @pytest.mark.parametrize("few_bytes", [False, True], ids=["whole", "sampled"])
