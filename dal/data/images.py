@@ -67,7 +67,8 @@ class ImageData:
     pool is then a unit of an image: a region of ``region_size`` x ``region_size`` pixels, or the image if it is None.
     Points are numbered by image and then by unit. For other tasks, the points are the images.
 
-    With ``is_half_size``, all views have images of half the size, after augmentation and normalization.
+    With ``is_half_size``, all views have images of half the size, after augmentation and normalization. With
+    ``assumes_statistics``, nobody has chosen ``mean`` and ``std``.
 
     Raises DalError if ids or class names repeat, if a class name is empty, if lengths differ, if a label is not a
     class, or if ``mean`` or ``std`` cannot normalize.
@@ -94,6 +95,7 @@ class ImageData:
     region_size: int | None = None
     files: Sequence[Path] | None = None
     is_half_size: bool = False
+    assumes_statistics: bool = False
 
     def __post_init__(self) -> None:
         count = len(self.source)

@@ -52,8 +52,8 @@ def from_dataset(
     labels: Sequence[Any] | Tensor | None = None,
     ids: Sequence[str] | None = None,
     name: str = "dataset",
-    mean: Sequence[float] = (0.5,),
-    std: Sequence[float] = (0.5,),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     image: str | int | None = None,
     label: str | int | None = None,
     split: str = "train",
@@ -64,8 +64,8 @@ def from_dataset(
 
     ``dataset[i]`` is an image or an (image, label, ...). An image is a tensor (uint8 (C, H, W), or normalized floating
     point), a PIL image (mode L stays gray, others become RGB), or a NumPy array (H, W, C). All have the same shape.
-    ``mean`` and ``std``, one number or one per channel, normalize uint8 images. Random transforms must draw from the
-    global generators of torch, NumPy or ``random``, which are seeded for each image and restored.
+    ``mean`` and ``std``, one number or one per channel (0.5 by default, from -1 to 1), normalize uint8 images. Random
+    transforms must draw from the global generators of torch, NumPy or ``random``, seeded for each image and restored.
 
     ``image`` and ``label`` are the places of image and label in other items: dict keys, tuple positions or attributes.
     A label is a class number or an exact one-hot row. ``split`` (train, val or test) selects the dataset of a
@@ -87,6 +87,7 @@ def from_dataset(
     (tensor([1, 0, 1]), torch.Size([1, 1, 8, 8]))
     """
     keys, given = ItemKeys(image, label), dataset
+    named = {"augmentation": augmentation, **_statistics(mean, std)}
     _check_task(task, plain)
     dataset = _checked("dataset", dataset_of(given, split))
     plain = None if plain is None else _checked("plain", dataset_of(plain, split))
@@ -99,9 +100,18 @@ def from_dataset(
         if task == SEGMENTATION.name:
             height, width = scored.batch([0]).shape[-2:]
             masks, numbers = dataset_masks(scored.dataset, labels, keys, len(names), (height, width))
-            return ImageData(name, scored, ids, numbers, names, mean, std, augmentation, task=SEGMENTATION, masks=masks)
+            return ImageData(name, scored, ids, numbers, names, task=SEGMENTATION, masks=masks, **named)
         numbers = known_labels(dataset, labels, scored.dataset, keys)
-    return ImageData(name, scored, ids, numbers, names, mean, std, augmentation, trained)
+    return ImageData(name, scored, ids, numbers, names, augmented_source=trained, **named)
+
+
+def _statistics(mean: Sequence[float] | None, std: Sequence[float] | None) -> dict[str, Any]:
+    """Return the arguments of ImageData that normalize."""
+    return {
+        "mean": (0.5,) if mean is None else mean,
+        "std": (0.5,) if std is None else std,
+        "assumes_statistics": mean is None and std is None,
+    }
 
 
 def _check_task(task: str, plain: object) -> None:
