@@ -11,6 +11,7 @@ from dal.data.image_sources import ImageSource, digest, image_digests, image_mar
 from dal.data.masks import MaskSource, masks_in_words
 from dal.tasks.base import OUT_OF_CLASS, Task
 
+LOOKS = "~"
 Points = dict[str, Any]
 """The class names, and for each split the ids, labels in words, and content digests and marks in hexadecimal."""
 
@@ -42,7 +43,8 @@ def fingerprint(train: Identity, tests: Sequence[Identity | None] = ()) -> Finge
     The first three cover the ids (in order) with the classes, the labels or masks, and the content of the images, which
     is empty if the source has no content digests. The fourth covers the test set. If the source has marks in place of
     content digests, the fifth covers those of the training set, and the sixth those of the test set. They are last,
-    because runs of older versions have at most four.
+    because runs of older versions have at most four. Marks of looks begin with ``~``: they are compared only with each
+    other.
     """
     rest = [test for test in tests if test is not None]
     parts = [*train.parts, *([] if not tests else [digest([rest[0].text.encode()]).hex() if rest else ""])]
@@ -84,6 +86,7 @@ class Identity:
         ]
         lists = [marks.values for marks in both if marks is not None]
         self.marks = [digest(values) if any(values) else b"" for values in zip(*lists, strict=True)]
+        self._kind = LOOKS if any(marks.looks for marks in both if marks is not None) else ""
 
     @property
     def text(self) -> str:
@@ -91,7 +94,7 @@ class Identity:
 
     @property
     def marks_digest(self) -> str:
-        return digest(self.marks).hex() if any(self.marks) else ""
+        return self._kind + digest(self.marks).hex() if any(self.marks) else ""
 
     def points(self) -> Points:
         words = labels_in_words(self.task, self.labels, self.classes)

@@ -34,11 +34,12 @@ class Marks(NamedTuple):
     """What is known of the content of each image without decoding all of them.
 
     ``values`` are digests, which are empty for images of which nothing is known. With ``exact``, they are digests of
-    the whole content, so images with equal values are equal.
+    the whole content, so images with equal values are equal. With ``looks``, they are digests of what images look like.
     """
 
     values: list[bytes]
     exact: bool = False
+    looks: bool = False
 
 
 class AugmentedSource(Protocol):

@@ -69,7 +69,8 @@ class ImageData:
 
     ``datamodule`` is the LightningDataModule that the data come from, if any. Copies in other processes do not have it.
 
-    With ``is_half_size``, all views have images of half the size, after augmentation and normalization.
+    With ``is_half_size``, all views have images of half the size, after augmentation and normalization. With
+    ``assumes_statistics``, nobody has chosen ``mean`` and ``std``.
 
     Raises DalError if ids or class names repeat, if a class name is empty, if lengths differ, if a label is not a
     class, or if ``mean`` or ``std`` cannot normalize.
@@ -97,6 +98,7 @@ class ImageData:
     files: Sequence[Path] | None = None
     is_half_size: bool = False
     datamodule: object = None
+    assumes_statistics: bool = False
 
     def __post_init__(self) -> None:
         count = len(self.source)

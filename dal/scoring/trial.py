@@ -12,6 +12,7 @@ from dal.acquisition.base import AcquisitionFunction
 from dal.data.images import ImageData
 from dal.errors import DalError, NonFiniteError, reason
 from dal.models.adapt import AdaptedModel, check_members, check_outputs
+from dal.models.adapted.after_head import learns_after_head
 from dal.models.adapted.head import check_num_outputs, has_other_class, has_other_order
 from dal.models.adapted.map_head import check_agreement, check_are_logits
 from dal.models.adapted.scoring_model import NoHeadError, ScoringModel, scoring_view
@@ -21,6 +22,7 @@ from dal.models.dropout.draws import SameDrawsError, unseen_randomness
 from dal.models.dropout.mc_dropout import check_dropout
 from dal.models.ensemble import DeepEnsemble
 from dal.models.own import is_own
+from dal.scoring.byte_trial import warn_of_bytes
 from dal.scoring.dense.sites import SiteRows, SiteView
 from dal.scoring.half_size import check_half_size
 from dal.tasks import IGNORED
@@ -40,7 +42,8 @@ def try_model(
     """Raise DalError, saying what to change, unless dal can train and score the model on ``data``.
 
     A module that is not dal's own takes a few images through training_step's batch, its hooks and its head. For a
-    function that needs draws, the draws are tried. Randomness of training that they leave out is a warning.
+    function that needs draws, the draws are tried. Randomness of training that they leave out is a warning, and so is a
+    module that expects uint8 images.
 
     A module may create what forward() needs in hooks such as setup(). If something is missing, ``hooks`` calls them one
     by one, until the trial works. If ``half_size_until`` is not 0, images of half the size are tried too.
@@ -52,6 +55,7 @@ def try_model(
             break
     if error is not None:
         raise error
+    warn_of_bytes(model, data, _tried(data))
     if half_size_until:
         check_half_size(model, data, half_size_until)
         _try_model(model, data.at_half_size, acquisition)
@@ -82,8 +86,7 @@ def _try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFun
         return
     if ours and not needs_draws:
         return
-    places = torch.arange(TRIED_IMAGES).clamp(max=len(data) - 1)
-    few = data.plain(places.tolist()).to(next(iter(model.module.parameters())).device)
+    few = data.plain(_tried(data)).to(next(iter(model.module.parameters())).device)
     if not ours:
         with _takes(few):
             # As many images as classes would hide labels of another shape, because tensors broadcast.
@@ -107,6 +110,10 @@ def _try_model(model: AdaptedModel, data: ImageData, acquisition: AcquisitionFun
             said = unseen_randomness(view.plain_logits, tried, view.modes, x)
             if said is not None:
                 warnings.warn(said, stacklevel=6)
+
+
+def _tried(data: ImageData) -> list[int]:
+    return torch.arange(TRIED_IMAGES).clamp(max=len(data) - 1).tolist()
 
 
 def _has_ignored(data: ImageData) -> bool:
@@ -160,6 +167,12 @@ def _check_order(view: ScoringModel, x: torch.Tensor, logits: torch.Tensor) -> N
         raise DalError(
             f"model: expected forward() to choose the classes that the output of the layer {head!r} chooses, got other "
             f"classes, as after a change of sign. {remedy}"
+        )
+    if learns_after_head(view.adapted, x, compared[1]):
+        raise DalError(
+            f"model: expected forward() to choose the classes that the output of the layer {head!r} chooses, got other "
+            "classes after a change of all weights, as with a bias, a scale or a branch that is learned after that "
+            "layer. Pass predict=, a function (module, x) that returns (logits, features)."
         )
     if has_other_order(*compared):
         warnings.warn(

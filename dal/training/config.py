@@ -79,7 +79,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check_ranges(self, "training.")
         if self.min_updates > self.max_updates:
-            raise bad_value("training.min_updates", f"0 to max_updates ({self.max_updates})", self.min_updates)
+            expected = f"0 to max_updates ({self.max_updates}); lower both for shorter rounds"
+            raise bad_value("training.min_updates", expected, self.min_updates)
         if self.warm_start not in WARM_STARTS:
             raise unknown_choice("training.warm_start", WARM_STARTS, self.warm_start)
         if self.monitor not in MONITORS:

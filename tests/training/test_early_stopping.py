@@ -123,7 +123,7 @@ def test_a_loss_that_is_nan_is_never_the_best():
         ({"patience": 0}, "training.patience: expected at least 1, got 0."),
         ({"check_every": 0}, "training.check_every: expected at least 1, got 0."),
         ({"num_workers": -1}, "training.num_workers: expected at least 0, got -1."),
-        ({"min_updates": 9, "max_updates": 8}, "training.min_updates: expected 0 to max_updates (8), got 9."),
+        ({"min_updates": 9, "max_updates": 8}, "training.min_updates: expected 0 to max_updates (8); lower both"),
         ({"min_updates": -1}, "training.min_updates: expected at least 0, got -1."),
         ({"warm_start": "scrach"}, "training.warm_start: expected one of continue, scratch, shrink_perturb, got"),
         (

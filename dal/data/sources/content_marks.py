@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
@@ -47,7 +48,7 @@ def content_marks(sizes: Sequence[int], read: Read) -> Marks:
     """Return marks of images whose sizes in bytes are known. A size of -1 is an image that is not there.
 
     Up to 2 GiB in total, a mark is the digest of all bytes of an image. Beyond, it covers the size and the first,
-    middle and last 4 KiB, so that a start does not read the whole data set.
+    middle and last 4 KiB, so that a start does not read the whole data set. Images that are not there have one mark.
 
     >>> content_marks([3], lambda index, spans: (b"abc"[a:b] for a, b in spans)).values == [digest([b"abc"])]
     True
@@ -63,7 +64,7 @@ def content_marks(sizes: Sequence[int], read: Read) -> Marks:
             starts = sorted({0, max(0, (size - _BLOCK) // 2), max(0, size - _BLOCK)})
             parts = read(index, [(start, min(start + _BLOCK, size)) for start in starts])
             values.append(digest([str(size).encode(), *parts]))
-    return Marks(values, is_whole)
+    return Marks(values, is_whole and _ABSENT not in values)
 
 
 def file_marks(paths: Sequence[str | Path]) -> Marks:
@@ -90,18 +91,27 @@ def _size(path: str | Path) -> int:
     return found.st_size if stat.S_ISREG(found.st_mode) else -1
 
 
+def has_bytes(value: Tensor | np.ndarray[Any, Any]) -> bool:
+    """Return whether an array keeps its numbers itself, in one block of memory."""
+    if isinstance(value, Tensor):
+        is_plain = not value.is_nested and value.layout == torch.strided and value.device.type != "meta"
+        return is_plain and not value.is_complex() and not value.is_quantized
+    return not value.dtype.hasobject
+
+
 def array_marks(rows: Any, indices: Sequence[int]) -> Marks:
-    """Return marks of rows of a tensor, a NumPy array, or a sequence of them."""
+    """Return marks of rows of a tensor, a NumPy array, or a sequence of them. See has_bytes()."""
 
-    def content(index: int) -> Any:
+    def read(index: int, spans: Sequence[Span]) -> Iterator[memoryview]:
         row = rows[indices[index]]
-        return row.detach().cpu().contiguous().view(torch.uint8).numpy() if isinstance(row, Tensor) else row
+        # A view of the bytes, so that blocks of a memory-mapped array are read alone.
+        if isinstance(row, Tensor):
+            content = row.detach().cpu().flatten().view(torch.uint8).numpy()
+        else:
+            content = np.ascontiguousarray(row).reshape(-1).view(np.uint8)
+        yield from (content[start:stop].data for start, stop in spans)
 
-    def read(index: int, spans: Sequence[Span]) -> Iterator[bytes]:
-        content_of_row = content(index).tobytes()
-        yield from (content_of_row[start:stop] for start, stop in spans)
-
-    return content_marks([int(content(index).nbytes) for index in range(len(indices))], read)
+    return content_marks([int(rows[index].nbytes) for index in indices], read)
 
 
 def column_marks(table: Any, column: str, indices: Sequence[int]) -> Marks | None:
@@ -109,19 +119,21 @@ def column_marks(table: Any, column: str, indices: Sequence[int]) -> Marks | Non
 
     A cell contains the bytes of an image file, or a struct of bytes and path. One without bytes names a file.
     """
-    from pyarrow import compute
+    from pyarrow import compute, types
 
     cells = table.data.column(column)
-    parts = {field.name: values for field, values in zip(cells.type, cells.flatten(), strict=True)}
-    contents, paths = (parts.get("bytes"), parts.get("path")) if cells.type.num_fields else (cells, None)
-    if contents is None or not str(contents.type).endswith("binary"):
+    parts = {"bytes": cells}
+    if types.is_struct(cells.type):
+        parts = {cells.type.field(place).name: values for place, values in enumerate(cells.flatten())}
+    contents, paths = parts.get("bytes"), parts.get("path")
+    if contents is None or not (types.is_binary(contents.type) or types.is_large_binary(contents.type)):
         return None
     kept = getattr(table, "_indices", None)
     places = indices if kept is None else [kept.column(0)[index].as_py() for index in indices]
     lengths = compute.binary_length(contents).to_pylist()
 
     def path(index: int) -> Path:
-        return Path("" if paths is None else paths[places[index]].as_py() or "")
+        return Path("" if paths is None else str(paths[places[index]].as_py() or ""))
 
     def read(index: int, spans: Sequence[Span]) -> Iterator[bytes | memoryview]:
         if lengths[places[index]] is None:
@@ -139,6 +151,7 @@ def coarse_mark(image: Tensor) -> bytes:
 
     Processors and versions of libraries round differently, and a run must resume on another machine.
     """
-    pixels = image.double().nan_to_num() / (255 if image.dtype == torch.uint8 else 1)
-    levels = (adaptive_avg_pool2d(pixels, _GRID) * _LEVELS).clamp(-(2**40), 2**40).round().long()
+    # Sums of whole numbers are exact on every processor, so the division is last.
+    means = adaptive_avg_pool2d(image.double().nan_to_num(), _GRID) / (255 if image.dtype == torch.uint8 else 1)
+    levels = (means * _LEVELS).clamp(-(2**40), 2**40).round().long()
     return digest([repr((str(image.dtype), tuple(image.shape))).encode(), levels.numpy().tobytes()])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from dal.data.sources.content_marks import has_bytes
 from dal.data.sources.folder.listing import shown
 
 
@@ -22,7 +23,7 @@ class FinitePixels:
     def look_in_memory(self, dataset: Any, places: list[int]) -> None:
         """Warn about all such images of a TensorDataset. ``places`` are the positions of the points in it."""
         images = dataset.tensors[0] if isinstance(dataset, TensorDataset) else None
-        if images is None or not images.is_floating_point() or images.ndim < 2:
+        if images is None or not has_bytes(images) or not images.is_floating_point() or images.ndim < 2:
             return
         sums = images.flatten(1).sum(dim=1, dtype=torch.float64)[places]
         self._tell((~sums.isfinite()).nonzero().flatten().tolist())

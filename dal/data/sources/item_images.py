@@ -76,7 +76,8 @@ class ItemSource:
 
     def _looks(self, indices: Sequence[int]) -> Marks:
         looked_at = {place * len(indices) // _MAX_CHECKED for place in range(_MAX_CHECKED)}
-        return Marks([coarse_mark(self._read(int(i))) if n in looked_at else b"" for n, i in enumerate(indices)])
+        values = [coarse_mark(self._read(int(i))) if n in looked_at else b"" for n, i in enumerate(indices)]
+        return Marks(values, looks=True)
 
     def _read(self, index: int) -> Tensor:
         try:

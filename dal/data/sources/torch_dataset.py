@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,13 +13,13 @@ from torch.utils.data import IterableDataset
 
 from dal.data.image_sources import Marks
 from dal.data.images import Augmentation, ImageData
-from dal.data.sources.content_marks import RememberedMarks, coarse_mark
+from dal.data.sources.content_marks import coarse_mark, has_bytes
 from dal.data.sources.datamodule import classes_of, dataset_of, is_datamodule
 from dal.data.sources.finite_pixels import FinitePixels
 from dal.data.sources.folder.frames import FirstFrames
 from dal.data.sources.folder.pixels import dataset_pixels
 from dal.data.sources.items import ItemKeys
-from dal.data.sources.listed_content import listed_marks, place_in
+from dal.data.sources.listed_content import ListedMarks, place_in
 from dal.data.sources.torch_labels import class_names, default_ids, item_label, known_labels
 from dal.data.sources.torch_masks import dataset_masks
 from dal.errors import DalError, bad_content, bad_value, unknown_choice
@@ -29,6 +28,7 @@ from dal.tasks import CLASSIFICATION
 from dal.tasks.segmentation import SEGMENTATION
 
 _MAX_CHECKED = 32
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _REMEDIES = {
     CLASSIFICATION.name: "Pass plain=, the same points without random transforms, for scoring.",
     SEGMENTATION.name: "Pass points without random transforms, and augmentation=, which moves the masks too.",
@@ -52,8 +52,8 @@ def from_dataset(
     labels: Sequence[Any] | Tensor | None = None,
     ids: Sequence[str] | None = None,
     name: str = "dataset",
-    mean: Sequence[float] = (0.5,),
-    std: Sequence[float] = (0.5,),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     image: str | int | None = None,
     label: str | int | None = None,
     split: str = "train",
@@ -64,8 +64,8 @@ def from_dataset(
 
     ``dataset[i]`` is an image or an (image, label, ...). An image is a tensor (uint8 (C, H, W), or normalized floating
     point), a PIL image (mode L stays gray, others become RGB), or a NumPy array (H, W, C). All have the same shape.
-    ``mean`` and ``std``, one number or one per channel, normalize uint8 images. Random transforms must draw from the
-    global generators of torch, NumPy or ``random``, which are seeded for each image and restored.
+    ``mean`` and ``std``, one number or one per channel (0.5 by default, from -1 to 1), normalize uint8 images. Random
+    transforms must draw from the global generators of torch, NumPy or ``random``, seeded for each image and restored.
 
     ``image`` and ``label`` are the places of image and label in other items: dict keys, tuple positions or attributes.
     A label is a class number or an exact one-hot row. ``split`` (train, val or test) selects the dataset of a
@@ -87,12 +87,13 @@ def from_dataset(
     (tensor([1, 0, 1]), torch.Size([1, 1, 8, 8]))
     """
     keys, given = ItemKeys(image, label), dataset
+    datamodule = given if is_datamodule(given) else None
+    named = {"augmentation": augmentation, "datamodule": datamodule, **_statistics(mean, std)}
     _check_task(task, plain)
     dataset = _checked("dataset", dataset_of(given, split))
     plain = None if plain is None else _checked("plain", dataset_of(plain, split))
     scored, trained = _views(dataset, plain, keys)
     names = class_names(dataset, *classes_of(given, classes, num_classes))
-    made = partial(ImageData, datamodule=given if is_datamodule(given) else None)
     scored.look_in_memory()
     with isolated_cpu_rng():
         _check_views(scored, trained, _REMEDIES[task])
@@ -100,9 +101,18 @@ def from_dataset(
         if task == SEGMENTATION.name:
             height, width = scored.batch([0]).shape[-2:]
             masks, numbers = dataset_masks(scored.dataset, labels, keys, len(names), (height, width))
-            return made(name, scored, ids, numbers, names, mean, std, augmentation, task=SEGMENTATION, masks=masks)
+            return ImageData(name, scored, ids, numbers, names, task=SEGMENTATION, masks=masks, **named)
         numbers = known_labels(dataset, labels, scored.dataset, keys)
-    return made(name, scored, ids, numbers, names, mean, std, augmentation, trained)
+    return ImageData(name, scored, ids, numbers, names, augmented_source=trained, **named)
+
+
+def _statistics(mean: Sequence[float] | None, std: Sequence[float] | None) -> dict[str, Any]:
+    """Return the arguments of ImageData that normalize."""
+    return {
+        "mean": (0.5,) if mean is None else mean,
+        "std": (0.5,) if std is None else std,
+        "assumes_statistics": mean is None and std is None,
+    }
 
 
 def _check_task(task: str, plain: object) -> None:
@@ -154,7 +164,7 @@ class DatasetSource:
     def __init__(self, dataset: MapDataset, keys: ItemKeys | None = None) -> None:
         self.dataset, self.keys = dataset, keys or ItemKeys()
         self._seen: dict[int, bytes] = {}  # marks of images by position
-        self._listed = RememberedMarks(partial(listed_marks, dataset, image=self.keys.image))
+        self.listed = ListedMarks(dataset, self.keys.image, self._comparable)
         self._first_frames, self._finite = FirstFrames(), FinitePixels()
 
     def __len__(self) -> int:
@@ -189,17 +199,20 @@ class DatasetSource:
         self._finite.note(index, pixels)
         return pixels, item_label(item, index, self.keys)
 
+    def _comparable(self, index: int) -> Tensor:
+        return self.batch([index])[0].nan_to_num()
+
     def remember(self, index: int, image: Tensor) -> None:
         """Remember what an image of the data set looks like, for marks()."""
         self._seen[index] = coarse_mark(image)
 
     def marks(self, indices: Sequence[int]) -> Marks | None:
         """Return marks of the files or arrays that the dataset lists, or else of the images that were remembered."""
-        listed = self._listed(indices)
+        listed = self.listed(indices)
         if listed is not None:
             return listed
         seen = [self._seen.get(int(index), b"") for index in indices]
-        return Marks(seen) if any(seen) else None
+        return Marks(seen, looks=True) if any(seen) else None
 
     def look_in_memory(self) -> None:
         """Warn about images in memory with pixels that are not finite."""
@@ -226,9 +239,12 @@ def _pixels(image: object, index: int) -> Tensor:
             image = image.permute(2, 0, 1)
     if not isinstance(image, Tensor):
         raise bad_value(f"dataset[{index}]", "a tensor, a PIL image or a NumPy array", type(image).__name__)
+    if not has_bytes(image):
+        expected = "a dense tensor of pixels, as image.to_dense() gives for a sparse one"
+        raise bad_content(f"dataset[{index}]", expected, f"{_dtype(image)} of another layout")
     if image.ndim == 2:
         image = image.unsqueeze(0)
-    if image.ndim != 3 or not (image.dtype == torch.uint8 or image.is_floating_point()):
+    if image.ndim != 3 or not (image.dtype == torch.uint8 or image.dtype in _FLOATS):
         raise bad_value(f"dataset[{index}]", "an image (C, H, W), uint8 or floating point", _kind(image))
     if _has_channels_last(image):
         expected = "a tensor (C, H, W), as image.permute(2, 0, 1) gives for (H, W, C)"
@@ -244,14 +260,25 @@ def _has_channels_last(image: Tensor) -> bool:
 
 
 def _kind(image: Tensor) -> str:
-    return f"{str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
+    return f"{_dtype(image)} {tuple(image.shape)}"
+
+
+def _dtype(image: Tensor) -> str:
+    return str(image.dtype).removeprefix("torch.")
 
 
 def _check_views(scored: DatasetSource, trained: DatasetSource | None, remedy: str) -> None:
     """Reject random transforms while scoring, and views that do not match."""
-    argument = "dataset" if trained is None else "plain"
     count = min(len(scored), _MAX_CHECKED)
-    for index in (position * len(scored) // count for position in range(count)):
+    places = [position * len(scored) // count for position in range(count)]
+    with scored.listed.reading(places):
+        _check_places(places, scored, trained, remedy)
+    scored.tell_first_frames(f"{count} images that are checked")
+
+
+def _check_places(places: Sequence[int], scored: DatasetSource, trained: DatasetSource | None, remedy: str) -> None:
+    argument = "dataset" if trained is None else "plain"
+    for index in places:
         first, label = scored.fetch(index, 2 * index)
         second, _ = scored.fetch(index, 2 * index + 1)
         scored.remember(index, first)
@@ -265,4 +292,3 @@ def _check_views(scored: DatasetSource, trained: DatasetSource | None, remedy: s
             raise bad_value("plain", f"{_kind(image)} for point {index} as in dataset", _kind(first))
         if label is not None and trained_label is not None and trained_label != label:
             raise bad_value("plain", f"label {trained_label} for point {index} as in dataset", label)
-    scored.tell_first_frames(f"{count} images that are checked")

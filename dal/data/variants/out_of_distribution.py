@@ -56,7 +56,9 @@ class JoinedSource:
         ]
         own, other = (iter(part.values) for part in parts)
         values = [next(own if i < count else other) for i in indices]
-        return Marks(values, all(part.exact for part in parts)) if any(values) else None
+        return (
+            Marks(values, all(part.exact for part in parts), any(part.looks for part in parts)) if any(values) else None
+        )
 
     def _alike(self, images: Tensor) -> Tensor:
         channels, height, width = self.shape

@@ -245,7 +245,10 @@ class ScoringModel:
             self._runs_eagerly = True
             result, seen = run_to_head(self.adapted, x, eagerly=True)
         if len(seen) != 1:
-            raise DalError(f"head: expected {self._head.name!r} to run once in forward(), got {len(seen)} runs.")
+            raise DalError(
+                f"head: expected {self._head.name!r} to run once in forward(), got {len(seen)} runs. Name "
+                "another layer, or pass predict=, a function (module, x) that returns (logits, features)."
+            )
         flat = self._head.flat(*seen[0])
         # What follows the head of a segmentation network, such as resizing, costs time and memory.
         self._stops = self.is_dense and not has_compiled_parts(self.module)

@@ -6,7 +6,7 @@ import copy
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -65,8 +65,7 @@ def check_step(
         # Batch hooks may return another form in training.
         if module.automatic_optimization and not inputs.hooks:
             vars(module).update(dict.fromkeys(("log", "log_dict"), _ignored))
-            eagerly = "torch._dynamo" in sys.modules
-            with torch.enable_grad(), torch.compiler.set_stance("force_eager") if eagerly else nullcontext():
+            with torch.enable_grad(), _eagerly():
                 loss = _check_loss(module, batch)
                 if isinstance(loss, Exception):
                     for form, others in _other_labels(labels, num_classes):
@@ -75,6 +74,28 @@ def check_step(
                     return
                 if has_ignored and loss is not None:
                     _check_ignores(module, inputs.batch(x, _with_ignored(labels))[0], loss)
+
+
+def trial_loss(model: AdaptedModel, x: Tensor, labels: Tensor) -> Tensor | None:
+    """Return the loss of training_step on a copy of the module, or None if it has none for these images."""
+    try:
+        module = copy.deepcopy(model.module)
+        module.eval()
+        with isolated_rng(0, "trial"), evaluating(module), torch.no_grad(), _eagerly():
+            batch, _ = Inputs(module, model.batch).batch(x, labels.new_zeros(len(x), *labels.shape[1:]))
+            vars(module).update(dict.fromkeys(("log", "log_dict"), _ignored))
+            module.train()
+            result = module.training_step(batch, 0)
+    except Exception as error:  # noqa: BLE001  check_step() has named what the user can change
+        del error
+        return None
+    result = result.get("loss") if isinstance(result, Mapping) else result
+    return result if isinstance(result, Tensor) else None
+
+
+def _eagerly() -> AbstractContextManager[Any]:
+    """Run compiled modules uncompiled, without an import of the compiler."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def _reaches_tensors(module: Any, batch: Any) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partialmethod
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -15,8 +16,9 @@ from torch import nn
 _LOGS = ("log", "log_dict")
 _OTHER_STAGE = re.compile(r"__init__|configure_\w+|(on_)?(test|predict)_\w+")
 _VALIDATION = re.compile(r"(on_)?validation_\w+")
-_FRAMEWORKS = ("lightning", "pytorch_lightning", "lightning_fabric", "torch", "builtins", "abc", "typing")
-_HARMLESS = ("super", "getattr", "setattr", "hasattr", "isinstance", "type", "id", "len")
+_RUN = re.compile(r"(on_)?(test|predict|validation)_\w+")
+_FRAMEWORKS = ("lightning", "pytorch_lightning", "lightning_fabric", "torch", "abc", "typing")
+_HARMLESS = ("super", "setattr", "hasattr", "isinstance", "type", "id", "len")
 _READING = ("get", "items", "keys", "values", "copy")
 _SUFFIXES = r"(_step|_epoch)?(/dataloader_idx_\d+)?"
 
@@ -55,18 +57,22 @@ class LogSites:
         return any(metric == c or (isinstance(c, tuple | frozenset) and metric in c) for c in constants)
 
 
-def log_sites(module: nn.Module, callbacks: Iterable[Any], validates: bool) -> LogSites:
+def log_sites(module: nn.Module, callbacks: Sequence[Any], validates: bool) -> LogSites:
     """Return the calls that log metrics in training, and in validation if it runs."""
     sites: list[LogSite] = []
     functions: list[FunctionType] = []
     # A hook that is set on the object hides that of the class.
-    is_complete = not any(callable(value) and _is_hook(name) for name, value in vars(module).items())
+    is_complete = not any(
+        callable(value) and _is_hook(name) for thing in (module, *callbacks) for name, value in vars(thing).items()
+    )
     for thing in (module, *callbacks):
         for name, function in _functions(thing):
             found = _Calls.of(function)
             is_complete = is_complete and (found is not None or name.startswith("configure_"))
             if found is None or _OTHER_STAGE.fullmatch(name) or (_VALIDATION.fullmatch(name) and not validates):
-                is_complete = is_complete and not (name == "__init__" and found is not None and found.passes_module)
+                # A function that is made here, or a kept log(), can log in training.
+                keeps = found is not None and not _RUN.fullmatch(name) and (found.passes_module or bool(found.sites))
+                is_complete = is_complete and not keeps
                 continue
             sites += found.sites
             functions.append(function)
@@ -86,13 +92,19 @@ def _is_hook(name: str) -> bool:
     return name.startswith("on_") or name in ("training_step", "validation_step", *_LOGS)
 
 
+def _package(value: Any) -> str:
+    """Return the package of a class or a function, which is empty for one that exec() made."""
+    return (value.__module__ or "").partition(".")[0]
+
+
 def _functions(thing: Any) -> Iterator[tuple[str, FunctionType]]:
     """Yield the functions of the user's classes of an object, by name."""
     for cls in type(thing).__mro__:
-        if cls.__module__.partition(".")[0] in _FRAMEWORKS:
+        if _package(cls) in _FRAMEWORKS:
             continue
         for name, value in vars(cls).items():
             plain = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+            plain = plain.func if isinstance(plain, partialmethod) else plain
             yield from ((name, function) for function in _with_wrapped(plain))
 
 
@@ -100,7 +112,7 @@ def _with_wrapped(value: Any) -> Iterator[FunctionType]:
     """Yield a function, and those that a decorator keeps in it."""
     if not isinstance(value, FunctionType):
         return
-    if value.__module__.partition(".")[0] not in _FRAMEWORKS:
+    if _package(value) not in _FRAMEWORKS:
         yield value
     for cell in value.__closure__ or ():
         try:
@@ -141,7 +153,8 @@ class _Calls(ast.NodeVisitor):
             lines = range(self._before + node.lineno, self._before + last + 1)
             self.sites += [LogSite(name, self._file, lines) for name in _names(node)]
         visited: list[ast.expr] = [*node.args, *(keyword.value for keyword in node.keywords)]
-        if _is_harmless(node.func):
+        self.passes_module = self.passes_module or _runs_text(node)
+        if _is_harmless(node):
             visited = [part for part in visited if not isinstance(part, ast.Name)]
         if isinstance(node.func, ast.Attribute):
             self._visit_base(node.func)
@@ -188,10 +201,16 @@ class _Calls(ast.NodeVisitor):
         return "logger" not in base and not isinstance(self._globals.get(base), ModuleType)
 
 
-def _is_harmless(function: ast.expr) -> bool:
+def _runs_text(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Name) and call.func.id in ("eval", "exec")
+
+
+def _is_harmless(call: ast.Call) -> bool:
     """Return whether a function that gets the module does not log for it."""
+    function = call.func
     if isinstance(function, ast.Name):
-        return function.id in _HARMLESS
+        name = call.args[1] if function.id == "getattr" and len(call.args) > 1 else None
+        return function.id in _HARMLESS or (isinstance(name, ast.Constant) and name.value not in _LOGS)
     base = getattr(function, "value", None)
     of_parent = isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "super"
     return of_parent or getattr(function, "attr", "") == "__init__"

@@ -176,4 +176,4 @@ def _may_leave_traces(function: FunctionType) -> bool:
 
 def _is_of_user(function: FunctionType) -> bool:
     is_installed = "site-packages" in function.__code__.co_filename
-    return not is_installed and function.__module__.partition(".")[0] not in sys.stdlib_module_names
+    return not is_installed and (function.__module__ or "").partition(".")[0] not in sys.stdlib_module_names

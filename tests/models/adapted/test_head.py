@@ -165,6 +165,14 @@ def test_an_output_that_chooses_other_classes_than_the_head_is_refused(name):
         learner_of(model, Margin())
 
 
+def test_a_bias_that_is_learned_after_the_head_is_refused():
+    own = nn.BatchNorm1d(3)
+    expected = r"^model: expected .* 'net\.fc' chooses, .* after a change of all weights, .* Pass predict="
+    with pytest.raises(DalError, match=expected):
+        learner_of(adapt(OwnModule(Changed(own)), "net.fc"), Margin())
+    assert own.weight.tolist() == [1.0] * 3 and own.running_mean.tolist() == [0.0] * 3
+
+
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_a_change_of_sign_is_refused_for_two_classes_too(outputs):
     with pytest.raises(DalError, match=OTHER_CLASSES):
