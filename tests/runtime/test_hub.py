@@ -64,6 +64,9 @@ def test_a_user_who_is_offline_stays_so(constants):
 def test_retries_are_not_printed_in_the_block(constants, caplog, monkeypatch):
     monkeypatch.setattr(socket, "create_connection", refuse)
     logger = logging.getLogger("huggingface_hub.utils._http")
+    # Other tests may have loaded libraries that keep the messages of their loggers.
+    for name, value in (("handlers", [caplog.handler]), ("propagate", False), ("disabled", False), ("level", 30)):
+        monkeypatch.setattr(logger, name, value)
 
     def log():
         for text in ("Retrying in 1s [Retry 1/5].", "'timeout' thrown while requesting HEAD https://x", "Deprecated."):
