@@ -87,8 +87,7 @@ def from_dataset(
     (tensor([1, 0, 1]), torch.Size([1, 1, 8, 8]))
     """
     keys, given = ItemKeys(image, label), dataset
-    datamodule = given if is_datamodule(given) else None
-    named = {"augmentation": augmentation, "datamodule": datamodule, **_statistics(mean, std)}
+    named = {"augmentation": augmentation, **_datamodule(given), **_statistics(mean, std)}
     _check_task(task, plain)
     dataset = _checked("dataset", dataset_of(given, split))
     plain = None if plain is None else _checked("plain", dataset_of(plain, split))
@@ -104,6 +103,10 @@ def from_dataset(
             return ImageData(name, scored, ids, numbers, names, task=SEGMENTATION, masks=masks, **named)
         numbers = known_labels(dataset, labels, scored.dataset, keys)
     return ImageData(name, scored, ids, numbers, names, augmented_source=trained, **named)
+
+
+def _datamodule(given: object) -> dict[str, Any]:
+    return {"datamodule": given} if is_datamodule(given) else {}
 
 
 def _statistics(mean: Sequence[float] | None, std: Sequence[float] | None) -> dict[str, Any]:
