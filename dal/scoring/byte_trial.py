@@ -58,8 +58,7 @@ def _outputs(model: AdaptedModel, x: Tensor, labels: Tensor) -> Tensor | None:
         with scoring_view(model, is_dense=model.is_dense) as view:
             features, logits = view.outputs(view.prepare(x, labels))
             return features if model.has_features else logits
-    except Exception as error:  # noqa: BLE001  each library has its own error for uint8
-        del error
+    except Exception:  # noqa: BLE001  each library has its own error for uint8
         return None
 
 

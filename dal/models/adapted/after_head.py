@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ def learns_after_head(adapted: AdaptedModel, x: Tensor, out: object) -> bool:
     try:
         with _moved(adapted.module):
             result, seen = run_to_head(adapted, x.clone(), eagerly=True)
-    except Exception:  # noqa: BLE001, the weights may mean nothing to the user's code
+    except Exception:  # noqa: BLE001  the weights may mean nothing to the user's code
         return False
     finally:
         handle.remove()
@@ -49,13 +49,15 @@ def _moved(module: nn.Module) -> Iterator[None]:
     try:
         with torch.no_grad():
             for tensor in tensors:
+                noise = torch.rand(tensor.shape, generator=generator) * _NOISE
                 if tensor.is_floating_point():
-                    noise = torch.rand(tensor.shape, generator=generator) * _NOISE
-                    tensor.add_(noise.to(tensor.device, tensor.dtype))
+                    with suppress(RuntimeError):  # an expanded buffer cannot be written
+                        tensor.add_(noise.to(tensor.device, tensor.dtype))
         yield
     finally:
         for part, own in buffers.items():
             part._buffers.update(own)
         with torch.no_grad():
             for tensor, value in zip(tensors, before, strict=True):
-                tensor.copy_(value)
+                if not torch.equal(tensor, value):
+                    tensor.copy_(value)

@@ -86,8 +86,7 @@ def trial_loss(model: AdaptedModel, x: Tensor, labels: Tensor) -> Tensor | None:
             vars(module).update(dict.fromkeys(("log", "log_dict"), _ignored))
             module.train()
             result = module.training_step(batch, 0)
-    except Exception as error:  # noqa: BLE001  check_step() has named what the user can change
-        del error
+    except Exception:  # noqa: BLE001  check_step() has named what the user can change
         return None
     result = result.get("loss") if isinstance(result, Mapping) else result
     return result if isinstance(result, Tensor) else None

@@ -80,6 +80,16 @@ def test_a_buffer_that_forward_replaces_is_restored():
     assert net.mean.tolist() == [0.0] * 4
 
 
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_an_expanded_buffer_stays_and_hides_nothing(shift):
+    net = Net(lambda net, out, f: out + shift * net.b, b=nn.Parameter(torch.zeros(CLASSES)))
+    net.register_buffer("mean", torch.ones(1).expand(8))
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with torch.no_grad():
+        assert learns_after_head(AdaptedModel(net, "fc"), torch.rand(3, 8), torch.zeros(3, CLASSES)) is bool(shift)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
 def test_one_output_or_a_tuple_is_not_judged():
     net = Net(lambda net, out, f: out)
     for out in (torch.zeros(3), torch.zeros(3, 1), torch.zeros(3, 4, dtype=torch.int64), (torch.zeros(3, 4),), None):
